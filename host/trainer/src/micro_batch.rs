@@ -1,24 +1,18 @@
 //! The part of an optimizer step that goes through the model at once.
 
 use candle_core::{Tensor, backprop::GradStore};
-use host_model::decoder::{Decoder, Forward, HeadRows, Packed};
+use host_model::decoder::{Decoder, Forward, HeadRows};
 use host_model::lora::Lora;
 use host_policy::wit::Tap;
 
-use crate::data::{Sample, pack};
+use crate::data::{PackedSamples, Sample, pack};
 use crate::error::Result;
 use crate::objective::TokenWeights;
-use crate::taps;
+use crate::taps::Reading;
 
 pub struct MicroBatch<'a> {
-    packed: Packed,
-    members: &'a [&'a Sample],
-    pub samples: usize,
-    /// Rows of the packed batch that predict an answer token.
-    rows: Vec<u32>,
-    pub labels: Vec<u32>,
-    /// First answer token of each sample, and the total.
-    pub offsets: Vec<u32>,
+    pub members: &'a [&'a Sample],
+    batch: PackedSamples,
 }
 
 /// Loss and gradient of one micro-batch.
@@ -34,29 +28,27 @@ pub struct Backward {
 
 impl<'a> MicroBatch<'a> {
     pub fn new(members: &'a [&'a Sample]) -> Self {
-        let batch = pack(members);
-        Self {
-            packed: Packed { tokens: batch.tokens, starts: batch.starts },
-            members,
-            samples: members.len(),
-            rows: batch.rows,
-            labels: batch.labels,
-            offsets: batch.offsets,
-        }
+        Self { members, batch: pack(members) }
     }
 
     /// Tokens of the forward, prompts included.
     pub fn tokens(&self) -> usize {
-        self.packed.tokens.len()
+        self.batch.packed.tokens.len()
+    }
+
+    /// Answer tokens, in the order of the members.
+    pub fn labels(&self) -> &[u32] {
+        &self.batch.labels
     }
 
     pub fn forward(&self, decoder: &Decoder, adapter: &Lora, current_taps: &[Tap]) -> Result<Forward> {
-        Ok(decoder.forward(&self.packed, Some(adapter), &taps::rows(current_taps, self.members))?)
+        let rows = Reading::new(current_taps, self.members).rows();
+        Ok(decoder.forward(&self.batch.packed, Some(adapter), &rows)?)
     }
 
     /// Final hidden states of the rows that predict answer tokens, on the graph.
     pub fn answer_rows(&self, forward: &Forward) -> Result<Tensor> {
-        let rows = Tensor::new(self.rows.as_slice(), forward.hidden.device())?;
+        let rows = Tensor::new(self.batch.rows.as_slice(), forward.hidden.device())?;
         Ok(forward.hidden.index_select(&rows, 0)?)
     }
 
@@ -72,7 +64,7 @@ impl<'a> MicroBatch<'a> {
         let head = decoder.head_loss(HeadRows {
             hidden: &hidden,
             reference,
-            labels: &self.labels,
+            labels: &self.batch.labels,
             task_weights: &weights.task,
             kl_weights: &weights.kl,
         })?;

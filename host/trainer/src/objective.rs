@@ -44,6 +44,11 @@ pub fn token_weights(regularization: &Regularization, offsets: &[u32]) -> TokenW
 }
 
 impl TokenWeights {
+    /// The weights of some of the step's answer tokens.
+    pub fn slice(&self, tokens: std::ops::Range<usize>) -> Self {
+        Self { task: self.task[tokens.clone()].to_vec(), kl: self.kl[tokens].to_vec() }
+    }
+
     pub fn needs_reference(&self) -> bool {
         self.kl.iter().any(|weight| *weight != 0.0)
     }

@@ -49,12 +49,11 @@ pub struct StepRecord {
 
 impl StepRecord {
     pub fn new(step: u64, total: u64, samples: &[&Sample], advice: Option<&Advice>) -> Self {
-        let answer = |sample: &&Sample| sample.answer.iter().map(ExactSizeIterator::len).sum::<usize>();
         let mut record = Self {
             step,
             total,
             samples: samples.len(),
-            answer_tokens: samples.iter().map(answer).sum(),
+            answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
             task_weight: 1.0,
             ..Self::default()
         };

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use host_model::decoder::{Decoder, Packed};
+use host_model::decoder::Decoder;
 use host_policy::wit::{Source, Tap};
 
 use crate::data::{Sample, pack};
 use crate::error::Result;
-use crate::taps::{self, SampleTaps};
+use crate::taps::{Reading, SampleTaps};
 
 /// What the reference holds of one sample.
 #[derive(Debug)]
@@ -38,10 +38,6 @@ impl<'a> Reference<'a> {
     pub fn new(decoder: &'a Decoder, needed: &[Tap], micro_batch: usize, cache_bytes: usize) -> Self {
         let taps = needed.iter().filter(|tap| tap.source == Source::Reference).cloned().collect();
         Self { decoder, taps, micro_batch, cache: HashMap::new(), bytes_left: cache_bytes }
-    }
-
-    pub fn taps(&self) -> &[Tap] {
-        &self.taps
     }
 
     /// One entry per sample, in order; only unknown samples cost a forward.
@@ -69,13 +65,13 @@ impl<'a> Reference<'a> {
 
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
         let batch = pack(samples);
-        let packed = Packed { tokens: batch.tokens, starts: batch.starts };
-        let forward = self.decoder.forward(&packed, None, &taps::rows(&self.taps, samples))?;
+        let reading = Reading::new(&self.taps, samples);
+        let forward = self.decoder.forward(&batch.packed, None, &reading.rows())?;
         let device = forward.hidden.device();
         let rows = Tensor::new(batch.rows.as_slice(), device)?;
         let hidden = forward.hidden.index_select(&rows, 0)?.detach();
         let width = self.decoder.config.hidden_size;
-        let taps = taps::split(&self.taps, &forward.taps, samples.len(), width);
+        let taps = reading.by_sample(forward.taps, width);
         let bounds = batch.offsets.windows(2);
         bounds
             .zip(taps)

@@ -17,7 +17,8 @@ use crate::actuators::Actuators;
 use crate::advisor::{ActivePolicy, Advice, Advisor, applies};
 use crate::canary::Canary;
 use crate::config::TrainConfig;
-use crate::data::{Plan, Sample};
+use crate::data::Sample;
+use crate::plan::Plan;
 use crate::error::{Error, Result};
 use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
@@ -200,16 +201,16 @@ impl<'a> State<'a> {
                 Some(forward) => forward,
                 None => batch.forward(decoder, adapter, &[])?,
             };
-            let tokens = batch.labels.len();
+            let tokens = batch.labels().len();
             let part = weights.slice(token..token + tokens);
             let teacher = match part.needs_reference() {
-                true => Some(reference::stack(&measured.known[sample..sample + batch.samples])?),
+                true => Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?),
                 false => None,
             };
             let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
             self.layout.accumulate(&result.grads, &mut self.gradient, measured.context.step)?;
             record.add(&result, teacher.is_some());
-            sample += batch.samples;
+            sample += batch.members.len();
             token += tokens;
         }
         self.check_gradient(measured.context.step, record)

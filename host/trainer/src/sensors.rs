@@ -8,12 +8,12 @@ use host_model::lora::Lora;
 use host_policy::wit::{self, Needs, Signals, Tap, TokenNeeds};
 
 use crate::canary::Canary;
-use crate::data::Sample;
+use crate::data::{self, Sample, answer_offsets};
 use crate::error::Result;
 use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
 use crate::reference::Known;
-use crate::taps::{self, SampleTaps};
+use crate::taps::{self, Reading, SampleTaps};
 
 pub struct Sensors<'a> {
     pub decoder: &'a Decoder,
@@ -27,7 +27,7 @@ pub struct Sensors<'a> {
 #[derive(Default)]
 pub struct Current {
     taps: Vec<SampleTaps>,
-    log_probs: Vec<f32>,
+    pub log_probs: Vec<f32>,
 }
 
 impl Sensors<'_> {
@@ -49,10 +49,11 @@ impl Sensors<'_> {
     /// Reads the current model's signals off a forward of one micro-batch.
     pub fn read(&self, forward: &Forward, batch: &MicroBatch, into: &mut Current) -> Result<()> {
         let width = self.decoder.config.hidden_size;
-        into.taps.extend(taps::split(&self.current_taps(), &forward.taps, batch.samples, width));
+        let taps = self.current_taps();
+        into.taps.extend(Reading::new(&taps, batch.members).by_sample(forward.taps.clone(), width));
         if self.needs.tokens.contains(TokenNeeds::CURRENT) {
             let hidden = batch.answer_rows(forward)?.detach();
-            into.log_probs.extend(self.decoder.label_log_probs(&hidden, &batch.labels)?);
+            into.log_probs.extend(self.decoder.label_log_probs(&hidden, batch.labels())?);
         }
         Ok(())
     }
@@ -71,7 +72,7 @@ impl Sensors<'_> {
             canary: self.canary(step.step)?,
             trials: Vec::new(),
             gradient_conflict: None,
-            drift: if self.needs.drift { Some(self.adapter.update_norm()?) } else { None },
+            drift: if self.needs.drift { Some(crate::drift::update_norm(self.adapter)?) } else { None },
             steering: None,
             previous: step.previous.clone(),
         })
@@ -96,11 +97,11 @@ impl Sensors<'_> {
             return Ok(None);
         }
         let reference = if self.needs.tokens.contains(TokenNeeds::REFERENCE) {
-            reference_log_probs(self.decoder, known, step.labels)?
+            reference_log_probs(self.decoder, known, &step.labels)?
         } else {
             Vec::new()
         };
-        Ok(Some(wit::TokenSignals { offsets: step.offsets.to_vec(), current: current.log_probs.clone(), reference }))
+        Ok(Some(wit::TokenSignals { offsets: step.offsets.clone(), current: current.log_probs.clone(), reference }))
     }
 
     fn canary(&self, step: u64) -> Result<Option<wit::Canary>> {
@@ -116,10 +117,23 @@ pub struct StepContext<'a> {
     pub learning_rate: f64,
     pub samples: Vec<&'a Sample>,
     /// First answer token of each sample, and the total.
-    pub offsets: &'a [u32],
+    pub offsets: Vec<u32>,
     /// Labels of all answer tokens, in order.
-    pub labels: &'a [u32],
+    pub labels: Vec<u32>,
     pub previous: Option<wit::Outcome>,
+}
+
+impl<'a> StepContext<'a> {
+    pub fn new(step: u64, learning_rate: f64, samples: &[&'a Sample], micro: &[MicroBatch], previous: Option<wit::Outcome>) -> Self {
+        Self {
+            step,
+            learning_rate,
+            samples: samples.to_vec(),
+            offsets: answer_offsets(samples),
+            labels: micro.iter().flat_map(|batch| batch.labels().iter().copied()).collect(),
+            previous,
+        }
+    }
 }
 
 /// ln P of the labels under the reference, from its cached hidden states.
@@ -129,11 +143,13 @@ pub fn reference_log_probs(decoder: &Decoder, known: &[Arc<Known>], labels: &[u3
 }
 
 fn describe(sample: &Sample) -> wit::Sample {
-    let answer: usize = sample.answer.iter().map(ExactSizeIterator::len).sum();
     wit::Sample {
         id: sample.id,
-        origin: wit::Origin::Task,
+        origin: match sample.origin {
+            data::Origin::Task => wit::Origin::Task,
+            data::Origin::Alignment => wit::Origin::Alignment,
+        },
         prompt_tokens: sample.prompt_len as u32,
-        answer_tokens: answer as u32,
+        answer_tokens: sample.answer_tokens() as u32,
     }
 }

@@ -3,35 +3,55 @@
 use host_model::decoder::TapRows;
 use host_policy::wit::{Activations, Position, Tap};
 
-use crate::data::{Sample, tap_ranges};
-
-/// The rows to read for `taps` in a packed batch of `samples`: one entry per tap
-/// and layer, in order.
-pub fn rows(taps: &[Tap], samples: &[&Sample]) -> Vec<TapRows> {
-    taps.iter()
-        .flat_map(|tap| {
-            let ranges = tap_ranges(tap.position, samples);
-            tap.layers.iter().map(move |layer| TapRows { layer: *layer as usize, rows: ranges.clone() })
-        })
-        .collect()
-}
+use crate::data::{self, Sample, TapRanges};
 
 /// What one sample's taps hold: per tap, layers x hidden values.
 pub type SampleTaps = Vec<Vec<f32>>;
 
-/// Splits the output of a forward over `rows(taps, samples)` by sample.
-pub fn split(taps: &[Tap], outputs: &[Vec<f32>], samples: usize, hidden: usize) -> Vec<SampleTaps> {
-    (0..samples)
-        .map(|sample| {
-            let mut outputs = outputs.iter();
-            taps.iter()
-                .map(|tap| {
-                    let layers = outputs.by_ref().take(tap.layers.len());
-                    layers.flat_map(|values| values[sample * hidden..(sample + 1) * hidden].iter().copied()).collect()
-                })
-                .collect()
-        })
-        .collect()
+/// The rows that taps read in a packed batch of samples.
+pub struct Reading<'t> {
+    taps: &'t [Tap],
+    ranges: Vec<TapRanges>,
+    samples: usize,
+}
+
+impl<'t> Reading<'t> {
+    pub fn new(taps: &'t [Tap], samples: &[&Sample]) -> Self {
+        let ranges = taps.iter().map(|tap| TapRanges::new(position(tap), samples)).collect();
+        Self { taps, ranges, samples: samples.len() }
+    }
+
+    /// For the decoder: one entry per tap and layer, in order.
+    pub fn rows(&self) -> Vec<TapRows> {
+        let pairs = self.taps.iter().zip(&self.ranges);
+        let rows = pairs.flat_map(|(tap, ranges)| {
+            tap.layers.iter().map(|layer| TapRows { layer: *layer as usize, rows: ranges.rows.clone() })
+        });
+        rows.collect()
+    }
+
+    /// Splits what the decoder read (per entry of `rows`, ranges x hidden) by sample.
+    pub fn by_sample(&self, outputs: Vec<Vec<f32>>, hidden: usize) -> Vec<SampleTaps> {
+        let mut samples: Vec<SampleTaps> = vec![vec![Vec::new(); self.taps.len()]; self.samples];
+        let mut outputs = outputs.into_iter();
+        for (index, (tap, ranges)) in self.taps.iter().zip(&self.ranges).enumerate() {
+            for output in outputs.by_ref().take(tap.layers.len()) {
+                let means = ranges.per_sample(output, hidden);
+                for (sample, mean) in samples.iter_mut().zip(means.chunks_exact(hidden)) {
+                    sample[index].extend_from_slice(mean);
+                }
+            }
+        }
+        samples
+    }
+}
+
+fn position(tap: &Tap) -> data::Position {
+    match tap.position {
+        Position::LastPromptToken => data::Position::LastPromptToken,
+        Position::PromptMean => data::Position::PromptMean,
+        Position::AnswerMean => data::Position::AnswerMean,
+    }
 }
 
 /// Puts samples side by side again: one `Activations` of shape
@@ -80,7 +100,11 @@ mod tests {
             (0..3).flat_map(|s| (0..2).map(move |u| (100 * layer + 10 * s + u) as f32)).collect::<Vec<f32>>()
         };
         let outputs = [output(1), output(4), output(2)];
-        let samples = split(&taps, &outputs, 3, 2);
+        let members: Vec<Sample> = (0..3).map(|_| Sample::prompt_only(vec![1, 2])).collect();
+        let reading = Reading::new(&taps, &members.iter().collect::<Vec<_>>());
+        assert_eq!(reading.rows()[1].layer, 4);
+        assert_eq!(reading.rows()[1].rows, [1..2, 3..4, 5..6]);
+        let samples = reading.by_sample(outputs.to_vec(), 2);
         assert_eq!(samples[1], [vec![110.0, 111.0, 410.0, 411.0], vec![210.0, 211.0]]);
         let gathered = gather(&taps, samples.iter(), 2);
         assert_eq!((gathered[0].samples, gathered[0].layers, gathered[0].hidden), (3, 2, 2));

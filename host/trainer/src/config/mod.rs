@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, Overlong};
+use crate::data::{DataSource, TooLong};
 use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
@@ -74,12 +74,12 @@ pub struct DataConfig {
     /// Rows longer than this many tokens are treated as `overlong` says.
     pub max_tokens: usize,
     /// drop, error, or answer (cut the end of the answer).
-    pub overlong: Overlong,
+    pub overlong: TooLong,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { train: Vec::new(), max_tokens: 1024, overlong: Overlong::default() }
+        Self { train: Vec::new(), max_tokens: 1024, overlong: TooLong::default() }
     }
 }
 
