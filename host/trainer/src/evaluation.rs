@@ -11,7 +11,7 @@ use host_model::lora::Lora;
 use serde::{Deserialize, Serialize};
 
 use crate::config::EvalConfig;
-use crate::data::{DataSource, Message, Prompt, Sample, pack};
+use crate::data::{DataSource, Message, Prompt, Row, Sample, TooLong, encode_rows, pack};
 use crate::error::{Error, Result};
 use crate::measure::{Rate, exact_match, is_refusal};
 use crate::prompts;
@@ -84,7 +84,7 @@ pub struct Evaluator<'a> {
 
 impl Evaluator<'_> {
     /// `name` labels the answers, such as "before" or "after".
-    pub fn evaluate(&self, name: &str, adapter: Option<&Lora>, answers: &mut Lines, observer: &mut dyn Observer) -> Result<Evaluation> {
+    pub fn evaluate(&self, name: &str, adapter: Option<&Lora>, mut answers: Option<&mut Lines>, observer: &mut dyn Observer) -> Result<Evaluation> {
         let started = Instant::now();
         let sets = self.sets;
         let total = sets.harmful.len() + sets.harmless.len() + sets.task.len();
@@ -155,12 +155,15 @@ impl Evaluator<'_> {
     }
 
     fn task_loss(&self, adapter: Option<&Lora>) -> Result<Option<f64>> {
-        let rows = self.sets.task.iter().map(|prompt| {
-            let mut messages = prompt.messages.clone();
-            messages.push(Message { role: "assistant".into(), content: prompt.answer.clone().unwrap_or_default() });
-            messages
-        });
-        let samples = rows.map(|messages| Ok(Sample::from_chat(self.model.tokenizer.encode_chat(&messages)?))).collect::<Result<Vec<_>>>()?;
+        let rows: Vec<Row> = self.sets.task.iter().filter_map(Prompt::to_row).collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let tokenizer = &self.model.tokenizer;
+        let encoded = encode_rows(&rows, usize::MAX, TooLong::Error, |messages| {
+            tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
+        })?;
+        let samples = encoded.samples;
         let (mut sum, mut count) = (0.0, 0);
         for chunk in samples.chunks(self.config.batch) {
             let members: Vec<&Sample> = chunk.iter().collect();
@@ -171,7 +174,7 @@ impl Evaluator<'_> {
             sum -= scores.iter().map(|score| f64::from(*score)).sum::<f64>();
             count += scores.len();
         }
-        Ok((count > 0).then(|| sum / count as f64))
+        Ok(Some(sum / count.max(1) as f64))
     }
 }
 

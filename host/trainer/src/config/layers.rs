@@ -34,6 +34,11 @@ impl Layers {
         Ok(())
     }
 
+    /// Puts other layers on top.
+    pub fn add(&mut self, over: Layers) {
+        merge(&mut self.table, over.table);
+    }
+
     /// `key.path=value`; the value is TOML, and a bare word is a string.
     pub fn add_assignment(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {

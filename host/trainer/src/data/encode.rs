@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::Range;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,13 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A prompt without an answer, for reading activations; `tokens` is not empty.
+    pub fn prompt_only(tokens: Vec<u32>) -> Self {
+        let prompt_len = tokens.len();
+        let place = Place::line(&Path::new("prompt").into(), 0);
+        Self { id: 0, origin: Origin::Task, tokens, answer: Vec::new(), prompt_len, place }
+    }
+
     /// Number of answer tokens, over all answers.
     pub fn answer_tokens(&self) -> usize {
         self.answer.iter().map(ExactSizeIterator::len).sum()

@@ -41,6 +41,15 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// The prompt with its expected answer, as a training row; nothing without one.
+    pub fn to_row(&self) -> Option<Row> {
+        let content = self.answer.clone()?;
+        let mut messages = self.messages.clone();
+        messages.push(Message { role: "assistant".into(), content });
+        let id = content_id(&messages);
+        Some(Row { messages, id, origin: Origin::Task, place: self.place.clone() })
+    }
+
     /// Whether the label calls the prompt harmful: `true`, 1, `"harmful"` or
     /// `"unsafe"` for yes, `false`, 0, `"harmless"`, `"safe"` or `"benign"` for no.
     ///
@@ -78,7 +87,11 @@ pub fn read_prompts(path: &Path) -> Result<Vec<Prompt>> {
     parse_prompts(path, read(path)?)
 }
 
+/// The bytes of a file, or of an embedded one (`demo:NAME`).
 fn read(path: &Path) -> Result<Vec<u8>> {
+    if let Some(bytes) = crate::demo::file(path) {
+        return Ok(bytes.to_vec());
+    }
     std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
 }
 
@@ -93,6 +106,20 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
         check_row(&place, &messages)?;
         let id = content_id(&messages);
         rows.push(Row { messages, id, origin: Origin::Task, place });
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The training rows of a file, each with the value of its key `key` (null if it
+/// has none): scores that were made for the rows.
+pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
+    let mut rows = Vec::new();
+    each_conversation(path, read(path)?, Purpose::Training, &mut |place, record, messages| {
+        check_row(&place, &messages)?;
+        let id = content_id(&messages);
+        let value = record.get(key).cloned().unwrap_or(Value::Null);
+        rows.push((Row { messages, id, origin: Origin::Task, place }, value));
         Ok(())
     })?;
     Ok(rows)
