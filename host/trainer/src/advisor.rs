@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_policy::wit::{self, Action, Actuators, Needs, RunInfo, Signals};
+use host_policy::wit::{self, Action, Actuators, Needs, RunInfo, Signals, TokenNeeds};
 use host_policy::{Call, Policy};
 
 use crate::error::{Error, Result};
@@ -90,6 +90,9 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: b
     }
     if needs.steering.is_some() {
         return unmet("steering", version);
+    }
+    if needs.actuators.contains(Actuators::LABEL_DIVERGENCE) && !needs.tokens.contains(TokenNeeds::CURRENT | TokenNeeds::REFERENCE) {
+        return unmet("label-divergence", "the policy must also declare the current and reference token log-probabilities");
     }
     let offered = OFFERED.into_iter().fold(Actuators::empty(), |all, one| all | one);
     let missing = needs.actuators & !offered;

@@ -74,7 +74,7 @@ impl EvalSets {
     }
 }
 
-/// A model that is being evaluated, and where its answers go.
+/// A model that is being evaluated.
 pub struct Evaluator<'a> {
     pub model: &'a Model,
     pub config: &'a EvalConfig,
@@ -82,45 +82,60 @@ pub struct Evaluator<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// One pass of an evaluation: which adapter, under which name, and where its
+/// answers are kept.
+struct Pass<'p> {
+    name: &'p str,
+    adapter: Option<&'p Lora>,
+    answers: Option<&'p mut Lines>,
+    observer: &'p mut dyn Observer,
+}
+
 impl Evaluator<'_> {
     /// `name` labels the answers, such as "before" or "after".
-    pub fn evaluate(&self, name: &str, adapter: Option<&Lora>, mut answers: Option<&mut Lines>, observer: &mut dyn Observer) -> Result<Evaluation> {
+    pub fn evaluate(
+        &self,
+        name: &str,
+        adapter: Option<&Lora>,
+        answers: Option<&mut Lines>,
+        observer: &mut dyn Observer,
+    ) -> Result<Evaluation> {
         let started = Instant::now();
         let sets = self.sets;
         let total = sets.harmful.len() + sets.harmless.len() + sets.task.len();
         observer.stage(&format!("evaluating: {name}"), Some(total as u64));
-        let refused = |set: &str, prompts: &[Prompt], answers: &mut Lines, observer: &mut dyn Observer| -> Result<Option<Rate>> {
-            let generated = self.answer(prompts, adapter, observer)?;
-            let mut count = 0;
-            for (prompt, answer) in prompts.iter().zip(&generated) {
-                let refused = is_refusal(answer);
-                count += usize::from(refused);
-                answers.write(&Generation { model: name, set, messages: &prompt.messages, answer, expected: None, refused, exact: None })?;
-            }
-            Ok(rate(count, prompts.len()))
-        };
-        let refusal = refused("harmful", &sets.harmful, answers, observer)?;
-        let over_refusal = refused("harmless", &sets.harmless, answers, observer)?;
-        let exact_match = self.exact(name, adapter, answers, observer)?;
+        let mut pass = Pass { name, adapter, answers, observer };
+        let refusal = self.refused("harmful", &sets.harmful, &mut pass)?;
         Ok(Evaluation {
             attack_success: refusal.map(|rate| Rate { hits: rate.total - rate.hits, ..rate }),
             refusal,
-            over_refusal,
-            exact_match,
+            over_refusal: self.refused("harmless", &sets.harmless, &mut pass)?,
+            exact_match: self.exact(&mut pass)?,
             task_loss: self.task_loss(adapter)?,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
 
-    fn exact(&self, name: &str, adapter: Option<&Lora>, answers: &mut Lines, observer: &mut dyn Observer) -> Result<Option<Rate>> {
-        let generated = self.answer(&self.sets.task, adapter, observer)?;
-        let mut count = 0;
+    fn refused(&self, set: &str, prompts: &[Prompt], pass: &mut Pass) -> Result<Option<Rate>> {
+        let generated = self.answer(prompts, pass)?;
+        let mut hits = 0;
+        for (prompt, answer) in prompts.iter().zip(&generated) {
+            let refused = is_refusal(answer);
+            hits += usize::from(refused);
+            pass.keep(&Generation { model: pass.name, set, messages: &prompt.messages, answer, expected: None, refused, exact: None })?;
+        }
+        Ok(rate(hits, prompts.len()))
+    }
+
+    fn exact(&self, pass: &mut Pass) -> Result<Option<Rate>> {
+        let generated = self.answer(&self.sets.task, pass)?;
+        let mut hits = 0;
         for (prompt, answer) in self.sets.task.iter().zip(&generated) {
             let expected = prompt.answer.as_deref().unwrap_or_default();
             let exact = exact_match(answer, expected);
-            count += usize::from(exact);
-            answers.write(&Generation {
-                model: name,
+            hits += usize::from(exact);
+            pass.keep(&Generation {
+                model: pass.name,
                 set: "task",
                 messages: &prompt.messages,
                 answer,
@@ -129,10 +144,11 @@ impl Evaluator<'_> {
                 exact: Some(exact),
             })?;
         }
-        Ok(rate(count, self.sets.task.len()))
+        Ok(rate(hits, self.sets.task.len()))
     }
 
-    fn answer(&self, prompts: &[Prompt], adapter: Option<&Lora>, observer: &mut dyn Observer) -> Result<Vec<String>> {
+    /// Answers in the order of the prompts.
+    fn answer(&self, prompts: &[Prompt], pass: &mut Pass) -> Result<Vec<String>> {
         let tokenizer = &self.model.tokenizer;
         let encoded = prompts.iter().map(|prompt| Ok(tokenizer.encode_prompt(&prompt.messages)?)).collect::<Result<Vec<_>>>()?;
         // Alike lengths together; the answers go back to their places.
@@ -145,11 +161,11 @@ impl Evaluator<'_> {
                 return Err(Error::Interrupted);
             }
             let batch: Vec<Vec<u32>> = chunk.iter().map(|index| encoded[*index].clone()).collect();
-            let generated = generate(&self.model.decoder, adapter, &batch, tokenizer.stop_tokens(), &options, &mut |_| {})?;
+            let generated = generate(&self.model.decoder, pass.adapter, &batch, tokenizer.stop_tokens(), &options, &mut |_| {})?;
             for (index, tokens) in chunk.iter().zip(generated) {
                 texts[*index] = tokenizer.decode(&tokens)?;
             }
-            observer.advance(chunk.len() as u64);
+            pass.observer.advance(chunk.len() as u64);
         }
         Ok(texts)
     }
@@ -175,6 +191,12 @@ impl Evaluator<'_> {
             count += scores.len();
         }
         Ok(Some(sum / count.max(1) as f64))
+    }
+}
+
+impl Pass<'_> {
+    fn keep(&mut self, generation: &Generation) -> Result<()> {
+        self.answers.as_mut().map_or(Ok(()), |lines| lines.write(generation))
     }
 }
 

@@ -172,8 +172,10 @@ impl Prepared {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Option<Evaluation>> {
-        let Some(answers) = answers else { return Ok(None) };
+        if answers.is_none() {
+            return Ok(None);
+        }
         let evaluator = Evaluator { model: &self.model, config: &self.config.eval, sets: &self.sets, stop };
-        evaluator.evaluate(name, adapter, answers, observer).map(Some)
+        evaluator.evaluate(name, adapter, answers.as_mut(), observer).map(Some)
     }
 }

@@ -67,7 +67,28 @@ impl Report {
             ("plain fine-tuning", self.baseline_after.as_ref(), self.baseline.as_ref()),
             (after, self.after.as_ref(), self.trained.as_ref()),
         ];
-        let columns: Vec<_> = columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some()).collect();
+        comparison_table(columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some()).collect())
+    }
+}
+
+/// One model before and after an adapter.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    pub before: Evaluation,
+    pub after: Option<Evaluation>,
+}
+
+impl Comparison {
+    pub fn table(&self) -> String {
+        let mut columns = vec![("before", Some(&self.before), None)];
+        columns.extend(self.after.as_ref().map(|after| ("after", Some(after), None)));
+        comparison_table(columns)
+    }
+}
+
+type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
+
+fn comparison_table(columns: Vec<Column>) -> String {
         let mut table = plain_table();
         table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
         let mut row = |name: &str, cell: &dyn Fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>| {
@@ -90,7 +111,6 @@ impl Report {
             }
         }
         table.to_string()
-    }
 }
 
 /// What a policy tried when it was calibrated.

@@ -37,7 +37,7 @@ impl Sensors<'_> {
     }
 
     pub fn needs_current(&self) -> bool {
-        !self.current_taps().is_empty() || self.needs.tokens.contains(TokenNeeds::CURRENT)
+        reads_current(self.needs)
     }
 
     /// Whether signals need the reference before the policy has spoken.
@@ -109,6 +109,11 @@ impl Sensors<'_> {
         let (true, Some(canary)) = (due, self.canary) else { return Ok(None) };
         Ok(Some(wit::Canary { step, margins: canary.margins(self.decoder, Some(self.adapter))? }))
     }
+}
+
+/// Whether a policy reads the model in training before it speaks.
+pub fn reads_current(needs: &Needs) -> bool {
+    needs.taps.iter().any(|tap| tap.source == wit::Source::Current) || needs.tokens.contains(TokenNeeds::CURRENT)
 }
 
 /// What the loop knows of a step before the policy speaks.

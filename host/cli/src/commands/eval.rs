@@ -1,4 +1,4 @@
-use host_trainer::evaluation::{EvalSets, Evaluation, Evaluator};
+use host_trainer::evaluation::{EvalSets, Evaluator};
 use host_trainer::report::Comparison;
 use host_trainer::run::Ending;
 use host_trainer::run_dir::Lines;
@@ -23,12 +23,12 @@ pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Ending> {
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let evaluator = Evaluator { model: &model, config: &config.eval, sets: &sets, stop: &stop };
-    let before: Evaluation = evaluator.evaluate("before", None, answers.as_mut(), &mut screen)?;
+    let before = evaluator.evaluate("before", None, answers.as_mut(), &mut screen)?;
     let after = match &adapter {
         Some(adapter) => Some(evaluator.evaluate("after", Some(adapter), answers.as_mut(), &mut screen)?),
         None => None,
     };
-    let comparison = Comparison { before: Some(before), after };
+    let comparison = Comparison { before, after };
     drop(screen);
     if arguments.config.json {
         print_json(&comparison)?;
