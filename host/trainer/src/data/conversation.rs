@@ -26,8 +26,8 @@ pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Re
     };
     let system = SYSTEM_KEYS
         .iter()
-        .find_map(|key| Some((*key, record.get(*key)?)))
-        .filter(|(_, value)| !value.is_null());
+        .filter_map(|key| Some((*key, record.get(*key)?)))
+        .find(|(_, value)| !value.is_null());
     if let Some((key, value)) = system {
         let text = text(place, key, value)?;
         let has_one = messages.iter().any(|message| message.role == "system");

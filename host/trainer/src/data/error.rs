@@ -87,7 +87,7 @@ pub enum Error {
     },
 
     #[error(
-        "{place}: none of the keys is known ({keys}){suggestion}; a row needs `messages`, `conversations`, \
+        "{place}: the keys make no row ({keys}){suggestion}; a row needs `messages`, `conversations`, \
          `instruction` + `output`, `prompt` + `completion`, `prompt` + `response`, `prompt` + `answer` or \
          `question` + `answer`"
     )]

@@ -155,7 +155,9 @@ fn broken_files_are_named_with_their_line() {
             ],
         );
     }
-    let missing = super::super::read_rows(&["/nowhere/task.jsonl".into()], 1).unwrap_err();
+    let missing =
+        super::super::read_rows(&[super::super::DataSource::whole("/nowhere/task.jsonl")], 1)
+            .unwrap_err();
     assert_message(
         &missing,
         &["can't read", "/nowhere/task.jsonl", "check the path"],
@@ -353,7 +355,7 @@ mod parquet {
     fn nulls_and_types_are_refused_with_row_or_column() {
         assert_message(
             &read(PAIRS).unwrap_err(),
-            &["task.parquet, row 3", "none of the keys"],
+            &["task.parquet, row 3", "`prompt` is empty"],
         );
         let error = read(NUMBER_ANSWER).unwrap_err();
         assert_message(

@@ -100,6 +100,12 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
     if let Some(key) = PROMPT_KEYS.iter().find(|key| has(key)) {
         return Ok(Shape::Prompt(key));
     }
+    if let Some(key) = PROMPT_KEYS.iter().find(|key| record.contains_key(**key)) {
+        return Err(Error::EmptyContent {
+            place: place.clone(),
+            field: (*key).to_owned(),
+        });
+    }
     let names: Vec<&str> = record.keys().map(String::as_str).collect();
     Err(unknown_keys(place.clone(), &names))
 }
@@ -116,7 +122,7 @@ pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
     let nearest = names
         .iter()
         .flat_map(|name| KNOWN_KEYS.iter().map(move |known| (*name, *known)))
-        .filter(|(name, known)| name != known)
+        .filter(|(name, _)| !KNOWN_KEYS.contains(name))
         .map(|(name, known)| {
             (
                 strsim::jaro_winkler(&name.to_lowercase(), known),

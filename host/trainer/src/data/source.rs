@@ -202,12 +202,6 @@ fn draw<T: Clone>(rows: &[T], count: usize, seed: u64, name: &str, position: usi
     drawn
 }
 
-impl<P: AsRef<Path>> From<P> for DataSource {
-    fn from(path: P) -> Self {
-        Self::whole(path.as_ref())
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
