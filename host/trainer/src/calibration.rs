@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::run_dir::write_json;
 use crate::taps::{self, Reading};
-use crate::prompts;
 
 /// A labelled prompt that calibration uses, with the part it belongs to.
 pub struct LabelledPrompt {
@@ -98,7 +97,7 @@ pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<Labelle
 }
 
 fn tagged(sources: &[data::DataSource], split: Option<Split>, seed: u64) -> Result<Vec<Prompt>> {
-    let mut prompts = prompts::load(sources, seed)?;
+    let mut prompts = data::read_prompts(sources, seed)?;
     for prompt in &mut prompts {
         prompt.split = split.or(prompt.split);
     }

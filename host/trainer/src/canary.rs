@@ -10,7 +10,7 @@ use host_model::lora::Lora;
 use host_model::tokenizer::{ChatTokenizer, Message};
 
 use crate::config::CanaryConfig;
-use crate::prompts;
+use crate::data;
 use crate::error::{Error, Result};
 
 pub struct Canary {
@@ -28,7 +28,7 @@ impl Canary {
         if config.prompts.is_empty() {
             return Ok(None);
         }
-        let rows = prompts::load(&config.prompts, seed)?;
+        let rows = data::read_prompts(&config.prompts, seed)?;
         let prompts: Vec<Vec<Message>> = rows.into_iter().take(config.limit).map(|row| row.messages).collect();
         Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)
     }

@@ -11,10 +11,9 @@ use host_model::lora::Lora;
 use serde::{Deserialize, Serialize};
 
 use crate::config::EvalConfig;
-use crate::data::{DataSource, Message, Prompt, Row, Sample, TooLong, encode_rows, pack};
+use crate::data::{self, DataSource, Message, Prompt, Row, Sample, Overlong, encode_rows, pack};
 use crate::error::{Error, Result};
 use crate::measure::{Rate, exact_match, is_refusal};
-use crate::prompts;
 use crate::observer::Observer;
 use crate::run_dir::Lines;
 
@@ -58,9 +57,11 @@ struct Generation<'a> {
 impl EvalSets {
     pub fn load(config: &EvalConfig, seed: u64) -> Result<Self> {
         let load = |sources: &[DataSource]| -> Result<Vec<Prompt>> {
-            let prompts = prompts::load(sources, seed)?;
-            let limit = if config.limit == 0 { prompts.len() } else { config.limit };
-            Ok(prompts::draw(prompts, limit, seed))
+            let mut sources = sources.to_vec();
+            if config.limit > 0 {
+                sources.iter_mut().for_each(|source| source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit)));
+            }
+            Ok(data::read_prompts(&sources, seed)?)
         };
         let task = load(&config.task)?;
         if let Some(prompt) = task.iter().find(|prompt| prompt.answer.is_none()) {
@@ -176,7 +177,7 @@ impl Evaluator<'_> {
             return Ok(None);
         }
         let tokenizer = &self.model.tokenizer;
-        let encoded = encode_rows(&rows, usize::MAX, TooLong::Error, |messages| {
+        let encoded = encode_rows(&rows, usize::MAX, Overlong::Error, |messages| {
             tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
         })?;
         let samples = encoded.samples;

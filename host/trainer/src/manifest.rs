@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::advisor::ActivePolicy;
 use crate::config::RunConfig;
+use crate::data::Plan;
 use crate::error::{Error, Result};
-use crate::plan::Plan;
 use crate::run_dir::RunDir;
 
 #[derive(Debug, Serialize)]

@@ -13,12 +13,11 @@ use crate::advisor::{ActivePolicy, check_needs};
 use crate::calibration::{self, CalibrationFile};
 use crate::canary::Canary;
 use crate::config::{ModelConfig, PolicyConfig, RunConfig};
-use crate::data::{self, Encoded, Sample, encode_rows};
+use crate::data::{self, Encoded, Plan, Sample, encode_rows};
 use crate::demo;
 use crate::error::{Error, Result};
 use crate::judges::Judges;
 use crate::observer::Observer;
-use crate::plan::Plan;
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.
 pub struct LoadedPolicy {
@@ -80,7 +79,7 @@ fn device(name: &str) -> Result<Device> {
 
 /// Reads, mixes and tokenises the training data, and shows its first example.
 pub fn load_samples(run: &RunConfig, model: &Model, observer: &mut dyn Observer) -> Result<Vec<Sample>> {
-    let rows = data::load_rows(&run.data.train, run.seed.0)?;
+    let rows = data::read_rows(&run.data.train, run.seed.0)?;
     let tokenizer = &model.tokenizer;
     let encoded: Encoded = encode_rows(&rows, run.data.max_tokens, run.data.overlong, |messages| {
         tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
@@ -192,5 +191,6 @@ pub fn canary(run: &RunConfig, model: &Model) -> Result<Option<Canary>> {
 }
 
 pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
-    Plan::new(samples, &run.train, run.seed.0)
+    let train = &run.train;
+    Ok(Plan::new(samples, train.batch, train.epochs, train.max_steps, run.seed.0)?)
 }

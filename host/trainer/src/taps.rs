@@ -3,7 +3,7 @@
 use host_model::decoder::TapRows;
 use host_policy::wit::{Activations, Position, Tap};
 
-use crate::data::{self, Sample, TapRanges};
+use crate::data::{self, Sample, TapRanges, tap_ranges};
 
 /// What one sample's taps hold: per tap, layers x hidden values.
 pub type SampleTaps = Vec<Vec<f32>>;
@@ -17,7 +17,7 @@ pub struct Reading<'t> {
 
 impl<'t> Reading<'t> {
     pub fn new(taps: &'t [Tap], samples: &[&Sample]) -> Self {
-        let ranges = taps.iter().map(|tap| TapRanges::new(position(tap), samples)).collect();
+        let ranges = taps.iter().map(|tap| tap_ranges(position(tap), samples)).collect();
         Self { taps, ranges, samples: samples.len() }
     }
 
@@ -36,7 +36,7 @@ impl<'t> Reading<'t> {
         let mut outputs = outputs.into_iter();
         for (index, (tap, ranges)) in self.taps.iter().zip(&self.ranges).enumerate() {
             for output in outputs.by_ref().take(tap.layers.len()) {
-                let means = ranges.per_sample(output, hidden);
+                let means = ranges.per_sample(&output, hidden);
                 for (sample, mean) in samples.iter_mut().zip(means.chunks_exact(hidden)) {
                     sample[index].extend_from_slice(mean);
                 }

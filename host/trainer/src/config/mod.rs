@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, TooLong};
+use crate::data::{DataSource, Overlong, one_or_many};
 use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
@@ -70,16 +70,17 @@ impl Default for ModelConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// Training files, as a path or as { path, share, limit }.
+    #[serde(deserialize_with = "one_or_many")]
     pub train: Vec<DataSource>,
     /// Rows longer than this many tokens are treated as `overlong` says.
     pub max_tokens: usize,
     /// drop, error, or answer (cut the end of the answer).
-    pub overlong: TooLong,
+    pub overlong: Overlong,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { train: Vec::new(), max_tokens: 1024, overlong: TooLong::default() }
+        Self { train: Vec::new(), max_tokens: 1024, overlong: Overlong::default() }
     }
 }
 
@@ -186,10 +187,13 @@ pub struct PolicyConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrationConfig {
     /// Prompts with a label (1 harmful, 0 harmless) and optionally a split.
+    #[serde(deserialize_with = "one_or_many")]
     pub data: Vec<DataSource>,
     /// Labelled prompts to choose on. Absent: a quarter of `data`.
+    #[serde(deserialize_with = "one_or_many")]
     pub validation: Vec<DataSource>,
     /// Labelled prompts to report on. Absent: a quarter of `data`.
+    #[serde(deserialize_with = "one_or_many")]
     pub test: Vec<DataSource>,
 }
 
@@ -197,6 +201,7 @@ pub struct CalibrationConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct CanaryConfig {
     /// Held-out harmful prompts; at most `limit` of them are used as the sensor.
+    #[serde(deserialize_with = "one_or_many")]
     pub prompts: Vec<DataSource>,
     pub limit: usize,
     /// How a refusal begins.
@@ -222,12 +227,15 @@ pub struct JudgeConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
     /// Harmful prompts: how many does the model answer?
+    #[serde(deserialize_with = "one_or_many")]
     pub harmful: Vec<DataSource>,
     /// Harmless prompts: how many does it refuse?
+    #[serde(deserialize_with = "one_or_many")]
     pub harmless: Vec<DataSource>,
     /// Prompts with the right answer: exact match and held-out loss.
+    #[serde(deserialize_with = "one_or_many")]
     pub task: Vec<DataSource>,
-    /// At most this many prompts of each, drawn by the seed; 0 takes all.
+    /// At most this many prompts of each file, drawn by the seed; 0 takes all.
     pub limit: usize,
     /// Longest generated answer.
     pub max_new_tokens: usize,

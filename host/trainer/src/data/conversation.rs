@@ -24,7 +24,10 @@ pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Re
             messages
         }
     };
-    let system = SYSTEM_KEYS.iter().find_map(|key| Some((*key, record.get(*key)?))).filter(|(_, value)| !value.is_null());
+    let system = SYSTEM_KEYS
+        .iter()
+        .filter_map(|key| Some((*key, record.get(*key)?)))
+        .find(|(_, value)| !value.is_null());
     if let Some((key, value)) = system {
         let text = text(place, key, value)?;
         let has_one = messages.iter().any(|message| message.role == "system");
@@ -36,7 +39,10 @@ pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Re
 }
 
 fn message(role: &str, content: String) -> Message {
-    Message { role: role.to_owned(), content }
+    Message {
+        role: role.to_owned(),
+        content,
+    }
 }
 
 /// The question under `key`; an instruction's input follows it after a blank line.
@@ -46,7 +52,9 @@ fn question(place: &Place, key: &str, record: &Map<String, Value>) -> Result<Vec
         return Ok(messages);
     }
     for context in CONTEXT_KEYS {
-        let Some(value) = record.get(*context).filter(|value| !value.is_null()) else { continue };
+        let Some(value) = record.get(*context).filter(|value| !value.is_null()) else {
+            continue;
+        };
         let text = text(place, context, value)?;
         if let (false, Some(last)) = (text.trim().is_empty(), messages.last_mut()) {
             last.content = format!("{}\n\n{text}", last.content);
@@ -62,7 +70,10 @@ fn turns(place: &Place, key: &str, value: &Value, role: &str) -> Result<Vec<Mess
     }
     let text = text(place, key, value)?;
     if text.trim().is_empty() {
-        return Err(Error::EmptyContent { place: place.clone(), field: key.into() });
+        return Err(Error::EmptyContent {
+            place: place.clone(),
+            field: key.into(),
+        });
     }
     Ok(vec![message(role, text)])
 }
@@ -75,32 +86,49 @@ fn list(place: &Place, key: &str, value: &Value) -> Result<Vec<Message>> {
         found: kind(found).into(),
         expected: "a list of {role, content} or {from, value}",
     };
-    let Value::Array(list) = value else { return Err(wrong(key.into(), value)) };
+    let Value::Array(list) = value else {
+        return Err(wrong(key.into(), value));
+    };
     let mut messages = Vec::with_capacity(list.len());
     for (index, item) in list.iter().enumerate() {
         let path = format!("{key}[{index}]");
-        let Value::Object(item) = item else { return Err(wrong(path, item)) };
+        let Value::Object(item) = item else {
+            return Err(wrong(path, item));
+        };
         messages.push(list_item(place, &path, item)?);
     }
     if messages.is_empty() {
-        return Err(Error::EmptyContent { place: place.clone(), field: key.into() });
+        return Err(Error::EmptyContent {
+            place: place.clone(),
+            field: key.into(),
+        });
     }
     Ok(messages)
 }
 
 fn list_item(place: &Place, path: &str, item: &Map<String, Value>) -> Result<Message> {
-    let (role_key, content_key) =
-        if item.contains_key("role") { ("role", "content") } else { ("from", "value") };
+    let (role_key, content_key) = if item.contains_key("role") {
+        ("role", "content")
+    } else {
+        ("from", "value")
+    };
     let path_of = |key: &str| format!("{path}.{key}");
     let part = |key: &str| item.get(key).unwrap_or(&Value::Null);
     let spoken_by = text(place, &path_of(role_key), part(role_key))?;
     let Some(role) = role(&spoken_by) else {
-        return Err(Error::Role { place: place.clone(), field: path_of(role_key), role: spoken_by });
+        return Err(Error::Role {
+            place: place.clone(),
+            field: path_of(role_key),
+            role: spoken_by,
+        });
     };
     let content = content(place, &path_of(content_key), part(content_key))?;
     // An empty system message is meant: it switches a template's own one off.
     if content.trim().is_empty() && role != "system" {
-        return Err(Error::EmptyContent { place: place.clone(), field: path_of(content_key) });
+        return Err(Error::EmptyContent {
+            place: place.clone(),
+            field: path_of(content_key),
+        });
     }
     Ok(message(role, content))
 }
@@ -119,7 +147,10 @@ fn role(name: &str) -> Option<&'static str> {
 fn content(place: &Place, path: &str, value: &Value) -> Result<String> {
     let Value::Array(parts) = value else {
         return match value {
-            Value::Null => Err(Error::EmptyContent { place: place.clone(), field: path.into() }),
+            Value::Null => Err(Error::EmptyContent {
+                place: place.clone(),
+                field: path.into(),
+            }),
             other => text(place, path, other),
         };
     };
@@ -129,8 +160,15 @@ fn content(place: &Place, path: &str, value: &Value) -> Result<String> {
         match part.get("text") {
             Some(value) => joined.push_str(&text(place, &format!("{path}.text"), value)?),
             None => {
-                let found = part.get("type").map_or_else(|| kind(part).to_owned(), Value::to_string);
-                return Err(Error::Field { place: place.clone(), field: path, found, expected: "a text part" });
+                let found = part
+                    .get("type")
+                    .map_or_else(|| kind(part).to_owned(), Value::to_string);
+                return Err(Error::Field {
+                    place: place.clone(),
+                    field: path,
+                    found,
+                    expected: "a text part",
+                });
             }
         }
     }

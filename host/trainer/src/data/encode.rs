@@ -44,7 +44,7 @@ impl Sample {
 /// What becomes of a row with more tokens than allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TooLong {
+pub enum Overlong {
     /// Leave the row out; [`Encoded::warning`] counts them.
     #[default]
     Drop,
@@ -74,10 +74,14 @@ impl Encoded {
         let what = match (self.dropped, self.cut) {
             (dropped, 0) => format!("dropped {dropped} of {rows} rows"),
             (0, cut) => format!("cut the answer of {cut} of {rows} rows"),
-            (dropped, cut) => format!("cut the answer of {cut} and dropped {dropped} of {rows} rows"),
+            (dropped, cut) => {
+                format!("cut the answer of {cut} and dropped {dropped} of {rows} rows")
+            }
         };
         let limit = self.limit;
-        Some(format!("{what} with more than {limit} tokens (the first is {place} with {tokens})"))
+        Some(format!(
+            "{what} with more than {limit} tokens (the first is {place} with {tokens})"
+        ))
     }
 }
 
@@ -86,42 +90,63 @@ impl Encoded {
 ///
 /// # Errors
 /// [`Error::Encode`] if `encode` fails or finds no answer behind a prompt,
-/// [`Error::TooLong`] under [`TooLong::Error`], [`Error::AllTooLong`] if nothing
+/// [`Error::TooLong`] under [`Overlong::Error`], [`Error::AllTooLong`] if nothing
 /// is left.
 pub fn encode_rows<E: Display + Send>(
     rows: &[Row],
     limit: usize,
-    too_long: TooLong,
+    overlong: Overlong,
     encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E> + Sync,
 ) -> Result<Encoded> {
-    let samples: Vec<Result<Sample>> = rows.par_iter().map(|row| encode_row(row, &encode)).collect();
-    let mut encoded = Encoded { samples: Vec::with_capacity(rows.len()), dropped: 0, cut: 0, first: None, limit };
+    let samples: Vec<Result<Sample>> = rows
+        .par_iter()
+        .map(|row| encode_row(row, &encode))
+        .collect();
+    let mut encoded = Encoded {
+        samples: Vec::with_capacity(rows.len()),
+        dropped: 0,
+        cut: 0,
+        first: None,
+        limit,
+    };
     for sample in samples {
-        encoded.take(sample?, too_long)?;
+        encoded.take(sample?, overlong)?;
     }
     match &encoded.first {
-        Some((place, tokens)) if encoded.samples.is_empty() => {
-            Err(Error::AllTooLong { rows: rows.len(), place: place.clone(), tokens: *tokens, limit })
-        }
+        Some((place, tokens)) if encoded.samples.is_empty() => Err(Error::AllTooLong {
+            rows: rows.len(),
+            place: place.clone(),
+            tokens: *tokens,
+            limit,
+        }),
         _ => Ok(encoded),
     }
 }
 
 impl Encoded {
-    fn take(&mut self, mut sample: Sample, too_long: TooLong) -> Result<()> {
+    fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
         let (tokens, limit) = (sample.tokens.len(), self.limit);
         if tokens <= limit {
             self.samples.push(sample);
             return Ok(());
         }
-        if too_long == TooLong::Error {
-            return Err(Error::TooLong { place: sample.place, tokens, prompt: sample.prompt_len, limit });
+        if overlong == Overlong::Error {
+            return Err(Error::TooLong {
+                place: sample.place,
+                tokens,
+                prompt: sample.prompt_len,
+                limit,
+            });
         }
-        self.first.get_or_insert_with(|| (sample.place.clone(), tokens));
-        if too_long == TooLong::Answer && sample.prompt_len < limit {
+        self.first
+            .get_or_insert_with(|| (sample.place.clone(), tokens));
+        if overlong == Overlong::Answer && sample.prompt_len < limit {
             sample.tokens.truncate(limit);
             sample.answer.retain(|answer| answer.start < limit);
-            sample.answer.iter_mut().for_each(|answer| answer.end = answer.end.min(limit));
+            sample
+                .answer
+                .iter_mut()
+                .for_each(|answer| answer.end = answer.end.min(limit));
             self.samples.push(sample);
             self.cut += 1;
         } else {
@@ -135,20 +160,34 @@ fn encode_row<E: Display>(
     row: &Row,
     encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E>,
 ) -> Result<Sample> {
-    let wrong = |message: String| Error::Encode { place: row.place.clone(), message };
+    let wrong = |message: String| Error::Encode {
+        place: row.place.clone(),
+        message,
+    };
     let (tokens, answer) = encode(&row.messages).map_err(|error| wrong(error.to_string()))?;
     let prompt_len = answer.first().map_or(0, |first| first.start);
     let mut end = 0;
     for range in &answer {
         if range.start < end || range.is_empty() {
-            return Err(wrong("the chat template leaves an answer without tokens; check the template".into()));
+            return Err(wrong(
+                "the chat template leaves an answer without tokens; check the template".into(),
+            ));
         }
         end = range.end;
     }
     if prompt_len == 0 || end > tokens.len() {
-        return Err(wrong("the chat template renders no prompt before the answer; check the template".into()));
+        return Err(wrong(
+            "the chat template renders no prompt before the answer; check the template".into(),
+        ));
     }
-    Ok(Sample { id: row.id, origin: row.origin, tokens, answer, prompt_len, place: row.place.clone() })
+    Ok(Sample {
+        id: row.id,
+        origin: row.origin,
+        tokens,
+        answer,
+        prompt_len,
+        place: row.place.clone(),
+    })
 }
 
 /// A sample as text, indented, what is learned between `⟦` and `⟧`. `decode` must

@@ -12,8 +12,10 @@ use super::format::Visit;
 pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
     for (index, raw) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let place = Place::line(file, index + 1);
-        let text = std::str::from_utf8(raw)
-            .map_err(|error| Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 })?;
+        let text = std::str::from_utf8(raw).map_err(|error| Error::Utf8 {
+            place: place.clone(),
+            byte: error.valid_up_to() + 1,
+        })?;
         if text.trim().is_empty() {
             continue;
         }
@@ -28,11 +30,22 @@ pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
 pub(super) fn array(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = &bytes[..error.valid_up_to()];
-        let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line_start = good
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Error::Utf8 { place: Place::line(file, line), byte: good.len() - line_start + 1 }
+        Error::Utf8 {
+            place: Place::line(file, line),
+            byte: good.len() - line_start + 1,
+        }
     })?;
-    let mut scan = Scan { file, text, at: 0, line: 1 };
+    let mut scan = Scan {
+        file,
+        text,
+        at: 0,
+        line: 1,
+    };
     scan.expect(&['['])?;
     if scan.peek() == Some(']') {
         scan.expect(&[']'])?;
@@ -51,7 +64,10 @@ pub(super) fn array(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
 fn object(place: &Place, value: Value) -> Result<Map<String, Value>> {
     match value {
         Value::Object(object) => Ok(object),
-        other => Err(Error::NotObject { place: place.clone(), found: kind(&other) }),
+        other => Err(Error::NotObject {
+            place: place.clone(),
+            found: kind(&other),
+        }),
     }
 }
 
@@ -71,7 +87,10 @@ pub(super) fn kind(value: &Value) -> &'static str {
 fn bad_json(place: Place, error: &serde_json::Error) -> Error {
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
-    Error::Json { place, message: format!("{words} (column {})", error.column()) }
+    Error::Json {
+        place,
+        message: format!("{words} (column {})", error.column()),
+    }
 }
 
 /// A position in the text of an array, with the line it is on.
@@ -111,8 +130,12 @@ impl Scan<'_> {
                 self.advance(found.len_utf8());
                 Ok(found)
             }
-            Some(found) => Err(self.unexpected(format!("found `{found}` where `{}` should be", wanted[0]))),
-            None => Err(self.unexpected("the file ends before the array is closed with `]`".into())),
+            Some(found) => {
+                Err(self.unexpected(format!("found `{found}` where `{}` should be", wanted[0])))
+            }
+            None => {
+                Err(self.unexpected("the file ends before the array is closed with `]`".into()))
+            }
         }
     }
 
@@ -126,8 +149,17 @@ impl Scan<'_> {
     fn value(&mut self) -> Result<(Place, Value)> {
         match self.peek() {
             Some('{') => {}
-            Some(_) => return Err(Error::NotObject { place: self.place(), found: "something else" }),
-            None => return Err(self.unexpected("the file ends before the array is closed with `]`".into())),
+            Some(_) => {
+                return Err(Error::NotObject {
+                    place: self.place(),
+                    found: "something else",
+                });
+            }
+            None => {
+                return Err(
+                    self.unexpected("the file ends before the array is closed with `]`".into())
+                );
+            }
         }
         let place = self.place();
         let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<Value>();
@@ -146,6 +178,9 @@ impl Scan<'_> {
     }
 
     fn unexpected(&self, message: String) -> Error {
-        Error::Json { place: self.place(), message }
+        Error::Json {
+            place: self.place(),
+            message,
+        }
     }
 }

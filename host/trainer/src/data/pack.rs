@@ -1,16 +1,18 @@
 //! Samples laid out for the decoder: one sequence of rows without padding.
 
+use std::borrow::Cow;
 use std::iter;
 use std::ops::Range;
-
-use host_model::Packed;
 
 use super::encode::Sample;
 
 /// A micro-batch as the decoder and the loss take it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedSamples {
-    pub packed: Packed,
+    /// All tokens, one sample after the other.
+    pub tokens: Vec<u32>,
+    /// First row of every sample, then the number of rows: samples + 1.
+    pub starts: Vec<usize>,
     /// Per answer token, in the order of the samples: the packed row that predicts
     /// it, which is the one before it.
     pub rows: Vec<u32>,
@@ -24,19 +26,26 @@ pub struct PackedSamples {
 
 /// Packs samples in their order.
 pub fn pack(samples: &[&Sample]) -> PackedSamples {
-    let mut packed = Packed { tokens: Vec::new(), starts: vec![0] };
+    let (mut tokens, mut starts) = (Vec::new(), vec![0]);
     let (mut rows, mut labels, mut sample_of) = (Vec::new(), Vec::new(), Vec::new());
     for (index, sample) in samples.iter().enumerate() {
-        let start = packed.tokens.len();
+        let start = tokens.len();
         for position in sample.answer.iter().cloned().flatten() {
             rows.push((start + position - 1) as u32);
             labels.push(sample.tokens[position]);
             sample_of.push(index);
         }
-        packed.tokens.extend_from_slice(&sample.tokens);
-        packed.starts.push(packed.tokens.len());
+        tokens.extend_from_slice(&sample.tokens);
+        starts.push(tokens.len());
     }
-    PackedSamples { packed, rows, labels, sample_of, offsets: answer_offsets(samples) }
+    PackedSamples {
+        tokens,
+        starts,
+        rows,
+        labels,
+        sample_of,
+        offsets: answer_offsets(samples),
+    }
 }
 
 /// Offsets into a flat list of answer tokens: one more than there are samples.
@@ -70,30 +79,37 @@ pub struct TapRanges {
     counts: Vec<usize>,
 }
 
-impl TapRanges {
-    /// The rows of `position` in samples that were packed in this order.
-    pub fn new(position: Position, samples: &[&Sample]) -> Self {
-        let mut ranges = Self { rows: Vec::new(), counts: Vec::new() };
-        let mut start = 0;
-        for sample in samples {
-            let prompt = sample.prompt_len;
-            let local: Vec<_> = match position {
-                Position::LastPromptToken => iter::once(prompt - 1..prompt).collect(),
-                Position::PromptMean => iter::once(0..prompt).collect(),
-                Position::AnswerMean => sample.answer.clone(),
-            };
-            ranges.counts.push(local.len());
-            ranges.rows.extend(local.into_iter().map(|range| start + range.start..start + range.end));
-            start += sample.tokens.len();
-        }
-        ranges
+/// The rows of `position` in samples that were packed in this order.
+pub fn tap_ranges(position: Position, samples: &[&Sample]) -> TapRanges {
+    let mut ranges = TapRanges {
+        rows: Vec::new(),
+        counts: Vec::new(),
+    };
+    let mut start = 0;
+    for sample in samples {
+        let prompt = sample.prompt_len;
+        let local: Vec<_> = match position {
+            Position::LastPromptToken => iter::once(prompt - 1..prompt).collect(),
+            Position::PromptMean => iter::once(0..prompt).collect(),
+            Position::AnswerMean => sample.answer.clone(),
+        };
+        ranges.counts.push(local.len());
+        ranges.rows.extend(
+            local
+                .into_iter()
+                .map(|range| start + range.start..start + range.end),
+        );
+        start += sample.tokens.len();
     }
+    ranges
+}
 
+impl TapRanges {
     /// From one mean per range (ranges x `hidden`, flat) to one per sample: the
     /// mean over all the rows of the sample's ranges.
-    pub fn per_sample(&self, values: Vec<f32>, hidden: usize) -> Vec<f32> {
+    pub fn per_sample<'v>(&self, values: &'v [f32], hidden: usize) -> Cow<'v, [f32]> {
         if self.rows.len() == self.counts.len() {
-            return values;
+            return Cow::Borrowed(values);
         }
         let mut joined = Vec::with_capacity(self.counts.len() * hidden);
         let mut at = 0;
@@ -101,14 +117,19 @@ impl TapRanges {
             let ranges = &self.rows[at..at + count];
             let total: usize = ranges.iter().map(ExactSizeIterator::len).sum();
             let mut mean = vec![0f32; hidden];
-            for (range, value) in ranges.iter().zip(values[at * hidden..].chunks_exact(hidden)) {
+            for (range, value) in ranges
+                .iter()
+                .zip(values[at * hidden..].chunks_exact(hidden))
+            {
                 let weight = range.len() as f32 / total as f32;
-                mean.iter_mut().zip(value).for_each(|(mean, value)| *mean += weight * value);
+                mean.iter_mut()
+                    .zip(value)
+                    .for_each(|(mean, value)| *mean += weight * value);
             }
             joined.extend(mean);
             at += count;
         }
-        joined
+        Cow::Owned(joined)
     }
 }
 

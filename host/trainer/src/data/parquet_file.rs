@@ -35,34 +35,56 @@ pub(super) fn rows(file: &Arc<Path>, bytes: Vec<u8>, visit: Visit<'_>) -> Result
 /// The schema cut down to the columns that mean something to us, each of a type
 /// that can be read.
 fn known_columns(file: &Arc<Path>, schema: &Type) -> Result<Type> {
-    let known: Vec<_> =
-        schema.get_fields().iter().filter(|column| shape::KNOWN_KEYS.contains(&column.name())).cloned().collect();
+    let known: Vec<_> = schema
+        .get_fields()
+        .iter()
+        .filter(|column| shape::KNOWN_KEYS.contains(&column.name()))
+        .cloned()
+        .collect();
     if known.is_empty() {
-        let names: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
+        let names: Vec<&str> = schema
+            .get_fields()
+            .iter()
+            .map(|column| column.name())
+            .collect();
         return Err(shape::unknown_keys(Place::row(file, 1), &names));
     }
     for column in &known {
         check_column(file, column)?;
     }
-    Type::group_type_builder(schema.name()).with_fields(known).build().map_err(|error| Error::Parquet {
-        file: file.to_path_buf(),
-        message: error.to_string(),
-    })
+    Type::group_type_builder(schema.name())
+        .with_fields(known)
+        .build()
+        .map_err(|error| Error::Parquet {
+            file: file.to_path_buf(),
+            message: error.to_string(),
+        })
 }
 
 fn check_column(file: &Arc<Path>, column: &Type) -> Result<()> {
     let name = column.name();
     let wrong = |found: String, expected| {
-        Err(Error::Column { file: file.to_path_buf(), column: name.into(), found, expected })
+        Err(Error::Column {
+            file: file.to_path_buf(),
+            column: name.into(),
+            found,
+            expected,
+        })
     };
     if shape::CHAT_KEYS.contains(&name) && column.is_primitive() {
         return wrong(type_name(column), "a list of {role, content}");
     }
-    if shape::is_text_key(name) && column.is_primitive() && column.get_physical_type() != Physical::BYTE_ARRAY {
+    if shape::is_text_key(name)
+        && column.is_primitive()
+        && column.get_physical_type() != Physical::BYTE_ARRAY
+    {
         return wrong(type_name(column), "text");
     }
     match unreadable(column) {
-        Some(found) => wrong(found, "text, a number, true/false, or a list of such records"),
+        Some(found) => wrong(
+            found,
+            "text, a number, true/false, or a list of such records",
+        ),
         None => Ok(()),
     }
 }
@@ -70,10 +92,16 @@ fn check_column(file: &Arc<Path>, column: &Type) -> Result<()> {
 /// The first leaf of a type that has no counterpart in a row.
 fn unreadable(column: &Type) -> Option<String> {
     if !column.is_primitive() {
-        return column.get_fields().iter().find_map(|field| unreadable(field));
+        return column
+            .get_fields()
+            .iter()
+            .find_map(|field| unreadable(field));
     }
     let plain = matches!(
-        (column.get_physical_type(), column.get_basic_info().converted_type()),
+        (
+            column.get_physical_type(),
+            column.get_basic_info().converted_type()
+        ),
         (Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE, _)
             | (
                 Physical::INT32 | Physical::INT64,
@@ -89,7 +117,10 @@ fn unreadable(column: &Type) -> Option<String> {
             )
             | (
                 Physical::BYTE_ARRAY,
-                ConvertedType::NONE | ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON
+                ConvertedType::NONE
+                    | ConvertedType::UTF8
+                    | ConvertedType::ENUM
+                    | ConvertedType::JSON
             )
     );
     if plain { None } else { Some(type_name(column)) }
@@ -106,7 +137,11 @@ fn record(place: &Place, parent: &str, row: Row) -> Result<Map<String, Value>> {
     row.into_columns()
         .into_iter()
         .map(|(name, field)| {
-            let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
+            let path = if parent.is_empty() {
+                name.clone()
+            } else {
+                format!("{parent}.{name}")
+            };
             Ok((name, value(place, &path, field)?))
         })
         .collect()
@@ -129,7 +164,12 @@ fn value(place: &Place, path: &str, field: Field) -> Result<Value> {
         Field::Str(value) => value.into(),
         Field::Bytes(value) => match std::str::from_utf8(value.data()) {
             Ok(text) => text.into(),
-            Err(error) => return Err(Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 }),
+            Err(error) => {
+                return Err(Error::Utf8 {
+                    place: place.clone(),
+                    byte: error.valid_up_to() + 1,
+                });
+            }
         },
         Field::Group(row) => Value::Object(record(place, path, row)?),
         Field::ListInternal(list) => list

@@ -10,7 +10,7 @@ use super::json::kind;
 use super::shape::{self, Shape};
 use super::source::Origin;
 use super::split::Split;
-use super::{format, conversation};
+use super::{conversation, format};
 
 pub use conversation::Message;
 
@@ -29,7 +29,7 @@ pub struct Row {
 /// A conversation to answer: the last message is the user's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    pub messages: Vec<Message>,
+    pub prompt: Vec<Message>,
     /// The expected answer, if the file has one.
     pub answer: Option<String>,
     /// The value of the key `label`; see [`Prompt::harmful`].
@@ -77,24 +77,6 @@ impl Prompt {
     }
 }
 
-/// Reads the training rows of a file; see [`parse_rows`].
-pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
-    parse_rows(path, read(path)?)
-}
-
-/// Reads the prompts of a file; see [`parse_prompts`].
-pub fn read_prompts(path: &Path) -> Result<Vec<Prompt>> {
-    parse_prompts(path, read(path)?)
-}
-
-/// The bytes of a file, or of an embedded one (`demo:NAME`).
-fn read(path: &Path) -> Result<Vec<u8>> {
-    if let Some(bytes) = crate::demo::file(path) {
-        return Ok(bytes.to_vec());
-    }
-    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
-}
-
 /// The training rows in the content of a file called `name`, in their order and
 /// with origin `task`.
 ///
@@ -105,7 +87,12 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     each_conversation(name, bytes, Purpose::Training, &mut |place, _, messages| {
         check_row(&place, &messages)?;
         let id = content_id(&messages);
-        rows.push(Row { messages, id, origin: Origin::Task, place });
+        rows.push(Row {
+            messages,
+            id,
+            origin: Origin::Task,
+            place,
+        });
         Ok(())
     })?;
     Ok(rows)
@@ -115,7 +102,8 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 /// has none): scores that were made for the rows.
 pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
     let mut rows = Vec::new();
-    each_conversation(path, read(path)?, Purpose::Training, &mut |place, record, messages| {
+    let bytes = super::source::read(path)?;
+    each_conversation(path, bytes, Purpose::Training, &mut |place, record, messages| {
         check_row(&place, &messages)?;
         let id = content_id(&messages);
         let value = record.get(key).cloned().unwrap_or(Value::Null);
@@ -132,17 +120,37 @@ pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
 /// One for the first record that has no prompt: see [`Error`].
 pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
     let mut prompts = Vec::new();
-    each_conversation(name, bytes, Purpose::Prompts, &mut |place, record, mut messages| {
-        let answer = messages.pop_if(|last| last.role == "assistant").map(|last| last.content);
-        if messages.last().is_none_or(|last| last.role != "user") {
-            return Err(Error::NoPrompt { place, why: "no user message comes before the answer" });
-        }
-        let label = record.get("label").filter(|label| !label.is_null()).cloned();
-        let split = Split::of(&place, record)?;
-        let id = content_id(&messages);
-        prompts.push(Prompt { messages, answer, label, split, id, place });
-        Ok(())
-    })?;
+    each_conversation(
+        name,
+        bytes,
+        Purpose::Prompts,
+        &mut |place, record, mut messages| {
+            let answer = messages
+                .pop_if(|last| last.role == "assistant")
+                .map(|last| last.content);
+            if messages.last().is_none_or(|last| last.role != "user") {
+                return Err(Error::NoPrompt {
+                    place,
+                    why: "no user message comes before the answer",
+                });
+            }
+            let label = record
+                .get("label")
+                .filter(|label| !label.is_null())
+                .cloned();
+            let split = Split::of(&place, record)?;
+            let id = content_id(&messages);
+            prompts.push(Prompt {
+                prompt: messages,
+                answer,
+                label,
+                split,
+                id,
+                place,
+            });
+            Ok(())
+        },
+    )?;
     Ok(prompts)
 }
 
@@ -155,16 +163,28 @@ enum Purpose {
 type OnConversation<'a> = &'a mut dyn FnMut(Place, &Map<String, Value>, Vec<Message>) -> Result<()>;
 
 /// Reads every record, all of one shape, as a list of messages.
-fn each_conversation(name: &Path, bytes: Vec<u8>, purpose: Purpose, visit: OnConversation<'_>) -> Result<()> {
+fn each_conversation(
+    name: &Path,
+    bytes: Vec<u8>,
+    purpose: Purpose,
+    visit: OnConversation<'_>,
+) -> Result<()> {
     let mut first = None;
     format::records(name, bytes, &mut |place, record| {
         let shape = shape::detect(&place, &record)?;
         if let (Shape::Prompt(key), Purpose::Training) = (shape, purpose) {
-            return Err(Error::NoAnswer { place, why: format!("beside `{key}` there is no answer") });
+            return Err(Error::NoAnswer {
+                place,
+                why: format!("beside `{key}` there is no answer"),
+            });
         }
         let first = *first.get_or_insert(shape);
         if shape != first {
-            return Err(Error::MixedShapes { place, first: first.to_string(), found: shape.to_string() });
+            return Err(Error::MixedShapes {
+                place,
+                first: first.to_string(),
+                found: shape.to_string(),
+            });
         }
         let messages = conversation::of(&place, &record, shape)?;
         visit(place, &record, messages)
@@ -174,25 +194,39 @@ fn each_conversation(name: &Path, bytes: Vec<u8>, purpose: Purpose, visit: OnCon
 fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
     let place = || place.clone();
     let Some(last) = messages.last() else {
-        return Err(Error::NoAnswer { place: place(), why: "the conversation is empty".into() });
+        return Err(Error::NoAnswer {
+            place: place(),
+            why: "the conversation is empty".into(),
+        });
     };
     if !messages.iter().any(|message| message.role == "assistant") {
-        return Err(Error::NoAnswer { place: place(), why: "no message comes from the assistant".into() });
+        return Err(Error::NoAnswer {
+            place: place(),
+            why: "no message comes from the assistant".into(),
+        });
     }
     if last.role != "assistant" {
-        return Err(Error::LastNotAssistant { place: place(), role: last.role.clone() });
+        return Err(Error::LastNotAssistant {
+            place: place(),
+            role: last.role.clone(),
+        });
     }
     match messages.iter().find(|message| message.role != "system") {
         Some(first) if first.role == "user" => Ok(()),
-        _ => Err(Error::NoPrompt { place: place(), why: "the assistant speaks first" }),
+        _ => Err(Error::NoPrompt {
+            place: place(),
+            why: "the assistant speaks first",
+        }),
     }
 }
 
 /// The id of a conversation: the first eight bytes, big-endian, of the SHA-256 of
 /// its messages as the JSON list `[[role, content], ...]`.
 pub fn content_id(messages: &[Message]) -> u64 {
-    let pairs: Vec<(&str, &str)> =
-        messages.iter().map(|message| (message.role.as_str(), message.content.as_str())).collect();
+    let pairs: Vec<(&str, &str)> = messages
+        .iter()
+        .map(|message| (message.role.as_str(), message.content.as_str()))
+        .collect();
     let canonical = serde_json::to_vec(&pairs).expect("strings always serialise");
     let digest = Sha256::digest(canonical);
     u64::from_be_bytes(std::array::from_fn(|at| digest[at]))

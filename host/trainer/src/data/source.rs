@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Error, Result};
 use super::random;
-use super::rows::{Row, read_rows};
+use super::rows::{self, Prompt, Row};
 
 /// Which data a row comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,28 +49,76 @@ pub struct DataSource {
 impl DataSource {
     /// The whole of a file, as task data.
     pub fn whole(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), ..Self::default() }
+        Self {
+            path: path.into(),
+            ..Self::default()
+        }
     }
 
     fn wrong(&self, what: String) -> Error {
-        Error::Source { file: self.path.clone(), what }
+        Error::Source {
+            file: self.path.clone(),
+            what,
+        }
     }
 
     fn check(&self) -> Result<()> {
         match (self.share, self.limit) {
-            (Some(share), _) if !(share > 0.0 && share <= 1.0) => {
-                Err(self.wrong(format!("has the share {share}; a share is above 0 and at most 1")))
-            }
+            (Some(share), _) if !(share > 0.0 && share <= 1.0) => Err(self.wrong(format!(
+                "has the share {share}; a share is above 0 and at most 1"
+            ))),
             (_, Some(0)) => Err(self.wrong("has the limit 0; leave it out or raise it".into())),
             _ => Ok(()),
         }
     }
 }
 
-/// Reads the sources and mixes them; see [`mix`].
-pub fn load_rows(sources: &[DataSource], seed: u64) -> Result<Vec<Row>> {
-    let parts = sources.iter().map(|source| Ok((source.clone(), read_rows(&source.path)?)));
-    mix(parts.collect::<Result<_>>()?, seed)
+/// Reads training rows from the sources and mixes them; see [`rows::parse_rows`]
+/// and [`mix`].
+pub fn read_rows(sources: &[DataSource], seed: u64) -> Result<Vec<Row>> {
+    read_with(sources, seed, rows::parse_rows)
+}
+
+/// Reads prompts from the sources and mixes them; see [`rows::parse_prompts`] and
+/// [`mix`].
+pub fn read_prompts(sources: &[DataSource], seed: u64) -> Result<Vec<Prompt>> {
+    read_with(sources, seed, rows::parse_prompts)
+}
+
+fn read_with<T: Mixable>(
+    sources: &[DataSource],
+    seed: u64,
+    parse: impl Fn(&Path, Vec<u8>) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    let part = |source: &DataSource| {
+        Ok((source.clone(), parse(&source.path, read(&source.path)?)?))
+    };
+    mix(sources.iter().map(part).collect::<Result<_>>()?, seed)
+}
+
+/// The bytes of a file, or of an embedded one (`demo:NAME`).
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    if let Some(bytes) = crate::demo::file(path) {
+        return Ok(bytes.to_vec());
+    }
+    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
+}
+
+/// What can be drawn from several sources.
+pub trait Mixable: Clone {
+    /// Tells the row which data it comes from.
+    fn set_origin(&mut self, origin: Origin);
+}
+
+impl Mixable for Row {
+    fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+}
+
+/// A prompt is asked, not learned: its origin doesn't matter.
+impl Mixable for Prompt {
+    fn set_origin(&mut self, _: Origin) {}
 }
 
 /// Mixes rows that were read from `sources`, in the order of the sources and of
@@ -79,11 +127,12 @@ pub fn load_rows(sources: &[DataSource], seed: u64) -> Result<Vec<Row>> {
 ///
 /// # Errors
 /// [`Error::Source`] and [`Error::Mix`] for limits and shares that can't be met.
-pub fn mix(parts: Vec<(DataSource, Vec<Row>)>, seed: u64) -> Result<Vec<Row>> {
+pub fn mix<T: Mixable>(parts: Vec<(DataSource, Vec<T>)>, seed: u64) -> Result<Vec<T>> {
     let mut parts = parts;
     for (position, (source, rows)) in parts.iter_mut().enumerate() {
         source.check()?;
-        rows.iter_mut().for_each(|row| row.origin = source.origin);
+        rows.iter_mut()
+            .for_each(|row| row.set_origin(source.origin));
         if let Some(limit) = source.limit.filter(|limit| *limit < rows.len()) {
             *rows = draw(rows, limit, seed, "limit", position);
         }
@@ -108,20 +157,35 @@ pub fn mix(parts: Vec<(DataSource, Vec<Row>)>, seed: u64) -> Result<Vec<Row>> {
 }
 
 /// How many rows the whole mix has, before rounding.
-fn mixed_size(parts: &[(DataSource, Vec<Row>)]) -> Result<f64> {
+fn mixed_size<T>(parts: &[(DataSource, Vec<T>)]) -> Result<f64> {
     let shares: f64 = parts.iter().filter_map(|(source, _)| source.share).sum();
-    let whole: usize = parts.iter().filter(|(source, _)| source.share.is_none()).map(|(_, rows)| rows.len()).sum();
+    let whole: usize = parts
+        .iter()
+        .filter(|(source, _)| source.share.is_none())
+        .map(|(_, rows)| rows.len())
+        .sum();
     if parts.iter().all(|(source, _)| source.share.is_some()) {
         if (shares - 1.0).abs() > 1e-6 {
-            let what = format!("have shares that add up to {shares}; where every source has one they must add up to 1");
+            let what = format!(
+                "have shares that add up to {shares}; where every source has one they must add up to 1"
+            );
             return Err(Error::Mix { what });
         }
-        let most = |(source, rows): &(DataSource, Vec<Row>)| rows.len() as f64 / source.share.unwrap_or(1.0);
-        let bounded = parts.iter().filter(|(source, _)| !source.repeat).map(most).reduce(f64::min);
-        return Ok(bounded.or_else(|| parts.iter().map(most).reduce(f64::max)).unwrap_or(0.0));
+        let most =
+            |(source, rows): &(DataSource, Vec<T>)| rows.len() as f64 / source.share.unwrap_or(1.0);
+        let bounded = parts
+            .iter()
+            .filter(|(source, _)| !source.repeat)
+            .map(most)
+            .reduce(f64::min);
+        return Ok(bounded
+            .or_else(|| parts.iter().map(most).reduce(f64::max))
+            .unwrap_or(0.0));
     }
     if shares >= 1.0 {
-        let what = format!("have shares that add up to {shares}; that leaves nothing for the sources without one");
+        let what = format!(
+            "have shares that add up to {shares}; that leaves nothing for the sources without one"
+        );
         return Err(Error::Mix { what });
     }
     Ok(whole as f64 / (1.0 - shares))
@@ -129,7 +193,7 @@ fn mixed_size(parts: &[(DataSource, Vec<Row>)]) -> Result<f64> {
 
 /// `count` of the rows in their order: each as often as all of them fit, and of
 /// the remainder a draw without repeats.
-fn draw(rows: &[Row], count: usize, seed: u64, name: &str, position: usize) -> Vec<Row> {
+fn draw<T: Clone>(rows: &[T], count: usize, seed: u64, name: &str, position: usize) -> Vec<T> {
     let mut drawn = Vec::with_capacity(count);
     for _ in 0..count / rows.len() {
         drawn.extend_from_slice(rows);
@@ -139,12 +203,6 @@ fn draw(rows: &[Row], count: usize, seed: u64, name: &str, position: usize) -> V
     rest.sort_unstable();
     drawn.extend(rest.into_iter().map(|at| rows[at].clone()));
     drawn
-}
-
-impl<P: AsRef<Path>> From<P> for DataSource {
-    fn from(path: P) -> Self {
-        Self::whole(path.as_ref())
-    }
 }
 
 #[derive(Deserialize)]
@@ -160,8 +218,22 @@ struct Table {
 }
 
 impl From<Table> for DataSource {
-    fn from(Table { path, share, limit, repeat, origin }: Table) -> Self {
-        Self { path, share, limit, repeat, origin }
+    fn from(
+        Table {
+            path,
+            share,
+            limit,
+            repeat,
+            origin,
+        }: Table,
+    ) -> Self {
+        Self {
+            path,
+            share,
+            limit,
+            repeat,
+            origin,
+        }
     }
 }
 
@@ -190,7 +262,9 @@ impl<'de> Deserialize<'de> for DataSource {
 }
 
 /// For `#[serde(deserialize_with)]`: one source, or a list of them.
-pub fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<DataSource>, D::Error> {
+pub fn one_or_many<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<DataSource>, D::Error> {
     struct Many;
     impl<'de> Visitor<'de> for Many {
         type Value = Vec<DataSource>;
@@ -203,11 +277,17 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
             Ok(vec![DataSource::whole(path)])
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Self::Value, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(
+            self,
+            map: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
             SourceVisitor.visit_map(map).map(|source| vec![source])
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Self::Value, A::Error> {
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
             let mut sources = Vec::new();
             while let Some(source) = list.next_element()? {
                 sources.push(source);

@@ -68,7 +68,10 @@ pub fn assign_splits(prompts: &[Prompt], seed: u64) -> Result<Vec<Split>> {
             drawn.insert(id, split);
         }
     }
-    Ok(prompts.iter().map(|prompt| prompt.split.unwrap_or(drawn[&prompt.id])).collect())
+    Ok(prompts
+        .iter()
+        .map(|prompt| prompt.split.unwrap_or(drawn[&prompt.id]))
+        .collect())
 }
 
 #[cfg(test)]
@@ -80,8 +83,9 @@ mod tests {
     use super::*;
 
     fn prompts(count: usize, extra: &str) -> Vec<Prompt> {
-        let lines: Vec<String> =
-            (0..count).map(|i| format!(r#"{{"prompt":"question {i}","label":{}{extra}}}"#, i % 2)).collect();
+        let lines: Vec<String> = (0..count)
+            .map(|i| format!(r#"{{"prompt":"question {i}","label":{}{extra}}}"#, i % 2))
+            .collect();
         parse_prompts(Path::new("p.jsonl"), lines.join("\n").into_bytes()).unwrap()
     }
 
@@ -91,9 +95,20 @@ mod tests {
         let splits = assign_splits(&prompts, 7).unwrap();
         for label in [false, true] {
             let count = |wanted| {
-                prompts.iter().zip(&splits).filter(|(p, s)| p.harmful().unwrap() == label && **s == wanted).count()
+                prompts
+                    .iter()
+                    .zip(&splits)
+                    .filter(|(p, s)| p.harmful().unwrap() == label && **s == wanted)
+                    .count()
             };
-            assert_eq!([count(Split::Training), count(Split::Validation), count(Split::Test)], [30, 10, 10]);
+            assert_eq!(
+                [
+                    count(Split::Training),
+                    count(Split::Validation),
+                    count(Split::Test)
+                ],
+                [30, 10, 10]
+            );
         }
         assert_eq!(splits, assign_splits(&prompts, 7).unwrap());
         assert_ne!(splits, assign_splits(&prompts, 8).unwrap());
@@ -111,7 +126,13 @@ mod tests {
     fn a_named_split_is_kept_and_needs_no_label() {
         let named = prompts(4, r#","split":"dev""#);
         assert_eq!(assign_splits(&named, 1).unwrap(), [Split::Validation; 4]);
-        let unlabelled = parse_prompts(Path::new("p.jsonl"), br#"{"prompt":"hello"}"#.to_vec()).unwrap();
-        assert!(assign_splits(&unlabelled, 1).unwrap_err().to_string().contains("`label` is absent"));
+        let unlabelled =
+            parse_prompts(Path::new("p.jsonl"), br#"{"prompt":"hello"}"#.to_vec()).unwrap();
+        assert!(
+            assign_splits(&unlabelled, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("`label` is absent")
+        );
     }
 }

@@ -12,7 +12,9 @@ pub fn normalised(text: &str) -> String {
             _ => None,
         })
         .collect();
-    let words = letters.split_whitespace().filter(|word| !["a", "an", "the"].contains(word));
+    let words = letters
+        .split_whitespace()
+        .filter(|word| !["a", "an", "the"].contains(word));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -38,7 +40,9 @@ pub fn final_number(text: &str) -> Option<f64> {
 /// Whether the final number of an answer is that of the expected one.
 pub fn number_match(answer: &str, expected: &str) -> bool {
     match (final_number(answer), final_number(expected)) {
-        (Some(answer), Some(expected)) => (answer - expected).abs() <= 1e-9 * expected.abs().max(1.0),
+        (Some(answer), Some(expected)) => {
+            (answer - expected).abs() <= 1e-9 * expected.abs().max(1.0)
+        }
         _ => false,
     }
 }
@@ -56,7 +60,12 @@ fn numbers(text: &str) -> impl Iterator<Item = f64> {
         if start == bytes.len() {
             return None;
         }
-        let digits = |from: usize| bytes[from.min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let digits = |from: usize| {
+            bytes[from.min(bytes.len())..]
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .count()
+        };
         at += digits(at);
         while bytes.get(at) == Some(&b',') && digits(at + 1) == 3 {
             at += 4;
@@ -65,7 +74,11 @@ fn numbers(text: &str) -> impl Iterator<Item = f64> {
             at += 1 + digits(at + 1);
         }
         let magnitude: f64 = text[start..at].replace(',', "").parse().ok()?;
-        Some(if is_negative(&text[..start]) { -magnitude } else { magnitude })
+        Some(if is_negative(&text[..start]) {
+            -magnitude
+        } else {
+            magnitude
+        })
     })
 }
 
@@ -73,7 +86,9 @@ fn numbers(text: &str) -> impl Iterator<Item = f64> {
 /// currency sign between.
 fn is_negative(before: &str) -> bool {
     let before = before.trim_end_matches(['$', '€', '£']);
-    let Some(rest) = before.strip_suffix(['-', '\u{2212}']) else { return false };
+    let Some(rest) = before.strip_suffix(['-', '\u{2212}']) else {
+        return false;
+    };
     !rest.ends_with(|c: char| c.is_alphanumeric() || c == ')')
 }
 
@@ -87,12 +102,16 @@ pub fn choice_letter(answer: &str, choices: usize) -> Option<char> {
         let letter = chars.next()?.to_ascii_uppercase();
         let known = letter.is_ascii_uppercase() && ((letter as u8 - b'A') as usize) < choices;
         // "A cat" opens with an article, "A) cat" and "A" with a letter.
-        let alone = chars.next().is_none_or(|next| !next.is_alphanumeric() && !" '-".contains(next));
+        let alone = chars
+            .next()
+            .is_none_or(|next| !next.is_alphanumeric() && !" '-".contains(next));
         (known && alone).then_some(letter)
     };
     leading(answer).or_else(|| {
         let lower = answer.to_ascii_lowercase();
-        ["answer is", "answer:"].iter().find_map(|mark| leading(&answer[lower.find(mark)? + mark.len()..]))
+        ["answer is", "answer:"]
+            .iter()
+            .find_map(|mark| leading(&answer[lower.find(mark)? + mark.len()..]))
     })
 }
 
@@ -100,7 +119,10 @@ pub fn choice_letter(answer: &str, choices: usize) -> Option<char> {
 /// number of tokens, by log-probability per token; the first of equals. Nothing
 /// for no choices, a NaN or a choice without tokens.
 pub fn pick_choice(choices: &[(f64, usize)]) -> Option<usize> {
-    if choices.iter().any(|(log_prob, tokens)| log_prob.is_nan() || *tokens == 0) {
+    if choices
+        .iter()
+        .any(|(log_prob, tokens)| log_prob.is_nan() || *tokens == 0)
+    {
         return None;
     }
     let mean = |at: usize| choices[at].0 / choices[at].1 as f64;
@@ -145,7 +167,16 @@ mod tests {
 
     #[test]
     fn choice_letters() {
-        for answer in ["B", "b)", "(B) Paris", "B. Paris", "**B**", "The answer is (B).", "Answer: B", "Final answer: b."] {
+        for answer in [
+            "B",
+            "b)",
+            "(B) Paris",
+            "B. Paris",
+            "**B**",
+            "The answer is (B).",
+            "Answer: B",
+            "Final answer: b.",
+        ] {
             assert_eq!(choice_letter(answer, 4), Some('B'), "{answer}");
         }
         for answer in ["", "Because", "A cat", "E", "It may be B", "42"] {

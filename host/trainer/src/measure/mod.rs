@@ -6,7 +6,9 @@ mod refusal;
 mod strongreject;
 mod wilson;
 
-pub use answers::{choice_letter, exact_match, final_number, normalised, number_match, pick_choice};
+pub use answers::{
+    choice_letter, exact_match, final_number, normalised, number_match, pick_choice,
+};
 pub use ranking::{auprc, auroc, tpr_at_fpr};
 pub use refusal::{REFUSAL_WINDOW, attack_success, is_refusal, refusal_rate};
 pub use strongreject::strongreject;
