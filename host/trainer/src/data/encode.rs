@@ -32,7 +32,14 @@ impl Sample {
     pub fn prompt_only(tokens: Vec<u32>) -> Self {
         let prompt_len = tokens.len();
         let place = Place::line(&Path::new("prompt").into(), 0);
-        Self { id: 0, origin: Origin::Task, tokens, answer: Vec::new(), prompt_len, place }
+        Self {
+            id: 0,
+            origin: Origin::Task,
+            tokens,
+            answer: Vec::new(),
+            prompt_len,
+            place,
+        }
     }
 
     /// Number of answer tokens, over all answers.

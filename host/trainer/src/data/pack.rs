@@ -4,15 +4,14 @@ use std::borrow::Cow;
 use std::iter;
 use std::ops::Range;
 
+use host_model::Packed;
+
 use super::encode::Sample;
 
 /// A micro-batch as the decoder and the loss take it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedSamples {
-    /// All tokens, one sample after the other.
-    pub tokens: Vec<u32>,
-    /// First row of every sample, then the number of rows: samples + 1.
-    pub starts: Vec<usize>,
+    pub packed: Packed,
     /// Per answer token, in the order of the samples: the packed row that predicts
     /// it, which is the one before it.
     pub rows: Vec<u32>,
@@ -39,8 +38,7 @@ pub fn pack(samples: &[&Sample]) -> PackedSamples {
         starts.push(tokens.len());
     }
     PackedSamples {
-        tokens,
-        starts,
+        packed: Packed { tokens, starts },
         rows,
         labels,
         sample_of,
@@ -108,7 +106,7 @@ impl TapRanges {
     /// From one mean per range (ranges x `hidden`, flat) to one per sample: the
     /// mean over all the rows of the sample's ranges.
     pub fn per_sample<'v>(&self, values: &'v [f32], hidden: usize) -> Cow<'v, [f32]> {
-        if self.rows.len() == self.counts.len() {
+        if self.counts.iter().all(|count| *count == 1) {
             return Cow::Borrowed(values);
         }
         let mut joined = Vec::with_capacity(self.counts.len() * hidden);

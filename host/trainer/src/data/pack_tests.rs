@@ -30,14 +30,14 @@ fn samples() -> [Sample; 3] {
 fn the_row_before_an_answer_token_predicts_it() {
     let samples = samples();
     let packed = pack(&samples.iter().collect::<Vec<_>>());
-    assert_eq!(packed.starts, [0, 5, 9, 19]);
-    assert_eq!(packed.tokens[5..9], [20, 21, 22, 23]);
+    assert_eq!(packed.packed.starts, [0, 5, 9, 19]);
+    assert_eq!(packed.packed.tokens[5..9], [20, 21, 22, 23]);
     assert_eq!(packed.rows, [2, 3, 5, 6, 7, 10, 11, 15, 16, 17]);
     assert_eq!(packed.labels, [13, 14, 21, 22, 23, 32, 33, 37, 38, 39]);
     assert_eq!(packed.sample_of, [0, 0, 1, 1, 1, 2, 2, 2, 2, 2]);
     assert_eq!(packed.offsets, [0, 2, 5, 10]);
     for (row, label) in packed.rows.iter().zip(&packed.labels) {
-        assert_eq!(packed.tokens[*row as usize + 1], *label);
+        assert_eq!(packed.packed.tokens[*row as usize + 1], *label);
     }
 }
 
@@ -90,5 +90,5 @@ fn means_of_several_answers_join_to_the_mean_over_their_tokens() {
 #[test]
 fn nothing_packs_to_nothing() {
     let packed = pack(&[]);
-    assert_eq!((packed.starts, packed.offsets), (vec![0], vec![0]));
+    assert_eq!((packed.packed.starts, packed.offsets), (vec![0], vec![0]));
 }

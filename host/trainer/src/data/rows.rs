@@ -29,7 +29,7 @@ pub struct Row {
 /// A conversation to answer: the last message is the user's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    pub prompt: Vec<Message>,
+    pub messages: Vec<Message>,
     /// The expected answer, if the file has one.
     pub answer: Option<String>,
     /// The value of the key `label`; see [`Prompt::harmful`].
@@ -45,9 +45,17 @@ impl Prompt {
     pub fn to_row(&self) -> Option<Row> {
         let content = self.answer.clone()?;
         let mut messages = self.messages.clone();
-        messages.push(Message { role: "assistant".into(), content });
+        messages.push(Message {
+            role: "assistant".into(),
+            content,
+        });
         let id = content_id(&messages);
-        Some(Row { messages, id, origin: Origin::Task, place: self.place.clone() })
+        Some(Row {
+            messages,
+            id,
+            origin: Origin::Task,
+            place: self.place.clone(),
+        })
     }
 
     /// Whether the label calls the prompt harmful: `true`, 1, `"harmful"` or
@@ -103,13 +111,26 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
     let mut rows = Vec::new();
     let bytes = super::source::read(path)?;
-    each_conversation(path, bytes, Purpose::Training, &mut |place, record, messages| {
-        check_row(&place, &messages)?;
-        let id = content_id(&messages);
-        let value = record.get(key).cloned().unwrap_or(Value::Null);
-        rows.push((Row { messages, id, origin: Origin::Task, place }, value));
-        Ok(())
-    })?;
+    each_conversation(
+        path,
+        bytes,
+        Purpose::Training,
+        &mut |place, record, messages| {
+            check_row(&place, &messages)?;
+            let id = content_id(&messages);
+            let value = record.get(key).cloned().unwrap_or(Value::Null);
+            rows.push((
+                Row {
+                    messages,
+                    id,
+                    origin: Origin::Task,
+                    place,
+                },
+                value,
+            ));
+            Ok(())
+        },
+    )?;
     Ok(rows)
 }
 
@@ -141,7 +162,7 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
             let split = Split::of(&place, record)?;
             let id = content_id(&messages);
             prompts.push(Prompt {
-                prompt: messages,
+                messages,
                 answer,
                 label,
                 split,

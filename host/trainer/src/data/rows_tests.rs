@@ -306,7 +306,7 @@ fn prompts_keep_answer_label_and_split() {
     );
     let with_answer = &prompts(GOOD).unwrap()[0];
     assert_eq!(
-        (with_answer.prompt.len(), with_answer.answer.as_deref()),
+        (with_answer.messages.len(), with_answer.answer.as_deref()),
         (1, Some("Yes."))
     );
     let error = prompts(r#"{"prompt":"a","split":"half"}"#).unwrap_err();

@@ -90,9 +90,8 @@ fn read_with<T: Mixable>(
     seed: u64,
     parse: impl Fn(&Path, Vec<u8>) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
-    let part = |source: &DataSource| {
-        Ok((source.clone(), parse(&source.path, read(&source.path)?)?))
-    };
+    let part =
+        |source: &DataSource| Ok((source.clone(), parse(&source.path, read(&source.path)?)?));
     mix(sources.iter().map(part).collect::<Result<_>>()?, seed)
 }
 
@@ -101,7 +100,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     if let Some(bytes) = crate::demo::file(path) {
         return Ok(bytes.to_vec());
     }
-    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
+    std::fs::read(path).map_err(|source| Error::Read {
+        file: path.into(),
+        source,
+    })
 }
 
 /// What can be drawn from several sources.

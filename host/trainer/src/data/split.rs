@@ -38,9 +38,10 @@ impl Split {
     }
 }
 
-/// A split for every prompt: the one its file names, else one drawn with `seed`,
-/// 60% training, 20% validation, 20% test within each label. Equal prompts get the
-/// same split, so none is both fitted and tested on.
+/// A split for every prompt: its own if it has one, else one drawn with `seed`
+/// within each label, 20% validation, 20% test and the rest training. A part that
+/// some prompts name is not drawn. Equal prompts get the same split, so that none
+/// is both fitted and tested on.
 ///
 /// # Errors
 /// [`Error::Field`] for a prompt without a usable label.
@@ -53,19 +54,18 @@ pub fn assign_splits(prompts: &[Prompt], seed: u64) -> Result<Vec<Split>> {
             None => unnamed[usize::from(prompt.harmful()?)].push(prompt.id),
         }
     }
+    let named = |split| prompts.iter().any(|prompt| prompt.split == Some(split));
+    let mut parts = vec![Split::Test, Split::Validation];
+    parts.retain(|part| !named(*part));
     for (label, mut ids) in unnamed.into_iter().enumerate() {
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|id| !drawn.contains_key(id));
         ids.shuffle(&mut random::stream(seed, "splits", label as u64));
-        let held_out = (ids.len() as f64 * 0.2).round() as usize;
+        let part_size = (ids.len() as f64 * 0.2).round() as usize;
         for (at, id) in ids.into_iter().enumerate() {
-            let split = match at / held_out.max(1) {
-                0 if held_out > 0 => Split::Test,
-                1 if held_out > 0 => Split::Validation,
-                _ => Split::Training,
-            };
-            drawn.insert(id, split);
+            let part = at.checked_div(part_size).and_then(|part| parts.get(part));
+            drawn.insert(id, part.copied().unwrap_or(Split::Training));
         }
     }
     Ok(prompts
@@ -120,6 +120,15 @@ mod tests {
         twice.extend(prompts(40, ""));
         let splits = assign_splits(&twice, 1).unwrap();
         assert_eq!(splits[..40], splits[40..]);
+    }
+
+    #[test]
+    fn parts_that_are_named_are_not_drawn() {
+        let mut prompts = prompts(50, "");
+        prompts[0].split = Some(Split::Validation);
+        let splits = assign_splits(&prompts, 1).unwrap();
+        let count = |wanted| splits.iter().filter(|split| **split == wanted).count();
+        assert_eq!([count(Split::Validation), count(Split::Test)], [1, 10]);
     }
 
     #[test]
