@@ -4,7 +4,11 @@
 pub mod config;
 pub mod decoder;
 pub mod error;
+mod fused;
+mod head;
 pub mod lora;
+mod ops;
+mod plain;
 pub mod weights;
 
 pub use config::{Architecture, Config, Rope, RopeScaling};
