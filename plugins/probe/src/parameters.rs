@@ -1,0 +1,125 @@
+//! What calibration hands to assessment: the fitted probe as bytes.
+//!
+//! Little-endian: "PROB", version (u16), method (u8), position (u8), layer (u32),
+//! hidden (u32), Platt slope and offset (f64), means and scales (f32 x hidden),
+//! then the classifier (f32: weights and bias; for the MLP hidden x 16 weights, 16
+//! biases, 16 output weights and a bias), then a checksum (u64).
+
+use risk_policy::bindings::{Activations, RunInfo};
+use risk_policy::bytes::{Reader, Writer};
+use risk_policy::platt::Platt;
+use risk_policy::standardizer::Standardizer;
+
+use crate::classifier::Classifier;
+use crate::settings::{Method, Place, Settings};
+
+const KIND: [u8; 4] = *b"PROB";
+const VERSION: u16 = 1;
+
+/// A classifier on one layer, with all it needs to turn an activation into risk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    pub method: Method,
+    pub place: Place,
+    pub layer: u32,
+    pub standardizer: Standardizer,
+    pub classifier: Classifier,
+    pub platt: Platt,
+}
+
+impl Fitted {
+    /// P(harmful) of one sample.
+    ///
+    /// # Errors
+    /// If the activation is absent or not finite.
+    pub fn risk(
+        &self,
+        activations: &Activations,
+        sample: usize,
+        layer_index: usize,
+    ) -> Result<f64, String> {
+        let mut row = activations.row(sample, layer_index)?.to_vec();
+        self.standardizer.apply(&mut row);
+        let risk = self.platt.probability(self.classifier.logit(&row));
+        // Finite activations can still overflow once they are scaled.
+        if risk.is_finite() {
+            Ok(risk)
+        } else {
+            Err(format!(
+                "the activation of sample {sample} at layer {} is too large for the probe",
+                self.layer
+            ))
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let method = Method::ALL.iter().position(|m| *m == self.method).unwrap_or_default();
+        let writer = Writer::new(KIND, VERSION)
+            .u8(method as u8)
+            .u8(u8::from(self.place == Place::PromptMean))
+            .u32(self.layer)
+            .u32(self.standardizer.mean.len() as u32)
+            .f64(self.platt.slope)
+            .f64(self.platt.offset)
+            .f32s(&self.standardizer.mean)
+            .f32s(&self.standardizer.scale);
+        self.classifier.write(writer).finish()
+    }
+
+    /// Reads the bytes and checks that they fit the run and the settings.
+    ///
+    /// # Errors
+    /// One line that says what does not fit and what to do.
+    pub fn from_bytes(bytes: &[u8], run: &RunInfo, settings: &Settings) -> Result<Self, String> {
+        if bytes.is_empty() {
+            return Err("the probe has no parameters: calibrate it first".to_string());
+        }
+        let mut reader = Reader::open(bytes, KIND, VERSION, "parameters of the probe")?;
+        let method = usize::from(reader.u8()?);
+        let method = *Method::ALL
+            .get(method)
+            .ok_or_else(|| format!("the parameters of the probe name no method ({method})"))?;
+        let place = match reader.u8()? {
+            0 => Place::LastPromptToken,
+            1 => Place::PromptMean,
+            other => {
+                return Err(format!("the parameters of the probe name no position ({other})"));
+            }
+        };
+        let layer = reader.u32()?;
+        let hidden = reader.u32()?;
+        fits(run, settings, method, place, layer, hidden)?;
+        let platt = Platt { slope: reader.f64()?, offset: reader.f64()? };
+        let hidden = hidden as usize;
+        let standardizer =
+            Standardizer { mean: reader.f32s(hidden)?, scale: reader.f32s(hidden)? };
+        let classifier = Classifier::read(&mut reader, method, hidden)?;
+        reader.finish()?;
+        Ok(Self { method, place, layer, standardizer, classifier, platt })
+    }
+}
+
+fn fits(
+    run: &RunInfo,
+    settings: &Settings,
+    method: Method,
+    place: Place,
+    layer: u32,
+    hidden: u32,
+) -> Result<(), String> {
+    let was = if hidden != run.hidden {
+        format!("activations of width {hidden}, this model has {}", run.hidden)
+    } else if layer > run.layers {
+        format!("layer {layer}, this model has layers 0 to {}", run.layers)
+    } else if !settings.layers(run)?.contains(&layer) {
+        format!("layer {layer}, which is not among the layers of the settings")
+    } else if method != settings.method {
+        let (was, is) = (method.name(), settings.method.name());
+        format!("method {was}, the settings say {is}")
+    } else if place != settings.position {
+        format!("position {}, the settings say {}", place.name(), settings.position.name())
+    } else {
+        return Ok(());
+    };
+    Err(format!("the probe was calibrated for {was}: calibrate it again"))
+}

@@ -1,0 +1,37 @@
+//! Runs and signals for the unit tests of policies.
+
+use crate::bindings::{Origin, RunInfo, Sample, Signals};
+
+/// A small run: 4 blocks of width 8, `samples` per step, 10 steps, seed 1.
+pub fn run(samples: u32) -> RunInfo {
+    RunInfo {
+        layers: 4,
+        hidden: 8,
+        vocabulary: 100,
+        samples_per_step: samples,
+        total_steps: 10,
+        seed: 1,
+        judges: Vec::new(),
+    }
+}
+
+/// The signals of a step for a policy that needs none.
+pub fn signals(step: u64, samples: u32) -> Signals {
+    let sample =
+        |i| Sample { id: i, origin: Origin::Task, prompt_tokens: 12, answer_tokens: 5 };
+    Signals {
+        step,
+        learning_rate: 1e-4,
+        samples: (0..u64::from(samples)).map(sample).collect(),
+        activations: Vec::new(),
+        judges: Vec::new(),
+        prefixes: Vec::new(),
+        tokens: None,
+        canary: None,
+        trials: Vec::new(),
+        gradient_conflict: None,
+        drift: None,
+        steering: None,
+        previous: None,
+    }
+}
