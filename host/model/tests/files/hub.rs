@@ -65,6 +65,7 @@ impl Server {
         HubAccess {
             endpoint: Some(self.endpoint.clone()),
             cache: Some(cache.to_owned()),
+            token: None,
             offline: false,
         }
     }
