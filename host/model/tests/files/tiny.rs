@@ -19,7 +19,6 @@ pub const KV_HEADS: usize = 2;
 pub const HEAD_DIM: usize = 8;
 /// 256 bytes and three special tokens, and a few rows that no token uses.
 pub const VOCAB: usize = 264;
-pub const IM_START: u32 = 257;
 pub const IM_END: u32 = 258;
 
 pub const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "phi3"];
