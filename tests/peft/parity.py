@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/examples/peft_parity")
 TOLERANCE = 1e-4
 VOCABULARY = 300
-PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [299, 17, 17], [42], list(range(100, 140))]
+PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [299, 17, 17], [42], list(range(100, 200))]
 SIZES = dict(
     vocab_size=VOCABULARY,
     hidden_size=64,
@@ -77,7 +77,7 @@ def configurations():
     yield "qwen2", t.Qwen2Config(**SIZES, tie_word_embeddings=True), SEPARATE
     yield "qwen3", t.Qwen3Config(**SIZES, head_dim=32), SEPARATE
     yield "phi3", t.Phi3Config(**SIZES, original_max_position_embeddings=256), FUSED
-    # Every prompt within the original length: transformers would choose the long factors for the whole batch else.
+    # The prompt of 100 tokens is beyond the original length and takes the long factors, the others the short ones.
     long = longrope(64)
     yield "phi3-long", t.Phi3Config(**SIZES, original_max_position_embeddings=64, **{rope: long}), FUSED
 

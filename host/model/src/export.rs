@@ -61,6 +61,13 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
             generation.as_bytes(),
         )?;
     }
+    // The weights' writer makes its file readable for the owner alone; all files get what the system gives a file.
+    let [weights, config] =
+        ["model.safetensors", "config.json"].map(|name| folder.path().join(name));
+    let permissions = std::fs::metadata(&config).map(|m| m.permissions());
+    permissions
+        .and_then(|p| std::fs::set_permissions(&weights, p))
+        .map_err(|e| Error::io(&weights, e))?;
     folder.finish()
 }
 

@@ -33,6 +33,20 @@ fn a_merged_model_computes_what_the_adapted_one_does() {
 }
 
 #[test]
+#[cfg(unix)]
+fn all_files_are_readable_alike() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tiny::folder("llama");
+    let out = dir.path().join("copy");
+    merge(&model(dir.path()), None, &out, DType::F32).unwrap();
+    let modes: std::collections::BTreeSet<u32> = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode())
+        .collect();
+    assert_eq!(modes.len(), 1, "{modes:?}");
+}
+
+#[test]
 fn without_an_adapter_the_weights_are_bit_for_bit_the_same() {
     let dir = tiny::folder("phi3");
     let out = dir.path().join("copy");

@@ -8,4 +8,5 @@ mod generate;
 mod gguf;
 mod hub;
 mod load;
+mod smollm2;
 mod tiny;
