@@ -373,10 +373,14 @@ mod parquet {
         for end in (4..MESSAGES.len()).step_by(17) {
             assert!(read(&MESSAGES[..end]).is_err());
         }
-        for at in 4..MESSAGES.len() {
-            let mut damaged = MESSAGES.to_vec();
-            damaged[at] ^= 0x55;
-            drop(read(&damaged));
+        for bytes in [MESSAGES, PAIRS] {
+            for (at, flip) in (4..bytes.len()).flat_map(|at| [(at, 0x55), (at, 0x01), (at, 0xff)]) {
+                let mut damaged = bytes.to_vec();
+                damaged[at] ^= flip;
+                if let Err(error) = read(&damaged) {
+                    assert_message(&error, &["task.parquet"]);
+                }
+            }
         }
     }
 }
