@@ -1,17 +1,11 @@
 //! The messages of a record, whatever its shape.
 
+pub use host_model::Message;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
 use super::json::kind;
 use super::shape::{CONTEXT_KEYS, SYSTEM_KEYS, Shape};
-
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Message {
-    pub role: String,
-    pub content: String,
-}
 
 /// The conversation of a record: a system message if there is one, then the turns.
 pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Result<Vec<Message>> {
@@ -32,17 +26,10 @@ pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Re
         let text = text(place, key, value)?;
         let has_one = messages.iter().any(|message| message.role == "system");
         if !text.is_empty() && !has_one {
-            messages.insert(0, message("system", text));
+            messages.insert(0, Message::new("system", text));
         }
     }
     Ok(messages)
-}
-
-fn message(role: &str, content: String) -> Message {
-    Message {
-        role: role.to_owned(),
-        content,
-    }
 }
 
 /// The question under `key`; an instruction's input follows it after a blank line.
@@ -75,7 +62,7 @@ fn turns(place: &Place, key: &str, value: &Value, role: &str) -> Result<Vec<Mess
             field: key.into(),
         });
     }
-    Ok(vec![message(role, text)])
+    Ok(vec![Message::new(role, text)])
 }
 
 /// A list of `{role, content}` or `{from, value}`.
@@ -130,7 +117,7 @@ fn list_item(place: &Place, path: &str, item: &Map<String, Value>) -> Result<Mes
             field: path_of(content_key),
         });
     }
-    Ok(message(role, content))
+    Ok(Message::new(role, content))
 }
 
 /// The role by the names that OpenAI's and ShareGPT's formats use.

@@ -322,6 +322,28 @@ fn prompts_keep_answer_label_and_split() {
     assert_message(&error, &["line 1", "asks nothing"]);
 }
 
+#[test]
+fn a_prompt_with_its_answer_is_a_row_again() {
+    let prompt = &prompts(GOOD).unwrap()[0];
+    let (row, expected) = (prompt.to_row().unwrap(), &rows(GOOD).unwrap()[0]);
+    assert_eq!(
+        (row.messages, row.id),
+        (expected.messages.clone(), expected.id)
+    );
+    assert!(prompts(r#"{"prompt":"a"}"#).unwrap()[0].to_row().is_none());
+}
+
+#[test]
+fn values_beside_a_row_are_read_with_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let scored = GOOD.replace('}', r#","score":4.5}"#);
+    std::fs::write(file.path(), format!("{scored}\n{GOOD}")).unwrap();
+    let found = read_rows_with(file.path(), "score").unwrap();
+    assert_eq!(found[0].1, 4.5);
+    assert_eq!(found[1].1, Value::Null);
+    assert_eq!(found[0].0.id, GOLDEN_ID);
+}
+
 mod parquet {
     use super::*;
 
