@@ -8,10 +8,14 @@ mod date;
 pub mod decoder;
 pub mod error;
 pub mod export;
+mod fused;
 pub mod generate;
+mod head;
 pub mod load;
 pub mod lora;
+mod ops;
 pub mod peft;
+mod plain;
 pub mod tokenizer;
 pub mod weights;
 
