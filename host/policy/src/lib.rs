@@ -20,6 +20,7 @@
 mod assessment;
 mod canonical;
 mod component;
+mod descriptor;
 mod engine;
 mod error;
 mod fault;
@@ -28,6 +29,7 @@ mod limits;
 mod needs;
 mod policy;
 mod sandbox;
+mod size;
 mod text;
 pub mod wit;
 
