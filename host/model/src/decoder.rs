@@ -1,14 +1,26 @@
 //! The decoder: one frozen copy of the weights, run with or without an adapter.
 
-use std::ops::Range;
+mod cache;
+mod packed;
+mod rotary;
+mod taps;
+
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::fused::FusedModel;
 use crate::lora::Lora;
 use crate::weights::Weights;
+use crate::{head, plain};
+
+pub use cache::KvCache;
+pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
+pub use packed::Packed;
+pub(crate) use rotary::Angles;
+pub use taps::TapRows;
 
 /// Which code computes the forward and backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,22 +29,6 @@ pub enum Kernels {
     Fused,
     /// candle's differentiable operations: any device and type; the test oracle.
     Plain,
-}
-
-/// Sequences of different lengths, concatenated without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
-    pub tokens: Vec<u32>,
-    /// First row of every sequence, then the number of rows: sequences + 1.
-    pub starts: Vec<usize>,
-}
-
-/// Row ranges of a packed batch whose mean hidden state is wanted.
-/// Layer 0 is the embeddings, layer i the residual stream after block i.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TapRows {
-    pub layer: usize,
-    pub rows: Vec<Range<usize>>,
 }
 
 /// What a forward pass leaves.
@@ -64,97 +60,226 @@ pub struct HeadLoss {
     pub kl: Vec<f32>,
 }
 
-/// A decoder of the Llama family with frozen weights.
+/// A decoder of the Llama family with frozen weights. The reference of a
+/// fine-tune is the same decoder run with `adapter = None`.
 pub struct Decoder {
     pub config: Arc<Config>,
     pub weights: Weights,
     pub kernels: Kernels,
-}
-
-/// Keys and values of the sequences that are being generated.
-pub struct KvCache {}
-
-impl KvCache {
-    pub fn num_sequences(&self) -> usize {
-        todo!()
-    }
-    /// Tokens held of sequence `index`.
-    pub fn len(&self, index: usize) -> usize {
-        let _ = index;
-        todo!()
-    }
-    /// Keeps the sequences whose flag is set, in order; drops the others.
-    pub fn retain(&mut self, keep: &[bool]) -> Result<()> {
-        let _ = keep;
-        todo!()
-    }
-}
-
-impl Packed {
-    pub fn from_sequences<S: AsRef<[u32]>>(sequences: &[S]) -> Self {
-        let _ = sequences;
-        todo!()
-    }
-    pub fn num_sequences(&self) -> usize {
-        self.starts.len().saturating_sub(1)
-    }
-    pub fn rows(&self) -> usize {
-        self.tokens.len()
-    }
-    pub fn sequence(&self, index: usize) -> Range<usize> {
-        self.starts[index]..self.starts[index + 1]
-    }
+    /// Keep only each block's input for the backward pass and compute the rest
+    /// again: a tenth of the memory per token for a slower step. Fused only.
+    pub recompute: bool,
+    fused: Option<FusedModel>,
 }
 
 impl Decoder {
+    /// Checks every weight's shape, and that the kernels can run the weights:
+    /// fused kernels take f32 on the CPU.
     pub fn new(config: Config, weights: Weights, kernels: Kernels) -> Result<Self> {
-        let _ = (config, weights, kernels);
-        todo!()
+        weights.validate(&config)?;
+        let config = Arc::new(config);
+        let fused = match kernels {
+            Kernels::Plain => None,
+            Kernels::Fused => {
+                if !weights.device().is_cpu() || weights.dtype() != DType::F32 {
+                    return Err(Error::Kernels {
+                        kernels: "fused",
+                        problem: format!(
+                            "weights are {:?} on {:?}",
+                            weights.dtype(),
+                            weights.device().location()
+                        ),
+                        action: "load them as f32 on the CPU or choose the plain kernels".into(),
+                    });
+                }
+                Some(FusedModel::new(config.clone(), &weights)?)
+            }
+        };
+        Ok(Self {
+            config,
+            weights,
+            kernels,
+            recompute: false,
+            fused,
+        })
     }
+
+    /// Runs a packed batch. `taps` are read on the way, off the graph.
     pub fn forward(
         &self,
         batch: &Packed,
         adapter: Option<&Lora>,
         taps: &[TapRows],
     ) -> Result<Forward> {
-        let _ = (batch, adapter, taps);
-        todo!()
+        self.check(batch, adapter, taps)?;
+        match &self.fused {
+            Some(model) => model.forward(batch, adapter, taps, self.recompute),
+            None => plain::forward(self, batch, adapter, taps),
+        }
     }
+
+    /// Runs a packed batch without gradient up to the deepest tapped layer.
     pub fn forward_taps(
         &self,
         batch: &Packed,
         adapter: Option<&Lora>,
         taps: &[TapRows],
     ) -> Result<Vec<Vec<f32>>> {
-        let _ = (batch, adapter, taps);
-        todo!()
+        self.check(batch, adapter, taps)?;
+        match &self.fused {
+            Some(model) => model.forward_taps(batch, adapter, taps),
+            None => plain::forward_taps(self, batch, adapter, taps),
+        }
     }
-    /// [n, vocabulary] logits of hidden rows [n, hidden], off the graph, f32.
+
+    /// [n, vocabulary] logits of hidden rows [n, hidden], off the graph: f32,
+    /// or f64 where the weights are.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let _ = hidden;
-        todo!()
+        self.check_hidden("hidden", hidden)?;
+        match &self.fused {
+            Some(model) => head::fused::logits(model.head(), hidden),
+            None => head::plain::logits(self.weights.head_matrix(), hidden),
+        }
     }
+
+    /// ln p(label) per hidden row in nats, in chunks of rows, without gradient.
     pub fn label_log_probs(&self, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
-        let _ = (hidden, labels);
-        todo!()
+        let rows = self.check_hidden("hidden", hidden)?;
+        self.check_labels(labels, rows)?;
+        match &self.fused {
+            Some(model) => head::fused::label_log_probs(model.head(), hidden, labels),
+            None => head::plain::label_log_probs(self.weights.head_matrix(), hidden, labels),
+        }
     }
+
+    /// The weighted loss over answer rows. [n, vocabulary] is never held for
+    /// all rows; the gradient is made together with the value, row by row:
+    /// (wa + wb) softmax(l) - wb softmax(l_ref) - wa onehot(label).
     pub fn head_loss(&self, rows: HeadRows) -> Result<HeadLoss> {
-        let _ = rows;
-        todo!()
+        let n = self.check_hidden("hidden", rows.hidden)?;
+        if let Some(reference) = rows.reference
+            && self.check_hidden("reference", reference)? != n
+        {
+            return Err(Error::batch(
+                format!("{n} hidden rows, {} reference rows", reference.dims()[0]),
+                "select the same rows of both",
+            ));
+        }
+        self.check_labels(rows.labels, n)?;
+        if rows.task_weights.len() != n || rows.kl_weights.len() != n {
+            return Err(Error::batch(
+                format!(
+                    "{n} rows, {} task weights and {} KL weights",
+                    rows.task_weights.len(),
+                    rows.kl_weights.len()
+                ),
+                "give one weight of each kind per row",
+            ));
+        }
+        let mut weights = rows.task_weights.iter().chain(rows.kl_weights);
+        if let Some(weight) = weights.find(|weight| !weight.is_finite()) {
+            return Err(Error::batch(
+                format!("a loss weight is {weight}"),
+                "give finite weights",
+            ));
+        }
+        match &self.fused {
+            Some(model) => head::fused::loss(model.head(), &rows),
+            None => head::plain::loss(self.weights.head_matrix(), &rows),
+        }
     }
-    /// Runs prompts; gives the last hidden row of each [sequences, hidden] and their cache.
+
+    /// Runs prompts without gradient; gives the last hidden row of each
+    /// [sequences, hidden] and the cache that `decode_step` continues from.
     pub fn prefill(&self, batch: &Packed, adapter: Option<&Lora>) -> Result<(Tensor, KvCache)> {
-        let _ = (batch, adapter);
-        todo!()
+        self.check(batch, adapter, &[])?;
+        match &self.fused {
+            Some(model) => model.prefill(batch, adapter),
+            None => plain::prefill(self, batch, adapter),
+        }
     }
-    /// Runs one new token per cached sequence; gives its hidden rows [sequences, hidden].
+
+    /// Runs one new token per cached sequence without gradient; gives its
+    /// hidden rows [sequences, hidden].
     pub fn decode_step(
         &self,
         tokens: &[u32],
         cache: &mut KvCache,
         adapter: Option<&Lora>,
     ) -> Result<Tensor> {
-        let _ = (tokens, cache, adapter);
-        todo!()
+        if tokens.len() != cache.num_sequences() || tokens.is_empty() {
+            return Err(Error::batch(
+                format!(
+                    "{} tokens for {} cached sequences",
+                    tokens.len(),
+                    cache.num_sequences()
+                ),
+                "give one token per sequence",
+            ));
+        }
+        packed::check_tokens(&self.config, tokens)?;
+        if let Some(length) = cache.lengths().iter().max()
+            && *length >= self.config.max_position
+        {
+            return Err(Error::batch(
+                format!("a sequence already has {length} tokens, the most the model takes"),
+                "drop it from the cache",
+            ));
+        }
+        self.check_adapter(adapter)?;
+        match &self.fused {
+            Some(model) => model.decode_step(tokens, cache, adapter),
+            None => plain::decode_step(self, tokens, cache, adapter),
+        }
+    }
+
+    fn check(&self, batch: &Packed, adapter: Option<&Lora>, taps: &[TapRows]) -> Result<()> {
+        batch.validate(&self.config)?;
+        taps::validate(taps, &self.config, batch.rows())?;
+        self.check_adapter(adapter)
+    }
+
+    fn check_adapter(&self, adapter: Option<&Lora>) -> Result<()> {
+        let Some(adapter) = adapter else {
+            return Ok(());
+        };
+        let device = self.weights.device();
+        let fits = adapter.num_layers() == self.config.num_layers
+            && adapter.fits(&self.config)
+            && adapter
+                .named()
+                .next()
+                .is_none_or(|(_, var)| var.device().same_device(device));
+        if fits {
+            return Ok(());
+        }
+        Err(Error::adapter(
+            "its shapes or device are not those of the model",
+            "make or load it for this model",
+        ))
+    }
+
+    /// [n, hidden] rows of the model's device; gives n.
+    fn check_hidden(&self, name: &str, hidden: &Tensor) -> Result<usize> {
+        match hidden.dims() {
+            [n, d] if *d == self.config.hidden_size && *n > 0 => Ok(*n),
+            dims => Err(Error::batch(
+                format!(
+                    "{name} has shape {dims:?}, not [rows, {}]",
+                    self.config.hidden_size
+                ),
+                "select at least one row of a forward pass",
+            )),
+        }
+    }
+
+    fn check_labels(&self, labels: &[u32], rows: usize) -> Result<()> {
+        if labels.len() != rows {
+            return Err(Error::batch(
+                format!("{} labels for {rows} rows", labels.len()),
+                "give one label per row",
+            ));
+        }
+        packed::check_tokens(&self.config, labels)
     }
 }

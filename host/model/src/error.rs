@@ -93,4 +93,37 @@ impl Error {
             problem: problem.into(),
         }
     }
+
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Error::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn file(
+        path: impl Into<PathBuf>,
+        problem: impl Into<String>,
+        action: impl Into<String>,
+    ) -> Self {
+        Error::File {
+            path: path.into(),
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+
+    pub(crate) fn tokenizer(problem: impl Into<String>, action: impl Into<String>) -> Self {
+        Error::Tokenizer {
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+
+    pub(crate) fn template(problem: impl Into<String>, action: impl Into<String>) -> Self {
+        Error::Template {
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
 }

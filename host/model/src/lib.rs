@@ -1,14 +1,30 @@
 //! Trainable decoder of the Llama family on candle: weights, LoRA adapter,
 //! forward pass with taps, loss head and cached decoding. Knows no policy.
 
+mod atomic;
+pub mod chat;
 pub mod config;
+mod date;
 pub mod decoder;
 pub mod error;
+pub mod export;
+mod fused;
+pub mod generate;
+mod head;
+pub mod load;
 pub mod lora;
+mod ops;
+pub mod peft;
+mod plain;
+pub mod tokenizer;
 pub mod weights;
 
+pub use chat::Message;
 pub use config::{Architecture, Config, Rope, RopeScaling};
 pub use decoder::{Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, TapRows};
 pub use error::{Error, Result};
+pub use generate::{GenerateOptions, generate};
+pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
+pub use tokenizer::{ChatTokenizer, EncodedChat};
 pub use weights::{LayerWeights, Linear, Weights};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,14 @@ impl LoraConfig {
         if self.targets.is_empty() {
             return Err(Error::adapter("no targets", "name at least one projection"));
         }
+        for (index, target) in self.targets.iter().enumerate() {
+            if self.targets[..index].contains(target) {
+                return Err(Error::adapter(
+                    format!("target {} is named twice", target.name()),
+                    "name it once",
+                ));
+            }
+        }
         Ok(())
     }
 }
@@ -152,7 +160,7 @@ impl Lora {
     }
 
     /// An adapter from stored tensors. Errors name a tensor that is missing,
-    /// unknown, not finite in shape, or does not fit the model.
+    /// unknown, or does not fit the model.
     pub fn from_tensors(
         model: &Config,
         config: LoraConfig,
@@ -220,6 +228,18 @@ impl Lora {
 
     pub fn num_layers(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// Whether every factor has the shape this model needs.
+    pub(crate) fn fits(&self, model: &Config) -> bool {
+        self.pairs.iter().all(|row| {
+            Target::ALL.iter().zip(row).all(|(target, pair)| {
+                let (out, input) = target.shape(model);
+                pair.as_ref().is_none_or(|(a, b)| {
+                    a.dims() == [self.config.rank, input] && b.dims() == [out, self.config.rank]
+                })
+            })
+        })
     }
 
     /// (A [rank, in], B [out, rank]) of one projection, if it is adapted.

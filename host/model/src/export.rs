@@ -1,0 +1,122 @@
+//! A model as a folder in the Hugging Face layout, with the adapter worked into the weights.
+
+mod config_json;
+mod tensors;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+use candle_core::DType;
+use serde_json::{Value, json};
+
+use self::tensors::{MergedTensor, merged_tensors};
+use crate::atomic;
+use crate::error::{Error, Result};
+use crate::load::Model;
+use crate::lora::Lora;
+
+pub use config_json::config_json;
+
+/// Write the model to the new folder `dir`, every adapted weight W as W + alpha/rank * B A, all in `dtype` (f32, bf16
+/// or f16). Configuration and tokenizer files are written as they were found; those of a GGUF file are made from its
+/// metadata. The folder appears whole or not at all; [`crate::load::load`] and Python's transformers read it.
+///
+/// # Errors
+/// [`Error::File`] when `dir` exists already, [`Error::Io`] when it can't be written (disk full), [`Error::Adapter`]
+/// when the adapter is of another model.
+pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) -> Result<()> {
+    let type_name = type_name(dtype)?;
+    if adapter.is_some_and(|a| a.num_layers() != model.config.num_layers) {
+        return Err(Error::adapter(
+            "has another number of layers than the model",
+            "export with the model it was made for",
+        ));
+    }
+    let folder = atomic::Folder::begin(dir)?;
+    write_weights(
+        model,
+        adapter,
+        &folder.path().join("model.safetensors"),
+        dtype,
+    )?;
+    for (name, bytes) in model.tokenizer.files() {
+        atomic::write(&folder.path().join(name), bytes)?;
+    }
+    let mut config = model
+        .config_json
+        .clone()
+        .unwrap_or_else(|| config_json(&model.config));
+    set_type(&mut config, type_name);
+    let text = serde_json::to_string_pretty(&config).unwrap_or_default();
+    atomic::write(&folder.path().join("config.json"), text.as_bytes())?;
+    if !model
+        .tokenizer
+        .files()
+        .contains_key("generation_config.json")
+    {
+        let generation = json!({ "eos_token_id": model.tokenizer.stop_tokens() }).to_string();
+        atomic::write(
+            &folder.path().join("generation_config.json"),
+            generation.as_bytes(),
+        )?;
+    }
+    folder.finish()
+}
+
+fn type_name(dtype: DType) -> Result<&'static str> {
+    match dtype {
+        DType::F32 => Ok("float32"),
+        DType::BF16 => Ok("bfloat16"),
+        DType::F16 => Ok("float16"),
+        other => Err(Error::weight(
+            "(all)",
+            format!("can't be exported as {other:?}, only as f32, bf16 or f16"),
+        )),
+    }
+}
+
+/// `torch_dtype` (transformers 4) or `dtype` (5), whichever the file has.
+fn set_type(config: &mut Value, name: &str) {
+    let Some(fields) = config.as_object_mut() else {
+        return;
+    };
+    let key = if fields.contains_key("dtype") {
+        "dtype"
+    } else {
+        "torch_dtype"
+    };
+    fields.insert(key.to_owned(), json!(name));
+}
+
+/// Tensors are merged one by one while the file is written, so that no second copy of the model is held.
+fn write_weights(model: &Model, adapter: Option<&Lora>, path: &Path, dtype: DType) -> Result<()> {
+    let failure = Mutex::new(None);
+    let tensors = merged_tensors(
+        &model.config,
+        &model.decoder.weights,
+        adapter,
+        dtype,
+        &failure,
+    )?;
+    let tensors: BTreeMap<String, MergedTensor<'_>> = tensors.into_iter().collect();
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let written = safetensors::serialize_to_file(tensors, Some(metadata), path);
+    let failure = failure
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(error) = failure {
+        return Err(Error::Tensor(error));
+    }
+    written.map_err(|e| match e {
+        safetensors::SafeTensorError::IoError(io) => Error::io(path, io),
+        other => Error::file(
+            path,
+            format!("can't be written: {other}"),
+            "check the disk and try again",
+        ),
+    })?;
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| Error::io(path, e))
+}

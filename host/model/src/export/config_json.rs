@@ -1,0 +1,140 @@
+//! config.json of a model that has none (GGUF).
+
+use serde_json::{Value, json};
+
+use crate::config::{Architecture, Config, RopeScaling};
+
+/// The config.json that describes `config` to transformers and to [`Config::from_json`].
+pub fn config_json(config: &Config) -> Value {
+    let class = match config.architecture {
+        Architecture::Llama => "LlamaForCausalLM",
+        Architecture::Mistral => "MistralForCausalLM",
+        Architecture::Qwen2 => "Qwen2ForCausalLM",
+        Architecture::Qwen3 => "Qwen3ForCausalLM",
+        Architecture::Phi3 => "Phi3ForCausalLM",
+    };
+    let mut json = json!({
+        "architectures": [class],
+        "model_type": config.architecture.name(),
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "rms_norm_eps": config.rms_norm_eps,
+        "max_position_embeddings": config.max_position,
+        "tie_word_embeddings": config.tie_embeddings,
+        "attention_bias": config.o_bias,
+        "mlp_bias": config.mlp_bias,
+        "rope_theta": config.rope.theta,
+        "bos_token_id": config.bos,
+        "eos_token_id": config.eos,
+        "initializer_range": 0.02,
+        "use_cache": true,
+    });
+    if let Some(scaling) = rope_scaling(config) {
+        json["rope_scaling"] = scaling;
+    }
+    if config.partial_rotary_factor != 1.0 {
+        json["partial_rotary_factor"] = json!(config.partial_rotary_factor);
+    }
+    if let RopeScaling::LongRope {
+        original_max_position,
+        ..
+    } = &config.rope.scaling
+    {
+        json["original_max_position_embeddings"] = json!(original_max_position);
+    }
+    window(config, &mut json);
+    json
+}
+
+fn window(config: &Config, json: &mut Value) {
+    match config.architecture {
+        Architecture::Llama => {}
+        // Both have a window unless told otherwise.
+        Architecture::Mistral | Architecture::Phi3 => {
+            json["sliding_window"] = json!(config.sliding_window)
+        }
+        Architecture::Qwen2 | Architecture::Qwen3 => {
+            json["use_sliding_window"] = json!(config.sliding_window.is_some());
+            json["sliding_window"] = json!(config.sliding_window);
+            json["max_window_layers"] = json!(config.window_from_layer);
+        }
+    }
+}
+
+fn rope_scaling(config: &Config) -> Option<Value> {
+    match &config.rope.scaling {
+        RopeScaling::None => None,
+        RopeScaling::Linear { factor } => Some(json!({ "rope_type": "linear", "factor": factor })),
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position,
+        } => Some(json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor,
+            "original_max_position_embeddings": original_max_position,
+        })),
+        RopeScaling::LongRope {
+            short_factor,
+            long_factor,
+            original_max_position,
+            attention_factor,
+        } => Some(json!({
+            "rope_type": "longrope",
+            "short_factor": short_factor,
+            "long_factor": long_factor,
+            "original_max_position_embeddings": original_max_position,
+            "attention_factor": attention_factor,
+        })),
+        // One list of divisors for every length is LongRoPE with two equal lists and nothing else scaled.
+        RopeScaling::Factors { factors } => Some(json!({
+            "rope_type": "longrope",
+            "short_factor": factors,
+            "long_factor": factors,
+            "original_max_position_embeddings": config.max_position,
+            "attention_factor": 1.0,
+            "factor": 1.0,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_json(text, "config.json").unwrap()
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        let sizes = r#""vocab_size":96,"hidden_size":16,"intermediate_size":32,"num_hidden_layers":2,
+            "num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":64,"rms_norm_eps":1e-5,
+            "eos_token_id":[1,2],"bos_token_id":1"#;
+        for rest in [
+            r#""model_type":"llama","rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":32}"#,
+            r#""model_type":"llama","tie_word_embeddings":true,"attention_bias":true,"mlp_bias":true,"head_dim":8"#,
+            r#""model_type":"mistral","sliding_window":16"#,
+            r#""model_type":"qwen2","rope_theta":1e6,"use_sliding_window":true,"sliding_window":8,"max_window_layers":1"#,
+            r#""model_type":"qwen3","head_dim":8,"rope_scaling":{"type":"linear","factor":2.0}"#,
+            r#""model_type":"phi3","original_max_position_embeddings":32,"rope_scaling":{"type":"longrope","short_factor":[1.0,1.5],"long_factor":[2.0,3.0]}"#,
+        ] {
+            let config = config(&format!("{{{sizes},{rest}}}"));
+            assert_eq!(
+                self::config(&config_json(&config).to_string()),
+                config,
+                "{rest}"
+            );
+        }
+    }
+}

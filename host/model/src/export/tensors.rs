@@ -1,0 +1,213 @@
+//! A model's tensors under their Hugging Face names, merged with the adapter when their bytes are asked for.
+
+use std::borrow::Cow;
+use std::sync::Mutex;
+
+use candle_core::{DType, Tensor, Var};
+use safetensors::{Dtype, View};
+
+use crate::config::{Architecture, Config};
+use crate::error::Result;
+use crate::lora::{Lora, Target};
+use crate::weights::{LayerWeights, Linear, Weights};
+
+/// One tensor of the file: its parts below each other, each with its part of the adapter.
+pub struct MergedTensor<'a> {
+    parts: Vec<Part<'a>>,
+    shape: Vec<usize>,
+    dtype: DType,
+    /// [`View`] has no way to fail; the first failure is left here.
+    failure: &'a Mutex<Option<candle_core::Error>>,
+}
+
+struct Part<'a> {
+    tensor: &'a Tensor,
+    /// A [rank, in], B [out, rank] and alpha / rank.
+    adapter: Option<(&'a Var, &'a Var, f64)>,
+}
+
+impl Part<'_> {
+    fn merged(&self) -> candle_core::Result<Tensor> {
+        let tensor = self.tensor.to_dtype(DType::F32)?;
+        match self.adapter {
+            None => Ok(tensor),
+            Some((a, b, scaling)) => {
+                let change = b
+                    .as_tensor()
+                    .matmul(a.as_tensor())?
+                    .to_device(tensor.device())?;
+                tensor + (change * scaling)?
+            }
+        }
+    }
+}
+
+impl MergedTensor<'_> {
+    fn bytes(&self) -> candle_core::Result<Vec<u8>> {
+        let parts = self
+            .parts
+            .iter()
+            .map(Part::merged)
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let whole = Tensor::cat(&parts, 0)?.detach().to_dtype(self.dtype)?;
+        Ok(View::data(&whole).into_owned())
+    }
+}
+
+impl View for MergedTensor<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.dtype {
+            DType::BF16 => Dtype::BF16,
+            DType::F16 => Dtype::F16,
+            _ => Dtype::F32,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.bytes().unwrap_or_else(|error| {
+            let mut failure = self
+                .failure
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            failure.get_or_insert(error);
+            vec![0; self.data_len()]
+        }))
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.size_in_bytes()
+    }
+}
+
+/// All tensors of the model. Phi-3's projections are fused again, as its files have them.
+pub fn merged_tensors<'a>(
+    config: &Config,
+    weights: &'a Weights,
+    adapter: Option<&'a Lora>,
+    dtype: DType,
+    failure: &'a Mutex<Option<candle_core::Error>>,
+) -> Result<Vec<(String, MergedTensor<'a>)>> {
+    let mut list = List {
+        tensors: Vec::new(),
+        dtype,
+        failure,
+    };
+    list.plain("model.embed_tokens.weight".to_owned(), &weights.embed);
+    list.plain("model.norm.weight".to_owned(), &weights.final_norm);
+    if let Some(head) = &weights.head {
+        list.plain("lm_head.weight".to_owned(), head);
+    }
+    for (index, layer) in weights.layers.iter().enumerate() {
+        list.layer(config, index, layer, adapter);
+    }
+    Ok(list.tensors)
+}
+
+struct List<'a> {
+    tensors: Vec<(String, MergedTensor<'a>)>,
+    dtype: DType,
+    failure: &'a Mutex<Option<candle_core::Error>>,
+}
+
+impl<'a> List<'a> {
+    fn add(&mut self, name: String, parts: Vec<Part<'a>>) {
+        let mut shape = parts[0].tensor.dims().to_vec();
+        shape[0] = parts.iter().map(|part| part.tensor.dims()[0]).sum();
+        self.tensors.push((
+            name,
+            MergedTensor {
+                parts,
+                shape,
+                dtype: self.dtype,
+                failure: self.failure,
+            },
+        ));
+    }
+
+    fn plain(&mut self, name: String, tensor: &'a Tensor) {
+        self.add(
+            name,
+            vec![Part {
+                tensor,
+                adapter: None,
+            }],
+        );
+    }
+
+    fn linear(
+        &mut self,
+        name: &str,
+        parts: &[(&'a Linear, Target)],
+        index: usize,
+        adapter: Option<&'a Lora>,
+    ) {
+        let weight = |(linear, target): &(&'a Linear, Target)| Part {
+            tensor: &linear.weight,
+            adapter: adapter.and_then(|lora| {
+                lora.pair(index, *target)
+                    .map(|(a, b)| (a, b, lora.scaling()))
+            }),
+        };
+        self.add(format!("{name}.weight"), parts.iter().map(weight).collect());
+        let bias = |(linear, _): &(&'a Linear, Target)| {
+            Some(Part {
+                tensor: linear.bias.as_ref()?,
+                adapter: None,
+            })
+        };
+        if let Some(biases) = parts.iter().map(bias).collect::<Option<Vec<_>>>() {
+            self.add(format!("{name}.bias"), biases);
+        }
+    }
+
+    fn layer(
+        &mut self,
+        config: &Config,
+        index: usize,
+        layer: &'a LayerWeights,
+        adapter: Option<&'a Lora>,
+    ) {
+        let at = |name: &str| format!("model.layers.{index}.{name}");
+        let (q, k, v) = (
+            (&layer.q, Target::Q),
+            (&layer.k, Target::K),
+            (&layer.v, Target::V),
+        );
+        let (gate, up) = ((&layer.gate, Target::Gate), (&layer.up, Target::Up));
+        let (o, down) = ((&layer.o, Target::O), (&layer.down, Target::Down));
+        if config.architecture == Architecture::Phi3 {
+            self.linear(&at("self_attn.qkv_proj"), &[q, k, v], index, adapter);
+            self.linear(&at("mlp.gate_up_proj"), &[gate, up], index, adapter);
+        } else {
+            for (linear, target) in [q, k, v] {
+                self.linear(
+                    &at(&format!("self_attn.{}", target.name())),
+                    &[(linear, target)],
+                    index,
+                    adapter,
+                );
+            }
+            for (linear, target) in [gate, up] {
+                self.linear(
+                    &at(&format!("mlp.{}", target.name())),
+                    &[(linear, target)],
+                    index,
+                    adapter,
+                );
+            }
+        }
+        self.linear(&at("self_attn.o_proj"), &[o], index, adapter);
+        self.linear(&at("mlp.down_proj"), &[down], index, adapter);
+        self.plain(at("input_layernorm.weight"), &layer.attn_norm);
+        self.plain(at("post_attention_layernorm.weight"), &layer.mlp_norm);
+        for (name, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
+            if let Some(norm) = norm {
+                self.plain(at(&format!("self_attn.{name}.weight")), norm);
+            }
+        }
+    }
+}

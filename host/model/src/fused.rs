@@ -1,0 +1,261 @@
+//! The decoder in hand-written kernels: CPU, f32.
+//!
+//! One custom operation spans all blocks. Its argument is the adapter as one
+//! flat vector, so a frozen weight can get no gradient, and its backward pass
+//! walks the blocks with the tapes the forward pass left.
+
+mod adapter;
+mod backward;
+mod decode;
+mod forward;
+mod frozen;
+mod layer;
+mod operation;
+mod projection;
+mod scratch;
+mod shape;
+mod tape;
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use crate::config::Config;
+use crate::decoder::{Forward, Packed, TapRows};
+use crate::error::Result;
+use crate::lora::Lora;
+use crate::ops::norm;
+use crate::weights::{LayerWeights, Linear, Weights};
+use adapter::{Factors, Flat, LayerAdapter};
+pub(crate) use frozen::Values;
+use layer::LayerValues;
+use operation::Operation;
+use shape::Shape;
+use tape::Tape;
+
+/// The frozen weights, contiguous, shared with the graphs that need them.
+pub(crate) struct FusedModel {
+    inner: Arc<Frozen>,
+}
+
+pub(crate) struct Frozen {
+    pub config: Arc<Config>,
+    pub embed: Tensor,
+    pub layers: Vec<LayerWeights>,
+    pub final_norm: Tensor,
+    pub head: Tensor,
+}
+
+/// Adapter values for the layers of one pass.
+enum Adapted<'a> {
+    /// From the variables: no gradient.
+    Factors(Factors<'a>),
+    /// From the flat vector of a graph.
+    Flat(&'a Flat, &'a [f32]),
+}
+
+impl Adapted<'_> {
+    fn layer(&self, layer: usize) -> LayerAdapter<'_> {
+        match self {
+            Adapted::Factors(factors) => factors.layer(layer),
+            Adapted::Flat(flat, values) => flat.layer(values, layer),
+        }
+    }
+}
+
+/// What a pass keeps of each block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    /// Only the input; the rest is computed again.
+    Inputs,
+    Everything,
+}
+
+/// The residual stream after the last block run, tap means and tapes.
+struct Pass {
+    stream: Vec<f32>,
+    taps: Vec<Vec<f32>>,
+    tapes: Vec<Tape>,
+}
+
+impl FusedModel {
+    pub fn new(config: Arc<Config>, weights: &Weights) -> Result<Self> {
+        let linear = |linear: &Linear| -> Result<Linear> {
+            Ok(Linear {
+                weight: linear.weight.contiguous()?,
+                bias: linear.bias.as_ref().map(Tensor::contiguous).transpose()?,
+            })
+        };
+        let layers = weights
+            .layers
+            .iter()
+            .map(|layer| {
+                Ok(LayerWeights {
+                    attn_norm: layer.attn_norm.contiguous()?,
+                    q: linear(&layer.q)?,
+                    k: linear(&layer.k)?,
+                    v: linear(&layer.v)?,
+                    o: linear(&layer.o)?,
+                    q_norm: layer.q_norm.as_ref().map(Tensor::contiguous).transpose()?,
+                    k_norm: layer.k_norm.as_ref().map(Tensor::contiguous).transpose()?,
+                    mlp_norm: layer.mlp_norm.contiguous()?,
+                    gate: linear(&layer.gate)?,
+                    up: linear(&layer.up)?,
+                    down: linear(&layer.down)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            inner: Arc::new(Frozen {
+                config,
+                embed: weights.embed.contiguous()?,
+                layers,
+                final_norm: weights.final_norm.contiguous()?,
+                head: weights.head_matrix().contiguous()?,
+            }),
+        })
+    }
+
+    pub fn head(&self) -> &Tensor {
+        &self.inner.head
+    }
+
+    pub fn forward(
+        &self,
+        batch: &Packed,
+        adapter: Option<&Lora>,
+        taps: &[TapRows],
+        recompute: bool,
+    ) -> Result<Forward> {
+        let frozen = &self.inner;
+        let Some(adapter) = adapter else {
+            let shape = Shape::new(&frozen.config, batch);
+            let none = Adapted::Factors(Factors::of(None, frozen.config.num_layers)?);
+            let layers = frozen.config.num_layers;
+            let pass = frozen.run(&shape, &none, taps, layers, Keep::Nothing)?;
+            let hidden = frozen.finish(&shape, &pass.stream)?;
+            return Ok(Forward {
+                hidden,
+                taps: pass.taps,
+            });
+        };
+        let flat = Flat::new(&frozen.config, adapter);
+        let vector = flat.tensor(adapter)?;
+        let (operation, found) = Operation::run(frozen, batch, flat, &vector, taps, recompute)?;
+        Ok(Forward {
+            hidden: vector.apply_op1(operation)?,
+            taps: found,
+        })
+    }
+
+    pub fn forward_taps(
+        &self,
+        batch: &Packed,
+        adapter: Option<&Lora>,
+        taps: &[TapRows],
+    ) -> Result<Vec<Vec<f32>>> {
+        let frozen = &self.inner;
+        let shape = Shape::new(&frozen.config, batch);
+        let factors = Adapted::Factors(Factors::of(adapter, frozen.config.num_layers)?);
+        let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
+        let pass = frozen.run(&shape, &factors, taps, deepest, Keep::Nothing)?;
+        Ok(pass.taps)
+    }
+}
+
+impl Frozen {
+    /// Embeds and runs the first `layers` blocks.
+    fn run(
+        &self,
+        shape: &Shape,
+        adapter: &Adapted,
+        taps: &[TapRows],
+        layers: usize,
+        keep: Keep,
+    ) -> Result<Pass> {
+        let mut tapes = Vec::new();
+        let mut found = vec![Vec::new(); taps.len()];
+        let mut stream = self.embed_rows(&shape.batch.tokens)?;
+        let mut spare = None;
+        self.read_taps(&stream, 0, taps, &mut found);
+        for index in 0..layers {
+            let factors = adapter.layer(index);
+            let ranks = ranks(&factors);
+            let mut tape = spare
+                .take()
+                .unwrap_or_else(|| Tape::new(&self.config, shape.rows, ranks));
+            let values = LayerValues::of(&self.layers[index])?;
+            let layer = values.layer(&self.config, index, factors);
+            stream = layer.forward(shape, stream, &mut tape);
+            self.read_taps(&stream, index + 1, taps, &mut found);
+            match keep {
+                Keep::Nothing => spare = Some(tape),
+                Keep::Everything => tapes.push(tape),
+                Keep::Inputs => {
+                    let mut input = Tape::new(&self.config, 0, ranks);
+                    input.x = std::mem::take(&mut tape.x);
+                    tapes.push(input);
+                    spare = Some(tape);
+                }
+            }
+        }
+        Ok(Pass {
+            stream,
+            taps: found,
+            tapes,
+        })
+    }
+
+    fn embed_rows(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let table = Values::of(&self.embed)?;
+        let hidden = self.config.hidden_size;
+        Ok(tokens
+            .iter()
+            .flat_map(|id| &table[*id as usize * hidden..(*id as usize + 1) * hidden])
+            .copied()
+            .collect())
+    }
+
+    fn read_taps(&self, stream: &[f32], layer: usize, taps: &[TapRows], found: &mut [Vec<f32>]) {
+        let hidden = self.config.hidden_size;
+        for (tap, values) in taps.iter().zip(found) {
+            if tap.layer != layer {
+                continue;
+            }
+            for rows in &tap.rows {
+                let mut mean = vec![0f32; hidden];
+                for row in stream[rows.start * hidden..rows.end * hidden].chunks_exact(hidden) {
+                    mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
+                }
+                values.extend(mean.iter().map(|sum| sum / rows.len() as f32));
+            }
+        }
+    }
+
+    /// The final norm of every row.
+    fn normed(&self, block: usize, stream: &[f32]) -> Result<Vec<f32>> {
+        let weight = Values::of(&self.final_norm)?;
+        let weight: &[f32] = &weight;
+        let eps = self.config.rms_norm_eps as f32;
+        let size = block * self.config.hidden_size;
+        let mut hidden = vec![0f32; stream.len()];
+        hidden
+            .par_chunks_mut(size)
+            .zip(stream.par_chunks(size))
+            .for_each(|(y, x)| norm::forward(x, weight, eps, y));
+        Ok(hidden)
+    }
+
+    fn finish(&self, shape: &Shape, stream: &[f32]) -> Result<Tensor> {
+        let hidden = self.normed(shape.block, stream)?;
+        let dims = (shape.rows, self.config.hidden_size);
+        Ok(Tensor::from_vec(hidden, dims, &Device::Cpu)?)
+    }
+}
+
+/// The rank per target, 0 where there is no adapter.
+fn ranks(factors: &LayerAdapter) -> [usize; 7] {
+    factors.map(|low| low.map_or(0, |low| low.rank))
+}

@@ -1,0 +1,218 @@
+//! One token per sequence over cached keys and values: bound by streaming the
+//! weights once, so the output columns are split over the threads.
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use super::adapter::Factors;
+use super::layer::{Layer, LayerValues};
+use super::projection::Projection;
+use super::shape::Shape;
+use super::{Adapted, Frozen, FusedModel, ranks};
+use crate::decoder::{Angles, FusedCache, KvCache, Packed, SequenceKv, Store};
+use crate::error::{Error, Result};
+use crate::lora::Lora;
+use crate::ops::{attention, gated, norm, rotate, skinny, softmax};
+
+impl FusedModel {
+    pub fn prefill(&self, batch: &Packed, adapter: Option<&Lora>) -> Result<(Tensor, KvCache)> {
+        let frozen = &self.inner;
+        let shape = Shape::new(&frozen.config, batch);
+        let adapter = Adapted::Factors(Factors::of(adapter, frozen.config.num_layers)?);
+        let (stream, layers) = frozen.run_cached(&shape, &adapter)?;
+        let hidden = frozen.config.hidden_size;
+        let last: Vec<f32> = batch.starts[1..]
+            .iter()
+            .flat_map(|end| &stream[(end - 1) * hidden..end * hidden])
+            .copied()
+            .collect();
+        let rows = frozen.normed(shape.block, &last)?;
+        let rows = Tensor::from_vec(rows, (batch.num_sequences(), hidden), &Device::Cpu)?;
+        let lengths = batch.sequences().map(|rows| rows.len()).collect();
+        let store = Store::Fused(FusedCache { layers });
+        Ok((rows, KvCache::new(lengths, store)))
+    }
+
+    pub fn decode_step(
+        &self,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        adapter: Option<&Lora>,
+    ) -> Result<Tensor> {
+        let frozen = &self.inner;
+        let config = &frozen.config;
+        let factors = Factors::of(adapter, config.num_layers)?;
+        let positions = cache.lengths().iter().map(|length| (*length, length + 1));
+        let angles = Angles::new(config, positions);
+        let Store::Fused(store) = &mut cache.store else {
+            return Err(Error::Kernels {
+                kernels: "fused",
+                problem: "the cache was made by other kernels".into(),
+                action: "prefill with the decoder that generates".into(),
+            });
+        };
+        let mut stream = frozen.embed_rows(tokens)?;
+        for (index, cached) in store.layers.iter_mut().enumerate() {
+            let values = LayerValues::of(&frozen.layers[index])?;
+            let layer = values.layer(config, index, factors.layer(index));
+            layer.decode(&mut stream, &angles, cached);
+        }
+        cache.grow();
+        let rows = frozen.normed(tokens.len(), &stream)?;
+        let dims = (tokens.len(), config.hidden_size);
+        Ok(Tensor::from_vec(rows, dims, &Device::Cpu)?)
+    }
+}
+
+impl Frozen {
+    /// Runs all blocks and copies each one's keys and values per sequence.
+    fn run_cached(
+        &self,
+        shape: &Shape,
+        adapter: &Adapted,
+    ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
+        let mut stream = self.embed_rows(&shape.batch.tokens)?;
+        let mut tape = super::Tape::new(&self.config, shape.rows, ranks(&adapter.layer(0)));
+        let kv = self.config.kv_size();
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (index, weights) in self.layers.iter().enumerate() {
+            let values = LayerValues::of(weights)?;
+            let layer = values.layer(&self.config, index, adapter.layer(index));
+            stream = layer.forward(shape, stream, &mut tape);
+            let cached = shape.batch.sequences().map(|rows| SequenceKv {
+                k: tape.k[rows.start * kv..rows.end * kv].to_vec(),
+                v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
+            });
+            layers.push(cached.collect());
+        }
+        Ok((stream, layers))
+    }
+}
+
+impl Layer<'_> {
+    /// One block on one new row per sequence; the rows join the cache.
+    fn decode(&self, stream: &mut [f32], angles: &Angles, cached: &mut [SequenceKv]) {
+        let rows = cached.len();
+        let mut normed = vec![0f32; stream.len()];
+        norm::forward(stream, self.attn_norm, self.eps, &mut normed);
+        let [mut q, mut k, v] = stream_weights([&self.q, &self.k, &self.v], &normed, rows);
+        let sides = [
+            (&mut q, self.q_norm, self.config.num_heads),
+            (&mut k, self.k_norm, self.config.num_kv_heads),
+        ];
+        for (values, weight, heads) in sides {
+            if let Some(weight) = weight {
+                let raw = values.clone();
+                norm::forward(&raw, weight, self.eps, values);
+            }
+            let size = self.config.head_dim;
+            rotate::forward(values, heads, size, &angles.cos, &angles.sin, angles.half);
+        }
+        let new = k.chunks_exact(self.k.out).zip(v.chunks_exact(self.v.out));
+        for (cached, (k, v)) in cached.iter_mut().zip(new) {
+            cached.k.extend_from_slice(k);
+            cached.v.extend_from_slice(v);
+        }
+        let mixed = self.attend_cached(&q, cached);
+        let [o] = stream_weights([&self.o], &mixed, rows);
+        softmax::add(stream, &o);
+        norm::forward(stream, self.mlp_norm, self.eps, &mut normed);
+        let [gate, up] = stream_weights([&self.gate, &self.up], &normed, rows);
+        let mut inner = vec![0f32; gate.len()];
+        gated::forward(&gate, &up, &mut inner);
+        let [down] = stream_weights([&self.down], &inner, rows);
+        softmax::add(stream, &down);
+    }
+
+    /// [sequences, heads * head_dim] of the new rows q over the cache.
+    fn attend_cached(&self, q: &[f32], cached: &[SequenceKv]) -> Vec<f32> {
+        let (size, stride) = (self.config.head_dim, self.k.out);
+        let group = self.config.num_heads / self.config.num_kv_heads;
+        let mut mixed = vec![0f32; q.len()];
+        mixed
+            .par_chunks_exact_mut(self.q.out)
+            .zip(q.par_chunks_exact(self.q.out))
+            .zip(cached)
+            .for_each(|((mixed, q), cached)| {
+                let length = cached.k.len() / stride;
+                let first = self.window.map_or(0, |w| length.saturating_sub(w));
+                let mut scores = Vec::with_capacity(length);
+                let heads = mixed.chunks_exact_mut(size).zip(q.chunks_exact(size));
+                for (head, (out, q)) in heads.enumerate() {
+                    let start = first * stride + head / group * size;
+                    let (k, v) = (&cached.k[start..], &cached.v[start..]);
+                    attention::decode(q, k, v, stride, &mut scores, out);
+                }
+            });
+        mixed
+    }
+}
+
+/// Applies projections of one input [rows, in] together, their output columns
+/// split over the threads: [rows, out] each.
+fn stream_weights<const N: usize>(
+    projections: [&Projection; N],
+    x: &[f32],
+    rows: usize,
+) -> [Vec<f32>; N] {
+    let total: usize = projections.iter().map(|projection| projection.out).sum();
+    let share = total.div_ceil(rayon::current_num_threads()).max(16);
+    let mut work = Vec::new();
+    for (index, projection) in projections.iter().enumerate() {
+        for first in (0..projection.out).step_by(share) {
+            work.push((index, first..projection.out.min(first + share)));
+        }
+    }
+    let lows = projections.map(|projection| projection.low_rows(x, rows));
+    let found: Vec<Vec<f32>> = work
+        .par_iter()
+        .map(|(index, columns)| projections[*index].columns(x, &lows[*index], rows, columns))
+        .collect();
+    let mut outputs = projections.map(|projection| vec![0f32; rows * projection.out]);
+    for ((index, columns), part) in work.iter().zip(found) {
+        let lines = outputs[*index].chunks_exact_mut(projections[*index].out);
+        for (line, part) in lines.zip(part.chunks_exact(columns.len())) {
+            line[columns.clone()].copy_from_slice(part);
+        }
+    }
+    outputs
+}
+
+impl Projection<'_> {
+    /// scaling * x A^T [rows, rank]; empty without an adapter.
+    fn low_rows(&self, x: &[f32], rows: usize) -> Vec<f32> {
+        let Some(adapter) = self.low else {
+            return Vec::new();
+        };
+        let mut low = vec![0f32; rows * adapter.rank];
+        skinny::matmul(x, self.input, adapter.a, &mut low, adapter.rank);
+        softmax::scale(&mut low, adapter.scaling);
+        low
+    }
+
+    /// [rows, columns] of the output.
+    fn columns(
+        &self,
+        x: &[f32],
+        low: &[f32],
+        rows: usize,
+        columns: &std::ops::Range<usize>,
+    ) -> Vec<f32> {
+        let width = columns.len();
+        let mut y = vec![0f32; rows * width];
+        let weight = &self.weight[columns.start * self.input..columns.end * self.input];
+        skinny::matmul(x, self.input, weight, &mut y, width);
+        if let Some(bias) = self.bias {
+            y.chunks_exact_mut(width)
+                .for_each(|y| softmax::add(y, &bias[columns.clone()]));
+        }
+        if let Some(adapter) = self.low {
+            let rank = adapter.rank;
+            let b = &adapter.b[columns.start * rank..columns.end * rank];
+            let mut change = vec![0f32; rows * width];
+            skinny::matmul(low, rank, b, &mut change, width);
+            softmax::add(&mut y, &change);
+        }
+        y
+    }
+}

@@ -1,0 +1,95 @@
+//! One layer's weights and adapter as slices.
+
+use super::adapter::LayerAdapter;
+use super::frozen::Values;
+use super::projection::Projection;
+use crate::config::Config;
+use crate::error::Result;
+use crate::lora::Target;
+use crate::weights::{LayerWeights, Linear};
+
+/// Read access to one layer's weights.
+pub(super) struct LayerValues<'a> {
+    attn_norm: Values<'a>,
+    mlp_norm: Values<'a>,
+    q_norm: Option<Values<'a>>,
+    k_norm: Option<Values<'a>>,
+    linears: [(Values<'a>, Option<Values<'a>>); 7],
+}
+
+impl<'a> LayerValues<'a> {
+    pub fn of(weights: &'a LayerWeights) -> Result<Self> {
+        let linear = |linear: &'a Linear| -> Result<_> {
+            let bias = linear.bias.as_ref().map(Values::of).transpose()?;
+            Ok((Values::of(&linear.weight)?, bias))
+        };
+        Ok(Self {
+            attn_norm: Values::of(&weights.attn_norm)?,
+            mlp_norm: Values::of(&weights.mlp_norm)?,
+            q_norm: weights.q_norm.as_ref().map(Values::of).transpose()?,
+            k_norm: weights.k_norm.as_ref().map(Values::of).transpose()?,
+            linears: [
+                linear(&weights.q)?,
+                linear(&weights.k)?,
+                linear(&weights.v)?,
+                linear(&weights.o)?,
+                linear(&weights.gate)?,
+                linear(&weights.up)?,
+                linear(&weights.down)?,
+            ],
+        })
+    }
+
+    pub fn layer<'b>(
+        &'b self,
+        config: &'b Config,
+        index: usize,
+        adapter: LayerAdapter<'b>,
+    ) -> Layer<'b> {
+        let projection = |target: Target| {
+            let (out, input) = target.shape(config);
+            let (weight, bias) = &self.linears[target as usize];
+            Projection {
+                weight,
+                bias: bias.as_deref(),
+                input,
+                out,
+                low: adapter[target as usize],
+            }
+        };
+        Layer {
+            config,
+            window: config.window(index),
+            eps: config.rms_norm_eps as f32,
+            attn_norm: &self.attn_norm,
+            mlp_norm: &self.mlp_norm,
+            q_norm: self.q_norm.as_deref(),
+            k_norm: self.k_norm.as_deref(),
+            q: projection(Target::Q),
+            k: projection(Target::K),
+            v: projection(Target::V),
+            o: projection(Target::O),
+            gate: projection(Target::Gate),
+            up: projection(Target::Up),
+            down: projection(Target::Down),
+        }
+    }
+}
+
+/// What a block computes with.
+pub(super) struct Layer<'a> {
+    pub config: &'a Config,
+    pub window: Option<usize>,
+    pub eps: f32,
+    pub attn_norm: &'a [f32],
+    pub mlp_norm: &'a [f32],
+    pub q_norm: Option<&'a [f32]>,
+    pub k_norm: Option<&'a [f32]>,
+    pub q: Projection<'a>,
+    pub k: Projection<'a>,
+    pub v: Projection<'a>,
+    pub o: Projection<'a>,
+    pub gate: Projection<'a>,
+    pub up: Projection<'a>,
+    pub down: Projection<'a>,
+}

@@ -1,0 +1,120 @@
+//! All blocks as one differentiable operation on the flat adapter.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
+
+use super::adapter::Flat;
+use super::frozen::Values;
+use super::layer::LayerValues;
+use super::scratch::Scratch;
+use super::shape::Shape;
+use super::tape::Tape;
+use super::{Adapted, Frozen, Keep, ranks};
+use crate::decoder::{Packed, TapRows};
+use crate::error::Result;
+use crate::ops::norm;
+
+/// The pass is run before the operation enters the graph, so that taps can be
+/// read from it; the operation hands out the hidden rows and holds the tapes.
+pub(super) struct Operation {
+    frozen: Arc<Frozen>,
+    batch: Packed,
+    flat: Flat,
+    hidden: Mutex<Vec<f32>>,
+    /// The residual stream after the last block.
+    stream: Vec<f32>,
+    tapes: Vec<Tape>,
+    recompute: bool,
+}
+
+impl Operation {
+    pub fn run(
+        frozen: &Arc<Frozen>,
+        batch: &Packed,
+        flat: Flat,
+        vector: &Tensor,
+        taps: &[TapRows],
+        recompute: bool,
+    ) -> Result<(Self, Vec<Vec<f32>>)> {
+        let shape = Shape::new(&frozen.config, batch);
+        let keep = if recompute {
+            Keep::Inputs
+        } else {
+            Keep::Everything
+        };
+        let pass = {
+            let values = Values::of(vector)?;
+            let adapter = Adapted::Flat(&flat, &values);
+            frozen.run(&shape, &adapter, taps, frozen.config.num_layers, keep)?
+        };
+        let hidden = frozen.normed(shape.block, &pass.stream)?;
+        let operation = Self {
+            frozen: frozen.clone(),
+            batch: batch.clone(),
+            flat,
+            hidden: Mutex::new(hidden),
+            stream: pass.stream,
+            tapes: pass.tapes,
+            recompute,
+        };
+        Ok((operation, pass.taps))
+    }
+
+    /// The gradient of the flat adapter from that of the hidden rows.
+    fn gradient(&self, vector: &Tensor, g: &Tensor) -> Result<Vec<f32>> {
+        let config = &self.frozen.config;
+        let shape = Shape::new(config, &self.batch);
+        let values = Values::of(vector)?;
+        let final_norm = Values::of(&self.frozen.final_norm)?;
+        let g = g.contiguous()?;
+        let g = Values::of(&g)?;
+        let mut start = vec![0f32; self.stream.len()];
+        let eps = config.rms_norm_eps as f32;
+        norm::backward_add(&self.stream, &final_norm, eps, &g, &mut start);
+        let mut gradient = vec![0f32; self.flat.size()];
+        let mut scratch = Scratch::new(config, start, ranks(&self.flat.layer(&values, 0)));
+        let layers = gradient.chunks_exact_mut(self.flat.layer_size());
+        for (index, gradient) in layers.enumerate().rev() {
+            let weights = LayerValues::of(&self.frozen.layers[index])?;
+            let factors = self.flat.layer(&values, index);
+            let ranks = ranks(&factors);
+            let layer = weights.layer(config, index, factors);
+            let stored = &self.tapes[index];
+            let again = self.recompute.then(|| {
+                let mut tape = Tape::new(config, shape.rows, ranks);
+                layer.forward(&shape, stored.x.clone(), &mut tape);
+                tape
+            });
+            let tape = again.as_ref().unwrap_or(stored);
+            let wants_input = index > 0;
+            layer.backward(
+                &shape,
+                tape,
+                &mut scratch,
+                &self.flat,
+                gradient,
+                wants_input,
+            );
+        }
+        Ok(gradient)
+    }
+}
+
+impl CustomOp1 for Operation {
+    fn name(&self) -> &'static str {
+        "decoder-blocks"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Dims)> {
+        let mut hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let dims = Dims::from((self.batch.rows(), self.frozen.config.hidden_size));
+        Ok((CpuStorage::F32(std::mem::take(&mut hidden)), dims))
+    }
+
+    fn bwd(&self, vector: &Tensor, _: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let gradient = self.gradient(vector, g).map_err(candle_core::Error::wrap)?;
+        let size = gradient.len();
+        Ok(Some(Tensor::from_vec(gradient, size, vector.device())?))
+    }
+}

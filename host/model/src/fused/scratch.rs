@@ -1,0 +1,45 @@
+//! Buffers of the backward pass, used again by every block.
+
+use crate::config::Config;
+
+/// All [rows, columns of the name]; d marks a gradient.
+pub(super) struct Scratch {
+    /// Gradient of the block's output; after the block that of its input.
+    pub g: Vec<f32>,
+    pub dx: Vec<f32>,
+    pub dmid: Vec<f32>,
+    pub dmixed: Vec<f32>,
+    pub dq: Vec<f32>,
+    pub dk: Vec<f32>,
+    pub dv: Vec<f32>,
+    pub dgate: Vec<f32>,
+    pub dup: Vec<f32>,
+    pub activated: Vec<f32>,
+    pub normed_x: Vec<f32>,
+    pub normed_mid: Vec<f32>,
+    /// scaling * g B per target [rows, rank].
+    pub low: [Vec<f32>; 7],
+}
+
+impl Scratch {
+    pub fn new(config: &Config, g: Vec<f32>, ranks: [usize; 7]) -> Self {
+        let rows = g.len() / config.hidden_size;
+        let zeros = |cols: usize| vec![0f32; rows * cols];
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            g,
+            dx: zeros(hidden),
+            dmid: zeros(hidden),
+            dmixed: zeros(config.q_size()),
+            dq: zeros(config.q_size()),
+            dk: zeros(config.kv_size()),
+            dv: zeros(config.kv_size()),
+            dgate: zeros(inner),
+            dup: zeros(inner),
+            activated: zeros(inner),
+            normed_x: zeros(hidden),
+            normed_mid: zeros(hidden),
+            low: ranks.map(zeros),
+        }
+    }
+}

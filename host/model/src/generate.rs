@@ -1,0 +1,290 @@
+//! Answers to many prompts at once.
+
+use candle_core::{IndexOp, Tensor};
+use candle_transformers::generation::{LogitsProcessor, Sampling};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::decoder::{Decoder, KvCache, Packed};
+use crate::error::{Error, Result};
+use crate::lora::Lora;
+
+/// How answers are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateOptions {
+    /// An answer ends here at the latest (or where the model's context ends).
+    pub max_new_tokens: usize,
+    /// 0 is greedy: always the likeliest token, the first of equals.
+    pub temperature: f64,
+    /// Only the likeliest tokens that together have this probability.
+    pub top_p: Option<f64>,
+    /// Only this many of the likeliest tokens.
+    pub top_k: Option<usize>,
+    /// Seed of the draws; every prompt draws from its own stream, chosen by its place in the list.
+    pub seed: u64,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 256,
+            temperature: 0.0,
+            top_p: None,
+            top_k: None,
+            seed: 0,
+        }
+    }
+}
+
+/// Most memory that the keys and values of one batch may take, in bytes.
+const CACHE_BYTES: usize = 1 << 30;
+/// Most sequences of one batch; more gain no speed.
+const BATCH: usize = 64;
+
+/// Answer every prompt; the answers come in the order of the prompts, without the token of `stop` that ended them.
+///
+/// Prompts are packed without padding and decoded together with cached keys and values; a finished one leaves the
+/// batch. `progress` hears after every step how many tokens it brought. Greedy answers don't depend on which prompts
+/// are in the batch, up to the rounding of matrix products of different height.
+///
+/// # Errors
+/// [`Error::Batch`] for an empty or over-long prompt, options out of range, or a model whose output isn't finite.
+pub fn generate(
+    decoder: &Decoder,
+    adapter: Option<&Lora>,
+    prompts: &[Vec<u32>],
+    stop: &[u32],
+    options: &GenerateOptions,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Vec<u32>>> {
+    check(decoder, prompts, options)?;
+    let mut answers = vec![Vec::new(); prompts.len()];
+    if options.max_new_tokens == 0 {
+        return Ok(answers);
+    }
+    for batch in batches(decoder, prompts, options) {
+        let mut sequences: Vec<Sequence> = batch
+            .map(|index| Sequence::new(decoder, prompts, index, options))
+            .collect();
+        let run = Run {
+            decoder,
+            adapter,
+            stop,
+        };
+        run.decode(prompts, &mut sequences, progress, &mut answers)?;
+    }
+    Ok(answers)
+}
+
+fn check(decoder: &Decoder, prompts: &[Vec<u32>], options: &GenerateOptions) -> Result<()> {
+    let longest = decoder.config.max_position;
+    for (index, prompt) in prompts.iter().enumerate() {
+        if prompt.is_empty() {
+            return Err(Error::batch(
+                format!("prompt {} is empty", index + 1),
+                "give it at least one token",
+            ));
+        }
+        if prompt.len() >= longest {
+            let problem = format!(
+                "prompt {} has {} tokens, the model's context {longest}",
+                index + 1,
+                prompt.len()
+            );
+            return Err(Error::batch(problem, "shorten it"));
+        }
+    }
+    if !(options.temperature.is_finite() && options.temperature >= 0.0) {
+        return Err(Error::batch(
+            format!("temperature is {}", options.temperature),
+            "give 0 (greedy) or more",
+        ));
+    }
+    if options.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+        return Err(Error::batch(
+            "top-p is outside of 0 to 1",
+            "give a probability above 0",
+        ));
+    }
+    if options.top_k == Some(0) {
+        return Err(Error::batch(
+            "top-k is 0",
+            "give at least 1, or leave it out",
+        ));
+    }
+    Ok(())
+}
+
+/// Consecutive prompts whose cache fits into [`CACHE_BYTES`], at least one each.
+fn batches(
+    decoder: &Decoder,
+    prompts: &[Vec<u32>],
+    options: &GenerateOptions,
+) -> Vec<std::ops::Range<usize>> {
+    let config = &decoder.config;
+    let bytes_per_token =
+        2 * config.num_layers * config.kv_size() * decoder.weights.dtype().size_in_bytes();
+    let room = CACHE_BYTES / bytes_per_token.max(1);
+    let mut batches = Vec::new();
+    let (mut first, mut tokens) = (0, 0);
+    for (index, prompt) in prompts.iter().enumerate() {
+        let need = (prompt.len() + options.max_new_tokens).min(config.max_position);
+        if index > first && (tokens + need > room || index - first == BATCH) {
+            batches.push(first..index);
+            (first, tokens) = (index, 0);
+        }
+        tokens += need;
+    }
+    if first < prompts.len() {
+        batches.push(first..prompts.len());
+    }
+    batches
+}
+
+/// One answer in the making.
+struct Sequence {
+    /// Which prompt it answers.
+    index: usize,
+    /// Tokens that may still come.
+    left: usize,
+    /// None for greedy.
+    sampler: Option<LogitsProcessor>,
+}
+
+impl Sequence {
+    fn new(
+        decoder: &Decoder,
+        prompts: &[Vec<u32>],
+        index: usize,
+        options: &GenerateOptions,
+    ) -> Self {
+        let room = decoder.config.max_position - prompts[index].len();
+        Self {
+            index,
+            left: options.max_new_tokens.min(room),
+            sampler: sampler(options, index),
+        }
+    }
+
+    fn choose(&mut self, logits: &Tensor) -> Result<u32> {
+        match &mut self.sampler {
+            Some(sampler) => Ok(sampler.sample(logits)?),
+            None => likeliest(&logits.to_vec1::<f32>()?),
+        }
+    }
+}
+
+fn sampler(options: &GenerateOptions, index: usize) -> Option<LogitsProcessor> {
+    let temperature = options.temperature;
+    if temperature == 0.0 {
+        return None;
+    }
+    let sampling = match (options.top_k, options.top_p) {
+        (None, None) => Sampling::All { temperature },
+        (Some(k), None) => Sampling::TopK { k, temperature },
+        (None, Some(p)) => Sampling::TopP { p, temperature },
+        (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+    random.set_stream(index as u64);
+    Some(LogitsProcessor::from_sampling(random.next_u64(), sampling))
+}
+
+fn likeliest(logits: &[f32]) -> Result<u32> {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (id, logit) in (0u32..).zip(logits) {
+        if *logit > best.1 {
+            best = (id, *logit);
+        }
+    }
+    if best.1.is_finite() {
+        return Ok(best.0);
+    }
+    Err(Error::batch(
+        "the model's output isn't a finite number",
+        "check the weights, the adapter and the learning rate",
+    ))
+}
+
+struct Run<'a> {
+    decoder: &'a Decoder,
+    adapter: Option<&'a Lora>,
+    stop: &'a [u32],
+}
+
+impl Run<'_> {
+    fn decode(
+        &self,
+        prompts: &[Vec<u32>],
+        sequences: &mut Vec<Sequence>,
+        progress: &mut dyn FnMut(usize),
+        answers: &mut [Vec<u32>],
+    ) -> Result<()> {
+        let batch: Vec<&[u32]> = sequences
+            .iter()
+            .map(|s| prompts[s.index].as_slice())
+            .collect();
+        let (mut hidden, mut cache) = self
+            .decoder
+            .prefill(&Packed::from_sequences(&batch), self.adapter)?;
+        loop {
+            let tokens = self.step(&hidden, sequences, &mut cache, answers)?;
+            progress(tokens.len());
+            if sequences.is_empty() {
+                return Ok(());
+            }
+            let newest: Vec<u32> = sequences
+                .iter()
+                .filter_map(|s| answers[s.index].last().copied())
+                .collect();
+            hidden = self
+                .decoder
+                .decode_step(&newest, &mut cache, self.adapter)?;
+        }
+    }
+
+    /// Choose one token per sequence from its last hidden row; finished sequences leave. Gives the tokens kept.
+    fn step(
+        &self,
+        hidden: &Tensor,
+        sequences: &mut Vec<Sequence>,
+        cache: &mut KvCache,
+        answers: &mut [Vec<u32>],
+    ) -> Result<Vec<u32>> {
+        let logits = self.decoder.logits(hidden)?;
+        let mut keep = Vec::with_capacity(sequences.len());
+        let mut tokens = Vec::with_capacity(sequences.len());
+        for (row, sequence) in sequences.iter_mut().enumerate() {
+            let token = sequence.choose(&logits.i(row)?)?;
+            let stopped = self.stop.contains(&token);
+            if !stopped {
+                answers[sequence.index].push(token);
+                tokens.push(token);
+                sequence.left -= 1;
+            }
+            keep.push(!stopped && sequence.left > 0);
+        }
+        if keep.contains(&false) {
+            let mut flags = keep.iter();
+            sequences.retain(|_| flags.next().copied().unwrap_or(false));
+            if !sequences.is_empty() {
+                cache.retain(&keep)?;
+            }
+        }
+        Ok(tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_first_of_equals_wins_and_nonsense_is_refused() {
+        assert_eq!(likeliest(&[0.0, 2.0, 2.0, 1.0]).unwrap(), 1);
+        assert_eq!(likeliest(&[f32::NAN, -1.0]).unwrap(), 1);
+        assert!(likeliest(&[f32::NAN, f32::NAN]).is_err());
+        assert!(likeliest(&[f32::INFINITY]).is_err());
+    }
+}

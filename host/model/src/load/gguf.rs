@@ -1,0 +1,270 @@
+//! GGUF files: one file with metadata, tokenizer and (often quantized) weights.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::{DType, Device, Tensor};
+use memmap2::Mmap;
+
+use super::assemble::TensorSource;
+use crate::config::{Architecture, Config, GgufTensors};
+use crate::error::{Error, Result};
+
+const FETCH_AGAIN: &str = "fetch the file again";
+
+/// An opened GGUF file.
+pub struct Gguf {
+    path: PathBuf,
+    map: Mmap,
+    content: Content,
+    config: Config,
+    /// Hugging Face tensor name to GGUF tensor name.
+    names: BTreeMap<String, String>,
+    device: Device,
+    dtype: DType,
+}
+
+impl Gguf {
+    /// Map the file and read its header; tensors are read and dequantized later, one by one, as `dtype` on `device`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it isn't GGUF, is truncated, or is one part of a split model; [`Error::Config`] for an
+    /// architecture or a setting that isn't supported; [`Error::Io`] when it can't be opened.
+    pub fn open(path: &Path, device: &Device, dtype: DType) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
+            return Err(Error::file(path, "is empty", FETCH_AGAIN));
+        }
+        // SAFETY: the map is only read; a file that changes while it is being read is outside of what this program
+        // can guard against.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
+        let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| {
+            let reason = first_line(&e);
+            Error::file(
+                path,
+                format!("isn't a complete GGUF file ({reason})"),
+                FETCH_AGAIN,
+            )
+        })?;
+        refuse_split(path, &content.metadata)?;
+        let tensors = described_by_tensors(path, &map, &content)?;
+        let config = Config::from_gguf(&content.metadata, &tensors, &path.display().to_string())?;
+        let names = content
+            .tensor_infos
+            .keys()
+            .map(|name| (hugging_face_name(name, config.architecture), name.clone()))
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+            content,
+            config,
+            names,
+            device: device.clone(),
+            dtype,
+        })
+    }
+
+    /// The decoder's shape, from the metadata.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// All metadata.
+    pub fn metadata(&self) -> &HashMap<String, Value> {
+        &self.content.metadata
+    }
+}
+
+fn refuse_split(path: &Path, metadata: &HashMap<String, Value>) -> Result<()> {
+    let parts = match metadata.get("split.count") {
+        Some(Value::U16(count)) => u32::from(*count),
+        Some(Value::U32(count)) => *count,
+        _ => 1,
+    };
+    if parts > 1 {
+        let action =
+            "join the parts with llama-gguf-split --merge, or use the safetensors of the model";
+        return Err(Error::file(
+            path,
+            format!("is one of {parts} parts of a split model"),
+            action,
+        ));
+    }
+    Ok(())
+}
+
+/// The settings that GGUF stores as tensors.
+fn described_by_tensors(path: &Path, map: &Mmap, content: &Content) -> Result<GgufTensors> {
+    let values = |name: &str| -> Result<Option<Vec<f32>>> {
+        if !content.tensor_infos.contains_key(name) {
+            return Ok(None);
+        }
+        let tensor = dequantize(path, map, content, name, &Device::Cpu)?;
+        Ok(Some(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?))
+    };
+    Ok(GgufTensors {
+        has_output: content.tensor_infos.contains_key("output.weight"),
+        rope_freqs: values("rope_freqs.weight")?,
+        rope_factors: values("rope_factors_short.weight")?.zip(values("rope_factors_long.weight")?),
+    })
+}
+
+fn dequantize(
+    path: &Path,
+    map: &Mmap,
+    content: &Content,
+    name: &str,
+    device: &Device,
+) -> Result<Tensor> {
+    let broken = |e: candle_core::Error| {
+        let reason = first_line(&e);
+        Error::file(
+            path,
+            format!("tensor {name} can't be read ({reason})"),
+            FETCH_AGAIN,
+        )
+    };
+    let quantized = content
+        .tensor(&mut Cursor::new(&map[..]), name, &Device::Cpu)
+        .map_err(broken)?;
+    quantized
+        .dequantize(&Device::Cpu)
+        .and_then(|t| t.to_device(device))
+        .map_err(broken)
+}
+
+fn first_line(error: &candle_core::Error) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// `blk.0.attn_q.weight` -> `model.layers.0.self_attn.q_proj.weight`; unknown names stay as they are.
+fn hugging_face_name(name: &str, architecture: Architecture) -> String {
+    match name {
+        "token_embd.weight" => return "model.embed_tokens.weight".to_owned(),
+        "output_norm.weight" => return "model.norm.weight".to_owned(),
+        "output.weight" => return "lm_head.weight".to_owned(),
+        _ => {}
+    }
+    let translated = name.strip_prefix("blk.").and_then(|rest| {
+        let (layer, rest) = rest.split_once('.')?;
+        let (module, kind) = rest.rsplit_once('.')?;
+        Some(format!(
+            "model.layers.{layer}.{}.{kind}",
+            module_name(module, architecture)?
+        ))
+    });
+    translated.unwrap_or_else(|| name.to_owned())
+}
+
+fn module_name(module: &str, architecture: Architecture) -> Option<&'static str> {
+    Some(match module {
+        "attn_norm" => "input_layernorm",
+        "attn_q" => "self_attn.q_proj",
+        "attn_k" => "self_attn.k_proj",
+        "attn_v" => "self_attn.v_proj",
+        "attn_qkv" => "self_attn.qkv_proj",
+        "attn_output" => "self_attn.o_proj",
+        "attn_q_norm" => "self_attn.q_norm",
+        "attn_k_norm" => "self_attn.k_norm",
+        "ffn_norm" => "post_attention_layernorm",
+        "ffn_gate" => "mlp.gate_proj",
+        // Phi-3 keeps gate and up in one tensor under the name of up.
+        "ffn_up" if architecture == Architecture::Phi3 => "mlp.gate_up_proj",
+        "ffn_up" => "mlp.up_proj",
+        "ffn_down" => "mlp.down_proj",
+        _ => return None,
+    })
+}
+
+/// GGUF of a Llama interleaves the two halves of every q and k head; back to the half-split layout that
+/// transformers uses. `t`: [heads * head_dim, in] or, for a bias, [heads * head_dim].
+fn half_split(t: &Tensor, heads: usize, head_dim: usize) -> candle_core::Result<Tensor> {
+    let shape = t.shape().clone();
+    let columns = t.elem_count() / (heads * head_dim);
+    t.reshape((heads, head_dim / 2, 2, columns))?
+        .transpose(1, 2)?
+        .contiguous()?
+        .reshape(shape)
+}
+
+impl TensorSource for Gguf {
+    fn file(&self, _: &str) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.content
+            .tensor_infos
+            .get(self.names.get(name)?)
+            .map(|info| info.shape.dims().to_vec())
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor> {
+        let tensor = dequantize(
+            &self.path,
+            &self.map,
+            &self.content,
+            &self.names[name],
+            &self.device,
+        )?;
+        let heads = match self.config.architecture {
+            Architecture::Llama if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
+            Architecture::Llama if name.contains("self_attn.k_proj") => {
+                Some(self.config.num_kv_heads)
+            }
+            _ => None,
+        };
+        let tensor = match heads {
+            Some(heads) => half_split(&tensor, heads, self.config.head_dim)?,
+            None => tensor,
+        };
+        Ok(tensor.to_dtype(self.dtype)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_of_both_kinds() {
+        let llama = |name| hugging_face_name(name, Architecture::Llama);
+        assert_eq!(
+            llama("blk.12.attn_q.bias"),
+            "model.layers.12.self_attn.q_proj.bias"
+        );
+        assert_eq!(
+            llama("blk.0.ffn_up.weight"),
+            "model.layers.0.mlp.up_proj.weight"
+        );
+        assert_eq!(llama("rope_freqs.weight"), "rope_freqs.weight");
+        assert_eq!(
+            llama("blk.0.ffn_gate_exps.weight"),
+            "blk.0.ffn_gate_exps.weight"
+        );
+        let phi3 = hugging_face_name("blk.0.ffn_up.weight", Architecture::Phi3);
+        assert_eq!(phi3, "model.layers.0.mlp.gate_up_proj.weight");
+    }
+
+    #[test]
+    fn the_interleaved_layout_is_undone() {
+        // Two heads of four rows; GGUF order of a head's rows is 0, 2, 1, 3.
+        let stored = Tensor::new(&[0f32, 2., 1., 3., 10., 12., 11., 13.], &Device::Cpu).unwrap();
+        let rows: Vec<f32> = half_split(&stored, 2, 4).unwrap().to_vec1().unwrap();
+        assert_eq!(rows, [0., 1., 2., 3., 10., 11., 12., 13.]);
+    }
+}

@@ -1,0 +1,280 @@
+//! Models from disk, from the Hub, or from inside this program.
+
+mod assemble;
+mod digest;
+mod gguf;
+mod gguf_tokenizer;
+pub mod hub;
+mod safetensors;
+mod source;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+use serde_json::Value;
+
+pub use digest::file_sha256;
+pub use hub::HubAccess;
+pub use source::{EmbeddedModel, Source};
+
+use self::digest::{Part, model_digest};
+use self::gguf::Gguf;
+use self::safetensors::{InMemory, Shards, weight_files};
+use crate::config::Config;
+use crate::decoder::{Decoder, Kernels};
+use crate::error::{Error, Result};
+use crate::tokenizer::{ChatTokenizer, SIDE_FILES, TokenizerFiles};
+
+/// How to load a model.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Where the weights go.
+    pub device: Device,
+    /// Which code runs the model; none means the fused kernels where they can run (CPU, f32), else the plain ones.
+    pub kernels: Option<Kernels>,
+    /// Type that the weights are converted to.
+    pub dtype: DType,
+    /// A chat template (Jinja) to use instead of the model's own.
+    pub chat_template: Option<PathBuf>,
+    /// How to reach the Hub.
+    pub hub: HubAccess,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            kernels: None,
+            dtype: DType::F32,
+            chat_template: None,
+            hub: HubAccess::from_env(),
+        }
+    }
+}
+
+/// A model ready to run.
+pub struct Model {
+    /// What to call it: the folder or file name, the Hub id, or the embedded model's name.
+    pub name: String,
+    /// The commit, for a model of the Hub.
+    pub revision: Option<String>,
+    /// sha256 (hex) over the model's files.
+    pub digest: String,
+    /// The decoder's shape.
+    pub config: Arc<Config>,
+    /// config.json as found; none for a GGUF file, which has no such file.
+    pub config_json: Option<Value>,
+    /// The weights and the code that runs them.
+    pub decoder: Decoder,
+    /// Tokenizer and chat template.
+    pub tokenizer: ChatTokenizer,
+}
+
+/// Load a model: configuration, weights as [`LoadOptions::dtype`], tokenizer, chat template, digest of its files.
+///
+/// # Errors
+/// One line that names the file (and tensor or field) and the next step: a file is missing, truncated or not of its
+/// kind, the architecture isn't supported, tensors are missing or misshapen, the tokenizer doesn't fit.
+pub fn load(source: &Source, options: &LoadOptions) -> Result<Model> {
+    let mut model = match source {
+        Source::Directory(folder) => from_folder(folder, folder_name(folder), options)?,
+        Source::Gguf(path) => from_gguf(path, options)?,
+        Source::Hub { id, revision } => {
+            let snapshot = hub::fetch(id, revision.as_deref(), &options.hub)?;
+            let mut model = from_folder(&snapshot.folder, id.clone(), options)?;
+            model.revision = Some(snapshot.commit);
+            model
+        }
+        Source::Embedded(embedded) => from_embedded(embedded, options)?,
+    };
+    if let Some(path) = &options.chat_template {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        model.tokenizer = model.tokenizer.with_chat_template(&text)?;
+    }
+    Ok(model)
+}
+
+fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Model> {
+    let config_path = folder.join("config.json");
+    if !config_path.is_file() {
+        let action = "give a folder in the Hugging Face layout (config.json, model.safetensors, tokenizer.json), a .gguf file or a Hub id";
+        return Err(Error::file(config_path, "is missing", action));
+    }
+    let config_bytes = read(&config_path)?;
+    let (config, config_json) = parse_config(&config_bytes, &config_path)?;
+    let weights_at = weight_files(folder)?;
+    let files = tokenizer_files(folder)?;
+    let tokenizer = ChatTokenizer::from_files(files, folder, &config.eos)?;
+    check_vocabulary(&tokenizer, &config, &folder.join("tokenizer.json"))?;
+    let (weights, digest) = rayon::join(
+        || {
+            assemble::assemble(
+                &config,
+                &Shards::open(&weights_at, &options.device, options.dtype)?,
+            )
+        },
+        || {
+            let shards = weights_at
+                .iter()
+                .map(|path| Part::File(file_name(path), path));
+            digest_of(&config_bytes, &tokenizer, shards.collect())
+        },
+    );
+    let decoder = Decoder::new(config, weights?, kernels(options))?;
+    Ok(Model {
+        name,
+        revision: None,
+        digest: digest?,
+        config: decoder.config.clone(),
+        config_json: Some(config_json),
+        decoder,
+        tokenizer,
+    })
+}
+
+fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
+    let file = Gguf::open(path, &options.device, options.dtype)?;
+    let config = file.config().clone();
+    let tokenizer = gguf_tokenizer::read(path, file.metadata(), config.max_position)?;
+    check_vocabulary(&tokenizer, &config, path)?;
+    let (weights, digest) = rayon::join(
+        || assemble::assemble(&config, &file),
+        || model_digest(&[Part::File(file_name(path), path)]),
+    );
+    let decoder = Decoder::new(config, weights?, kernels(options))?;
+    let name = file_name(path).to_owned();
+    Ok(Model {
+        name,
+        revision: None,
+        digest: digest?,
+        config: decoder.config.clone(),
+        config_json: None,
+        decoder,
+        tokenizer,
+    })
+}
+
+fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> {
+    let origin = Path::new(model.name);
+    let (config, config_json) = parse_config(model.config, &origin.join("config.json"))?;
+    let files = [
+        ("tokenizer.json", model.tokenizer),
+        ("tokenizer_config.json", model.tokenizer_config),
+    ];
+    let files = files
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
+        .collect();
+    let tokenizer = ChatTokenizer::from_files(files, origin, &config.eos)?;
+    let weights_name = origin.join("model.safetensors");
+    check_vocabulary(&tokenizer, &config, &origin.join("tokenizer.json"))?;
+    let tensors = InMemory::open(&weights_name, model.weights, &options.device, options.dtype)?;
+    let weights = assemble::assemble(&config, &tensors)?;
+    let digest = digest_of(
+        model.config,
+        &tokenizer,
+        vec![Part::Bytes("model.safetensors", model.weights)],
+    )?;
+    let decoder = Decoder::new(config, weights, kernels(options))?;
+    let name = model.name.to_owned();
+    Ok(Model {
+        name,
+        revision: None,
+        digest,
+        config: decoder.config.clone(),
+        config_json: Some(config_json),
+        decoder,
+        tokenizer,
+    })
+}
+
+fn kernels(options: &LoadOptions) -> Kernels {
+    let fused = options.device.is_cpu() && options.dtype == DType::F32;
+    options.kernels.unwrap_or(if fused {
+        Kernels::Fused
+    } else {
+        Kernels::Plain
+    })
+}
+
+/// The digest covers configuration, weights and the tokenizer's files, as they were before any override.
+fn digest_of(config: &[u8], tokenizer: &ChatTokenizer, weights: Vec<Part<'_>>) -> Result<String> {
+    let mut parts = weights;
+    parts.push(Part::Bytes("config.json", config));
+    parts.extend(
+        tokenizer
+            .files()
+            .iter()
+            .map(|(name, bytes)| Part::Bytes(name, bytes)),
+    );
+    model_digest(&parts)
+}
+
+fn parse_config(bytes: &[u8], path: &Path) -> Result<(Config, Value)> {
+    let text = String::from_utf8_lossy(bytes);
+    let config = Config::from_json(&text, &path.display().to_string())?;
+    let json: Value = serde_json::from_slice(bytes).map_err(|e| {
+        Error::file(
+            path,
+            format!("isn't valid JSON: {e}"),
+            "fetch the file again",
+        )
+    })?;
+    if let Some(quantization) = json.get("quantization_config").filter(|q| !q.is_null()) {
+        let method = quantization["quant_method"]
+            .as_str()
+            .unwrap_or("an unknown method");
+        let action = "use the original checkpoint in f16, bf16 or f32, or a GGUF file";
+        return Err(Error::file(
+            path,
+            format!("the weights are quantized with {method}"),
+            action,
+        ));
+    }
+    Ok((config, json))
+}
+
+fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles> {
+    let mut files = TokenizerFiles::new();
+    for name in SIDE_FILES.into_iter().chain(["tokenizer.json"]) {
+        let path = folder.join(name);
+        if path.is_file() {
+            files.insert(name.to_owned(), read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+/// An id without a row in the embedding would fail in the middle of a run.
+fn check_vocabulary(tokenizer: &ChatTokenizer, config: &Config, path: &Path) -> Result<()> {
+    let ids = tokenizer.vocab_size();
+    if ids <= config.vocab_size {
+        return Ok(());
+    }
+    let problem = format!(
+        "has {ids} token ids, but the model embeds {}",
+        config.vocab_size
+    );
+    Err(Error::file(
+        path,
+        problem,
+        "use the tokenizer that belongs to the model",
+    ))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io(path, e))
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|n| n.to_str()).unwrap_or("model")
+}
+
+fn folder_name(folder: &Path) -> String {
+    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    full.file_name().map_or_else(
+        || folder.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    )
+}

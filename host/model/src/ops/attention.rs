@@ -1,0 +1,233 @@
+//! Causal attention of one head over one sequence, in blocks of query rows.
+//! Only ln sum exp is kept; probabilities are computed again in the backward
+//! pass (Dao et al. 2022, arXiv 2205.14135).
+
+use super::matmul::{Into, Mat, matmul};
+use super::simd::sum_pairs;
+use super::softmax;
+
+/// Query rows per block.
+const BLOCK: usize = 64;
+
+/// One head of one sequence: views whose row t is token t, `size` columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub q: Mat<'a>,
+    pub k: Mat<'a>,
+    pub v: Mat<'a>,
+    pub length: usize,
+    pub size: usize,
+    /// Keys a query sees, itself included.
+    pub window: Option<usize>,
+}
+
+/// The keys some query rows see.
+struct Span {
+    first: usize,
+    end: usize,
+}
+
+impl Head<'_> {
+    fn scale(&self) -> f32 {
+        (self.size as f32).powf(-0.5)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let length = self.length;
+        (0..length)
+            .step_by(BLOCK)
+            .map(move |start| (start, BLOCK.min(length - start)))
+    }
+
+    /// Keys that query rows start..start + rows see.
+    fn span(&self, start: usize, rows: usize) -> Span {
+        let first = match self.window {
+            Some(window) => (start + 1).saturating_sub(window),
+            None => 0,
+        };
+        Span {
+            first,
+            end: start + rows,
+        }
+    }
+
+    /// Columns of the score block that query `row` of it sees.
+    fn visible(&self, span: &Span, query: usize) -> std::ops::Range<usize> {
+        let seen = self.span(query, 1);
+        seen.first - span.first..seen.end - span.first
+    }
+
+    /// Attention output [length, size], contiguous, and ln sum exp per row.
+    pub fn forward(&self) -> (Vec<f32>, Vec<f32>) {
+        let mut out = vec![0f32; self.length * self.size];
+        let mut totals = Vec::with_capacity(self.length);
+        let mut scores = Vec::new();
+        for (start, rows) in self.blocks() {
+            let span = self.span(start, rows);
+            let width = span.end - span.first;
+            self.scores(start, rows, &span, &mut scores);
+            let out = &mut out[start * self.size..(start + rows) * self.size];
+            let mut sums = [0f32; BLOCK];
+            for (row, scores) in scores.chunks_exact_mut(width).enumerate() {
+                let seen = self.visible(&span, start + row);
+                scores[..seen.start].fill(0.0);
+                scores[seen.end..].fill(0.0);
+                let (highest, sum) = softmax::exponentiate(&mut scores[seen], self.scale());
+                totals.push(highest + sum.ln());
+                sums[row] = sum;
+            }
+            let values = self.v.from(span.first, 0);
+            let shape = (rows, self.size, width);
+            matmul(
+                Into::Set,
+                out,
+                self.size,
+                shape,
+                Mat::rows(&scores, width),
+                values,
+            );
+            for (out, sum) in out.chunks_exact_mut(self.size).zip(sums) {
+                softmax::scale(out, 1.0 / sum);
+            }
+        }
+        (out, totals)
+    }
+
+    /// q k^T of one block, unscaled.
+    fn scores(&self, start: usize, rows: usize, span: &Span, scores: &mut Vec<f32>) {
+        let width = span.end - span.first;
+        scores.resize(rows * width, 0.0);
+        let (q, k) = (self.q.from(start, 0), self.k.from(span.first, 0));
+        matmul(Into::Set, scores, width, (rows, width, self.size), q, k.t());
+    }
+
+    /// Gradients (dq, dk, dv), each [length, size], from the gradient `g` of the
+    /// output, the output itself and its ln sum exp.
+    pub fn backward(&self, out: Mat, totals: &[f32], g: Mat) -> Gradients {
+        let count = self.length * self.size;
+        let mut found = Gradients {
+            q: vec![0f32; count],
+            k: vec![0f32; count],
+            v: vec![0f32; count],
+        };
+        let (mut scores, mut slopes) = (Vec::new(), Vec::new());
+        for (start, rows) in self.blocks() {
+            let span = self.span(start, rows);
+            let width = span.end - span.first;
+            self.scores(start, rows, &span, &mut scores);
+            slopes.resize(rows * width, 0.0);
+            let gradient = g.from(start, 0);
+            let values = self.v.from(span.first, 0).t();
+            let shape = (rows, width, self.size);
+            matmul(Into::Set, &mut slopes, width, shape, gradient, values);
+            self.score_slopes(start, &span, &mut scores, &mut slopes, out, totals, g);
+            found.add(self, start, rows, &span, &scores, &slopes, gradient);
+        }
+        found
+    }
+
+    /// Turns scores into probabilities p and slopes (g v^T) into
+    /// scale * p * (slope - g . out).
+    #[allow(clippy::too_many_arguments)]
+    fn score_slopes(
+        &self,
+        start: usize,
+        span: &Span,
+        scores: &mut [f32],
+        slopes: &mut [f32],
+        out: Mat,
+        totals: &[f32],
+        g: Mat,
+    ) {
+        let width = span.end - span.first;
+        let lines = scores
+            .chunks_exact_mut(width)
+            .zip(slopes.chunks_exact_mut(width));
+        for (row, (scores, slopes)) in lines.enumerate() {
+            let query = start + row;
+            let line = |m: Mat| query * m.row..query * m.row + self.size;
+            let pull = sum_pairs(&g.data[line(g)], &out.data[line(out)], |a, b| a * b);
+            let seen = self.visible(span, query);
+            for line in [&mut *scores, &mut *slopes] {
+                line[..seen.start].fill(0.0);
+                line[seen.end..].fill(0.0);
+            }
+            let (scores, slopes) = (&mut scores[seen.clone()], &mut slopes[seen]);
+            softmax::probabilities(scores, self.scale(), totals[query]);
+            weigh(slopes, scores, pull, self.scale());
+        }
+    }
+}
+
+simd! {
+fn weigh(slopes: &mut [f32], probabilities: &[f32], pull: f32, scale: f32) {
+    for (slope, p) in slopes.iter_mut().zip(probabilities) {
+        *slope = p * (*slope - pull) * scale;
+    }
+}
+}
+
+/// Gradients of one head: [length, size] each.
+pub(crate) struct Gradients {
+    pub q: Vec<f32>,
+    pub k: Vec<f32>,
+    pub v: Vec<f32>,
+}
+
+impl Gradients {
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &mut self,
+        head: &Head,
+        start: usize,
+        rows: usize,
+        span: &Span,
+        probabilities: &[f32],
+        slopes: &[f32],
+        g: Mat,
+    ) {
+        let (size, width) = (head.size, span.end - span.first);
+        let slopes = Mat::rows(slopes, width);
+        let probabilities = Mat::rows(probabilities, width);
+        let keys = head.k.from(span.first, 0);
+        let queries = head.q.from(start, 0);
+        let dq = &mut self.q[start * size..];
+        matmul(Into::Set, dq, size, (rows, size, width), slopes, keys);
+        let dk = &mut self.k[span.first * size..];
+        matmul(
+            Into::Add,
+            dk,
+            size,
+            (width, size, rows),
+            slopes.t(),
+            queries,
+        );
+        let dv = &mut self.v[span.first * size..];
+        matmul(
+            Into::Add,
+            dv,
+            size,
+            (width, size, rows),
+            probabilities.t(),
+            g,
+        );
+    }
+}
+
+simd! {
+/// One new query row over `length` cached rows of `stride` values: writes the
+/// mixed values [size]. `scores` is scratch.
+pub(crate) fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: &mut Vec<f32>, out: &mut [f32]) {
+    let size = q.len();
+    scores.clear();
+    scores.extend(k.chunks(stride).map(|key| sum_pairs(q, &key[..size], |a, b| a * b)));
+    let (_, sum) = softmax::exponentiate(scores, (size as f32).powf(-0.5));
+    out.fill(0.0);
+    for (p, value) in scores.iter().zip(v.chunks(stride)) {
+        let share = p / sum;
+        for (out, v) in out.iter_mut().zip(value) {
+            *out += share * v;
+        }
+    }
+}
+}

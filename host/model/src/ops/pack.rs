@@ -1,0 +1,98 @@
+//! Copies operands of a matrix product into panels the register tile reads in order.
+
+use super::kernel::{COLS, ROWS};
+use super::matmul::Mat;
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Level, level};
+
+/// Panels of ROWS rows, each depth x ROWS; missing rows are zero.
+pub(crate) fn pack_left(a: Mat, rows: usize, depth: usize, panels: &mut [f32]) {
+    let panels = panels.chunks_exact_mut(depth * ROWS);
+    for (top, panel) in (0..rows).step_by(ROWS).zip(panels) {
+        gather::<ROWS>(a.t().from(0, top), depth, ROWS.min(rows - top), panel);
+    }
+}
+
+/// One panel of COLS columns, depth x COLS; missing columns are zero.
+pub(crate) fn pack_right(b: Mat, depth: usize, cols: usize, panel: &mut [f32]) {
+    gather::<COLS>(b, depth, cols, panel);
+}
+
+/// panel[p * WIDTH + j] = b(p, j) for j < cols, else 0.
+fn gather<const WIDTH: usize>(b: Mat, depth: usize, cols: usize, panel: &mut [f32]) {
+    let (panel, _) = panel[..depth * WIDTH].as_chunks_mut::<WIDTH>();
+    if cols < WIDTH {
+        panel.iter_mut().for_each(|line| line[cols..].fill(0.0));
+    }
+    if b.col == 1 {
+        for (p, line) in panel.iter_mut().enumerate() {
+            line[..cols].copy_from_slice(&b.data[p * b.row..p * b.row + cols]);
+        }
+        return;
+    }
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if b.row == 1 && level() != Level::Portable {
+        // Eight source rows at a time, transposed in registers.
+        while done + 8 <= cols {
+            // SAFETY: AVX was detected; the views were checked by the caller.
+            unsafe { transpose_eight(b, depth, done, panel) };
+            done += 8;
+        }
+    }
+    for j in done..cols {
+        for (p, line) in panel.iter_mut().enumerate() {
+            line[j] = b.data[p * b.row + j * b.col];
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+fn transpose_eight<const WIDTH: usize>(
+    b: Mat,
+    depth: usize,
+    first: usize,
+    panel: &mut [[f32; WIDTH]],
+) {
+    use std::arch::x86_64::*;
+    let sources: [&[f32]; 8] = std::array::from_fn(|j| {
+        let start = (first + j) * b.col;
+        &b.data[start..start + depth]
+    });
+    let whole = depth - depth % 8;
+    for p in (0..whole).step_by(8) {
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for (row, source) in rows.iter_mut().zip(&sources) {
+            // SAFETY: p + 8 <= depth, the length of every source.
+            *row = unsafe { _mm256_loadu_ps(source.as_ptr().add(p)) };
+        }
+        let mut pairs = rows;
+        for i in (0..8).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        let mut quads = pairs;
+        for base in [0, 4] {
+            for i in [0, 1] {
+                let (x, y) = (pairs[base + i], pairs[base + 2 + i]);
+                quads[base + 2 * i] = _mm256_shuffle_ps::<0x44>(x, y);
+                quads[base + 2 * i + 1] = _mm256_shuffle_ps::<0xee>(x, y);
+            }
+        }
+        for i in 0..4 {
+            let low = _mm256_permute2f128_ps::<0x20>(quads[i], quads[i + 4]);
+            let high = _mm256_permute2f128_ps::<0x31>(quads[i], quads[i + 4]);
+            for (line, values) in [(p + i, low), (p + 4 + i, high)] {
+                let target = &mut panel[line][first..first + 8];
+                // SAFETY: the target holds eight floats.
+                unsafe { _mm256_storeu_ps(target.as_mut_ptr(), values) };
+            }
+        }
+    }
+    for (p, line) in panel.iter_mut().enumerate().skip(whole) {
+        for (j, source) in sources.iter().enumerate() {
+            line[first + j] = source[p];
+        }
+    }
+}

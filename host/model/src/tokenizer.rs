@@ -1,0 +1,306 @@
+//! Text to token ids and back, and conversations to training sequences.
+
+mod answers;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokenizers::Tokenizer;
+
+use crate::chat::{ChatTemplate, Message, SpecialTokens};
+use crate::error::{Error, Result};
+
+pub use answers::EncodedChat;
+
+/// Files beside tokenizer.json that say how text is handled, by their names in a Hugging Face folder.
+pub const SIDE_FILES: [&str; 4] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+];
+
+/// The tokenizer and chat template of one model.
+#[derive(Debug, Clone)]
+pub struct ChatTokenizer {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    special: SpecialTokens,
+    special_ids: HashSet<u32>,
+    stop: Vec<u32>,
+    files: TokenizerFiles,
+}
+
+/// tokenizer.json and [`SIDE_FILES`], name to bytes, as found (or made, for GGUF).
+pub type TokenizerFiles = BTreeMap<String, Vec<u8>>;
+
+/// Read a tokenizer.json.
+///
+/// # Errors
+/// [`Error::File`] when the content isn't a tokenizer, [`Error::Io`] when it can't be read.
+pub fn read_file(path: &Path) -> Result<Tokenizer> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    parse(path, &bytes)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
+    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| {
+        let problem = format!(
+            "isn't a valid tokenizer.json ({})",
+            e.to_string().replace('\n', " ")
+        );
+        Error::file(path, problem, "fetch the file again")
+    })?;
+    // Some files carry the settings of the last call in Python; sequences must stay whole and unpadded here.
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(None)
+        .map_err(|e| Error::tokenizer(e.to_string(), "fetch tokenizer.json again"))?;
+    Ok(tokenizer)
+}
+
+impl ChatTokenizer {
+    /// From the files of a model; `origin` names them in errors, `eos` are the ids that config.json ends a text with.
+    ///
+    /// # Errors
+    /// [`Error::File`] when tokenizer.json is missing or a file isn't valid, [`Error::Template`] for the template.
+    pub fn from_files(files: TokenizerFiles, origin: &Path, eos: &[u32]) -> Result<Self> {
+        let path = origin.join("tokenizer.json");
+        let Some(bytes) = files.get("tokenizer.json") else {
+            let action = "save the tokenizer in the fast format: AutoTokenizer.from_pretrained(…).save_pretrained(folder)";
+            return Err(Error::file(path, "is missing", action));
+        };
+        let tokenizer = parse(&path, bytes)?;
+        Self::new(tokenizer, files, origin, eos)
+    }
+
+    /// As [`ChatTokenizer::from_files`], with tokenizer.json parsed already.
+    pub(crate) fn new(
+        tokenizer: Tokenizer,
+        files: TokenizerFiles,
+        origin: &Path,
+        eos: &[u32],
+    ) -> Result<Self> {
+        let json = |name: &str| read_json(&files, origin, name);
+        let (config, map) = (
+            json("tokenizer_config.json")?,
+            json("special_tokens_map.json")?,
+        );
+        let token = |name: &str| {
+            token_text(&config, name)
+                .or_else(|| token_text(&map, name))
+                .unwrap_or_default()
+        };
+        let special = SpecialTokens {
+            bos: token("bos_token"),
+            eos: token("eos_token"),
+            pad: token("pad_token"),
+            unk: token("unk_token"),
+        };
+        let added = tokenizer.get_added_tokens_decoder();
+        let special_ids = added
+            .iter()
+            .filter(|(_, token)| token.special)
+            .map(|(id, _)| *id)
+            .collect();
+        let template = match files.get("chat_template.jinja") {
+            Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            None => template_text(&config),
+        };
+        let template = template.as_deref().map(ChatTemplate::new).transpose()?;
+        let mut stop = id_list(json("generation_config.json")?.get("eos_token_id"));
+        stop.extend_from_slice(eos);
+        stop.extend(tokenizer.token_to_id(&special.eos));
+        let mut this = Self {
+            tokenizer,
+            template,
+            special,
+            special_ids,
+            stop,
+            files,
+        };
+        this.complete_stop_tokens();
+        Ok(this)
+    }
+
+    /// Use another chat template than the model's own.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when it isn't valid Jinja.
+    pub fn with_chat_template(mut self, text: &str) -> Result<Self> {
+        self.template = Some(ChatTemplate::new(text)?);
+        self.files
+            .insert("chat_template.jinja".to_owned(), text.as_bytes().to_vec());
+        self.complete_stop_tokens();
+        Ok(self)
+    }
+
+    /// The token with which the template ends an answer stops generation too, whatever the files say.
+    fn complete_stop_tokens(&mut self) {
+        let probe = self.encode_chat(&[Message::user("a"), Message::assistant("b")]);
+        if let Ok(chat) = probe
+            && let Some(last) = chat
+                .answer
+                .first()
+                .and_then(|range| chat.tokens.get(range.end - 1))
+            && self.special_ids.contains(last)
+        {
+            self.stop.push(*last);
+        }
+        let mut seen = HashSet::new();
+        self.stop.retain(|id| seen.insert(*id));
+    }
+
+    /// Token ids of a text. Nothing is added: a rendered conversation holds its special tokens already.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when the tokenizer can't represent the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.encoding(text)?.get_ids().to_vec())
+    }
+
+    fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
+        self.tokenizer.encode(text, false).map_err(|e| {
+            Error::tokenizer(
+                format!("can't encode a text: {e}"),
+                "remove the row, or check tokenizer.json",
+            )
+        })
+    }
+
+    /// Text of token ids, without special tokens.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when the ids aren't of this tokenizer.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true).map_err(|e| {
+            Error::tokenizer(
+                format!("can't decode: {e}"),
+                "check that model and tokenizer belong together",
+            )
+        })
+    }
+
+    /// The text of one id as the vocabulary holds it, none for an id it doesn't have.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
+    /// One more than the highest token id.
+    pub fn vocab_size(&self) -> usize {
+        let highest = self.tokenizer.get_vocab(true).into_values().max();
+        highest.map_or(0, |id| id as usize + 1)
+    }
+
+    /// Tokens that end an answer.
+    pub fn stop_tokens(&self) -> &[u32] {
+        &self.stop
+    }
+
+    /// Special tokens by their text.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// The chat template's text, if there is one.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.template.as_ref().map(ChatTemplate::text)
+    }
+
+    /// The files this tokenizer is made of, to be saved with a model.
+    pub fn files(&self) -> &TokenizerFiles {
+        &self.files
+    }
+
+    /// sha256 (hex) of everything that decides which ids a conversation becomes: tokenizer, special tokens, template.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        let special = &self.special;
+        let texts = [
+            self.chat_template().unwrap_or(""),
+            &special.bos,
+            &special.eos,
+            &special.pad,
+            &special.unk,
+        ];
+        let json = self
+            .files
+            .get("tokenizer.json")
+            .map_or(&[][..], Vec::as_slice);
+        for part in std::iter::once(json).chain(texts.iter().map(|t| t.as_bytes())) {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hex::encode(hasher.finalize())
+    }
+
+    /// The text of a conversation; with `add_generation_prompt` it ends where an answer begins.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when the model has no template or the template refuses the messages.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let template = self.template.as_ref().ok_or_else(|| {
+            Error::template(
+                "the model's files have none (tokenizer_config.json, chat_template.jinja)",
+                "give one with --chat-template FILE, or use a chat model",
+            )
+        })?;
+        template.render(messages, add_generation_prompt, &self.special)
+    }
+
+    /// Tokens of a conversation up to where the next answer begins.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::render`] and [`ChatTokenizer::encode`].
+    pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.encode(&self.render(messages, true)?)
+    }
+}
+
+fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Result<Value> {
+    let Some(bytes) = files.get(name) else {
+        return Ok(Value::Null);
+    };
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::file(
+            origin.join(name),
+            format!("isn't valid JSON: {e}"),
+            "fetch the file again",
+        )
+    })
+}
+
+/// `"<s>"` or `{"content": "<s>", …}`
+fn token_text(config: &Value, name: &str) -> Option<String> {
+    let value = config.get(name)?;
+    value
+        .as_str()
+        .or_else(|| value.get("content")?.as_str())
+        .map(str::to_owned)
+}
+
+/// `"…"` or `[{"name": "default", "template": "…"}, …]`
+fn template_text(config: &Value) -> Option<String> {
+    match config.get("chat_template")? {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(list) => {
+            let named = list
+                .iter()
+                .find(|entry| entry["name"] == "default")
+                .or_else(|| list.first())?;
+            named["template"].as_str().map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+fn id_list(value: Option<&Value>) -> Vec<u32> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
+        Some(value) => id(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,127 @@
+//! Where the answers are in a conversation's tokens.
+
+use std::ops::Range;
+
+use super::ChatTokenizer;
+use crate::chat::Message;
+use crate::error::{Error, Result};
+
+/// A conversation as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedChat {
+    /// All tokens of the rendered conversation.
+    pub tokens: Vec<u32>,
+    /// For every assistant message its tokens, with the one that ends the turn, as ranges of `tokens`.
+    pub answer: Vec<Range<usize>>,
+}
+
+impl ChatTokenizer {
+    /// Tokens of a whole conversation and where its answers are. Every assistant message is an answer; its range
+    /// begins where the prompt (rendered with the generation prompt) ends and includes the token that ends the turn.
+    ///
+    /// # Errors
+    /// [`Error::Template`], with the number of the message, when the tokens of a prompt aren't a prefix of the tokens
+    /// of the whole, so that the model would be trained on another prompt than it is asked with later.
+    pub fn encode_chat(&self, messages: &[Message]) -> Result<EncodedChat> {
+        let whole = self.render(messages, false)?;
+        let encoding = self.encoding(&whole)?;
+        let mut answer = Vec::new();
+        for (index, message) in messages
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| m.role == "assistant")
+        {
+            let turn = Turn {
+                whole: &whole,
+                encoding: &encoding,
+                messages,
+                index,
+            };
+            let start = self.answer_start(&turn)?;
+            let end = self.answer_end(&turn, start, &message.content)?;
+            if end <= start {
+                return Err(turn.error("has no tokens of its own", "give every answer a text"));
+            }
+            answer.push(start..end);
+        }
+        Ok(EncodedChat {
+            tokens: encoding.get_ids().to_vec(),
+            answer,
+        })
+    }
+
+    /// Number of prompt tokens before an answer, after a check that they are a prefix of the whole.
+    fn answer_start(&self, turn: &Turn<'_>) -> Result<usize> {
+        let prompt = self.encode_prompt(&turn.messages[..turn.index])?;
+        if !turn.encoding.get_ids().starts_with(&prompt) {
+            return Err(turn.error(
+                "begins differently in the prompt and in the whole conversation under this chat template",
+                "split the conversation so that this answer is the last message, or give another with --chat-template FILE",
+            ));
+        }
+        Ok(prompt.len())
+    }
+
+    /// One past the last token of an answer: what the template adds for it, less trailing white space.
+    fn answer_end(&self, turn: &Turn<'_>, start: usize, content: &str) -> Result<usize> {
+        let offsets = turn.encoding.get_offsets();
+        let first_at = |byte: usize| offsets.partition_point(|(begin, _)| *begin < byte);
+        let until_here = self.render(&turn.messages[..=turn.index], false)?;
+        if turn.whole.starts_with(&until_here) {
+            let mut end = first_at(until_here.len());
+            while end > start && self.is_blank(turn, end - 1) {
+                end -= 1;
+            }
+            return Ok(end);
+        }
+        // Templates that write the last answer differently (reasoning blocks): look for the text itself.
+        let begin = offsets
+            .get(start)
+            .map_or(turn.whole.len(), |(begin, _)| *begin);
+        let Some(found) = turn.whole[begin..].find(content.trim()) else {
+            return Err(turn.error(
+                "is rewritten by the chat template",
+                "split the conversation so that this answer is the last message",
+            ));
+        };
+        let end = first_at(begin + found + content.trim().len());
+        let mut next = end;
+        while next < offsets.len() && self.is_blank(turn, next) {
+            next += 1;
+        }
+        let ends_turn = turn
+            .encoding
+            .get_ids()
+            .get(next)
+            .is_some_and(|id| self.special_ids.contains(id));
+        Ok(if ends_turn { next + 1 } else { end })
+    }
+
+    /// Whether a token is nothing but white space.
+    fn is_blank(&self, turn: &Turn<'_>, token: usize) -> bool {
+        let (begin, end) = turn.encoding.get_offsets()[token];
+        let special = self.special_ids.contains(&turn.encoding.get_ids()[token]);
+        !special
+            && turn
+                .whole
+                .get(begin..end)
+                .is_some_and(|text| text.trim().is_empty())
+    }
+}
+
+/// One assistant message inside a rendered conversation.
+struct Turn<'a> {
+    whole: &'a str,
+    encoding: &'a tokenizers::Encoding,
+    messages: &'a [Message],
+    index: usize,
+}
+
+impl Turn<'_> {
+    fn error(&self, problem: &str, action: &str) -> Error {
+        Error::template(
+            format!("message {} (assistant) {problem}", self.index + 1),
+            action,
+        )
+    }
+}

@@ -1,0 +1,222 @@
+//! The fused kernels give what the plain ones give.
+
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor};
+use host_model::{Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Packed, TapRows, Target};
+
+use crate::random::{self, Dice, adapter, families, ragged, relative};
+
+fn taps() -> Vec<TapRows> {
+    (0..4)
+        .map(|layer| TapRows {
+            layer,
+            rows: vec![0..3, 11..12, 10..60],
+        })
+        .collect()
+}
+
+/// A loss with gradients of every hidden row, through the head as well.
+fn loss(decoder: &Decoder, batch: &Packed, lora: &Lora) -> (Tensor, Vec<Vec<f32>>, Tensor) {
+    let rows = batch.rows();
+    let forward = decoder.forward(batch, Some(lora), &taps()).unwrap();
+    let reference = decoder.forward(batch, None, &[]).unwrap().hidden;
+    let mut dice = Dice::new(3);
+    let labels = dice.tokens(rows, decoder.config.vocab_size);
+    let (task, kl) = (dice.values(rows, 0.1), dice.values(rows, 0.1));
+    let head = decoder
+        .head_loss(HeadRows {
+            hidden: &forward.hidden,
+            reference: Some(&reference),
+            labels: &labels,
+            task_weights: &task,
+            kl_weights: &kl,
+        })
+        .unwrap();
+    let slope = dice.tensor(&[rows, decoder.config.hidden_size], 0.1);
+    let extra = (&forward.hidden * slope).unwrap().sum_all().unwrap();
+    ((head.loss + extra).unwrap(), forward.taps, forward.hidden)
+}
+
+fn gradients(decoder: &Decoder, batch: &Packed, lora: &Lora) -> GradStore {
+    loss(decoder, batch, lora).0.backward().unwrap()
+}
+
+fn assert_same_gradients(name: &str, lora: &Lora, fused: &GradStore, plain: &GradStore) {
+    for (tensor, var) in lora.named() {
+        let (a, b) = (fused.get(var).unwrap(), plain.get(var).unwrap());
+        let gap = relative(a, b);
+        assert!(gap < 1e-5, "{name} {tensor}: {gap}");
+    }
+}
+
+#[test]
+fn forward_taps_and_every_gradient_agree_in_every_family() {
+    for (name, config) in families() {
+        let lora = adapter(&config, &Target::ALL);
+        let batch = ragged(&config);
+        let (fused, plain) = pair(&config);
+        let (fused_loss, fused_taps, fused_hidden) = loss(&fused, &batch, &lora);
+        let (plain_loss, plain_taps, plain_hidden) = loss(&plain, &batch, &lora);
+        let gap = relative(&fused_hidden, &plain_hidden);
+        assert!(gap < 1e-5, "{name}: hidden {gap}");
+        assert!(relative(&fused_loss, &plain_loss) < 1e-5, "{name}");
+        for (a, b) in fused_taps.iter().zip(&plain_taps) {
+            assert_eq!(a.len(), 3 * config.hidden_size);
+            let (a, b) = (vector(a), vector(b));
+            assert!(relative(&a, &b) < 1e-5, "{name}");
+        }
+        let fused_gradients = fused_loss.backward().unwrap();
+        let plain_gradients = plain_loss.backward().unwrap();
+        assert_same_gradients(name, &lora, &fused_gradients, &plain_gradients);
+    }
+}
+
+fn vector(values: &[f32]) -> Tensor {
+    Tensor::new(values, &Device::Cpu).unwrap()
+}
+
+fn pair(config: &Config) -> (Decoder, Decoder) {
+    (
+        random::decoder(config, Kernels::Fused),
+        random::decoder(config, Kernels::Plain),
+    )
+}
+
+#[test]
+fn an_adapter_on_some_targets_gets_the_same_gradients() {
+    let config = random::qwen3();
+    let lora = adapter(&config, &[Target::V, Target::Down]);
+    let batch = ragged(&config);
+    let (fused, plain) = pair(&config);
+    let fused = gradients(&fused, &batch, &lora);
+    let plain = gradients(&plain, &batch, &lora);
+    assert_same_gradients("two targets", &lora, &fused, &plain);
+}
+
+#[test]
+fn only_adapter_tensors_get_a_gradient() {
+    let config = random::qwen2();
+    let lora = adapter(&config, &Target::ALL);
+    let decoder = random::decoder(&config, Kernels::Fused);
+    let batch = ragged(&config);
+    let (value, _, hidden) = loss(&decoder, &batch, &lora);
+    let found = value.backward().unwrap();
+    let layer = &decoder.weights.layers[0];
+    let frozen = [
+        &decoder.weights.embed,
+        &decoder.weights.final_norm,
+        &layer.q.weight,
+        layer.q.bias.as_ref().unwrap(),
+        &layer.down.weight,
+        &layer.attn_norm,
+    ];
+    assert!(frozen.iter().all(|tensor| found.get(tensor).is_none()));
+    let known: Vec<_> = lora.named().map(|(_, var)| var.id()).collect();
+    let others: Vec<_> = found.get_ids().filter(|id| !known.contains(id)).collect();
+    assert!(
+        others.is_empty(),
+        "{} others, hidden {:?}",
+        others.len(),
+        hidden.id()
+    );
+    assert_eq!(found.get_ids().count(), known.len());
+    let finite = |var| {
+        let values = random::flat(found.get(var).unwrap());
+        values.iter().all(|x| x.is_finite()) && values.iter().any(|x| *x != 0.0)
+    };
+    assert!(lora.named().all(|(_, var)| finite(var)));
+}
+
+#[test]
+fn recomputing_changes_no_bit() {
+    let config = random::mistral();
+    let lora = adapter(&config, &Target::ALL);
+    let batch = ragged(&config);
+    let mut decoder = random::decoder(&config, Kernels::Fused);
+    let kept = gradients(&decoder, &batch, &lora);
+    decoder.recompute = true;
+    let again = gradients(&decoder, &batch, &lora);
+    for (_, var) in lora.named() {
+        let (a, b) = (kept.get(var).unwrap(), again.get(var).unwrap());
+        assert_eq!(random::flat(a), random::flat(b));
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let config = random::llama();
+    let lora = adapter(&config, &Target::ALL);
+    let batch = ragged(&config);
+    let decoder = random::decoder(&config, Kernels::Fused);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            let found = gradients(&decoder, &batch, &lora);
+            let list = lora.named().map(|(_, var)| found.get(var).unwrap());
+            list.map(random::flat).collect::<Vec<_>>()
+        })
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(5));
+}
+
+/// A fresh adapter is the reference, bit for bit; a moved one is not.
+#[test]
+fn a_fresh_adapter_changes_no_bit() {
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let config = random::qwen3();
+        let decoder = random::decoder(&config, kernels);
+        let settings = LoraConfig {
+            rank: 4,
+            alpha: 8.0,
+            targets: Target::ALL.to_vec(),
+        };
+        let fresh = Lora::new(&config, settings, 1, &Device::Cpu).unwrap();
+        let batch = ragged(&config);
+        let hidden =
+            |lora: Option<&Lora>| random::flat(&decoder.forward(&batch, lora, &[]).unwrap().hidden);
+        let reference = hidden(None);
+        assert_eq!(reference, hidden(Some(&fresh)));
+        assert_ne!(reference, hidden(Some(&adapter(&config, &Target::ALL))));
+    }
+}
+
+/// Packing is only an arrangement: each sequence gives the same bits alone.
+#[test]
+fn a_sequence_gives_the_same_alone_and_packed() {
+    for (name, config) in families() {
+        let decoder = random::decoder(&config, Kernels::Fused);
+        let lora = adapter(&config, &Target::ALL);
+        let batch = ragged(&config);
+        let all = decoder.forward(&batch, Some(&lora), &[]).unwrap().hidden;
+        for rows in batch.sequences() {
+            let single = Packed::from_sequences(&[&batch.tokens[rows.clone()]]);
+            let alone = decoder.forward(&single, Some(&lora), &[]).unwrap().hidden;
+            let packed = all.narrow(0, rows.start, rows.len()).unwrap();
+            assert_eq!(random::flat(&alone), random::flat(&packed), "{name}");
+        }
+    }
+}
+
+#[test]
+fn stopping_early_reads_the_same_taps() {
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let config = random::llama();
+        let decoder = random::decoder(&config, kernels);
+        let lora = adapter(&config, &Target::ALL);
+        let batch = ragged(&config);
+        let shallow = taps()[..3].to_vec();
+        let all = decoder.forward(&batch, Some(&lora), &shallow).unwrap().taps;
+        let early = decoder.forward_taps(&batch, Some(&lora), &shallow).unwrap();
+        assert_eq!(all, early);
+        let embedded = decoder
+            .weights
+            .embed
+            .get(batch.tokens[11] as usize)
+            .unwrap();
+        assert_eq!(all[0][config.hidden_size..2 * config.hidden_size], {
+            embedded.to_vec1::<f32>().unwrap()
+        });
+    }
+}

@@ -1,0 +1,12 @@
+//! The decoder against candle's own models, against itself and against
+//! differences: one binary, so that it is linked once.
+#![allow(clippy::unwrap_used)]
+
+mod cached;
+mod fused;
+mod gradients;
+mod head;
+mod oracle;
+mod random;
+mod refusals;
+mod smollm2;

@@ -1,0 +1,192 @@
+//! Logits equal those of candle's own inference models.
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Activation, VarBuilder};
+use candle_transformers::models::{llama, mistral, phi3, qwen2, qwen3};
+use host_model::{Config, Kernels, Packed, RopeScaling};
+
+use crate::random::{self, Dice, largest_gap, named, weights};
+
+/// `theirs` gives the logits after the last of some tokens.
+fn agree(config: &Config, mut theirs: impl FnMut(&Tensor) -> Tensor) {
+    let mut dice = Dice::new(5);
+    for length in [1, 6, 23] {
+        let tokens = dice.tokens(length, config.vocab_size);
+        let input = Tensor::new(tokens.as_slice(), &Device::Cpu).unwrap();
+        let expected = theirs(&input.unsqueeze(0).unwrap()).flatten_all().unwrap();
+        for kernels in [Kernels::Plain, Kernels::Fused] {
+            let decoder = random::decoder(config, kernels);
+            let batch = Packed::from_sequences(&[tokens.as_slice()]);
+            let hidden = decoder.forward(&batch, None, &[]).unwrap().hidden;
+            let last = hidden.narrow(0, length - 1, 1).unwrap();
+            let logits = decoder.logits(&last).unwrap().flatten_all().unwrap();
+            let gap = largest_gap(&logits, &expected);
+            assert!(gap < 1e-4, "{kernels:?}, {length} tokens: {gap}");
+        }
+    }
+}
+
+fn builder(config: &Config) -> VarBuilder<'static> {
+    let tensors = named(config, &weights(config, 1));
+    VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)
+}
+
+fn check_llama(config: &Config, rope_scaling: Option<llama::Llama3RopeConfig>) {
+    let theirs = llama::Config {
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        vocab_size: config.vocab_size,
+        num_hidden_layers: config.num_layers,
+        num_attention_heads: config.num_heads,
+        num_key_value_heads: config.num_kv_heads,
+        use_flash_attn: false,
+        rms_norm_eps: config.rms_norm_eps,
+        rope_theta: config.rope.theta as f32,
+        bos_token_id: None,
+        eos_token_id: None,
+        rope_scaling,
+        max_position_embeddings: config.max_position,
+        tie_word_embeddings: config.tie_embeddings,
+    };
+    let model = llama::Llama::load(builder(config), &theirs).unwrap();
+    agree(config, |input| {
+        let mut cache = llama::Cache::new(false, DType::F32, &theirs, &Device::Cpu).unwrap();
+        model.forward(input, 0, &mut cache).unwrap()
+    });
+}
+
+#[test]
+fn llama_logits() {
+    check_llama(&random::llama(), None);
+}
+
+#[test]
+fn llama3_logits_with_stretched_rotation() {
+    let config = random::llama3();
+    let RopeScaling::Llama3 {
+        factor,
+        low_freq_factor,
+        high_freq_factor,
+        original_max_position,
+    } = config.rope.scaling
+    else {
+        panic!("the configuration has llama3 scaling");
+    };
+    let scaling = llama::Llama3RopeConfig {
+        factor: factor as f32,
+        low_freq_factor: low_freq_factor as f32,
+        high_freq_factor: high_freq_factor as f32,
+        original_max_position_embeddings: original_max_position,
+        rope_type: llama::Llama3RopeType::Llama3,
+    };
+    check_llama(&config, Some(scaling));
+}
+
+#[test]
+fn mistral_logits_with_a_window() {
+    let mut config = random::mistral();
+    config.tie_embeddings = false;
+    let theirs = mistral::Config {
+        vocab_size: config.vocab_size,
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.num_layers,
+        num_attention_heads: config.num_heads,
+        head_dim: Some(config.head_dim),
+        num_key_value_heads: config.num_kv_heads,
+        hidden_act: Activation::Silu,
+        max_position_embeddings: config.max_position,
+        rms_norm_eps: config.rms_norm_eps,
+        rope_theta: config.rope.theta,
+        // candle counts the keys before the query, we count the query as well.
+        sliding_window: config.sliding_window.map(|window| window - 1),
+        use_flash_attn: false,
+    };
+    let mut model = mistral::Model::new(&theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn qwen2_logits_with_biases() {
+    let config = random::qwen2();
+    let theirs = qwen2::Config {
+        vocab_size: config.vocab_size,
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.num_layers,
+        num_attention_heads: config.num_heads,
+        num_key_value_heads: config.num_kv_heads,
+        max_position_embeddings: config.max_position,
+        sliding_window: config.max_position,
+        max_window_layers: config.num_layers,
+        tie_word_embeddings: true,
+        rope_theta: config.rope.theta,
+        rms_norm_eps: config.rms_norm_eps,
+        use_sliding_window: false,
+        hidden_act: Activation::Silu,
+    };
+    let mut model = qwen2::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn qwen3_logits_with_normed_heads() {
+    let config = random::qwen3();
+    let theirs = qwen3::Config {
+        vocab_size: config.vocab_size,
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.num_layers,
+        num_attention_heads: config.num_heads,
+        head_dim: config.head_dim,
+        attention_bias: false,
+        num_key_value_heads: config.num_kv_heads,
+        max_position_embeddings: config.max_position,
+        sliding_window: None,
+        max_window_layers: 0,
+        tie_word_embeddings: true,
+        rope_theta: config.rope.theta,
+        rms_norm_eps: config.rms_norm_eps,
+        use_sliding_window: false,
+        hidden_act: Activation::Silu,
+    };
+    let mut model = qwen3::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn phi3_logits_with_partial_rotation() {
+    let config = random::phi3();
+    let theirs = phi3::Config {
+        vocab_size: config.vocab_size,
+        hidden_act: Activation::Silu,
+        hidden_size: config.hidden_size,
+        intermediate_size: config.intermediate_size,
+        num_hidden_layers: config.num_layers,
+        num_attention_heads: config.num_heads,
+        num_key_value_heads: config.num_kv_heads,
+        rms_norm_eps: config.rms_norm_eps,
+        rope_theta: config.rope.theta,
+        bos_token_id: None,
+        eos_token_id: None,
+        rope_scaling: None,
+        max_position_embeddings: config.max_position,
+        original_max_position_embeddings: None,
+        partial_rotary_factor: Some(config.partial_rotary_factor),
+        tie_word_embeddings: false,
+    };
+    let mut model = phi3::Model::new(&theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}

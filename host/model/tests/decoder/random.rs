@@ -1,0 +1,316 @@
+//! Tiny models of every family with seeded weights.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use host_model::{
+    Architecture, Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Packed, Rope,
+    RopeScaling, Target, Weights,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub struct Dice(ChaCha8Rng);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub fn values(&mut self, count: usize, bound: f32) -> Vec<f32> {
+        (0..count)
+            .map(|_| self.0.random_range(-bound..bound))
+            .collect()
+    }
+
+    pub fn tensor(&mut self, shape: &[usize], bound: f32) -> Tensor {
+        let values = self.values(shape.iter().product(), bound);
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn norm(&mut self, size: usize) -> Tensor {
+        (self.tensor(&[size], 0.3) + 1.0).unwrap()
+    }
+
+    pub fn tokens(&mut self, count: usize, vocabulary: usize) -> Vec<u32> {
+        (0..count)
+            .map(|_| self.0.random_range(0..vocabulary as u32))
+            .collect()
+    }
+}
+
+pub fn llama() -> Config {
+    Config {
+        architecture: Architecture::Llama,
+        vocab_size: 97,
+        hidden_size: 48,
+        intermediate_size: 80,
+        num_layers: 3,
+        num_heads: 6,
+        num_kv_heads: 2,
+        head_dim: 8,
+        rms_norm_eps: 1e-5,
+        rope: Rope {
+            theta: 10_000.0,
+            scaling: RopeScaling::None,
+        },
+        max_position: 512,
+        tie_embeddings: true,
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        qk_norm: false,
+        sliding_window: None,
+        window_from_layer: 0,
+        partial_rotary_factor: 1.0,
+        bos: None,
+        eos: vec![],
+    }
+}
+
+pub fn llama3() -> Config {
+    let mut config = llama();
+    config.tie_embeddings = false;
+    config.rope.scaling = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position: 64,
+    };
+    config
+}
+
+pub fn mistral() -> Config {
+    Config {
+        architecture: Architecture::Mistral,
+        sliding_window: Some(7),
+        ..llama()
+    }
+}
+
+pub fn qwen2() -> Config {
+    Config {
+        architecture: Architecture::Qwen2,
+        qkv_bias: true,
+        ..llama()
+    }
+}
+
+pub fn qwen3() -> Config {
+    Config {
+        architecture: Architecture::Qwen3,
+        head_dim: 16,
+        qk_norm: true,
+        ..llama()
+    }
+}
+
+pub fn phi3() -> Config {
+    Config {
+        architecture: Architecture::Phi3,
+        tie_embeddings: false,
+        partial_rotary_factor: 0.75,
+        ..llama()
+    }
+}
+
+/// Every bias, a window in the upper layers only, heads of their own keys.
+pub fn mixed() -> Config {
+    Config {
+        qkv_bias: true,
+        o_bias: true,
+        mlp_bias: true,
+        num_kv_heads: 6,
+        sliding_window: Some(5),
+        window_from_layer: 1,
+        ..llama()
+    }
+}
+
+pub fn families() -> Vec<(&'static str, Config)> {
+    vec![
+        ("llama", llama()),
+        ("llama3", llama3()),
+        ("mistral", mistral()),
+        ("qwen2", qwen2()),
+        ("qwen3", qwen3()),
+        ("phi3", phi3()),
+        ("mixed", mixed()),
+    ]
+}
+
+pub fn weights(config: &Config, seed: u64) -> Weights {
+    let mut dice = Dice::new(seed);
+    let hidden = config.hidden_size;
+    let layers = (0..config.num_layers)
+        .map(|_| {
+            let mut linear = |target: Target, bias: bool| {
+                let (out, input) = target.shape(config);
+                Linear {
+                    weight: dice.tensor(&[out, input], (3.0 / input as f32).sqrt()),
+                    bias: bias.then(|| dice.tensor(&[out], 0.5)),
+                }
+            };
+            let q = linear(Target::Q, config.qkv_bias);
+            let k = linear(Target::K, config.qkv_bias);
+            let v = linear(Target::V, config.qkv_bias);
+            let o = linear(Target::O, config.o_bias);
+            let gate = linear(Target::Gate, config.mlp_bias);
+            let up = linear(Target::Up, config.mlp_bias);
+            let down = linear(Target::Down, config.mlp_bias);
+            let head_norm = |dice: &mut Dice| config.qk_norm.then(|| dice.norm(config.head_dim));
+            LayerWeights {
+                attn_norm: dice.norm(hidden),
+                q,
+                k,
+                v,
+                o,
+                q_norm: head_norm(&mut dice),
+                k_norm: head_norm(&mut dice),
+                mlp_norm: dice.norm(hidden),
+                gate,
+                up,
+                down,
+            }
+        })
+        .collect();
+    Weights {
+        embed: dice.tensor(&[config.vocab_size, hidden], 1.0),
+        layers,
+        final_norm: dice.norm(hidden),
+        head: (!config.tie_embeddings).then(|| dice.tensor(&[config.vocab_size, hidden], 0.3)),
+    }
+}
+
+pub fn decoder(config: &Config, kernels: Kernels) -> Decoder {
+    Decoder::new(config.clone(), weights(config, 1), kernels).unwrap()
+}
+
+/// The same weights in double precision, as the oracle's oracle.
+pub fn double(config: &Config) -> Decoder {
+    let wide = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
+    let linear = |linear: &Linear| Linear {
+        weight: wide(&linear.weight),
+        bias: linear.bias.as_ref().map(wide),
+    };
+    let weights = weights(config, 1);
+    let layers = weights
+        .layers
+        .iter()
+        .map(|layer| LayerWeights {
+            attn_norm: wide(&layer.attn_norm),
+            q: linear(&layer.q),
+            k: linear(&layer.k),
+            v: linear(&layer.v),
+            o: linear(&layer.o),
+            q_norm: layer.q_norm.as_ref().map(wide),
+            k_norm: layer.k_norm.as_ref().map(wide),
+            mlp_norm: wide(&layer.mlp_norm),
+            gate: linear(&layer.gate),
+            up: linear(&layer.up),
+            down: linear(&layer.down),
+        })
+        .collect();
+    let weights = Weights {
+        embed: wide(&weights.embed),
+        layers,
+        final_norm: wide(&weights.final_norm),
+        head: weights.head.as_ref().map(wide),
+    };
+    Decoder::new(config.clone(), weights, Kernels::Plain).unwrap()
+}
+
+/// An adapter on every target whose B is not zero.
+pub fn adapter(config: &Config, targets: &[Target]) -> Lora {
+    let lora = Lora::new(
+        config,
+        LoraConfig {
+            rank: 5,
+            alpha: 10.0,
+            targets: targets.to_vec(),
+        },
+        7,
+        &Device::Cpu,
+    )
+    .unwrap();
+    let mut dice = Dice::new(8);
+    for (name, var) in lora.named() {
+        if name.contains("lora_B") {
+            var.set(&dice.tensor(var.dims(), 0.2)).unwrap();
+        }
+    }
+    lora
+}
+
+/// Sequences of different lengths, one longer than a block of attention rows.
+pub fn ragged(config: &Config) -> Packed {
+    let mut dice = Dice::new(9);
+    let lengths = [11, 1, 83, 11, 40];
+    Packed::from_sequences(&lengths.map(|length| dice.tokens(length, config.vocab_size)))
+}
+
+/// Weights under the names candle's models load them by.
+pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
+    let mut found = HashMap::new();
+    let mut put = |name: String, tensor: &Tensor| {
+        found.insert(name, tensor.clone());
+    };
+    put("model.embed_tokens.weight".into(), &weights.embed);
+    put("model.norm.weight".into(), &weights.final_norm);
+    if let Some(head) = &weights.head {
+        put("lm_head.weight".into(), head);
+    }
+    for (index, layer) in weights.layers.iter().enumerate() {
+        let name = |part: &str| format!("model.layers.{index}.{part}.weight");
+        put(name("input_layernorm"), &layer.attn_norm);
+        put(name("post_attention_layernorm"), &layer.mlp_norm);
+        if config.architecture == Architecture::Phi3 {
+            let qkv = [&layer.q.weight, &layer.k.weight, &layer.v.weight];
+            put(name("self_attn.qkv_proj"), &Tensor::cat(&qkv, 0).unwrap());
+            let inner = [&layer.gate.weight, &layer.up.weight];
+            put(name("mlp.gate_up_proj"), &Tensor::cat(&inner, 0).unwrap());
+        }
+        let linears = [
+            ("self_attn.q_proj", &layer.q),
+            ("self_attn.k_proj", &layer.k),
+            ("self_attn.v_proj", &layer.v),
+            ("self_attn.o_proj", &layer.o),
+            ("mlp.gate_proj", &layer.gate),
+            ("mlp.up_proj", &layer.up),
+            ("mlp.down_proj", &layer.down),
+        ];
+        for (part, linear) in linears {
+            put(name(part), &linear.weight);
+            if let Some(bias) = &linear.bias {
+                put(format!("model.layers.{index}.{part}.bias"), bias);
+            }
+        }
+        for (part, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
+            if let Some(norm) = norm {
+                put(name(&format!("self_attn.{part}")), norm);
+            }
+        }
+    }
+    found
+}
+
+pub fn flat(tensor: &Tensor) -> Vec<f64> {
+    let tensor = tensor.to_dtype(DType::F64).unwrap();
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// |a - b| / |b|
+pub fn relative(a: &Tensor, b: &Tensor) -> f64 {
+    let (a, b) = (flat(a), flat(b));
+    assert_eq!(a.len(), b.len());
+    let gap: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum();
+    let size: f64 = b.iter().map(|b| b * b).sum();
+    (gap / size.max(1e-300)).sqrt()
+}
+
+pub fn largest_gap(a: &Tensor, b: &Tensor) -> f64 {
+    let (a, b) = (flat(a), flat(b));
+    assert_eq!(a.len(), b.len());
+    let gaps = a.iter().zip(&b).map(|(a, b)| (a - b).abs());
+    gaps.fold(0.0, f64::max)
+}

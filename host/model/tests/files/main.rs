@@ -1,0 +1,11 @@
+//! Models as files: loading, tokenizing, generating, adapters, export.
+#![allow(clippy::unwrap_used)]
+
+mod adapters;
+mod chat;
+mod export;
+mod generate;
+mod gguf;
+mod hub;
+mod load;
+mod tiny;

@@ -1,0 +1,170 @@
+//! Tiny random models in the layout of real ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer};
+
+pub const HIDDEN: usize = 32;
+pub const INNER: usize = 48;
+pub const LAYERS: usize = 2;
+pub const HEADS: usize = 4;
+pub const KV_HEADS: usize = 2;
+pub const HEAD_DIM: usize = 8;
+/// 256 bytes and three special tokens, and a few rows that no token uses.
+pub const VOCAB: usize = 264;
+pub const IM_START: u32 = 257;
+pub const IM_END: u32 = 258;
+
+pub const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "phi3"];
+
+pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// A folder with a tiny model of the family.
+pub fn folder(family: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), family);
+    dir
+}
+
+pub fn write(dir: &Path, family: &str) {
+    write_json(&dir.join("config.json"), &config(family));
+    safetensors::serialize_to_file(tensors(family), None, &dir.join("model.safetensors")).unwrap();
+    write_tokenizer(dir);
+}
+
+pub fn write_json(path: &Path, value: &Value) {
+    std::fs::write(path, value.to_string()).unwrap();
+}
+
+pub fn write_tokenizer(dir: &Path) {
+    tokenizer().save(dir.join("tokenizer.json"), false).unwrap();
+    write_json(
+        &dir.join("tokenizer_config.json"),
+        &json!({ "eos_token": { "content": "<|im_end|>" }, "bos_token": null, "chat_template": CHATML }),
+    );
+}
+
+pub fn config(family: &str) -> Value {
+    let mut config = json!({
+        "model_type": family,
+        "vocab_size": VOCAB,
+        "hidden_size": HIDDEN,
+        "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": family == "qwen2",
+        "eos_token_id": IM_END,
+        "torch_dtype": "float32",
+    });
+    if family == "qwen3" {
+        config["head_dim"] = json!(HEAD_DIM);
+    }
+    config
+}
+
+/// Random tensors under the names that the family's files use.
+pub fn tensors(family: &str) -> BTreeMap<String, Tensor> {
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    shapes(family)
+        .into_iter()
+        .map(|(name, shape)| {
+            let is_norm = name.contains("norm");
+            let values: Vec<f32> = (0..shape.iter().product())
+                .map(|_| random.random_range(-0.3f32..0.3) + if is_norm { 1.0 } else { 0.0 })
+                .collect();
+            (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+        })
+        .collect()
+}
+
+fn shapes(family: &str) -> Vec<(String, Vec<usize>)> {
+    let (q, kv) = (HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM);
+    let mut shapes = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![VOCAB, HIDDEN]),
+        ("model.norm.weight".to_owned(), vec![HIDDEN]),
+    ];
+    if family != "qwen2" {
+        shapes.push(("lm_head.weight".to_owned(), vec![VOCAB, HIDDEN]));
+    }
+    for layer in 0..LAYERS {
+        let mut add = |name: &str, shape: &[usize]| {
+            shapes.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));
+        };
+        add("input_layernorm.weight", &[HIDDEN]);
+        add("post_attention_layernorm.weight", &[HIDDEN]);
+        add("self_attn.o_proj.weight", &[HIDDEN, q]);
+        add("mlp.down_proj.weight", &[HIDDEN, INNER]);
+        if family == "phi3" {
+            add("self_attn.qkv_proj.weight", &[q + 2 * kv, HIDDEN]);
+            add("mlp.gate_up_proj.weight", &[2 * INNER, HIDDEN]);
+            continue;
+        }
+        for (name, rows) in [("q", q), ("k", kv), ("v", kv)] {
+            add(&format!("self_attn.{name}_proj.weight"), &[rows, HIDDEN]);
+            if family == "qwen2" {
+                add(&format!("self_attn.{name}_proj.bias"), &[rows]);
+            }
+        }
+        add("mlp.gate_proj.weight", &[INNER, HIDDEN]);
+        add("mlp.up_proj.weight", &[INNER, HIDDEN]);
+        if family == "qwen3" {
+            add("self_attn.q_norm.weight", &[HEAD_DIM]);
+            add("self_attn.k_norm.weight", &[HEAD_DIM]);
+        }
+    }
+    shapes
+}
+
+/// The 256 bytes in the order of their printable stand-ins.
+pub fn alphabet() -> Vec<String> {
+    let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+    alphabet.sort_unstable();
+    alphabet.into_iter().map(String::from).collect()
+}
+
+pub const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
+
+/// One token per byte, and the special tokens.
+pub fn tokenizer() -> Tokenizer {
+    let vocabulary: HashMap<String, u32> = alphabet().into_iter().zip(0..).collect();
+    let bpe = BPE::builder()
+        .vocab_and_merges(
+            vocabulary
+                .into_iter()
+                .collect::<tokenizers::models::bpe::Vocab>(),
+            vec![],
+        )
+        .build()
+        .unwrap();
+    let mut tokenizer = Tokenizer::new(bpe);
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+    tokenizer.with_decoder(Some(ByteLevel::new(false, true, true)));
+    tokenizer
+        .add_tokens(SPECIAL.map(|token| AddedToken::from(token, true)))
+        .unwrap();
+    tokenizer
+}
+
+/// Largest difference of two tensors.
+pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let difference = (a.to_dtype(DType::F32).unwrap() - b.to_dtype(DType::F32).unwrap()).unwrap();
+    difference
+        .abs()
+        .unwrap()
+        .max_all()
+        .unwrap()
+        .to_scalar()
+        .unwrap()
+}

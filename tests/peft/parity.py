@@ -1,0 +1,171 @@
+"""Compares the host with Python's transformers and peft on tiny random models.
+
+For every family: logits of the base model; of an adapter that the host wrote and peft loads; of an adapter that peft
+wrote and the host loads; of a merged model that the host wrote and transformers loads. Any difference above 1e-4 fails.
+
+    cargo build --release -p host-model --example peft_parity
+    python3 tests/peft/parity.py [path of peft_parity]
+
+Without torch, transformers and peft it says so and ends with code 77.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import peft
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+except ImportError as missing:
+    print(f"SKIPPED: {missing}; pip install torch transformers peft")
+    sys.exit(77)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HOST = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/examples/peft_parity")
+TOLERANCE = 1e-4
+VOCABULARY = 300
+PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [299, 17, 17], [42], list(range(100, 140))]
+SIZES = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=256,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+    # Large enough that logits differ in more than the last digits.
+    initializer_range=0.2,
+)
+SEPARATE = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+
+LLAMA3_ROPE = dict(
+    rope_type="llama3",
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=32,
+    rope_theta=10000.0,
+)
+
+
+def longrope(length):
+    return dict(
+        rope_type="longrope",
+        short_factor=[1.0 + 0.1 * i for i in range(8)],
+        long_factor=[1.5 + 0.5 * i for i in range(8)],
+        original_max_position_embeddings=length,
+        rope_theta=10000.0,
+    )
+
+
+def configurations():
+    """Name, configuration class and fields, and the modules that peft adapts."""
+    t = transformers
+    rope = "rope_parameters" if int(t.__version__.split(".")[0]) >= 5 else "rope_scaling"
+    yield "llama", t.LlamaConfig(**SIZES), SEPARATE
+    yield "llama3", t.LlamaConfig(**SIZES, **{rope: LLAMA3_ROPE}, tie_word_embeddings=True), SEPARATE
+    yield "llama-bias", t.LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True), SEPARATE
+    yield "mistral", t.MistralConfig(**SIZES, sliding_window=8), SEPARATE
+    yield "qwen2", t.Qwen2Config(**SIZES, tie_word_embeddings=True), SEPARATE
+    yield "qwen3", t.Qwen3Config(**SIZES, head_dim=32), SEPARATE
+    yield "phi3", t.Phi3Config(**SIZES, original_max_position_embeddings=256), FUSED
+    # Every prompt within the original length: transformers would choose the long factors for the whole batch else.
+    long = longrope(64)
+    yield "phi3-long", t.Phi3Config(**SIZES, original_max_position_embeddings=64, **{rope: long}), FUSED
+
+
+def host(*arguments):
+    done = subprocess.run([HOST, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"FAILED: peft_parity {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def host_logits(model, adapter="-"):
+    return torch.tensor(json.loads(host("logits", model, adapter, json.dumps(PROMPTS))))
+
+
+@torch.no_grad()
+def python_logits(model):
+    # One prompt at a time: no padding that could matter.
+    return torch.stack([model(torch.tensor([prompt])).logits[0, -1].float() for prompt in PROMPTS])
+
+
+def write_tokenizer(folder):
+    """Loading a model needs one; these tests speak in token ids."""
+    vocabulary = {f"t{i}": i for i in range(VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="t0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def read(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def peft_adapter(model, modules, folder):
+    """An adapter with random A and B, as peft saves it."""
+    config = peft.LoraConfig(
+        r=4, lora_alpha=6, target_modules=modules, task_type="CAUSAL_LM", init_lora_weights=False
+    )
+    adapted = peft.get_peft_model(model, config).eval()
+    adapted.save_pretrained(folder)
+    return python_logits(adapted)
+
+
+def compare(config, modules, work):
+    torch.manual_seed(3)
+    model_folder = work / "model"
+    base = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for name, parameter in base.named_parameters():
+            # Norms and biases are made as ones and zeros; those hide mistakes.
+            if "norm" in name or name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    base.save_pretrained(model_folder)
+    write_tokenizer(model_folder)
+    plain = python_logits(base)
+    yield "base", host_logits(model_folder), plain, None
+
+    ours = work / "ours"
+    host("adapter", model_folder, ours, 11)
+    adapted = peft.PeftModel.from_pretrained(read(model_folder), ours).eval()
+    yield "host -> peft", host_logits(model_folder, ours), python_logits(adapted), plain
+
+    theirs = work / "theirs"
+    expected = peft_adapter(read(model_folder), modules, theirs)
+    yield "peft -> host", host_logits(model_folder, theirs), expected, plain
+
+    merged = work / "merged"
+    host("merge", model_folder, theirs, merged)
+    yield "merged", host_logits(merged), expected, plain
+    yield "merged -> transformers", python_logits(read(merged)), expected, plain
+
+
+def main():
+    print(f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}")
+    failures = 0
+    for name, config, modules in configurations():
+        with tempfile.TemporaryDirectory() as work:
+            for what, ours, expected, plain in compare(config, modules, pathlib.Path(work)):
+                difference = (ours - expected).abs().max().item()
+                # An adapter without effect would pass every comparison.
+                effect = None if plain is None else (expected - plain).abs().max().item()
+                good = difference <= TOLERANCE and (effect is None or effect > 0.1)
+                failures += not good
+                verdict = "ok" if good else "FAILED"
+                shown = "" if effect is None else f"  adapter changes {effect:.2f}"
+                print(f"{verdict:6} {name:12} {what:24} largest difference {difference:.1e}{shown}")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
