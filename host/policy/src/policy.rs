@@ -11,8 +11,8 @@ use crate::{
     size,
     text::clean,
     wit::{
-        Assessment, Calibration, Descriptor, Examples, Guest, Needs,
-        PolicyIndices, RunInfo, Signals,
+        Assessment, Calibration, Descriptor, Examples, Guest, Needs, PolicyIndices, RunInfo,
+        Signals,
     },
 };
 use sha2::{Digest as _, Sha256};

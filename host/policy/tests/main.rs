@@ -7,5 +7,6 @@ mod faults;
 mod files;
 mod interface;
 mod needs;
+mod plugins;
 mod support;
 mod text;

@@ -7,7 +7,6 @@ use host_policy::{Engine, Limits, Policy, wit};
 use image::Image;
 use serde::Serialize;
 use serde_json::json;
-use std::path::PathBuf;
 use wit_parser::Resolve;
 
 const TEMPLATE: &str = include_str!("../../../../tests/fixtures/policy.wat");
@@ -138,18 +137,12 @@ fn outcome<T: Serialize>(answer: &Result<T, String>) -> serde_json::Value {
     }
 }
 
-/// A file of the repository.
-pub fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
-}
-
 /// Asserts that a message is one line and holds every part.
 #[track_caller]
 pub fn says(error: &dyn std::fmt::Display, parts: &[&str]) {
     let message = error.to_string();
     assert!(!message.contains('\n'), "more than one line: {message}");
+    println!("{message}");
     for part in parts {
         assert!(message.contains(part), "no {part:?} in: {message}");
     }
