@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn checked(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<Descriptor> {
     let invalid = |field: &str, problem: String| {
         Err(Error::Invalid {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             invalid: Invalid::new(field, problem),
         })
     };

@@ -161,7 +161,7 @@ impl Policy {
             |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
         let (needs, _) = self.call(&at, configure)?;
         let refused = |message: String| Error::Settings {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: self.message(&message),
         };
         let needs = needs.map_err(refused)?;
@@ -188,7 +188,7 @@ impl Policy {
         };
         let (answer, cost) = self.call(&at, calibrate)?;
         let refused = |message: String| Error::Refused {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: self.message(&message),
         };
         let mut calibration = answer.map_err(refused)?;
@@ -228,7 +228,7 @@ impl Policy {
         };
         let (answer, cost) = self.call(&at, assess)?;
         let refused = |message: String| Error::Refused {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: self.message(&message),
         };
         let mut assessment = answer.map_err(refused)?;
@@ -290,7 +290,7 @@ impl Policy {
             Err(e) => format!("they are no JSON: {e}"),
         };
         Err(Error::Settings {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: problem,
         })
     }

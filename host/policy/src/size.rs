@@ -13,7 +13,7 @@ pub(crate) fn within(engine: &Engine, limit: Limit, found: usize, at: &Place) ->
     let allowed = engine.limits.allowed(limit, at.function);
     match found as u64 > allowed {
         true => Err(Error::Limit {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             limit,
             allowed,
         }),

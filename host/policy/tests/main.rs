@@ -3,6 +3,7 @@
 
 mod answers;
 mod calls;
+mod crashes;
 mod faults;
 mod files;
 mod interface;

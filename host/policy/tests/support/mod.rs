@@ -142,7 +142,6 @@ fn outcome<T: Serialize>(answer: &Result<T, String>) -> serde_json::Value {
 pub fn says(error: &dyn std::fmt::Display, parts: &[&str]) {
     let message = error.to_string();
     assert!(!message.contains('\n'), "more than one line: {message}");
-    println!("{message}");
     for part in parts {
         assert!(message.contains(part), "no {part:?} in: {message}");
     }
