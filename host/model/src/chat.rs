@@ -1,6 +1,7 @@
 //! Chat templates: the Jinja template of a model's own files turns messages into the text the model was trained on.
 
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, context};
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +66,8 @@ impl ChatTemplate {
     /// [`Error::Template`] with the line when the template isn't valid Jinja.
     pub fn new(text: &str) -> Result<Self> {
         let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|e| Error::template(cause(&e), "report this as a bug"))?);
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
@@ -115,12 +116,12 @@ impl ChatTemplate {
         let template = self.environment.get_template(NAME).map_err(failed)?;
         template
             .render(context! {
-                messages => messages,
+                messages => Value::from(Serde(messages)),
                 add_generation_prompt => add_generation_prompt,
-                bos_token => special.bos,
-                eos_token => special.eos,
-                pad_token => special.pad,
-                unk_token => special.unk,
+                bos_token => special.bos.as_str(),
+                eos_token => special.eos.as_str(),
+                pad_token => special.pad.as_str(),
+                unk_token => special.unk.as_str(),
             })
             .map_err(failed)
     }

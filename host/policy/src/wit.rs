@@ -90,3 +90,8 @@ named_flags!(Actuators {
     "adapter-projection" => ADAPTER_PROJECTION,
     "roll-back" => ROLL_BACK,
 });
+
+/// The names of the set flags, as the interface writes them.
+pub fn actuator_names(actuators: Actuators) -> Vec<&'static str> {
+    actuators.names()
+}

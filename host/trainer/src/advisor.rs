@@ -97,7 +97,7 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: b
     let offered = OFFERED.into_iter().fold(Actuators::empty(), |all, one| all | one);
     let missing = needs.actuators & !offered;
     if missing != Actuators::empty() {
-        return unmet(&format!("actuators {}", host_policy::actuator_names(missing).join(", ")), version);
+        return unmet(&format!("actuators {}", host_policy::wit::actuator_names(missing).join(", ")), version);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use candle_core::Tensor;
 use host_model::decoder::{Decoder, Packed};
 use host_model::lora::Lora;
-use host_model::tokenizer::{ChatTokenizer, Message};
+use host_model::{ChatTokenizer, Message};
 
 use crate::config::CanaryConfig;
 use crate::data;

@@ -54,6 +54,7 @@ pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<M
         dtype: DType::F32,
         kernels: None,
         chat_template: config.chat_template.clone(),
+        ..LoadOptions::default()
     };
     Ok(host_model::load::load(&source, &options)?)
 }

@@ -127,7 +127,7 @@ impl Prepared {
 
     fn announce(&self, observer: &mut dyn Observer) {
         let Some(active) = &self.policy else { return };
-        observer.show(&format!("{} asks for", active.policy.name()), &host_policy::needs_summary(&active.needs));
+        observer.show(&format!("{} asks for", active.policy.name()), &host_policy::needs_summary(&active.needs).join("\n"));
         let micro = self.config.train.micro_batch();
         if micro < self.config.train.batch && crate::sensors::reads_current(&active.needs) {
             observer.notice("the policy reads the current model and a step has several micro-batches: each step takes one more forward");
@@ -160,7 +160,7 @@ impl Prepared {
         let mut journal = folder.journal(policy.is_some())?;
         let (ending, steps) = run(&setup, &mut journal, observer, stop)?;
         let seconds = started.elapsed().as_secs_f64();
-        adapter.save_peft(&folder.file("adapter"), &self.model.name)?;
+        adapter.save_peft(&folder.file("adapter"), &self.model.config, &self.model.name)?;
         Ok((Trained { ending, steps, total: self.plan.total_steps(), seconds }, adapter))
     }
 

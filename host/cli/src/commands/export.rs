@@ -1,3 +1,4 @@
+use candle_core::DType;
 use host_trainer::run::Ending;
 use host_trainer::{Error, prepare};
 
@@ -13,8 +14,8 @@ pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     match (arguments.merged, &adapter) {
-        (true, adapter) => host_model::export::merge(&model, adapter.as_ref(), &arguments.output).map_err(Error::from)?,
-        (false, Some(adapter)) => adapter.save_peft(&arguments.output, &model.name).map_err(Error::from)?,
+        (true, adapter) => host_model::export::merge(&model, adapter.as_ref(), &arguments.output, DType::F32).map_err(Error::from)?,
+        (false, Some(adapter)) => adapter.save_peft(&arguments.output, &model.config, &model.name).map_err(Error::from)?,
         (false, None) => {
             return Err(Error::config("--adapter", "nothing to export; give --run DIR or --adapter DIR, or --merged").into());
         }

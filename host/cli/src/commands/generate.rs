@@ -1,7 +1,7 @@
 use std::io::BufRead;
 
 use host_model::generate::{GenerateOptions, generate as answer};
-use host_model::tokenizer::Message;
+use host_model::Message;
 use host_trainer::run::Ending;
 use host_trainer::{Error, prepare};
 use serde::Serialize;

@@ -6,12 +6,7 @@ use super::error::{Error, Place, Result};
 use super::json::kind;
 use super::shape::{CONTEXT_KEYS, SYSTEM_KEYS, Shape};
 
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Message {
-    pub role: String,
-    pub content: String,
-}
+pub use host_model::Message;
 
 /// The conversation of a record: a system message if there is one, then the turns.
 pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Result<Vec<Message>> {
