@@ -117,7 +117,7 @@ fn activations(tap: &Tap, samples: u32, hidden: u32) -> Activations {
         let sample = i / (layers * hidden);
         let noise = (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5;
         noise
-            + if i % 7 == 0 && sample % 2 == 1 {
+            + if i.is_multiple_of(7) && sample % 2 == 1 {
                 0.2
             } else {
                 0.0
