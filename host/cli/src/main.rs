@@ -1,1 +1,36 @@
-fn main() {}
+//! `host`: fine-tune a language model under a sandboxed safety policy.
+//!
+//! stdout is data, stderr is for people. Exit codes: 0 ok, 1 error, 2 usage,
+//! 3 policy fault, 130 interrupted.
+
+mod arguments;
+mod commands;
+mod exit;
+mod screen;
+mod signal;
+
+use clap::Parser;
+
+use arguments::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    // candle's elementwise thread pool spins and steals time from our own threads;
+    // it reads this once, so it must be set before anything else starts.
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // SAFETY: no other thread exists yet.
+        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    }
+    let cli = Cli::parse();
+    screen::log(cli.verbose);
+    let result = match cli.command {
+        Command::Train(arguments) => commands::train(arguments),
+        Command::Calibrate(arguments) => commands::calibrate(arguments),
+        Command::Eval(arguments) => commands::eval(arguments),
+        Command::Generate(arguments) => commands::generate(arguments),
+        Command::Export(arguments) => commands::export(arguments),
+    };
+    exit::code(result)
+}

@@ -1,1 +1,35 @@
-//! TODO
+//! Data, signals, objective, optimizer and run loop of a policy-steered fine-tune.
+//!
+//! [`run`] is the loop; [`recipe`] is the whole fine-tune around it.
+
+pub mod actuators;
+pub mod advisor;
+pub mod calibration;
+pub mod canary;
+pub mod config;
+pub mod data;
+pub mod demo;
+pub mod drift;
+pub mod error;
+pub mod evaluation;
+pub mod judges;
+pub mod manifest;
+pub mod measure;
+pub mod micro_batch;
+pub mod objective;
+pub mod observer;
+pub mod optimizer;
+pub mod parameters;
+pub mod prepare;
+pub mod recipe;
+pub mod records;
+pub mod reference;
+pub mod report;
+pub mod run;
+pub mod run_dir;
+pub mod schedule;
+pub mod sensors;
+pub mod taps;
+
+pub use config::RunConfig;
+pub use error::{Error, Result};

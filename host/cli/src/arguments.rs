@@ -1,0 +1,214 @@
+//! The command line as it is typed; `resolve` turns it into a configuration.
+
+mod resolve;
+
+pub use resolve::with_defaults;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "host", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Show more of what happens (-v: information, -vv: details).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fine-tune a model with LoRA, under a policy or without one.
+    Train(Box<TrainArguments>),
+    /// Fit a policy to a model on labelled prompts, and print what it tried.
+    Calibrate(Box<CalibrateArguments>),
+    /// Measure refusals, over-refusals and the task, before and after an adapter.
+    Eval(Box<EvalArguments>),
+    /// Answer prompts with a model and, if given, an adapter.
+    Generate(Box<GenerateArguments>),
+    /// Write an adapter, or the model with the adapter merged into it.
+    Export(Box<ExportArguments>),
+}
+
+/// Where a configuration comes from: file, then --set, then the flags.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// TOML file with the configuration; see examples/config.toml for every key.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override a key of the configuration, such as train.batch=4. Can be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// Model: a Hugging Face folder, a .gguf file, or a Hub id (org/name or
+    /// org/name@revision). Default: the small demo model inside this program.
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Jinja file that replaces the model's own chat template.
+    #[arg(long, value_name = "FILE")]
+    pub chat_template: Option<PathBuf>,
+    /// cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Seed of all randomness.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyArguments {
+    /// Policy: a WebAssembly component that exports risk:policy@0.1.0.
+    #[arg(short, long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Labelled prompts for policies that calibrate themselves (rows of prompt and
+    /// label 1 or 0). Can be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub labelled: Vec<PathBuf>,
+}
+
+/// What an evaluation asks. Files can be repeated.
+#[derive(Debug, Args)]
+pub struct EvalSetArguments {
+    /// Harmful prompts: how many are refused?
+    #[arg(long, value_name = "FILE")]
+    pub harmful: Vec<PathBuf>,
+    /// Harmless prompts: how many are refused?
+    #[arg(long, value_name = "FILE")]
+    pub harmless: Vec<PathBuf>,
+    /// Prompts with answers: how many are answered exactly, and with what loss?
+    #[arg(long, value_name = "FILE")]
+    pub task: Vec<PathBuf>,
+    /// At most this many prompts of each kind; 0 takes all.
+    #[arg(long, value_name = "N")]
+    pub eval_limit: Option<usize>,
+    /// Longest generated answer, in tokens.
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub policy: PolicyArguments,
+    #[command(flatten)]
+    pub eval: EvalSetArguments,
+    /// Calibration made by `host calibrate`, instead of calibrating now.
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Training data: JSON Lines, JSON or Parquet. Can be repeated.
+    #[arg(short, long, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
+    /// Folder for the run; must not exist. Default: runs/POLICY-N.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Passes over the data.
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<f64>,
+    /// Most optimizer steps.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Samples of one optimizer step.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Samples that go through the model at once; smaller needs less memory.
+    #[arg(long, value_name = "N")]
+    pub micro_batch: Option<usize>,
+    /// Highest learning rate.
+    #[arg(long = "lr", value_name = "X")]
+    pub learning_rate: Option<f64>,
+    /// LoRA rank.
+    #[arg(long, value_name = "N")]
+    pub rank: Option<usize>,
+    /// LoRA alpha; the update is scaled by alpha / rank.
+    #[arg(long, value_name = "X")]
+    pub alpha: Option<f64>,
+    /// Also train without the policy and show both (default on the demo data).
+    #[arg(long, overrides_with = "no_baseline")]
+    pub baseline: bool,
+    /// Don't train without the policy for comparison.
+    #[arg(long)]
+    pub no_baseline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CalibrateArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub policy: PolicyArguments,
+    /// Where to write the calibration.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Which adapter to use.
+#[derive(Debug, Args)]
+pub struct AdapterArguments {
+    /// Folder of a run: takes its configuration and its adapter.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Folder with an adapter in peft's format.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub adapter: AdapterArguments,
+    #[command(flatten)]
+    pub eval: EvalSetArguments,
+    /// Also write every answer, as JSON Lines.
+    #[arg(long, value_name = "FILE")]
+    pub generations: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub adapter: AdapterArguments,
+    /// Prompt; can be repeated. Without one, each line of stdin is a prompt.
+    pub prompts: Vec<String>,
+    /// System message.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Longest answer, in tokens.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_new_tokens: usize,
+    /// 0 always takes the likeliest token.
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Sample among the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "X")]
+    pub top_p: Option<f64>,
+    /// Sample among this many likeliest tokens.
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    #[command(flatten)]
+    pub adapter: AdapterArguments,
+    /// Merge the adapter into the weights and write a whole model.
+    #[arg(long)]
+    pub merged: bool,
+    /// Folder to write; must not exist.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}

@@ -1,0 +1,107 @@
+//! Resolves arguments once: embedded defaults, then the file, then --set and flags.
+
+use std::path::{Path, PathBuf};
+
+use host_trainer::config::{Layers, RunConfig};
+use host_trainer::{Error, demo};
+
+use super::{AdapterArguments, ConfigArguments, EvalSetArguments, PolicyArguments, TrainArguments};
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl ConfigArguments {
+    /// What the user said, without the embedded defaults.
+    pub fn layers(&self, adapter: Option<&AdapterArguments>) -> Result<Layers> {
+        let mut layers = Layers::default();
+        if let Some(run) = adapter.and_then(|adapter| adapter.run.as_ref()) {
+            layers.add_file(&run.join("config.toml"))?;
+        }
+        if let Some(path) = &self.config {
+            layers.add_file(path)?;
+        }
+        for assignment in &self.assignments {
+            layers.add_assignment(assignment)?;
+        }
+        set(&mut layers, "model.source", self.model.clone())?;
+        set(&mut layers, "model.chat_template", self.chat_template.as_deref().map(text))?;
+        set(&mut layers, "model.device", self.device.clone())?;
+        set(&mut layers, "seed", self.seed.map(|seed| seed as i64))?;
+        Ok(layers)
+    }
+}
+
+impl PolicyArguments {
+    pub fn apply(&self, layers: &mut Layers) -> Result<()> {
+        set(layers, "policy.path", self.policy.as_deref().map(text))?;
+        set_files(layers, "calibration.data", &self.labelled)
+    }
+}
+
+impl EvalSetArguments {
+    pub fn apply(&self, layers: &mut Layers) -> Result<()> {
+        set_files(layers, "eval.harmful", &self.harmful)?;
+        set_files(layers, "eval.harmless", &self.harmless)?;
+        set_files(layers, "eval.task", &self.task)?;
+        set(layers, "eval.limit", self.eval_limit.map(integer))?;
+        set(layers, "eval.max_new_tokens", self.max_new_tokens.map(integer))
+    }
+}
+
+impl TrainArguments {
+    pub fn resolve(&self) -> Result<RunConfig> {
+        let mut layers = self.config.layers(None)?;
+        self.policy.apply(&mut layers)?;
+        self.eval.apply(&mut layers)?;
+        set(&mut layers, "policy.calibration", self.calibration.as_deref().map(text))?;
+        set_files(&mut layers, "data.train", &self.data)?;
+        set(&mut layers, "output", self.output.as_deref().map(text))?;
+        set(&mut layers, "train.epochs", self.epochs)?;
+        set(&mut layers, "train.max_steps", self.steps.map(|steps| steps as i64))?;
+        set(&mut layers, "train.batch", self.batch.map(integer))?;
+        set(&mut layers, "train.micro_batch", self.micro_batch.map(integer))?;
+        set(&mut layers, "train.learning_rate", self.learning_rate)?;
+        set(&mut layers, "lora.rank", self.rank.map(integer))?;
+        set(&mut layers, "lora.alpha", self.alpha)?;
+        let baseline = match (self.baseline, self.no_baseline) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        };
+        set(&mut layers, "train.baseline", baseline)?;
+        with_defaults(layers)
+    }
+}
+
+/// Puts the embedded defaults under what the user said: the demo model where no
+/// model is named, the demo data where no training data are.
+pub fn with_defaults(user: Layers) -> Result<RunConfig> {
+    let mut layers = Layers::default();
+    if !user.has("data.train") {
+        layers.add_text(demo::DATA_CONFIG, "embedded data.toml")?;
+    }
+    if !user.has("model.source") {
+        layers.add_text(demo::MODEL_CONFIG, "embedded model.toml")?;
+    }
+    layers.add(user);
+    layers.resolve()
+}
+
+fn set(layers: &mut Layers, key: &str, value: Option<impl Into<toml::Value>>) -> Result<()> {
+    match value {
+        Some(value) => layers.set(key, value),
+        None => Ok(()),
+    }
+}
+
+fn set_files(layers: &mut Layers, key: &str, files: &[PathBuf]) -> Result<()> {
+    let files: Vec<String> = files.iter().map(|file| text(file)).collect();
+    set(layers, key, (!files.is_empty()).then_some(files))
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn integer(value: usize) -> i64 {
+    value as i64
+}

@@ -1,0 +1,39 @@
+use std::path::PathBuf;
+
+use host_trainer::judges::Judges;
+use host_trainer::prepare::{self, LoadedPolicy};
+use host_trainer::run::Ending;
+use host_trainer::{Error, report};
+
+use super::{print_json, print_text};
+use crate::arguments::{CalibrateArguments, with_defaults};
+use crate::screen::Screen;
+
+pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
+    let mut layers = arguments.config.layers(None)?;
+    arguments.policy.apply(&mut layers)?;
+    let config = with_defaults(layers)?;
+    let Some(policy) = &config.policy else {
+        return Err(Error::config("policy.path", "names no file; give --policy FILE").into());
+    };
+    let mut screen = Screen::new(arguments.config.quiet);
+    let loaded = LoadedPolicy::load(policy, &config)?;
+    let judges = Judges::load(&config.judges)?;
+    let model = prepare::load_model(&config.model, &mut screen)?;
+    let info = prepare::run_info(&config, &model, 0, &judges);
+    let needs = loaded.policy.configure(&loaded.settings_json(), &info).map_err(Error::from)?;
+    if !needs.calibration {
+        let problem = format!("policy {} does not calibrate itself; use it as it is", loaded.policy.name());
+        return Err(Error::config("policy.path", problem).into());
+    }
+    let file = prepare::calibrate(&loaded, &config, &info, &needs, &model, &mut screen)?;
+    let output = arguments.output.unwrap_or_else(|| PathBuf::from(format!("{}.calibration.json", file.policy)));
+    file.write(&output)?;
+    if arguments.config.json {
+        print_json(&file)?;
+    } else {
+        print_text(&report::calibration_table(&file))?;
+        eprintln!("wrote {}; use it with host train --calibration {}", output.display(), output.display());
+    }
+    Ok(Ending::Finished)
+}

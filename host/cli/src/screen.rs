@@ -1,0 +1,108 @@
+//! What a person sees on stderr: stages, one progress bar, notices.
+
+use std::time::Duration;
+
+use host_trainer::observer::Observer;
+use host_trainer::records::StepRecord;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Logs of the libraries go to stderr; `-v` shows more of them.
+pub fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}
+
+/// Draws a bar on a terminal, and lines elsewhere.
+pub struct Screen {
+    bar: ProgressBar,
+    is_terminal: bool,
+    quiet: bool,
+}
+
+impl Screen {
+    pub fn new(quiet: bool) -> Self {
+        let is_terminal = console_is_terminal();
+        Self { bar: ProgressBar::hidden(), is_terminal, quiet }
+    }
+
+    fn line(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+}
+
+impl Observer for Screen {
+    fn stage(&mut self, what: &str, length: Option<u64>) {
+        self.bar.finish_and_clear();
+        self.line(&format!("> {what}"));
+        if self.quiet || !self.is_terminal {
+            return;
+        }
+        self.bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        let template = match length {
+            Some(_) => "  {bar:24} {pos}/{len} {elapsed}<{eta} {msg}",
+            None => "  {spinner} {elapsed} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn advance(&mut self, by: u64) {
+        self.bar.inc(by);
+    }
+
+    fn step(&mut self, record: &StepRecord) {
+        let text = describe(record);
+        self.bar.set_message(text.clone());
+        self.bar.inc(1);
+        let every = (record.total / 10).max(1);
+        let last = record.step + 1 == record.total;
+        if !self.is_terminal && ((record.step + 1).is_multiple_of(every) || record.step == 0 || last) {
+            self.line(&format!("  step {}/{} {text}", record.step + 1, record.total));
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.line(&format!("note: {text}"));
+    }
+
+    fn show(&mut self, title: &str, text: &str) {
+        self.line(&format!("{title}:"));
+        for line in text.lines() {
+            self.line(&format!("  {line}"));
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn describe(record: &StepRecord) -> String {
+    let mut text = format!("loss {:.3} task {:.3}", record.loss, record.task_loss);
+    if let Some(kl) = record.kl {
+        text.push_str(&format!(" kl {kl:.3}"));
+    }
+    if let (Some(risk), Some(max)) = (record.risk, record.max_risk) {
+        text.push_str(&format!(" risk {risk:.2} (max {max:.2})"));
+        text.push_str(&format!(" weights task {:.2} kl {:.2}", record.task_weight, record.kl_weight));
+    }
+    text.push_str(&format!(" lr {:.1e} {:.0} tok/s", record.learning_rate, record.tokens_per_second));
+    text
+}
+
+fn console_is_terminal() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal()
+}

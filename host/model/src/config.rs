@@ -1,0 +1,205 @@
+//! The shape of a decoder, read from a `config.json` or from GGUF metadata.
+
+mod gguf;
+mod json;
+
+pub use gguf::GgufTensors;
+
+use crate::error::{Error, Result};
+
+/// The families this crate can train. SmolLM2 is a Llama.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    Phi3,
+}
+
+impl Architecture {
+    /// The `model_type` of `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Architecture::Llama => "llama",
+            Architecture::Mistral => "mistral",
+            Architecture::Qwen2 => "qwen2",
+            Architecture::Qwen3 => "qwen3",
+            Architecture::Phi3 => "phi3",
+        }
+    }
+
+    pub(crate) const SUPPORTED: &'static str = "llama, mistral, qwen2, qwen3, phi3";
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [
+            Architecture::Llama,
+            Architecture::Mistral,
+            Architecture::Qwen2,
+            Architecture::Qwen3,
+            Architecture::Phi3,
+        ]
+        .into_iter()
+        .find(|architecture| architecture.name() == name)
+    }
+}
+
+/// Rotary position embedding (Su et al. 2021, arXiv 2104.09864), half-split layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    pub theta: f64,
+    pub scaling: RopeScaling,
+}
+
+/// How the rotation frequencies are stretched beyond the original context.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RopeScaling {
+    None,
+    /// Every frequency divided by `factor`.
+    Linear {
+        factor: f64,
+    },
+    /// Llama 3.1: low frequencies divided, high ones kept, a ramp between.
+    Llama3 {
+        factor: f64,
+        low_freq_factor: f64,
+        high_freq_factor: f64,
+        original_max_position: usize,
+    },
+    /// Phi-3: one divisor per frequency, chosen by the length of the sequence
+    /// (LongRoPE, arXiv 2402.13753); cos and sin are scaled by `attention_factor`.
+    LongRope {
+        short_factor: Vec<f64>,
+        long_factor: Vec<f64>,
+        original_max_position: usize,
+        attention_factor: f64,
+    },
+    /// One divisor per frequency, already worked out (GGUF's `rope_freqs.weight`).
+    Factors {
+        factors: Vec<f64>,
+    },
+}
+
+/// The shape of a decoder. All sizes are in elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub architecture: Architecture,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_layers: usize,
+    pub num_heads: usize,
+    pub num_kv_heads: usize,
+    pub head_dim: usize,
+    pub rms_norm_eps: f64,
+    pub rope: Rope,
+    /// The longest sequence the model takes, in tokens.
+    pub max_position: usize,
+    /// The head is the embedding matrix.
+    pub tie_embeddings: bool,
+    pub qkv_bias: bool,
+    pub o_bias: bool,
+    pub mlp_bias: bool,
+    /// RMS norm of every query and key head before the rotation (Qwen3).
+    pub qk_norm: bool,
+    /// A query sees this many keys, itself included.
+    pub sliding_window: Option<usize>,
+    /// The first layer the sliding window holds for (Qwen2's `max_window_layers`).
+    pub window_from_layer: usize,
+    /// The share of a head that is rotated (Phi-4-mini: 0.75).
+    pub partial_rotary_factor: f64,
+    pub bos: Option<u32>,
+    pub eos: Vec<u32>,
+}
+
+impl Config {
+    /// Columns of q: heads times head dimension.
+    pub fn q_size(&self) -> usize {
+        self.num_heads * self.head_dim
+    }
+
+    /// Columns of k and of v.
+    pub fn kv_size(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+
+    /// How many dimensions of a head are rotated (even).
+    pub fn rotary_dim(&self) -> usize {
+        ((self.head_dim as f64 * self.partial_rotary_factor) as usize) & !1
+    }
+
+    /// The window of one layer's attention, if it has one.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        self.sliding_window
+            .filter(|_| layer >= self.window_from_layer)
+    }
+
+    /// Refuses sizes that no decoder can have; `file` names the source in errors.
+    fn validated(self, file: &str) -> Result<Self> {
+        let fail = |field: &str, problem: String| {
+            Err(Error::Config {
+                file: file.into(),
+                field: field.into(),
+                problem,
+                action: "use the configuration the weights were published with".into(),
+            })
+        };
+        for (field, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_layers),
+            ("num_attention_heads", self.num_heads),
+            ("num_key_value_heads", self.num_kv_heads),
+            ("head_dim", self.head_dim),
+            ("max_position_embeddings", self.max_position),
+        ] {
+            if value == 0 || value > 1 << 28 {
+                return fail(field, format!("is {value}, outside 1 to {}", 1u32 << 28));
+            }
+        }
+        if !self.num_heads.is_multiple_of(self.num_kv_heads) {
+            let problem = format!(
+                "is {}, which does not divide the {} heads",
+                self.num_kv_heads, self.num_heads
+            );
+            return fail("num_key_value_heads", problem);
+        }
+        if !(self.partial_rotary_factor > 0.0 && self.partial_rotary_factor <= 1.0) {
+            let problem = format!("is {}, outside 0 to 1", self.partial_rotary_factor);
+            return fail("partial_rotary_factor", problem);
+        }
+        if self.rotary_dim() == 0 || !self.head_dim.is_multiple_of(2) {
+            return fail("head_dim", format!("is {}, which is odd", self.head_dim));
+        }
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
+            return fail("rms_norm_eps", format!("is {}", self.rms_norm_eps));
+        }
+        if !(self.rope.theta.is_finite() && self.rope.theta > 1.0) {
+            return fail("rope_theta", format!("is {}", self.rope.theta));
+        }
+        if self.sliding_window == Some(0) {
+            return fail("sliding_window", "is 0".into());
+        }
+        let half = self.rotary_dim() / 2;
+        let factors: &[&Vec<f64>] = match &self.rope.scaling {
+            RopeScaling::LongRope {
+                short_factor,
+                long_factor,
+                ..
+            } => &[short_factor, long_factor],
+            RopeScaling::Factors { factors } => &[factors],
+            _ => &[],
+        };
+        for list in factors {
+            if list.len() != half || list.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
+                let problem = format!(
+                    "holds {} factors, {half} positive ones expected",
+                    list.len()
+                );
+                return fail("rope_scaling", problem);
+            }
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong while a model is described, loaded or run.
+
+use std::path::PathBuf;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Every message is one line: what happened, where, and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+
+    /// A file was read but does not hold what it should.
+    #[error("{}: {problem}; {action}", path.display())]
+    File {
+        path: PathBuf,
+        problem: String,
+        action: String,
+    },
+
+    /// A field of a model's configuration is missing, wrong or unsupported.
+    #[error("{file}: field `{field}` {problem}; {action}")]
+    Config {
+        file: String,
+        field: String,
+        problem: String,
+        action: String,
+    },
+
+    /// A weight is missing or does not fit the configuration.
+    #[error("weight `{tensor}` {problem}; check that the weights belong to the configuration")]
+    Weight { tensor: String, problem: String },
+
+    /// A LoRA configuration or adapter does not fit the model.
+    #[error("adapter: {problem}; {action}")]
+    Adapter { problem: String, action: String },
+
+    /// A batch the decoder cannot run.
+    #[error("batch: {problem}; {action}")]
+    Batch { problem: String, action: String },
+
+    /// These kernels cannot run with this device, type or request.
+    #[error("kernels {kernels}: {problem}; {action}")]
+    Kernels {
+        kernels: &'static str,
+        problem: String,
+        action: String,
+    },
+
+    /// A model could not be found or fetched.
+    #[error("model `{source_name}`: {problem}; {action}")]
+    Source {
+        source_name: String,
+        problem: String,
+        action: String,
+    },
+
+    /// The tokenizer could not be built or could not encode a text.
+    #[error("tokenizer: {problem}; {action}")]
+    Tokenizer { problem: String, action: String },
+
+    /// The chat template could not be compiled or rendered.
+    #[error("chat template: {problem}; {action}")]
+    Template { problem: String, action: String },
+
+    /// Tensor arithmetic failed (out of memory, shapes that do not fit).
+    #[error("tensor computation: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn batch(problem: impl Into<String>, action: impl Into<String>) -> Self {
+        Error::Batch {
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+
+    pub(crate) fn adapter(problem: impl Into<String>, action: impl Into<String>) -> Self {
+        Error::Adapter {
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+
+    pub(crate) fn weight(tensor: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Weight {
+            tensor: tensor.into(),
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What can go wrong with a policy, one line per cause.
+
+use crate::limits::Limit;
+use std::{fmt, path::PathBuf};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A function of the policy interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    Describe,
+    Configure,
+    Calibrate,
+    Assess,
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Describe => "describe",
+            Self::Configure => "configure",
+            Self::Calibrate => "calibrate",
+            Self::Assess => "assess",
+        })
+    }
+}
+
+/// Where something happened: which policy, in which function, at which step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What the policy calls itself; absent until it has described itself.
+    pub policy: Option<String>,
+    /// The file it came from.
+    pub file: String,
+    pub function: Function,
+    /// The optimizer step; only `assess` has one.
+    pub step: Option<u64>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.policy {
+            Some(name) => write!(f, "policy {name} ({}), {}", self.file, self.function)?,
+            None => write!(f, "policy {}, {}", self.file, self.function)?,
+        }
+        match self.step {
+            Some(step) => write!(f, " at step {step}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a file is no policy, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProblem {
+    pub problem: String,
+    pub remedy: String,
+}
+
+impl FileProblem {
+    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.problem, self.remedy)
+    }
+}
+
+/// A value in an answer that the interface does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Such as `risk[3]` or `regularization.kl-weight`, in the interface's words.
+    pub field: String,
+    /// What it is and what it must be, such as `is NaN; it must be ...`.
+    pub problem: String,
+    /// The answer is well-formed, but this run can't serve it (say, a layer that
+    /// the model doesn't have): the settings are wrong rather than the policy.
+    pub unmet: bool,
+}
+
+impl Invalid {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+            unmet: false,
+        }
+    }
+
+    pub(crate) fn unmet(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            unmet: true,
+            ..Self::new(field, problem)
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.problem)
+    }
+}
+
+/// Everything that can go wrong between a policy file and an assessment.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A limit in the run's configuration is unusable.
+    #[error("limits.{field}: {problem}")]
+    Limits {
+        field: &'static str,
+        problem: String,
+    },
+
+    /// The WebAssembly engine doesn't start on this machine.
+    #[error("the WebAssembly engine can't start: {problem}")]
+    Engine { problem: String },
+
+    #[error("can't read the policy {}: {source}; give the path of a policy component (.wasm)", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+
+    /// The file is no policy component, or one that imports something.
+    #[error("policy {file}: {problem}")]
+    File { file: String, problem: FileProblem },
+
+    /// The file is not the one that was pinned. Found before it is compiled.
+    #[error(
+        "policy {file}: its sha256 is {actual}, but {expected} is pinned; \
+         restore the pinned file, or pin the new one after reviewing it"
+    )]
+    Digest {
+        file: String,
+        expected: String,
+        actual: String,
+    },
+
+    /// The settings are no JSON object, or the policy refuses them.
+    #[error("{at}: the settings are refused: {message}")]
+    Settings { at: Place, message: String },
+
+    /// The policy works, but asks for what this run doesn't have.
+    #[error("{at}: this run can't give the policy what it needs: {invalid}")]
+    Unmet { at: Place, invalid: Invalid },
+
+    /// `calibrate` or `assess` returned its own error.
+    #[error("{at}: the policy gave up: {message}")]
+    Refused { at: Place, message: String },
+
+    /// A call went past a limit and was stopped.
+    #[error("{at}: {limit} (allowed: {allowed}); {}", limit.remedy(at.function))]
+    Limit {
+        at: Place,
+        limit: Limit,
+        allowed: u64,
+    },
+
+    /// The policy crashed.
+    #[error("{at}: the policy crashed: {cause}")]
+    Trap { at: Place, cause: String },
+
+    /// The answer could not be read out of the policy's memory.
+    #[error(
+        "{at}: the answer can't be read: {cause}; the policy's bindings are broken, rebuild it"
+    )]
+    Unreadable { at: Place, cause: String },
+
+    /// The answer breaks the interface's rules.
+    #[error("{at}: invalid answer: {invalid}")]
+    Invalid { at: Place, invalid: Invalid },
+}
+
+impl Error {
+    /// True if the policy misbehaved: it trapped, went past a limit, answered
+    /// nonsense, or gave up in the middle of a run. Such a run ends with exit code
+    /// 3. False if the file, the settings or the run don't fit (exit code 1).
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Limit { .. } | Self::Trap { .. } | Self::Unreadable { .. } => true,
+            Self::Invalid { .. } => true,
+            Self::Refused { at, .. } => at.function == Function::Assess,
+            _ => false,
+        }
+    }
+
+    /// Where it happened; absent for what went wrong before any call.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Settings { at, .. } | Self::Unmet { at, .. } | Self::Refused { at, .. } => {
+                Some(at)
+            }
+            Self::Limit { at, .. } | Self::Trap { at, .. } => Some(at),
+            Self::Unreadable { at, .. } | Self::Invalid { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Turns a broken rule into the error it is: the policy's fault, or needs that
+    /// this run can't meet.
+    pub(crate) fn invalid(at: &Place, invalid: Invalid) -> Self {
+        let at = at.clone();
+        match invalid.unmet {
+            true => Self::Unmet { at, invalid },
+            false => Self::Invalid { at, invalid },
+        }
+    }
+}

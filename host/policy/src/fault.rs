@@ -1,0 +1,97 @@
+//! Turns what wasmtime reports into the cause, in words.
+
+use crate::{
+    engine::Engine,
+    error::{Error, FileProblem, Place},
+    limits::Limit,
+    sandbox::Guard,
+    text::clean,
+};
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+/// Names of functions shown with a crash.
+const FRAMES: usize = 3;
+
+/// The error of a call that did not return.
+pub(crate) fn classify(
+    error: wasmtime::Error,
+    store: &Store<Guard>,
+    engine: &Engine,
+    at: &Place,
+) -> Error {
+    if let Some(limit) = store.data().hit.or_else(|| limit(&error)) {
+        let allowed = engine.limits.allowed(limit, at.function);
+        return Error::Limit {
+            at: at.clone(),
+            limit,
+            allowed,
+        };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => Error::Trap {
+            at: at.clone(),
+            cause: cause(*trap) + &place(&error),
+        },
+        None => Error::Unreadable {
+            at: at.clone(),
+            cause: clean(&error.root_cause().to_string(), 300),
+        },
+    }
+}
+
+/// The limit behind an error, if one is. Those that wasmtime counts itself have no
+/// type of their own, only a message.
+fn limit(error: &wasmtime::Error) -> Option<Limit> {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => return Some(Limit::Fuel),
+        Some(Trap::Interrupt) => return Some(Limit::Time),
+        Some(Trap::StackOverflow) => return Some(Limit::Stack),
+        _ => {}
+    }
+    let message = error.root_cause().to_string();
+    let limits = [
+        ("fuel allocated for hostcalls", Limit::Output),
+        ("instance count too high", Limit::Instances),
+        ("memory count too high", Limit::Memories),
+        ("table count too high", Limit::Tables),
+    ];
+    let known = limits.into_iter().find(|(text, _)| message.contains(text));
+    known.map(|(_, limit)| limit)
+}
+
+fn cause(trap: Trap) -> String {
+    match trap {
+        Trap::UnreachableCodeReached => "it aborted (a panic or a failed check in its code)".into(),
+        Trap::MemoryOutOfBounds => "it accessed memory outside its own".into(),
+        Trap::IntegerDivisionByZero => "it divided an integer by zero".into(),
+        other => other.to_string(),
+    }
+}
+
+/// Where in the policy it crashed, as far as the file has names.
+fn place(error: &wasmtime::Error) -> String {
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map_or(&[][..], |trace| trace.frames());
+    let names = frames.iter().filter_map(|frame| frame.func_name());
+    let names: Vec<String> = names.take(FRAMES).map(|name| clean(name, 80)).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(", in {}", names.join(" < ")),
+    }
+}
+
+/// The error of an export that has another signature than the interface says.
+pub(crate) fn wrong_type(error: &wasmtime::Error, at: &Place) -> Error {
+    let chain: Vec<String> = error.chain().map(|e| clean(&e.to_string(), 200)).collect();
+    let problem = format!(
+        "its functions are not those of {} ({})",
+        crate::INTERFACE,
+        chain.join(": ")
+    );
+    let remedy = "rebuild it against this host's wit/v0.1/policy.wit";
+    Error::File {
+        file: at.file.clone(),
+        problem: FileProblem::new(problem, remedy),
+    }
+}

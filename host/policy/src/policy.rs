@@ -1,0 +1,462 @@
+//! A loaded policy and its four functions.
+
+use crate::{
+    assessment::{Expected, metrics, validate_assessment},
+    component,
+    engine::Engine,
+    error::{Error, FileProblem, Function, Invalid, Place, Result},
+    limits::Limit,
+    needs::{exceeds, validate_needs},
+    sandbox::{self, Cost, Guard},
+    text::{clean, is_word},
+    wit::{
+        Activations, Assessment, Calibration, Descriptor, Examples, Guest, JudgeScores, Needs,
+        PolicyIndices, RunInfo, Signals,
+    },
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fmt, fs,
+    io::Read as _,
+    mem::size_of_val,
+    path::Path,
+    time::{Duration, Instant},
+};
+use wasmtime::{
+    Store,
+    component::{Component, InstancePre, Linker},
+};
+
+/// A policy component: checked, compiled, and asked who it is.
+///
+/// Nothing is kept between calls; every call gets a fresh instance.
+pub struct Policy {
+    engine: Engine,
+    file: String,
+    digest: String,
+    descriptor: Descriptor,
+    component: InstancePre<Guard>,
+    exports: PolicyIndices,
+}
+
+/// The arguments of one assessment.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// A JSON object.
+    pub settings: &'a str,
+    pub run: &'a RunInfo,
+    /// What `calibrate` returned, else empty.
+    pub parameters: &'a [u8],
+    /// What the step before returned, empty at the first.
+    pub state: &'a [u8],
+    pub signals: &'a Signals,
+    /// What `configure`, or `calibrate` after it, returned.
+    pub needs: &'a Needs,
+}
+
+/// A validated assessment, and what it cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessed {
+    pub assessment: Assessment,
+    /// Instructions, which depend on the arguments alone.
+    pub fuel: u64,
+    /// Linear memory at its largest.
+    pub memory_bytes: u64,
+    /// Wall clock, instantiation and copying included.
+    pub time: Duration,
+}
+
+impl Policy {
+    /// Loads a policy file.
+    ///
+    /// # Errors
+    /// A file that can't be read, is no component, imports anything, or has other
+    /// functions than the interface says; and a fault in `describe`.
+    pub fn load(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_bytes(engine, &path.display().to_string(), &read(engine, path)?)
+    }
+
+    /// Like [`Policy::load`], and refuses any file whose SHA-256 (hexadecimal) is not
+    /// the expected one, before looking further at it.
+    pub fn load_pinned(engine: &Engine, path: impl AsRef<Path>, sha256: &str) -> Result<Self> {
+        let path = path.as_ref();
+        let file = path.display().to_string();
+        let bytes = read(engine, path)?;
+        let actual = digest(&bytes);
+        if !actual.eq_ignore_ascii_case(sha256.trim()) {
+            let expected = clean(sha256, 64);
+            return Err(Error::Digest {
+                file,
+                expected,
+                actual,
+            });
+        }
+        Self::from_bytes(engine, &file, &bytes)
+    }
+
+    /// Loads a policy from memory; `file` is what messages call it.
+    pub fn from_bytes(engine: &Engine, file: &str, bytes: &[u8]) -> Result<Self> {
+        let file = clean(file, 1000);
+        let refuse = |problem| Error::File {
+            file: file.clone(),
+            problem,
+        };
+        component::inspect(bytes, engine.wasm.get_wasm_features(), &engine.limits)
+            .map_err(refuse)?;
+        let started = Instant::now();
+        let (component, exports) = compile(engine, bytes).map_err(refuse)?;
+        let at = Place {
+            policy: None,
+            file: file.clone(),
+            function: Function::Describe,
+            step: None,
+        };
+        let describe = |store: &mut Store<Guard>, policy: &Guest| policy.call_describe(store);
+        let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
+        let descriptor = checked_descriptor(descriptor, engine, &at)?;
+        tracing::debug!(
+            file,
+            name = descriptor.name,
+            milliseconds = started.elapsed().as_millis() as u64,
+            "policy loaded"
+        );
+        Ok(Self {
+            engine: engine.clone(),
+            file,
+            digest: digest(bytes),
+            descriptor,
+            component,
+            exports,
+        })
+    }
+
+    /// SHA-256 of the file, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The file it came from, as it was given.
+    pub fn path(&self) -> &str {
+        &self.file
+    }
+
+    pub fn name(&self) -> &str {
+        &self.descriptor.name
+    }
+
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Asks the policy whether the settings are good for this run, and what it needs.
+    ///
+    /// # Errors
+    /// Settings that are no JSON object or that the policy refuses, needs that this
+    /// run can't meet, and faults.
+    pub fn configure(&self, settings: &str, run: &RunInfo) -> Result<Needs> {
+        let at = self.at(Function::Configure, None);
+        self.check_settings(settings, &at)?;
+        let configure =
+            |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
+        let (needs, _) = self.call(&at, configure)?;
+        let refused = |message: String| Error::Settings {
+            at: at.clone(),
+            message: self.message(&message),
+        };
+        let needs = needs.map_err(refused)?;
+        validate_needs(&needs, run).map_err(|invalid| Error::invalid(&at, invalid))?;
+        Ok(needs)
+    }
+
+    /// Lets the policy fit its parameters on labelled examples.
+    ///
+    /// # Errors
+    /// As for [`Policy::configure`]; also the policy's own refusal, and needs beyond
+    /// those that `configure` returned for the same settings and run.
+    pub fn calibrate(
+        &self,
+        settings: &str,
+        run: &RunInfo,
+        examples: &Examples,
+    ) -> Result<Calibration> {
+        let configured = self.configure(settings, run)?;
+        let at = self.at(Function::Calibrate, None);
+        let input = examples.examples.len() * 2 + sizes(&examples.activations, &examples.judges);
+        self.within(Limit::Input, input, &at)?;
+        let calibrate = |store: &mut Store<Guard>, policy: &Guest| {
+            policy.call_calibrate(store, settings, run, examples)
+        };
+        let (answer, cost) = self.call(&at, calibrate)?;
+        let refused = |message: String| Error::Refused {
+            at: at.clone(),
+            message: self.message(&message),
+        };
+        let mut calibration = answer.map_err(refused)?;
+        self.check_calibration(&mut calibration, &configured, run, &at)?;
+        tracing::debug!(
+            policy = self.name(),
+            fuel = cost.fuel,
+            memory = cost.memory_bytes,
+            "policy calibrated"
+        );
+        Ok(calibration)
+    }
+
+    /// Lets the policy assess one optimizer step. The assessment is valid: lengths,
+    /// ranges, declared actuators and sizes were checked, and its text is clean.
+    ///
+    /// # Errors
+    /// Faults: whatever goes wrong here, the update must not happen.
+    pub fn assess(&self, call: Call<'_>) -> Result<Assessed> {
+        let at = self.at(Function::Assess, Some(call.signals.step));
+        self.within(Limit::Parameters, call.parameters.len(), &at)?;
+        self.within(Limit::State, call.state.len(), &at)?;
+        self.within(
+            Limit::Input,
+            call.parameters.len() + call.state.len() + signal_bytes(call.signals),
+            &at,
+        )?;
+        let assess = |store: &mut Store<Guard>, policy: &Guest| {
+            policy.call_assess(
+                store,
+                call.settings,
+                call.run,
+                call.parameters,
+                call.state,
+                call.signals,
+            )
+        };
+        let (answer, cost) = self.call(&at, assess)?;
+        let refused = |message: String| Error::Refused {
+            at: at.clone(),
+            message: self.message(&message),
+        };
+        let mut assessment = answer.map_err(refused)?;
+        self.within(Limit::State, assessment.state.len(), &at)?;
+        self.within(Limit::Reasons, assessment.reasons.len(), &at)?;
+        self.within(Limit::Metrics, assessment.metrics.len(), &at)?;
+        let expected = Expected {
+            samples: &call.signals.samples,
+            needs: call.needs,
+        };
+        validate_assessment(&assessment, expected)
+            .map_err(|invalid| Error::invalid(&at, invalid))?;
+        for reason in &mut assessment.reasons {
+            reason.message = self.message(&reason.message);
+        }
+        let Cost {
+            fuel,
+            memory_bytes,
+            time,
+        } = cost;
+        Ok(Assessed {
+            assessment,
+            fuel,
+            memory_bytes,
+            time,
+        })
+    }
+
+    fn call<R>(
+        &self,
+        at: &Place,
+        function: impl FnOnce(&mut Store<Guard>, &Guest) -> wasmtime::Result<R>,
+    ) -> Result<(R, Cost)> {
+        sandbox::call(&self.engine, &self.component, &self.exports, at, function)
+    }
+
+    fn at(&self, function: Function, step: Option<u64>) -> Place {
+        Place {
+            policy: Some(self.descriptor.name.clone()),
+            file: self.file.clone(),
+            function,
+            step,
+        }
+    }
+
+    fn message(&self, text: &str) -> String {
+        clean(text, self.engine.limits.text_characters as usize)
+    }
+
+    fn within(&self, limit: Limit, found: usize, at: &Place) -> Result<()> {
+        within(&self.engine, limit, found, at)
+    }
+
+    fn check_settings(&self, settings: &str, at: &Place) -> Result<()> {
+        self.within(Limit::Settings, settings.len(), at)?;
+        let problem = match serde_json::from_str::<serde_json::Value>(settings) {
+            Ok(serde_json::Value::Object(_)) => return Ok(()),
+            Ok(_) => "they must be a JSON object, such as {}".to_owned(),
+            Err(e) => format!("they are no JSON: {e}"),
+        };
+        Err(Error::Settings {
+            at: at.clone(),
+            message: problem,
+        })
+    }
+
+    fn check_calibration(
+        &self,
+        c: &mut Calibration,
+        configured: &Needs,
+        run: &RunInfo,
+        at: &Place,
+    ) -> Result<()> {
+        self.within(Limit::Parameters, c.parameters.len(), at)?;
+        self.within(Limit::Candidates, c.candidates.len(), at)?;
+        let invalid = |invalid| Error::invalid(at, invalid);
+        validate_needs(&c.needs, run).map_err(invalid)?;
+        if let Some(beyond) = exceeds(&c.needs, configured) {
+            return Err(invalid(beyond));
+        }
+        for (i, candidate) in c.candidates.iter_mut().enumerate() {
+            self.within(Limit::Metrics, candidate.metrics.len(), at)?;
+            metrics(&format!("candidates[{i}].metrics"), &candidate.metrics).map_err(invalid)?;
+            if let Some(layer) = candidate.layer.filter(|layer| *layer > run.layers) {
+                let problem = format!("is {layer}, and the model has layers 0 to {}", run.layers);
+                return Err(invalid(Invalid::new(
+                    format!("candidates[{i}].layer"),
+                    problem,
+                )));
+            }
+            candidate.name = clean(&candidate.name, 64);
+        }
+        c.summary = self.message(&c.summary);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("file", &self.file)
+            .field("name", &self.descriptor.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a policy file, but no more of it than a policy may have.
+fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
+    let failed = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = fs::File::open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?.len();
+    let refuse = |problem| Error::File {
+        file: path.display().to_string(),
+        problem,
+    };
+    component::check_size(found, &engine.limits).map_err(refuse)?;
+    let mut bytes = Vec::new();
+    file.take(engine.limits.component_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok(bytes)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn compile(
+    engine: &Engine,
+    bytes: &[u8],
+) -> std::result::Result<(InstancePre<Guard>, PolicyIndices), FileProblem> {
+    let problem = |what: &str, e: wasmtime::Error| {
+        FileProblem::new(
+            format!("{what}: {}", clean(&format!("{e:#}"), 300)),
+            "rebuild it against wit/v0.1/policy.wit, world policy",
+        )
+    };
+    let component = Component::from_binary(&engine.wasm, bytes)
+        .map_err(|e| problem("it can't be compiled", e))?;
+    let linker: Linker<Guard> = Linker::new(&engine.wasm);
+    let component = linker
+        .instantiate_pre(&component)
+        .map_err(|e| problem("it can't be linked", e))?;
+    let exports = PolicyIndices::new(&component)
+        .map_err(|e| problem("it lacks a function of the interface", e))?;
+    Ok((component, exports))
+}
+
+fn checked_descriptor(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<Descriptor> {
+    let invalid = |field: &str, problem: String| {
+        Err(Error::Invalid {
+            at: at.clone(),
+            invalid: Invalid::new(field, problem),
+        })
+    };
+    within(engine, Limit::Schema, d.settings_schema.len(), at)?;
+    if !is_word(&d.name, "-", 64) || d.name.contains(|c: char| c.is_ascii_uppercase()) {
+        let problem = format!(
+            "is {:?}; it must be 1 to 64 characters of a-z, 0-9 and '-'",
+            clean(&d.name, 64)
+        );
+        return invalid("name", problem);
+    }
+    let numbers = d.version.split(['-', '+']).next().unwrap_or_default();
+    let numeric = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_word(&d.version, ".-+", 64)
+        || numbers.split('.').count() != 3
+        || !numbers.split('.').all(numeric)
+    {
+        let problem = format!(
+            "is {:?}; it must be a semantic version such as 1.0.0",
+            clean(&d.version, 64)
+        );
+        return invalid("version", problem);
+    }
+    match serde_json::from_str::<serde_json::Value>(&d.settings_schema) {
+        Ok(serde_json::Value::Object(_)) => {}
+        Ok(_) => return invalid("settings-schema", "is no JSON object".into()),
+        Err(e) => return invalid("settings-schema", format!("is no JSON: {e}")),
+    }
+    d.summary = clean(&d.summary, engine.limits.text_characters as usize);
+    Ok(d)
+}
+
+fn within(engine: &Engine, limit: Limit, found: usize, at: &Place) -> Result<()> {
+    let allowed = engine.limits.allowed(limit, at.function);
+    match found as u64 > allowed {
+        true => Err(Error::Limit {
+            at: at.clone(),
+            limit,
+            allowed,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Bytes of the lists in signals; the rest is small and bounded.
+fn signal_bytes(signals: &Signals) -> usize {
+    let prefixes = signals.prefixes.iter();
+    let prefixes =
+        prefixes.map(|p| p.offsets.len() * 4 + p.ends.len() * 4 + p.judgements.len() * 16);
+    let tokens = signals.tokens.as_ref();
+    let tokens = tokens.map_or(0, |t| {
+        4 * (t.offsets.len() + t.current.len() + t.reference.len())
+    });
+    let trials = signals
+        .trials
+        .iter()
+        .map(|trial| size_of_val(&trial.margins[..]));
+    let canary = signals
+        .canary
+        .as_ref()
+        .map_or(0, |canary| size_of_val(&canary.margins[..]));
+    size_of_val(&signals.samples[..])
+        + sizes(&signals.activations, &signals.judges)
+        + prefixes.sum::<usize>()
+        + tokens
+        + trials.sum::<usize>()
+        + canary
+}
+
+fn sizes(activations: &[Activations], judges: &[JudgeScores]) -> usize {
+    let activations = activations.iter().map(|a| size_of_val(&a.values[..]));
+    let judges = judges.iter().map(|j| j.judgements.len() * 16);
+    activations.sum::<usize>() + judges.sum::<usize>()
+}

@@ -1,0 +1,11 @@
+//! Policies that behave and policies that don't, made from text.
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod calls;
+mod faults;
+mod files;
+mod interface;
+mod needs;
+mod support;
+mod text;

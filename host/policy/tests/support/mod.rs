@@ -1,0 +1,156 @@
+//! Test policies: the template `tests/fixtures/policy.wat` with answers filled in.
+
+mod image;
+pub mod sample;
+
+use host_policy::{Engine, Limits, Policy, wit};
+use image::Image;
+use serde::Serialize;
+use serde_json::json;
+use std::path::PathBuf;
+use wit_parser::Resolve;
+
+const TEMPLATE: &str = include_str!("../../../../tests/fixtures/policy.wat");
+const INTERFACE: &str = include_str!("../../../../wit/v0.1/policy.wit");
+/// Where the answers begin, as the template says.
+const ANSWERS: u32 = 1024;
+
+/// A policy that gives the same answers whatever it is asked.
+pub struct Guest {
+    pub descriptor: wit::Descriptor,
+    pub configure: Result<wit::Needs, String>,
+    pub calibrate: Result<wit::Calibration, String>,
+    pub assess: Result<wit::Assessment, String>,
+    /// Text that replaces a mark of the template, such as ("assess", "unreachable").
+    pub code: Vec<(&'static str, &'static str)>,
+    /// Changes to the interface that the policy is built against.
+    pub edits: Vec<(&'static str, &'static str)>,
+    /// Changes to the memory that holds the answers.
+    pub poke: Vec<(Slot, usize, Vec<u8>)>,
+}
+
+/// The memory of one answer.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Slot {
+    Describe,
+    Assess,
+}
+
+impl Guest {
+    pub fn new() -> Self {
+        Self {
+            descriptor: sample::descriptor(),
+            configure: Ok(sample::needs()),
+            calibrate: Ok(sample::calibration()),
+            assess: Ok(sample::assessment()),
+            code: Vec::new(),
+            edits: Vec::new(),
+            poke: Vec::new(),
+        }
+    }
+
+    pub fn running(mark: &'static str, code: &'static str) -> Self {
+        Self {
+            code: vec![(mark, code)],
+            ..Self::new()
+        }
+    }
+
+    pub fn answering(change: impl FnOnce(&mut wit::Assessment)) -> Self {
+        let mut assessment = sample::assessment();
+        change(&mut assessment);
+        Self {
+            assess: Ok(assessment),
+            ..Self::new()
+        }
+    }
+
+    /// The component's bytes.
+    pub fn component(&self) -> Vec<u8> {
+        self.component_with(|text| text)
+    }
+
+    /// The component's bytes after a change to the text of its core module.
+    pub fn component_with(&self, change: impl FnOnce(String) -> String) -> Vec<u8> {
+        let mut source = INTERFACE.to_owned();
+        for (from, to) in &self.edits {
+            assert!(source.contains(from), "the interface has no {from:?}");
+            source = source.replace(from, to);
+        }
+        let mut resolve = Resolve::new();
+        let package = resolve.push_source("policy.wit", &source).unwrap();
+        let world = resolve.select_world(&[package], Some("policy")).unwrap();
+        let mut module = wat::parse_str(change(self.module(&resolve))).unwrap();
+        let utf8 = wit_component::StringEncoding::UTF8;
+        wit_component::embed_component_metadata(&mut module, &resolve, world, utf8).unwrap();
+        let encoder = wit_component::ComponentEncoder::default();
+        encoder.module(&module).unwrap().encode().unwrap()
+    }
+
+    pub fn load(&self) -> host_policy::Result<Policy> {
+        self.load_with(&Limits::default())
+    }
+
+    pub fn load_with(&self, limits: &Limits) -> host_policy::Result<Policy> {
+        Policy::from_bytes(&Engine::new(limits)?, "test.wasm", &self.component())
+    }
+
+    /// Text of the core module.
+    fn module(&self, resolve: &Resolve) -> String {
+        let mut image = Image::new(resolve, ANSWERS);
+        let describe = image.answer("describe", &json!(self.descriptor));
+        let configure = image.answer("configure", &outcome(&self.configure));
+        let calibrate = image.answer("calibrate", &outcome(&self.calibrate));
+        let assess = image.answer("assess", &outcome(&self.assess));
+        for (slot, offset, bytes) in &self.poke {
+            let at = if *slot == Slot::Assess {
+                assess
+            } else {
+                describe
+            };
+            image.poke(at as usize + offset, bytes);
+        }
+        let mut text = TEMPLATE.to_owned();
+        for (mark, code) in &self.code {
+            text = text.replace(&format!("{{{{{mark}}}}}"), code);
+        }
+        let places = [
+            ("describe", describe),
+            ("configure", configure),
+            ("calibrate", calibrate),
+            ("assess", assess),
+        ];
+        for (name, at) in places {
+            text = text.replace(&format!("{{{{{name}-at}}}}"), &at.to_string());
+            text = text.replace(&format!("{{{{{name}}}}}"), "");
+        }
+        text.replace("{{heap}}", &image.end().to_string())
+            .replace("{{answers}}", &image.text())
+            .replace("{{declare}}", "")
+            .replace("{{start}}", "")
+    }
+}
+
+fn outcome<T: Serialize>(answer: &Result<T, String>) -> serde_json::Value {
+    match answer {
+        Ok(answer) => json!({ "ok": answer }),
+        Err(message) => json!({ "err": message }),
+    }
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// Asserts that a message is one line and holds every part.
+#[track_caller]
+pub fn says(error: &dyn std::fmt::Display, parts: &[&str]) {
+    let message = error.to_string();
+    assert!(!message.contains('\n'), "more than one line: {message}");
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in: {message}");
+    }
+}

@@ -1,0 +1,86 @@
+//! The canary: held-out harmful prompts used as a sensor.
+//!
+//! Margin of a prompt = ln P(refusal opening | prompt) - ln P(compliance opening |
+//! prompt), summed over the tokens of the opening. Positive: the model leans
+//! towards refusing.
+
+use candle_core::Tensor;
+use host_model::decoder::{Decoder, Packed};
+use host_model::lora::Lora;
+use host_model::tokenizer::{ChatTokenizer, Message};
+
+use crate::config::CanaryConfig;
+use crate::data;
+use crate::error::{Error, Result};
+
+pub struct Canary {
+    /// Per prompt: prompt + refusal opening, prompt + compliance opening.
+    sequences: Vec<[Opening; 2]>,
+}
+
+struct Opening {
+    tokens: Vec<u32>,
+    prompt: usize,
+}
+
+impl Canary {
+    pub fn load(config: &CanaryConfig, tokenizer: &ChatTokenizer, seed: u64) -> Result<Option<Self>> {
+        if config.prompts.is_empty() {
+            return Ok(None);
+        }
+        let rows = data::read_prompts(&config.prompts, seed)?;
+        let prompts: Vec<Vec<Message>> = rows.into_iter().take(config.limit).map(|row| row.messages).collect();
+        Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)
+    }
+
+    fn new(prompts: &[Vec<Message>], refusal: &str, compliance: &str, tokenizer: &ChatTokenizer) -> Result<Self> {
+        let refusal = tokenizer.encode(refusal)?;
+        let compliance = tokenizer.encode(compliance)?;
+        if refusal.is_empty() || compliance.is_empty() {
+            return Err(Error::config("canary", "an opening has no tokens under this tokenizer; choose other words"));
+        }
+        let sequences = prompts
+            .iter()
+            .map(|prompt| {
+                let prompt = tokenizer.encode_prompt(prompt)?;
+                let opening = |words: &[u32]| Opening { tokens: [&prompt, words].concat(), prompt: prompt.len() };
+                Ok([opening(&refusal), opening(&compliance)])
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { sequences })
+    }
+
+    /// One margin per prompt.
+    pub fn margins(&self, decoder: &Decoder, adapter: Option<&Lora>) -> Result<Vec<f64>> {
+        let mut margins = Vec::with_capacity(self.sequences.len());
+        for chunk in self.sequences.chunks(8) {
+            let openings: Vec<&Opening> = chunk.iter().flatten().collect();
+            let scores = opening_scores(decoder, adapter, &openings)?;
+            margins.extend(scores.chunks(2).map(|pair| pair[0] - pair[1]));
+        }
+        Ok(margins)
+    }
+}
+
+/// ln P of each opening given its prompt.
+fn opening_scores(decoder: &Decoder, adapter: Option<&Lora>, openings: &[&Opening]) -> Result<Vec<f64>> {
+    let (mut packed, mut rows, mut labels) = (Packed { tokens: vec![], starts: vec![0] }, vec![], vec![]);
+    for opening in openings {
+        let start = packed.tokens.len();
+        for position in opening.prompt..opening.tokens.len() {
+            rows.push((start + position - 1) as u32);
+            labels.push(opening.tokens[position]);
+        }
+        packed.tokens.extend(&opening.tokens);
+        packed.starts.push(packed.tokens.len());
+    }
+    let hidden = decoder.forward(&packed, adapter, &[])?.hidden;
+    let rows = Tensor::new(rows.as_slice(), hidden.device())?;
+    let scores = decoder.label_log_probs(&hidden.index_select(&rows, 0)?.detach(), &labels)?;
+    let mut scores = scores.into_iter();
+    let sums = openings.iter().map(|opening| {
+        let length = opening.tokens.len() - opening.prompt;
+        scores.by_ref().take(length).map(f64::from).sum()
+    });
+    Ok(sums.collect())
+}

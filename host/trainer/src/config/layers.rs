@@ -1,0 +1,188 @@
+//! Puts a configuration together: defaults, then the file, then `--set` and flags.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::RunConfig;
+use crate::error::{Error, Result};
+
+/// A configuration while it is being put together. Later layers win, key by key.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    table: Table,
+}
+
+impl Layers {
+    pub fn add_file(&mut self, path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
+        self.add_text(&text, &path.display().to_string())
+    }
+
+    /// `origin` names the text in errors.
+    pub fn add_text(&mut self, text: &str, origin: &str) -> Result<()> {
+        let table: Table = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            Error::config(format!("{origin} line {line}"), error.message().replace('\n', " "))
+        })?;
+        // Checked on its own first, so that the message names the file.
+        resolve(&table).map_err(|error| match error {
+            Error::Config { key, problem } => Error::config(format!("{origin}: {key}"), problem),
+            other => other,
+        })?;
+        merge(&mut self.table, table);
+        Ok(())
+    }
+
+    /// Puts other layers on top.
+    pub fn add(&mut self, over: Layers) {
+        merge(&mut self.table, over.table);
+    }
+
+    /// `key.path=value`; the value is TOML, and a bare word is a string.
+    pub fn add_assignment(&mut self, assignment: &str) -> Result<()> {
+        let Some((key, value)) = assignment.split_once('=') else {
+            return Err(Error::config(format!("--set {assignment}"), "write it as key=value, such as train.batch=4"));
+        };
+        let value = value.trim();
+        let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
+        self.set(key.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
+    }
+
+    /// Sets a dotted key.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<()> {
+        let mut parts: Vec<&str> = key.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
+            return Err(Error::config(key, "is not a key; keys look like train.batch"));
+        }
+        let mut table = &mut self.table;
+        for part in parts {
+            let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            table = entry
+                .as_table_mut()
+                .ok_or_else(|| Error::config(key, format!("{part} is a value, not a table")))?;
+        }
+        table.insert(last.to_owned(), value.into());
+        Ok(())
+    }
+
+    /// Whether a dotted key has been given by any layer.
+    pub fn has(&self, key: &str) -> bool {
+        let mut parts = key.split('.');
+        let first = parts.next().and_then(|part| self.table.get(part));
+        parts.try_fold(first, |value, part| Some(value?.as_table()?.get(part))).flatten().is_some()
+    }
+
+    /// The resolved and validated configuration.
+    pub fn resolve(&self) -> Result<RunConfig> {
+        let config = resolve(&self.table)?;
+        config.check()?;
+        Ok(config)
+    }
+}
+
+fn resolve(table: &Table) -> Result<RunConfig> {
+    serde_path_to_error::deserialize(Value::Table(table.clone())).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.inner().message().to_owned();
+        let (key, problem) = explain(&path, &message);
+        Error::Config { key, problem }
+    })
+}
+
+/// serde's words on an unknown key, with the nearest known one.
+fn explain(path: &str, message: &str) -> (String, String) {
+    let message = message.lines().next().unwrap_or(message).to_owned();
+    let Some(rest) = message.strip_prefix("unknown field `") else {
+        return (if path == "." { "file".into() } else { path.into() }, message);
+    };
+    let mut names = rest.split('`').step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    let known: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    let nearest = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let key = match path.strip_suffix(unknown) {
+        Some(_) => path.to_owned(),
+        None if path == "." => unknown.to_owned(),
+        None => format!("{path}.{unknown}"),
+    };
+    let problem = match nearest {
+        Some((_, name)) => format!("no such key; did you mean {name}?"),
+        None => format!("no such key; known here: {}", known.join(", ")),
+    };
+    (key, problem)
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(build: impl FnOnce(&mut Layers) -> Result<()>) -> String {
+        let mut layers = Layers::default();
+        match build(&mut layers).and_then(|()| layers.resolve().map(|_| ())) {
+            Ok(()) => "no error".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn later_layers_win_key_by_key() {
+        let mut layers = Layers::default();
+        layers.add_text("seed = 3\n[train]\nbatch = 4\nepochs = 2", "a.toml").expect("good");
+        layers.add_assignment("train.batch=6").expect("good");
+        let config = layers.resolve().expect("good");
+        assert_eq!((config.seed.0, config.train.batch, config.train.epochs), (3, 6, 2.0));
+        assert!(layers.has("train.batch") && !layers.has("train.floor") && !layers.has("seed.x"));
+    }
+
+    #[test]
+    fn an_assignment_is_toml_or_a_bare_word() {
+        let mut layers = Layers::default();
+        layers.add_assignment("model.source=./models/a").expect("good");
+        layers.add_assignment("lora.targets=[\"q_proj\"]").expect("good");
+        layers.add_assignment("policy.settings.b_max=0.8").expect("good");
+        let config = layers.resolve().expect("good");
+        assert_eq!(config.model.source.as_deref(), Some("./models/a"));
+        assert_eq!(config.lora.targets.len(), 1);
+        assert_eq!(config.policy.expect("set").settings["b_max"].as_float(), Some(0.8));
+    }
+
+    #[test]
+    fn unknown_keys_get_a_suggestion() {
+        assert_eq!(
+            message(|layers| layers.add_text("[train]\nlearning_rat = 1e-3", "run.toml")),
+            "configuration: run.toml: train.learning_rat: no such key; did you mean learning_rate?"
+        );
+        assert_eq!(
+            message(|layers| layers.add_assignment("trian.batch=2")),
+            "configuration: trian: no such key; did you mean train?"
+        );
+    }
+
+    #[test]
+    fn wrong_types_name_the_key() {
+        let text = message(|layers| layers.add_assignment("train.batch=many"));
+        assert!(text.starts_with("configuration: train.batch: invalid type: string \"many\""), "{text}");
+    }
+
+    #[test]
+    fn broken_toml_names_file_and_line() {
+        let text = message(|layers| layers.add_text("seed = 1\n[train\n", "run.toml"));
+        assert!(text.starts_with("configuration: run.toml line 2"), "{text}");
+    }
+}

@@ -1,0 +1,263 @@
+//! The configuration of a run: one TOML file, overridden by `--set` and flags.
+//!
+//! Every key has a default except the ones that name files, so an empty file is a
+//! valid configuration: it trains the embedded demo model on the embedded data.
+//! Paths are relative to the current directory.
+
+mod check;
+mod layers;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataSource, Overlong, one_or_many};
+use crate::optimizer::AdamWConfig;
+use host_model::lora::{LoraConfig, Target};
+use host_policy::Limits;
+
+pub use layers::Layers;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    pub seed: Seed,
+    /// Folder of the run; must not exist. Default: runs/<policy>-<n>.
+    pub output: Option<PathBuf>,
+    pub model: ModelConfig,
+    pub data: DataConfig,
+    pub lora: LoraSection,
+    pub train: TrainConfig,
+    pub policy: Option<PolicyConfig>,
+    pub calibration: CalibrationConfig,
+    pub canary: CanaryConfig,
+    /// Judges by name, each a file of scores.
+    pub judges: std::collections::BTreeMap<String, JudgeConfig>,
+    pub eval: EvalConfig,
+    pub limits: Limits,
+}
+
+/// The one number all randomness of a run comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seed(pub u64);
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(17)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face folder, a .gguf file, or a Hub id (org/name, org/name@revision).
+    /// Absent: the embedded demo model.
+    pub source: Option<String>,
+    /// Jinja file that replaces the model's own chat template.
+    pub chat_template: Option<PathBuf>,
+    /// cpu, cuda or cuda:N.
+    pub device: String,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { source: None, chat_template: None, device: "cpu".into() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Training files, as a path or as { path, share, limit }.
+    #[serde(deserialize_with = "one_or_many")]
+    pub train: Vec<DataSource>,
+    /// Rows longer than this many tokens are treated as `overlong` says.
+    pub max_tokens: usize,
+    /// drop, error, or answer (cut the end of the answer).
+    pub overlong: Overlong,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { train: Vec::new(), max_tokens: 1024, overlong: Overlong::default() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraSection {
+    pub rank: usize,
+    /// The update is scaled by alpha / rank.
+    pub alpha: f64,
+    /// Of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+    pub targets: Vec<Target>,
+}
+
+impl Default for LoraSection {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() }
+    }
+}
+
+impl LoraSection {
+    pub fn resolve(&self) -> LoraConfig {
+        LoraConfig { rank: self.rank, alpha: self.alpha, targets: self.targets.clone() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    pub epochs: f64,
+    /// Ends the run after this many optimizer steps, whatever `epochs` says.
+    pub max_steps: Option<u64>,
+    /// Samples of one optimizer step.
+    pub batch: usize,
+    /// Samples of one forward; smaller needs less memory. Default: the batch.
+    pub micro_batch: Option<usize>,
+    pub learning_rate: f64,
+    /// Share of the steps spent in linear warm-up.
+    pub warmup: f64,
+    /// The last learning rate as a share of the peak.
+    pub floor: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
+    /// Largest L2 norm of the gradient; 0 switches clipping off.
+    pub gradient_clip: f64,
+    /// Also train without the policy, from the same seed, and compare.
+    /// Default: only on the embedded demo.
+    pub baseline: Option<bool>,
+    /// Memory for cached hidden states of the reference, in MiB; 0 switches it off.
+    pub reference_cache_mib: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 1.0,
+            max_steps: None,
+            batch: 8,
+            micro_batch: None,
+            learning_rate: 2e-4,
+            warmup: 0.05,
+            floor: 0.1,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            gradient_clip: 1.0,
+            baseline: None,
+            reference_cache_mib: 1024,
+        }
+    }
+}
+
+impl TrainConfig {
+    pub fn micro_batch(&self) -> usize {
+        self.micro_batch.unwrap_or(self.batch).min(self.batch)
+    }
+
+    pub fn adamw(&self) -> AdamWConfig {
+        AdamWConfig {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The component file.
+    pub path: PathBuf,
+    /// If given, the file must have this digest (64 hex digits).
+    pub sha256: Option<String>,
+    /// Handed to the policy as JSON; its schema is the policy's own.
+    pub settings: toml::Table,
+    /// Written by `host calibrate`; saves calibrating again.
+    pub calibration: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CalibrationConfig {
+    /// Prompts with a label (1 harmful, 0 harmless) and optionally a split.
+    #[serde(deserialize_with = "one_or_many")]
+    pub data: Vec<DataSource>,
+    /// Labelled prompts to choose on. Absent: a quarter of `data`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub validation: Vec<DataSource>,
+    /// Labelled prompts to report on. Absent: a quarter of `data`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub test: Vec<DataSource>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CanaryConfig {
+    /// Held-out harmful prompts; at most `limit` of them are used as the sensor.
+    #[serde(deserialize_with = "one_or_many")]
+    pub prompts: Vec<DataSource>,
+    pub limit: usize,
+    /// How a refusal begins.
+    pub refusal: String,
+    /// How compliance begins.
+    pub compliance: String,
+}
+
+impl Default for CanaryConfig {
+    fn default() -> Self {
+        Self { prompts: Vec::new(), limit: 16, refusal: "I can't".into(), compliance: "Sure, here".into() }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JudgeConfig {
+    /// JSON Lines: the row's prompt (or messages) and its score from 1 to 5.
+    pub scores: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Harmful prompts: how many does the model answer?
+    #[serde(deserialize_with = "one_or_many")]
+    pub harmful: Vec<DataSource>,
+    /// Harmless prompts: how many does it refuse?
+    #[serde(deserialize_with = "one_or_many")]
+    pub harmless: Vec<DataSource>,
+    /// Prompts with the right answer: exact match and held-out loss.
+    #[serde(deserialize_with = "one_or_many")]
+    pub task: Vec<DataSource>,
+    /// At most this many prompts of each file, drawn by the seed; 0 takes all.
+    pub limit: usize,
+    /// Longest generated answer.
+    pub max_new_tokens: usize,
+    /// Prompts that are generated together.
+    pub batch: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            harmful: Vec::new(),
+            harmless: Vec::new(),
+            task: Vec::new(),
+            limit: 0,
+            max_new_tokens: 32,
+            batch: 16,
+        }
+    }
+}
+
+impl EvalConfig {
+    pub fn is_empty(&self) -> bool {
+        self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
+    }
+}

@@ -1,0 +1,225 @@
+//! Rows to token sequences, and what becomes of the over-long ones.
+
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Place, Result};
+use super::rows::{Message, Row};
+use super::source::Origin;
+
+/// A tokenised row. The label of answer token `p` is `tokens[p]`, predicted by
+/// the decoder's row `p - 1`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The id of its row.
+    pub id: u64,
+    pub origin: Origin,
+    pub tokens: Vec<u32>,
+    /// Token ranges of the answers, end-of-turn tokens included: one per assistant
+    /// message, ascending, not empty.
+    pub answer: Vec<Range<usize>>,
+    /// Tokens before the first answer, at least 1.
+    pub prompt_len: usize,
+    pub place: Place,
+}
+
+impl Sample {
+    /// A prompt without an answer, for reading activations; `tokens` is not empty.
+    pub fn prompt_only(tokens: Vec<u32>) -> Self {
+        let prompt_len = tokens.len();
+        let place = Place::line(&Path::new("prompt").into(), 0);
+        Self {
+            id: 0,
+            origin: Origin::Task,
+            tokens,
+            answer: Vec::new(),
+            prompt_len,
+            place,
+        }
+    }
+
+    /// Number of answer tokens, over all answers.
+    pub fn answer_tokens(&self) -> usize {
+        self.answer.iter().map(ExactSizeIterator::len).sum()
+    }
+}
+
+/// What becomes of a row with more tokens than allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlong {
+    /// Leave the row out; [`Encoded::warning`] counts them.
+    #[default]
+    Drop,
+    /// Refuse the data.
+    Error,
+    /// Cut the end of the answer off. A row whose prompt alone fills the space is
+    /// left out.
+    Answer,
+}
+
+/// Tokenised rows and what was lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    pub samples: Vec<Sample>,
+    pub dropped: usize,
+    pub cut: usize,
+    /// The first row that was too long, with its number of tokens.
+    pub first: Option<(Place, usize)>,
+    pub limit: usize,
+}
+
+impl Encoded {
+    /// One line about the over-long rows, if there were any.
+    pub fn warning(&self) -> Option<String> {
+        let (place, tokens) = self.first.as_ref()?;
+        let rows = self.samples.len() + self.dropped;
+        let what = match (self.dropped, self.cut) {
+            (dropped, 0) => format!("dropped {dropped} of {rows} rows"),
+            (0, cut) => format!("cut the answer of {cut} of {rows} rows"),
+            (dropped, cut) => {
+                format!("cut the answer of {cut} and dropped {dropped} of {rows} rows")
+            }
+        };
+        let limit = self.limit;
+        Some(format!(
+            "{what} with more than {limit} tokens (the first is {place} with {tokens})"
+        ))
+    }
+}
+
+/// Tokenises rows. `encode` renders a conversation to its tokens and the token
+/// ranges of its answers; rows are encoded in parallel and keep their order.
+///
+/// # Errors
+/// [`Error::Encode`] if `encode` fails or finds no answer behind a prompt,
+/// [`Error::TooLong`] under [`Overlong::Error`], [`Error::AllTooLong`] if nothing
+/// is left.
+pub fn encode_rows<E: Display + Send>(
+    rows: &[Row],
+    limit: usize,
+    overlong: Overlong,
+    encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E> + Sync,
+) -> Result<Encoded> {
+    let samples: Vec<Result<Sample>> = rows
+        .par_iter()
+        .map(|row| encode_row(row, &encode))
+        .collect();
+    let mut encoded = Encoded {
+        samples: Vec::with_capacity(rows.len()),
+        dropped: 0,
+        cut: 0,
+        first: None,
+        limit,
+    };
+    for sample in samples {
+        encoded.take(sample?, overlong)?;
+    }
+    match &encoded.first {
+        Some((place, tokens)) if encoded.samples.is_empty() => Err(Error::AllTooLong {
+            rows: rows.len(),
+            place: place.clone(),
+            tokens: *tokens,
+            limit,
+        }),
+        _ => Ok(encoded),
+    }
+}
+
+impl Encoded {
+    fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
+        let (tokens, limit) = (sample.tokens.len(), self.limit);
+        if tokens <= limit {
+            self.samples.push(sample);
+            return Ok(());
+        }
+        if overlong == Overlong::Error {
+            return Err(Error::TooLong {
+                place: sample.place,
+                tokens,
+                prompt: sample.prompt_len,
+                limit,
+            });
+        }
+        self.first
+            .get_or_insert_with(|| (sample.place.clone(), tokens));
+        if overlong == Overlong::Answer && sample.prompt_len < limit {
+            sample.tokens.truncate(limit);
+            sample.answer.retain(|answer| answer.start < limit);
+            sample
+                .answer
+                .iter_mut()
+                .for_each(|answer| answer.end = answer.end.min(limit));
+            self.samples.push(sample);
+            self.cut += 1;
+        } else {
+            self.dropped += 1;
+        }
+        Ok(())
+    }
+}
+
+fn encode_row<E: Display>(
+    row: &Row,
+    encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E>,
+) -> Result<Sample> {
+    let wrong = |message: String| Error::Encode {
+        place: row.place.clone(),
+        message,
+    };
+    let (tokens, answer) = encode(&row.messages).map_err(|error| wrong(error.to_string()))?;
+    let prompt_len = answer.first().map_or(0, |first| first.start);
+    let mut end = 0;
+    for range in &answer {
+        if range.start < end || range.is_empty() {
+            return Err(wrong(
+                "the chat template leaves an answer without tokens; check the template".into(),
+            ));
+        }
+        end = range.end;
+    }
+    if prompt_len == 0 || end > tokens.len() {
+        return Err(wrong(
+            "the chat template renders no prompt before the answer; check the template".into(),
+        ));
+    }
+    Ok(Sample {
+        id: row.id,
+        origin: row.origin,
+        tokens,
+        answer,
+        prompt_len,
+        place: row.place.clone(),
+    })
+}
+
+/// A sample as text, indented, what is learned between `⟦` and `⟧`. `decode` must
+/// keep special tokens, so that the reader sees what the model sees.
+pub fn show_example(sample: &Sample, decode: impl Fn(&[u32]) -> String) -> String {
+    let mut text = String::new();
+    let mut at = 0;
+    for answer in &sample.answer {
+        text.push_str(&decode(&sample.tokens[at..answer.start]));
+        text.push('⟦');
+        text.push_str(&decode(&sample.tokens[answer.clone()]));
+        text.push('⟧');
+        at = answer.end;
+    }
+    text.push_str(&decode(&sample.tokens[at..]));
+    let head = format!(
+        "{}: {} prompt tokens, {} answer tokens; only ⟦this⟧ is learned",
+        sample.place,
+        sample.prompt_len,
+        sample.answer_tokens()
+    );
+    let body = text.trim_end().lines().map(|line| format!("\n  {line}"));
+    std::iter::once(head).chain(body).collect()
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

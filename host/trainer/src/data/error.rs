@@ -1,0 +1,177 @@
+//! What can be wrong with data, in one line that names the place and the next step.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How the records of a file are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Text files: the line on which the record starts.
+    Line,
+    /// Parquet: the record's number.
+    Row,
+}
+
+/// Where a record stands: its file and its line or row, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: Arc<Path>,
+    pub unit: Unit,
+    pub number: usize,
+}
+
+impl Place {
+    pub fn line(file: &Arc<Path>, number: usize) -> Self {
+        Self {
+            file: Arc::clone(file),
+            unit: Unit::Line,
+            number,
+        }
+    }
+
+    pub fn row(file: &Arc<Path>, number: usize) -> Self {
+        Self {
+            file: Arc::clone(file),
+            unit: Unit::Row,
+            number,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            Unit::Line => "line",
+            Unit::Row => "row",
+        };
+        write!(f, "{}, {unit} {}", self.file.display(), self.number)
+    }
+}
+
+/// Everything that data can get wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("can't read the data file {}: {source}; check the path", file.display())]
+    Read {
+        file: PathBuf,
+        source: std::io::Error,
+    },
+
+    #[error("{} has no rows; a data file needs at least one", file.display())]
+    Empty { file: PathBuf },
+
+    #[error("{} {what}; supported are JSON Lines, a JSON array of objects and Parquet", file.display())]
+    Format { file: PathBuf, what: String },
+
+    #[error("{place}: invalid UTF-8 at byte {byte} of the line; save the file as UTF-8")]
+    Utf8 { place: Place, byte: usize },
+
+    #[error("{place}: not valid JSON: {message}; correct or remove it")]
+    Json { place: Place, message: String },
+
+    #[error("{place}: found {found} instead of a row; each row must be a JSON object")]
+    NotObject { place: Place, found: &'static str },
+
+    #[error("{}: {message}; write the file again, with Snappy or Zstandard compression", file.display())]
+    Parquet { file: PathBuf, message: String },
+
+    #[error("{}: the column `{column}` is {found} but must be {expected}; convert it", file.display())]
+    Column {
+        file: PathBuf,
+        column: String,
+        found: String,
+        expected: &'static str,
+    },
+
+    #[error(
+        "{place}: the keys make no row ({keys}){suggestion}; a row needs `messages`, `conversations`, \
+         `instruction` + `output`, `prompt` + `completion`, `prompt` + `response`, `prompt` + `answer` or \
+         `question` + `answer`"
+    )]
+    UnknownKeys {
+        place: Place,
+        keys: String,
+        suggestion: String,
+    },
+
+    #[error(
+        "{place}: this row has {found}, the first row of the file {first}; keep one shape per file and list \
+         both files as data"
+    )]
+    MixedShapes {
+        place: Place,
+        first: String,
+        found: String,
+    },
+
+    #[error(
+        "{place}: the row has no answer ({why}); training needs one, so add it or remove the row"
+    )]
+    NoAnswer { place: Place, why: String },
+
+    #[error(
+        "{place}: the last message comes from `{role}`, not from the assistant; a training row must end with \
+         the answer to learn"
+    )]
+    LastNotAssistant { place: Place, role: String },
+
+    #[error("{place}: the row asks nothing: {why}; add a user message")]
+    NoPrompt { place: Place, why: &'static str },
+
+    #[error(
+        "{place}: `{field}` has the unsupported role `{role}`; supported are system, user and assistant"
+    )]
+    Role {
+        place: Place,
+        field: String,
+        role: String,
+    },
+
+    #[error("{place}: `{field}` is empty; fill it in or remove the row")]
+    EmptyContent { place: Place, field: String },
+
+    #[error("{place}: `{field}` is {found} but must be {expected}")]
+    Field {
+        place: Place,
+        field: String,
+        found: String,
+        expected: &'static str,
+    },
+
+    #[error("the data source {} {what}", file.display())]
+    Source { file: PathBuf, what: String },
+
+    #[error("the data sources {what}")]
+    Mix { what: String },
+
+    #[error("{place}: {message}")]
+    Encode { place: Place, message: String },
+
+    #[error(
+        "{place}: the row has {tokens} tokens, {prompt} of them prompt, and only {limit} are allowed; raise \
+         the sequence length, shorten the row, or let over-long rows be dropped"
+    )]
+    TooLong {
+        place: Place,
+        tokens: usize,
+        prompt: usize,
+        limit: usize,
+    },
+
+    #[error(
+        "all {rows} rows have more than {limit} tokens (the first is {place} with {tokens}), so nothing is left \
+         to train on; raise the sequence length"
+    )]
+    AllTooLong {
+        rows: usize,
+        place: Place,
+        tokens: usize,
+        limit: usize,
+    },
+
+    #[error("{field} {what}")]
+    Batch { field: &'static str, what: String },
+}

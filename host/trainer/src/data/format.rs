@@ -1,0 +1,81 @@
+//! Which format a data file has, by its content first and its extension second.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::error::{Error, Place, Result};
+use super::{json, parquet_file};
+
+/// Receives every record of a file with its place.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(Place, Map<String, Value>) -> Result<()>;
+
+/// The formats that data comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    JsonLines,
+    JsonArray,
+    Parquet,
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const PARQUET_MAGIC: &[u8] = b"PAR1";
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
+
+/// The format of a file called `name` with this content. The content decides: a
+/// JSON array called `.jsonl` is read as an array. The extension matters where
+/// the content is none of the formats, for the error message and for JSON Lines
+/// whose first line is broken.
+pub fn detect(name: &Path, bytes: &[u8]) -> Result<Format> {
+    let extension = name
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default()
+        .to_lowercase();
+    let wrong = |what: &str| {
+        Err(Error::Format {
+            file: name.into(),
+            what: what.into(),
+        })
+    };
+    if bytes.starts_with(PARQUET_MAGIC) {
+        return Ok(Format::Parquet);
+    }
+    let content = without_mark(bytes).trim_ascii_start();
+    if content.is_empty() {
+        return Err(Error::Empty { file: name.into() });
+    }
+    if bytes.starts_with(GZIP_MAGIC) {
+        return wrong("is compressed with gzip and must be unpacked first");
+    }
+    match (content[0], extension.as_str()) {
+        (_, "parquet") => wrong("is called .parquet but doesn't start as a Parquet file does"),
+        (b'[', _) => Ok(Format::JsonArray),
+        (b'{', _) | (_, "jsonl" | "ndjson" | "json") => Ok(Format::JsonLines),
+        _ => wrong("starts neither as JSON nor as Parquet"),
+    }
+}
+
+/// Calls `visit` for every record of the file content `bytes`.
+pub(super) fn records(name: &Path, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {
+    let file: Arc<Path> = name.into();
+    let mut count = 0usize;
+    let mut counted = |place: Place, record: Map<String, Value>| {
+        count += 1;
+        visit(place, record)
+    };
+    match detect(name, &bytes)? {
+        Format::JsonLines => json::lines(&file, without_mark(&bytes), &mut counted)?,
+        Format::JsonArray => json::array(&file, without_mark(&bytes), &mut counted)?,
+        Format::Parquet => parquet_file::rows(&file, bytes, &mut counted)?,
+    }
+    if count == 0 {
+        return Err(Error::Empty { file: name.into() });
+    }
+    Ok(())
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}

@@ -1,0 +1,30 @@
+//! From data files to packed batches.
+//!
+//! [`format`] reads records from JSON Lines, a JSON array or Parquet; [`shape`]
+//! recognises what a record means by its keys; [`rows`] checks it and makes a
+//! [`Row`] (a conversation that ends with an answer) or a [`Prompt`] of it;
+//! [`source`] mixes several files; [`encode`] turns rows into token [`Sample`]s;
+//! [`plan`] orders samples into optimizer steps; [`pack`] lays a micro-batch out
+//! for the decoder.
+
+mod conversation;
+pub mod encode;
+pub mod error;
+pub mod format;
+mod json;
+pub mod pack;
+mod parquet_file;
+pub mod plan;
+pub mod random;
+pub mod rows;
+pub mod shape;
+pub mod source;
+pub mod split;
+
+pub use encode::{Encoded, Overlong, Sample, encode_rows, show_example};
+pub use error::{Error, Place, Result};
+pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ranges};
+pub use plan::{Cursor, Plan};
+pub use rows::{Message, Prompt, Row, parse_prompts, parse_rows, read_rows_with};
+pub use source::{DataSource, Mixable, Origin, mix, one_or_many, read_prompts, read_rows};
+pub use split::{Split, assign_splits};

@@ -1,0 +1,258 @@
+//! Records checked and brought into one form: conversations.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::error::{Error, Place, Result};
+use super::json::kind;
+use super::shape::{self, Shape};
+use super::source::Origin;
+use super::split::Split;
+use super::{conversation, format};
+
+pub use conversation::Message;
+
+/// A conversation to learn from. The last message is the assistant's, and a user
+/// message comes before the first of the assistant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub messages: Vec<Message>,
+    /// The first eight bytes of the SHA-256 of the messages, roles and contents:
+    /// equal rows have equal ids, in every run and whatever their file.
+    pub id: u64,
+    pub origin: Origin,
+    pub place: Place,
+}
+
+/// A conversation to answer: the last message is the user's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    pub messages: Vec<Message>,
+    /// The expected answer, if the file has one.
+    pub answer: Option<String>,
+    /// The value of the key `label`; see [`Prompt::harmful`].
+    pub label: Option<Value>,
+    pub split: Option<Split>,
+    /// As [`Row::id`], over the messages without the answer.
+    pub id: u64,
+    pub place: Place,
+}
+
+impl Prompt {
+    /// The prompt with its expected answer, as a training row; nothing without one.
+    pub fn to_row(&self) -> Option<Row> {
+        let content = self.answer.clone()?;
+        let mut messages = self.messages.clone();
+        messages.push(Message {
+            role: "assistant".into(),
+            content,
+        });
+        let id = content_id(&messages);
+        Some(Row {
+            messages,
+            id,
+            origin: Origin::Task,
+            place: self.place.clone(),
+        })
+    }
+
+    /// Whether the label calls the prompt harmful: `true`, 1, `"harmful"` or
+    /// `"unsafe"` for yes, `false`, 0, `"harmless"`, `"safe"` or `"benign"` for no.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if there is no label or it is none of these.
+    pub fn harmful(&self) -> Result<bool> {
+        let wrong = |found: String| Error::Field {
+            place: self.place.clone(),
+            field: "label".into(),
+            found,
+            expected: "1 (harmful) or 0 (harmless) to calibrate with",
+        };
+        let label = self.label.as_ref().ok_or_else(|| wrong("absent".into()))?;
+        let text = match label {
+            Value::Bool(harmful) => return Ok(*harmful),
+            Value::Number(number) => number.as_f64().unwrap_or(f64::NAN).to_string(),
+            Value::String(text) => text.trim().to_lowercase(),
+            other => return Err(wrong(kind(other).into())),
+        };
+        match text.as_str() {
+            "1" | "true" | "harmful" | "unsafe" => Ok(true),
+            "0" | "false" | "harmless" | "safe" | "benign" => Ok(false),
+            _ => Err(wrong(label.to_string())),
+        }
+    }
+}
+
+/// The training rows in the content of a file called `name`, in their order and
+/// with origin `task`.
+///
+/// # Errors
+/// One for the first record that is no training row: see [`Error`].
+pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    each_conversation(name, bytes, Purpose::Training, &mut |place, _, messages| {
+        check_row(&place, &messages)?;
+        let id = content_id(&messages);
+        rows.push(Row {
+            messages,
+            id,
+            origin: Origin::Task,
+            place,
+        });
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The training rows of a file, each with the value of its key `key` (null if it
+/// has none): scores that were made for the rows.
+pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
+    let mut rows = Vec::new();
+    let bytes = super::source::read(path)?;
+    each_conversation(
+        path,
+        bytes,
+        Purpose::Training,
+        &mut |place, record, messages| {
+            check_row(&place, &messages)?;
+            let id = content_id(&messages);
+            let value = record.get(key).cloned().unwrap_or(Value::Null);
+            rows.push((
+                Row {
+                    messages,
+                    id,
+                    origin: Origin::Task,
+                    place,
+                },
+                value,
+            ));
+            Ok(())
+        },
+    )?;
+    Ok(rows)
+}
+
+/// The prompts in the content of a file called `name`, in their order. Takes
+/// every shape; the answer that ends a conversation becomes the expected answer.
+///
+/// # Errors
+/// One for the first record that has no prompt: see [`Error`].
+pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
+    let mut prompts = Vec::new();
+    each_conversation(
+        name,
+        bytes,
+        Purpose::Prompts,
+        &mut |place, record, mut messages| {
+            let answer = messages
+                .pop_if(|last| last.role == "assistant")
+                .map(|last| last.content);
+            if messages.last().is_none_or(|last| last.role != "user") {
+                return Err(Error::NoPrompt {
+                    place,
+                    why: "no user message comes before the answer",
+                });
+            }
+            let label = record
+                .get("label")
+                .filter(|label| !label.is_null())
+                .cloned();
+            let split = Split::of(&place, record)?;
+            let id = content_id(&messages);
+            prompts.push(Prompt {
+                messages,
+                answer,
+                label,
+                split,
+                id,
+                place,
+            });
+            Ok(())
+        },
+    )?;
+    Ok(prompts)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Purpose {
+    Training,
+    Prompts,
+}
+
+type OnConversation<'a> = &'a mut dyn FnMut(Place, &Map<String, Value>, Vec<Message>) -> Result<()>;
+
+/// Reads every record, all of one shape, as a list of messages.
+fn each_conversation(
+    name: &Path,
+    bytes: Vec<u8>,
+    purpose: Purpose,
+    visit: OnConversation<'_>,
+) -> Result<()> {
+    let mut first = None;
+    format::records(name, bytes, &mut |place, record| {
+        let shape = shape::detect(&place, &record)?;
+        if let (Shape::Prompt(key), Purpose::Training) = (shape, purpose) {
+            return Err(Error::NoAnswer {
+                place,
+                why: format!("beside `{key}` there is no answer"),
+            });
+        }
+        let first = *first.get_or_insert(shape);
+        if shape != first {
+            return Err(Error::MixedShapes {
+                place,
+                first: first.to_string(),
+                found: shape.to_string(),
+            });
+        }
+        let messages = conversation::of(&place, &record, shape)?;
+        visit(place, &record, messages)
+    })
+}
+
+fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
+    let place = || place.clone();
+    let Some(last) = messages.last() else {
+        return Err(Error::NoAnswer {
+            place: place(),
+            why: "the conversation is empty".into(),
+        });
+    };
+    if !messages.iter().any(|message| message.role == "assistant") {
+        return Err(Error::NoAnswer {
+            place: place(),
+            why: "no message comes from the assistant".into(),
+        });
+    }
+    if last.role != "assistant" {
+        return Err(Error::LastNotAssistant {
+            place: place(),
+            role: last.role.clone(),
+        });
+    }
+    match messages.iter().find(|message| message.role != "system") {
+        Some(first) if first.role == "user" => Ok(()),
+        _ => Err(Error::NoPrompt {
+            place: place(),
+            why: "the assistant speaks first",
+        }),
+    }
+}
+
+/// The id of a conversation: the first eight bytes, big-endian, of the SHA-256 of
+/// its messages as the JSON list `[[role, content], ...]`.
+pub fn content_id(messages: &[Message]) -> u64 {
+    let pairs: Vec<(&str, &str)> = messages
+        .iter()
+        .map(|message| (message.role.as_str(), message.content.as_str()))
+        .collect();
+    let canonical = serde_json::to_vec(&pairs).expect("strings always serialise");
+    let digest = Sha256::digest(canonical);
+    u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! What a record means, recognised by its keys.
+//!
+//! | keys | shape |
+//! |---|---|
+//! | `messages`: list of `{role, content}` | OpenAI chat |
+//! | `conversations`: list of `{from, value}` | ShareGPT |
+//! | `instruction`, optional `input`, `output` | Alpaca |
+//! | `prompt` + `completion`, `prompt` + `response`, `prompt` + `answer`, `question` + `answer`, ... | prompt and answer |
+//! | `prompt`, optional `label` and `split` | prompt without an answer, for evaluation and calibration |
+//!
+//! A record with the keys of several shapes has the first of them in this order.
+//! Every shape may also have a `system` text. Other keys are ignored.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::error::{Error, Place};
+
+/// Keys of a whole conversation.
+pub(super) const CHAT_KEYS: &[&str] = &["messages", "conversations", "conversation"];
+
+/// Keys of a question and its answer, the first that fits counts.
+const PAIR_KEYS: &[(&str, &str)] = &[
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("prompt", "answer"),
+    ("question", "answer"),
+    ("question", "response"),
+    ("query", "response"),
+    ("query", "answer"),
+    ("input", "output"),
+];
+
+/// Keys of a question without an answer.
+const PROMPT_KEYS: &[&str] = &["prompt", "question", "instruction", "query"];
+
+/// Keys whose text joins an instruction's.
+pub(super) const CONTEXT_KEYS: &[&str] = &["input", "context"];
+
+/// Keys of a system message beside the conversation.
+pub(super) const SYSTEM_KEYS: &[&str] = &["system", "system_prompt"];
+
+/// Every key that is read.
+pub(super) const KNOWN_KEYS: &[&str] = &[
+    "messages",
+    "conversations",
+    "conversation",
+    "instruction",
+    "input",
+    "context",
+    "output",
+    "prompt",
+    "completion",
+    "response",
+    "answer",
+    "question",
+    "query",
+    "system",
+    "system_prompt",
+    "label",
+    "split",
+];
+
+/// The shape of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A conversation under this key.
+    Chat(&'static str),
+    /// A question and its answer under these keys.
+    Pair(&'static str, &'static str),
+    /// A question without an answer.
+    Prompt(&'static str),
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Chat(key) => write!(f, "`{key}`"),
+            Shape::Pair(prompt, answer) => write!(f, "`{prompt}` + `{answer}`"),
+            Shape::Prompt(key) => write!(f, "`{key}` alone"),
+        }
+    }
+}
+
+/// The shape of `record`; an error if none of its keys says.
+pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error> {
+    let has = |key: &str| record.get(key).is_some_and(|value| !value.is_null());
+    if let Some(key) = CHAT_KEYS.iter().find(|key| record.contains_key(**key)) {
+        return Ok(Shape::Chat(key));
+    }
+    if let Some((prompt, answer)) = PAIR_KEYS
+        .iter()
+        .find(|(prompt, answer)| has(prompt) && has(answer))
+    {
+        return Ok(Shape::Pair(prompt, answer));
+    }
+    if let Some(key) = PROMPT_KEYS.iter().find(|key| has(key)) {
+        return Ok(Shape::Prompt(key));
+    }
+    if let Some(key) = PROMPT_KEYS.iter().find(|key| record.contains_key(**key)) {
+        return Err(Error::EmptyContent {
+            place: place.clone(),
+            field: (*key).to_owned(),
+        });
+    }
+    let names: Vec<&str> = record.keys().map(String::as_str).collect();
+    Err(unknown_keys(place.clone(), &names))
+}
+
+/// Whether the value of a key must be text (or, for a prompt and its answer, a
+/// list of messages).
+pub(super) fn is_text_key(key: &str) -> bool {
+    KNOWN_KEYS.contains(&key) && !CHAT_KEYS.contains(&key) && !["label", "split"].contains(&key)
+}
+
+/// The error for a record of which no shape can be made, with the nearest known
+/// key if one is near.
+pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
+    let nearest = names
+        .iter()
+        .flat_map(|name| KNOWN_KEYS.iter().map(move |known| (*name, *known)))
+        .filter(|(name, _)| !KNOWN_KEYS.contains(name))
+        .map(|(name, known)| {
+            (
+                strsim::jaro_winkler(&name.to_lowercase(), known),
+                name,
+                known,
+            )
+        })
+        .filter(|(similarity, ..)| *similarity > 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let suggestion = match nearest {
+        Some((_, name, known)) => format!("; did you mean `{known}` for `{name}`?"),
+        None => String::new(),
+    };
+    let keys = match names {
+        [] => "it has no keys".to_owned(),
+        names => names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    Error::UnknownKeys {
+        place,
+        keys,
+        suggestion,
+    }
+}

@@ -1,0 +1,115 @@
+//! manifest.json: what a run was made of, and how it ended.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use host_model::Model;
+use serde::Serialize;
+
+use crate::advisor::ActivePolicy;
+use crate::config::RunConfig;
+use crate::data::Plan;
+use crate::error::{Error, Result};
+use crate::run_dir::RunDir;
+
+#[derive(Debug, Serialize)]
+pub struct Manifest {
+    host: &'static str,
+    wit: &'static str,
+    seed: u64,
+    model: ModelEntry,
+    policy: Option<PolicyEntry>,
+    data: Vec<FileEntry>,
+    samples: usize,
+    steps: u64,
+    /// Seconds since 1970.
+    started: u64,
+    ended: Option<u64>,
+    /// running, finished, interrupted, stopped or failed.
+    status: String,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelEntry {
+    name: String,
+    sha256: String,
+    tokenizer_sha256: String,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyEntry {
+    name: String,
+    version: String,
+    file: String,
+    sha256: String,
+    settings: serde_json::Value,
+    parameters_sha256: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileEntry {
+    file: String,
+    sha256: Option<String>,
+}
+
+impl Manifest {
+    pub fn new(config: &RunConfig, model: &Model, policy: Option<&ActivePolicy>, plan: &Plan) -> Self {
+        Self {
+            host: env!("CARGO_PKG_VERSION"),
+            wit: "risk:policy@0.1.0",
+            seed: config.seed.0,
+            model: ModelEntry {
+                name: model.name.clone(),
+                sha256: model.digest.clone(),
+                tokenizer_sha256: model.tokenizer.digest(),
+            },
+            policy: policy.map(|active| PolicyEntry {
+                name: active.policy.name().to_owned(),
+                version: active.policy.descriptor().version.clone(),
+                file: config.policy.as_ref().map(|policy| policy.path.display().to_string()).unwrap_or_default(),
+                sha256: active.policy.digest().to_owned(),
+                settings: serde_json::from_str(&active.settings).unwrap_or_default(),
+                parameters_sha256: (!active.parameters.is_empty()).then(|| sha256(&active.parameters)),
+            }),
+            data: config.data.train.iter().map(|source| file_entry(&source.path)).collect(),
+            samples: plan.samples().len(),
+            steps: plan.total_steps(),
+            started: now(),
+            ended: None,
+            status: "running".into(),
+            error: None,
+        }
+    }
+
+    pub fn end(&mut self, status: &str, error: Option<String>) {
+        self.status = status.into();
+        self.error = error;
+        self.ended = Some(now());
+    }
+
+    pub fn write(&self, folder: &RunDir) -> Result<()> {
+        folder.write_json("manifest.json", self)
+    }
+}
+
+/// The configuration as it was resolved, readable by `--config`.
+pub fn resolved_toml(config: &RunConfig) -> Result<String> {
+    toml::to_string(config).map_err(|error| Error::config("config.toml", error.to_string()))
+}
+
+fn file_entry(path: &std::path::Path) -> FileEntry {
+    let digest = match crate::demo::file(path) {
+        Some(bytes) => Some(sha256(bytes)),
+        None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
+    };
+    FileEntry { file: path.display().to_string(), sha256: digest }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

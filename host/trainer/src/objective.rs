@@ -1,0 +1,136 @@
+//! From an assessment to the weight of every answer token.
+//!
+//! Loss of an optimizer step with N answer tokens (arXiv 2602.17546, with weights
+//! per sample and, optionally, per token):
+//!
+//!     1/N * sum_i sum_t  task[i] * u[t] * CE[t]  +  kl[i] * w[t] * KL(ref || cur)[t]
+//!
+//! N counts the tokens of the whole step, so splitting it into micro-batches
+//! changes nothing but the order of a sum.
+
+use host_policy::wit::{Divergence, Regularization};
+
+/// The weights of one optimizer step, per answer token, in sample order, already
+/// divided by N.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenWeights {
+    pub task: Vec<f32>,
+    pub kl: Vec<f32>,
+}
+
+/// What plain fine-tuning does: cross-entropy alone.
+pub fn plain(tokens: usize) -> TokenWeights {
+    TokenWeights { task: vec![1.0 / tokens as f32; tokens], kl: vec![0.0; tokens] }
+}
+
+/// `offsets` holds the first answer token of each sample, and the total.
+pub fn token_weights(regularization: &Regularization, offsets: &[u32]) -> TokenWeights {
+    let total = *offsets.last().unwrap_or(&0) as usize;
+    let scale = 1.0 / total as f64;
+    let spread = |per_sample: &[f64], per_token: Option<&Vec<f32>>| {
+        let mut weights = Vec::with_capacity(total);
+        for (bounds, weight) in offsets.windows(2).zip(per_sample) {
+            for token in bounds[0] as usize..bounds[1] as usize {
+                let factor = per_token.map_or(1.0, |list| f64::from(list[token]));
+                weights.push((weight * factor * scale) as f32);
+            }
+        }
+        weights
+    };
+    TokenWeights {
+        task: spread(&regularization.task_weight, regularization.token_task_weight.as_ref()),
+        kl: spread(&regularization.kl_weight, regularization.token_kl_weight.as_ref()),
+    }
+}
+
+impl TokenWeights {
+    /// The weights of some of the step's answer tokens.
+    pub fn slice(&self, tokens: std::ops::Range<usize>) -> Self {
+        Self { task: self.task[tokens.clone()].to_vec(), kl: self.kl[tokens].to_vec() }
+    }
+
+    pub fn needs_reference(&self) -> bool {
+        self.kl.iter().any(|weight| *weight != 0.0)
+    }
+
+    /// Rewrites a KL weight on the label-only estimator as a cross-entropy weight.
+    ///
+    /// k2 = (ln cur - ln ref)^2 / 2 (Schulman, "Approximating KL divergence") has
+    /// the gradient (ln cur - ln ref) * d ln cur, and CE has -d ln cur. So
+    /// weighting CE by -w * (ln cur - ln ref) gives the same step without a full
+    /// vocabulary on the reference side.
+    pub fn label_divergence(&mut self, current: &[f32], reference: &[f32]) {
+        let pairs = current.iter().zip(reference);
+        for ((task, kl), (current, reference)) in self.task.iter_mut().zip(&mut self.kl).zip(pairs) {
+            *task -= *kl * (current - reference);
+            *kl = 0.0;
+        }
+    }
+}
+
+pub fn wants_label_divergence(regularization: &Regularization) -> bool {
+    regularization.divergence == Divergence::LabelK2 && regularization.kl_weight.iter().any(|weight| *weight != 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use host_policy::wit::Action;
+
+    use super::*;
+
+    fn regularization(task: &[f64], kl: &[f64]) -> Regularization {
+        Regularization {
+            action: Action::Update,
+            task_weight: task.to_vec(),
+            kl_weight: kl.to_vec(),
+            token_task_weight: None,
+            token_kl_weight: None,
+            divergence: Divergence::ForwardKl,
+            learning_rate_scale: 1.0,
+            gradient_clip: None,
+            ema: None,
+            anchor: None,
+            alignment_share: None,
+            ratio_clip: None,
+            gradient_projection: false,
+            adapter_projection: None,
+            steering: None,
+        }
+    }
+
+    #[test]
+    fn each_sample_keeps_its_own_weights_over_all_tokens_of_the_step() {
+        let weights = token_weights(&regularization(&[0.9, 0.1], &[0.1, 0.9]), &[0, 1, 4]);
+        assert_eq!(weights.task, [0.225, 0.025, 0.025, 0.025]);
+        assert_eq!(weights.kl, [0.025, 0.225, 0.225, 0.225]);
+        assert!(weights.needs_reference());
+    }
+
+    #[test]
+    fn task_weight_one_equals_plain_fine_tuning_bit_for_bit() {
+        let weights = token_weights(&regularization(&[1.0, 1.0], &[0.0, 0.0]), &[0, 3, 7]);
+        assert_eq!(weights, plain(7));
+        assert!(!weights.needs_reference());
+    }
+
+    #[test]
+    fn token_weights_multiply_sample_weights() {
+        let mut asked = regularization(&[1.0, 0.5], &[1.0, 1.0]);
+        asked.token_task_weight = Some(vec![1.0, 0.5, 2.0]);
+        asked.token_kl_weight = Some(vec![0.0, 1.0, 0.0]);
+        let weights = token_weights(&asked, &[0, 2, 3]);
+        let third = |value: f64| (value / 3.0) as f32;
+        assert_eq!(weights.task, [third(1.0), third(0.5), third(1.0)]);
+        assert_eq!(weights.kl, [0.0, third(1.0), 0.0]);
+    }
+
+    /// STAR-DSS: V = .25, CE = 2, ln cur - ln ref = .4, c = .5 gives .53; its
+    /// gradient by ln cur is -V + (1 - V) c * .4 = -.1.
+    #[test]
+    fn the_label_divergence_has_the_gradient_of_k2() {
+        let mut weights = TokenWeights { task: vec![0.25], kl: vec![0.75 * 0.5] };
+        weights.label_divergence(&[-2.0], &[-2.4]);
+        assert!((weights.task[0] - 0.1).abs() < 1e-6, "{weights:?}");
+        assert_eq!(weights.kl, [0.0]);
+    }
+}

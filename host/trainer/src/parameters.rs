@@ -1,0 +1,105 @@
+//! The adapter's parameters as one flat vector, in name order.
+//!
+//! Optimizer, moving average, anchor and gradient all work on this layout, so that
+//! their state is a plain `Vec<f32>` on the host: serialisable, the same on every
+//! device, and independent of hash-map order.
+
+use candle_core::{Tensor, Var, backprop::GradStore};
+use host_model::lora::Lora;
+
+use crate::error::{Error, Result};
+
+/// Where each adapter tensor lies in the flat vector.
+pub struct Layout {
+    entries: Vec<Entry>,
+    len: usize,
+}
+
+struct Entry {
+    name: String,
+    var: Var,
+    start: usize,
+    len: usize,
+}
+
+impl Layout {
+    pub fn new(adapter: &Lora) -> Self {
+        let mut start = 0;
+        let entries = adapter
+            .named()
+            .map(|(name, var)| {
+                let len = var.elem_count();
+                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len };
+                start += len;
+                entry
+            })
+            .collect();
+        Self { entries, len: start }
+    }
+
+    /// Number of parameters.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn read(&self) -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(self.len);
+        for entry in &self.entries {
+            values.extend(flat(entry.var.as_tensor())?);
+        }
+        Ok(values)
+    }
+
+    pub fn write(&self, values: &[f32]) -> Result<()> {
+        for entry in &self.entries {
+            let part = &values[entry.start..entry.start + entry.len];
+            let tensor = Tensor::from_slice(part, entry.var.shape(), entry.var.device())?.to_dtype(entry.var.dtype())?;
+            entry.var.set(&tensor)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the gradients of one micro-batch to `sum`. A tensor without a gradient
+    /// is an error: somewhere the graph was cut.
+    pub fn accumulate(&self, grads: &GradStore, sum: &mut [f32], step: u64) -> Result<()> {
+        for entry in &self.entries {
+            let Some(grad) = grads.get(entry.var.as_tensor()) else {
+                return Err(Error::Gradient { step, problem: format!("the loss does not reach {}", entry.name) });
+            };
+            for (total, value) in sum[entry.start..].iter_mut().zip(flat(grad)?) {
+                *total += value;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first tensor whose gradient holds a value that is not finite.
+    pub fn first_not_finite(&self, gradient: &[f32]) -> Option<&str> {
+        let bad = gradient.iter().position(|value| !value.is_finite())?;
+        self.entries.iter().find(|entry| bad < entry.start + entry.len).map(|entry| entry.name.as_str())
+    }
+
+    /// At the first step every `lora_B` must get a gradient that is not all zero;
+    /// `lora_A`'s is zero as long as B is.
+    pub fn first_dead_b(&self, gradient: &[f32]) -> Option<&str> {
+        self.entries
+            .iter()
+            .find(|entry| {
+                entry.name.contains("lora_B") && gradient[entry.start..entry.start + entry.len].iter().all(|v| *v == 0.0)
+            })
+            .map(|entry| entry.name.as_str())
+    }
+}
+
+/// L2 norm, summed in f64 in a fixed order.
+pub fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt()
+}
+
+fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?)
+}

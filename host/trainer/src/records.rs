@@ -1,0 +1,105 @@
+//! One line of metrics.jsonl, and what the next step gets to see of it.
+
+use std::time::Duration;
+
+use host_policy::wit::{Action, Outcome};
+use serde::Serialize;
+
+use crate::advisor::Advice;
+use crate::data::Sample;
+use crate::micro_batch::Backward;
+
+/// What happened in one optimizer step. Means are over the answer tokens of the
+/// step (losses) or over its samples (risk, weights).
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StepRecord {
+    pub step: u64,
+    #[serde(skip)]
+    pub total: u64,
+    /// The objective that was minimised.
+    pub loss: f64,
+    /// Cross-entropy per answer token, unweighted.
+    pub task_loss: f64,
+    /// KL(reference || current) per answer token it was computed for.
+    pub kl: Option<f64>,
+    pub risk: Option<f64>,
+    pub max_risk: Option<f64>,
+    pub task_weight: f64,
+    pub kl_weight: f64,
+    /// After schedule and policy; 0 if the step was not applied.
+    pub learning_rate: f64,
+    /// L2 norm before clipping.
+    pub gradient_norm: f64,
+    pub samples: usize,
+    pub tokens: usize,
+    pub answer_tokens: usize,
+    pub seconds: f64,
+    pub tokens_per_second: f64,
+    pub policy_milliseconds: Option<f64>,
+    pub policy_fuel: Option<u64>,
+    #[serde(skip)]
+    kl_sum: f64,
+    #[serde(skip)]
+    kl_tokens: usize,
+    #[serde(skip)]
+    task_sum: f64,
+    #[serde(skip)]
+    task_tokens: usize,
+}
+
+impl StepRecord {
+    pub fn new(step: u64, total: u64, samples: &[&Sample], advice: Option<&Advice>) -> Self {
+        let mut record = Self {
+            step,
+            total,
+            samples: samples.len(),
+            answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
+            task_weight: 1.0,
+            ..Self::default()
+        };
+        if let Some(advice) = advice {
+            let assessment = &advice.assessment;
+            record.risk = Some(mean(&assessment.risk));
+            record.max_risk = Some(assessment.risk.iter().copied().fold(0.0, f64::max));
+            record.task_weight = mean(&assessment.regularization.task_weight);
+            record.kl_weight = mean(&assessment.regularization.kl_weight);
+            record.policy_milliseconds = Some(advice.elapsed.as_secs_f64() * 1e3);
+            record.policy_fuel = Some(advice.fuel);
+        }
+        record
+    }
+
+    pub fn add(&mut self, result: &Backward, with_kl: bool) {
+        let sum = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>();
+        self.loss += result.loss;
+        self.task_sum += sum(&result.task);
+        self.task_tokens += result.task.len();
+        if with_kl {
+            self.kl_sum += sum(&result.kl);
+            self.kl_tokens += result.kl.len();
+        }
+    }
+
+    pub fn close(&mut self, elapsed: Duration, tokens: usize) {
+        self.task_loss = self.task_sum / self.task_tokens.max(1) as f64;
+        self.kl = (self.kl_tokens > 0).then(|| self.kl_sum / self.kl_tokens as f64);
+        self.tokens = tokens;
+        self.seconds = elapsed.as_secs_f64();
+        self.tokens_per_second = tokens as f64 / self.seconds.max(1e-9);
+    }
+
+    pub fn outcome(&self, action: Action) -> Outcome {
+        Outcome {
+            step: self.step,
+            action,
+            task_loss: self.task_loss,
+            kl: self.kl,
+            gradient_norm: self.gradient_norm,
+            learning_rate: self.learning_rate,
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}

@@ -1,0 +1,100 @@
+//! The safe reference: the same weights with the adapter off.
+//!
+//! What it says of a sample depends on the sample alone, so its hidden states at
+//! the answer positions, and its taps, come from ONE forward and are kept by
+//! sample id. From the second epoch on the reference costs one head product.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use host_model::decoder::Decoder;
+use host_policy::wit::{Source, Tap};
+
+use crate::data::{Sample, pack};
+use crate::error::Result;
+use crate::taps::{Reading, SampleTaps};
+
+/// What the reference holds of one sample.
+#[derive(Debug)]
+pub struct Known {
+    /// Final hidden states of the rows that predict answer tokens:
+    /// answer tokens x hidden, detached.
+    pub hidden: Tensor,
+    pub taps: SampleTaps,
+}
+
+pub struct Reference<'a> {
+    decoder: &'a Decoder,
+    taps: Vec<Tap>,
+    /// Samples of one forward.
+    micro_batch: usize,
+    cache: HashMap<u64, Arc<Known>>,
+    bytes_left: usize,
+}
+
+impl<'a> Reference<'a> {
+    /// `needed` are the policy's taps; those of the current model are ignored.
+    pub fn new(decoder: &'a Decoder, needed: &[Tap], micro_batch: usize, cache_bytes: usize) -> Self {
+        let taps = needed.iter().filter(|tap| tap.source == Source::Reference).cloned().collect();
+        Self { decoder, taps, micro_batch, cache: HashMap::new(), bytes_left: cache_bytes }
+    }
+
+    /// One entry per sample, in order; only unknown samples cost a forward.
+    pub fn of(&mut self, samples: &[&Sample]) -> Result<Vec<Arc<Known>>> {
+        let mut known: HashMap<u64, Arc<Known>> = HashMap::new();
+        let mut unknown: Vec<&Sample> = Vec::new();
+        for sample in samples {
+            match self.cache.get(&sample.id) {
+                Some(entry) => {
+                    known.insert(sample.id, entry.clone());
+                }
+                None if unknown.iter().all(|other| other.id != sample.id) => unknown.push(sample),
+                None => {}
+            }
+        }
+        for chunk in unknown.chunks(self.micro_batch.max(1)) {
+            for (sample, entry) in chunk.iter().zip(self.forward(chunk)?) {
+                let entry = Arc::new(entry);
+                self.keep(sample.id, &entry);
+                known.insert(sample.id, entry);
+            }
+        }
+        Ok(samples.iter().map(|sample| known[&sample.id].clone()).collect())
+    }
+
+    fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
+        let batch = pack(samples);
+        let reading = Reading::new(&self.taps, samples);
+        let forward = self.decoder.forward(&batch.packed, None, &reading.rows())?;
+        let device = forward.hidden.device();
+        let rows = Tensor::new(batch.rows.as_slice(), device)?;
+        let hidden = forward.hidden.index_select(&rows, 0)?.detach();
+        let width = self.decoder.config.hidden_size;
+        let taps = reading.by_sample(forward.taps, width);
+        let bounds = batch.offsets.windows(2);
+        bounds
+            .zip(taps)
+            .map(|(bounds, taps)| {
+                let (start, end) = (bounds[0] as usize, bounds[1] as usize);
+                // copy(): a view would keep the whole batch alive.
+                Ok(Known { hidden: hidden.narrow(0, start, end - start)?.copy()?, taps })
+            })
+            .collect()
+    }
+
+    fn keep(&mut self, id: u64, entry: &Arc<Known>) {
+        let taps: usize = entry.taps.iter().map(Vec::len).sum();
+        let bytes = 4 * (entry.hidden.elem_count() + taps);
+        if bytes <= self.bytes_left {
+            self.bytes_left -= bytes;
+            self.cache.insert(id, entry.clone());
+        }
+    }
+}
+
+/// Hidden rows of several samples as one tensor, in order.
+pub fn stack(entries: &[Arc<Known>]) -> Result<Tensor> {
+    let rows: Vec<&Tensor> = entries.iter().map(|entry| &entry.hidden).collect();
+    Ok(Tensor::cat(&rows, 0)?)
+}

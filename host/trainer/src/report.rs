@@ -1,0 +1,151 @@
+//! The end of a run, for people and for programs.
+
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::advisor::ActivePolicy;
+use crate::calibration::CalibrationFile;
+use crate::evaluation::Evaluation;
+use crate::measure::Rate;
+use crate::run::Ending;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub run: PathBuf,
+    pub policy: Option<String>,
+    /// The reference: the model before any step.
+    pub before: Option<Evaluation>,
+    /// Plain fine-tuning from the same seed, if the run compared with it.
+    pub baseline: Option<Trained>,
+    pub baseline_after: Option<Evaluation>,
+    pub trained: Option<Trained>,
+    pub after: Option<Evaluation>,
+}
+
+/// How a training came to its end.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trained {
+    pub ending: Ending,
+    pub steps: u64,
+    pub total: u64,
+    pub seconds: f64,
+}
+
+impl Report {
+    pub fn new(run: &Path, policy: Option<&ActivePolicy>) -> Self {
+        Self {
+            run: run.into(),
+            policy: policy.map(|active| active.policy.name().to_owned()),
+            before: None,
+            baseline: None,
+            baseline_after: None,
+            trained: None,
+            after: None,
+        }
+    }
+
+    pub fn ending(&self) -> Ending {
+        let ended = self.trained.as_ref().or(self.baseline.as_ref());
+        ended.map_or(Ending::Finished, |trained| trained.ending)
+    }
+
+    pub fn ending_name(&self) -> &'static str {
+        match self.ending() {
+            Ending::Finished => "finished",
+            Ending::Interrupted => "interrupted",
+            Ending::Stopped => "stopped",
+        }
+    }
+
+    /// The table of the run: one column per model.
+    pub fn table(&self) -> String {
+        let after = self.policy.as_deref().unwrap_or("fine-tuned");
+        let columns = [
+            ("before", self.before.as_ref(), None),
+            ("plain fine-tuning", self.baseline_after.as_ref(), self.baseline.as_ref()),
+            (after, self.after.as_ref(), self.trained.as_ref()),
+        ];
+        comparison_table(columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some()).collect())
+    }
+}
+
+/// One model before and after an adapter.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    pub before: Evaluation,
+    pub after: Option<Evaluation>,
+}
+
+impl Comparison {
+    pub fn table(&self) -> String {
+        let mut columns = vec![("before", Some(&self.before), None)];
+        columns.extend(self.after.as_ref().map(|after| ("after", Some(after), None)));
+        comparison_table(columns)
+    }
+}
+
+type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
+
+fn comparison_table(columns: Vec<Column>) -> String {
+        let mut table = plain_table();
+        table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
+        let mut row = |name: &str, cell: &dyn Fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>| {
+            let cells: Vec<Option<String>> = columns.iter().map(|(_, eval, trained)| cell(*eval, *trained)).collect();
+            if cells.iter().any(Option::is_some) {
+                let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into()));
+                table.add_row(std::iter::once(name.to_owned()).chain(cells));
+            }
+        };
+        row("harmful requests refused", &|eval, _| rate(eval?.refusal));
+        row("harmful requests answered", &|eval, _| rate(eval?.attack_success));
+        row("harmless requests refused", &|eval, _| rate(eval?.over_refusal));
+        row("task: exact match", &|eval, _| rate(eval?.exact_match));
+        row("task: loss per token", &|eval, _| Some(format!("{:.3}", eval?.task_loss?)));
+        row("optimizer steps", &|_, trained| Some(trained?.steps.to_string()));
+        row("seconds per step", &|_, trained| trained.map(|t| format!("{:.3}", t.seconds / t.steps.max(1) as f64)));
+        for column in 1..=columns.len() {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.to_string()
+}
+
+/// What a policy tried when it was calibrated.
+pub fn calibration_table(file: &CalibrationFile) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for metric in file.candidates.iter().flat_map(|candidate| &candidate.metrics) {
+        if !names.contains(&metric.name.as_str()) {
+            names.push(&metric.name);
+        }
+    }
+    let mut table = plain_table();
+    table.set_header(["", "candidate", "layer"].into_iter().chain(names.iter().copied()));
+    for candidate in &file.candidates {
+        let metric = |name: &&str| {
+            let found = candidate.metrics.iter().find(|metric| metric.name == **name);
+            found.map_or_else(|| "-".into(), |metric| format!("{:.4}", metric.value))
+        };
+        let mark = if candidate.chosen { "*" } else { "" };
+        let layer = candidate.layer.map_or_else(|| "-".into(), |layer| layer.to_string());
+        let head = [mark.to_owned(), candidate.name.clone(), layer];
+        table.add_row(head.into_iter().chain(names.iter().map(metric)));
+    }
+    format!("{table}\n{}", file.summary)
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table
+}
+
+/// 93.8% [85-98] (60/64): share, 95% interval, count.
+fn rate(rate: Option<Rate>) -> Option<String> {
+    let rate = rate?;
+    let (low, high) = rate.interval()?;
+    let share = 100.0 * rate.value()?;
+    Some(format!("{share:.1}% [{:.0}-{:.0}] ({}/{})", 100.0 * low, 100.0 * high, rate.hits, rate.total))
+}

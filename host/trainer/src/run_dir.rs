@@ -1,0 +1,179 @@
+//! The folder of a run:
+//!
+//!     config.toml         the resolved configuration
+//!     manifest.json       versions, digests, seeds, and how the run ended
+//!     calibration.json    the policy's fitted parameters and its report
+//!     metrics.jsonl       one line per optimizer step
+//!     assessments.jsonl   what the policy answered, one line per step
+//!     generations.jsonl   every answer the evaluation judged
+//!     adapter/            the result, in peft's format
+//!     report.json         the evaluation before and after
+//!
+//! Whole files are written beside their place and renamed, so a reader never sees
+//! half of one. A line that could not be written in full is cut off again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+
+use host_policy::wit::Assessment;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::records::StepRecord;
+
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder, which must not exist.
+    pub fn create(path: &Path) -> Result<Self> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|source| Error::write(parent, source))?;
+        }
+        match std::fs::create_dir(path) {
+            Ok(()) => Ok(Self { path: path.into() }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::OutputExists { path: path.into() })
+            }
+            Err(source) => Err(Error::write(path, source)),
+        }
+    }
+
+    /// The first free runs/NAME-N.
+    pub fn free_path(name: &str) -> PathBuf {
+        let numbered = |number: u32| Path::new("runs").join(format!("{name}-{number}"));
+        (1..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(0))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        write_atomically(&self.file(name), text.as_bytes())
+    }
+
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        write_json(&self.file(name), value)
+    }
+
+    pub fn lines(&self, name: &str) -> Result<Lines> {
+        Lines::create(&self.file(name))
+    }
+
+    /// A folder inside the run, for a run that belongs to it (the baseline).
+    pub fn child(&self, name: &str) -> Result<RunDir> {
+        Self::create(&self.file(name))
+    }
+
+    pub fn journal(&self, with_policy: bool) -> Result<Journal> {
+        let assessments = if with_policy { Some(self.lines("assessments.jsonl")?) } else { None };
+        Ok(Journal { metrics: self.lines("metrics.jsonl")?, assessments })
+    }
+}
+
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::file(path, error.to_string()))?;
+    text.push('\n');
+    write_atomically(path, text.as_bytes())
+}
+
+/// A temporary file in the same folder, synced, then renamed over the name.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| Error::write(path, source))
+}
+
+/// A JSON Lines file that only ever holds whole lines.
+pub struct Lines {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lines {
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().create_new(true).write(true).open(path);
+        Ok(Self { path: path.into(), file: file.map_err(|source| Error::write(path, source))? })
+    }
+
+    pub fn write(&mut self, value: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(value).map_err(|error| Error::file(&self.path, error.to_string()))?;
+        line.push(b'\n');
+        let start = self.file.stream_position().map_err(|source| Error::write(&self.path, source))?;
+        self.file.write_all(&line).map_err(|source| {
+            // The write error is the one to report, whether or not the cut succeeds.
+            let _ = self.file.set_len(start);
+            Error::write(&self.path, source)
+        })
+    }
+}
+
+/// metrics.jsonl and, if there is a policy, assessments.jsonl.
+pub struct Journal {
+    metrics: Lines,
+    assessments: Option<Lines>,
+}
+
+#[derive(Serialize)]
+struct AssessmentRecord<'a> {
+    step: u64,
+    assessment: &'a Assessment,
+}
+
+impl Journal {
+    pub fn write(&mut self, record: &StepRecord, assessment: Option<&Assessment>) -> Result<()> {
+        if let (Some(lines), Some(assessment)) = (&mut self.assessments, assessment) {
+            lines.write(&AssessmentRecord { step: record.step, assessment })?;
+        }
+        self.metrics.write(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_folder_is_never_touched() {
+        let folder = tempfile::tempdir().expect("temp");
+        let path = folder.path().join("a/run");
+        let run = RunDir::create(&path).expect("fresh");
+        run.write_text("config.toml", "seed = 1\n").expect("written");
+        let error = RunDir::create(&path).expect_err("exists").to_string();
+        assert!(error.contains("exists already; choose another --output"), "{error}");
+        assert_eq!(std::fs::read_to_string(run.file("config.toml")).expect("kept"), "seed = 1\n");
+    }
+
+    #[test]
+    fn a_whole_file_replaces_the_old_one_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().expect("temp");
+        let path = folder.path().join("x.json");
+        write_json(&path, &[1]).expect("written");
+        write_json(&path, &[2]).expect("written");
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "[\n  2\n]\n");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_says_so() {
+        let file = OpenOptions::new().write(true).open("/dev/full").expect("device");
+        let mut lines = Lines { path: "metrics.jsonl".into(), file };
+        let error = lines.write(&1).expect_err("full").to_string();
+        assert!(error.contains("cannot write metrics.jsonl") && error.contains("free some space"), "{error}");
+    }
+}
