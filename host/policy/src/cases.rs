@@ -55,18 +55,31 @@ pub enum Function {
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
     #[error("case {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("case {} is not a case: {source}", path.display())]
-    Parse { path: PathBuf, source: serde_json::Error },
+    Parse {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     #[error("the case can't be written as JSON: {0}")]
     Write(serde_json::Error),
     #[error("`{field}` of the case is {problem}")]
-    Field { field: &'static str, problem: &'static str },
+    Field {
+        field: &'static str,
+        problem: &'static str,
+    },
     /// A fault, rather than an answer of the policy.
     #[error(transparent)]
     Policy(#[from] Error),
     #[error("the answer differs at `{at}`: expected {expected}, got {got}")]
-    Differs { at: String, expected: String, got: String },
+    Differs {
+        at: String,
+        expected: String,
+        got: String,
+    },
 }
 
 /// The files of the cases in `FOLDER/cases`, by name. None if there is no folder.
@@ -78,11 +91,17 @@ pub fn paths(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let unreadable = |source| CaseError::Read { path: folder.clone(), source };
+    let unreadable = |source| CaseError::Read {
+        path: folder.clone(),
+        source,
+    };
     let mut found = Vec::new();
     for entry in folder.read_dir().map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             found.push(path);
         }
     }
@@ -94,10 +113,14 @@ impl Case {
     /// # Errors
     /// If the file can't be read or is not a case.
     pub fn read(path: &Path) -> Result<Self, CaseError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| CaseError::Read { path: path.to_path_buf(), source })?;
-        serde_json::from_str(&text)
-            .map_err(|source| CaseError::Parse { path: path.to_path_buf(), source })
+        let text = std::fs::read_to_string(path).map_err(|source| CaseError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        serde_json::from_str(&text).map_err(|source| CaseError::Parse {
+            path: path.to_path_buf(),
+            source,
+        })
     }
 
     /// Indented, with long lists of numbers on one line.
@@ -119,9 +142,9 @@ impl Case {
     pub fn answer(&self, policy: &Policy) -> Result<Value, CaseError> {
         let settings = self.settings.to_string();
         let answer = match self.function {
-            Function::Configure => {
-                policy.configure(&settings, &self.run).map(|needs| json!({ "needs": needs }))
-            }
+            Function::Configure => policy
+                .configure(&settings, &self.run)
+                .map(|needs| json!({ "needs": needs })),
             Function::Calibrate => return self.calibrate(policy, &settings),
             Function::Assess => {
                 let parameters = bytes("parameters", &self.parameters)?;
@@ -136,7 +159,12 @@ impl Case {
     /// # Errors
     /// As [`Case::answer`], and if the answer is not the expected one.
     pub fn check(&self, policy: &Policy, tolerance: f64) -> Result<(), CaseError> {
-        agree(&self.expected, &self.answer(policy)?, tolerance, String::new())
+        agree(
+            &self.expected,
+            &self.answer(policy)?,
+            tolerance,
+            String::new(),
+        )
     }
 
     fn assess(
@@ -148,7 +176,14 @@ impl Case {
         signals: &Signals,
     ) -> Result<Value, CaseError> {
         let state = bytes("state", &self.state)?;
-        let call = Call { settings, run: &self.run, parameters, state: &state, signals, needs };
+        let call = Call {
+            settings,
+            run: &self.run,
+            parameters,
+            state: &state,
+            signals,
+            needs,
+        };
         let answer = policy.assess(call).map(|assessed| assessed.assessment);
         refusal_is_an_answer(answer.map(|assessment| json!({ "assessment": readable(assessment) })))
     }
@@ -193,11 +228,17 @@ fn refusal_is_an_answer(answer: Result<Value, Error>) -> Result<Value, CaseError
 }
 
 fn absent(field: &'static str) -> CaseError {
-    CaseError::Field { field, problem: "missing" }
+    CaseError::Field {
+        field,
+        problem: "missing",
+    }
 }
 
 fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, CaseError> {
-    hex::decode(text).map_err(|_| CaseError::Field { field, problem: "not hexadecimal" })
+    hex::decode(text).map_err(|_| CaseError::Field {
+        field,
+        problem: "not hexadecimal",
+    })
 }
 
 /// Compares numbers within `tolerance` and everything else exactly; `at` is where.
@@ -267,12 +308,17 @@ mod tests {
     use super::*;
 
     fn difference(expected: Value, got: Value) -> Option<String> {
-        agree(&expected, &got, TOLERANCE, String::new()).err().map(|error| error.to_string())
+        agree(&expected, &got, TOLERANCE, String::new())
+            .err()
+            .map(|error| error.to_string())
     }
 
     #[test]
     fn numbers_agree_within_the_tolerance_and_all_else_exactly() {
-        assert_eq!(difference(json!({"a": [1.0, "x"]}), json!({"a": [1.0000005, "x"]})), None);
+        assert_eq!(
+            difference(json!({"a": [1.0, "x"]}), json!({"a": [1.0000005, "x"]})),
+            None
+        );
         assert_eq!(difference(json!(1), json!(1.0)), None);
         assert_eq!(difference(json!(1e9), json!(1.0000000005e9)), None);
         let error = difference(json!({"a": [0.1, 0.2]}), json!({"a": [0.1, 0.3]}));

@@ -19,6 +19,7 @@
 
 mod assessment;
 mod canonical;
+pub mod cases;
 mod component;
 mod engine;
 mod error;

@@ -67,5 +67,6 @@ fn run(chore: &Chore) -> Result<()> {
 /// `plugins/`, beside the workspace of the host.
 fn plugins_folder() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    root.canonicalize().with_context(|| format!("{} is missing", root.display()))
+    root.canonicalize()
+        .with_context(|| format!("{} is missing", root.display()))
 }

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-const ADVICE: &str = "no Rust compiler here can build for wasm32-unknown-unknown. Install the target:
+const ADVICE: &str =
+    "no Rust compiler here can build for wasm32-unknown-unknown. Install the target:
     rustup target add wasm32-unknown-unknown
 or, on Debian, a compiler with the sources of the standard library (1.96 or later):
     apt-get install rustc-web cargo-web rust-web-src";
@@ -42,13 +43,17 @@ impl Toolchain {
     }
 
     fn among(sysroots: &[PathBuf]) -> Option<Self> {
-        let installed = sysroots.iter().find(|s| library(s, TARGET).join("lib").is_dir());
+        let installed = sysroots
+            .iter()
+            .find(|s| library(s, TARGET).join("lib").is_dir());
         if let Some(sysroot) = installed {
             return Self::of(sysroot, None);
         }
-        let with_sources = sysroots
-            .iter()
-            .find(|s| library(s, "src").join("rust/library/std/Cargo.toml").is_file())?;
+        let with_sources = sysroots.iter().find(|s| {
+            library(s, "src")
+                .join("rust/library/std/Cargo.toml")
+                .is_file()
+        })?;
         let linker = sysroots.iter().find_map(|s| lld(s)).or_else(wasm_ld)?;
         Self::of(with_sources, Some(BuildStd { linker }))
     }
@@ -90,7 +95,9 @@ fn lld(sysroot: &Path) -> Option<PathBuf> {
 
 fn wasm_ld() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join("wasm-ld")).find(|file| file.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join("wasm-ld"))
+        .find(|file| file.is_file())
 }
 
 /// The toolchain in use. With rustup `rustc` is a proxy, its sysroot is not.
