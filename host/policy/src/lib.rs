@@ -15,6 +15,7 @@
 
 mod assessment;
 mod canonical;
+pub mod cases;
 mod component;
 mod descriptor;
 mod engine;
