@@ -22,11 +22,18 @@ fn main() -> Outcome {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["logits", model, adapter, prompts] => logits(&open(model)?, adapter, prompts),
-        ["adapter", model, out, seed] => random_adapter(&open(model)?, Path::new(out), seed.parse()?),
+        ["adapter", model, out, seed] => {
+            random_adapter(&open(model)?, Path::new(out), seed.parse()?)
+        }
         ["merge", model, adapter, out] => {
             let model = open(model)?;
             let adapter = Lora::load_peft(Path::new(adapter), &model.config, &Device::Cpu)?;
-            Ok(export::merge(&model, Some(&adapter), Path::new(out), DType::F32)?)
+            Ok(export::merge(
+                &model,
+                Some(&adapter),
+                Path::new(out),
+                DType::F32,
+            )?)
         }
         _ => Err("usage: peft_parity logits|adapter|merge …, see the source".into()),
     }
@@ -40,7 +47,11 @@ fn logits(model: &Model, adapter: &str, prompts: &str) -> Outcome {
     let prompts: Vec<Vec<u32>> = serde_json::from_str(prompts)?;
     let adapter = match adapter {
         "-" => None,
-        folder => Some(Lora::load_peft(Path::new(folder), &model.config, &Device::Cpu)?),
+        folder => Some(Lora::load_peft(
+            Path::new(folder),
+            &model.config,
+            &Device::Cpu,
+        )?),
     };
     let batch = Packed::from_sequences(&prompts);
     let hidden = model.decoder.forward(&batch, adapter.as_ref(), &[])?.hidden;

@@ -1,7 +1,7 @@
 //! Chat templates: the Jinja template of a model's own files turns messages into the text the model was trained on.
 
-use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, ErrorKind, context};
 use serde::{Deserialize, Serialize};
 
@@ -66,8 +66,12 @@ impl ChatTemplate {
     /// [`Error::Template`] with the line when the template isn't valid Jinja.
     pub fn new(text: &str) -> Result<Self> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|e| Error::template(cause(&e), "report this as a bug"))?);
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment
+            .set_syntax(syntax.map_err(|e| Error::template(cause(&e), "report this as a bug"))?);
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);

@@ -57,7 +57,10 @@ impl HubAccess {
     fn builder(&self) -> ApiBuilder {
         let cache = self.cache();
         let token = self.token.clone().or_else(|| cache.token());
-        let builder = ApiBuilder::from_cache(cache).with_progress(false).with_retries(2).with_token(token);
+        let builder = ApiBuilder::from_cache(cache)
+            .with_progress(false)
+            .with_retries(2)
+            .with_token(token);
         match &self.endpoint {
             Some(endpoint) => builder.with_endpoint(endpoint.trim_end_matches('/').to_owned()),
             None => builder,
@@ -84,14 +87,22 @@ pub fn fetch(id: &str, revision: Option<&str>, access: &HubAccess) -> Result<Sna
     let revision = revision.unwrap_or("main");
     if access.offline {
         let next = "unset HF_HUB_OFFLINE once to fetch the model, or give a folder";
-        return cached(id, revision, access)
-            .ok_or_else(|| failed(id, revision, "not in the local cache, and HF_HUB_OFFLINE is set", next));
+        return cached(id, revision, access).ok_or_else(|| {
+            failed(
+                id,
+                revision,
+                "not in the local cache, and HF_HUB_OFFLINE is set",
+                next,
+            )
+        });
     }
     match download(id, revision, access) {
         Ok(snapshot) => Ok(snapshot),
         Err(error) if is_unreachable(&error) => match cached(id, revision, access) {
             Some(snapshot) => {
-                tracing::warn!("{id}: the Hub can't be reached ({error}); using the copy in the cache");
+                tracing::warn!(
+                    "{id}: the Hub can't be reached ({error}); using the copy in the cache"
+                );
                 Ok(snapshot)
             }
             None => Err(explain(id, revision, &error)),
@@ -112,24 +123,49 @@ fn cached(id: &str, revision: &str, access: &HubAccess) -> Option<Snapshot> {
 
 /// Resolves the revision to a commit first and fetches every file at that commit, so that a push in between can't
 /// mix two versions.
-fn download(id: &str, revision: &str, access: &HubAccess) -> std::result::Result<Snapshot, ApiError> {
+fn download(
+    id: &str,
+    revision: &str,
+    access: &HubAccess,
+) -> std::result::Result<Snapshot, ApiError> {
     let api = access.builder().build()?;
     let info = api.repo(repo(id, revision)).info()?;
     let pinned = api.repo(repo(id, &info.sha));
     let mut folder = None;
-    for file in info.siblings.iter().filter(|file| is_wanted(&file.rfilename)) {
+    for file in info
+        .siblings
+        .iter()
+        .filter(|file| is_wanted(&file.rfilename))
+    {
         folder = pinned.get(&file.rfilename)?.parent().map(Path::to_owned);
     }
-    access.cache().repo(repo(id, revision)).create_ref(&info.sha)?;
-    access.cache().repo(repo(id, &info.sha)).create_ref(&info.sha)?;
-    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "the repository holds no model files");
-    folder.as_deref().and_then(snapshot).ok_or_else(|| ApiError::IoError(missing()))
+    access
+        .cache()
+        .repo(repo(id, revision))
+        .create_ref(&info.sha)?;
+    access
+        .cache()
+        .repo(repo(id, &info.sha))
+        .create_ref(&info.sha)?;
+    let missing = || {
+        std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "the repository holds no model files",
+        )
+    };
+    folder
+        .as_deref()
+        .and_then(snapshot)
+        .ok_or_else(|| ApiError::IoError(missing()))
 }
 
 /// The cache's folders are named by their commit.
 fn snapshot(folder: &Path) -> Option<Snapshot> {
     let commit = folder.file_name()?.to_string_lossy().into_owned();
-    Some(Snapshot { folder: folder.to_owned(), commit })
+    Some(Snapshot {
+        folder: folder.to_owned(),
+        commit,
+    })
 }
 
 fn status(error: &ApiError) -> Option<u16> {
@@ -161,7 +197,10 @@ fn explain(id: &str, revision: &str, error: &ApiError) -> Error {
             "access refused".to_owned(),
             "accept the model's terms on its page, and set HF_TOKEN to a token of that account",
         ),
-        (Some(429), _) => ("the Hub asks to wait".to_owned(), "try again later, or set HF_TOKEN"),
+        (Some(429), _) => (
+            "the Hub asks to wait".to_owned(),
+            "try again later, or set HF_TOKEN",
+        ),
         (None, ApiError::IoError(error)) => (
             format!("can't be kept in the cache ({error})"),
             "make room, or point HF_HOME to a folder with space",

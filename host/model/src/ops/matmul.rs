@@ -11,7 +11,7 @@ use super::kernel::{COLS, ROWS, Tile};
 use super::pack::{pack_left, pack_right};
 
 /// Depth of a packed block.
-const DEPTH: usize = 384;
+const DEPTH: usize = 640;
 /// Rows of A packed at a time: ROW_BLOCK * DEPTH floats stay in the second-level cache.
 const ROW_BLOCK: usize = 192;
 

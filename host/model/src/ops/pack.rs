@@ -26,7 +26,12 @@ fn gather<const WIDTH: usize>(b: Mat, depth: usize, cols: usize, panel: &mut [f3
     }
     if b.col == 1 {
         for (p, line) in panel.iter_mut().enumerate() {
-            line[..cols].copy_from_slice(&b.data[p * b.row..p * b.row + cols]);
+            let source = &b.data[p * b.row..p * b.row + cols];
+            // A length known to the compiler makes the copy a few moves.
+            match source.first_chunk::<WIDTH>() {
+                Some(source) => *line = *source,
+                None => line[..cols].copy_from_slice(source),
+            }
         }
         return;
     }

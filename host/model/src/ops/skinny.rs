@@ -1,73 +1,140 @@
 //! y = x W^T for a handful of rows: decoding is bound by streaming W once.
 
-use super::simd::{LANES, sum_lanes};
+use super::simd::{LANES, Level, level, sum_lanes};
 
-/// Rows of x handled in one pass over W.
-const PASS: usize = 8;
-
+/// Rows of x in a tile, at most.
+const ROWS: usize = 4;
+/// Rows of W in a tile.
+const LINES: usize = 4;
 /// Rows of W that stay in cache while every row of x passes over them.
-const LINES: usize = 32;
+const BLOCK: usize = 8 * LINES;
 
 /// x [m, k] times W [n, k] transposed into y [m, n] with rows of `stride` values.
 pub(crate) fn matmul(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
-    for (block, w) in w.chunks(LINES * k).enumerate() {
-        for (x, y) in x.chunks(PASS * k).zip(y.chunks_mut(PASS * stride)) {
-            let y = &mut y[block * LINES..];
-            match x.len() / k {
-                1 => one(x, k, w, y, stride),
-                2 => two(x, k, w, y, stride),
-                3 | 4 => four(x, k, w, y, stride),
-                _ => eight(x, k, w, y, stride),
+    for (block, w) in w.chunks(BLOCK * k).enumerate() {
+        for (x, y) in x.chunks(ROWS * k).zip(y.chunks_mut(ROWS * stride)) {
+            let y = &mut y[block * BLOCK..];
+            for (tile, w) in w.chunks(LINES * k).enumerate() {
+                products(x, k, w, &mut y[tile * LINES..], stride);
             }
         }
     }
 }
 
-simd! {
-fn one(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
-    pass::<1>(x, k, w, y, stride);
-}
-}
-simd! {
-fn two(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
-    pass::<2>(x, k, w, y, stride);
-}
-}
-simd! {
-fn four(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
-    pass::<4>(x, k, w, y, stride);
-}
-}
-simd! {
-fn eight(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
-    pass::<8>(x, k, w, y, stride);
-}
+/// y[i * stride + j] = x_i . w_j for up to ROWS rows of x and LINES rows of W.
+fn products(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
+    let (rows, lines) = (x.len() / k, w.len() / k);
+    let whole = k - k % LANES;
+    let mut sums = [[[0f32; LANES]; LINES]; ROWS];
+    match (level(), lines, rows) {
+        // SAFETY: the instruction set was detected, and x and w hold `rows`
+        // and LINES rows of k values.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, LINES, 1) => unsafe { x86::avx512::<1>(x, w, k, &mut sums) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, LINES, 2) => unsafe { x86::avx512::<2>(x, w, k, &mut sums) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, LINES, 3) => unsafe { x86::avx512::<3>(x, w, k, &mut sums) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512, LINES, ROWS) => unsafe { x86::avx512::<ROWS>(x, w, k, &mut sums) },
+        // SAFETY: the instruction set was detected; every pair is cut to k values.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx512 | Level::Avx2, ..) => each(x, w, k, &mut sums, |x, w, sum| unsafe {
+            x86::avx2(x, w, sum)
+        }),
+        (Level::Portable, ..) => each(x, w, k, &mut sums, portable),
+    }
+    for (i, (x, sums)) in x.chunks_exact(k).zip(&sums).enumerate() {
+        for (j, (w, sums)) in w.chunks_exact(k).zip(sums).enumerate() {
+            let rest: f32 = x[whole..].iter().zip(&w[whole..]).map(|(x, w)| x * w).sum();
+            y[i * stride + j] = sum_lanes(*sums) + rest;
+        }
+    }
 }
 
-/// Each row of W is read once and multiplied with up to M rows of x. Missing
-/// rows repeat the last one and are not stored.
-#[inline(always)]
-fn pass<const M: usize>(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
-    let rows = x.len() / k;
-    let xs: [&[f32]; M] = std::array::from_fn(|i| {
-        let i = i.min(rows - 1);
-        &x[i * k..(i + 1) * k]
-    });
-    let whole = k - k % LANES;
-    for (j, line) in w.chunks_exact(k).enumerate() {
-        let mut lanes = [[0f32; LANES]; M];
-        for p in (0..whole).step_by(LANES) {
-            let w: &[f32; LANES] = line[p..p + LANES].try_into().expect("LANES values");
-            for i in 0..M {
-                let x: &[f32; LANES] = xs[i][p..p + LANES].try_into().expect("LANES values");
-                for lane in 0..LANES {
-                    lanes[i][lane] += w[lane] * x[lane];
+/// One pair of rows at a time.
+fn each(
+    x: &[f32],
+    w: &[f32],
+    k: usize,
+    sums: &mut [[[f32; LANES]; LINES]; ROWS],
+    product: impl Fn(&[f32], &[f32], &mut [f32; LANES]),
+) {
+    for (x, sums) in x.chunks_exact(k).zip(sums) {
+        for (w, sum) in w.chunks_exact(k).zip(sums) {
+            product(x, w, sum);
+        }
+    }
+}
+
+fn portable(x: &[f32], w: &[f32], sum: &mut [f32; LANES]) {
+    for (x, w) in x.chunks_exact(LANES).zip(w.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            sum[lane] += x[lane] * w[lane];
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{LANES, LINES, ROWS};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// x holds M rows and w LINES rows of k values.
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn avx512<const M: usize>(
+        x: &[f32],
+        w: &[f32],
+        k: usize,
+        sums: &mut [[[f32; LANES]; LINES]; ROWS],
+    ) {
+        let mut acc = [[_mm512_setzero_ps(); LINES]; M];
+        let (x, w) = (x.as_ptr(), w.as_ptr());
+        for p in (0..k - k % LANES).step_by(LANES) {
+            let mut lines = [_mm512_setzero_ps(); LINES];
+            for (j, line) in lines.iter_mut().enumerate() {
+                // SAFETY: p + LANES <= k, inside row j.
+                *line = unsafe { _mm512_loadu_ps(w.add(j * k + p)) };
+            }
+            for (i, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: p + LANES <= k, inside row i.
+                let x = unsafe { _mm512_loadu_ps(x.add(i * k + p)) };
+                for (acc, line) in acc.iter_mut().zip(lines) {
+                    *acc = _mm512_fmadd_ps(x, line, *acc);
                 }
             }
         }
-        for i in 0..M.min(rows) {
-            let rest: f32 = (whole..k).map(|p| line[p] * xs[i][p]).sum();
-            y[i * stride + j] = sum_lanes(lanes[i]) + rest;
+        for (sums, acc) in sums.iter_mut().zip(acc) {
+            for (sum, acc) in sums.iter_mut().zip(acc) {
+                // SAFETY: a sum holds LANES floats, one vector.
+                unsafe { _mm512_storeu_ps(sum.as_mut_ptr(), acc) };
+            }
+        }
+    }
+
+    /// The same lanes as `avx512`, so the same bits.
+    #[target_feature(enable = "avx2,fma")]
+    pub fn avx2(x: &[f32], w: &[f32], sum: &mut [f32; LANES]) {
+        let mut acc = [_mm256_setzero_ps(); 2];
+        for (x, w) in x.chunks_exact(LANES).zip(w.chunks_exact(LANES)) {
+            for (half, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: both hold LANES floats, two vectors.
+                let (x, w) = unsafe {
+                    (
+                        _mm256_loadu_ps(x.as_ptr().add(half * 8)),
+                        _mm256_loadu_ps(w.as_ptr().add(half * 8)),
+                    )
+                };
+                *acc = _mm256_fmadd_ps(x, w, *acc);
+            }
+        }
+        for (half, acc) in acc.into_iter().enumerate() {
+            // SAFETY: a sum holds LANES floats, two vectors.
+            unsafe { _mm256_storeu_ps(sum.as_mut_ptr().add(half * 8), acc) };
         }
     }
 }

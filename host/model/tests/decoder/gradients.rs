@@ -81,7 +81,7 @@ fn gradients_match_central_differences_in_every_family() {
                 .filter(|(tensor, _)| tensor.contains(side))
                 .map(|(tensor, var)| (tensor, dice.tensor(var.dims(), 1.0)))
                 .collect();
-            let step = 1.0 / 256.0;
+            let step = 1.0 / 4096.0;
             let (above, up) = moved(&wide, &lora, &moves, step);
             let (below, down) = moved(&wide, &lora, &moves, -step);
             let mut slopes = [0.0; 2];

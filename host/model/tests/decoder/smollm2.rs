@@ -76,7 +76,8 @@ impl Gguf {
 }
 
 /// Our logits follow those of candle's quantized model, whose weights are
-/// rounded further while it computes; the fused ones follow the plain ones.
+/// multiplied with activations of eight bits (hence 0.06; a wrong layout gives
+/// more than 0.5); the fused ones follow the plain ones.
 #[test]
 fn smollm2_logits_follow_candles_quantized_model() {
     let Some(path) = std::env::var_os("HOST_TEST_SMOLLM2").map(PathBuf::from) else {
@@ -102,7 +103,7 @@ fn smollm2_logits_follow_candles_quantized_model() {
     let input = Tensor::new(&tokens, &Device::Cpu).unwrap();
     let expected = theirs.forward(&input.unsqueeze(0).unwrap(), 0).unwrap();
     let gap = relative(&fused, &expected.flatten_all().unwrap());
-    assert!(gap < 0.03, "{gap}");
+    assert!(gap < 0.06, "{gap}");
     let best = |logits: &Tensor| {
         let values = flat(logits);
         (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b]))
