@@ -12,7 +12,7 @@ use candle_core::{DType, Device, IndexOp, Tensor};
 use host_model::{
     Error, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export, load,
 };
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -23,7 +23,7 @@ pub struct AdapterConfig {
 const UNSUPPORTED: &str = "train it again without that setting, or merge it in Python first";
 
 /// Settings that must be absent, null, false or empty, because they change what the numbers mean.
-const MUST_BE_OFF: [&str; 13] = [
+const MUST_BE_OFF: [&str; 16] = [
     "use_dora",
     "use_rslora",
     "use_qalora",
@@ -37,6 +37,9 @@ const MUST_BE_OFF: [&str; 13] = [
     "trainable_token_indices",
     "alora_invocation_tokens",
     "arrow_config",
+    "kasa_config",
+    "velora_config",
+    "monteclora_config",
 ];
 
 impl AdapterConfig {

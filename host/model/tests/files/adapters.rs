@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use host_model::lora::Side;
 use host_model::{LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, load};
 use serde_json::{Value, json};
 
@@ -131,14 +130,8 @@ fn fused_modules_have_the_product_of_their_parts() {
         let (a, b) = lora.pair(1, target).unwrap();
         b.matmul(a.as_tensor()).unwrap()
     };
-    assert_eq!(
-        tiny::distance(&product.narrow(0, 0, 32).unwrap(), &part(Target::Q)),
-        0.0
-    );
-    assert_eq!(
-        tiny::distance(&product.narrow(0, 48, 16).unwrap(), &part(Target::V)),
-        0.0
-    );
+    assert!(tiny::distance(&product.narrow(0, 0, 32).unwrap(), &part(Target::Q)) < 1e-7);
+    assert!(tiny::distance(&product.narrow(0, 48, 16).unwrap(), &part(Target::V)) < 1e-7);
     let nothing = product
         .narrow(0, 32, 16)
         .unwrap()

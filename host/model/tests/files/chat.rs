@@ -64,7 +64,13 @@ fn every_answer_of_a_long_conversation_counts() {
     for (range, text) in chat.answer.iter().zip(["first", "zweitens: ü, 日本"]) {
         assert_eq!(tokenizer.decode(&chat.tokens[range.clone()]).unwrap(), text);
     }
-    assert_eq!(tokenizer.encode_chat(&messages[..1]).unwrap().answer, []);
+    assert!(
+        tokenizer
+            .encode_chat(&messages[..1])
+            .unwrap()
+            .answer
+            .is_empty()
+    );
 }
 
 #[test]

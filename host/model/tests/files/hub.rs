@@ -49,10 +49,12 @@ impl Server {
                         *authorization.lock().unwrap() = request.authorization.clone();
                     }
                     let answer = match gated.load(Ordering::SeqCst) {
-                        true => Answer::error("403 Forbidden", "GatedRepo"),
+                        true => Answer::error("403 Forbidden"),
                         false => answer(&folder, &request),
                     };
-                    let is_download = request.method == "GET" && request.path.contains("/resolve/");
+                    // The client asks for the first byte of a file to learn its size and commit.
+                    let is_whole = request.range.is_none_or(|(_, last)| last.is_none());
+                    let is_download = is_whole && request.path.contains("/resolve/");
                     downloads.fetch_add(usize::from(is_download), Ordering::SeqCst);
                     answer.write(&stream, request.method == "HEAD");
                 });
@@ -65,6 +67,7 @@ impl Server {
         HubAccess {
             endpoint: Some(self.endpoint.clone()),
             cache: Some(cache.to_owned()),
+            token: None,
             offline: false,
         }
     }
@@ -74,6 +77,7 @@ struct Request {
     method: String,
     path: String,
     authorization: Option<String>,
+    range: Option<(usize, Option<usize>)>,
 }
 
 impl Request {
@@ -82,19 +86,27 @@ impl Request {
         let first = lines.next()?.ok()?;
         let (method, rest) = first.split_once(' ')?;
         let path = rest.split([' ', '?']).next()?.to_owned();
-        let mut authorization = None;
+        let (mut authorization, mut range) = (None, None);
         for line in lines
             .map_while(Result::ok)
             .take_while(|line| !line.is_empty())
         {
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("authorization:") {
+            let line = line.to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("authorization:") {
                 authorization = Some(value.trim().to_owned());
+            }
+            if let Some((first, last)) = line
+                .strip_prefix("range: bytes=")
+                .and_then(|r| r.split_once('-'))
+            {
+                range = Some((first.parse().ok()?, last.parse().ok()));
             }
         }
         Some(Self {
             method: method.to_owned(),
             path,
             authorization,
+            range,
         })
     }
 }
@@ -114,10 +126,10 @@ impl Answer {
         }
     }
 
-    fn error(status: &'static str, code: &str) -> Self {
+    fn error(status: &'static str) -> Self {
         Self {
             status,
-            headers: vec![("X-Error-Code", code.to_owned())],
+            headers: vec![],
             body: vec![],
         }
     }
@@ -139,45 +151,51 @@ impl Answer {
 }
 
 fn answer(folder: &Path, request: &Request) -> Answer {
-    let Some(rest) = request.path.strip_prefix("/api/models/org/tiny") else {
+    let Some(rest) = request.path.strip_prefix("/api/models/org/tiny/revision/") else {
         let Some(rest) = request.path.strip_prefix("/org/tiny/resolve/") else {
-            return Answer::error("404 Not Found", "RepoNotFound");
+            return Answer::error("404 Not Found");
         };
-        let (_, name) = rest.split_once('/').unwrap();
-        return file(&folder.join(name));
+        let (revision, name) = rest.split_once('/').unwrap();
+        // Files are asked for by the commit, so that a push in between changes nothing.
+        assert_eq!(revision, COMMIT);
+        return file(&folder.join(name), request.range);
     };
-    match rest.trim_start_matches('/').split_once('/') {
-        Some(("revision", "main" | "v1" | COMMIT)) => {
-            Answer::json(json!({ "id": "org/tiny", "sha": COMMIT }))
-        }
-        Some(("revision", _)) => Answer::error("404 Not Found", "RevisionNotFound"),
-        Some(("tree", COMMIT)) => {
-            let mut names: Vec<String> = std::fs::read_dir(folder)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            names.sort();
-            let entry =
-                |name: String| json!({ "type": "file", "oid": name, "size": 1, "path": name });
-            Answer::json(names.into_iter().map(entry).collect())
-        }
-        _ => Answer::error("404 Not Found", "RepoNotFound"),
+    if !["main", "v1", "refs%2Fpr%2F1", COMMIT].contains(&rest) {
+        return Answer::error("404 Not Found");
     }
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let siblings: Vec<_> = names
+        .into_iter()
+        .map(|name| json!({ "rfilename": name }))
+        .collect();
+    Answer::json(json!({ "id": "org/tiny", "sha": COMMIT, "siblings": siblings }))
 }
 
-fn file(path: &Path) -> Answer {
-    let Ok(body) = std::fs::read(path) else {
-        return Answer::error("404 Not Found", "EntryNotFound");
+/// The file from `range.0` to `range.1`, as the Hub answers requests for ranges.
+fn file(path: &Path, range: Option<(usize, Option<usize>)>) -> Answer {
+    let Ok(whole) = std::fs::read(path) else {
+        return Answer::error("404 Not Found");
     };
-    let etag = format!(
-        "\"{:016x}{:08x}\"",
-        body.len(),
-        body.iter().map(|b| u32::from(*b)).sum::<u32>()
-    );
+    let sum = whole.iter().fold(0u64, |sum, b| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(*b))
+    });
+    let (first, last) = range.unwrap_or((0, None));
+    let last = last.unwrap_or(whole.len() - 1).min(whole.len() - 1);
     Answer {
-        status: "200 OK",
-        headers: vec![("ETag", etag), ("X-Repo-Commit", COMMIT.to_owned())],
-        body,
+        status: "206 Partial Content",
+        headers: vec![
+            ("ETag", format!("\"{sum:016x}\"")),
+            ("X-Repo-Commit", COMMIT.to_owned()),
+            (
+                "Content-Range",
+                format!("bytes {first}-{last}/{}", whole.len()),
+            ),
+        ],
+        body: whole[first..=last].to_vec(),
     }
 }
 
@@ -281,8 +299,8 @@ fn what_the_hub_refuses_is_explained() {
     let (folder, cache) = (model_folder(), tempfile::tempdir().unwrap());
     let server = Server::start(folder.path());
     let access = server.access(cache.path());
-    assert!(refused("org/tiny@absent", access.clone()).contains("has no revision absent"));
-    assert!(refused("org/other", access.clone()).contains("no such model"));
+    assert!(refused("org/tiny@absent", access.clone()).contains("no such model or revision"));
+    assert!(refused("org/other", access.clone()).contains("org/other@main"));
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     assert!(refused("org/tiny", access.clone()).contains("tokenizer.json: is missing"));
     server.gated.store(true, Ordering::SeqCst);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tokenizers::models::bpe::BPE;
@@ -19,7 +19,6 @@ pub const KV_HEADS: usize = 2;
 pub const HEAD_DIM: usize = 8;
 /// 256 bytes and three special tokens, and a few rows that no token uses.
 pub const VOCAB: usize = 264;
-pub const IM_START: u32 = 257;
 pub const IM_END: u32 = 258;
 
 pub const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "phi3"];
