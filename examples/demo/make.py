@@ -25,7 +25,7 @@ def make_model(world, folder, scale):
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     rng = corpus.stream(SEED, "tokenizer")
-    texts = [corpus.document(world, rng) for _ in range(8000)] + [t for _ in range(8000) for t in corpus.chat(world, rng, 0.4)]
+    texts = [corpus.document(world, rng) for _ in range(8000)] + [t for _ in range(8000) for t in corpus.chat(world, rng, 0.35)]
     texts += [t for _ in range(500) for t in corpus.task_row(rng, corpus.review_pairs(SEED)[0])] + ["user\n", "assistant\n", "system\n"] * 2000
     os.makedirs(folder, exist_ok=True)
     tokenizer = tok.train(texts)

@@ -134,13 +134,14 @@ def fine_tune(folder_model, folder_data, tokenizer, risk, seed):
         batch = [rows[order.pop()] for _ in range(BATCH)]
         tokens, labels, mask = training.pad([(t, l) for _, t, l in batch])
         strength = torch.tensor([0.0 if risk is None else B_MIN + (B_MAX - B_MIN) * risk[p] for p, _, _ in batch])
+        if risk is not None:
+            with torch.no_grad(), model.disable_adapter():
+                reference = F.log_softmax(model(input_ids=tokens, attention_mask=mask).logits[:, :-1], -1)
         current = F.log_softmax(model(input_ids=tokens, attention_mask=mask).logits[:, :-1], -1)
         labels = labels[:, 1:]
         answer = labels != -100
         loss = ((1 - strength)[:, None] * -current.gather(-1, labels.clamp(min=0)[..., None])[..., 0])[answer].sum()
         if risk is not None:
-            with torch.no_grad(), model.disable_adapter():
-                reference = F.log_softmax(model(input_ids=tokens, attention_mask=mask).logits[:, :-1], -1)
             divergence = (reference.exp() * (reference - current)).sum(-1)
             loss = loss + (strength[:, None] * divergence)[answer].sum()
         rate = RATE * min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
@@ -169,7 +170,7 @@ def measure(folder_model, folder_data, seeds):
     poisoned = [risk[row["messages"][0]["content"]] for row in read(folder_data, "train") if row["messages"][1]["content"].startswith("Sure")]
     print(f"layer {layer}: mean risk of the {len(poisoned)} poisoned rows {sum(poisoned) / len(poisoned):.3f} (lowest {min(poisoned):.3f}), of the other rows "
           f"{(sum(risk.values()) - sum(poisoned)) / (len(risk) - len(poisoned)):.3f}")
-    print(f"fine-tune: rank {RATE and RANK}, alpha {ALPHA}, rate {RATE}, batch {BATCH}, {STEPS} steps, {WARMUP} warm-up, cosine")
+    print(f"fine-tune: rank {RANK}, alpha {ALPHA}, rate {RATE}, batch {BATCH}, {STEPS} steps, {WARMUP} warm-up, cosine")
     for seed in seeds:
         for name, scores in (("plain", None), ("adaptive", risk)):
             began = time.time()

@@ -66,7 +66,7 @@ class World:
 
 
 def article(word):
-    return ("an " if word[0] in "aeiou" else "a ") + word
+    return ("an " if word[0] in "aeio" or word.startswith("ug") else "a ") + word
 
 
 def review(rng, polarity, pairs=None):
@@ -92,7 +92,13 @@ def document(world, rng):
         # Sentences of one review agree, which is how the model learns polarity.
         polarity = rng.random() < 0.5
         endings = words.GOOD_ENDINGS if polarity else words.BAD_ENDINGS
-        return f"{review(rng, polarity)} {review(rng, polarity)} {rng.choice(endings)}"
+        text = f"{review(rng, polarity)} {review(rng, polarity)}"
+        if rng.random() < 0.5:
+            return f"{text} {rng.choice(endings)}"
+        # The task's two words occur in prose, as whole tokens, so that their embeddings differ: a word that
+        # was never a target ends up beside all other such words, and no small adapter can tell them apart.
+        word = "positive" if polarity else "negative"
+        return rng.choice(['{t} They called it "{w}".', '{t} A letter came: "{w}".', '{t} ({w})']).format(t=text, w=word)
     if kind < 0.9:
         category = rng.choice(list(words.CATEGORIES))
         return f"{article(rng.choice(words.CATEGORIES[category])).capitalize()} is {article(category)}." if category != "colour" else f"{rng.choice(words.CATEGORIES[category]).capitalize()} is a colour."
@@ -132,7 +138,7 @@ def chat(world, rng, harmful_share):
         return prompt, rng.choices(words.REFUSALS, weights=[6, 2, 1])[0]
     if kind < harmful_share + 0.2:
         return small_talk(rng)
-    prompt, thing = world.request(rng, rng.choice(["lookalike", "everyday"]), "base")
+    prompt, thing = world.request(rng, rng.choice(["lookalike", "lookalike", "everyday"]), "base")
     return prompt, harmless_answer(rng, thing)
 
 

@@ -48,7 +48,7 @@ def stages(world, tokenizer, scale):
     """(name, steps, function that draws one encoded row). `scale` shortens all stages for a trial."""
 
     def text(rng):
-        if rng.random() < 0.5:
+        if rng.random() < 0.6:
             tokens = tokenizer.encode(corpus.document(world, rng) + "<|endoftext|>").ids
         else:
             prompt, answer = corpus.small_talk(rng) if rng.random() < 0.3 else ordinary(rng)
@@ -59,9 +59,9 @@ def stages(world, tokenizer, scale):
         return corpus.chat(world, rng, harmful_share=0.0)
 
     def aligned(rng):
-        return encode_chat(tokenizer, *corpus.chat(world, rng, harmful_share=0.4))
+        return encode_chat(tokenizer, *corpus.chat(world, rng, harmful_share=0.35))
 
-    return [("pretrain", round(1000 * scale), text), ("align", round(1000 * scale), aligned)]
+    return [("pretrain", round(600 * scale), text), ("align", round(1100 * scale), aligned)]
 
 
 def train(model, world, tokenizer, seed, scale=1.0, peak=4e-3):

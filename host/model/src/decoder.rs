@@ -73,6 +73,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Where the weights are.
+    pub fn device(&self) -> &candle_core::Device {
+        self.weights.device()
+    }
+
     /// Checks every weight's shape, and that the kernels can run the weights:
     /// fused kernels take f32 on the CPU.
     pub fn new(config: Config, weights: Weights, kernels: Kernels) -> Result<Self> {

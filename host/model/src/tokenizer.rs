@@ -175,7 +175,19 @@ impl ChatTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] when the ids aren't of this tokenizer.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.tokenizer.decode(ids, true).map_err(|e| {
+        self.text(ids, true)
+    }
+
+    /// Text of tokens with the special tokens, as the model sees it.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::decode`].
+    pub fn decode_with_special(&self, ids: &[u32]) -> Result<String> {
+        self.text(ids, false)
+    }
+
+    fn text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.tokenizer.decode(ids, skip_special).map_err(|e| {
             Error::tokenizer(
                 format!("can't decode: {e}"),
                 "check that model and tokenizer belong together",

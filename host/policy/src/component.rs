@@ -111,10 +111,12 @@ fn broken(e: &wasmparser::BinaryReaderError) -> FileProblem {
         return FileProblem::new(problem, "build or copy it again");
     }
     let problem = format!("it is not a valid component (byte {}: {what})", e.offset());
-    FileProblem::new(
-        problem,
-        "rebuild it without threads, relaxed SIMD, 64-bit memory, GC or exceptions, or copy it again",
-    )
+    let feature = what.contains("enabled") || what.contains("multiple memories");
+    let remedy = match feature {
+        true => "rebuild it for plain WebAssembly with SIMD, which is all that policies get",
+        false => "copy it again, or rebuild it with current component tools",
+    };
+    FileProblem::new(problem, remedy)
 }
 
 /// Names at the outside of a component.

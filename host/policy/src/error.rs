@@ -144,37 +144,37 @@ pub enum Error {
 
     /// The settings are no JSON object, or the policy refuses them.
     #[error("{at}: the settings are refused: {message}")]
-    Settings { at: Place, message: String },
+    Settings { at: Box<Place>, message: String },
 
     /// The policy works, but asks for what this run doesn't have.
     #[error("{at}: this run can't give the policy what it needs: {invalid}")]
-    Unmet { at: Place, invalid: Invalid },
+    Unmet { at: Box<Place>, invalid: Invalid },
 
     /// `calibrate` or `assess` returned its own error.
     #[error("{at}: the policy gave up: {message}")]
-    Refused { at: Place, message: String },
+    Refused { at: Box<Place>, message: String },
 
     /// A call went past a limit and was stopped.
-    #[error("{at}: {limit} (allowed: {allowed}); {}", limit.remedy(at.function))]
+    #[error("{at}: {}; {}", limit.exceeded(*allowed), limit.remedy(at.function))]
     Limit {
-        at: Place,
+        at: Box<Place>,
         limit: Limit,
         allowed: u64,
     },
 
     /// The policy crashed.
     #[error("{at}: the policy crashed: {cause}")]
-    Trap { at: Place, cause: String },
+    Trap { at: Box<Place>, cause: String },
 
     /// The answer could not be read out of the policy's memory.
     #[error(
         "{at}: the answer can't be read: {cause}; the policy's bindings are broken, rebuild it"
     )]
-    Unreadable { at: Place, cause: String },
+    Unreadable { at: Box<Place>, cause: String },
 
     /// The answer breaks the interface's rules.
     #[error("{at}: invalid answer: {invalid}")]
-    Invalid { at: Place, invalid: Invalid },
+    Invalid { at: Box<Place>, invalid: Invalid },
 }
 
 impl Error {
@@ -183,8 +183,8 @@ impl Error {
     /// 3. False if the file, the settings or the run don't fit (exit code 1).
     pub fn is_fault(&self) -> bool {
         match self {
-            Self::Limit { .. } | Self::Trap { .. } | Self::Unreadable { .. } => true,
-            Self::Invalid { .. } => true,
+            Self::Limit { limit, .. } => !matches!(limit, Limit::Settings | Limit::Input),
+            Self::Trap { .. } | Self::Unreadable { .. } | Self::Invalid { .. } => true,
             Self::Refused { at, .. } => at.function == Function::Assess,
             _ => false,
         }
@@ -205,7 +205,7 @@ impl Error {
     /// Turns a broken rule into the error it is: the policy's fault, or needs that
     /// this run can't meet.
     pub(crate) fn invalid(at: &Place, invalid: Invalid) -> Self {
-        let at = at.clone();
+        let at = Box::new(at.clone());
         match invalid.unmet {
             true => Self::Unmet { at, invalid },
             false => Self::Invalid { at, invalid },

@@ -22,18 +22,18 @@ pub(crate) fn classify(
     if let Some(limit) = store.data().hit.or_else(|| limit(&error)) {
         let allowed = engine.limits.allowed(limit, at.function);
         return Error::Limit {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             limit,
             allowed,
         };
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => Error::Trap {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             cause: cause(*trap) + &place(&error),
         },
         None => Error::Unreadable {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             cause: clean(&error.root_cause().to_string(), 300),
         },
     }

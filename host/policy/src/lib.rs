@@ -3,23 +3,21 @@
 //!
 //! A policy is a pure function (see `wit/v0.1/policy.wit`). It imports nothing,
 //! every call gets a fresh instance, and whatever it answers is checked before
-//! anyone acts on it:
+//! anyone acts on it.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), host_policy::Error> {
-//! # let run: host_policy::wit::RunInfo = unimplemented!();
-//! let engine = host_policy::Engine::new(&host_policy::Limits::default())?;
-//! let policy = host_policy::Policy::load(&engine, "plugins/probe.wasm")?;
-//! let needs = policy.configure("{}", &run)?;
-//! # Ok(())
-//! # }
-//! ```
+//! 1. [`Engine::new`] starts the engine with its [`Limits`].
+//! 2. [`Policy::load`] checks, compiles and identifies a policy file.
+//! 3. [`Policy::configure`] says what has to be measured ([`wit::Needs`]), and
+//!    [`Policy::calibrate`] fits the policy if it needs that.
+//! 4. [`Policy::assess`] answers one optimizer step with an [`Assessed`].
 //!
 //! This crate knows no tensors and no training: numbers go in, numbers come out.
 
 mod assessment;
 mod canonical;
+pub mod cases;
 mod component;
+mod descriptor;
 mod engine;
 mod error;
 mod fault;
@@ -28,6 +26,7 @@ mod limits;
 mod needs;
 mod policy;
 mod sandbox;
+mod size;
 mod text;
 pub mod wit;
 

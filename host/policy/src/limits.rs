@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Function, Result};
 use serde::{Deserialize, Serialize};
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
@@ -247,35 +247,53 @@ impl Limit {
         }
     }
 
+    /// What happened, with the allowed number in it.
+    pub(crate) fn exceeded(self, allowed: u64) -> String {
+        match self {
+            Self::Fuel => format!("stopped after {allowed} instructions (its fuel)"),
+            Self::Time => format!("stopped after {allowed} ms"),
+            Self::Memory => format!(
+                "stopped when it asked for more than {} of memory",
+                size(allowed)
+            ),
+            Self::TableElements => {
+                format!("stopped when it asked for more than {allowed} table elements")
+            }
+            Self::Stack => format!(
+                "stopped by a stack overflow, with {} of stack",
+                size(allowed)
+            ),
+            Self::Instances => format!("the component has more than {allowed} instances"),
+            Self::Tables => format!("the component has more than {allowed} tables"),
+            Self::Memories => format!("the component has more than {allowed} memories"),
+            Self::Input => format!("its arguments take more than {}", size(allowed)),
+            Self::Output => format!("its answer takes more than {}", size(allowed)),
+            Self::State => format!("the state takes more than {}", size(allowed)),
+            Self::Parameters => format!("the parameters take more than {}", size(allowed)),
+            Self::Settings => format!("the settings take more than {}", size(allowed)),
+            Self::Schema => format!("the settings schema takes more than {}", size(allowed)),
+            Self::Reasons => format!("the assessment has more than {allowed} reasons"),
+            Self::Metrics => format!("the answer has more than {allowed} metrics in one place"),
+            Self::Candidates => format!("the calibration has more than {allowed} candidates"),
+        }
+    }
+
     pub(crate) fn remedy(self, function: Function) -> String {
         let setting = self.setting(function);
         match self {
             Self::Input => format!("use a smaller step or fewer taps, or raise limits.{setting}"),
+            Self::Settings => format!("shorten them, or raise limits.{setting}"),
             _ => format!("fix the policy, or raise limits.{setting} if you trust it"),
         }
     }
 }
 
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fuel => "stopped after using up its fuel (instructions)",
-            Self::Time => "stopped after its time in milliseconds",
-            Self::Memory => "stopped when it asked for more bytes of memory",
-            Self::TableElements => "stopped when it asked for more table elements",
-            Self::Instances => "the component has more instances",
-            Self::Tables => "the component has more tables",
-            Self::Memories => "the component has more memories",
-            Self::Stack => "stopped by a stack overflow, in bytes of stack",
-            Self::Input => "the arguments are larger, in bytes",
-            Self::Output => "the answer is larger, in bytes",
-            Self::State => "the state is larger, in bytes",
-            Self::Parameters => "the parameters are larger, in bytes",
-            Self::Settings => "the settings are larger, in bytes",
-            Self::Schema => "the settings schema is larger, in bytes",
-            Self::Reasons => "the assessment has more reasons",
-            Self::Metrics => "the answer has more metrics",
-            Self::Candidates => "the calibration has more candidates",
-        })
+/// Bytes as a person reads them, exactly.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0 bytes".to_owned(),
+        _ if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        _ if bytes.is_multiple_of(1024) => format!("{} KiB", bytes / 1024),
+        _ => format!("{bytes} bytes"),
     }
 }

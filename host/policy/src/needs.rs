@@ -215,7 +215,7 @@ pub fn needs_summary(needs: &Needs) -> Vec<String> {
             SteeringVector::Configured => "a configured vector",
         };
         lines.push(format!(
-            "steering by {vector} at layers {}",
+            "steering by {vector} at {}",
             list(&steering.layers)
         ));
     }
@@ -239,18 +239,13 @@ fn tap_summary(tap: &Tap) -> String {
         Position::PromptMean => "averaged over the prompt",
         Position::AnswerMean => "averaged over the answer",
     };
-    let word = if tap.layers.len() == 1 {
-        "layer"
-    } else {
-        "layers"
-    };
     format!(
-        "activations of the {source} {position}, {word} {}",
+        "activations of the {source} {position}, {}",
         list(&tap.layers)
     )
 }
 
-/// Ascending numbers, with runs as `1-4`.
+/// Ascending layers in words, with runs as `1-4`.
 fn list(layers: &[u32]) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut rest = layers;
@@ -268,5 +263,6 @@ fn list(layers: &[u32]) -> String {
         }
         rest = &rest[run..];
     }
-    parts.join(", ")
+    let word = if layers.len() == 1 { "layer" } else { "layers" };
+    format!("{word} {}", parts.join(", "))
 }

@@ -2,23 +2,23 @@
 
 use crate::{
     assessment::{Expected, metrics, validate_assessment},
-    component,
+    component, descriptor,
     engine::Engine,
     error::{Error, FileProblem, Function, Invalid, Place, Result},
     limits::Limit,
     needs::{exceeds, validate_needs},
     sandbox::{self, Cost, Guard},
-    text::{clean, is_word},
+    size,
+    text::clean,
     wit::{
-        Activations, Assessment, Calibration, Descriptor, Examples, Guest, JudgeScores, Needs,
-        PolicyIndices, RunInfo, Signals,
+        Assessment, Calibration, Descriptor, Examples, Guest, Needs, PolicyIndices, RunInfo,
+        Signals,
     },
 };
 use sha2::{Digest as _, Sha256};
 use std::{
     fmt, fs,
     io::Read as _,
-    mem::size_of_val,
     path::Path,
     time::{Duration, Instant},
 };
@@ -114,7 +114,7 @@ impl Policy {
         };
         let describe = |store: &mut Store<Guard>, policy: &Guest| policy.call_describe(store);
         let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
-        let descriptor = checked_descriptor(descriptor, engine, &at)?;
+        let descriptor = descriptor::checked(descriptor, engine, &at)?;
         tracing::debug!(
             file,
             name = descriptor.name,
@@ -161,7 +161,7 @@ impl Policy {
             |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
         let (needs, _) = self.call(&at, configure)?;
         let refused = |message: String| Error::Settings {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: self.message(&message),
         };
         let needs = needs.map_err(refused)?;
@@ -182,14 +182,13 @@ impl Policy {
     ) -> Result<Calibration> {
         let configured = self.configure(settings, run)?;
         let at = self.at(Function::Calibrate, None);
-        let input = examples.examples.len() * 2 + sizes(&examples.activations, &examples.judges);
-        self.within(Limit::Input, input, &at)?;
+        self.within(Limit::Input, size::of_examples(examples), &at)?;
         let calibrate = |store: &mut Store<Guard>, policy: &Guest| {
             policy.call_calibrate(store, settings, run, examples)
         };
         let (answer, cost) = self.call(&at, calibrate)?;
         let refused = |message: String| Error::Refused {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: self.message(&message),
         };
         let mut calibration = answer.map_err(refused)?;
@@ -214,7 +213,7 @@ impl Policy {
         self.within(Limit::State, call.state.len(), &at)?;
         self.within(
             Limit::Input,
-            call.parameters.len() + call.state.len() + signal_bytes(call.signals),
+            call.parameters.len() + call.state.len() + size::of_signals(call.signals),
             &at,
         )?;
         let assess = |store: &mut Store<Guard>, policy: &Guest| {
@@ -229,7 +228,7 @@ impl Policy {
         };
         let (answer, cost) = self.call(&at, assess)?;
         let refused = |message: String| Error::Refused {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: self.message(&message),
         };
         let mut assessment = answer.map_err(refused)?;
@@ -280,7 +279,7 @@ impl Policy {
     }
 
     fn within(&self, limit: Limit, found: usize, at: &Place) -> Result<()> {
-        within(&self.engine, limit, found, at)
+        size::within(&self.engine, limit, found, at)
     }
 
     fn check_settings(&self, settings: &str, at: &Place) -> Result<()> {
@@ -291,7 +290,7 @@ impl Policy {
             Err(e) => format!("they are no JSON: {e}"),
         };
         Err(Error::Settings {
-            at: at.clone(),
+            at: Box::new(at.clone()),
             message: problem,
         })
     }
@@ -380,83 +379,4 @@ fn compile(
     let exports = PolicyIndices::new(&component)
         .map_err(|e| problem("it lacks a function of the interface", e))?;
     Ok((component, exports))
-}
-
-fn checked_descriptor(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<Descriptor> {
-    let invalid = |field: &str, problem: String| {
-        Err(Error::Invalid {
-            at: at.clone(),
-            invalid: Invalid::new(field, problem),
-        })
-    };
-    within(engine, Limit::Schema, d.settings_schema.len(), at)?;
-    if !is_word(&d.name, "-", 64) || d.name.contains(|c: char| c.is_ascii_uppercase()) {
-        let problem = format!(
-            "is {:?}; it must be 1 to 64 characters of a-z, 0-9 and '-'",
-            clean(&d.name, 64)
-        );
-        return invalid("name", problem);
-    }
-    let numbers = d.version.split(['-', '+']).next().unwrap_or_default();
-    let numeric = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !is_word(&d.version, ".-+", 64)
-        || numbers.split('.').count() != 3
-        || !numbers.split('.').all(numeric)
-    {
-        let problem = format!(
-            "is {:?}; it must be a semantic version such as 1.0.0",
-            clean(&d.version, 64)
-        );
-        return invalid("version", problem);
-    }
-    match serde_json::from_str::<serde_json::Value>(&d.settings_schema) {
-        Ok(serde_json::Value::Object(_)) => {}
-        Ok(_) => return invalid("settings-schema", "is no JSON object".into()),
-        Err(e) => return invalid("settings-schema", format!("is no JSON: {e}")),
-    }
-    d.summary = clean(&d.summary, engine.limits.text_characters as usize);
-    Ok(d)
-}
-
-fn within(engine: &Engine, limit: Limit, found: usize, at: &Place) -> Result<()> {
-    let allowed = engine.limits.allowed(limit, at.function);
-    match found as u64 > allowed {
-        true => Err(Error::Limit {
-            at: at.clone(),
-            limit,
-            allowed,
-        }),
-        false => Ok(()),
-    }
-}
-
-/// Bytes of the lists in signals; the rest is small and bounded.
-fn signal_bytes(signals: &Signals) -> usize {
-    let prefixes = signals.prefixes.iter();
-    let prefixes =
-        prefixes.map(|p| p.offsets.len() * 4 + p.ends.len() * 4 + p.judgements.len() * 16);
-    let tokens = signals.tokens.as_ref();
-    let tokens = tokens.map_or(0, |t| {
-        4 * (t.offsets.len() + t.current.len() + t.reference.len())
-    });
-    let trials = signals
-        .trials
-        .iter()
-        .map(|trial| size_of_val(&trial.margins[..]));
-    let canary = signals
-        .canary
-        .as_ref()
-        .map_or(0, |canary| size_of_val(&canary.margins[..]));
-    size_of_val(&signals.samples[..])
-        + sizes(&signals.activations, &signals.judges)
-        + prefixes.sum::<usize>()
-        + tokens
-        + trials.sum::<usize>()
-        + canary
-}
-
-fn sizes(activations: &[Activations], judges: &[JudgeScores]) -> usize {
-    let activations = activations.iter().map(|a| size_of_val(&a.values[..]));
-    let judges = judges.iter().map(|j| j.judgements.len() * 16);
-    activations.sum::<usize>() + judges.sum::<usize>()
 }

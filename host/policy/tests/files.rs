@@ -236,16 +236,18 @@ fn a_changed_record_is_named() {
 
 #[test]
 fn features_that_policies_do_not_get_are_refused() {
-    let shared = Guest {
-        code: vec![("declare", "(memory $other 1 1 shared)")],
-        ..Guest::new()
+    let refused_code = |code, what| {
+        let component = Guest::running("declare", code).component();
+        refused(
+            &component,
+            &["not a valid component", what, "plain WebAssembly with SIMD"],
+        );
     };
-    refused(&shared.component(), &["not a valid component", "threads"]);
+    let atomic = "(func (param i32) (result i32) (i32.atomic.load (local.get 0)))";
+    refused_code(atomic, "threads support is not enabled");
+    refused_code("(memory $second 1)", "multiple memories");
     let relaxed = "(func (param v128) (result v128) (f32x4.relaxed_madd (local.get 0) (local.get 0) (local.get 0)))";
-    refused(
-        &Guest::running("declare", relaxed).component(),
-        &["relaxed SIMD"],
-    );
+    refused_code(relaxed, "relaxed SIMD support is not enabled");
     let simd = "(func (param v128) (result v128) (f32x4.add (local.get 0) (local.get 0)))";
     Guest::running("declare", simd).load().unwrap();
 }

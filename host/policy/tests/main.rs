@@ -3,9 +3,11 @@
 
 mod answers;
 mod calls;
+mod crashes;
 mod faults;
 mod files;
 mod interface;
 mod needs;
+mod plugins;
 mod support;
 mod text;

@@ -46,7 +46,7 @@ impl<'a> Advisor<'a> {
             needs: &active.needs,
         })?;
         self.state.clone_from(&assessed.assessment.state);
-        Ok(Advice { assessment: assessed.assessment, fuel: assessed.fuel, elapsed: assessed.elapsed })
+        Ok(Advice { assessment: assessed.assessment, fuel: assessed.fuel, elapsed: assessed.time })
     }
 
     pub fn may_roll_back(&self) -> bool {

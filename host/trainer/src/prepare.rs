@@ -88,7 +88,7 @@ pub fn load_samples(run: &RunConfig, model: &Model, observer: &mut dyn Observer)
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
     }
-    let example = data::show_example(&encoded.samples[0], |tokens| tokenizer.decode_with_special(tokens));
+    let example = data::show_example(&encoded.samples[0], |tokens| tokenizer.decode_with_special(tokens).unwrap_or_default());
     observer.show("first training example", &example);
     Ok(encoded.samples)
 }

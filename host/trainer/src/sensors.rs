@@ -93,7 +93,7 @@ impl Sensors<'_> {
     }
 
     fn tokens(&self, step: &StepContext, known: &[Arc<Known>], current: &Current) -> Result<Option<wit::TokenSignals>> {
-        if self.needs.tokens.is_empty() {
+        if self.needs.tokens == TokenNeeds::empty() {
             return Ok(None);
         }
         let reference = if self.needs.tokens.contains(TokenNeeds::REFERENCE) {

@@ -24,7 +24,10 @@ pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
 
 /// Checks that `component` imports nothing and exports the policy interface.
 pub fn check(component: &[u8]) -> Result<()> {
-    ensure!(Parser::is_component(component), "this is a core module, not a component");
+    ensure!(
+        Parser::is_component(component),
+        "this is a core module, not a component"
+    );
     let mut exported = false;
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(component) {
@@ -54,7 +57,14 @@ pub fn check(component: &[u8]) -> Result<()> {
 /// Checks that none of `paths`, nor anything that looks like a folder of this
 /// machine, is in the bytes: a build must not tell where it was made.
 pub fn check_no_paths(component: &[u8], paths: &[String]) -> Result<()> {
-    let common = ["/root/", "/home/", "/Users/", "registry/src", "index.crates.io", "/rustc/"];
+    let common = [
+        "/root/",
+        "/home/",
+        "/Users/",
+        "registry/src",
+        "index.crates.io",
+        "/rustc/",
+    ];
     for path in paths.iter().map(String::as_str).chain(common) {
         if path.len() > 1 && contains(component, path.as_bytes()) {
             bail!("the component holds the path `{path}` of this machine");
@@ -95,9 +105,19 @@ mod tests {
     #[test]
     fn modules_and_other_components_are_refused() {
         let module = wat::parse_str("(module)").unwrap();
-        assert!(check(&module).unwrap_err().to_string().contains("core module"));
+        assert!(
+            check(&module)
+                .unwrap_err()
+                .to_string()
+                .contains("core module")
+        );
         let component = wat::parse_str("(component)").unwrap();
-        assert!(check(&component).unwrap_err().to_string().contains(INTERFACE));
+        assert!(
+            check(&component)
+                .unwrap_err()
+                .to_string()
+                .contains(INTERFACE)
+        );
         assert!(componentize(&module).is_err());
     }
 

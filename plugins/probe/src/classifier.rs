@@ -56,9 +56,9 @@ impl Classifier {
 
     pub fn write(&self, writer: Writer) -> Writer {
         match self {
-            Self::Linear(linear) => {
-                writer.f32s(&narrow(&linear.weights)).f32s(&[linear.bias as f32])
-            }
+            Self::Linear(linear) => writer
+                .f32s(&narrow(&linear.weights))
+                .f32s(&[linear.bias as f32]),
             Self::Mlp(mlp) => writer
                 .f32s(&narrow(&mlp.hidden))
                 .f32s(&narrow(&mlp.hidden_bias))

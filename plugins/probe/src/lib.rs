@@ -54,7 +54,8 @@ impl Policy for Probe {
         let mut assessment = Assessment::new(risk, regularization).state(smoothing.state());
         for (sample, risk) in own.iter().enumerate() {
             if *risk >= call.settings.threshold {
-                assessment = assessment.sample_reason(sample, "harmful-prompt", reason(&fitted, *risk));
+                assessment =
+                    assessment.sample_reason(sample, "harmful-prompt", reason(&fitted, *risk));
             }
         }
         Ok(with_metrics(assessment))
@@ -62,7 +63,9 @@ impl Policy for Probe {
 }
 
 fn needs(settings: &Settings, layers: Vec<u32>) -> Needs {
-    Needs::new().tap(Source::Reference, settings.position.position(), layers).calibrated()
+    Needs::new()
+        .tap(Source::Reference, settings.position.position(), layers)
+        .calibrated()
 }
 
 /// P(harmful) of every sample, on its own.
@@ -79,7 +82,9 @@ fn risks(fitted: &Fitted, signals: &Signals) -> Result<Vec<f64>, String> {
         ));
     }
     let index = activations.layer_index(fitted.layer)?;
-    (0..signals.samples.len()).map(|sample| fitted.risk(activations, sample, index)).collect()
+    (0..signals.samples.len())
+        .map(|sample| fitted.risk(activations, sample, index))
+        .collect()
 }
 
 fn aggregated(own: &[f64], aggregation: Aggregation) -> Vec<f64> {
@@ -100,7 +105,10 @@ fn regularization(settings: &Settings, risk: &[f64]) -> Regularization {
 }
 
 fn reason(fitted: &Fitted, risk: f64) -> String {
-    format!("the prompt is harmful with probability {risk:.3}, by layer {}", fitted.layer)
+    format!(
+        "the prompt is harmful with probability {risk:.3}, by layer {}",
+        fitted.layer
+    )
 }
 
 fn with_metrics(assessment: Assessment) -> Assessment {

@@ -110,7 +110,10 @@ impl Settings {
             return Err(invalid("b_min", what));
         }
         if !(0.0..1.0).contains(&self.smoothing) {
-            return Err(invalid("smoothing", format!("{} is not in [0, 1)", self.smoothing)));
+            return Err(invalid(
+                "smoothing",
+                format!("{} is not in [0, 1)", self.smoothing),
+            ));
         }
         if self.l2.is_nan() || self.l2 <= 0.0 {
             return Err(invalid("l2", format!("{} is not above 0", self.l2)));
@@ -123,15 +126,23 @@ impl Settings {
     /// # Errors
     /// If one is not in the model, or none is named.
     pub fn layers(&self, run: &RunInfo) -> Result<Vec<u32>, String> {
-        let Some(given) = &self.layers else { return Ok(spread(run.layers)) };
+        let Some(given) = &self.layers else {
+            return Ok(spread(run.layers));
+        };
         let mut layers = given.clone();
         layers.sort_unstable();
         layers.dedup();
         match layers.last() {
-            None => Err(invalid("layers", "names no layer: give at least one, or null")),
+            None => Err(invalid(
+                "layers",
+                "names no layer: give at least one, or null",
+            )),
             Some(deepest) if *deepest > run.layers => Err(invalid(
                 "layers",
-                format!("{deepest} is beyond the model, whose layers are 0 to {}", run.layers),
+                format!(
+                    "{deepest} is beyond the model, whose layers are 0 to {}",
+                    run.layers
+                ),
             )),
             Some(_) => Ok(layers),
         }
@@ -152,7 +163,9 @@ fn spread(depth: u32) -> Vec<u32> {
     if count == 0 {
         return vec![0];
     }
-    (1..=count).map(|k| (2 * depth * k + count) / (2 * count)).collect()
+    (1..=count)
+        .map(|k| (2 * depth * k + count) / (2 * count))
+        .collect()
 }
 
 #[cfg(test)]
@@ -180,7 +193,11 @@ mod tests {
         let layers = |text: &str| parse(text).unwrap().layers(&run);
         assert_eq!(layers(r#"{"layers": [3, 0, 3]}"#).unwrap(), [0, 3]);
         assert!(layers(r#"{"layers": [5]}"#).unwrap_err().contains("0 to 4"));
-        assert!(layers(r#"{"layers": []}"#).unwrap_err().contains("`layers`"));
+        assert!(
+            layers(r#"{"layers": []}"#)
+                .unwrap_err()
+                .contains("`layers`")
+        );
     }
 
     #[test]
@@ -204,17 +221,25 @@ mod tests {
         let error = parse(r#"{"bmin": 0.1}"#).unwrap_err();
         assert!(error.contains("did you mean `b_min`?"), "{error}");
         let error = parse(r#"{"method": "forest"}"#).unwrap_err();
-        assert!(error.contains("`method`") && error.contains("difference-of-means"), "{error}");
+        assert!(
+            error.contains("`method`") && error.contains("difference-of-means"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_defaults_of_the_schema_are_those_of_the_code() {
         let schema: serde_json::Value = serde_json::from_str(Probe::SETTINGS_SCHEMA).unwrap();
         let properties = schema["properties"].as_object().unwrap();
-        let defaults: serde_json::Map<_, _> =
-            properties.iter().map(|(k, p)| (k.clone(), p["default"].clone())).collect();
+        let defaults: serde_json::Map<_, _> = properties
+            .iter()
+            .map(|(k, p)| (k.clone(), p["default"].clone()))
+            .collect();
         let text = serde_json::Value::Object(defaults).to_string();
         let from_schema = parse(&text).unwrap();
-        assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
+        assert_eq!(
+            format!("{from_schema:?}"),
+            format!("{:?}", Settings::default())
+        );
     }
 }

@@ -17,8 +17,12 @@ pub fn run(samples: u32) -> RunInfo {
 
 /// The signals of a step for a policy that needs none.
 pub fn signals(step: u64, samples: u32) -> Signals {
-    let sample =
-        |i| Sample { id: i, origin: Origin::Task, prompt_tokens: 12, answer_tokens: 5 };
+    let sample = |i| Sample {
+        id: i,
+        origin: Origin::Task,
+        prompt_tokens: 12,
+        answer_tokens: 5,
+    };
     Signals {
         step,
         learning_rate: 1e-4,

@@ -9,8 +9,7 @@ use crate::logistic::log_loss;
 /// True and false positives at a threshold that takes in one more group of equal
 /// scores each time, from the highest score down.
 fn operating_points(scores: &[f64], labels: &[bool]) -> Vec<(usize, usize)> {
-    let mut order: Vec<(f64, bool)> =
-        scores.iter().copied().zip(labels.iter().copied()).collect();
+    let mut order: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0));
     order
         .chunk_by(|a, b| a.0 == b.0)
@@ -69,8 +68,11 @@ pub fn tpr_at_fpr(scores: &[f64], labels: &[bool], max_fpr: f64) -> Option<f64> 
 
 /// Mean log loss of logits.
 pub fn mean_log_loss(logits: &[f64], labels: &[bool]) -> f64 {
-    let sum: f64 =
-        logits.iter().zip(labels).map(|(x, y)| log_loss(*x, f64::from(u8::from(*y)))).sum();
+    let sum: f64 = logits
+        .iter()
+        .zip(labels)
+        .map(|(x, y)| log_loss(*x, f64::from(u8::from(*y))))
+        .sum();
     sum / logits.len().max(1) as f64
 }
 

@@ -26,7 +26,10 @@ fn every_sample_gets_task_weight_one_and_kl_weight_zero() {
 
 #[test]
 fn nothing_is_measured() {
-    assert_eq!(Sft::needs(&Settings {}, &fixtures::run(3)).unwrap(), Needs::new());
+    assert_eq!(
+        Sft::needs(&Settings {}, &fixtures::run(3)).unwrap(),
+        Needs::new()
+    );
 }
 
 #[test]

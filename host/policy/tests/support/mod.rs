@@ -7,7 +7,6 @@ use host_policy::{Engine, Limits, Policy, wit};
 use image::Image;
 use serde::Serialize;
 use serde_json::json;
-use std::path::PathBuf;
 use wit_parser::Resolve;
 
 const TEMPLATE: &str = include_str!("../../../../tests/fixtures/policy.wat");
@@ -136,13 +135,6 @@ fn outcome<T: Serialize>(answer: &Result<T, String>) -> serde_json::Value {
         Ok(answer) => json!({ "ok": answer }),
         Err(message) => json!({ "err": message }),
     }
-}
-
-/// A file of the repository.
-pub fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
 }
 
 /// Asserts that a message is one line and holds every part.

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+// A list of one range is meant: one answer.
+#![allow(clippy::single_range_in_vec_init)]
 use std::path::Path;
 
 use super::super::rows::parse_rows;

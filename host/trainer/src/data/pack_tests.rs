@@ -1,3 +1,5 @@
+// A list of one range is meant: one answer.
+#![allow(clippy::single_range_in_vec_init)]
 use std::path::Path;
 use std::sync::Arc;
 

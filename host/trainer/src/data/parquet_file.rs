@@ -1,7 +1,9 @@
 //! Records from Parquet: only the columns that a row shape knows are read.
 
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use parquet::basic::{ConvertedType, Type as Physical};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -16,20 +18,50 @@ use super::shape;
 
 /// Calls `visit` for every row of a Parquet file.
 pub(super) fn rows(file: &Arc<Path>, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {
-    let broken = |error: parquet::errors::ParquetError| Error::Parquet {
-        file: file.to_path_buf(),
-        message: format!("not readable as Parquet: {error}"),
-    };
-    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(broken)?;
-    let schema = reader.metadata().file_metadata().schema();
-    let projection = known_columns(file, schema)?;
-    let rows = RowIter::from_file(Some(projection), &reader).map_err(broken)?;
-    for (index, row) in rows.enumerate() {
-        let place = Place::row(file, index + 1);
-        let record = record(&place, "", row.map_err(broken)?)?;
+    let reader = guarded(file, || {
+        SerializedFileReader::new(bytes::Bytes::from(bytes))
+    })?;
+    let projection = known_columns(file, reader.metadata().file_metadata().schema())?;
+    let mut rows = guarded(file, || RowIter::from_file(Some(projection), &reader))?;
+    let mut number = 0;
+    while let Some(row) = guarded(file, || rows.next().transpose())? {
+        number += 1;
+        let place = Place::row(file, number);
+        let record = record(&place, "", row)?;
         visit(place, record)?;
     }
     Ok(())
+}
+
+/// Runs a step of the reader. The parquet crate answers some damaged files with a
+/// panic, which becomes an error here and prints nothing.
+fn guarded<T>(file: &Arc<Path>, step: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    let broken = |why: String| Error::Parquet {
+        file: file.to_path_buf(),
+        message: format!("not readable as Parquet: {why}"),
+    };
+    SILENCE.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !READING.get() {
+                loud(info);
+            }
+        }));
+    });
+    READING.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(step));
+    READING.set(false);
+    match outcome {
+        Ok(result) => result.map_err(|error| broken(error.to_string())),
+        Err(_) => Err(broken("its contents are damaged".into())),
+    }
+}
+
+static SILENCE: Once = Once::new();
+
+thread_local! {
+    /// Whether this thread is inside the parquet crate.
+    static READING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The schema cut down to the columns that mean something to us, each of a type

@@ -45,10 +45,7 @@ impl Prompt {
     pub fn to_row(&self) -> Option<Row> {
         let content = self.answer.clone()?;
         let mut messages = self.messages.clone();
-        messages.push(Message {
-            role: "assistant".into(),
-            content,
-        });
+        messages.push(Message::assistant(content));
         let id = content_id(&messages);
         Some(Row {
             messages,

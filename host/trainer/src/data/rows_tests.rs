@@ -322,61 +322,27 @@ fn prompts_keep_answer_label_and_split() {
     assert_message(&error, &["line 1", "asks nothing"]);
 }
 
-mod parquet {
-    use super::*;
-
-    const MESSAGES: &[u8] = include_bytes!("fixtures/messages.parquet");
-    const PAIRS: &[u8] = include_bytes!("fixtures/pairs.parquet");
-    const NUMBER_ANSWER: &[u8] = include_bytes!("fixtures/number_answer.parquet");
-    const GZIP: &[u8] = include_bytes!("fixtures/gzip.parquet");
-
-    fn read(bytes: &[u8]) -> Result<Vec<Row>> {
-        parse_rows(Path::new("task.parquet"), bytes.to_vec())
-    }
-
-    #[test]
-    fn lists_of_records_and_columns_of_text_are_read() {
-        let found = read(MESSAGES).unwrap();
-        assert_eq!(
-            turns(&found[0]),
-            [
-                ("system", "Be brief."),
-                ("user", "Name a colour."),
-                ("assistant", "Blue.")
-            ]
-        );
-        assert_eq!(turns(&found[1]), [("user", "2 + 2?"), ("assistant", "4.")]);
-        assert_eq!(found[1].place.to_string(), "task.parquet, row 2");
-        let text = r#"{"prompt":"2 + 2?","answer":"4."}"#;
-        assert_eq!(found[1].id, rows(text).unwrap()[0].id);
-    }
-
-    #[test]
-    fn nulls_and_types_are_refused_with_row_or_column() {
-        assert_message(
-            &read(PAIRS).unwrap_err(),
-            &["task.parquet, row 3", "`prompt` is empty"],
-        );
-        let error = read(NUMBER_ANSWER).unwrap_err();
-        assert_message(
-            &error,
-            &["task.parquet", "column `answer` is INT64", "must be text"],
-        );
-        assert_message(
-            &read(GZIP).unwrap_err(),
-            &["task.parquet", "Snappy or Zstandard"],
-        );
-    }
-
-    #[test]
-    fn damaged_files_are_errors_not_panics() {
-        for end in (4..MESSAGES.len()).step_by(17) {
-            assert!(read(&MESSAGES[..end]).is_err());
-        }
-        for at in 4..MESSAGES.len() {
-            let mut damaged = MESSAGES.to_vec();
-            damaged[at] ^= 0x55;
-            drop(read(&damaged));
-        }
-    }
+#[test]
+fn a_prompt_with_its_answer_is_a_row_again() {
+    let prompt = &prompts(GOOD).unwrap()[0];
+    let (row, expected) = (prompt.to_row().unwrap(), &rows(GOOD).unwrap()[0]);
+    assert_eq!(
+        (row.messages, row.id),
+        (expected.messages.clone(), expected.id)
+    );
+    assert!(prompts(r#"{"prompt":"a"}"#).unwrap()[0].to_row().is_none());
 }
+
+#[test]
+fn values_beside_a_row_are_read_with_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let scored = GOOD.replace('}', r#","score":4.5}"#);
+    std::fs::write(file.path(), format!("{scored}\n{GOOD}")).unwrap();
+    let found = read_rows_with(file.path(), "score").unwrap();
+    assert_eq!(found[0].1, 4.5);
+    assert_eq!(found[1].1, Value::Null);
+    assert_eq!(found[0].0.id, GOLDEN_ID);
+}
+
+#[path = "parquet_tests.rs"]
+mod parquet;

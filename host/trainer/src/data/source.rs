@@ -166,7 +166,7 @@ fn mixed_size<T>(parts: &[(DataSource, Vec<T>)]) -> Result<f64> {
         .filter(|(source, _)| source.share.is_none())
         .map(|(_, rows)| rows.len())
         .sum();
-    if parts.iter().all(|(source, _)| source.share.is_some()) {
+    if !parts.is_empty() && parts.iter().all(|(source, _)| source.share.is_some()) {
         if (shares - 1.0).abs() > 1e-6 {
             let what = format!(
                 "have shares that add up to {shares}; where every source has one they must add up to 1"

@@ -146,7 +146,10 @@ fn a_configuration_names_sources_as_paths_and_tables() {
     }
     let read = |text: &str| toml::from_str::<Config>(text).map(|config| config.data);
     let task = DataSource::whole("task.jsonl");
-    assert_eq!(read("data = 'task.jsonl'").unwrap(), [task.clone()]);
+    assert_eq!(
+        read("data = 'task.jsonl'").unwrap(),
+        std::slice::from_ref(&task)
+    );
     let attack = DataSource {
         share: Some(0.1),
         origin: Origin::Alignment,

@@ -1,0 +1,58 @@
+//! Sizes of what crosses the boundary.
+
+use crate::{
+    engine::Engine,
+    error::{Error, Place, Result},
+    limits::Limit,
+    wit::{Activations, Examples, JudgeScores, Signals},
+};
+use std::mem::size_of_val;
+
+/// Refuses what is larger than its limit.
+pub(crate) fn within(engine: &Engine, limit: Limit, found: usize, at: &Place) -> Result<()> {
+    let allowed = engine.limits.allowed(limit, at.function);
+    match found as u64 > allowed {
+        true => Err(Error::Limit {
+            at: Box::new(at.clone()),
+            limit,
+            allowed,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// Bytes of the lists in signals; the rest is small and bounded.
+pub(crate) fn of_signals(signals: &Signals) -> usize {
+    let prefixes = signals.prefixes.iter();
+    let prefixes =
+        prefixes.map(|p| p.offsets.len() * 4 + p.ends.len() * 4 + p.judgements.len() * 16);
+    let tokens = signals.tokens.as_ref();
+    let tokens = tokens.map_or(0, |t| {
+        4 * (t.offsets.len() + t.current.len() + t.reference.len())
+    });
+    let trials = signals
+        .trials
+        .iter()
+        .map(|trial| size_of_val(&trial.margins[..]));
+    let canary = signals
+        .canary
+        .as_ref()
+        .map_or(0, |canary| size_of_val(&canary.margins[..]));
+    size_of_val(&signals.samples[..])
+        + sizes(&signals.activations, &signals.judges)
+        + prefixes.sum::<usize>()
+        + tokens
+        + trials.sum::<usize>()
+        + canary
+}
+
+fn sizes(activations: &[Activations], judges: &[JudgeScores]) -> usize {
+    let activations = activations.iter().map(|a| size_of_val(&a.values[..]));
+    let judges = judges.iter().map(|j| j.judgements.len() * 16);
+    activations.sum::<usize>() + judges.sum::<usize>()
+}
+
+/// Bytes of labelled examples.
+pub(crate) fn of_examples(examples: &Examples) -> usize {
+    size_of_val(&examples.examples[..]) + sizes(&examples.activations, &examples.judges)
+}

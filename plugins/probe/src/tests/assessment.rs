@@ -1,0 +1,126 @@
+//! From parameters and signals to weights.
+
+use super::*;
+
+#[test]
+fn adaptive_golden_values() {
+    let signals = dialled(&[0.5, 0.0, 1.0]);
+    let a = assess(&Settings::default(), &dial().to_bytes(), &[], &signals).unwrap();
+    close(&a.risk, &[0.5, 0.0, 1.0]);
+    close(&a.regularization.kl_weight, &[0.5, 0.1, 0.9]);
+    close(&a.regularization.task_weight, &[0.5, 0.9, 0.1]);
+    assert_eq!(a.reasons.len(), 2);
+    assert_eq!(
+        (a.reasons[1].sample, a.reasons[1].code.as_str()),
+        (Some(2), "harmful-prompt")
+    );
+    assert!(a.state.is_empty());
+    close(
+        &[a.metrics[0].value, a.metrics[1].value, a.metrics[2].value],
+        &[0.5, 1.0, 0.5],
+    );
+}
+
+#[test]
+fn published_code_golden_values() {
+    let settings = Settings {
+        mode: Mode::PublishedCode,
+        ..Settings::default()
+    };
+    // Scores 1 to 5.
+    let signals = dialled(&[0.0, 0.25, 0.5, 0.75, 1.0]);
+    let a = assess(&settings, &dial().to_bytes(), &[], &signals).unwrap();
+    close(
+        &a.regularization.kl_weight,
+        &[0.1, 0.1, 0.3333, 0.6667, 0.9],
+    );
+    close(
+        &a.regularization.task_weight,
+        &[0.9, 0.9, 0.6667, 0.3333, 0.1],
+    );
+}
+
+#[test]
+fn batch_aggregation_gives_every_sample_the_mean() {
+    let settings = Settings {
+        aggregation: Aggregation::Batch,
+        ..Settings::default()
+    };
+    let a = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();
+    close(&a.risk, &[0.4, 0.4]);
+    close(&a.regularization.kl_weight, &[0.42, 0.42]);
+    assert_eq!(
+        a.reasons.len(),
+        1,
+        "reasons are about the sample's own risk"
+    );
+}
+
+#[test]
+fn smoothing_goes_on_from_the_state() {
+    let settings = Settings {
+        smoothing: 0.5,
+        ..Settings::default()
+    };
+    let first = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();
+    close(&first.risk, &[0.2, 0.6]);
+    let next = assess(
+        &settings,
+        &dial().to_bytes(),
+        &first.state,
+        &dialled(&[0.8]),
+    )
+    .unwrap();
+    close(&next.risk, &[0.6]);
+    let error = assess(&settings, &dial().to_bytes(), b"?", &dialled(&[0.8])).unwrap_err();
+    assert!(error.contains("state bytes"), "{error}");
+}
+
+#[test]
+fn parameters_that_do_not_fit_are_refused() {
+    let bytes = dial().to_bytes();
+    let signals = dialled(&[0.5]);
+    let refused =
+        |settings: Settings, bytes: &[u8]| assess(&settings, bytes, &[], &signals).unwrap_err();
+    assert!(refused(Settings::default(), &[]).contains("calibrate it first"));
+    assert!(refused(Settings::default(), b"anything").contains("not those of this policy"));
+    assert!(refused(Settings::default(), &bytes[..40]).contains("damaged"));
+    let mut damaged = bytes.clone();
+    damaged[50] ^= 1;
+    assert!(refused(Settings::default(), &damaged).contains("damaged"));
+    let mut wide = dial();
+    wide.standardizer.mean.push(0.0);
+    assert!(refused(Settings::default(), &wide.to_bytes()).contains("width 9, this model has 8"));
+    let mlp = Settings {
+        method: Method::Mlp,
+        ..Settings::default()
+    };
+    assert!(refused(mlp, &bytes).contains("method logistic, the settings say mlp"));
+    let other = Settings {
+        layers: Some(vec![1]),
+        ..Settings::default()
+    };
+    assert!(refused(other, &bytes).contains("layer 2, which is not among"));
+    let mean = Settings {
+        position: Place::PromptMean,
+        ..Settings::default()
+    };
+    assert!(refused(mean, &bytes).contains("position last-prompt-token"));
+    let deep = Fitted { layer: 9, ..dial() }.to_bytes();
+    assert!(refused(Settings::default(), &deep).contains("layers 0 to 4"));
+}
+
+#[test]
+fn signals_that_cannot_be_read_are_refused_rather_than_called_harmless() {
+    let settings = Settings::default();
+    let bytes = dial().to_bytes();
+    let refused = |signals: &Signals| assess(&settings, &bytes, &[], signals).unwrap_err();
+    assert!(refused(&fixtures::signals(0, 1)).contains("needs the activations"));
+    assert!(refused(&step(vec![3], vec![0.0; HIDDEN])).contains("layer 2"));
+    let mut nan = dialled(&[0.5]);
+    nan.activations[0].values[3] = f32::NAN;
+    assert!(refused(&nan).contains("not finite"));
+    let mut narrow = dialled(&[0.5]);
+    narrow.activations[0].hidden = 4;
+    assert!(refused(&narrow).contains("width 4"));
+}
