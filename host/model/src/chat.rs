@@ -293,6 +293,16 @@ mod tests {
     }
 
     #[test]
+    fn python_slices_and_methods_of_real_templates_work() {
+        let template = "{%- for m in messages[::-1] %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{{ m.content is string }}{{ m.content.startswith('a') }},{% endfor %}{{ messages[1:] | length }}{{ (messages | last).content | trim }}";
+        let messages = [Message::user("a"), Message::assistant("x</think>\n b ")];
+        assert_eq!(
+            render(template, &messages, false).unwrap().to_lowercase(),
+            " b truefalse,atruetrue,1x</think>\n b"
+        );
+    }
+
+    #[test]
     fn the_date_does_not_depend_on_the_day() {
         assert_eq!(
             render("{{ strftime_now('%d %b %Y') }}", &[], false).unwrap(),

@@ -81,7 +81,9 @@ impl std::fmt::Display for Source {
 }
 
 fn looks_like_a_path(text: &str) -> bool {
-    text.starts_with(['.', '/', '~', '\\']) || text.matches('/').count() > 1 || text.ends_with('/')
+    // A revision may hold slashes, an id only one.
+    let id = text.split('@').next().unwrap_or(text);
+    text.starts_with(['.', '/', '~', '\\']) || id.matches('/').count() > 1 || text.ends_with('/')
 }
 
 fn hub_id(text: &str) -> Option<Source> {
