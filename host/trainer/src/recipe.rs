@@ -12,7 +12,7 @@ use crate::advisor::ActivePolicy;
 use crate::canary::Canary;
 use crate::config::RunConfig;
 use crate::data::Plan;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
@@ -42,7 +42,7 @@ pub fn fine_tune(
 ) -> Result<Report> {
     let prepared = prepare_all(config, observer)?;
     if stop.load(Ordering::Relaxed) {
-        return Err(crate::Error::Interrupted);
+        return Err(Error::Interrupted);
     }
     let folder = RunDir::create(&prepared.output())?;
     prepared.execute(&folder, observer, stop)
@@ -94,6 +94,7 @@ impl Prepared {
             .unwrap_or_else(|| RunDir::free_path(name))
     }
 
+    /// Writes what the run is made of, runs its stages, and writes how it ended.
     fn execute(
         &self,
         folder: &RunDir,
@@ -106,13 +107,28 @@ impl Prepared {
         manifest.write(folder)?;
         if let Some(calibration) = &self.calibration {
             calibration.write(&folder.file("calibration.json"))?;
-            observer.show(
-                "calibration",
-                &crate::report::calibration_table(calibration),
-            );
+            let table = crate::report::calibration_table(calibration);
+            observer.show("calibration", &table);
         }
         self.announce(observer);
+        let result = self.stages(folder, observer, stop);
+        match &result {
+            Ok(report) => manifest.end(report.ending_name(), None),
+            Err(Error::Interrupted) => manifest.end("interrupted", None),
+            Err(error) => manifest.end("failed", Some(error.to_string())),
+        }
+        manifest.write(folder)?;
+        result
+    }
 
+    /// Evaluate, train plainly if asked to, train under the policy; evaluate after
+    /// each. An interrupted training ends the run with what it has.
+    fn stages(
+        &self,
+        folder: &RunDir,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Report> {
         let mut answers = if self.sets.is_empty() {
             None
         } else {
@@ -122,12 +138,12 @@ impl Prepared {
         report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
         if self.with_baseline() {
             let child = folder.child("baseline")?;
-            let (trained, adapter) =
-                self.train(None, &child, "plain fine-tuning, no policy", observer, stop)?;
-            let interrupted = trained.ending == Ending::Interrupted;
+            let title = "plain fine-tuning, no policy";
+            let (trained, adapter) = self.train(None, &child, title, observer, stop)?;
+            let finished = trained.ending != Ending::Interrupted;
             report.baseline = Some(trained);
-            if interrupted {
-                return self.finish(report, manifest, folder);
+            if !finished {
+                return save(report, folder);
             }
             report.baseline_after =
                 self.evaluate("plain", Some(&adapter), &mut answers, observer, stop)?;
@@ -136,28 +152,14 @@ impl Prepared {
             Some(active) => format!("fine-tuning under {}", active.policy.name()),
             None => "fine-tuning, no policy".into(),
         };
-        let trained = self.train(self.policy.as_ref(), folder, &title, observer, stop);
-        let (trained, adapter) = match trained {
-            Ok(result) => result,
-            Err(error) => {
-                manifest.end("failed", Some(error.to_string()));
-                manifest.write(folder)?;
-                return Err(error);
-            }
-        };
-        let interrupted = trained.ending == Ending::Interrupted;
+        let (trained, adapter) =
+            self.train(self.policy.as_ref(), folder, &title, observer, stop)?;
+        let finished = trained.ending != Ending::Interrupted;
         report.trained = Some(trained);
-        if !interrupted {
+        if finished {
             report.after = self.evaluate("after", Some(&adapter), &mut answers, observer, stop)?;
         }
-        self.finish(report, manifest, folder)
-    }
-
-    fn finish(&self, report: Report, mut manifest: Manifest, folder: &RunDir) -> Result<Report> {
-        manifest.end(report.ending_name(), None);
-        manifest.write(folder)?;
-        folder.write_json("report.json", &report)?;
-        Ok(report)
+        save(report, folder)
     }
 
     fn with_baseline(&self) -> bool {
@@ -244,4 +246,9 @@ impl Prepared {
             .evaluate(name, adapter, answers.as_mut(), observer)
             .map(Some)
     }
+}
+
+fn save(report: Report, folder: &RunDir) -> Result<Report> {
+    folder.write_json("report.json", &report)?;
+    Ok(report)
 }

@@ -158,7 +158,8 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
     table.set_header(
         ["", "candidate", "layer"]
             .into_iter()
-            .chain(names.iter().copied()),
+            .map(str::to_owned)
+            .chain(names.iter().map(|name| heading(name))),
     );
     for candidate in &file.candidates {
         let metric = |name: &&str| {
@@ -178,9 +179,21 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
     format!("{table}\n{}", file.summary)
 }
 
+/// `validation.tpr_at_1_fpr` as a person writes it.
+fn heading(metric: &str) -> String {
+    metric
+        .replace("validation.", "val ")
+        .replace("test.", "test ")
+        .replace("tpr_at_1_fpr", "TPR@1%FPR")
+        .replace("auroc", "AUROC")
+        .replace("auprc", "AUPRC")
+        .replace('_', " ")
+}
+
+/// Reads well on a terminal and as Markdown.
 fn plain_table() -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::ASCII_MARKDOWN);
     table
 }
 
