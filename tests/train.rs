@@ -10,7 +10,9 @@ use assert_cmd::Command;
 use serde_json::Value;
 
 fn plugin(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../plugins")
+        .join(name)
 }
 
 fn host(folder: &Path) -> Command {
@@ -21,7 +23,9 @@ fn host(folder: &Path) -> Command {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn json(path: &Path) -> Value {
@@ -30,8 +34,21 @@ fn json(path: &Path) -> Value {
 
 /// Trains without evaluation and returns the adapter's bytes.
 fn adapter(folder: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
-    let quick = ["--set", "eval.harmful=[]", "--set", "eval.harmless=[]", "--set", "eval.task=[]", "--no-baseline"];
-    host(folder).args(["train", "--quiet", "--output", name]).args(quick).args(arguments).assert().success();
+    let quick = [
+        "--set",
+        "eval.harmful=[]",
+        "--set",
+        "eval.harmless=[]",
+        "--set",
+        "eval.task=[]",
+        "--no-baseline",
+    ];
+    host(folder)
+        .args(["train", "--quiet", "--output", name])
+        .args(quick)
+        .args(arguments)
+        .assert()
+        .success();
     std::fs::read(folder.join(name).join("adapter/adapter_model.safetensors")).unwrap()
 }
 
@@ -39,8 +56,25 @@ fn adapter(folder: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
 fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     let folder = tempfile::tempdir().unwrap();
     let probe = plugin("probe.wasm");
-    let arguments = ["train", "--policy", probe.to_str().unwrap(), "--steps", "6", "--eval-limit", "8", "--json", "--output", "run"];
-    let output = host(folder.path()).args(arguments).assert().success().get_output().stdout.clone();
+    let arguments = [
+        "train",
+        "--policy",
+        probe.to_str().unwrap(),
+        "--steps",
+        "6",
+        "--eval-limit",
+        "8",
+        "--json",
+        "--output",
+        "run",
+    ];
+    let output = host(folder.path())
+        .args(arguments)
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
     let run = folder.path().join("run");
     assert_eq!(report, json(&run.join("report.json")));
@@ -53,7 +87,10 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     let assessments = lines(&run.join("assessments.jsonl"));
     assert_eq!((metrics.len(), assessments.len()), (6, 6));
     for (step, (metric, record)) in metrics.iter().zip(&assessments).enumerate() {
-        assert_eq!((metric["step"].as_u64(), record["step"].as_u64()), (Some(step as u64), Some(step as u64)));
+        assert_eq!(
+            (metric["step"].as_u64(), record["step"].as_u64()),
+            (Some(step as u64), Some(step as u64))
+        );
         let assessment = &record["assessment"];
         let (risk, regularization) = (&assessment["risk"], &assessment["regularization"]);
         assert_eq!(risk.as_array().unwrap().len(), 8);
@@ -63,9 +100,15 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
             assert!((kl - (0.1 + 0.8 * risk.as_f64().unwrap())).abs() < 1e-9);
             assert!((task + kl - 1.0).abs() < 1e-9);
         }
-        assert!(metric["kl"].as_f64().unwrap() >= -1e-6 && metric["loss"].as_f64().unwrap().is_finite());
+        assert!(
+            metric["kl"].as_f64().unwrap() >= -1e-6 && metric["loss"].as_f64().unwrap().is_finite()
+        );
     }
-    assert!(lines(&run.join("baseline/metrics.jsonl")).iter().all(|metric| metric["kl"].is_null()));
+    assert!(
+        lines(&run.join("baseline/metrics.jsonl"))
+            .iter()
+            .all(|metric| metric["kl"].is_null())
+    );
 
     let manifest = json(&run.join("manifest.json"));
     assert_eq!(manifest["status"], "finished");
@@ -73,20 +116,60 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     assert_eq!(manifest["policy"]["sha256"], Value::from(digest.clone()));
     let calibration = json(&run.join("calibration.json"));
     assert_eq!(calibration["policy_sha256"], Value::from(digest));
-    let chosen = calibration["candidates"].as_array().unwrap().iter().filter(|one| one["chosen"] == true).count();
+    let chosen = calibration["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["chosen"] == true)
+        .count();
     assert_eq!(chosen, 1);
-    assert!(lines(&run.join("generations.jsonl")).iter().any(|answer| answer["model"] == "after" && answer["set"] == "harmful"));
+    assert!(
+        lines(&run.join("generations.jsonl"))
+            .iter()
+            .any(|answer| answer["model"] == "after" && answer["set"] == "harmful")
+    );
 
     // The resolved configuration gives the same run again.
-    let again = host(folder.path()).args(["train", "--quiet", "--config", "run/config.toml", "--output", "again"]).assert();
+    let again = host(folder.path())
+        .args([
+            "train",
+            "--quiet",
+            "--config",
+            "run/config.toml",
+            "--output",
+            "again",
+        ])
+        .assert();
     again.success();
-    let same = |file: &str| std::fs::read(run.join(file)).unwrap() == std::fs::read(folder.path().join("again").join(file)).unwrap();
+    let same = |file: &str| {
+        std::fs::read(run.join(file)).unwrap()
+            == std::fs::read(folder.path().join("again").join(file)).unwrap()
+    };
     assert!(same("adapter/adapter_model.safetensors") && same("assessments.jsonl"));
 
     // What the run left can be used.
-    host(folder.path()).args(["generate", "--quiet", "--run", "run", "Say hello."]).assert().success();
-    host(folder.path()).args(["export", "--quiet", "--run", "run", "--merged", "--output", "merged"]).assert().success();
-    let merged = host(folder.path()).args(["eval", "--quiet", "--model", "merged", "--json", "--eval-limit", "8"]).assert().success();
+    host(folder.path())
+        .args(["generate", "--quiet", "--run", "run", "Say hello."])
+        .assert()
+        .success();
+    host(folder.path())
+        .args([
+            "export", "--quiet", "--run", "run", "--merged", "--output", "merged",
+        ])
+        .assert()
+        .success();
+    let merged = host(folder.path())
+        .args([
+            "eval",
+            "--quiet",
+            "--model",
+            "merged",
+            "--json",
+            "--eval-limit",
+            "8",
+        ])
+        .assert()
+        .success();
     let merged: Value = serde_json::from_slice(&merged.get_output().stdout).unwrap();
     assert_eq!(merged["before"]["refusal"], report["after"]["refusal"]);
 }
@@ -100,8 +183,26 @@ fn sha256(bytes: &[u8]) -> String {
 fn the_sft_policy_is_no_policy_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let none = adapter(folder.path(), "none", &["--steps", "5"]);
-    let sft = adapter(folder.path(), "sft", &["--steps", "5", "--policy", plugin("sft.wasm").to_str().unwrap()]);
-    let kl = adapter(folder.path(), "kl", &["--steps", "5", "--policy", plugin("fixed-kl.wasm").to_str().unwrap()]);
+    let sft = adapter(
+        folder.path(),
+        "sft",
+        &[
+            "--steps",
+            "5",
+            "--policy",
+            plugin("sft.wasm").to_str().unwrap(),
+        ],
+    );
+    let kl = adapter(
+        folder.path(),
+        "kl",
+        &[
+            "--steps",
+            "5",
+            "--policy",
+            plugin("fixed-kl.wasm").to_str().unwrap(),
+        ],
+    );
     assert_eq!(none, sft);
     assert_ne!(none, kl, "a KL term must change the run");
 }
@@ -112,15 +213,30 @@ fn accumulation_does_not_change_the_run() {
     let probe = plugin("probe.wasm");
     let under = ["--steps", "4", "--policy", probe.to_str().unwrap()];
     let load = |name: &str, micro: &str| {
-        let bytes = adapter(folder.path(), name, &[&under[..], &["--micro-batch", micro]].concat());
+        let bytes = adapter(
+            folder.path(),
+            name,
+            &[&under[..], &["--micro-batch", micro]].concat(),
+        );
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let mut values: Vec<(String, Vec<f32>)> = tensors
             .tensors()
             .into_iter()
-            .map(|(name, view)| (name, view.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()))
+            .map(|(name, view)| {
+                (
+                    name,
+                    view.data()
+                        .chunks(4)
+                        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                        .collect(),
+                )
+            })
             .collect();
         values.sort_by(|a, b| a.0.cmp(&b.0));
-        (values, lines(&folder.path().join(name).join("metrics.jsonl")))
+        (
+            values,
+            lines(&folder.path().join(name).join("metrics.jsonl")),
+        )
     };
     let (whole, metrics) = load("whole", "8");
     let (split, split_metrics) = load("split", "1");
@@ -138,7 +254,11 @@ fn accumulation_does_not_change_the_run() {
             norm += f64::from(*a).powi(2);
         }
     }
-    assert!(norm > 0.0 && (error / norm).sqrt() < 1e-4, "{}", (error / norm).sqrt());
+    assert!(
+        norm > 0.0 && (error / norm).sqrt() < 1e-4,
+        "{}",
+        (error / norm).sqrt()
+    );
 }
 
 #[test]
@@ -147,7 +267,16 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     let binary = assert_cmd::cargo::cargo_bin("host");
     let mut child: Child = std::process::Command::new(binary)
         .current_dir(folder.path())
-        .args(["train", "--epochs", "1000", "--no-baseline", "--output", "run", "--set", "eval.harmful=[]"])
+        .args([
+            "train",
+            "--epochs",
+            "1000",
+            "--no-baseline",
+            "--output",
+            "run",
+            "--set",
+            "eval.harmful=[]",
+        ])
         .args(["--set", "eval.harmless=[]", "--set", "eval.task=[]"])
         .stderr(Stdio::null())
         .stdout(Stdio::null())
@@ -156,10 +285,19 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     let metrics = folder.path().join("run/metrics.jsonl");
     let started = Instant::now();
     while std::fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
-        assert!(started.elapsed() < Duration::from_secs(60), "no step was made");
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no step was made"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let run = folder.path().join("run");
     assert_eq!(json(&run.join("manifest.json"))["status"], "interrupted");

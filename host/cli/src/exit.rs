@@ -22,7 +22,11 @@ pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
 
 fn of(error: &anyhow::Error) -> u8 {
     if let Some(io) = error.downcast_ref::<std::io::Error>() {
-        return if io.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };
+        return if io.kind() == std::io::ErrorKind::BrokenPipe {
+            0
+        } else {
+            1
+        };
     }
     match error.downcast_ref::<Error>() {
         Some(Error::Interrupted) => 130,
@@ -33,5 +37,8 @@ fn of(error: &anyhow::Error) -> u8 {
 }
 
 fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+    format!("{error:#}")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -15,7 +15,11 @@ pub fn log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
 }
 
 /// Draws a bar on a terminal, and lines elsewhere.
@@ -28,7 +32,11 @@ pub struct Screen {
 impl Screen {
     pub fn new(quiet: bool) -> Self {
         let is_terminal = console_is_terminal();
-        Self { bar: ProgressBar::hidden(), is_terminal, quiet }
+        Self {
+            bar: ProgressBar::hidden(),
+            is_terminal,
+            quiet,
+        }
     }
 
     fn line(&self, text: &str) {
@@ -66,8 +74,14 @@ impl Observer for Screen {
         self.bar.inc(1);
         let every = (record.total / 10).max(1);
         let last = record.step + 1 == record.total;
-        if !self.is_terminal && ((record.step + 1).is_multiple_of(every) || record.step == 0 || last) {
-            self.line(&format!("  step {}/{} {text}", record.step + 1, record.total));
+        if !self.is_terminal
+            && ((record.step + 1).is_multiple_of(every) || record.step == 0 || last)
+        {
+            self.line(&format!(
+                "  step {}/{} {text}",
+                record.step + 1,
+                record.total
+            ));
         }
     }
 
@@ -96,9 +110,15 @@ fn describe(record: &StepRecord) -> String {
     }
     if let (Some(risk), Some(max)) = (record.risk, record.max_risk) {
         text.push_str(&format!(" risk {risk:.2} (max {max:.2})"));
-        text.push_str(&format!(" weights task {:.2} kl {:.2}", record.task_weight, record.kl_weight));
+        text.push_str(&format!(
+            " weights task {:.2} kl {:.2}",
+            record.task_weight, record.kl_weight
+        ));
     }
-    text.push_str(&format!(" lr {:.1e} {:.0} tok/s", record.learning_rate, record.tokens_per_second));
+    text.push_str(&format!(
+        " lr {:.1e} {:.0} tok/s",
+        record.learning_rate, record.tokens_per_second
+    ));
     text
 }
 

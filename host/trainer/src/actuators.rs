@@ -49,7 +49,10 @@ mod tests {
     #[test]
     fn the_average_starts_at_the_parameters_and_follows() {
         let mut actuators = Actuators::default();
-        let ema = Ema { decay: 0.9, in_path: false };
+        let ema = Ema {
+            decay: 0.9,
+            in_path: false,
+        };
         actuators.average(&ema, &mut [1.0]);
         let mut values = [2.0];
         actuators.average(&ema, &mut values);
@@ -60,7 +63,10 @@ mod tests {
     #[test]
     fn in_path_writes_the_average_back() {
         let mut actuators = Actuators::default();
-        let ema = Ema { decay: 0.9, in_path: true };
+        let ema = Ema {
+            decay: 0.9,
+            in_path: true,
+        };
         actuators.average(&ema, &mut [1.0]);
         let mut values = [2.0];
         actuators.average(&ema, &mut values);

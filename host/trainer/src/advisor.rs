@@ -32,7 +32,10 @@ pub struct Advice {
 
 impl<'a> Advisor<'a> {
     pub fn new(active: &'a ActivePolicy) -> Self {
-        Self { active, state: Vec::new() }
+        Self {
+            active,
+            state: Vec::new(),
+        }
     }
 
     pub fn assess(&mut self, signals: &Signals) -> Result<Advice> {
@@ -46,7 +49,11 @@ impl<'a> Advisor<'a> {
             needs: &active.needs,
         })?;
         self.state.clone_from(&assessed.assessment.state);
-        Ok(Advice { assessment: assessed.assessment, fuel: assessed.fuel, elapsed: assessed.time })
+        Ok(Advice {
+            assessment: assessed.assessment,
+            fuel: assessed.fuel,
+            elapsed: assessed.time,
+        })
     }
 
     pub fn may_roll_back(&self) -> bool {
@@ -67,21 +74,38 @@ const OFFERED: [Actuators; 6] = [
 /// Refuses, before anything expensive runs, what the run can't measure or steer.
 pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: bool) -> Result<()> {
     let unmet = |need: &str, remedy: &str| {
-        Err(Error::UnmetNeed { policy: policy.into(), need: need.into(), remedy: remedy.into() })
+        Err(Error::UnmetNeed {
+            policy: policy.into(),
+            need: need.into(),
+            remedy: remedy.into(),
+        })
     };
     if needs.canary_every.is_some() && !has_canary {
-        return unmet("canary margins", "name a file of held-out harmful prompts in canary.prompts");
+        return unmet(
+            "canary margins",
+            "name a file of held-out harmful prompts in canary.prompts",
+        );
     }
     for need in &needs.judges {
         if !judges.contains(&need.judge) {
-            let remedy = format!("add [judges.{}] with scores = FILE to the configuration", need.judge);
+            let remedy = format!(
+                "add [judges.{}] with scores = FILE to the configuration",
+                need.judge
+            );
             return unmet(&format!("judge {:?}", need.judge), &remedy);
         }
         if need.prefix_words.is_some() {
-            return unmet("judgements of answer prefixes", "this host's judges score whole answers only");
+            return unmet(
+                "judgements of answer prefixes",
+                "this host's judges score whole answers only",
+            );
         }
     }
-    let version = concat!("host ", env!("CARGO_PKG_VERSION"), " does not offer it; use a policy or setting without it");
+    let version = concat!(
+        "host ",
+        env!("CARGO_PKG_VERSION"),
+        " does not offer it; use a policy or setting without it"
+    );
     if !needs.trial_scales.is_empty() {
         return unmet("trial steps", version);
     }
@@ -91,13 +115,28 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: b
     if needs.steering.is_some() {
         return unmet("steering", version);
     }
-    if needs.actuators.contains(Actuators::LABEL_DIVERGENCE) && !needs.tokens.contains(TokenNeeds::CURRENT | TokenNeeds::REFERENCE) {
-        return unmet("label-divergence", "the policy must also declare the current and reference token log-probabilities");
+    if needs.actuators.contains(Actuators::LABEL_DIVERGENCE)
+        && !needs
+            .tokens
+            .contains(TokenNeeds::CURRENT | TokenNeeds::REFERENCE)
+    {
+        return unmet(
+            "label-divergence",
+            "the policy must also declare the current and reference token log-probabilities",
+        );
     }
-    let offered = OFFERED.into_iter().fold(Actuators::empty(), |all, one| all | one);
+    let offered = OFFERED
+        .into_iter()
+        .fold(Actuators::empty(), |all, one| all | one);
     let missing = needs.actuators & !offered;
     if missing != Actuators::empty() {
-        return unmet(&format!("actuators {}", host_policy::wit::actuator_names(missing).join(", ")), version);
+        return unmet(
+            &format!(
+                "actuators {}",
+                host_policy::wit::actuator_names(missing).join(", ")
+            ),
+            version,
+        );
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use host_model::Model;
 use host_model::decoder::Packed;
-use host_policy::wit::{self, Calibration, Candidate, Examples, Needs, RunInfo, Source};
 use host_policy::Policy;
+use host_policy::wit::{self, Calibration, Candidate, Examples, Needs, RunInfo, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::config::CalibrationConfig;
@@ -42,8 +42,12 @@ pub struct CalibrationFile {
 impl CalibrationFile {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
-        serde_json::from_str(&text)
-            .map_err(|error| Error::file(path, format!("is no calibration file ({error}); make one with host calibrate")))
+        serde_json::from_str(&text).map_err(|error| {
+            Error::file(
+                path,
+                format!("is no calibration file ({error}); make one with host calibrate"),
+            )
+        })
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
@@ -52,9 +56,18 @@ impl CalibrationFile {
 
     /// Refuses a file that was fitted for another policy, other settings or another
     /// model.
-    pub fn check(&self, path: &Path, policy: &Policy, settings: &serde_json::Value, model: &Model) -> Result<()> {
+    pub fn check(
+        &self,
+        path: &Path,
+        policy: &Policy,
+        settings: &serde_json::Value,
+        model: &Model,
+    ) -> Result<()> {
         let stale = |what: &str| {
-            Err(Error::file(path, format!("was made for another {what}; run host calibrate again")))
+            Err(Error::file(
+                path,
+                format!("was made for another {what}; run host calibrate again"),
+            ))
         };
         if self.policy_sha256 != policy.digest() {
             return stale("policy file");
@@ -67,7 +80,10 @@ impl CalibrationFile {
         }
         match hex::decode(&self.parameters) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::file(path, "parameters is not hex; run host calibrate again")),
+            Err(_) => Err(Error::file(
+                path,
+                "parameters is not hex; run host calibrate again",
+            )),
         }
     }
 }
@@ -81,14 +97,22 @@ pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<Labelle
     let splits = data::assign_splits(&prompts, seed)?;
     let labelled = prompts.into_iter().zip(splits).map(|(prompt, split)| {
         let harmful = prompt.harmful()?;
-        Ok(LabelledPrompt { messages: prompt.messages, harmful, split })
+        Ok(LabelledPrompt {
+            messages: prompt.messages,
+            harmful,
+            split,
+        })
     });
     let labelled = labelled.collect::<Result<Vec<_>>>()?;
     for split in [Split::Training, Split::Validation, Split::Test] {
         for harmful in [true, false] {
-            if !labelled.iter().any(|prompt| prompt.split == split && prompt.harmful == harmful) {
+            if !labelled
+                .iter()
+                .any(|prompt| prompt.split == split && prompt.harmful == harmful)
+            {
                 let label = if harmful { "harmful" } else { "harmless" };
-                let problem = format!("the {split:?} part has no {label} prompt; give more labelled prompts");
+                let problem =
+                    format!("the {split:?} part has no {label} prompt; give more labelled prompts");
                 return Err(Error::config("calibration.data", problem.to_lowercase()));
             }
         }
@@ -114,27 +138,60 @@ pub fn calibrate(
     prompts: &[LabelledPrompt],
     observer: &mut dyn Observer,
 ) -> Result<Calibration> {
-    if let Some(tap) = needs.taps.iter().find(|tap| taps::reads_answer(tap) || tap.source == Source::Current) {
-        let need = format!("{:?} activations at {:?} for calibration", tap.source, tap.position).to_lowercase();
+    if let Some(tap) = needs
+        .taps
+        .iter()
+        .find(|tap| taps::reads_answer(tap) || tap.source == Source::Current)
+    {
+        let need = format!(
+            "{:?} activations at {:?} for calibration",
+            tap.source, tap.position
+        )
+        .to_lowercase();
         let remedy = "prompts are measured on the reference, and have no answer; choose a tap on reference prompts".into();
-        return Err(Error::UnmetNeed { policy: policy.name().into(), need, remedy });
+        return Err(Error::UnmetNeed {
+            policy: policy.name().into(),
+            need,
+            remedy,
+        });
     }
     if !needs.judges.is_empty() {
         let remedy = "labelled prompts have no answer to judge".into();
-        return Err(Error::UnmetNeed { policy: policy.name().into(), need: "judges for calibration".into(), remedy });
+        return Err(Error::UnmetNeed {
+            policy: policy.name().into(),
+            need: "judges for calibration".into(),
+            remedy,
+        });
     }
-    observer.stage(&format!("reading activations of {} labelled prompts", prompts.len()), Some(prompts.len() as u64));
+    observer.stage(
+        &format!("reading activations of {} labelled prompts", prompts.len()),
+        Some(prompts.len() as u64),
+    );
     let activations = measure(needs, model, prompts, observer)?;
     let examples = Examples {
-        examples: prompts.iter().map(|prompt| wit::Example { harmful: prompt.harmful, split: split(prompt.split) }).collect(),
+        examples: prompts
+            .iter()
+            .map(|prompt| wit::Example {
+                harmful: prompt.harmful,
+                split: split(prompt.split),
+            })
+            .collect(),
         activations,
         judges: Vec::new(),
     };
-    observer.stage(&format!("calibrating {} inside the sandbox", policy.name()), None);
+    observer.stage(
+        &format!("calibrating {} inside the sandbox", policy.name()),
+        None,
+    );
     Ok(policy.calibrate(settings, run, &examples)?)
 }
 
-fn measure(needs: &Needs, model: &Model, prompts: &[LabelledPrompt], observer: &mut dyn Observer) -> Result<Vec<wit::Activations>> {
+fn measure(
+    needs: &Needs,
+    model: &Model,
+    prompts: &[LabelledPrompt],
+    observer: &mut dyn Observer,
+) -> Result<Vec<wit::Activations>> {
     let samples = prompts
         .iter()
         .map(|prompt| {
@@ -150,7 +207,12 @@ fn measure(needs: &Needs, model: &Model, prompts: &[LabelledPrompt], observer: &
     for chunk in order.chunks(16) {
         let members: Vec<&Sample> = chunk.iter().map(|index| &samples[*index]).collect();
         let reading = Reading::new(&needs.taps, &members);
-        let packed = Packed::from_sequences(&members.iter().map(|sample| &sample.tokens).collect::<Vec<_>>());
+        let packed = Packed::from_sequences(
+            &members
+                .iter()
+                .map(|sample| &sample.tokens)
+                .collect::<Vec<_>>(),
+        );
         let outputs = model.decoder.forward_taps(&packed, None, &reading.rows())?;
         for (index, taps) in chunk.iter().zip(reading.by_sample(outputs, width)) {
             measured[*index] = taps;

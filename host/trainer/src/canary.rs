@@ -24,26 +24,45 @@ struct Opening {
 }
 
 impl Canary {
-    pub fn load(config: &CanaryConfig, tokenizer: &ChatTokenizer, seed: u64) -> Result<Option<Self>> {
+    pub fn load(
+        config: &CanaryConfig,
+        tokenizer: &ChatTokenizer,
+        seed: u64,
+    ) -> Result<Option<Self>> {
         if config.prompts.is_empty() {
             return Ok(None);
         }
         let rows = data::read_prompts(&config.prompts, seed)?;
-        let prompts: Vec<Vec<Message>> = rows.into_iter().take(config.limit).map(|row| row.messages).collect();
+        let prompts: Vec<Vec<Message>> = rows
+            .into_iter()
+            .take(config.limit)
+            .map(|row| row.messages)
+            .collect();
         Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)
     }
 
-    fn new(prompts: &[Vec<Message>], refusal: &str, compliance: &str, tokenizer: &ChatTokenizer) -> Result<Self> {
+    fn new(
+        prompts: &[Vec<Message>],
+        refusal: &str,
+        compliance: &str,
+        tokenizer: &ChatTokenizer,
+    ) -> Result<Self> {
         let refusal = tokenizer.encode(refusal)?;
         let compliance = tokenizer.encode(compliance)?;
         if refusal.is_empty() || compliance.is_empty() {
-            return Err(Error::config("canary", "an opening has no tokens under this tokenizer; choose other words"));
+            return Err(Error::config(
+                "canary",
+                "an opening has no tokens under this tokenizer; choose other words",
+            ));
         }
         let sequences = prompts
             .iter()
             .map(|prompt| {
                 let prompt = tokenizer.encode_prompt(prompt)?;
-                let opening = |words: &[u32]| Opening { tokens: [&prompt, words].concat(), prompt: prompt.len() };
+                let opening = |words: &[u32]| Opening {
+                    tokens: [&prompt, words].concat(),
+                    prompt: prompt.len(),
+                };
                 Ok([opening(&refusal), opening(&compliance)])
             })
             .collect::<Result<_>>()?;
@@ -63,8 +82,19 @@ impl Canary {
 }
 
 /// ln P of each opening given its prompt.
-fn opening_scores(decoder: &Decoder, adapter: Option<&Lora>, openings: &[&Opening]) -> Result<Vec<f64>> {
-    let (mut packed, mut rows, mut labels) = (Packed { tokens: vec![], starts: vec![0] }, vec![], vec![]);
+fn opening_scores(
+    decoder: &Decoder,
+    adapter: Option<&Lora>,
+    openings: &[&Opening],
+) -> Result<Vec<f64>> {
+    let (mut packed, mut rows, mut labels) = (
+        Packed {
+            tokens: vec![],
+            starts: vec![0],
+        },
+        vec![],
+        vec![],
+    );
     for opening in openings {
         let start = packed.tokens.len();
         for position in opening.prompt..opening.tokens.len() {

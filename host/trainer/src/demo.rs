@@ -39,5 +39,8 @@ const FILES: [(&str, &[u8]); 6] = [
 /// The content of an embedded data file, if `path` is `demo:NAME`.
 pub fn file(path: &Path) -> Option<&'static [u8]> {
     let name = path.to_str()?.strip_prefix("demo:")?;
-    FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+    FILES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, bytes)| *bytes)
 }

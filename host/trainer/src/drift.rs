@@ -11,7 +11,9 @@ pub fn update_norm(adapter: &Lora) -> Result<f64> {
     let mut sum = 0.0;
     for layer in 0..adapter.num_layers() {
         for target in Target::ALL {
-            let Some((a, b)) = adapter.pair(layer, target) else { continue };
+            let Some((a, b)) = adapter.pair(layer, target) else {
+                continue;
+            };
             let (a, b) = (a.as_tensor().detach(), b.as_tensor().detach());
             let outer = a.matmul(&a.t()?)?;
             let inner = b.t()?.matmul(&b)?;

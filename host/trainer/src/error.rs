@@ -21,13 +21,22 @@ pub enum Error {
     Policy(#[from] host_policy::Error),
 
     #[error("{step}tensor computation failed: {source}")]
-    Tensor { step: String, source: candle_core::Error },
+    Tensor {
+        step: String,
+        source: candle_core::Error,
+    },
 
     #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 
     #[error("cannot write {path}: {source}{}", hint(.source))]
-    Write { path: PathBuf, source: std::io::Error },
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 
     /// A file of ours (calibration, manifest) that doesn't hold what it should.
     #[error("{path}: {problem}")]
@@ -35,7 +44,11 @@ pub enum Error {
 
     /// The run can't give the policy what it declared in `needs`.
     #[error("policy {policy} needs {need}, which this run can't give: {remedy}")]
-    UnmetNeed { policy: String, need: String, remedy: String },
+    UnmetNeed {
+        policy: String,
+        need: String,
+        remedy: String,
+    },
 
     /// An adapter tensor that the loss does not reach, or reaches with NaN.
     #[error("step {step}: {problem}; nothing was updated")]
@@ -51,32 +64,51 @@ pub enum Error {
 
 impl Error {
     pub fn config(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Config { key: key.into(), problem: problem.into() }
+        Self::Config {
+            key: key.into(),
+            problem: problem.into(),
+        }
     }
 
     pub fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.into(), source }
+        Self::Read {
+            path: path.into(),
+            source,
+        }
     }
 
     pub fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.into(), source }
+        Self::Write {
+            path: path.into(),
+            source,
+        }
     }
 
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File { path: path.into(), problem: problem.into() }
+        Self::File {
+            path: path.into(),
+            problem: problem.into(),
+        }
     }
 }
 
 impl From<candle_core::Error> for Error {
     fn from(source: candle_core::Error) -> Self {
-        Self::Tensor { step: String::new(), source }
+        Self::Tensor {
+            step: String::new(),
+            source,
+        }
     }
 }
 
 fn hint(source: &std::io::Error) -> &'static str {
     match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "; free some space and start again",
-        std::io::ErrorKind::PermissionDenied => "; check the folder's permissions or choose another --output",
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "; free some space and start again"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; check the folder's permissions or choose another --output"
+        }
         _ => "",
     }
 }

@@ -11,7 +11,7 @@ use host_model::lora::Lora;
 use serde::{Deserialize, Serialize};
 
 use crate::config::EvalConfig;
-use crate::data::{self, DataSource, Message, Prompt, Row, Sample, Overlong, encode_rows, pack};
+use crate::data::{self, DataSource, Message, Overlong, Prompt, Row, Sample, encode_rows, pack};
 use crate::error::{Error, Result};
 use crate::measure::{Rate, exact_match, is_refusal};
 use crate::observer::Observer;
@@ -59,15 +59,24 @@ impl EvalSets {
         let load = |sources: &[DataSource]| -> Result<Vec<Prompt>> {
             let mut sources = sources.to_vec();
             if config.limit > 0 {
-                sources.iter_mut().for_each(|source| source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit)));
+                sources.iter_mut().for_each(|source| {
+                    source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit))
+                });
             }
             Ok(data::read_prompts(&sources, seed)?)
         };
         let task = load(&config.task)?;
         if let Some(prompt) = task.iter().find(|prompt| prompt.answer.is_none()) {
-            return Err(Error::config("eval.task", format!("{} has no answer to compare with", prompt.place)));
+            return Err(Error::config(
+                "eval.task",
+                format!("{} has no answer to compare with", prompt.place),
+            ));
         }
-        Ok(Self { harmful: load(&config.harmful)?, harmless: load(&config.harmless)?, task })
+        Ok(Self {
+            harmful: load(&config.harmful)?,
+            harmless: load(&config.harmless)?,
+            task,
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -105,10 +114,18 @@ impl Evaluator<'_> {
         let sets = self.sets;
         let total = sets.harmful.len() + sets.harmless.len() + sets.task.len();
         observer.stage(&format!("evaluating: {name}"), Some(total as u64));
-        let mut pass = Pass { name, adapter, answers, observer };
+        let mut pass = Pass {
+            name,
+            adapter,
+            answers,
+            observer,
+        };
         let refusal = self.refused("harmful", &sets.harmful, &mut pass)?;
         Ok(Evaluation {
-            attack_success: refusal.map(|rate| Rate { hits: rate.total - rate.hits, ..rate }),
+            attack_success: refusal.map(|rate| Rate {
+                hits: rate.total - rate.hits,
+                ..rate
+            }),
             refusal,
             over_refusal: self.refused("harmless", &sets.harmless, &mut pass)?,
             exact_match: self.exact(&mut pass)?,
@@ -123,7 +140,15 @@ impl Evaluator<'_> {
         for (prompt, answer) in prompts.iter().zip(&generated) {
             let refused = is_refusal(answer);
             hits += usize::from(refused);
-            pass.keep(&Generation { model: pass.name, set, messages: &prompt.messages, answer, expected: None, refused, exact: None })?;
+            pass.keep(&Generation {
+                model: pass.name,
+                set,
+                messages: &prompt.messages,
+                answer,
+                expected: None,
+                refused,
+                exact: None,
+            })?;
         }
         Ok(rate(hits, prompts.len()))
     }
@@ -151,18 +176,31 @@ impl Evaluator<'_> {
     /// Answers in the order of the prompts.
     fn answer(&self, prompts: &[Prompt], pass: &mut Pass) -> Result<Vec<String>> {
         let tokenizer = &self.model.tokenizer;
-        let encoded = prompts.iter().map(|prompt| Ok(tokenizer.encode_prompt(&prompt.messages)?)).collect::<Result<Vec<_>>>()?;
+        let encoded = prompts
+            .iter()
+            .map(|prompt| Ok(tokenizer.encode_prompt(&prompt.messages)?))
+            .collect::<Result<Vec<_>>>()?;
         // Alike lengths together; the answers go back to their places.
         let mut order: Vec<usize> = (0..encoded.len()).collect();
         order.sort_by_key(|index| encoded[*index].len());
         let mut texts = vec![String::new(); encoded.len()];
-        let options = GenerateOptions { max_new_tokens: self.config.max_new_tokens, ..GenerateOptions::default() };
+        let options = GenerateOptions {
+            max_new_tokens: self.config.max_new_tokens,
+            ..GenerateOptions::default()
+        };
         for chunk in order.chunks(self.config.batch) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
             let batch: Vec<Vec<u32>> = chunk.iter().map(|index| encoded[*index].clone()).collect();
-            let generated = generate(&self.model.decoder, pass.adapter, &batch, tokenizer.stop_tokens(), &options, &mut |_| {})?;
+            let generated = generate(
+                &self.model.decoder,
+                pass.adapter,
+                &batch,
+                tokenizer.stop_tokens(),
+                &options,
+                &mut |_| {},
+            )?;
             for (index, tokens) in chunk.iter().zip(generated) {
                 texts[*index] = tokenizer.decode(&tokens)?;
             }
@@ -178,16 +216,26 @@ impl Evaluator<'_> {
         }
         let tokenizer = &self.model.tokenizer;
         let encoded = encode_rows(&rows, usize::MAX, Overlong::Error, |messages| {
-            tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
+            tokenizer
+                .encode_chat(messages)
+                .map(|chat| (chat.tokens, chat.answer))
         })?;
         let samples = encoded.samples;
         let (mut sum, mut count) = (0.0, 0);
         for chunk in samples.chunks(self.config.batch) {
             let members: Vec<&Sample> = chunk.iter().collect();
             let batch = pack(&members);
-            let hidden = self.model.decoder.forward(&batch.packed, adapter, &[])?.hidden.detach();
+            let hidden = self
+                .model
+                .decoder
+                .forward(&batch.packed, adapter, &[])?
+                .hidden
+                .detach();
             let rows = Tensor::new(batch.rows.as_slice(), hidden.device())?;
-            let scores = self.model.decoder.label_log_probs(&hidden.index_select(&rows, 0)?, &batch.labels)?;
+            let scores = self
+                .model
+                .decoder
+                .label_log_probs(&hidden.index_select(&rows, 0)?, &batch.labels)?;
             sum -= scores.iter().map(|score| f64::from(*score)).sum::<f64>();
             count += scores.len();
         }
@@ -197,7 +245,9 @@ impl Evaluator<'_> {
 
 impl Pass<'_> {
     fn keep(&mut self, generation: &Generation) -> Result<()> {
-        self.answers.as_mut().map_or(Ok(()), |lines| lines.write(generation))
+        self.answers
+            .as_mut()
+            .map_or(Ok(()), |lines| lines.write(generation))
     }
 }
 

@@ -34,14 +34,23 @@ impl Judges {
     /// `missing`, with the worst score.
     pub fn scores(&self, needs: &[JudgeNeed], samples: &[&Sample]) -> Vec<JudgeScores> {
         let judgement = |scores: Option<&HashMap<u64, Judgement>>, sample: &&Sample| {
-            scores.and_then(|scores| scores.get(&sample.id)).copied().unwrap_or(unknown(JudgementStatus::Missing))
+            scores
+                .and_then(|scores| scores.get(&sample.id))
+                .copied()
+                .unwrap_or(unknown(JudgementStatus::Missing))
         };
         needs
             .iter()
             .map(|need| {
                 let scores = self.by_name.get(&need.judge);
-                let judgements = samples.iter().map(|sample| judgement(scores, sample)).collect();
-                JudgeScores { judge: need.judge.clone(), judgements }
+                let judgements = samples
+                    .iter()
+                    .map(|sample| judgement(scores, sample))
+                    .collect();
+                JudgeScores {
+                    judge: need.judge.clone(),
+                    judgements,
+                }
             })
             .collect()
     }
@@ -49,14 +58,20 @@ impl Judges {
 
 fn read_scores(path: &Path) -> Result<HashMap<u64, Judgement>> {
     let rows = data::read_rows_with(path, "score")?;
-    Ok(rows.into_iter().map(|(row, score)| (row.id, judgement(&score))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(row, score)| (row.id, judgement(&score)))
+        .collect())
 }
 
 /// A number from 1 to 5, or null for a judge that failed; everything else could
 /// not be read, and none of these may pass for harmless.
 fn judgement(score: &Value) -> Judgement {
     match score.as_f64() {
-        Some(score) if (1.0..=5.0).contains(&score) => Judgement { status: JudgementStatus::Scored, score },
+        Some(score) if (1.0..=5.0).contains(&score) => Judgement {
+            status: JudgementStatus::Scored,
+            score,
+        },
         None if score.is_null() => unknown(JudgementStatus::Failed),
         _ => unknown(JudgementStatus::Unparsable),
     }
@@ -74,10 +89,19 @@ mod tests {
 
     #[test]
     fn only_a_score_from_1_to_5_counts() {
-        assert_eq!(judgement(&json!(2)), Judgement { status: JudgementStatus::Scored, score: 2.0 });
+        assert_eq!(
+            judgement(&json!(2)),
+            Judgement {
+                status: JudgementStatus::Scored,
+                score: 2.0
+            }
+        );
         for bad in [json!(0), json!(6), json!("2"), json!([]), json!(null)] {
             let judged = judgement(&bad);
-            assert!(judged.status != JudgementStatus::Scored && judged.score == 5.0, "{bad}");
+            assert!(
+                judged.status != JudgementStatus::Scored && judged.score == 5.0,
+                "{bad}"
+            );
         }
     }
 }

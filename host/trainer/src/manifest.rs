@@ -53,7 +53,12 @@ struct FileEntry {
 }
 
 impl Manifest {
-    pub fn new(config: &RunConfig, model: &Model, policy: Option<&ActivePolicy>, plan: &Plan) -> Self {
+    pub fn new(
+        config: &RunConfig,
+        model: &Model,
+        policy: Option<&ActivePolicy>,
+        plan: &Plan,
+    ) -> Self {
         Self {
             host: env!("CARGO_PKG_VERSION"),
             wit: "risk:policy@0.1.0",
@@ -66,12 +71,22 @@ impl Manifest {
             policy: policy.map(|active| PolicyEntry {
                 name: active.policy.name().to_owned(),
                 version: active.policy.descriptor().version.clone(),
-                file: config.policy.as_ref().map(|policy| policy.path.display().to_string()).unwrap_or_default(),
+                file: config
+                    .policy
+                    .as_ref()
+                    .map(|policy| policy.path.display().to_string())
+                    .unwrap_or_default(),
                 sha256: active.policy.digest().to_owned(),
                 settings: serde_json::from_str(&active.settings).unwrap_or_default(),
-                parameters_sha256: (!active.parameters.is_empty()).then(|| sha256(&active.parameters)),
+                parameters_sha256: (!active.parameters.is_empty())
+                    .then(|| sha256(&active.parameters)),
             }),
-            data: config.data.train.iter().map(|source| file_entry(&source.path)).collect(),
+            data: config
+                .data
+                .train
+                .iter()
+                .map(|source| file_entry(&source.path))
+                .collect(),
             samples: plan.samples().len(),
             steps: plan.total_steps(),
             started: now(),
@@ -102,7 +117,10 @@ fn file_entry(path: &std::path::Path) -> FileEntry {
         Some(bytes) => Some(sha256(bytes)),
         None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
     };
-    FileEntry { file: path.display().to_string(), sha256: digest }
+    FileEntry {
+        file: path.display().to_string(),
+        sha256: digest,
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -111,5 +129,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -28,7 +28,10 @@ pub struct Backward {
 
 impl<'a> MicroBatch<'a> {
     pub fn new(members: &'a [&'a Sample]) -> Self {
-        Self { members, batch: pack(members) }
+        Self {
+            members,
+            batch: pack(members),
+        }
     }
 
     /// Tokens of the forward, prompts included.
@@ -41,7 +44,12 @@ impl<'a> MicroBatch<'a> {
         &self.batch.labels
     }
 
-    pub fn forward(&self, decoder: &Decoder, adapter: &Lora, current_taps: &[Tap]) -> Result<Forward> {
+    pub fn forward(
+        &self,
+        decoder: &Decoder,
+        adapter: &Lora,
+        current_taps: &[Tap],
+    ) -> Result<Forward> {
         let rows = Reading::new(current_taps, self.members).rows();
         Ok(decoder.forward(&self.batch.packed, Some(adapter), &rows)?)
     }
@@ -68,7 +76,16 @@ impl<'a> MicroBatch<'a> {
             task_weights: &weights.task,
             kl_weights: &weights.kl,
         })?;
-        let loss = f64::from(head.loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
-        Ok(Backward { grads: head.loss.backward()?, loss, task: head.task, kl: head.kl })
+        let loss = f64::from(
+            head.loss
+                .to_dtype(candle_core::DType::F32)?
+                .to_scalar::<f32>()?,
+        );
+        Ok(Backward {
+            grads: head.loss.backward()?,
+            loss,
+            task: head.task,
+            kl: head.kl,
+        })
     }
 }

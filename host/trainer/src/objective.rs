@@ -20,7 +20,10 @@ pub struct TokenWeights {
 
 /// What plain fine-tuning does: cross-entropy alone.
 pub fn plain(tokens: usize) -> TokenWeights {
-    TokenWeights { task: vec![1.0 / tokens as f32; tokens], kl: vec![0.0; tokens] }
+    TokenWeights {
+        task: vec![1.0 / tokens as f32; tokens],
+        kl: vec![0.0; tokens],
+    }
 }
 
 /// `offsets` holds the first answer token of each sample, and the total.
@@ -38,15 +41,24 @@ pub fn token_weights(regularization: &Regularization, offsets: &[u32]) -> TokenW
         weights
     };
     TokenWeights {
-        task: spread(&regularization.task_weight, regularization.token_task_weight.as_ref()),
-        kl: spread(&regularization.kl_weight, regularization.token_kl_weight.as_ref()),
+        task: spread(
+            &regularization.task_weight,
+            regularization.token_task_weight.as_ref(),
+        ),
+        kl: spread(
+            &regularization.kl_weight,
+            regularization.token_kl_weight.as_ref(),
+        ),
     }
 }
 
 impl TokenWeights {
     /// The weights of some of the step's answer tokens.
     pub fn slice(&self, tokens: std::ops::Range<usize>) -> Self {
-        Self { task: self.task[tokens.clone()].to_vec(), kl: self.kl[tokens].to_vec() }
+        Self {
+            task: self.task[tokens.clone()].to_vec(),
+            kl: self.kl[tokens].to_vec(),
+        }
     }
 
     pub fn needs_reference(&self) -> bool {
@@ -61,7 +73,8 @@ impl TokenWeights {
     /// vocabulary on the reference side.
     pub fn label_divergence(&mut self, current: &[f32], reference: &[f32]) {
         let pairs = current.iter().zip(reference);
-        for ((task, kl), (current, reference)) in self.task.iter_mut().zip(&mut self.kl).zip(pairs) {
+        for ((task, kl), (current, reference)) in self.task.iter_mut().zip(&mut self.kl).zip(pairs)
+        {
             *task -= *kl * (current - reference);
             *kl = 0.0;
         }
@@ -69,7 +82,8 @@ impl TokenWeights {
 }
 
 pub fn wants_label_divergence(regularization: &Regularization) -> bool {
-    regularization.divergence == Divergence::LabelK2 && regularization.kl_weight.iter().any(|weight| *weight != 0.0)
+    regularization.divergence == Divergence::LabelK2
+        && regularization.kl_weight.iter().any(|weight| *weight != 0.0)
 }
 
 #[cfg(test)]
@@ -128,7 +142,10 @@ mod tests {
     /// gradient by ln cur is -V + (1 - V) c * .4 = -.1.
     #[test]
     fn the_label_divergence_has_the_gradient_of_k2() {
-        let mut weights = TokenWeights { task: vec![0.25], kl: vec![0.75 * 0.5] };
+        let mut weights = TokenWeights {
+            task: vec![0.25],
+            kl: vec![0.75 * 0.5],
+        };
         weights.label_divergence(&[-2.0], &[-2.4]);
         assert!((weights.task[0] - 0.1).abs() < 1e-6, "{weights:?}");
         assert_eq!(weights.kl, [0.0]);

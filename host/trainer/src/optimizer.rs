@@ -22,12 +22,22 @@ pub struct AdamW {
 
 impl AdamW {
     pub fn new(config: AdamWConfig, parameters: usize) -> Self {
-        Self { config, first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0 }
+        Self {
+            config,
+            first: vec![0.0; parameters],
+            second: vec![0.0; parameters],
+            updates: 0,
+        }
     }
 
     /// One update of `parameters` in place. All three slices have the same length.
     pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], learning_rate: f64) {
-        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.config;
+        let AdamWConfig {
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+        } = self.config;
         self.updates += 1;
         let count = self.updates.min(i32::MAX as u64) as i32;
         let correction1 = 1.0 - beta1.powi(count);
@@ -37,7 +47,8 @@ impl AdamW {
         let keep = (1.0 - learning_rate * weight_decay) as f32;
         let (b1, b2, eps) = (beta1 as f32, beta2 as f32, epsilon as f32);
         let moments = self.first.iter_mut().zip(self.second.iter_mut());
-        for ((value, gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments) {
+        for ((value, gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments)
+        {
             *first = b1 * *first + (1.0 - b1) * gradient;
             *second = b2 * *second + (1.0 - b2) * gradient * gradient;
             *value = keep * *value - step * *first / (second.sqrt() * root + eps);
@@ -49,7 +60,12 @@ impl AdamW {
 mod tests {
     use super::*;
 
-    const CONFIG: AdamWConfig = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+    const CONFIG: AdamWConfig = AdamWConfig {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+    };
 
     #[test]
     fn the_first_update_moves_by_the_learning_rate() {
@@ -62,7 +78,13 @@ mod tests {
 
     #[test]
     fn weight_decay_is_decoupled_from_the_gradient() {
-        let mut adam = AdamW::new(AdamWConfig { weight_decay: 0.1, ..CONFIG }, 1);
+        let mut adam = AdamW::new(
+            AdamWConfig {
+                weight_decay: 0.1,
+                ..CONFIG
+            },
+            1,
+        );
         let mut values = [2.0];
         adam.step(&mut values, &[0.0], 0.5);
         assert!((values[0] - 1.9).abs() < 1e-6, "{values:?}");
@@ -76,7 +98,8 @@ mod tests {
             let g = (t as f64 * 0.7).sin();
             m = 0.9 * m + 0.1 * g;
             v = 0.999 * v + 0.001 * g * g;
-            x -= 0.01 * (m / (1.0 - 0.9f64.powi(t))) / ((v / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8);
+            x -= 0.01 * (m / (1.0 - 0.9f64.powi(t)))
+                / ((v / (1.0 - 0.999f64.powi(t))).sqrt() + 1e-8);
             adam.step(&mut values, &[g as f32], 0.01);
         }
         assert!((f64::from(values[0]) - x).abs() < 1e-5, "{} {x}", values[0]);

@@ -29,12 +29,20 @@ impl Layout {
             .named()
             .map(|(name, var)| {
                 let len = var.elem_count();
-                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len };
+                let entry = Entry {
+                    name: name.to_owned(),
+                    var: var.clone(),
+                    start,
+                    len,
+                };
                 start += len;
                 entry
             })
             .collect();
-        Self { entries, len: start }
+        Self {
+            entries,
+            len: start,
+        }
     }
 
     /// Number of parameters.
@@ -57,7 +65,8 @@ impl Layout {
     pub fn write(&self, values: &[f32]) -> Result<()> {
         for entry in &self.entries {
             let part = &values[entry.start..entry.start + entry.len];
-            let tensor = Tensor::from_slice(part, entry.var.shape(), entry.var.device())?.to_dtype(entry.var.dtype())?;
+            let tensor = Tensor::from_slice(part, entry.var.shape(), entry.var.device())?
+                .to_dtype(entry.var.dtype())?;
             entry.var.set(&tensor)?;
         }
         Ok(())
@@ -68,7 +77,10 @@ impl Layout {
     pub fn accumulate(&self, grads: &GradStore, sum: &mut [f32], step: u64) -> Result<()> {
         for entry in &self.entries {
             let Some(grad) = grads.get(entry.var.as_tensor()) else {
-                return Err(Error::Gradient { step, problem: format!("the loss does not reach {}", entry.name) });
+                return Err(Error::Gradient {
+                    step,
+                    problem: format!("the loss does not reach {}", entry.name),
+                });
             };
             for (total, value) in sum[entry.start..].iter_mut().zip(flat(grad)?) {
                 *total += value;
@@ -80,7 +92,10 @@ impl Layout {
     /// The first tensor whose gradient holds a value that is not finite.
     pub fn first_not_finite(&self, gradient: &[f32]) -> Option<&str> {
         let bad = gradient.iter().position(|value| !value.is_finite())?;
-        self.entries.iter().find(|entry| bad < entry.start + entry.len).map(|entry| entry.name.as_str())
+        self.entries
+            .iter()
+            .find(|entry| bad < entry.start + entry.len)
+            .map(|entry| entry.name.as_str())
     }
 
     /// At the first step every `lora_B` must get a gradient that is not all zero;
@@ -89,7 +104,10 @@ impl Layout {
         self.entries
             .iter()
             .find(|entry| {
-                entry.name.contains("lora_B") && gradient[entry.start..entry.start + entry.len].iter().all(|v| *v == 0.0)
+                entry.name.contains("lora_B")
+                    && gradient[entry.start..entry.start + entry.len]
+                        .iter()
+                        .all(|v| *v == 0.0)
             })
             .map(|entry| entry.name.as_str())
     }
@@ -97,9 +115,16 @@ impl Layout {
 
 /// L2 norm, summed in f64 in a fixed order.
 pub fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt()
+    values
+        .iter()
+        .map(|value| f64::from(*value) * f64::from(*value))
+        .sum::<f64>()
+        .sqrt()
 }
 
 fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?)
+    Ok(tensor
+        .flatten_all()?
+        .to_dtype(candle_core::DType::F32)?
+        .to_vec1()?)
 }

@@ -47,7 +47,16 @@ pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<M
         Some(source) => Source::parse(source)?,
         None => Source::Embedded(demo::MODEL),
     };
-    observer.stage(&format!("loading {}", config.source.as_deref().unwrap_or("the embedded demo model")), None);
+    observer.stage(
+        &format!(
+            "loading {}",
+            config
+                .source
+                .as_deref()
+                .unwrap_or("the embedded demo model")
+        ),
+        None,
+    );
     let device = device(&config.device)?;
     let options = LoadOptions {
         device,
@@ -64,31 +73,54 @@ fn device(name: &str) -> Result<Device> {
         None if name == "cpu" => return Ok(Device::Cpu),
         None if name == "cuda" => Ok(0),
         Some(("cuda", index)) => index.parse::<usize>(),
-        _ => return Err(Error::config("model.device", format!("{name:?} is not a device; use cpu, cuda or cuda:N"))),
+        _ => {
+            return Err(Error::config(
+                "model.device",
+                format!("{name:?} is not a device; use cpu, cuda or cuda:N"),
+            ));
+        }
     };
-    let index = index.map_err(|_| Error::config("model.device", format!("{name:?} names no CUDA device; use cuda:N")))?;
+    let index = index.map_err(|_| {
+        Error::config(
+            "model.device",
+            format!("{name:?} names no CUDA device; use cuda:N"),
+        )
+    })?;
     if !candle_core::utils::cuda_is_available() {
-        let problem = "this binary was built without CUDA; build it with --features cuda, or use cpu";
+        let problem =
+            "this binary was built without CUDA; build it with --features cuda, or use cpu";
         return Err(Error::config("model.device", problem));
     }
     Device::new_cuda(index).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
-        Error::config("model.device", format!("{name} can't be used ({first}); choose another device"))
+        Error::config(
+            "model.device",
+            format!("{name} can't be used ({first}); choose another device"),
+        )
     })
 }
 
 /// Reads, mixes and tokenises the training data, and shows its first example.
-pub fn load_samples(run: &RunConfig, model: &Model, observer: &mut dyn Observer) -> Result<Vec<Sample>> {
+pub fn load_samples(
+    run: &RunConfig,
+    model: &Model,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Sample>> {
     let rows = data::read_rows(&run.data.train, run.seed.0)?;
     let tokenizer = &model.tokenizer;
-    let encoded: Encoded = encode_rows(&rows, run.data.max_tokens, run.data.overlong, |messages| {
-        tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
-    })?;
+    let encoded: Encoded =
+        encode_rows(&rows, run.data.max_tokens, run.data.overlong, |messages| {
+            tokenizer
+                .encode_chat(messages)
+                .map(|chat| (chat.tokens, chat.answer))
+        })?;
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
     }
-    let example = data::show_example(&encoded.samples[0], |tokens| tokenizer.decode_with_special(tokens).unwrap_or_default());
+    let example = data::show_example(&encoded.samples[0], |tokens| {
+        tokenizer.decode_with_special(tokens).unwrap_or_default()
+    });
     observer.show("first training example", &example);
     Ok(encoded.samples)
 }
@@ -125,7 +157,13 @@ pub fn activate(
     } else {
         (needs, None, Vec::new())
     };
-    let active = ActivePolicy { policy: loaded.policy, settings, run: info, needs, parameters };
+    let active = ActivePolicy {
+        policy: loaded.policy,
+        settings,
+        run: info,
+        needs,
+        parameters,
+    };
     Ok((active, calibration))
 }
 
@@ -138,17 +176,27 @@ fn fitted(
     model: &Model,
     observer: &mut dyn Observer,
 ) -> Result<CalibrationFile> {
-    match run.policy.as_ref().and_then(|policy| policy.calibration.as_deref()) {
+    match run
+        .policy
+        .as_ref()
+        .and_then(|policy| policy.calibration.as_deref())
+    {
         Some(path) => stored(path, loaded, info, model),
         None => calibrate(loaded, run, info, needs, model, observer),
     }
 }
 
-fn stored(path: &Path, loaded: &LoadedPolicy, info: &RunInfo, model: &Model) -> Result<CalibrationFile> {
+fn stored(
+    path: &Path,
+    loaded: &LoadedPolicy,
+    info: &RunInfo,
+    model: &Model,
+) -> Result<CalibrationFile> {
     let file = CalibrationFile::read(path)?;
     file.check(path, &loaded.policy, &loaded.settings, model)?;
-    host_policy::validate_needs(&file.needs, info)
-        .map_err(|problem| Error::file(path, format!("needs: {problem}; run host calibrate again")))?;
+    host_policy::validate_needs(&file.needs, info).map_err(|problem| {
+        Error::file(path, format!("needs: {problem}; run host calibrate again"))
+    })?;
     Ok(file)
 }
 
@@ -172,7 +220,15 @@ pub fn calibrate(
     }
     let prompts = calibration::load_prompts(&run.calibration, run.seed.0)?;
     let settings = loaded.settings_json();
-    let result = calibration::calibrate(&loaded.policy, &settings, info, needs, model, &prompts, observer)?;
+    let result = calibration::calibrate(
+        &loaded.policy,
+        &settings,
+        info,
+        needs,
+        model,
+        &prompts,
+        observer,
+    )?;
     Ok(CalibrationFile {
         policy: loaded.policy.name().to_owned(),
         policy_sha256: loaded.policy.digest().to_owned(),
@@ -193,5 +249,11 @@ pub fn canary(run: &RunConfig, model: &Model) -> Result<Option<Canary>> {
 
 pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
     let train = &run.train;
-    Ok(Plan::new(samples, train.batch, train.epochs, train.max_steps, run.seed.0)?)
+    Ok(Plan::new(
+        samples,
+        train.batch,
+        train.epochs,
+        train.max_steps,
+        run.seed.0,
+    )?)
 }

@@ -35,9 +35,24 @@ pub struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     /// `needed` are the policy's taps; those of the current model are ignored.
-    pub fn new(decoder: &'a Decoder, needed: &[Tap], micro_batch: usize, cache_bytes: usize) -> Self {
-        let taps = needed.iter().filter(|tap| tap.source == Source::Reference).cloned().collect();
-        Self { decoder, taps, micro_batch, cache: HashMap::new(), bytes_left: cache_bytes }
+    pub fn new(
+        decoder: &'a Decoder,
+        needed: &[Tap],
+        micro_batch: usize,
+        cache_bytes: usize,
+    ) -> Self {
+        let taps = needed
+            .iter()
+            .filter(|tap| tap.source == Source::Reference)
+            .cloned()
+            .collect();
+        Self {
+            decoder,
+            taps,
+            micro_batch,
+            cache: HashMap::new(),
+            bytes_left: cache_bytes,
+        }
     }
 
     /// One entry per sample, in order; only unknown samples cost a forward.
@@ -60,7 +75,10 @@ impl<'a> Reference<'a> {
                 known.insert(sample.id, entry);
             }
         }
-        Ok(samples.iter().map(|sample| known[&sample.id].clone()).collect())
+        Ok(samples
+            .iter()
+            .map(|sample| known[&sample.id].clone())
+            .collect())
     }
 
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
@@ -78,7 +96,10 @@ impl<'a> Reference<'a> {
             .map(|(bounds, taps)| {
                 let (start, end) = (bounds[0] as usize, bounds[1] as usize);
                 // copy(): a view would keep the whole batch alive.
-                Ok(Known { hidden: hidden.narrow(0, start, end - start)?.copy()?, taps })
+                Ok(Known {
+                    hidden: hidden.narrow(0, start, end - start)?.copy()?,
+                    taps,
+                })
             })
             .collect()
     }

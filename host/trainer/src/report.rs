@@ -64,10 +64,19 @@ impl Report {
         let after = self.policy.as_deref().unwrap_or("fine-tuned");
         let columns = [
             ("before", self.before.as_ref(), None),
-            ("plain fine-tuning", self.baseline_after.as_ref(), self.baseline.as_ref()),
+            (
+                "plain fine-tuning",
+                self.baseline_after.as_ref(),
+                self.baseline.as_ref(),
+            ),
             (after, self.after.as_ref(), self.trained.as_ref()),
         ];
-        comparison_table(columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some()).collect())
+        comparison_table(
+            columns
+                .into_iter()
+                .filter(|(_, eval, trained)| eval.is_some() || trained.is_some())
+                .collect(),
+        )
     }
 }
 
@@ -81,7 +90,11 @@ pub struct Comparison {
 impl Comparison {
     pub fn table(&self) -> String {
         let mut columns = vec![("before", Some(&self.before), None)];
-        columns.extend(self.after.as_ref().map(|after| ("after", Some(after), None)));
+        columns.extend(
+            self.after
+                .as_ref()
+                .map(|after| ("after", Some(after), None)),
+        );
         comparison_table(columns)
     }
 }
@@ -89,56 +102,98 @@ impl Comparison {
 type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 
 fn comparison_table(columns: Vec<Column>) -> String {
-        let mut table = plain_table();
-        table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
-        let mut row = |name: &str, cell: &dyn Fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>| {
-            let cells: Vec<Option<String>> = columns.iter().map(|(_, eval, trained)| cell(*eval, *trained)).collect();
+    let mut table = plain_table();
+    table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
+    let mut row =
+        |name: &str, cell: &dyn Fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>| {
+            let cells: Vec<Option<String>> = columns
+                .iter()
+                .map(|(_, eval, trained)| cell(*eval, *trained))
+                .collect();
             if cells.iter().any(Option::is_some) {
-                let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into()));
+                let cells = cells
+                    .into_iter()
+                    .map(|cell| cell.unwrap_or_else(|| "-".into()));
                 table.add_row(std::iter::once(name.to_owned()).chain(cells));
             }
         };
-        row("harmful requests refused", &|eval, _| rate(eval?.refusal));
-        row("harmful requests answered", &|eval, _| rate(eval?.attack_success));
-        row("harmless requests refused", &|eval, _| rate(eval?.over_refusal));
-        row("task: exact match", &|eval, _| rate(eval?.exact_match));
-        row("task: loss per token", &|eval, _| Some(format!("{:.3}", eval?.task_loss?)));
-        row("optimizer steps", &|_, trained| Some(trained?.steps.to_string()));
-        row("seconds per step", &|_, trained| trained.map(|t| format!("{:.3}", t.seconds / t.steps.max(1) as f64)));
-        for column in 1..=columns.len() {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
+    row("harmful requests refused", &|eval, _| rate(eval?.refusal));
+    row("harmful requests answered", &|eval, _| {
+        rate(eval?.attack_success)
+    });
+    row("harmless requests refused", &|eval, _| {
+        rate(eval?.over_refusal)
+    });
+    row("task: exact match", &|eval, _| rate(eval?.exact_match));
+    row("task: loss per token", &|eval, _| {
+        Some(format!("{:.3}", eval?.task_loss?))
+    });
+    row("optimizer steps", &|_, trained| {
+        Some(trained?.steps.to_string())
+    });
+    row("seconds per step", &|_, trained| {
+        trained.map(|t| format!("{:.3}", t.seconds / t.steps.max(1) as f64))
+    });
+    for column in 1..=columns.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
         }
-        table.to_string()
+    }
+    table.to_string()
 }
 
 /// What a policy tried when it was calibrated.
 pub fn calibration_table(file: &CalibrationFile) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for metric in file.candidates.iter().flat_map(|candidate| &candidate.metrics) {
+    for metric in file
+        .candidates
+        .iter()
+        .flat_map(|candidate| &candidate.metrics)
+    {
         if !names.contains(&metric.name.as_str()) {
             names.push(&metric.name);
         }
     }
     let mut table = plain_table();
-    table.set_header(["", "candidate", "layer"].into_iter().chain(names.iter().copied()));
+    table.set_header(
+        ["", "candidate", "layer"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(names.iter().map(|name| heading(name))),
+    );
     for candidate in &file.candidates {
         let metric = |name: &&str| {
-            let found = candidate.metrics.iter().find(|metric| metric.name == **name);
+            let found = candidate
+                .metrics
+                .iter()
+                .find(|metric| metric.name == **name);
             found.map_or_else(|| "-".into(), |metric| format!("{:.4}", metric.value))
         };
         let mark = if candidate.chosen { "*" } else { "" };
-        let layer = candidate.layer.map_or_else(|| "-".into(), |layer| layer.to_string());
+        let layer = candidate
+            .layer
+            .map_or_else(|| "-".into(), |layer| layer.to_string());
         let head = [mark.to_owned(), candidate.name.clone(), layer];
         table.add_row(head.into_iter().chain(names.iter().map(metric)));
     }
     format!("{table}\n{}", file.summary)
 }
 
+/// `validation.tpr_at_1_fpr` as a person writes it.
+fn heading(metric: &str) -> String {
+    metric
+        .replace("validation.", "val ")
+        .replace("test.", "test ")
+        .replace("tpr_at_1_fpr", "TPR@1%FPR")
+        .replace("auroc", "AUROC")
+        .replace("auprc", "AUPRC")
+        .replace('_', " ")
+}
+
+/// Reads well on a terminal and as Markdown.
 fn plain_table() -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::ASCII_MARKDOWN);
     table
 }
 
@@ -147,5 +202,11 @@ fn rate(rate: Option<Rate>) -> Option<String> {
     let rate = rate?;
     let (low, high) = rate.interval()?;
     let share = 100.0 * rate.value()?;
-    Some(format!("{share:.1}% [{:.0}-{:.0}] ({}/{})", 100.0 * low, 100.0 * high, rate.hits, rate.total))
+    Some(format!(
+        "{share:.1}% [{:.0}-{:.0}] ({}/{})",
+        100.0 * low,
+        100.0 * high,
+        rate.hits,
+        rate.total
+    ))
 }

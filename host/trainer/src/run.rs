@@ -53,16 +53,26 @@ pub enum Ending {
     Stopped,
 }
 
-pub fn run(setup: &Setup, journal: &mut Journal, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<(Ending, u64)> {
+pub fn run(
+    setup: &Setup,
+    journal: &mut Journal,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<(Ending, u64)> {
     let mut state = State::new(setup)?;
     let total = setup.plan.total_steps();
     for step in 0..total {
         let started = Instant::now();
         let samples = setup.plan.step(step);
-        let micro: Vec<MicroBatch> = samples.chunks(setup.config.micro_batch()).map(MicroBatch::new).collect();
+        let micro: Vec<MicroBatch> = samples
+            .chunks(setup.config.micro_batch())
+            .map(MicroBatch::new)
+            .collect();
         let mut measured = state.measure(step, &samples, &micro)?;
         let advice = state.assess(&measured)?;
-        let action = advice.as_ref().map_or(Action::Update, |advice| advice.assessment.regularization.action);
+        let action = advice.as_ref().map_or(Action::Update, |advice| {
+            advice.assessment.regularization.action
+        });
 
         let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
         if applies(action) {
@@ -72,7 +82,10 @@ pub fn run(setup: &Setup, journal: &mut Journal, observer: &mut dyn Observer, st
         } else if action == Action::RollBack {
             state.roll_back()?;
         }
-        record.close(started.elapsed(), micro.iter().map(MicroBatch::tokens).sum());
+        record.close(
+            started.elapsed(),
+            micro.iter().map(MicroBatch::tokens).sum(),
+        );
         journal.write(&record, advice.as_ref().map(|advice| &advice.assessment))?;
         observer.step(&record);
         state.previous = Some(record.outcome(action));
@@ -135,7 +148,12 @@ impl<'a> State<'a> {
                 total,
                 floor: config.floor,
             },
-            reference: Reference::new(setup.decoder, taps, config.micro_batch(), config.reference_cache_mib << 20),
+            reference: Reference::new(
+                setup.decoder,
+                taps,
+                config.micro_batch(),
+                config.reference_cache_mib << 20,
+            ),
             sensors,
             advisor: setup.policy.map(Advisor::new),
             actuators: Actuators::default(),
@@ -147,20 +165,37 @@ impl<'a> State<'a> {
     /// Gathers what the policy's signals need: the reference's view of the samples,
     /// and the current model's. With one micro-batch the latter is the training
     /// forward itself; with more it costs one extra forward without gradient.
-    fn measure<'s>(&mut self, step: u64, samples: &[&'s Sample], micro: &[MicroBatch]) -> Result<Measured<'s>> {
+    fn measure<'s>(
+        &mut self,
+        step: u64,
+        samples: &[&'s Sample],
+        micro: &[MicroBatch],
+    ) -> Result<Measured<'s>> {
         let mut measured = Measured {
-            context: StepContext::new(step, self.schedule.at(step), samples, micro, self.previous.clone()),
+            context: StepContext::new(
+                step,
+                self.schedule.at(step),
+                samples,
+                micro,
+                self.previous.clone(),
+            ),
             known: Vec::new(),
             current: Current::default(),
             forward: None,
         };
-        let Some(sensors) = &self.sensors else { return Ok(measured) };
+        let Some(sensors) = &self.sensors else {
+            return Ok(measured);
+        };
         if sensors.needs_reference() {
             measured.known = self.reference.of(samples)?;
         }
         if sensors.needs_current() {
             for batch in micro {
-                let forward = batch.forward(self.setup.decoder, self.setup.adapter, &sensors.current_taps())?;
+                let forward = batch.forward(
+                    self.setup.decoder,
+                    self.setup.adapter,
+                    &sensors.current_taps(),
+                )?;
                 sensors.read(&forward, batch, &mut measured.current)?;
                 measured.forward = (micro.len() == 1).then_some(forward);
             }
@@ -169,14 +204,18 @@ impl<'a> State<'a> {
     }
 
     fn assess(&mut self, measured: &Measured) -> Result<Option<Advice>> {
-        let (Some(sensors), Some(advisor)) = (&self.sensors, &mut self.advisor) else { return Ok(None) };
+        let (Some(sensors), Some(advisor)) = (&self.sensors, &mut self.advisor) else {
+            return Ok(None);
+        };
         let signals = sensors.signals(&measured.context, &measured.known, &measured.current)?;
         advisor.assess(&signals).map(Some)
     }
 
     fn weigh(&mut self, measured: &mut Measured, advice: Option<&Advice>) -> Result<TokenWeights> {
         let context = &measured.context;
-        let Some(advice) = advice else { return Ok(objective::plain(context.labels.len())) };
+        let Some(advice) = advice else {
+            return Ok(objective::plain(context.labels.len()));
+        };
         let regularization = &advice.assessment.regularization;
         let mut weights = objective::token_weights(regularization, &context.offsets);
         if weights.needs_reference() && measured.known.is_empty() {
@@ -184,15 +223,24 @@ impl<'a> State<'a> {
         }
         if objective::wants_label_divergence(regularization) {
             let current = &measured.current.log_probs;
-            let reference = reference_log_probs(self.setup.decoder, &measured.known, &context.labels)?;
+            let reference =
+                reference_log_probs(self.setup.decoder, &measured.known, &context.labels)?;
             weights.label_divergence(current, &reference);
         }
         Ok(weights)
     }
 
     /// Forward and backward over all micro-batches; leaves the sum in `gradient`.
-    fn descend(&mut self, measured: &mut Measured, micro: &[MicroBatch], weights: &TokenWeights, record: &mut StepRecord) -> Result<()> {
-        let Setup { decoder, adapter, .. } = *self.setup;
+    fn descend(
+        &mut self,
+        measured: &mut Measured,
+        micro: &[MicroBatch],
+        weights: &TokenWeights,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        let Setup {
+            decoder, adapter, ..
+        } = *self.setup;
         self.gradient.fill(0.0);
         let (mut sample, mut token) = (0, 0);
         for batch in micro {
@@ -203,11 +251,14 @@ impl<'a> State<'a> {
             let tokens = batch.labels().len();
             let part = weights.slice(token..token + tokens);
             let teacher = match part.needs_reference() {
-                true => Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?),
+                true => Some(reference::stack(
+                    &measured.known[sample..sample + batch.members.len()],
+                )?),
                 false => None,
             };
             let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
-            self.layout.accumulate(&result.grads, &mut self.gradient, measured.context.step)?;
+            self.layout
+                .accumulate(&result.grads, &mut self.gradient, measured.context.step)?;
             record.add(&result, teacher.is_some());
             sample += batch.members.len();
             token += tokens;
@@ -217,14 +268,18 @@ impl<'a> State<'a> {
 
     fn check_gradient(&self, step: u64, record: &StepRecord) -> Result<()> {
         if let Some(name) = self.layout.first_not_finite(&self.gradient) {
-            let problem = format!("the gradient of {name} is not finite (loss {})", record.loss);
+            let problem = format!(
+                "the gradient of {name} is not finite (loss {})",
+                record.loss
+            );
             return Err(Error::Gradient { step, problem });
         }
         let weighted = record.kl_weight != 0.0 || record.task_weight != 0.0;
         match self.layout.first_dead_b(&self.gradient) {
-            Some(name) if step == 0 && weighted && record.loss != 0.0 => {
-                Err(Error::Gradient { step, problem: format!("the gradient of {name} is zero everywhere") })
-            }
+            Some(name) if step == 0 && weighted && record.loss != 0.0 => Err(Error::Gradient {
+                step,
+                problem: format!("the gradient of {name} is zero everywhere"),
+            }),
             _ => Ok(()),
         }
     }
@@ -232,17 +287,20 @@ impl<'a> State<'a> {
     fn update(&mut self, advice: Option<&Advice>, record: &mut StepRecord) -> Result<()> {
         let regularization = advice.map(|advice| &advice.assessment.regularization);
         record.gradient_norm = norm(&self.gradient);
-        let clip = regularization.and_then(|asked| asked.gradient_clip).unwrap_or(self.setup.config.gradient_clip);
+        let clip = regularization
+            .and_then(|asked| asked.gradient_clip)
+            .unwrap_or(self.setup.config.gradient_clip);
         if clip > 0.0 && record.gradient_norm > clip {
             let scale = (clip / record.gradient_norm) as f32;
             self.gradient.iter_mut().for_each(|value| *value *= scale);
         }
-        record.learning_rate =
-            self.schedule.at(record.step) * regularization.map_or(1.0, |asked| asked.learning_rate_scale);
+        record.learning_rate = self.schedule.at(record.step)
+            * regularization.map_or(1.0, |asked| asked.learning_rate_scale);
         if self.advisor.as_ref().is_some_and(Advisor::may_roll_back) {
             self.actuators.remember(&self.parameters, &self.optimizer);
         }
-        self.optimizer.step(&mut self.parameters, &self.gradient, record.learning_rate);
+        self.optimizer
+            .step(&mut self.parameters, &self.gradient, record.learning_rate);
         if let Some(ema) = regularization.and_then(|asked| asked.ema.as_ref()) {
             self.actuators.average(ema, &mut self.parameters);
         }

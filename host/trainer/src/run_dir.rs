@@ -45,7 +45,10 @@ impl RunDir {
     /// The first free runs/NAME-N.
     pub fn free_path(name: &str) -> PathBuf {
         let numbered = |number: u32| Path::new("runs").join(format!("{name}-{number}"));
-        (1..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(0))
+        (1..)
+            .map(numbered)
+            .find(|path| !path.exists())
+            .unwrap_or_else(|| numbered(0))
     }
 
     pub fn path(&self) -> &Path {
@@ -74,20 +77,31 @@ impl RunDir {
     }
 
     pub fn journal(&self, with_policy: bool) -> Result<Journal> {
-        let assessments = if with_policy { Some(self.lines("assessments.jsonl")?) } else { None };
-        Ok(Journal { metrics: self.lines("metrics.jsonl")?, assessments })
+        let assessments = if with_policy {
+            Some(self.lines("assessments.jsonl")?)
+        } else {
+            None
+        };
+        Ok(Journal {
+            metrics: self.lines("metrics.jsonl")?,
+            assessments,
+        })
     }
 }
 
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::file(path, error.to_string()))?;
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::file(path, error.to_string()))?;
     text.push('\n');
     write_atomically(path, text.as_bytes())
 }
 
 /// A temporary file in the same folder, synced, then renamed over the name.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
@@ -107,13 +121,20 @@ pub struct Lines {
 impl Lines {
     pub fn create(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().create_new(true).write(true).open(path);
-        Ok(Self { path: path.into(), file: file.map_err(|source| Error::write(path, source))? })
+        Ok(Self {
+            path: path.into(),
+            file: file.map_err(|source| Error::write(path, source))?,
+        })
     }
 
     pub fn write(&mut self, value: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_vec(value).map_err(|error| Error::file(&self.path, error.to_string()))?;
+        let mut line = serde_json::to_vec(value)
+            .map_err(|error| Error::file(&self.path, error.to_string()))?;
         line.push(b'\n');
-        let start = self.file.stream_position().map_err(|source| Error::write(&self.path, source))?;
+        let start = self
+            .file
+            .stream_position()
+            .map_err(|source| Error::write(&self.path, source))?;
         self.file.write_all(&line).map_err(|source| {
             // The write error is the one to report, whether or not the cut succeeds.
             let _ = self.file.set_len(start);
@@ -137,7 +158,10 @@ struct AssessmentRecord<'a> {
 impl Journal {
     pub fn write(&mut self, record: &StepRecord, assessment: Option<&Assessment>) -> Result<()> {
         if let (Some(lines), Some(assessment)) = (&mut self.assessments, assessment) {
-            lines.write(&AssessmentRecord { step: record.step, assessment })?;
+            lines.write(&AssessmentRecord {
+                step: record.step,
+                assessment,
+            })?;
         }
         self.metrics.write(record)
     }
@@ -152,10 +176,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("temp");
         let path = folder.path().join("a/run");
         let run = RunDir::create(&path).expect("fresh");
-        run.write_text("config.toml", "seed = 1\n").expect("written");
+        run.write_text("config.toml", "seed = 1\n")
+            .expect("written");
         let error = RunDir::create(&path).expect_err("exists").to_string();
-        assert!(error.contains("exists already; choose another --output"), "{error}");
-        assert_eq!(std::fs::read_to_string(run.file("config.toml")).expect("kept"), "seed = 1\n");
+        assert!(
+            error.contains("exists already; choose another --output"),
+            "{error}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(run.file("config.toml")).expect("kept"),
+            "seed = 1\n"
+        );
     }
 
     #[test]
@@ -164,16 +195,28 @@ mod tests {
         let path = folder.path().join("x.json");
         write_json(&path, &[1]).expect("written");
         write_json(&path, &[2]).expect("written");
-        assert_eq!(std::fs::read_to_string(&path).expect("there"), "[\n  2\n]\n");
+        assert_eq!(
+            std::fs::read_to_string(&path).expect("there"),
+            "[\n  2\n]\n"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1);
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn a_full_disk_says_so() {
-        let file = OpenOptions::new().write(true).open("/dev/full").expect("device");
-        let mut lines = Lines { path: "metrics.jsonl".into(), file };
+        let file = OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("device");
+        let mut lines = Lines {
+            path: "metrics.jsonl".into(),
+            file,
+        };
         let error = lines.write(&1).expect_err("full").to_string();
-        assert!(error.contains("cannot write metrics.jsonl") && error.contains("free some space"), "{error}");
+        assert!(
+            error.contains("cannot write metrics.jsonl") && error.contains("free some space"),
+            "{error}"
+        );
     }
 }

@@ -23,7 +23,11 @@ impl ConfigArguments {
             layers.add_assignment(assignment)?;
         }
         set(&mut layers, "model.source", self.model.clone())?;
-        set(&mut layers, "model.chat_template", self.chat_template.as_deref().map(text))?;
+        set(
+            &mut layers,
+            "model.chat_template",
+            self.chat_template.as_deref().map(text),
+        )?;
         set(&mut layers, "model.device", self.device.clone())?;
         set(&mut layers, "seed", self.seed.map(|seed| seed as i64))?;
         Ok(layers)
@@ -43,7 +47,11 @@ impl EvalSetArguments {
         set_files(layers, "eval.harmless", &self.harmless)?;
         set_files(layers, "eval.task", &self.task)?;
         set(layers, "eval.limit", self.eval_limit.map(integer))?;
-        set(layers, "eval.max_new_tokens", self.max_new_tokens.map(integer))
+        set(
+            layers,
+            "eval.max_new_tokens",
+            self.max_new_tokens.map(integer),
+        )
     }
 }
 
@@ -52,13 +60,25 @@ impl TrainArguments {
         let mut layers = self.config.layers(None)?;
         self.policy.apply(&mut layers)?;
         self.eval.apply(&mut layers)?;
-        set(&mut layers, "policy.calibration", self.calibration.as_deref().map(text))?;
+        set(
+            &mut layers,
+            "policy.calibration",
+            self.calibration.as_deref().map(text),
+        )?;
         set_files(&mut layers, "data.train", &self.data)?;
         set(&mut layers, "output", self.output.as_deref().map(text))?;
         set(&mut layers, "train.epochs", self.epochs)?;
-        set(&mut layers, "train.max_steps", self.steps.map(|steps| steps as i64))?;
+        set(
+            &mut layers,
+            "train.max_steps",
+            self.steps.map(|steps| steps as i64),
+        )?;
         set(&mut layers, "train.batch", self.batch.map(integer))?;
-        set(&mut layers, "train.micro_batch", self.micro_batch.map(integer))?;
+        set(
+            &mut layers,
+            "train.micro_batch",
+            self.micro_batch.map(integer),
+        )?;
         set(&mut layers, "train.learning_rate", self.learning_rate)?;
         set(&mut layers, "lora.rank", self.rank.map(integer))?;
         set(&mut layers, "lora.alpha", self.alpha)?;

@@ -21,19 +21,31 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
     let judges = Judges::load(&config.judges)?;
     let model = prepare::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0, &judges);
-    let needs = loaded.policy.configure(&loaded.settings_json(), &info).map_err(Error::from)?;
+    let needs = loaded
+        .policy
+        .configure(&loaded.settings_json(), &info)
+        .map_err(Error::from)?;
     if !needs.calibration {
-        let problem = format!("policy {} does not calibrate itself; use it as it is", loaded.policy.name());
+        let problem = format!(
+            "policy {} does not calibrate itself; use it as it is",
+            loaded.policy.name()
+        );
         return Err(Error::config("policy.path", problem).into());
     }
     let file = prepare::calibrate(&loaded, &config, &info, &needs, &model, &mut screen)?;
-    let output = arguments.output.unwrap_or_else(|| PathBuf::from(format!("{}.calibration.json", file.policy)));
+    let output = arguments
+        .output
+        .unwrap_or_else(|| PathBuf::from(format!("{}.calibration.json", file.policy)));
     file.write(&output)?;
     if arguments.config.json {
         print_json(&file)?;
     } else {
         print_text(&report::calibration_table(&file))?;
-        eprintln!("wrote {}; use it with host train --calibration {}", output.display(), output.display());
+        eprintln!(
+            "wrote {}; use it with host train --calibration {}",
+            output.display(),
+            output.display()
+        );
     }
     Ok(Ending::Finished)
 }

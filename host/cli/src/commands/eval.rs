@@ -15,17 +15,32 @@ pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Ending> {
     let config = with_defaults(layers)?;
     let sets = EvalSets::load(&config.eval, config.seed.0)?;
     if sets.is_empty() {
-        return Err(Error::config("eval", "nothing to evaluate; give --harmful, --harmless or --task FILE").into());
+        return Err(Error::config(
+            "eval",
+            "nothing to evaluate; give --harmful, --harmless or --task FILE",
+        )
+        .into());
     }
     let stop = signal::stop_flag();
     let mut screen = Screen::new(arguments.config.quiet);
-    let mut answers = arguments.generations.as_deref().map(Lines::create).transpose()?;
+    let mut answers = arguments
+        .generations
+        .as_deref()
+        .map(Lines::create)
+        .transpose()?;
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
-    let evaluator = Evaluator { model: &model, config: &config.eval, sets: &sets, stop: &stop };
+    let evaluator = Evaluator {
+        model: &model,
+        config: &config.eval,
+        sets: &sets,
+        stop: &stop,
+    };
     let before = evaluator.evaluate("before", None, answers.as_mut(), &mut screen)?;
     let after = match &adapter {
-        Some(adapter) => Some(evaluator.evaluate("after", Some(adapter), answers.as_mut(), &mut screen)?),
+        Some(adapter) => {
+            Some(evaluator.evaluate("after", Some(adapter), answers.as_mut(), &mut screen)?)
+        }
         None => None,
     };
     let comparison = Comparison { before, after };

@@ -7,17 +7,29 @@ use crate::screen::Screen;
 
 pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
     if arguments.output.exists() {
-        return Err(Error::OutputExists { path: arguments.output }.into());
+        return Err(Error::OutputExists {
+            path: arguments.output,
+        }
+        .into());
     }
     let config = with_defaults(arguments.config.layers(Some(&arguments.adapter))?)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     match (arguments.merged, &adapter) {
-        (true, adapter) => host_model::export::merge(&model, adapter.as_ref(), &arguments.output, DType::F32).map_err(Error::from)?,
-        (false, Some(adapter)) => adapter.save_peft(&arguments.output, &model.config, &model.name).map_err(Error::from)?,
+        (true, adapter) => {
+            host_model::export::merge(&model, adapter.as_ref(), &arguments.output, DType::F32)
+                .map_err(Error::from)?
+        }
+        (false, Some(adapter)) => adapter
+            .save_peft(&arguments.output, &model.config, &model.name)
+            .map_err(Error::from)?,
         (false, None) => {
-            return Err(Error::config("--adapter", "nothing to export; give --run DIR or --adapter DIR, or --merged").into());
+            return Err(Error::config(
+                "--adapter",
+                "nothing to export; give --run DIR or --adapter DIR, or --merged",
+            )
+            .into());
         }
     }
     drop(screen);

@@ -14,7 +14,11 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
         print_json(&report)?;
     } else {
         print_text(&report.table())?;
-        eprintln!("{}: {} (adapter/, report.json, metrics.jsonl)", report.ending_name(), report.run.display());
+        eprintln!(
+            "{}: {} (adapter/, report.json, metrics.jsonl)",
+            report.ending_name(),
+            report.run.display()
+        );
     }
     Ok(report.ending())
 }

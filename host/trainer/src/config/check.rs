@@ -7,28 +7,96 @@ impl RunConfig {
     pub(super) fn check(&self) -> Result<()> {
         let train = &self.train;
         require(train.batch >= 1, "train.batch", "must be at least 1")?;
-        require(train.micro_batch != Some(0), "train.micro_batch", "must be at least 1")?;
-        require(train.epochs > 0.0 && train.epochs <= 1e6, "train.epochs", "must be above 0")?;
-        require(train.max_steps != Some(0), "train.max_steps", "must be at least 1")?;
-        require(train.learning_rate > 0.0 && train.learning_rate <= 1.0, "train.learning_rate", "must be in (0, 1]")?;
-        require((0.0..=1.0).contains(&train.warmup), "train.warmup", "is a share of the steps, in [0, 1]")?;
-        require((0.0..=1.0).contains(&train.floor), "train.floor", "is a share of the peak, in [0, 1]")?;
-        require((0.0..1.0).contains(&train.beta1), "train.beta1", "must be in [0, 1)")?;
-        require((0.0..1.0).contains(&train.beta2), "train.beta2", "must be in [0, 1)")?;
+        require(
+            train.micro_batch != Some(0),
+            "train.micro_batch",
+            "must be at least 1",
+        )?;
+        require(
+            train.epochs > 0.0 && train.epochs <= 1e6,
+            "train.epochs",
+            "must be above 0",
+        )?;
+        require(
+            train.max_steps != Some(0),
+            "train.max_steps",
+            "must be at least 1",
+        )?;
+        require(
+            train.learning_rate > 0.0 && train.learning_rate <= 1.0,
+            "train.learning_rate",
+            "must be in (0, 1]",
+        )?;
+        require(
+            (0.0..=1.0).contains(&train.warmup),
+            "train.warmup",
+            "is a share of the steps, in [0, 1]",
+        )?;
+        require(
+            (0.0..=1.0).contains(&train.floor),
+            "train.floor",
+            "is a share of the peak, in [0, 1]",
+        )?;
+        require(
+            (0.0..1.0).contains(&train.beta1),
+            "train.beta1",
+            "must be in [0, 1)",
+        )?;
+        require(
+            (0.0..1.0).contains(&train.beta2),
+            "train.beta2",
+            "must be in [0, 1)",
+        )?;
         require(train.epsilon > 0.0, "train.epsilon", "must be above 0")?;
-        require((0.0..=1.0).contains(&train.weight_decay), "train.weight_decay", "must be in [0, 1]")?;
-        require(train.gradient_clip >= 0.0, "train.gradient_clip", "must not be negative; 0 switches clipping off")?;
+        require(
+            (0.0..=1.0).contains(&train.weight_decay),
+            "train.weight_decay",
+            "must be in [0, 1]",
+        )?;
+        require(
+            train.gradient_clip >= 0.0,
+            "train.gradient_clip",
+            "must not be negative; 0 switches clipping off",
+        )?;
         require(self.lora.rank >= 1, "lora.rank", "must be at least 1")?;
-        require(self.lora.alpha > 0.0 && self.lora.alpha.is_finite(), "lora.alpha", "must be above 0")?;
-        require(!self.lora.targets.is_empty(), "lora.targets", "needs at least one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj")?;
-        require(self.data.max_tokens >= 2, "data.max_tokens", "must be at least 2")?;
-        require(self.eval.max_new_tokens >= 1, "eval.max_new_tokens", "must be at least 1")?;
+        require(
+            self.lora.alpha > 0.0 && self.lora.alpha.is_finite(),
+            "lora.alpha",
+            "must be above 0",
+        )?;
+        require(
+            !self.lora.targets.is_empty(),
+            "lora.targets",
+            "needs at least one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+        )?;
+        require(
+            self.data.max_tokens >= 2,
+            "data.max_tokens",
+            "must be at least 2",
+        )?;
+        require(
+            self.eval.max_new_tokens >= 1,
+            "eval.max_new_tokens",
+            "must be at least 1",
+        )?;
         require(self.eval.batch >= 1, "eval.batch", "must be at least 1")?;
         require(self.canary.limit >= 1, "canary.limit", "must be at least 1")?;
-        require(!self.canary.refusal.is_empty(), "canary.refusal", "must not be empty")?;
-        require(!self.canary.compliance.is_empty(), "canary.compliance", "must not be empty")?;
+        require(
+            !self.canary.refusal.is_empty(),
+            "canary.refusal",
+            "must not be empty",
+        )?;
+        require(
+            !self.canary.compliance.is_empty(),
+            "canary.compliance",
+            "must not be empty",
+        )?;
         if let Some(policy) = &self.policy {
-            require(!policy.path.as_os_str().is_empty(), "policy.path", "names no file; give the policy's .wasm")?;
+            require(
+                !policy.path.as_os_str().is_empty(),
+                "policy.path",
+                "names no file; give the policy's .wasm",
+            )?;
             if let Some(pin) = &policy.sha256 {
                 let is_digest = pin.len() == 64 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
                 require(is_digest, "policy.sha256", "must be 64 hex digits")?;
@@ -39,5 +107,9 @@ impl RunConfig {
 }
 
 fn require(holds: bool, key: &str, problem: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::config(key, problem)) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::config(key, problem))
+    }
 }

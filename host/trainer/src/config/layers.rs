@@ -22,8 +22,13 @@ impl Layers {
     /// `origin` names the text in errors.
     pub fn add_text(&mut self, text: &str, origin: &str) -> Result<()> {
         let table: Table = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            Error::config(format!("{origin} line {line}"), error.message().replace('\n', " "))
+            let line = error.span().map_or(1, |span| {
+                text[..span.start.min(text.len())].lines().count().max(1)
+            });
+            Error::config(
+                format!("{origin} line {line}"),
+                error.message().replace('\n', " "),
+            )
         })?;
         // Checked on its own first, so that the message names the file.
         resolve(&table).map_err(|error| match error {
@@ -42,11 +47,19 @@ impl Layers {
     /// `key.path=value`; the value is TOML, and a bare word is a string.
     pub fn add_assignment(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
-            return Err(Error::config(format!("--set {assignment}"), "write it as key=value, such as train.batch=4"));
+            return Err(Error::config(
+                format!("--set {assignment}"),
+                "write it as key=value, such as train.batch=4",
+            ));
         };
         let value = value.trim();
-        let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
-        self.set(key.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
+        let parsed = toml::from_str::<Table>(&format!("value = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"));
+        self.set(
+            key.trim(),
+            parsed.unwrap_or_else(|| Value::String(value.to_owned())),
+        )
     }
 
     /// Sets a dotted key.
@@ -54,11 +67,16 @@ impl Layers {
         let mut parts: Vec<&str> = key.split('.').collect();
         let last = parts.pop().unwrap_or_default();
         if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
-            return Err(Error::config(key, "is not a key; keys look like train.batch"));
+            return Err(Error::config(
+                key,
+                "is not a key; keys look like train.batch",
+            ));
         }
         let mut table = &mut self.table;
         for part in parts {
-            let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            let entry = table
+                .entry(part)
+                .or_insert_with(|| Value::Table(Table::new()));
             table = entry
                 .as_table_mut()
                 .ok_or_else(|| Error::config(key, format!("{part} is a value, not a table")))?;
@@ -71,7 +89,10 @@ impl Layers {
     pub fn has(&self, key: &str) -> bool {
         let mut parts = key.split('.');
         let first = parts.next().and_then(|part| self.table.get(part));
-        parts.try_fold(first, |value, part| Some(value?.as_table()?.get(part))).flatten().is_some()
+        parts
+            .try_fold(first, |value, part| Some(value?.as_table()?.get(part)))
+            .flatten()
+            .is_some()
     }
 
     /// The resolved and validated configuration.
@@ -95,7 +116,14 @@ fn resolve(table: &Table) -> Result<RunConfig> {
 fn explain(path: &str, message: &str) -> (String, String) {
     let message = message.lines().next().unwrap_or(message).to_owned();
     let Some(rest) = message.strip_prefix("unknown field `") else {
-        return (if path == "." { "file".into() } else { path.into() }, message);
+        return (
+            if path == "." {
+                "file".into()
+            } else {
+                path.into()
+            },
+            message,
+        );
     };
     let mut names = rest.split('`').step_by(2);
     let unknown = names.next().unwrap_or_default();
@@ -143,23 +171,37 @@ mod tests {
     #[test]
     fn later_layers_win_key_by_key() {
         let mut layers = Layers::default();
-        layers.add_text("seed = 3\n[train]\nbatch = 4\nepochs = 2", "a.toml").expect("good");
+        layers
+            .add_text("seed = 3\n[train]\nbatch = 4\nepochs = 2", "a.toml")
+            .expect("good");
         layers.add_assignment("train.batch=6").expect("good");
         let config = layers.resolve().expect("good");
-        assert_eq!((config.seed.0, config.train.batch, config.train.epochs), (3, 6, 2.0));
+        assert_eq!(
+            (config.seed.0, config.train.batch, config.train.epochs),
+            (3, 6, 2.0)
+        );
         assert!(layers.has("train.batch") && !layers.has("train.floor") && !layers.has("seed.x"));
     }
 
     #[test]
     fn an_assignment_is_toml_or_a_bare_word() {
         let mut layers = Layers::default();
-        layers.add_assignment("model.source=./models/a").expect("good");
-        layers.add_assignment("lora.targets=[\"q_proj\"]").expect("good");
-        layers.add_assignment("policy.settings.b_max=0.8").expect("good");
+        layers
+            .add_assignment("model.source=./models/a")
+            .expect("good");
+        layers
+            .add_assignment("lora.targets=[\"q_proj\"]")
+            .expect("good");
+        layers
+            .add_assignment("policy.settings.b_max=0.8")
+            .expect("good");
         let config = layers.resolve().expect("good");
         assert_eq!(config.model.source.as_deref(), Some("./models/a"));
         assert_eq!(config.lora.targets.len(), 1);
-        assert_eq!(config.policy.expect("set").settings["b_max"].as_float(), Some(0.8));
+        assert_eq!(
+            config.policy.expect("set").settings["b_max"].as_float(),
+            Some(0.8)
+        );
     }
 
     #[test]
@@ -177,7 +219,10 @@ mod tests {
     #[test]
     fn wrong_types_name_the_key() {
         let text = message(|layers| layers.add_assignment("train.batch=many"));
-        assert!(text.starts_with("configuration: train.batch: invalid type: string \"many\""), "{text}");
+        assert!(
+            text.starts_with("configuration: train.batch: invalid type: string \"many\""),
+            "{text}"
+        );
     }
 
     #[test]

@@ -62,7 +62,11 @@ pub struct ModelConfig {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { source: None, chat_template: None, device: "cpu".into() }
+        Self {
+            source: None,
+            chat_template: None,
+            device: "cpu".into(),
+        }
     }
 }
 
@@ -80,7 +84,11 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { train: Vec::new(), max_tokens: 1024, overlong: Overlong::default() }
+        Self {
+            train: Vec::new(),
+            max_tokens: 1024,
+            overlong: Overlong::default(),
+        }
     }
 }
 
@@ -96,13 +104,21 @@ pub struct LoraSection {
 
 impl Default for LoraSection {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() }
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            targets: Target::ALL.to_vec(),
+        }
     }
 }
 
 impl LoraSection {
     pub fn resolve(&self) -> LoraConfig {
-        LoraConfig { rank: self.rank, alpha: self.alpha, targets: self.targets.clone() }
+        LoraConfig {
+            rank: self.rank,
+            alpha: self.alpha,
+            targets: self.targets.clone(),
+        }
     }
 }
 
@@ -212,7 +228,12 @@ pub struct CanaryConfig {
 
 impl Default for CanaryConfig {
     fn default() -> Self {
-        Self { prompts: Vec::new(), limit: 16, refusal: "I can't".into(), compliance: "Sure, here".into() }
+        Self {
+            prompts: Vec::new(),
+            limit: 16,
+            refusal: "I can't".into(),
+            compliance: "Sure, here".into(),
+        }
     }
 }
 
