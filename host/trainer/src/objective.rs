@@ -3,7 +3,9 @@
 //! Loss of an optimizer step with N answer tokens (arXiv 2602.17546, with weights
 //! per sample and, optionally, per token):
 //!
-//!     1/N * sum_i sum_t  task[i] * u[t] * CE[t]  +  kl[i] * w[t] * KL(ref || cur)[t]
+//! ```text
+//! 1/N * sum_i sum_t  task[i] * u[t] * CE[t]  +  kl[i] * w[t] * KL(ref || cur)[t]
+//! ```
 //!
 //! N counts the tokens of the whole step, so splitting it into micro-batches
 //! changes nothing but the order of a sum.

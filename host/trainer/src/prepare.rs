@@ -213,7 +213,7 @@ pub fn calibrate(
         return Err(Error::UnmetNeed {
             policy: loaded.policy.name().into(),
             need: "labelled prompts to calibrate on".into(),
-            remedy: "give --calibrate FILE (rows of prompt and label), policy.calibration from host calibrate, \
+            remedy: "give --labelled FILE (rows of prompt and label), --calibration FILE from host calibrate, \
                      or calibration.data = [\"demo:calibrate.jsonl\"]"
                 .into(),
         });

@@ -1,7 +1,9 @@
 //! The training loop, from batch to journal, on one page:
 //!
-//!     batch -> forward -> signals -> policy.assess -> objective -> backward
-//!           -> optimizer -> journal
+//! ```text
+//! batch -> forward -> signals -> policy.assess -> objective -> backward
+//!       -> optimizer -> journal
+//! ```
 //!
 //! One assessment per optimizer step, over all its samples, before any gradient.
 

@@ -1,13 +1,15 @@
 //! The folder of a run:
 //!
-//!     config.toml         the resolved configuration
-//!     manifest.json       versions, digests, seeds, and how the run ended
-//!     calibration.json    the policy's fitted parameters and its report
-//!     metrics.jsonl       one line per optimizer step
-//!     assessments.jsonl   what the policy answered, one line per step
-//!     generations.jsonl   every answer the evaluation judged
-//!     adapter/            the result, in peft's format
-//!     report.json         the evaluation before and after
+//! ```text
+//! config.toml         the resolved configuration
+//! manifest.json       versions, digests, seeds, and how the run ended
+//! calibration.json    the policy's fitted parameters and its report
+//! metrics.jsonl       one line per optimizer step
+//! assessments.jsonl   what the policy answered, one line per step
+//! generations.jsonl   every answer the evaluation judged
+//! adapter/            the result, in peft's format
+//! report.json         the evaluation before and after
+//! ```
 //!
 //! Whole files are written beside their place and renamed, so a reader never sees
 //! half of one. A line that could not be written in full is cut off again.
