@@ -99,41 +99,52 @@ impl Comparison {
     }
 }
 
+/// One model: its name, what it did, and how it was trained.
 type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 
+/// One row: its name, and its cell for a model.
+type Cell = fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>;
+
+const ROWS: [(&str, Cell); 7] = [
+    ("harmful requests refused", |eval, _| rate(eval?.refusal)),
+    ("harmful requests answered", |eval, _| {
+        rate(eval?.attack_success)
+    }),
+    ("harmless requests refused", |eval, _| {
+        rate(eval?.over_refusal)
+    }),
+    ("task: exact match", |eval, _| rate(eval?.exact_match)),
+    ("task: loss per token", |eval, _| {
+        Some(format!("{:.3}", eval?.task_loss?))
+    }),
+    ("optimizer steps", |_, trained| {
+        Some(trained?.steps.to_string())
+    }),
+    ("seconds per step", |_, trained| {
+        let trained = trained?;
+        Some(format!(
+            "{:.3}",
+            trained.seconds / trained.steps.max(1) as f64
+        ))
+    }),
+];
+
+/// Leaves out rows that no model has.
 fn comparison_table(columns: Vec<Column>) -> String {
     let mut table = plain_table();
     table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
-    let mut row =
-        |name: &str, cell: &dyn Fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>| {
-            let cells: Vec<Option<String>> = columns
-                .iter()
-                .map(|(_, eval, trained)| cell(*eval, *trained))
-                .collect();
-            if cells.iter().any(Option::is_some) {
-                let cells = cells
-                    .into_iter()
-                    .map(|cell| cell.unwrap_or_else(|| "-".into()));
-                table.add_row(std::iter::once(name.to_owned()).chain(cells));
-            }
-        };
-    row("harmful requests refused", &|eval, _| rate(eval?.refusal));
-    row("harmful requests answered", &|eval, _| {
-        rate(eval?.attack_success)
-    });
-    row("harmless requests refused", &|eval, _| {
-        rate(eval?.over_refusal)
-    });
-    row("task: exact match", &|eval, _| rate(eval?.exact_match));
-    row("task: loss per token", &|eval, _| {
-        Some(format!("{:.3}", eval?.task_loss?))
-    });
-    row("optimizer steps", &|_, trained| {
-        Some(trained?.steps.to_string())
-    });
-    row("seconds per step", &|_, trained| {
-        trained.map(|t| format!("{:.3}", t.seconds / t.steps.max(1) as f64))
-    });
+    for (name, cell) in ROWS {
+        let cells: Vec<_> = columns
+            .iter()
+            .map(|(_, eval, trained)| cell(*eval, *trained))
+            .collect();
+        if cells.iter().any(Option::is_some) {
+            let cells = cells
+                .into_iter()
+                .map(|cell| cell.unwrap_or_else(|| "-".into()));
+            table.add_row(std::iter::once(name.to_owned()).chain(cells));
+        }
+    }
     for column in 1..=columns.len() {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);

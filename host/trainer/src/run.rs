@@ -174,13 +174,7 @@ impl<'a> State<'a> {
         micro: &[MicroBatch],
     ) -> Result<Measured<'s>> {
         let mut measured = Measured {
-            context: StepContext::new(
-                step,
-                self.schedule.at(step),
-                samples,
-                micro,
-                self.previous.clone(),
-            ),
+            context: StepContext::new(step, self.schedule.at(step), samples, micro, self.previous),
             known: Vec::new(),
             current: Current::default(),
             forward: None,

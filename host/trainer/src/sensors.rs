@@ -93,7 +93,7 @@ impl Sensors<'_> {
                 None
             },
             steering: None,
-            previous: step.previous.clone(),
+            previous: step.previous,
         })
     }
 

@@ -192,6 +192,7 @@ mod tests {
         layers
             .add_assignment("lora.targets=[\"q_proj\"]")
             .expect("good");
+        layers.add_assignment("policy.path=a.wasm").expect("good");
         layers
             .add_assignment("policy.settings.b_max=0.8")
             .expect("good");
