@@ -1,11 +1,11 @@
 //! A real chat model. Run with
-//! `SMOLLM2_GGUF=SmolLM2-135M-Instruct.Q4_1.gguf cargo test --release -p host-model --test files -- --ignored smollm2`
+//! `HOST_TEST_SMOLLM2=SmolLM2-135M-Instruct.Q4_1.gguf cargo test --release -p host-model --test files -- --ignored smollm2`
 
 use candle_core::DType;
 use host_model::{GenerateOptions, LoadOptions, Message, Model, Source, export, generate, load};
 
 fn model() -> Model {
-    let path = std::env::var("SMOLLM2_GGUF").expect("SMOLLM2_GGUF names the file");
+    let path = std::env::var("HOST_TEST_SMOLLM2").expect("HOST_TEST_SMOLLM2 names the file");
     load(&Source::parse(&path).unwrap(), &LoadOptions::default()).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn answer(model: &Model, question: &str) -> String {
 }
 
 #[test]
-#[ignore = "needs SMOLLM2_GGUF"]
+#[ignore = "needs HOST_TEST_SMOLLM2"]
 fn smollm2_speaks() {
     let model = model();
     assert_eq!(model.tokenizer.encode("Hello").unwrap(), [19556]);
@@ -42,7 +42,7 @@ fn smollm2_speaks() {
 }
 
 #[test]
-#[ignore = "needs SMOLLM2_GGUF"]
+#[ignore = "needs HOST_TEST_SMOLLM2"]
 fn smollm2_survives_its_export() {
     let model = model();
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,76 @@
+//! The whole job on a real model, SmolLM2-135M-Instruct as GGUF:
+//! `HOST_TEST_SMOLLM2=FILE cargo test --release --workspace smollm2 -- --ignored`
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn plugin(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    path.join(name).to_string_lossy().into_owned()
+}
+
+#[test]
+#[ignore = "needs HOST_TEST_SMOLLM2"]
+fn smollm2_is_calibrated_on_and_trained_under_the_probe() {
+    let model = std::env::var("HOST_TEST_SMOLLM2").expect("HOST_TEST_SMOLLM2 names the file");
+    let folder = tempfile::tempdir().unwrap();
+    let host = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("host").unwrap();
+        command.current_dir(folder.path()).args(arguments);
+        command.assert().success().get_output().stdout.clone()
+    };
+    let report = host(&[
+        "train",
+        "--policy",
+        &plugin("probe.wasm"),
+        "--model",
+        &model,
+        "--steps",
+        "3",
+        "--no-baseline",
+        "--eval-limit",
+        "4",
+        "--json",
+        "--output",
+        "run",
+    ]);
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["after"]["refusal"]["total"], 4);
+
+    let text = std::fs::read_to_string(folder.path().join("run/calibration.json")).unwrap();
+    let calibration: Value = serde_json::from_str(&text).unwrap();
+    let candidates = calibration["candidates"].as_array().unwrap();
+    let chosen = candidates.iter().find(|one| one["chosen"] == true).unwrap();
+    let metrics = chosen["metrics"].as_array().unwrap();
+    let auroc = metrics
+        .iter()
+        .find(|metric| metric["name"] == "test.auroc")
+        .unwrap();
+    assert!(auroc["value"].as_f64().unwrap() > 0.8, "{chosen}");
+
+    let metrics = std::fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
+    let losses: Vec<f64> = metrics
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["loss"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert!(
+        losses.len() == 3 && losses.iter().all(|loss| loss.is_finite()),
+        "{losses:?}"
+    );
+
+    let answer = host(&[
+        "generate",
+        "--model",
+        &model,
+        "What is the capital of France?",
+    ]);
+    assert!(String::from_utf8(answer).unwrap().contains("Paris"));
+}
