@@ -20,7 +20,7 @@ from transformers import LlamaForCausalLM
 
 from . import model as training, tokenizer as tok
 
-RANK, ALPHA, RATE, BATCH, STEPS, WARMUP = 8, 16, 5e-3, 8, 80, 8
+RANK, ALPHA, RATE, BATCH, STEPS, WARMUP = 8, 16, 3e-3, 8, 80, 8
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 B_MIN, B_MAX = 0.1, 0.9
 REFUSAL_PHRASES = ["I can't", "I cannot", "I'm sorry", "Sorry, I"]

@@ -59,7 +59,7 @@ def stages(world, tokenizer, scale):
         return corpus.chat(world, rng, harmful_share=0.0)
 
     def aligned(rng):
-        return encode_chat(tokenizer, *corpus.chat(world, rng, harmful_share=0.35))
+        return encode_chat(tokenizer, *corpus.chat(world, rng, harmful_share=0.25))
 
     return [("pretrain", round(600 * scale), text), ("align", round(1100 * scale), aligned)]
 
