@@ -306,6 +306,38 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
 }
 
 #[test]
+fn a_policy_fault_ends_the_run_before_the_update_with_exit_code_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = plugin("probe.wasm");
+    // Enough for configure, too little for assess.
+    let starve = "limits.fuel_per_call=200000";
+    let output = host(folder.path())
+        .args(["train", "--policy", probe.to_str().unwrap()])
+        .args(["--no-baseline", "--set", starve, "--output", "run"])
+        .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
+        .args(["--set", "eval.task=[]"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let last = stderr.lines().last().unwrap();
+    for part in ["policy probe", "assess at step 0", "200000 instructions"] {
+        assert!(last.contains(part), "no {part:?} in {last}");
+    }
+    let run = folder.path().join("run");
+    let manifest = json(&run.join("manifest.json"));
+    assert_eq!(manifest["status"], "failed");
+    assert!(
+        manifest["error"]
+            .as_str()
+            .unwrap()
+            .contains("assess at step 0")
+    );
+    assert!(lines(&run.join("metrics.jsonl")).is_empty());
+    assert!(!run.join("adapter").exists());
+}
+
+#[test]
 fn another_seed_is_another_run_and_the_same_seed_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let one = adapter(folder.path(), "one", &["--steps", "3", "--seed", "1"]);

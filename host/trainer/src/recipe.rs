@@ -117,8 +117,9 @@ impl Prepared {
             Err(Error::Interrupted) => manifest.end("interrupted", None),
             Err(error) => manifest.end("failed", Some(error.to_string())),
         }
-        manifest.write(folder)?;
-        result
+        // The run's own error comes first: on a full disk both fail.
+        let written = manifest.write(folder);
+        result.and_then(|report| written.map(|()| report))
     }
 
     /// Evaluate, train plainly if asked to, train under the policy; evaluate after

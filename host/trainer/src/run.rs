@@ -270,9 +270,10 @@ impl<'a> State<'a> {
             );
             return Err(Error::Gradient { step, problem });
         }
-        let weighted = record.kl_weight != 0.0 || record.task_weight != 0.0;
+        // The KL to the reference has no gradient where a run starts, at the reference.
+        let learns = record.task_weight != 0.0;
         match self.layout.first_dead_b(&self.gradient) {
-            Some(name) if step == 0 && weighted && record.loss != 0.0 => Err(Error::Gradient {
+            Some(name) if step == 0 && learns => Err(Error::Gradient {
                 step,
                 problem: format!("the gradient of {name} is zero everywhere"),
             }),

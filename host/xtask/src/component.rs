@@ -57,13 +57,7 @@ pub fn check(component: &[u8]) -> Result<()> {
 /// Checks that none of `paths`, nor anything that looks like a folder of this
 /// machine, is in the bytes: a build must not tell where it was made.
 pub fn check_no_paths(component: &[u8], paths: &[String]) -> Result<()> {
-    let common = [
-        "/root/",
-        "/home/",
-        "/Users/",
-        "registry/src",
-        "/rustc/",
-    ];
+    let common = ["/root/", "/home/", "/Users/", "registry/src", "/rustc/"];
     for path in paths.iter().map(String::as_str).chain(common) {
         if path.len() > 1 && contains(component, path.as_bytes()) {
             bail!("the component holds the path `{path}` of this machine");
