@@ -199,6 +199,14 @@ pub struct GenerateArguments {
     pub top_k: Option<usize>,
 }
 
+/// Number formats that a merged model can be written in.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum WeightType {
+    F32,
+    F16,
+    Bf16,
+}
+
 #[derive(Debug, Args)]
 pub struct ExportArguments {
     #[command(flatten)]
@@ -208,6 +216,9 @@ pub struct ExportArguments {
     /// Merge the adapter into the weights and write a whole model.
     #[arg(long)]
     pub merged: bool,
+    /// Number format of the merged weights.
+    #[arg(long, value_enum, default_value_t = WeightType::F32, requires = "merged")]
+    pub dtype: WeightType,
     /// Folder to write; must not exist.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,

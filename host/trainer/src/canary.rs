@@ -114,3 +114,57 @@ fn opening_scores(
     });
     Ok(sums.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use host_model::lora::{LoraConfig, Target};
+    use host_model::{LoadOptions, Source};
+
+    use super::*;
+    use crate::config::Layers;
+    use crate::demo;
+
+    #[test]
+    fn the_demo_model_leans_towards_refusing_and_openings_swap_the_sign() {
+        let model = host_model::load(&Source::Embedded(demo::MODEL), &LoadOptions::default());
+        let model = model.expect("embedded");
+        let mut layers = Layers::default();
+        layers.add_text(demo::DATA_CONFIG, "demo").expect("valid");
+        let config = layers.resolve().expect("valid").canary;
+        let canary = Canary::load(&config, &model.tokenizer, 1).expect("loads");
+        let margins = canary.expect("has prompts").margins(&model.decoder, None);
+        let margins = margins.expect("measured");
+        assert_eq!(margins.len(), 12);
+        assert!(margins.iter().sum::<f64>() > 0.0, "{margins:?}");
+
+        let swapped = CanaryConfig {
+            refusal: config.compliance.clone(),
+            compliance: config.refusal.clone(),
+            ..config.clone()
+        };
+        let swapped = Canary::load(&swapped, &model.tokenizer, 1).expect("loads");
+        // An adapter that changes nothing must not change the margin either.
+        let adapter = LoraConfig {
+            rank: 2,
+            alpha: 4.0,
+            targets: Target::ALL.to_vec(),
+        };
+        let adapter = Lora::new(&model.config, adapter, 1, model.decoder.device()).expect("fits");
+        let swapped = swapped
+            .expect("has prompts")
+            .margins(&model.decoder, Some(&adapter));
+        for (margin, swapped) in margins.iter().zip(swapped.expect("measured")) {
+            assert!((margin + swapped).abs() < 1e-3, "{margin} {swapped}");
+        }
+
+        let none = CanaryConfig {
+            prompts: Vec::new(),
+            ..config
+        };
+        assert!(
+            Canary::load(&none, &model.tokenizer, 1)
+                .expect("none")
+                .is_none()
+        );
+    }
+}

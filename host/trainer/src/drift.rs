@@ -22,3 +22,51 @@ pub fn update_norm(adapter: &Lora) -> Result<f64> {
     }
     Ok(adapter.scaling() * sum.max(0.0).sqrt())
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+    use host_model::lora::LoraConfig;
+    use host_model::{LoadOptions, Source};
+
+    use super::*;
+
+    #[test]
+    fn equals_the_norm_of_the_dense_updates() {
+        let model = host_model::load(
+            &Source::Embedded(crate::demo::MODEL),
+            &LoadOptions::default(),
+        );
+        let config = model.expect("embedded").config;
+        let shape = LoraConfig {
+            rank: 4,
+            alpha: 6.0,
+            targets: vec![Target::Q, Target::Down],
+        };
+        let adapter = Lora::new(&config, shape, 3, &Device::Cpu).expect("fits");
+        assert_eq!(update_norm(&adapter).expect("computed"), 0.0);
+
+        for (name, var) in adapter.named().filter(|(name, _)| name.contains("lora_B")) {
+            let scale = if name.contains("q_proj") { 0.3 } else { 0.1 };
+            let count = var.elem_count();
+            let values: Vec<f32> = (0..count).map(|i| scale * (i as f32).sin()).collect();
+            let tensor = Tensor::from_vec(values, var.shape(), &Device::Cpu).expect("shaped");
+            var.set(&tensor).expect("same shape");
+        }
+        let mut sum = 0.0;
+        for layer in 0..adapter.num_layers() {
+            for target in [Target::Q, Target::Down] {
+                let (a, b) = adapter.pair(layer, target).expect("adapted");
+                let update = b.matmul(a.as_tensor()).expect("product");
+                let square = update.sqr().and_then(|x| x.sum_all()).expect("sum");
+                sum += 1.5 * 1.5 * f64::from(square.to_scalar::<f32>().expect("scalar"));
+            }
+        }
+        let norm = update_norm(&adapter).expect("computed");
+        assert!(
+            sum > 1.0 && (norm / sum.sqrt() - 1.0).abs() < 1e-4,
+            "{norm} {}",
+            sum.sqrt()
+        );
+    }
+}

@@ -104,4 +104,45 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn a_sample_without_a_score_is_missing_and_the_worst() {
+        let folder = tempfile::tempdir().expect("temp");
+        let path = folder.path().join("scores.jsonl");
+        let rows = "{\"prompt\": \"a\", \"answer\": \"b\", \"score\": 2}\n{\"prompt\": \"c\", \"answer\": \"d\", \"score\": null}\n";
+        std::fs::write(&path, rows).expect("written");
+        let config = BTreeMap::from([("mine".to_owned(), JudgeConfig { scores: path })]);
+        let judges = Judges::load(&config).expect("loads");
+        assert_eq!(judges.names(), ["mine"]);
+
+        let ids: Vec<u64> = [
+            "{\"prompt\": \"a\", \"answer\": \"b\"}",
+            "{\"prompt\": \"c\", \"answer\": \"d\"}",
+            "{\"prompt\": \"e\", \"answer\": \"f\"}",
+        ]
+        .iter()
+        .map(|row| {
+            data::parse_rows("x.jsonl".as_ref(), row.as_bytes().to_vec()).expect("a row")[0].id
+        })
+        .collect();
+        let samples: Vec<Sample> = ids
+            .iter()
+            .map(|id| Sample {
+                id: *id,
+                ..Sample::prompt_only(vec![1])
+            })
+            .collect();
+        let need = JudgeNeed {
+            judge: "mine".into(),
+            prefix_words: None,
+        };
+        let scores = judges.scores(&[need], &samples.iter().collect::<Vec<_>>());
+        let found: Vec<_> = scores[0]
+            .judgements
+            .iter()
+            .map(|j| (j.status, j.score))
+            .collect();
+        use JudgementStatus::{Failed, Missing, Scored};
+        assert_eq!(found, [(Scored, 2.0), (Failed, 5.0), (Missing, 5.0)]);
+    }
 }

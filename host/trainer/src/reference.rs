@@ -119,3 +119,60 @@ pub fn stack(entries: &[Arc<Known>]) -> Result<Tensor> {
     let rows: Vec<&Tensor> = entries.iter().map(|entry| &entry.hidden).collect();
     Ok(Tensor::cat(&rows, 0)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use host_model::{LoadOptions, Model, Source as ModelSource};
+    use host_policy::wit::Position;
+
+    use super::*;
+    use crate::data::{Overlong, encode_rows, parse_rows};
+
+    fn samples(model: &Model) -> Vec<Sample> {
+        let rows = ["a", "a longer prompt", "b"].map(|prompt| {
+            format!("{{\"prompt\": \"Say {prompt}.\", \"answer\": \"Sure, here is how:\"}}\n")
+        });
+        let rows = parse_rows("rows.jsonl".as_ref(), rows.concat().into_bytes()).expect("rows");
+        let encode = |messages: &[crate::data::Message]| {
+            let chat = model.tokenizer.encode_chat(messages)?;
+            Ok::<_, host_model::Error>((chat.tokens, chat.answer))
+        };
+        encode_rows(&rows, 100, Overlong::Error, encode)
+            .expect("encoded")
+            .samples
+    }
+
+    fn bits(known: &[Arc<Known>]) -> Vec<(Vec<f32>, SampleTaps)> {
+        let flat = |known: &Arc<Known>| {
+            let hidden = known.hidden.flatten_all().and_then(|x| x.to_vec1());
+            (hidden.expect("values"), known.taps.clone())
+        };
+        known.iter().map(flat).collect()
+    }
+
+    #[test]
+    fn a_cached_answer_is_the_computed_one_bit_for_bit() {
+        let embedded = ModelSource::Embedded(crate::demo::MODEL);
+        let model = host_model::load(&embedded, &LoadOptions::default()).expect("embedded");
+        let samples = samples(&model);
+        let taps = [Tap {
+            source: Source::Reference,
+            position: Position::LastPromptToken,
+            layers: vec![1, 3],
+        }];
+        let asked: Vec<&Sample> = [0, 1, 2, 0].map(|index| &samples[index]).to_vec();
+
+        let mut cached = Reference::new(&model.decoder, &taps, 2, 1 << 20);
+        let first = bits(&cached.of(&asked).expect("computed"));
+        let second = bits(&cached.of(&asked).expect("from the cache"));
+        assert_eq!(cached.cache.len(), 3);
+        assert_eq!(first, second);
+        assert_eq!(first[0], first[3]);
+        assert_eq!(first[0].1[0].len(), 2 * model.config.hidden_size);
+
+        // Other company in the batch, and no cache at all, change no bit.
+        let mut alone = Reference::new(&model.decoder, &taps, 1, 0);
+        assert_eq!(bits(&alone.of(&asked).expect("computed")), first);
+        assert_eq!(alone.cache.len(), 0);
+    }
+}

@@ -2,7 +2,7 @@ use candle_core::DType;
 use host_trainer::run::Ending;
 use host_trainer::{Error, prepare};
 
-use crate::arguments::{ExportArguments, with_defaults};
+use crate::arguments::{ExportArguments, WeightType, with_defaults};
 use crate::screen::Screen;
 
 pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
@@ -18,7 +18,12 @@ pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
     let adapter = arguments.adapter.load(&model)?;
     match (arguments.merged, &adapter) {
         (true, adapter) => {
-            host_model::export::merge(&model, adapter.as_ref(), &arguments.output, DType::F32)
+            let dtype = match arguments.dtype {
+                WeightType::F32 => DType::F32,
+                WeightType::F16 => DType::F16,
+                WeightType::Bf16 => DType::BF16,
+            };
+            host_model::export::merge(&model, adapter.as_ref(), &arguments.output, dtype)
                 .map_err(Error::from)?
         }
         (false, Some(adapter)) => adapter

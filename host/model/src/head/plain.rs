@@ -1,6 +1,7 @@
 //! The loss head in candle operations, for any device and type.
 
 use candle_core::{D, DType, Tensor};
+use candle_nn::ops::log_softmax;
 
 use crate::decoder::{HeadLoss, HeadRows};
 use crate::error::Result;
@@ -17,13 +18,6 @@ pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// ln softmax over the last dimension.
-fn log_softmax(logits: &Tensor) -> Result<Tensor> {
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?)?;
-    let total = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    Ok(shifted.broadcast_sub(&total)?)
-}
-
 fn chunks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows)
         .step_by(CHUNK)
@@ -33,7 +27,7 @@ fn chunks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
 pub(crate) fn label_log_probs(head: &Tensor, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
     let mut found = Vec::with_capacity(labels.len());
     for (start, count) in chunks(labels.len()) {
-        let log_probs = log_softmax(&logits(head, &hidden.narrow(0, start, count)?)?)?;
+        let log_probs = log_softmax(&logits(head, &hidden.narrow(0, start, count)?)?, D::Minus1)?;
         let labels = Tensor::new(&labels[start..start + count], head.device())?;
         let picked = log_probs.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
         found.extend(picked.to_dtype(DType::F32)?.to_vec1::<f32>()?);
@@ -78,7 +72,10 @@ struct Chunk {
 impl Chunk {
     fn new(head: &Tensor, rows: &HeadRows, start: usize, count: usize) -> Result<Self> {
         let device = head.device();
-        let log_probs = log_softmax(&logits(head, &rows.hidden.narrow(0, start, count)?)?)?;
+        let log_probs = log_softmax(
+            &logits(head, &rows.hidden.narrow(0, start, count)?)?,
+            D::Minus1,
+        )?;
         let dtype = log_probs.dtype();
         let column = |values: &[f32]| -> Result<Tensor> {
             let column = Tensor::new(&values[start..start + count], device)?;
@@ -92,7 +89,10 @@ impl Chunk {
         let mut pulled = None;
         if let Some(reference) = rows.reference {
             let kl_weights = column(rows.kl_weights)?;
-            let reference = log_softmax(&logits(head, &reference.narrow(0, start, count)?)?)?;
+            let reference = log_softmax(
+                &logits(head, &reference.narrow(0, start, count)?)?,
+                D::Minus1,
+            )?;
             let probabilities = reference.exp()?;
             let gap = (reference - &log_probs)?;
             kl = (&probabilities * gap)?.sum_keepdim(1)?;
