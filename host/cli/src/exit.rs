@@ -37,7 +37,9 @@ fn of(error: &anyhow::Error) -> u8 {
 }
 
 fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}")
+    // Every message of ours holds its cause already.
+    error
+        .to_string()
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ")

@@ -1,7 +1,7 @@
 //! Trainable decoder of the Llama family on candle: weights, LoRA adapter,
 //! forward pass with taps, loss head and cached decoding. Knows no policy.
 
-mod atomic;
+pub mod atomic;
 pub mod chat;
 pub mod config;
 mod date;

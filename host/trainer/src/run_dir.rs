@@ -98,20 +98,12 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_atomically(path, text.as_bytes())
 }
 
-/// A temporary file in the same folder, synced, then renamed over the name.
+/// The whole file or nothing; see `host_model::atomic`.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::write(path, source))
+    host_model::atomic::write(path, bytes).map_err(|error| match error {
+        host_model::Error::Io { path, source } => Error::Write { path, source },
+        other => other.into(),
+    })
 }
 
 /// A JSON Lines file that only ever holds whole lines.
