@@ -264,3 +264,25 @@ fn an_output_that_cannot_be_written() {
         &["plain"],
     );
 }
+
+#[test]
+fn a_calibration_that_asks_for_more_than_the_policy() {
+    let case = Case::new();
+    let file = case.folder.path().join("probe.json");
+    Command::cargo_bin("host")
+        .unwrap()
+        .args(["calibrate", "--quiet", "--policy", PROBE, "--output"])
+        .arg(&file)
+        .assert()
+        .success();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut calibration: serde_json::Value = serde_json::from_str(&text).unwrap();
+    calibration["needs"]["actuators"] = serde_json::json!(["anchor"]);
+    case.file("probe.json", calibration.to_string());
+    let arguments = ["train", "--policy", PROBE, "--calibration", "probe.json"];
+    case.fails(
+        &arguments,
+        1,
+        &["probe.json", "actuators", "host calibrate"],
+    );
+}

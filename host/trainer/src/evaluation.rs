@@ -11,7 +11,7 @@ use host_model::lora::Lora;
 use serde::{Deserialize, Serialize};
 
 use crate::config::EvalConfig;
-use crate::data::{self, DataSource, Message, Overlong, Prompt, Row, Sample, encode_rows, pack};
+use crate::data::{self, DataSource, Message, Overlong, Prompt, Row, Sample, encode_chats, pack};
 use crate::error::{Error, Result};
 use crate::measure::{Rate, exact_match, is_refusal};
 use crate::observer::Observer;
@@ -214,12 +214,7 @@ impl Evaluator<'_> {
         if rows.is_empty() {
             return Ok(None);
         }
-        let tokenizer = &self.model.tokenizer;
-        let encoded = encode_rows(&rows, usize::MAX, Overlong::Error, |messages| {
-            tokenizer
-                .encode_chat(messages)
-                .map(|chat| (chat.tokens, chat.answer))
-        })?;
+        let encoded = encode_chats(&rows, usize::MAX, Overlong::Error, &self.model.tokenizer)?;
         let samples = encoded.samples;
         let (mut sum, mut count) = (0.0, 0);
         for chunk in samples.chunks(self.config.batch) {

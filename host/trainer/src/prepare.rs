@@ -13,7 +13,7 @@ use crate::advisor::{ActivePolicy, check_needs};
 use crate::calibration::{self, CalibrationFile};
 use crate::canary::Canary;
 use crate::config::{ModelConfig, PolicyConfig, RunConfig};
-use crate::data::{self, Encoded, Plan, Sample, encode_rows};
+use crate::data::{self, Plan, Sample, encode_chats};
 use crate::demo;
 use crate::error::{Error, Result};
 use crate::judges::Judges;
@@ -109,12 +109,7 @@ pub fn load_samples(
 ) -> Result<Vec<Sample>> {
     let rows = data::read_rows(&run.data.train, run.seed.0)?;
     let tokenizer = &model.tokenizer;
-    let encoded: Encoded =
-        encode_rows(&rows, run.data.max_tokens, run.data.overlong, |messages| {
-            tokenizer
-                .encode_chat(messages)
-                .map(|chat| (chat.tokens, chat.answer))
-        })?;
+    let encoded = encode_chats(&rows, run.data.max_tokens, run.data.overlong, tokenizer)?;
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
     }
@@ -181,7 +176,7 @@ fn fitted(
         .as_ref()
         .and_then(|policy| policy.calibration.as_deref())
     {
-        Some(path) => stored(path, loaded, info, model),
+        Some(path) => stored(path, loaded, needs, model),
         None => calibrate(loaded, run, info, needs, model, observer),
     }
 }
@@ -189,15 +184,20 @@ fn fitted(
 fn stored(
     path: &Path,
     loaded: &LoadedPolicy,
-    info: &RunInfo,
+    needs: &Needs,
     model: &Model,
 ) -> Result<CalibrationFile> {
     let file = CalibrationFile::read(path)?;
     file.check(path, &loaded.policy, &loaded.settings, model)?;
-    host_policy::validate_needs(&file.needs, info).map_err(|problem| {
-        Error::file(path, format!("needs: {problem}; run host calibrate again"))
-    })?;
-    Ok(file)
+    // What the run was checked against is what `configure` said; a file may narrow
+    // it, as `calibrate` may, and no more.
+    match host_policy::exceeds(&file.needs, needs) {
+        Some(problem) => {
+            let problem = format!("{problem}; run host calibrate again");
+            Err(Error::file(path, problem))
+        }
+        None => Ok(file),
+    }
 }
 
 /// Measures the labelled prompts and fits the policy.

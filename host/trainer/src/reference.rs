@@ -126,20 +126,15 @@ mod tests {
     use host_policy::wit::Position;
 
     use super::*;
-    use crate::data::{Overlong, encode_rows, parse_rows};
+    use crate::data::{Overlong, encode_chats, parse_rows};
 
     fn samples(model: &Model) -> Vec<Sample> {
         let rows = ["a", "a longer prompt", "b"].map(|prompt| {
             format!("{{\"prompt\": \"Say {prompt}.\", \"answer\": \"Sure, here is how:\"}}\n")
         });
         let rows = parse_rows("rows.jsonl".as_ref(), rows.concat().into_bytes()).expect("rows");
-        let encode = |messages: &[crate::data::Message]| {
-            let chat = model.tokenizer.encode_chat(messages)?;
-            Ok::<_, host_model::Error>((chat.tokens, chat.answer))
-        };
-        encode_rows(&rows, 100, Overlong::Error, encode)
-            .expect("encoded")
-            .samples
+        let encoded = encode_chats(&rows, 100, Overlong::Error, &model.tokenizer);
+        encoded.expect("encoded").samples
     }
 
     fn bits(known: &[Arc<Known>]) -> Vec<(Vec<f32>, SampleTaps)> {

@@ -205,10 +205,10 @@ pub struct CalibrationConfig {
     /// Prompts with a label (1 harmful, 0 harmless) and optionally a split.
     #[serde(deserialize_with = "one_or_many")]
     pub data: Vec<DataSource>,
-    /// Labelled prompts to choose on. Absent: a quarter of `data`.
+    /// Labelled prompts to choose on. Absent: a fifth of `data`.
     #[serde(deserialize_with = "one_or_many")]
     pub validation: Vec<DataSource>,
-    /// Labelled prompts to report on. Absent: a quarter of `data`.
+    /// Labelled prompts to report on. Absent: a fifth of `data`.
     #[serde(deserialize_with = "one_or_many")]
     pub test: Vec<DataSource>,
 }

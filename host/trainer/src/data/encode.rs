@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
 
+use host_model::ChatTokenizer;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,20 @@ impl Encoded {
             "{what} with more than {limit} tokens (the first is {place} with {tokens})"
         ))
     }
+}
+
+/// [`encode_rows`] by a model's chat template and tokenizer.
+pub fn encode_chats(
+    rows: &[Row],
+    limit: usize,
+    too_long: Overlong,
+    tokenizer: &ChatTokenizer,
+) -> Result<Encoded> {
+    encode_rows(rows, limit, too_long, |messages| {
+        tokenizer
+            .encode_chat(messages)
+            .map(|chat| (chat.tokens, chat.answer))
+    })
 }
 
 /// Tokenises rows. `encode` renders a conversation to its tokens and the token

@@ -21,7 +21,7 @@ pub mod shape;
 pub mod source;
 pub mod split;
 
-pub use encode::{Encoded, Overlong, Sample, encode_rows, show_example};
+pub use encode::{Encoded, Overlong, Sample, encode_chats, encode_rows, show_example};
 pub use error::{Error, Place, Result};
 pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ranges};
 pub use plan::{Cursor, Plan};
