@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use host_trainer::Error;
-use host_trainer::run::Ending;
+use host_trainer::records::Ending;
 
 pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
     match result {

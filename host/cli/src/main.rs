@@ -6,6 +6,7 @@
 mod arguments;
 mod commands;
 mod exit;
+mod home;
 mod screen;
 mod signal;
 
@@ -17,6 +18,13 @@ use arguments::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Before anything else of the program starts: a worker has a job of its own.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == home::WORKER)
+    {
+        return host_policy::worker::serve();
+    }
     // candle's elementwise thread pool spins and steals time from our own threads;
     // it reads this once, so it must be set before anything else starts.
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {

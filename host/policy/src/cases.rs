@@ -271,6 +271,16 @@ fn agree(expected: &Value, got: &Value, tolerance: f64, at: String) -> Result<()
     }
 }
 
+/// Where two values first differ, and what stands there in each.
+pub(crate) fn first_difference(expected: &Value, got: &Value) -> (String, String, String) {
+    match agree(expected, got, 0.0, String::new()) {
+        Err(CaseError::Differs { at, expected, got }) => {
+            (at.trim_start_matches('.').to_owned(), expected, got)
+        }
+        _ => ("the text".into(), expected.to_string(), got.to_string()),
+    }
+}
+
 fn layout(value: &Value, indent: usize, text: &mut String) {
     let line = |text: &mut String, indent: usize| {
         text.push('\n');

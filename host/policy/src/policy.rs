@@ -5,9 +5,10 @@ use crate::{
     component, descriptor,
     engine::Engine,
     error::{Error, FileProblem, Function, Invalid, Place, Result},
-    limits::Limit,
+    limits::{Limit, Limits},
     needs::{exceeds, validate_needs},
     sandbox::{self, Cost, Guard},
+    signature::{PublicKey, signature_path},
     size,
     text::clean,
     wit::{
@@ -37,6 +38,15 @@ pub struct Policy {
     descriptor: Descriptor,
     component: InstancePre<Guard>,
     exports: PolicyIndices,
+}
+
+/// What makes a policy file acceptable; nothing is asked by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust<'a> {
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: Option<&'a str>,
+    /// Whose signature lies beside it, as `FILE.minisig`.
+    pub signed_by: Option<&'a PublicKey>,
 }
 
 /// The arguments of one assessment.
@@ -77,20 +87,32 @@ impl Policy {
         Self::from_bytes(engine, &path.display().to_string(), &read(engine, path)?)
     }
 
-    /// Like [`Policy::load`], and refuses any file whose SHA-256 (hexadecimal) is not
-    /// the expected one, before looking further at it.
-    pub fn load_pinned(engine: &Engine, path: impl AsRef<Path>, sha256: &str) -> Result<Self> {
+    /// Like [`Policy::load`], and refuses any file that is not the one, or not by the
+    /// one, that is trusted, before looking further at it.
+    ///
+    /// # Errors
+    /// Also a wrong digest, and a signature that is missing or not by that key.
+    pub fn load_trusted(
+        engine: &Engine,
+        path: impl AsRef<Path>,
+        trust: &Trust<'_>,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let file = path.display().to_string();
         let bytes = read(engine, path)?;
-        let actual = digest(&bytes);
-        if !actual.eq_ignore_ascii_case(sha256.trim()) {
-            let expected = clean(sha256, 64);
-            return Err(Error::Digest {
-                file,
-                expected,
-                actual,
-            });
+        if let Some(sha256) = trust.sha256 {
+            let actual = digest(&bytes);
+            if !actual.eq_ignore_ascii_case(sha256.trim()) {
+                let expected = clean(sha256, 64);
+                return Err(Error::Digest {
+                    file,
+                    expected,
+                    actual,
+                });
+            }
+        }
+        if let Some(key) = trust.signed_by {
+            check_signature(path, &bytes, key)?;
         }
         Self::from_bytes(engine, &file, &bytes)
     }
@@ -105,7 +127,9 @@ impl Policy {
         component::inspect(bytes, engine.wasm.get_wasm_features(), &engine.limits)
             .map_err(refuse)?;
         let started = Instant::now();
-        let (component, exports) = compile(engine, bytes).map_err(refuse)?;
+        let digest = digest(bytes);
+        let component = engine.compile(bytes, &digest, &file)?;
+        let (component, exports) = link(engine, &component).map_err(refuse)?;
         let at = Place {
             policy: None,
             file: file.clone(),
@@ -124,7 +148,7 @@ impl Policy {
         Ok(Self {
             engine: engine.clone(),
             file,
-            digest: digest(bytes),
+            digest,
             descriptor,
             component,
             exports,
@@ -147,6 +171,11 @@ impl Policy {
 
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
+    }
+
+    /// What a call of it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.engine.limits
     }
 
     /// Asks the policy whether the settings are good for this run, and what it needs.
@@ -356,13 +385,33 @@ fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Checks the signature that lies beside a policy file.
+///
+/// # Errors
+/// If there is none, or if it is by another key or of other bytes.
+pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<String> {
+    let unsigned = |problem: String| Error::Unsigned {
+        file: path.display().to_string(),
+        problem,
+    };
+    let signature = signature_path(path);
+    let text = fs::read_to_string(&signature).map_err(|e| {
+        unsigned(format!(
+            "its signature {} can't be read ({e})",
+            signature.display()
+        ))
+    })?;
+    key.verify(bytes, &text)
+        .map_err(|why| unsigned(format!("its signature {why}")))
+}
+
 fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-fn compile(
+fn link(
     engine: &Engine,
-    bytes: &[u8],
+    component: &Component,
 ) -> std::result::Result<(InstancePre<Guard>, PolicyIndices), FileProblem> {
     let problem = |what: &str, e: wasmtime::Error| {
         FileProblem::new(
@@ -370,11 +419,9 @@ fn compile(
             "rebuild it against wit/v0.1/policy.wit, world policy",
         )
     };
-    let component = Component::from_binary(&engine.wasm, bytes)
-        .map_err(|e| problem("it can't be compiled", e))?;
     let linker: Linker<Guard> = Linker::new(&engine.wasm);
     let component = linker
-        .instantiate_pre(&component)
+        .instantiate_pre(component)
         .map_err(|e| problem("it can't be linked", e))?;
     let exports = PolicyIndices::new(&component)
         .map_err(|e| problem("it lacks a function of the interface", e))?;

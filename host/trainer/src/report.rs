@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::advisor::ActivePolicy;
 use crate::calibration::CalibrationFile;
 use crate::evaluation::Evaluation;
 use crate::measure::Rate;
-use crate::run::Ending;
+use crate::records::{Ending, Totals};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -24,20 +23,20 @@ pub struct Report {
     pub after: Option<Evaluation>,
 }
 
-/// How a training came to its end.
+/// A training and the steps it was planned to have.
 #[derive(Debug, Clone, Serialize)]
 pub struct Trained {
-    pub ending: Ending,
-    pub steps: u64,
+    #[serde(flatten)]
+    pub totals: Totals,
     pub total: u64,
-    pub seconds: f64,
 }
 
 impl Report {
-    pub fn new(run: &Path, policy: Option<&ActivePolicy>) -> Self {
+    /// `policy` names the policies, if there are any.
+    pub fn new(run: &Path, policy: Option<String>) -> Self {
         Self {
             run: run.into(),
-            policy: policy.map(|active| active.policy.name().to_owned()),
+            policy,
             before: None,
             baseline: None,
             baseline_after: None,
@@ -48,15 +47,11 @@ impl Report {
 
     pub fn ending(&self) -> Ending {
         let ended = self.trained.as_ref().or(self.baseline.as_ref());
-        ended.map_or(Ending::Finished, |trained| trained.ending)
+        ended.map_or(Ending::Finished, |trained| trained.totals.ending)
     }
 
     pub fn ending_name(&self) -> &'static str {
-        match self.ending() {
-            Ending::Finished => "finished",
-            Ending::Interrupted => "interrupted",
-            Ending::Stopped => "stopped",
-        }
+        self.ending().name()
     }
 
     /// The table of the run: one column per model.
@@ -105,7 +100,7 @@ type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 /// One row: its name, and its cell for a model.
 type Cell = fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>;
 
-const ROWS: [(&str, Cell); 7] = [
+const ROWS: [(&str, Cell); 9] = [
     ("harmful requests refused", |eval, _| rate(eval?.refusal)),
     ("harmful requests answered", |eval, _| {
         rate(eval?.attack_success)
@@ -118,14 +113,23 @@ const ROWS: [(&str, Cell); 7] = [
         Some(format!("{:.3}", eval?.task_loss?))
     }),
     ("optimizer steps", |_, trained| {
-        Some(trained?.steps.to_string())
+        Some(trained?.totals.steps.to_string())
     }),
     ("seconds per step", |_, trained| {
-        let trained = trained?;
+        let totals = &trained?.totals;
         Some(format!(
             "{:.3}",
-            trained.seconds / trained.steps.max(1) as f64
+            totals.seconds / totals.steps.max(1) as f64
         ))
+    }),
+    ("of it signals, policy, journal", |_, trained| {
+        let totals = &trained?.totals;
+        let share = totals.policy_seconds? / totals.seconds.max(1e-9);
+        Some(format!("{:.1}%", 100.0 * share))
+    }),
+    ("faults held to the reference", |_, trained| {
+        let faults = trained?.totals.policy_faults;
+        (faults > 0).then(|| faults.to_string())
     }),
 ];
 
