@@ -1,8 +1,14 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
+mod audit;
+mod policy;
 mod resolve;
+mod subject;
 
+pub use audit::AuditArguments;
+pub use policy::{BenchArguments, InspectArguments, PolicyCommand, RunArguments, TestArguments};
 pub use resolve::with_defaults;
+pub use subject::SubjectArguments;
 
 use std::path::PathBuf;
 
@@ -31,6 +37,11 @@ pub enum Command {
     Generate(Box<GenerateArguments>),
     /// Write an adapter, or the model with the adapter merged into it.
     Export(Box<ExportArguments>),
+    /// Check a policy before it is trusted, or a run's journal after it ended.
+    Audit(Box<AuditArguments>),
+    /// Make, test, measure and look into policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
 
 /// Where a configuration comes from: file, then --set, then the flags.

@@ -40,6 +40,22 @@ impl<'a> Image<'a> {
         self.base + at as u32
     }
 
+    /// Where a field lies in its record.
+    pub fn offset(&self, record: &str, field: &str) -> u32 {
+        let mut types = self.resolve.types.iter().map(|(_, ty)| ty);
+        let ty = types.find(|ty| ty.name.as_deref() == Some(record)).unwrap();
+        let TypeDefKind::Record(record) = &ty.kind else {
+            panic!("{record} is no record");
+        };
+        let place = record
+            .fields
+            .iter()
+            .position(|one| one.name == field)
+            .unwrap();
+        let fields = record.fields.iter().map(|field| &field.ty);
+        self.sizes.field_offsets(fields)[place].0.size_wasm32() as u32
+    }
+
     /// Overwrites bytes at an address.
     pub fn poke(&mut self, address: usize, bytes: &[u8]) {
         self.write(address - self.base as usize, bytes);

@@ -2,6 +2,7 @@
 
 mod image;
 pub mod sample;
+pub mod scaling;
 
 use host_policy::{Engine, Limits, Policy, wit};
 use image::Image;
@@ -123,6 +124,9 @@ impl Guest {
             text = text.replace(&format!("{{{{{name}-at}}}}"), &at.to_string());
             text = text.replace(&format!("{{{{{name}}}}}"), "");
         }
+        // The payload of a result lies behind its tag, aligned for the numbers in it.
+        let state = assess + 8 + image.offset("assessment", "state");
+        text = text.replace("{{state-at}}", &state.to_string());
         text.replace("{{heap}}", &image.end().to_string())
             .replace("{{answers}}", &image.text())
             .replace("{{declare}}", "")
