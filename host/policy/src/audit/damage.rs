@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     synthetic::{Damage, Step},
-    wit::JudgementStatus,
+    wit::{JudgementStatus, TokenNeeds},
 };
 
 const BROKEN: Check = Check::new(
@@ -67,7 +67,7 @@ pub(super) fn checks(watch: &Watch<'_>) -> Vec<Finding> {
     };
     let needs = &watch.subject.needs;
     let taps = !needs.taps.is_empty();
-    let margins = !needs.tokens.is_empty()
+    let margins = needs.tokens != TokenNeeds::empty()
         || needs.canary_every.is_some()
         || !needs.trial_scales.is_empty()
         || needs.steering.is_some();

@@ -45,12 +45,10 @@ pub(crate) fn is_closed(schema: &str) -> bool {
 }
 
 pub(crate) fn properties(schema: &str) -> Map<String, Value> {
-    match serde_json::from_str::<Value>(schema) {
-        Ok(mut schema) => match schema["properties"].take() {
-            Value::Object(properties) => properties,
-            _ => Map::new(),
-        },
-        Err(_) => Map::new(),
+    let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+    match schema.get("properties") {
+        Some(Value::Object(properties)) => properties.clone(),
+        _ => Map::new(),
     }
 }
 

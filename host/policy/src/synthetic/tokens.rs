@@ -6,7 +6,7 @@ use crate::wit::{PrefixScores, TokenNeeds, TokenSignals};
 impl Synthetic<'_> {
     pub(super) fn tokens(&self, step: &Step) -> Option<TokenSignals> {
         let wanted = self.needs.tokens;
-        if wanted.is_empty() {
+        if wanted == TokenNeeds::empty() {
             return None;
         }
         let mut offsets = vec![0];

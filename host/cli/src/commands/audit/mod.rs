@@ -3,7 +3,7 @@ mod page;
 mod run;
 mod text;
 
-pub use text::{inspection, verdict_word};
+pub use text::inspection;
 
 use host_trainer::records::Ending;
 

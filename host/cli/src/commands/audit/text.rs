@@ -208,6 +208,8 @@ fn wrapped(text: &str, indent: &str) -> String {
 
 fn hanging(text: &str, first: &str, rest: &str) -> String {
     let options = textwrap::Options::new(WIDTH)
+        // Names stay in one piece.
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .initial_indent(first)
         .subsequent_indent(rest);
     textwrap::fill(text, options)
