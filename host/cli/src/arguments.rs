@@ -1,7 +1,11 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
+mod audit;
+mod policy;
 mod resolve;
 
+pub use audit::AuditArguments;
+pub use policy::{PolicyCommand, SignArguments, VerifyArguments};
 pub use resolve::with_defaults;
 
 use std::path::PathBuf;
@@ -29,6 +33,11 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
+    /// Check a policy, or the journal of a run, for whoever has to sign it off.
+    Audit(Box<AuditArguments>),
+    /// Write, build, test and sign policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Write an adapter, or the model with the adapter merged into it.
     Export(Box<ExportArguments>),
 }

@@ -5,10 +5,29 @@ use std::process::ExitCode;
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
-pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
+/// How a command came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Interrupted,
+    /// It did its work, and what it looked at doesn't pass.
+    AuditFailed,
+}
+
+impl From<Ending> for Outcome {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Finished | Ending::Stopped => Self::Done,
+            Ending::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+pub fn code(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
-        Ok(Ending::Finished | Ending::Stopped) => ExitCode::SUCCESS,
-        Ok(Ending::Interrupted) => ExitCode::from(130),
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Ok(Outcome::AuditFailed) => ExitCode::from(4),
         Err(error) => {
             let code = of(&error);
             // A closed pipe (`host ... | head`) is the reader's wish, not an error.
@@ -28,10 +47,14 @@ fn of(error: &anyhow::Error) -> u8 {
             1
         };
     }
-    match error.downcast_ref::<Error>() {
-        Some(Error::Interrupted) => 130,
-        Some(Error::Config { .. }) => 2,
-        Some(Error::Policy(error)) if error.is_fault() => 3,
+    let policy = match error.downcast_ref::<Error>() {
+        Some(Error::Interrupted) => return 130,
+        Some(Error::Config { .. }) => return 2,
+        Some(Error::Policy(error)) => Some(error),
+        _ => error.downcast_ref::<host_policy::Error>(),
+    };
+    match policy {
+        Some(error) if error.is_fault() => 3,
         _ => 1,
     }
 }

@@ -1,8 +1,9 @@
-//! Builds the policies under `plugins/` into components: `cargo xtask plugins`.
+//! Chores of the repository: `cargo xtask CHORE`.
 
 mod check;
 mod component;
 mod guest;
+mod overhead;
 mod sums;
 mod toolchain;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Chore {
     /// Builds policies into plugins/NAME.wasm and writes plugins/SHA256SUMS.
     Plugins(Plugins),
+    /// Measures what a policy costs a training step.
+    Overhead(overhead::Overhead),
 }
 
 #[derive(Args)]
@@ -49,8 +52,14 @@ fn main() -> ExitCode {
 }
 
 fn run(chore: &Chore) -> Result<()> {
-    let Chore::Plugins(options) = chore;
     let folder = plugins_folder()?;
+    let options = match chore {
+        Chore::Plugins(options) => options,
+        Chore::Overhead(options) => {
+            let root = folder.parent().context("plugins/ has no parent")?;
+            return overhead::measure(options, root);
+        }
+    };
     let names = guest::select(&folder, &options.names)?;
     if options.record {
         return check::record(&folder, &names);

@@ -1,18 +1,18 @@
 use host_trainer::recipe;
-use host_trainer::records::Ending;
 
 use super::{engine, print_json, print_text, signer};
 use crate::arguments::TrainArguments;
+use crate::exit::Outcome;
 use crate::screen::Screen;
 use crate::signal;
 
-pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
+pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Outcome> {
     let config = arguments.resolve()?;
     let engine = engine(&config.limits)?;
     let stop = signal::stop_flag();
     let mut screen = Screen::new(arguments.config.quiet);
     let key = config.journal.key.clone();
-    let signer = || Ok(signer(key.as_deref())?);
+    let signer = || -> Result<_, host_trainer::Error> { Ok(signer(key.as_deref())?) };
     let report = recipe::fine_tune(config, &engine, signer, &mut screen, &stop)?;
     drop(screen);
     if arguments.config.json {
@@ -25,5 +25,5 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
             report.run.display()
         );
     }
-    Ok(report.ending())
+    Ok(report.ending().into())
 }

@@ -1,0 +1,33 @@
+use host_policy::{PublicKey, check_signature};
+use host_trainer::Error;
+use serde_json::json;
+
+use super::super::{print_json, print_text};
+use crate::arguments::VerifyArguments;
+use crate::exit::Outcome;
+
+/// A signature that doesn't fit is a failed audit; a file that can't be read an error.
+pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<Outcome> {
+    let file = &arguments.file;
+    let key = PublicKey::read(&arguments.key)?;
+    let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
+    let result = check_signature(file, &bytes, &key);
+    match (&result, arguments.json) {
+        (Ok(comment), true) => print_json(&json!({
+            "file": file, "valid": true, "key_id": key.id(), "comment": comment,
+        }))?,
+        (Err(problem), true) => print_json(&json!({
+            "file": file, "valid": false, "key_id": key.id(), "problem": problem.to_string(),
+        }))?,
+        (Ok(comment), false) => print_text(&format!(
+            "{}: signed by key {} ({comment})",
+            file.display(),
+            key.id()
+        ))?,
+        (Err(problem), false) => eprintln!("error: {problem}"),
+    }
+    Ok(match result {
+        Ok(_) => Outcome::Done,
+        Err(_) => Outcome::AuditFailed,
+    })
+}
