@@ -25,9 +25,7 @@ fn main() -> std::process::ExitCode {
     for specimen in specimens {
         let other = specimen.clone();
         let name = &specimen.name;
-        tests.push(Test::test(format!("{name}/strict"), move || {
-            strict(&other)
-        }));
+        tests.push(Test::test(format!("{name}/strict"), move || strict(&other)));
         tests.push(Test::test(format!("{name}/stop"), move || stop(&specimen)));
     }
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
@@ -55,7 +53,9 @@ fn strict(specimen: &Specimen) -> Check {
         let answers = left_finished(&outcome)?;
         let stands_in = |answer: &&Answered| **answer == Answered::StandIn;
         let count = answers.iter().filter(stands_in).count() as u64;
-        let first = answers.iter().position(|answer| *answer != Answered::Assessment);
+        let first = answers
+            .iter()
+            .position(|answer| *answer != Answered::Assessment);
         return expect(
             first == Some(step as usize) && (1..=STRICT).contains(&count),
             "the journal shows what stood in",
@@ -101,12 +101,17 @@ fn run(specimen: &Specimen, mode: Mode) -> Result<Outcome, Failed> {
 
 /// Characters that move, hide or reorder what a terminal shows.
 fn is_unsafe(c: char) -> bool {
-    (c.is_control() && c != '\n') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    (c.is_control() && c != '\n')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Exit code and last line.
 fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
-    expect(outcome.code == Some(specimen.exit), "the exit code", outcome)?;
+    expect(
+        outcome.code == Some(specimen.exit),
+        "the exit code",
+        outcome,
+    )?;
     let message = outcome.message();
     let place = match stopped {
         // A file that is refused is in no function yet.
@@ -117,12 +122,19 @@ fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
     };
     let file = format!("{}.wasm", specimen.name);
     let limit = specimen.by.strip_prefix("limits.").map(|_| &specimen.by);
-    let parts = [&file, &place].into_iter().chain(limit).chain(&specimen.says);
+    let parts = [&file, &place]
+        .into_iter()
+        .chain(limit)
+        .chain(&specimen.says);
     for part in parts {
         expect(message.contains(part.as_str()), part, outcome)?;
     }
     expect(message.starts_with("error: "), "an error", outcome)?;
-    expect(message.chars().count() < MESSAGE, "a short message", outcome)
+    expect(
+        message.chars().count() < MESSAGE,
+        "a short message",
+        outcome,
+    )
 }
 
 fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
@@ -133,7 +145,11 @@ fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
             && journal.problems.is_empty()
             && journal.replays
             && journal.answers == answers);
-    expect(expected, "a failed run with its journal, no adapter", outcome)
+    expect(
+        expected,
+        "a failed run with its journal, no adapter",
+        outcome,
+    )
 }
 
 fn left_finished(outcome: &Outcome) -> Result<&[Answered], Failed> {
@@ -146,7 +162,10 @@ fn left_finished(outcome: &Outcome) -> Result<&[Answered], Failed> {
         } if status == "finished" && journal.problems.is_empty() && journal.replays => {
             Ok(&journal.answers)
         }
-        _ => Err(failed("a finished run with its journal and adapter", outcome)),
+        _ => Err(failed(
+            "a finished run with its journal and adapter",
+            outcome,
+        )),
     }
 }
 

@@ -143,7 +143,12 @@ impl<'a> Image<'a> {
                 if !value.is_null() {
                     self.write(at, &[1]);
                     let payload = self.sizes.payload_offset(wit_parser::Int::U8, [Some(ty)]);
-                    self.store(ty, value, at + payload.size_wasm32(), &format!("{path}/some"));
+                    self.store(
+                        ty,
+                        value,
+                        at + payload.size_wasm32(),
+                        &format!("{path}/some"),
+                    );
                 }
             }
             TypeDefKind::Result(result) => {

@@ -118,7 +118,10 @@ impl Journalled {
         let difference = replay.first_difference.as_ref().map(ToString::to_string);
         Ok(Self {
             replays: replay.replayed == replay.assessments,
-            problems: findings.map(ToString::to_string).chain(difference).collect(),
+            problems: findings
+                .map(ToString::to_string)
+                .chain(difference)
+                .collect(),
             answers,
             ending,
         })
@@ -141,7 +144,10 @@ impl std::fmt::Display for Left {
                     None => "the journal sealed",
                     Some(problem) => problem,
                 };
-                write!(f, "a run that {status} after {steps} steps, {adapter}, {journal}")
+                write!(
+                    f,
+                    "a run that {status} after {steps} steps, {adapter}, {journal}"
+                )
             }
         }
     }

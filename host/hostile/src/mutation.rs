@@ -127,7 +127,12 @@ fn sections(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut at = PREAMBLE;
     while at + 1 < bytes.len() {
         let start = at + 1;
-        let size = bytes[start..].iter().take(5).take_while(|b| **b & 0x80 != 0).count() + 1;
+        let size = bytes[start..]
+            .iter()
+            .take(5)
+            .take_while(|b| **b & 0x80 != 0)
+            .count()
+            + 1;
         let Some(length) = bytes.get(start..start + size).and_then(leb) else {
             break;
         };
@@ -173,7 +178,10 @@ mod tests {
         let mut changed = 0;
         for number in 0..500 {
             let (kind, damaged) = mutate(&bytes, &[&other], 7, number);
-            assert_eq!(mutate(&bytes, &[&other], 7, number), (kind, damaged.clone()));
+            assert_eq!(
+                mutate(&bytes, &[&other], 7, number),
+                (kind, damaged.clone())
+            );
             changed += usize::from(damaged != bytes);
             kinds.insert(kind);
         }

@@ -173,7 +173,9 @@ impl Specimen {
                 *place.ok_or_else(|| format!("there is no answer {path}"))? =
                     serde_json::from_str(json).map_err(|e| format!("{path}: {e}"))?;
             }
-            mark if value.is_empty() && (template::MARKS.contains(&mark) || mark == "component") => {
+            mark if value.is_empty()
+                && (template::MARKS.contains(&mark) || mark == "component") =>
+            {
                 self.code.push((mark.to_owned(), String::new()));
             }
             _ => return Err(format!("`{key}` is neither a directive nor a mark")),
@@ -207,7 +209,10 @@ impl Specimen {
         }
         let mut component = template::component(&module, &resolve, world)?;
         if let Some((_, whole)) = whole {
-            component = nest(&component, &text(&whole.replace(POLICY, "(component $policy)"))?)?;
+            component = nest(
+                &component,
+                &text(&whole.replace(POLICY, "(component $policy)"))?,
+            )?;
         }
         match self.form {
             Form::Native => wasmtime::Engine::default()
@@ -270,7 +275,9 @@ fn repeated(text: &str) -> std::result::Result<String, String> {
         done.push_str(before);
         match inside.split_once(" * ") {
             Some((times, what)) => {
-                let times = times.parse().map_err(|_| format!("{times:?} is no number"))?;
+                let times = times
+                    .parse()
+                    .map_err(|_| format!("{times:?} is no number"))?;
                 done.extend(std::iter::repeat_n(what, times));
             }
             None => done.push_str(&format!("{{{{{inside}}}}}")),

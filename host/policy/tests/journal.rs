@@ -98,7 +98,8 @@ impl Desk {
     }
 
     fn genuine(&self, name: &str) -> PathBuf {
-        self.record(name, Mode::Full, FULL, &self.signer, |_, _| {}).0
+        self.record(name, Mode::Full, FULL, &self.signer, |_, _| {})
+            .0
     }
 
     fn replay(&self, folder: &Path) -> Replay {
@@ -257,7 +258,10 @@ fn beyond_its_budget_a_journal_still_verifies() {
     assert!(over && fs::metadata(folder.join("tensors.bin")).unwrap().len() <= 10_000);
     assert_eq!(problems(&folder, None), "");
     let replay = desk.replay(&folder);
-    assert!(replay.replayed > 50 && replay.not_recorded > 50, "{replay:?}");
+    assert!(
+        replay.replayed > 50 && replay.not_recorded > 50,
+        "{replay:?}"
+    );
     assert_eq!(replay.replayed + replay.not_recorded, STEPS);
 }
 

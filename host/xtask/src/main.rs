@@ -52,7 +52,10 @@ struct Plugins {
 const WORKER: &str = "policy-worker";
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|first| first == WORKER) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == WORKER)
+    {
         return host_policy::worker::serve();
     }
     match run(&Cli::parse().chore) {

@@ -30,7 +30,10 @@ impl Hostile {
         let mut specimens = Specimen::all()?;
         for name in &self.names {
             let known = specimens.iter().any(|specimen| specimen.name == *name);
-            ensure!(known, "there is no specimen {name} in tests/fixtures/hostile");
+            ensure!(
+                known,
+                "there is no specimen {name} in tests/fixtures/hostile"
+            );
         }
         specimens.retain(|specimen| self.names.is_empty() || self.names.contains(&specimen.name));
         println!("| policy | what it does | exit | message | seconds | left on the disk |");
@@ -43,7 +46,9 @@ impl Hostile {
                 mode: self.strict.map_or(Mode::Stop, Mode::Strict),
             };
             let outcome = trial.run(specimen)?;
-            let code = outcome.code.map_or("killed".into(), |code| code.to_string());
+            let code = outcome
+                .code
+                .map_or("killed".into(), |code| code.to_string());
             println!(
                 "| {} | {} | {code} | {} | {:.1} | {} |",
                 specimen.name,
