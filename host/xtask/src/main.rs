@@ -1,9 +1,14 @@
-//! Chores of the repository: `cargo xtask CHORE`.
+//! Chores of this repository: `cargo xtask plugins` builds the policies under
+//! `plugins/` into components, `cargo xtask hostile` and `cargo xtask mutate` show what
+//! the host makes of hostile and of damaged ones, `cargo xtask overhead` what a policy
+//! costs a training step.
 
 mod check;
 mod component;
 mod guest;
+mod mutate;
 mod overhead;
+mod specimens;
 mod sums;
 mod toolchain;
 
@@ -26,6 +31,12 @@ enum Chore {
     Plugins(Plugins),
     /// Measures what a policy costs a training step.
     Overhead(overhead::Overhead),
+    /// Trains under every policy of tests/fixtures/hostile and prints a table: message,
+    /// time to stop, what is left on the disk.
+    Hostile(specimens::Hostile),
+    /// Damages policies at random and loads them: what is refused where, what answers,
+    /// and that nothing crashes or hangs.
+    Mutate(mutate::Mutate),
 }
 
 #[derive(Args)]
@@ -41,7 +52,16 @@ struct Plugins {
     record: bool,
 }
 
+/// The argument with which the program is its own worker.
+const WORKER: &str = "policy-worker";
+
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == WORKER)
+    {
+        return host_policy::worker::serve();
+    }
     match run(&Cli::parse().chore) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -52,14 +72,16 @@ fn main() -> ExitCode {
 }
 
 fn run(chore: &Chore) -> Result<()> {
+    match chore {
+        Chore::Plugins(options) => plugins(options),
+        Chore::Overhead(options) => options.run(&plugins_folder()?),
+        Chore::Hostile(options) => options.run(),
+        Chore::Mutate(options) => options.run(),
+    }
+}
+
+fn plugins(options: &Plugins) -> Result<()> {
     let folder = plugins_folder()?;
-    let options = match chore {
-        Chore::Plugins(options) => options,
-        Chore::Overhead(options) => {
-            let root = folder.parent().context("plugins/ has no parent")?;
-            return overhead::measure(options, root);
-        }
-    };
     let names = guest::select(&folder, &options.names)?;
     if options.record {
         return check::record(&folder, &names);

@@ -29,9 +29,15 @@ pub struct Overhead {
     more: Vec<OsString>,
 }
 
-/// # Errors
-/// If a training fails.
-pub fn measure(options: &Overhead, root: &Path) -> Result<()> {
+impl Overhead {
+    /// # Errors
+    /// If a training fails.
+    pub fn run(&self, plugins: &Path) -> Result<()> {
+        measure(self, plugins.parent().context("plugins/ has no parent")?)
+    }
+}
+
+fn measure(options: &Overhead, root: &Path) -> Result<()> {
     println!(
         "| journal | steps | step, median | policy path, median | share, median | share, worst |"
     );
