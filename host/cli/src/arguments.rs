@@ -1,7 +1,9 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
+pub mod policy;
 mod resolve;
 
+pub use policy::PolicyCommand;
 pub use resolve::with_defaults;
 
 use std::path::PathBuf;
@@ -30,6 +32,9 @@ pub enum Command {
     Generate(Box<GenerateArguments>),
     /// Write an adapter, or the model with the adapter merged into it.
     Export(Box<ExportArguments>),
+    /// Write, build and try policies of your own.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
 
 /// Where a configuration comes from: file, then --set, then the flags.

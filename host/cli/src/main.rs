@@ -31,6 +31,7 @@ fn main() -> std::process::ExitCode {
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Generate(arguments) => commands::generate(arguments),
         Command::Export(arguments) => commands::export(arguments),
+        Command::Policy(command) => commands::policy(command),
     };
     exit::code(result)
 }

@@ -1,10 +1,8 @@
 //! Builds the policies under `plugins/` into components: `cargo xtask plugins`.
 
 mod check;
-mod component;
 mod guest;
 mod sums;
-mod toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -4,12 +4,14 @@ mod calibrate;
 mod eval;
 mod export;
 mod generate;
+mod policy;
 mod train;
 
 pub use calibrate::calibrate;
 pub use eval::eval;
 pub use export::export;
 pub use generate::generate;
+pub use policy::policy;
 pub use train::train;
 
 use std::io::Write;
