@@ -5,7 +5,7 @@ mod policy;
 mod resolve;
 
 pub use audit::AuditArguments;
-pub use policy::{PolicyCommand, SignArguments, VerifyArguments};
+pub use policy::{BuildArguments, NewArguments, PolicyCommand, SignArguments, VerifyArguments};
 pub use resolve::with_defaults;
 
 use std::path::PathBuf;

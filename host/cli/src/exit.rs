@@ -5,29 +5,10 @@ use std::process::ExitCode;
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
-/// How a command came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Done,
-    Interrupted,
-    /// It did its work, and what it looked at doesn't pass.
-    AuditFailed,
-}
-
-impl From<Ending> for Outcome {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::Finished | Ending::Stopped => Self::Done,
-            Ending::Interrupted => Self::Interrupted,
-        }
-    }
-}
-
-pub fn code(result: anyhow::Result<Outcome>) -> ExitCode {
+pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
-        Ok(Outcome::AuditFailed) => ExitCode::from(4),
+        Ok(Ending::Finished | Ending::Stopped) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) => {
             let code = of(&error);
             // A closed pipe (`host ... | head`) is the reader's wish, not an error.
@@ -39,7 +20,29 @@ pub fn code(result: anyhow::Result<Outcome>) -> ExitCode {
     }
 }
 
+/// What was looked at is not as it must be. The report of it went to stdout.
+#[derive(Debug)]
+pub enum Failed {
+    /// An audit: exit code 4.
+    Audit(String),
+    /// Tests of a policy: exit code 1.
+    Cases(String),
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Audit(why) | Self::Cases(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Failed {}
+
 fn of(error: &anyhow::Error) -> u8 {
+    if let Some(Failed::Audit(_)) = error.downcast_ref() {
+        return 4;
+    }
     if let Some(io) = error.downcast_ref::<std::io::Error>() {
         return if io.kind() == std::io::ErrorKind::BrokenPipe {
             0

@@ -4,13 +4,11 @@
 //! costs a training step.
 
 mod check;
-mod component;
 mod guest;
 mod mutate;
 mod overhead;
 mod specimens;
 mod sums;
-mod toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

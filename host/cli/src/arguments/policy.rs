@@ -1,38 +1,25 @@
-//! Arguments of `host policy`.
+//! `host policy ...`: one set of arguments per file.
 
-use std::path::PathBuf;
+mod build;
+mod new;
+mod sign;
+mod verify;
 
-use clap::{Args, Subcommand};
+pub use build::BuildArguments;
+pub use new::NewArguments;
+pub use sign::SignArguments;
+pub use verify::VerifyArguments;
+
+use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
+    /// Write a project that builds a policy, in one of four languages.
+    New(Box<NewArguments>),
+    /// Build the project in a folder into FOLDER/NAME.wasm.
+    Build(Box<BuildArguments>),
     /// Sign a policy: writes FILE.minisig, which minisign reads as well.
     Sign(Box<SignArguments>),
     /// Check the signature of a policy.
     Verify(Box<VerifyArguments>),
-}
-
-#[derive(Debug, Args)]
-pub struct SignArguments {
-    /// The policy's .wasm.
-    pub file: PathBuf,
-    /// Secret key; made, without a password, if the file does not exist. Default: your
-    /// own.
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct VerifyArguments {
-    /// The policy's .wasm; its signature lies beside it.
-    pub file: PathBuf,
-    /// Public key: a file, or the key itself.
-    #[arg(long, value_name = "KEY")]
-    pub key: String,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
 }

@@ -3,14 +3,14 @@ use std::path::PathBuf;
 use host_trainer::judges::Judges;
 use host_trainer::policies::LoadedPolicy;
 use host_trainer::prepare;
+use host_trainer::records::Ending;
 use host_trainer::{Error, report};
 
 use super::{engine, print_json, print_text};
 use crate::arguments::{CalibrateArguments, with_defaults};
-use crate::exit::Outcome;
 use crate::screen::Screen;
 
-pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Outcome> {
+pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
     arguments.policy.apply(&mut layers)?;
     let config = with_defaults(layers)?;
@@ -56,5 +56,5 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Outcome> 
             output.display()
         );
     }
-    Ok(Outcome::Done)
+    Ok(Ending::Finished)
 }

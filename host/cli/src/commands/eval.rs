@@ -1,15 +1,15 @@
 use host_trainer::evaluation::{EvalSets, Evaluator};
+use host_trainer::records::Ending;
 use host_trainer::report::Comparison;
 use host_trainer::run_dir::Lines;
 use host_trainer::{Error, prepare};
 
 use super::{print_json, print_text};
 use crate::arguments::{EvalArguments, with_defaults};
-use crate::exit::Outcome;
 use crate::screen::Screen;
 use crate::signal;
 
-pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Outcome> {
+pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(Some(&arguments.adapter))?;
     arguments.eval.apply(&mut layers)?;
     let config = with_defaults(layers)?;
@@ -50,5 +50,5 @@ pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Outcome> {
     } else {
         print_text(&comparison.table())?;
     }
-    Ok(Outcome::Done)
+    Ok(Ending::Finished)
 }

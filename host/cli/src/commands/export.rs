@@ -1,11 +1,11 @@
 use candle_core::DType;
+use host_trainer::records::Ending;
 use host_trainer::{Error, prepare};
 
 use crate::arguments::{ExportArguments, WeightType, with_defaults};
-use crate::exit::Outcome;
 use crate::screen::Screen;
 
-pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Outcome> {
+pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
     if arguments.output.exists() {
         return Err(Error::OutputExists {
             path: arguments.output,
@@ -39,5 +39,5 @@ pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Outcome> {
     }
     drop(screen);
     eprintln!("wrote {}", arguments.output.display());
-    Ok(Outcome::Done)
+    Ok(Ending::Finished)
 }

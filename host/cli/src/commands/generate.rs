@@ -2,12 +2,12 @@ use std::io::BufRead;
 
 use host_model::Message;
 use host_model::generate::{GenerateOptions, generate as answer};
+use host_trainer::records::Ending;
 use host_trainer::{Error, prepare};
 use serde::Serialize;
 
 use super::print_text;
 use crate::arguments::{GenerateArguments, with_defaults};
-use crate::exit::Outcome;
 use crate::screen::Screen;
 
 #[derive(Serialize)]
@@ -16,7 +16,7 @@ struct Answer<'a> {
     answer: &'a str,
 }
 
-pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Outcome> {
+pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
     let config = with_defaults(arguments.config.layers(Some(&arguments.adapter))?)?;
     let prompts = prompts(&arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
@@ -72,7 +72,7 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Outcome> {
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(Ending::Finished)
 }
 
 fn prompts(arguments: &GenerateArguments) -> anyhow::Result<Vec<String>> {

@@ -1,12 +1,12 @@
 use host_trainer::recipe;
+use host_trainer::records::Ending;
 
 use super::{engine, print_json, print_text, signer};
 use crate::arguments::TrainArguments;
-use crate::exit::Outcome;
 use crate::screen::Screen;
 use crate::signal;
 
-pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Outcome> {
+pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let config = arguments.resolve()?;
     let engine = engine(&config.limits)?;
     let stop = signal::stop_flag();
@@ -25,5 +25,5 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Outcome> {
             report.run.display()
         );
     }
-    Ok(report.ending().into())
+    Ok(report.ending())
 }

@@ -2,10 +2,11 @@
 
 mod run;
 
-use crate::arguments::AuditArguments;
-use crate::exit::Outcome;
+use host_trainer::records::Ending;
 
-pub fn audit(arguments: Box<AuditArguments>) -> anyhow::Result<Outcome> {
+use crate::arguments::AuditArguments;
+
+pub fn audit(arguments: Box<AuditArguments>) -> anyhow::Result<Ending> {
     match &arguments.run {
         Some(run) => run::audit_run(run, &arguments),
         None => unreachable!("clap asks for --run"),

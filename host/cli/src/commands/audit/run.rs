@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use host_policy::journal::{Comparison, Difference, Finding, Journal, Replay, Verified};
 use host_policy::{Engine, Policy, PublicKey};
 use host_trainer::calibration::CalibrationFile;
+use host_trainer::records::Ending;
 use host_trainer::{Error, report};
 use serde::Serialize;
 
 use super::super::{engine, print_json, print_text};
 use crate::arguments::AuditArguments;
-use crate::exit::Outcome;
+use crate::exit::Failed;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ struct PolicyReport<'a> {
     settings: &'a str,
 }
 
-pub fn audit_run(run: &Path, arguments: &AuditArguments) -> anyhow::Result<Outcome> {
+pub fn audit_run(run: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
     let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let folder = journal_folder(run)?;
     let journal = Journal::read(&folder, key.as_ref())?;
@@ -63,10 +64,10 @@ pub fn audit_run(run: &Path, arguments: &AuditArguments) -> anyhow::Result<Outco
         true => print_json(&report)?,
         false => print_text(&text(&report))?,
     }
-    Ok(match passed {
-        true => Outcome::Done,
-        false => Outcome::AuditFailed,
-    })
+    match passed {
+        true => Ok(Ending::Finished),
+        false => Err(Failed::Audit("the journal does not pass; don't rely on it".into()).into()),
+    }
 }
 
 fn policy_report(seat: &host_policy::journal::Seat) -> PolicyReport<'_> {

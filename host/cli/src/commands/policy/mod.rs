@@ -1,13 +1,18 @@
-//! `host policy`: one command per file.
+//! `host policy ...`: one subcommand per file.
 
+mod build;
+mod new;
 mod sign;
 mod verify;
 
-use crate::arguments::PolicyCommand;
-use crate::exit::Outcome;
+use host_trainer::records::Ending;
 
-pub fn policy(command: PolicyCommand) -> anyhow::Result<Outcome> {
+use crate::arguments::PolicyCommand;
+
+pub fn policy(command: PolicyCommand) -> anyhow::Result<Ending> {
     match command {
+        PolicyCommand::New(arguments) => new::new(*arguments),
+        PolicyCommand::Build(arguments) => build::build(*arguments),
         PolicyCommand::Sign(arguments) => sign::sign(&arguments),
         PolicyCommand::Verify(arguments) => verify::verify(&arguments),
     }

@@ -1,11 +1,11 @@
 use host_policy::{Signer, signature_path};
 use host_trainer::Error;
+use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
 use super::super::{print_json, print_text, signer};
 use crate::arguments::SignArguments;
-use crate::exit::Outcome;
 
 #[derive(Serialize)]
 struct Signed {
@@ -15,7 +15,7 @@ struct Signed {
     public_key: String,
 }
 
-pub fn sign(arguments: &SignArguments) -> anyhow::Result<Outcome> {
+pub fn sign(arguments: &SignArguments) -> anyhow::Result<Ending> {
     let file = &arguments.file;
     let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
     let signer = match &arguments.key {
@@ -39,5 +39,5 @@ pub fn sign(arguments: &SignArguments) -> anyhow::Result<Outcome> {
             signed.signature, signed.key_id, signed.file, signed.public_key
         ))?,
     }
-    Ok(Outcome::Done)
+    Ok(Ending::Finished)
 }

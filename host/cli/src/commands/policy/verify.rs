@@ -1,13 +1,14 @@
 use host_policy::{PublicKey, check_signature};
 use host_trainer::Error;
+use host_trainer::records::Ending;
 use serde_json::json;
 
 use super::super::{print_json, print_text};
 use crate::arguments::VerifyArguments;
-use crate::exit::Outcome;
+use crate::exit::Failed;
 
 /// A signature that doesn't fit is a failed audit; a file that can't be read an error.
-pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<Outcome> {
+pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<Ending> {
     let file = &arguments.file;
     let key = PublicKey::read(&arguments.key)?;
     let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
@@ -24,10 +25,10 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<Outcome> {
             file.display(),
             key.id()
         ))?,
-        (Err(problem), false) => eprintln!("error: {problem}"),
+        (Err(_), false) => {}
     }
-    Ok(match result {
-        Ok(_) => Outcome::Done,
-        Err(_) => Outcome::AuditFailed,
-    })
+    match result {
+        Ok(_) => Ok(Ending::Finished),
+        Err(problem) => Err(Failed::Audit(problem.to_string()).into()),
+    }
 }
