@@ -275,14 +275,14 @@ fn an_audit_tells_what_another_policy_would_have_said() {
         let report: Value = serde_json::from_str(&stdout).unwrap();
         report["what_if"].clone()
     };
-    let other = what_if(&fixed, &["--setting", "kl_weight=0.25"]);
+    let other = what_if(&fixed, &["--settings", "kl_weight=0.25"]);
     assert_eq!(other["other"], "fixed-kl");
     assert_eq!(other["steps"].as_array().unwrap().len(), 4);
     assert_eq!(other["steps"][3]["other"]["kl_weight"], 0.25);
     // The run's own policy says what it said, and less under a lower ceiling.
     let same = what_if(&probe, &[]);
     assert_eq!(same["steps"][2]["recorded"], same["steps"][2]["other"]);
-    let lower = what_if(&probe, &["--setting", "b_max=0.5"]);
+    let lower = what_if(&probe, &["--settings", "b_max=0.5"]);
     assert_ne!(lower["steps"][2]["recorded"], lower["steps"][2]["other"]);
 
     // The other way round, the run has not recorded what the policy needs.

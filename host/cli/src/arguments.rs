@@ -3,10 +3,15 @@
 mod audit;
 mod policy;
 mod resolve;
+mod subject;
 
 pub use audit::AuditArguments;
-pub use policy::{BuildArguments, NewArguments, PolicyCommand, SignArguments, VerifyArguments};
+pub use policy::{
+    BenchArguments, BuildArguments, InspectArguments, NewArguments, PolicyCommand, RunArguments,
+    SignArguments, TestArguments, VerifyArguments,
+};
 pub use resolve::with_defaults;
+pub use subject::SubjectArguments;
 
 use std::path::PathBuf;
 
@@ -33,9 +38,9 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
-    /// Check a policy, or the journal of a run, for whoever has to sign it off.
+    /// Check a policy before it is trusted, or the journal of a run after it ended.
     Audit(Box<AuditArguments>),
-    /// Write, build, test and sign policies.
+    /// Write, build, test, measure, look into and sign policies.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Write an adapter, or the model with the adapter merged into it.

@@ -6,6 +6,7 @@ mod eval;
 mod export;
 mod generate;
 mod policy;
+mod subject;
 mod train;
 
 pub use audit::audit;

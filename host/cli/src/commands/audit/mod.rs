@@ -1,14 +1,19 @@
-//! `host audit`: of a policy file, or of the journal of a run.
-
+mod file;
+mod page;
 mod run;
+mod text;
+
+pub use text::inspection;
 
 use host_trainer::records::Ending;
 
 use crate::arguments::AuditArguments;
 
 pub fn audit(arguments: Box<AuditArguments>) -> anyhow::Result<Ending> {
-    match &arguments.run {
-        Some(run) => run::audit_run(run, &arguments),
-        None => unreachable!("clap asks for --run"),
+    match (&arguments.file, &arguments.run) {
+        (Some(path), _) => file::audit(path, &arguments),
+        (None, Some(folder)) => run::audit(folder, &arguments),
+        // The arguments ask for one of the two.
+        (None, None) => Ok(Ending::Finished),
     }
 }

@@ -37,7 +37,7 @@ struct PolicyReport<'a> {
     settings: &'a str,
 }
 
-pub fn audit_run(run: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
+pub fn audit(run: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
     let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let folder = journal_folder(run)?;
     let journal = Journal::read(&folder, key.as_ref())?;
@@ -102,8 +102,8 @@ fn compare(
     engine: &Engine,
 ) -> anyhow::Result<Comparison> {
     let other = Policy::load(engine, file)?;
-    let settings = arguments.settings()?;
-    let calibration = arguments.calibration.as_deref();
+    let settings = arguments.subject.settings();
+    let calibration = arguments.subject.calibration.as_deref();
     let calibration = calibration
         .map(|path| stored(path, run, &other, &settings))
         .transpose()?;

@@ -1,6 +1,6 @@
 use host_trainer::records::Ending;
 
-use crate::arguments::policy::BuildArguments;
+use crate::arguments::BuildArguments;
 use crate::commands::{print_json, print_text};
 
 pub fn build(arguments: BuildArguments) -> anyhow::Result<Ending> {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use host_trainer::records::Ending;
 
-use crate::arguments::policy::NewArguments;
+use crate::arguments::NewArguments;
 use crate::commands::{print_json, print_text};
 
 pub fn new(arguments: NewArguments) -> anyhow::Result<Ending> {
