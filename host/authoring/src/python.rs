@@ -24,6 +24,8 @@ pub(crate) fn build(folder: &Path) -> Result<Vec<u8>> {
             .env_remove("PYTHONPATH")
             .env_remove("PYTHONHOME")
             .env("VIRTUAL_ENV", &venv)
+            // Its own backtrace says nothing about the policy.
+            .env("RUST_BACKTRACE", "0")
             .args(["--quiet", "--wit-path", "wit", "--world", "policy"]);
         command
     };
