@@ -6,7 +6,10 @@ mod resolve;
 mod subject;
 
 pub use audit::AuditArguments;
-pub use policy::{BenchArguments, InspectArguments, PolicyCommand, RunArguments, TestArguments};
+pub use policy::{
+    BenchArguments, BuildArguments, InspectArguments, NewArguments, PolicyCommand, RunArguments,
+    SignArguments, TestArguments, VerifyArguments,
+};
 pub use resolve::with_defaults;
 pub use subject::SubjectArguments;
 
@@ -35,13 +38,13 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
-    /// Write an adapter, or the model with the adapter merged into it.
-    Export(Box<ExportArguments>),
-    /// Check a policy before it is trusted, or a run's journal after it ended.
+    /// Check a policy before it is trusted, or the journal of a run after it ended.
     Audit(Box<AuditArguments>),
-    /// Make, test, measure and look into policies.
+    /// Write, build, test, measure, look into and sign policies.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Write an adapter, or the model with the adapter merged into it.
+    Export(Box<ExportArguments>),
 }
 
 /// Where a configuration comes from: file, then --set, then the flags.

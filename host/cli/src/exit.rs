@@ -50,10 +50,14 @@ fn of(error: &anyhow::Error) -> u8 {
             1
         };
     }
-    match error.downcast_ref::<Error>() {
-        Some(Error::Interrupted) => 130,
-        Some(Error::Config { .. }) => 2,
-        Some(Error::Policy(error)) if error.is_fault() => 3,
+    let policy = match error.downcast_ref::<Error>() {
+        Some(Error::Interrupted) => return 130,
+        Some(Error::Config { .. }) => return 2,
+        Some(Error::Policy(error)) => Some(error),
+        _ => error.downcast_ref::<host_policy::Error>(),
+    };
+    match policy {
+        Some(error) if error.is_fault() => 3,
         _ => 1,
     }
 }

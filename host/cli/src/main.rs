@@ -38,8 +38,9 @@ fn main() -> std::process::ExitCode {
         Command::Calibrate(arguments) => commands::calibrate(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Generate(arguments) => commands::generate(arguments),
-        Command::Export(arguments) => commands::export(arguments),
         Command::Audit(arguments) => commands::audit(arguments),
+        Command::Policy(command) => commands::policy(command),
+        Command::Export(arguments) => commands::export(arguments),
         Command::Policy(command) => commands::policy(command),
     };
     exit::code(result)

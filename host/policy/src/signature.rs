@@ -22,8 +22,16 @@ pub struct Signer {
 }
 
 /// The key that checks what a [`Signer`] signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PublicKey(minisign::PublicKey);
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bytes() == other.0.to_bytes()
+    }
+}
+
+impl Eq for PublicKey {}
 
 /// Where the signature of a file lies.
 pub fn signature_path(file: &Path) -> PathBuf {

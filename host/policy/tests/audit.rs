@@ -266,15 +266,15 @@ fn settings_must_be_checked() {
 /// Returns the state that it got and eight bytes more.
 const LONGER_STATE: &str = "
     (local.set $j (i32.add (i32.load offset=60 (local.get 0)) (i32.const 8)))
-    (i32.store (i32.const {{state-at}})
+    (i32.store (i32.const {{assess/ok/state}})
       (call $allocate (i32.const 0) (i32.const 0) (i32.const 8) (local.get $j)))
-    (i32.store offset=4 (i32.const {{state-at}}) (local.get $j))";
+    (i32.store offset=4 (i32.const {{assess/ok/state}}) (local.get $j))";
 
 /// Eight bytes at any step.
 const STEADY_STATE: &str = "
-    (i32.store (i32.const {{state-at}})
+    (i32.store (i32.const {{assess/ok/state}})
       (call $allocate (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 8)))
-    (i32.store offset=4 (i32.const {{state-at}}) (i32.const 8))";
+    (i32.store offset=4 (i32.const {{assess/ok/state}}) (i32.const 8))";
 
 #[test]
 fn a_growing_state_is_noted() {
@@ -292,8 +292,8 @@ fn a_policy_must_live_with_its_own_state() {
     );
     let crash = "
         (if (i32.load offset=60 (local.get 0)) (then unreachable))
-        (i32.store (i32.const {{state-at}}) (i32.const 1024))
-        (i32.store offset=4 (i32.const {{state-at}}) (i32.const 8))";
+        (i32.store (i32.const {{assess/ok/state}}) (i32.const 1024))
+        (i32.store offset=4 (i32.const {{assess/ok/state}}) (i32.const 8))";
     let measured = check("state-round-trip", &[("before", crash)], Verdict::Fail);
     assert!(measured.starts_with("step 1: "), "{measured}");
 }

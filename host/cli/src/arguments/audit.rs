@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use host_policy::Limits;
+use host_trainer::Error;
+use host_trainer::config::Layers;
 
 use super::SubjectArguments;
 
@@ -28,6 +31,9 @@ pub struct AuditArguments {
     /// Calls with the same arguments that must give the same bytes.
     #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "run", value_parser = clap::value_parser!(u32).range(2..))]
     pub repeats: u32,
+    /// Change a limit, such as limits.fuel_per_call=1000000. Can be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -37,4 +43,15 @@ pub struct AuditArguments {
     /// Print no progress.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+impl AuditArguments {
+    /// What the policies may use while they are audited.
+    pub fn limits(&self) -> Result<Limits, Error> {
+        let mut layers = Layers::default();
+        for assignment in &self.assignments {
+            layers.add_assignment(assignment)?;
+        }
+        Ok(layers.resolve()?.limits)
+    }
 }

@@ -4,6 +4,7 @@
 //! another model from the second step on. So this compares judgements, not outcomes.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     entry::{Answer, Entry, Record},
@@ -90,8 +91,8 @@ impl Journal {
         }
         let mut steps: Vec<StepComparison> = Vec::new();
         let mut state = Vec::new();
-        for records in self.steps() {
-            let signals = self.gather(&records, needs).map_err(|e| match e {
+        for recorded in self.by_step() {
+            let signals = self.gather(&recorded.records, needs).map_err(|e| match e {
                 Missing::Need(field, what) => unmet(
                     field,
                     format!("asks for {what}, which this run did not record"),
@@ -116,7 +117,7 @@ impl Journal {
             };
             steps.push(StepComparison {
                 step,
-                recorded: self.effect(step, &records),
+                recorded: recorded.effect(),
                 other: summary,
                 fault,
             });
@@ -129,36 +130,31 @@ impl Journal {
         })
     }
 
-    /// The assessments of each step.
-    fn steps(&self) -> Vec<Vec<&Record>> {
-        let mut steps: Vec<Vec<&Record>> = Vec::new();
+    /// Steps that were assessed.
+    pub fn steps(&self) -> u64 {
+        self.by_step().len() as u64
+    }
+
+    fn by_step(&self) -> Vec<Step<'_>> {
+        let mut steps: Vec<Step<'_>> = Vec::new();
         for entry in &self.entries {
-            if let Entry::Assessment(record) = entry {
-                match steps.last_mut() {
-                    Some(step) if step[0].step == record.step => step.push(record),
-                    _ => steps.push(vec![record]),
+            match entry {
+                Entry::Assessment(record) => match steps.last_mut() {
+                    Some(step) if step.records[0].step == record.step => step.records.push(record),
+                    _ => steps.push(Step {
+                        records: vec![record],
+                        combined: None,
+                    }),
+                },
+                Entry::Combined { assessment, .. } => {
+                    if let Some(step) = steps.last_mut() {
+                        step.combined = Some(assessment);
+                    }
                 }
+                Entry::Run(_) | Entry::End { .. } => {}
             }
         }
         steps
-    }
-
-    /// What the step did: the combination, or the only policy's assessment.
-    fn effect(&self, step: u64, records: &[&Record]) -> Option<Summary> {
-        let combined = self.entries.iter().find_map(|entry| match entry {
-            Entry::Combined {
-                step: of,
-                assessment,
-            } if *of == step => Some(assessment),
-            _ => None,
-        });
-        let value = combined.or_else(|| match &records.first()?.answer {
-            Answer::Assessment { assessment, .. } => Some(assessment),
-            Answer::Fault { stands_in, .. } => stands_in.as_ref(),
-        })?;
-        super::entry::without_state(value)
-            .ok()
-            .map(|one| Summary::new(&one))
     }
 
     /// Signals as another policy needs them, from all that was recorded for the step.
@@ -221,6 +217,26 @@ impl Journal {
             return Err(Missing::Need("needs", what.into()));
         }
         Ok(signals)
+    }
+}
+
+/// What was recorded of one step.
+struct Step<'a> {
+    /// One per policy; there is at least one.
+    records: Vec<&'a Record>,
+    combined: Option<&'a Value>,
+}
+
+impl Step<'_> {
+    /// What the step did: the combination, or the only policy's assessment.
+    fn effect(&self) -> Option<Summary> {
+        let alone = || match &self.records.first()?.answer {
+            Answer::Assessment { assessment, .. } => Some(assessment),
+            Answer::Fault { stands_in, .. } => stands_in.as_ref(),
+        };
+        let value = self.combined.or_else(alone)?;
+        let assessment = super::entry::without_state(value).ok()?;
+        Some(Summary::new(&assessment))
     }
 }
 

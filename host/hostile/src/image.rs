@@ -1,15 +1,22 @@
 //! Lays values out in memory by the canonical ABI of the component model, following
 //! the types of the interface.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use wit_parser::{Resolve, SizeAlign, Type, TypeDefKind};
 
 /// Memory that holds answers, from `base` on.
+///
+/// The values come from tests: one that doesn't fit its type ends in a panic.
 pub struct Image<'a> {
     resolve: &'a Resolve,
     sizes: SizeAlign,
     base: u32,
     bytes: Vec<u8>,
+    /// Addresses by path, such as `assess/ok/risk/1`; of a list, its pointer and length.
+    places: BTreeMap<String, u32>,
 }
 
 impl<'a> Image<'a> {
@@ -21,6 +28,7 @@ impl<'a> Image<'a> {
             sizes,
             base,
             bytes: Vec::new(),
+            places: BTreeMap::new(),
         }
     }
 
@@ -36,24 +44,13 @@ impl<'a> Image<'a> {
             return self.base;
         };
         let at = self.allocate(self.sizes.size(&result).size_wasm32(), 8);
-        self.store(&result, value, at);
+        self.store(&result, value, at, function);
         self.base + at as u32
     }
 
-    /// Where a field lies in its record.
-    pub fn offset(&self, record: &str, field: &str) -> u32 {
-        let mut types = self.resolve.types.iter().map(|(_, ty)| ty);
-        let ty = types.find(|ty| ty.name.as_deref() == Some(record)).unwrap();
-        let TypeDefKind::Record(record) = &ty.kind else {
-            panic!("{record} is no record");
-        };
-        let place = record
-            .fields
-            .iter()
-            .position(|one| one.name == field)
-            .unwrap();
-        let fields = record.fields.iter().map(|field| &field.ty);
-        self.sizes.field_offsets(fields)[place].0.size_wasm32() as u32
+    /// Where every field and element lies.
+    pub fn places(&self) -> &BTreeMap<String, u32> {
+        &self.places
     }
 
     /// Overwrites bytes at an address.
@@ -84,32 +81,29 @@ impl<'a> Image<'a> {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    fn store(&mut self, ty: &Type, value: &Value, at: usize) {
+    fn store(&mut self, ty: &Type, value: &Value, at: usize, path: &str) {
+        self.places.insert(path.to_owned(), self.base + at as u32);
         match ty {
             Type::Bool => self.write(at, &[value.as_bool().unwrap() as u8]),
             Type::U8 => self.write(at, &[value.as_u64().unwrap() as u8]),
             Type::U32 => self.write(at, &(value.as_u64().unwrap() as u32).to_le_bytes()),
             Type::U64 => self.write(at, &value.as_u64().unwrap().to_le_bytes()),
-            // JSON has no NaN: serde writes null.
-            Type::F32 => self.write(
-                at,
-                &(value.as_f64().unwrap_or(f64::NAN) as f32).to_le_bytes(),
-            ),
-            Type::F64 => self.write(at, &value.as_f64().unwrap_or(f64::NAN).to_le_bytes()),
+            Type::F32 => self.write(at, &(number(value) as f32).to_le_bytes()),
+            Type::F64 => self.write(at, &number(value).to_le_bytes()),
             Type::String => {
                 let text = value.as_str().unwrap().as_bytes();
                 let data = self.allocate(text.len(), 1);
                 self.write(data, text);
                 self.store_slice(data, text.len(), at);
             }
-            Type::Id(id) => self.store_named(&self.resolve.types[*id].kind, value, at),
+            Type::Id(id) => self.store_named(&self.resolve.types[*id].kind, value, at, path),
             other => panic!("the interface has no {other:?}"),
         }
     }
 
-    fn store_named(&mut self, kind: &'a TypeDefKind, value: &Value, at: usize) {
+    fn store_named(&mut self, kind: &'a TypeDefKind, value: &Value, at: usize, path: &str) {
         match kind {
-            TypeDefKind::Type(ty) => self.store(ty, value, at),
+            TypeDefKind::Type(ty) => self.store(ty, value, at, path),
             TypeDefKind::Record(record) => {
                 let offsets = self
                     .sizes
@@ -120,8 +114,9 @@ impl<'a> Image<'a> {
                     .collect();
                 for (field, offset) in record.fields.iter().zip(offsets) {
                     // A field that an edit added has no value: it stays zero.
-                    if let Some(value) = value.get(field.name.replace('-', "_")) {
-                        self.store(&field.ty, value, at + offset);
+                    let name = field.name.replace('-', "_");
+                    if let Some(value) = value.get(&name) {
+                        self.store(&field.ty, value, at + offset, &format!("{path}/{name}"));
                     }
                 }
             }
@@ -148,7 +143,12 @@ impl<'a> Image<'a> {
                 if !value.is_null() {
                     self.write(at, &[1]);
                     let payload = self.sizes.payload_offset(wit_parser::Int::U8, [Some(ty)]);
-                    self.store(ty, value, at + payload.size_wasm32());
+                    self.store(
+                        ty,
+                        value,
+                        at + payload.size_wasm32(),
+                        &format!("{path}/some"),
+                    );
                 }
             }
             TypeDefKind::Result(result) => {
@@ -159,18 +159,19 @@ impl<'a> Image<'a> {
                     .size_wasm32();
                 let failed = value.get("err").is_some();
                 self.write(at, &[failed as u8]);
-                let (ty, value) = match failed {
-                    true => (types[1], &value["err"]),
-                    false => (types[0], &value["ok"]),
+                let (ty, case) = match failed {
+                    true => (types[1], "err"),
+                    false => (types[0], "ok"),
                 };
-                self.store(ty.unwrap(), value, at + payload);
+                let path = format!("{path}/{case}");
+                self.store(ty.unwrap(), &value[case], at + payload, &path);
             }
             TypeDefKind::List(ty) => {
                 let items = value.as_array().unwrap();
                 let size = self.sizes.size(ty).size_wasm32();
                 let data = self.allocate(size * items.len(), 8);
                 for (i, item) in items.iter().enumerate() {
-                    self.store(ty, item, data + i * size);
+                    self.store(ty, item, data + i * size, &format!("{path}/{i}"));
                 }
                 self.store_slice(data, items.len(), at);
             }
@@ -182,6 +183,12 @@ impl<'a> Image<'a> {
         self.write(at, &(self.base + data as u32).to_le_bytes());
         self.write(at + 4, &(length as u32).to_le_bytes());
     }
+}
+
+/// JSON has no NaN, for which serde writes null, and no infinity: either can be a text.
+fn number(value: &Value) -> f64 {
+    let text = || value.as_str()?.parse().ok();
+    value.as_f64().or_else(text).unwrap_or(f64::NAN)
 }
 
 /// `roll-back` as Rust calls it: `RollBack`.
