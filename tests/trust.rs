@@ -201,6 +201,8 @@ fn the_strongest_action_of_any_policy_is_taken() {
     );
 }
 
+const WEIGHT: &str = "\"kl_weight\":[0.";
+
 #[test]
 fn an_audit_replays_a_run_and_finds_what_was_changed() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,17 +229,17 @@ fn an_audit_replays_a_run_and_finds_what_was_changed() {
         "{stdout}"
     );
 
-    // One digit of one risk.
+    // One digit of one weight.
     let path = run.join("journal/records.jsonl");
     let genuine = std::fs::read_to_string(&path).unwrap();
-    let at = genuine.rfind("\"risk\":[0.").unwrap() + "\"risk\":[0.".len();
+    let at = genuine.rfind(WEIGHT).unwrap() + WEIGHT.len();
     let mut forged = genuine.clone().into_bytes();
     forged[at] = if forged[at] == b'9' { b'8' } else { b'9' };
     std::fs::write(&path, forged).unwrap();
     let (code, stdout, _) = audit(&folder, &["--run", "run"]);
     assert_eq!(code, Some(4));
     assert!(
-        stdout.contains("does not follow") && stdout.contains("risk["),
+        stdout.contains("does not follow") && stdout.contains("kl_weight[0]"),
         "{stdout}"
     );
 

@@ -41,7 +41,6 @@ fn main() -> std::process::ExitCode {
         Command::Audit(arguments) => commands::audit(arguments),
         Command::Policy(command) => commands::policy(command),
         Command::Export(arguments) => commands::export(arguments),
-        Command::Policy(command) => commands::policy(command),
     };
     exit::code(result)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
-use host_policy::journal::{Comparison, StepComparison, Summary};
+use host_policy::journal::{self, StepComparison, Summary};
 use serde::Serialize;
 
 use crate::calibration::CalibrationFile;
@@ -199,7 +199,7 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
 const SHOWN: usize = 12;
 
 /// What another policy would have said, beside what was said.
-pub fn what_if_table(comparison: &Comparison) -> String {
+pub fn what_if_table(comparison: &journal::Comparison) -> String {
     let mut table = plain_table();
     let names = [&comparison.recorded, &comparison.other];
     let columns = ["risk", "highest", "task weight", "KL weight", "action"];

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Function, Invalid, Place, Result},
-    policy::{Call, Policy},
+    policy::{Assessed, Call, Policy},
     wit::{Action, Assessment, Needs, Signals, TokenNeeds, TokenSignals},
 };
 
@@ -60,8 +60,8 @@ impl Summary {
 }
 
 impl Journal {
-    /// Asks another policy what it makes of every step. `parameters` are those of a
-    /// calibration on the same model, if the policy needs one.
+    /// What another policy makes of every step. `calibrated` are parameters and needs of
+    /// a calibration on the same model, if the policy needs one.
     ///
     /// # Errors
     /// Settings that the policy refuses, and needs that the run did not record. A fault
@@ -72,6 +72,39 @@ impl Journal {
         settings: &str,
         calibrated: Option<(&[u8], &Needs)>,
     ) -> Result<Comparison> {
+        let mut steps: Vec<StepComparison> = Vec::new();
+        self.ask(other, settings, calibrated, |step, recorded, answer| {
+            let (other, fault) = match answer {
+                Ok(assessed) => (Some(Summary::new(&assessed.assessment)), None),
+                Err(e) => (None, Some(e.to_string())),
+            };
+            steps.push(StepComparison {
+                step,
+                recorded,
+                other,
+                fault,
+            });
+        })?;
+        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
+        Ok(Comparison {
+            recorded: names.collect::<Vec<_>>().join("+"),
+            other: other.name().to_owned(),
+            steps,
+        })
+    }
+
+    /// Asks a policy every recorded step, its own state going from one to the next, and
+    /// tells the step, what was done at it, and what the policy says.
+    ///
+    /// # Errors
+    /// As for [`Journal::compare`].
+    pub fn ask(
+        &self,
+        other: &Policy,
+        settings: &str,
+        calibrated: Option<(&[u8], &Needs)>,
+        mut told: impl FnMut(u64, Option<Summary>, Result<Assessed>),
+    ) -> Result<()> {
         let run = &self.run.run;
         let configured = other.configure(settings, run)?;
         let (parameters, needs) = calibrated.unwrap_or((&[], &configured));
@@ -89,45 +122,30 @@ impl Journal {
                 "is set; give --calibration FILE, made by host calibrate on the same model";
             return Err(unmet("needs.calibration", problem.into()));
         }
-        let mut steps: Vec<StepComparison> = Vec::new();
         let mut state = Vec::new();
         for recorded in self.by_step() {
-            let signals = self.gather(&recorded.records, needs).map_err(|e| match e {
+            let signals = self.gather(&recorded.records, needs);
+            let signals = signals.map_err(|e| match e {
                 Missing::Need(field, what) => unmet(
                     field,
                     format!("asks for {what}, which this run did not record"),
                 ),
                 Missing::Broken(e) => e,
             })?;
-            let step = signals.step;
-            let call = Call {
+            let answer = other.assess(Call {
                 settings,
                 run,
                 parameters,
                 state: &state,
                 signals: &signals,
                 needs,
-            };
-            let (summary, fault) = match other.assess(call) {
-                Ok(assessed) => {
-                    state = assessed.assessment.state.clone();
-                    (Some(Summary::new(&assessed.assessment)), None)
-                }
-                Err(e) => (None, Some(e.to_string())),
-            };
-            steps.push(StepComparison {
-                step,
-                recorded: recorded.effect(),
-                other: summary,
-                fault,
             });
+            if let Ok(assessed) = &answer {
+                state.clone_from(&assessed.assessment.state);
+            }
+            told(signals.step, recorded.effect(), answer);
         }
-        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
-        Ok(Comparison {
-            recorded: names.collect::<Vec<_>>().join("+"),
-            other: other.name().to_owned(),
-            steps,
-        })
+        Ok(())
     }
 
     /// Steps that were assessed.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use host_policy::Policy;
 use host_policy::audit::{Audit, Options, Verdict};
-use host_policy::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::observer::Observer as _;
 use host_trainer::records::Ending;
@@ -18,7 +18,7 @@ use crate::screen::Screen;
 pub fn audit(path: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
     let signed_by = public_key(arguments.signed_by.as_deref())?;
     let subject = &arguments.subject;
-    let policy = Policy::load(&engine(&Limits::default())?, path).map_err(Error::from)?;
+    let policy = Policy::load(&engine(&arguments.limits()?)?, path).map_err(Error::from)?;
     let options = Options {
         settings: &subject.settings().to_string(),
         run: subject.run_info(),

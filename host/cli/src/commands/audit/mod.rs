@@ -3,6 +3,7 @@ mod page;
 mod run;
 mod text;
 
+pub use run::{calibrated, journal_folder};
 pub use text::inspection;
 
 use host_trainer::records::Ending;

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use host_policy::audit::Audit;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
 use super::text::{counts, model, verdict_word};
@@ -15,11 +16,11 @@ pub fn page(audit: &Audit) -> anyhow::Result<String> {
     environment
         .add_template(NAME, TEMPLATE)
         .context("the page of the report")?;
-    let mut groups: Vec<(&str, Vec<minijinja::Value>)> = Vec::new();
+    let mut groups: Vec<(&str, Vec<Value>)> = Vec::new();
     for finding in &audit.findings {
         let shown = context! {
             word => verdict_word(finding.verdict),
-            ..minijinja::Value::from_serialize(finding)
+            ..Value::from(Serde(finding))
         };
         match groups.last_mut() {
             Some((title, findings)) if *title == finding.group.title() => findings.push(shown),
@@ -28,7 +29,7 @@ pub fn page(audit: &Audit) -> anyhow::Result<String> {
     }
     let template = environment.get_template(NAME)?;
     let page = template.render(context! {
-        audit => audit,
+        audit => Serde(audit),
         signature => audit.inspection.signature.to_string(),
         settings => audit.settings.to_string(),
         counts => counts(audit),

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use host_policy::journal::{Comparison, Difference, Finding, Journal, Replay, Verified};
+use host_policy::wit::Needs;
 use host_policy::{Engine, Policy, PublicKey};
 use host_trainer::calibration::CalibrationFile;
 use host_trainer::records::Ending;
@@ -80,7 +81,7 @@ fn policy_report(seat: &host_policy::journal::Seat) -> PolicyReport<'_> {
 }
 
 /// The journal in a run's folder, or the folder itself if it is one.
-fn journal_folder(run: &Path) -> Result<PathBuf, Error> {
+pub fn journal_folder(run: &Path) -> Result<PathBuf, Error> {
     let inside = run.join("journal");
     match (inside.is_dir(), run.join("records.jsonl").is_file()) {
         (true, _) => Ok(inside),
@@ -92,8 +93,6 @@ fn journal_folder(run: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// What another policy makes of the recorded signals. One that is the run's own gets the
-/// run's own calibration unless another is named.
 fn compare(
     journal: &Journal,
     run: &Path,
@@ -104,19 +103,31 @@ fn compare(
     let other = Policy::load(engine, file)?;
     let settings = arguments.subject.settings();
     let calibration = arguments.subject.calibration.as_deref();
-    let calibration = calibration
-        .map(|path| stored(path, run, &other, &settings))
-        .transpose()?;
-    let own = journal.run.policies.iter();
-    let own = own.into_iter().find(|seat| seat.sha256 == other.digest());
-    let calibrated = match (&calibration, own) {
-        (Some(file), _) => Some((hex::decode(&file.parameters)?, file.needs.clone())),
-        (None, Some(seat)) => Some((journal.parameters(seat)?, seat.needs.clone())),
-        (None, None) => None,
-    };
-    let calibrated = calibrated.as_ref();
-    let calibrated = calibrated.map(|(parameters, needs)| (parameters.as_slice(), needs));
-    Ok(journal.compare(&other, &settings.to_string(), calibrated)?)
+    let calibrated = calibrated(journal, run, &other, calibration, &settings)?;
+    let parts = calibrated.as_ref();
+    let parts = parts.map(|(parameters, needs)| (parameters.as_slice(), needs));
+    Ok(journal.compare(&other, &settings.to_string(), parts)?)
+}
+
+/// Parameters and needs of a policy that is asked about a run: from a calibration file,
+/// or those of the run if the policy was in it.
+pub fn calibrated(
+    journal: &Journal,
+    run: &Path,
+    policy: &Policy,
+    file: Option<&Path>,
+    settings: &serde_json::Value,
+) -> Result<Option<(Vec<u8>, Needs)>, Error> {
+    if let Some(path) = file {
+        let file = stored(path, run, policy, settings)?;
+        let parameters = hex::decode(&file.parameters)
+            .map_err(|_| Error::file(path, "parameters is not hex; run host calibrate again"))?;
+        return Ok(Some((parameters, file.needs)));
+    }
+    let mut own = journal.run.policies.iter();
+    let own = own.find(|seat| seat.sha256 == policy.digest());
+    own.map(|seat| Ok((journal.parameters(seat)?, seat.needs.clone())))
+        .transpose()
 }
 
 /// A calibration must be of this policy, these settings, and the run's model.
