@@ -16,6 +16,15 @@ fn host(folder: &Path, arguments: &[&str]) -> Output {
     Command::cargo_bin("host")
         .unwrap()
         .current_dir(folder)
+        // One cache for all tests here, and not the user's own.
+        .env(
+            "XDG_CACHE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+        )
+        .env(
+            "XDG_CONFIG_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/config"),
+        )
         .args(arguments)
         .output()
         .unwrap()

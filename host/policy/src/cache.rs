@@ -10,7 +10,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -129,15 +129,15 @@ fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
 fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match file {
-        Ok(mut file) => file.write_all(&key).map(|()| key),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_key(path),
-        Err(error) => Err(error),
+    // Whole or not at all: another host may look for it in this moment. Temporary files
+    // are their owner's alone.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&key)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(key),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => read_key(path),
+        Err(error) => Err(error.error),
     }
 }
 

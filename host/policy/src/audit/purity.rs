@@ -22,8 +22,12 @@ const CALIBRATE: Check = Check::new(
     "calibrate is a pure function",
 );
 
-const PURE: &str = "A journal of a run can be replayed on any machine and must give the same \
-                    bytes; whoever changes one number in it is found out.";
+/// With what it means that the answer never changes.
+const ASSESS_PURE: &str = "A journal of a run can be replayed on any machine and must give the same \
+                           bytes; whoever changes one number in it is found out.";
+const RELOAD_PURE: &str = "Nothing is carried from one load of the file to the next.";
+const DESCRIBE_PURE: &str = "It is the same policy, with the same needs, whenever it is asked.";
+const CALIBRATE_PURE: &str = "The same labelled examples always give the same parameters.";
 const IMPURE: &str = "The same arguments gave different answers. A replay can't tell this from a \
                       forged journal: don't sign it.";
 /// Calls of `describe` and `configure`.
@@ -49,7 +53,13 @@ fn step() -> Step {
 fn assess(watch: &Watch<'_>, repeats: usize) -> Finding {
     let signals = watch.subject.signals(&step());
     let call = || print(&watch.assess_signals(&signals, &[])?);
-    verdict(ASSESS, repeats, "fresh instances", repeat(repeats, call))
+    verdict(
+        ASSESS,
+        ASSESS_PURE,
+        repeats,
+        "fresh instances",
+        repeat(repeats, call),
+    )
 }
 
 /// Compiled or read from the cache once more, and asked the same.
@@ -65,7 +75,7 @@ fn reload(watch: &Watch<'_>, bytes: &[u8]) -> Finding {
             print(&again.assess(subject.call(&signals, &[]))?)
         }
     };
-    verdict(RELOAD, 2, "loads", repeat(2, call))
+    verdict(RELOAD, RELOAD_PURE, 2, "loads", repeat(2, call))
 }
 
 fn describe(watch: &Watch<'_>) -> Finding {
@@ -77,7 +87,13 @@ fn describe(watch: &Watch<'_>) -> Finding {
             .configure_at_cost(&subject.settings, &subject.run)?;
         Ok((format!("{descriptor:?}{needs:?}"), one.fuel + other.fuel))
     };
-    verdict(DESCRIBE, FEW, "calls of each", repeat(FEW, call))
+    verdict(
+        DESCRIBE,
+        DESCRIBE_PURE,
+        FEW,
+        "calls of each",
+        repeat(FEW, call),
+    )
 }
 
 fn calibrate(watch: &Watch<'_>) -> Finding {
@@ -92,7 +108,7 @@ fn calibrate(watch: &Watch<'_>) -> Finding {
             policy.calibrate_at_cost(&subject.settings, &subject.run, &examples)?;
         Ok((format!("{fit:?}"), fuel))
     };
-    verdict(CALIBRATE, 2, "calls", repeat(2, call))
+    verdict(CALIBRATE, CALIBRATE_PURE, 2, "calls", repeat(2, call))
 }
 
 fn print(assessed: &Assessed) -> Result<Print> {
@@ -114,6 +130,7 @@ fn repeat(times: usize, mut call: impl FnMut() -> Result<Print>) -> Result<(Prin
 
 fn verdict(
     check: Check,
+    pure: &str,
     times: usize,
     what: &str,
     result: Result<(Print, Option<usize>)>,
@@ -121,7 +138,7 @@ fn verdict(
     match result {
         Ok(((_, fuel), None)) => check.pass(
             format!("{times} {what}: the same bytes, and {fuel} fuel each time"),
-            PURE,
+            pure,
         ),
         Ok((_, Some(number))) => {
             check.fail(format!("number {number} of {times} {what} differs"), IMPURE)
@@ -139,8 +156,9 @@ mod tests {
 
     #[test]
     fn one_other_byte_or_one_more_instruction_is_found() {
-        let of =
-            |call: &mut dyn FnMut() -> Result<Print>| verdict(ASSESS, 5, "calls", repeat(5, call));
+        let of = |call: &mut dyn FnMut() -> Result<Print>| {
+            verdict(ASSESS, ASSESS_PURE, 5, "calls", repeat(5, call))
+        };
         assert_eq!(of(&mut || Ok(("a".into(), 1))).verdict, Verdict::Pass);
         let mut calls = 0;
         let changed = of(&mut || {

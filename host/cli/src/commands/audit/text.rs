@@ -18,17 +18,13 @@ pub fn report(audit: &Audit) -> String {
     let about = &audit.inspection;
     let _ = writeln!(
         out,
-        "{outcome}  {} {}  {}\nsha256  {}\n{}",
+        "{outcome}  {} {}  {}\nsha256  {}\n{}, in {:.1} s\n",
         about.name,
         about.version,
         about.file,
         about.sha256,
-        counts(audit)
-    );
-    let _ = writeln!(
-        out,
-        "{} s\n",
-        (audit.time.as_secs_f64() * 10.0).round() / 10.0
+        counts(audit),
+        audit.time.as_secs_f64()
     );
     out.push_str(&inspection(about));
     let _ = writeln!(out, "\nAudited with");
@@ -80,7 +76,7 @@ pub fn verdict_word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Such as `18 checks passed, 2 notes, 0 failed, 4 not applicable`.
+/// Such as `18 checks passed, 1 note, 0 failed, 4 not applicable`.
 pub fn counts(audit: &Audit) -> String {
     let of = |verdict| {
         let findings = audit.findings.iter();
@@ -88,10 +84,11 @@ pub fn counts(audit: &Audit) -> String {
             .filter(|finding| finding.verdict == verdict)
             .count()
     };
+    let notes = of(Verdict::Note);
     format!(
-        "{} checks passed, {} notes, {} failed, {} not applicable",
+        "{} checks passed, {notes} {}, {} failed, {} not applicable",
         of(Verdict::Pass),
-        of(Verdict::Note),
+        if notes == 1 { "note" } else { "notes" },
         of(Verdict::Fail),
         of(Verdict::NotApplicable)
     )
