@@ -1,8 +1,17 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
+mod audit;
+mod policy;
 mod resolve;
+mod subject;
 
+pub use audit::AuditArguments;
+pub use policy::{
+    BenchArguments, BuildArguments, InspectArguments, NewArguments, PolicyCommand, RunArguments,
+    SignArguments, TestArguments, VerifyArguments,
+};
 pub use resolve::with_defaults;
+pub use subject::SubjectArguments;
 
 use std::path::PathBuf;
 
@@ -29,6 +38,11 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
+    /// Check a policy before it is trusted, or the journal of a run after it ended.
+    Audit(Box<AuditArguments>),
+    /// Write, build, test, measure, look into and sign policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Write an adapter, or the model with the adapter merged into it.
     Export(Box<ExportArguments>),
 }

@@ -1,7 +1,7 @@
 //! `host`: fine-tune a language model under a sandboxed safety policy.
 //!
 //! stdout is data, stderr is for people. Exit codes: 0 ok, 1 error, 2 usage,
-//! 3 policy fault, 130 interrupted.
+//! 3 policy fault, 4 audit failed, 130 interrupted.
 
 mod arguments;
 mod commands;
@@ -38,6 +38,8 @@ fn main() -> std::process::ExitCode {
         Command::Calibrate(arguments) => commands::calibrate(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Generate(arguments) => commands::generate(arguments),
+        Command::Audit(arguments) => commands::audit(arguments),
+        Command::Policy(command) => commands::policy(command),
         Command::Export(arguments) => commands::export(arguments),
     };
     exit::code(result)

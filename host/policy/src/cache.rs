@@ -17,7 +17,7 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-const KEY_BYTES: usize = 32;
+const KEY_BYTES: usize = 64;
 const TAG_BYTES: usize = 32;
 
 /// A folder of compiled policies.

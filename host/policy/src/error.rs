@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A function of the policy interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

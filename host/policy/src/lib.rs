@@ -14,6 +14,7 @@
 //! This crate knows no tensors and no training: numbers go in, numbers come out.
 
 mod assessment;
+pub mod audit;
 mod cache;
 mod canonical;
 pub mod cases;
@@ -23,6 +24,7 @@ mod engine;
 mod error;
 mod fault;
 mod imports;
+pub mod inspect;
 pub mod journal;
 mod limits;
 mod needs;
@@ -31,6 +33,7 @@ mod sandbox;
 mod signature;
 mod size;
 mod strictest;
+pub mod synthetic;
 mod text;
 pub mod wit;
 pub mod worker;
@@ -43,6 +46,7 @@ pub use error::{Error, FileProblem, Function, Invalid, Place, Result};
 pub use limits::{Limit, Limits};
 pub use needs::{exceeds, needs_summary, validate_needs};
 pub use policy::{Assessed, Call, Policy, Trust, check_signature};
+pub use sandbox::Cost;
 pub use signature::{PublicKey, Signer, public_path, signature_path};
 pub use strictest::{strict, strictest};
 pub use text::clean;

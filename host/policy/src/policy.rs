@@ -76,6 +76,16 @@ pub struct Assessed {
     pub time: Duration,
 }
 
+impl Assessed {
+    pub fn cost(&self) -> Cost {
+        Cost {
+            fuel: self.fuel,
+            memory_bytes: self.memory_bytes,
+            time: self.time,
+        }
+    }
+}
+
 impl Policy {
     /// Loads a policy file.
     ///
@@ -136,7 +146,6 @@ impl Policy {
             function: Function::Describe,
             step: None,
         };
-        let describe = |store: &mut Store<Guard>, policy: &Guest| policy.call_describe(store);
         let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
         let descriptor = descriptor::checked(descriptor, engine, &at)?;
         tracing::debug!(
@@ -153,6 +162,10 @@ impl Policy {
             component,
             exports,
         })
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -184,18 +197,40 @@ impl Policy {
     /// Settings that are no JSON object or that the policy refuses, needs that this
     /// run can't meet, and faults.
     pub fn configure(&self, settings: &str, run: &RunInfo) -> Result<Needs> {
+        Ok(self.configure_at_cost(settings, run)?.0)
+    }
+
+    /// [`Policy::configure`], and what the call cost.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn configure_at_cost(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
         let at = self.at(Function::Configure, None);
         self.check_settings(settings, &at)?;
+        let (needs, cost) = self.ask_needs(settings, run)?;
+        validate_needs(&needs, run).map_err(|invalid| Error::invalid(&at, invalid))?;
+        Ok((needs, cost))
+    }
+
+    /// Like [`Policy::configure_at_cost`], without the host's own checks of the settings
+    /// and the needs: what the policy itself says to them.
+    pub(crate) fn ask_needs(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
+        let at = self.at(Function::Configure, None);
         let configure =
             |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
-        let (needs, _) = self.call(&at, configure)?;
+        let (needs, cost) = self.call(&at, configure)?;
         let refused = |message: String| Error::Settings {
             at: Box::new(at.clone()),
             message: self.message(&message),
         };
-        let needs = needs.map_err(refused)?;
-        validate_needs(&needs, run).map_err(|invalid| Error::invalid(&at, invalid))?;
-        Ok(needs)
+        Ok((needs.map_err(refused)?, cost))
+    }
+
+    /// Asks the policy once more who it is.
+    pub(crate) fn describe_at_cost(&self) -> Result<(Descriptor, Cost)> {
+        let at = self.at(Function::Describe, None);
+        let (descriptor, cost) = self.call(&at, describe)?;
+        Ok((descriptor::checked(descriptor, &self.engine, &at)?, cost))
     }
 
     /// Lets the policy fit its parameters on labelled examples.
@@ -209,6 +244,19 @@ impl Policy {
         run: &RunInfo,
         examples: &Examples,
     ) -> Result<Calibration> {
+        Ok(self.calibrate_at_cost(settings, run, examples)?.0)
+    }
+
+    /// [`Policy::calibrate`], and what the call cost.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn calibrate_at_cost(
+        &self,
+        settings: &str,
+        run: &RunInfo,
+        examples: &Examples,
+    ) -> Result<(Calibration, Cost)> {
         let configured = self.configure(settings, run)?;
         let at = self.at(Function::Calibrate, None);
         self.within(Limit::Input, size::of_examples(examples), &at)?;
@@ -228,7 +276,7 @@ impl Policy {
             memory = cost.memory_bytes,
             "policy calibrated"
         );
-        Ok(calibration)
+        Ok((calibration, cost))
     }
 
     /// Lets the policy assess one optimizer step. The assessment is valid: lengths,
@@ -366,7 +414,7 @@ impl fmt::Debug for Policy {
 }
 
 /// Reads a policy file, but no more of it than a policy may have.
-fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     let failed = |source| Error::Read {
         path: path.to_owned(),
         source,
@@ -405,7 +453,11 @@ pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Str
         .map_err(|why| unsigned(format!("its signature {why}")))
 }
 
-fn digest(bytes: &[u8]) -> String {
+fn describe(store: &mut Store<Guard>, policy: &Guest) -> wasmtime::Result<Descriptor> {
+    policy.call_describe(store)
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 

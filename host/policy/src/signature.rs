@@ -22,8 +22,16 @@ pub struct Signer {
 }
 
 /// The key that checks what a [`Signer`] signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PublicKey(minisign::PublicKey);
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bytes() == other.0.to_bytes()
+    }
+}
+
+impl Eq for PublicKey {}
 
 /// Where the signature of a file lies.
 pub fn signature_path(file: &Path) -> PathBuf {
@@ -177,8 +185,7 @@ impl PublicKey {
 
     /// The number that minisign shows for a key.
     pub fn id(&self) -> String {
-        let number = self.0.keynum().iter().rev();
-        number.map(|byte| format!("{byte:02X}")).collect()
+        number(self.0.keynum())
     }
 
     /// The key in base64, one line.
@@ -195,12 +202,7 @@ impl PublicKey {
         let signature = SignatureBox::from_string(signature)
             .map_err(|_| "is not in minisign's format".to_owned())?;
         if signature.keynum() != self.0.keynum() {
-            let by: String = signature
-                .keynum()
-                .iter()
-                .rev()
-                .map(|byte| format!("{byte:02X}"))
-                .collect();
+            let by = number(signature.keynum());
             return Err(format!("is by key {by}, not by {}", self.id()));
         }
         minisign::verify(&self.0, &signature, Cursor::new(bytes), true, false, false)
@@ -209,6 +211,17 @@ impl PublicKey {
             .trusted_comment()
             .map_err(|_| "has no signed comment".to_owned())
     }
+}
+
+/// The key that a signature says it is by, which proves nothing until it is verified.
+pub(crate) fn claimed_key(signature: &str) -> Option<String> {
+    let signature = SignatureBox::from_string(signature).ok()?;
+    Some(number(signature.keynum()))
+}
+
+fn number(bytes: &[u8]) -> String {
+    let digits = bytes.iter().rev().map(|byte| format!("{byte:02X}"));
+    digits.collect()
 }
 
 /// Where the public half of a key lies: `team.key` has `team.pub`.

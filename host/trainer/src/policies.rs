@@ -100,7 +100,7 @@ impl<'a> LoadedPolicy<'a> {
 
     fn stored(&self, path: &Path, needs: &Needs, model: &Model) -> Result<CalibrationFile> {
         let file = CalibrationFile::read(path)?;
-        file.check(path, &self.policy, &self.settings, model)?;
+        file.check(path, &self.policy, &self.settings, &model.digest)?;
         // What the run was checked against is what `configure` said; a file may narrow
         // it, as `calibrate` may, and no more.
         match host_policy::exceeds(&file.needs, needs) {

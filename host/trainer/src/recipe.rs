@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::Device;
 use host_model::Model;
 use host_model::lora::Lora;
-use host_policy::journal::{JournalWriter, Start};
+use host_policy::journal::{JournalWriter, Mode, Start};
 use host_policy::{Engine, Signer};
 
 use crate::advisor::ActivePolicy;
@@ -238,8 +238,13 @@ impl Prepared {
         let ended = records.end(ending);
         let totals = result?;
         ended?;
-        if records.is_over_budget() {
-            observer.notice("the journal had no room for all tensors (journal.budget_mib): some steps can't be replayed");
+        if records.unrecorded() > 0 && self.config.journal.mode == Mode::Full {
+            let notice = format!(
+                "the journal had no room for the tensors of {} assessments, which can't be \
+                 replayed; raise journal.budget_mib",
+                records.unrecorded()
+            );
+            observer.notice(&notice);
         }
         adapter.save_peft(
             &folder.file("adapter"),

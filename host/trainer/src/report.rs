@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
+use host_policy::journal::{self, StepComparison, Summary};
 use serde::Serialize;
 
 use crate::calibration::CalibrationFile;
@@ -192,6 +193,61 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
         table.add_row(head.into_iter().chain(names.iter().map(metric)));
     }
     format!("{table}\n{}", file.summary)
+}
+
+/// Steps that a what-if shows: the first, the last, and some between.
+const SHOWN: usize = 12;
+
+/// What another policy would have said, beside what was said.
+pub fn what_if_table(comparison: &journal::Comparison) -> String {
+    let mut table = plain_table();
+    let names = [&comparison.recorded, &comparison.other];
+    let columns = ["risk", "highest", "task weight", "KL weight", "action"];
+    let columns = names.iter().flat_map(|name| {
+        columns
+            .iter()
+            .map(move |column| format!("{name}: {column}"))
+    });
+    table.set_header(std::iter::once("step".to_owned()).chain(columns));
+    let steps = &comparison.steps;
+    let every = steps.len().div_ceil(SHOWN).max(1);
+    for (number, step) in steps.iter().enumerate() {
+        if number % every != 0 && number + 1 != steps.len() {
+            continue;
+        }
+        let cells = [&step.recorded, &step.other].into_iter().flat_map(summary);
+        table.add_row(std::iter::once(step.step.to_string()).chain(cells));
+    }
+    let mean = |of: fn(&StepComparison) -> Option<f64>| {
+        let values: Vec<f64> = steps.iter().filter_map(of).collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
+    };
+    let faults = steps.iter().filter(|step| step.fault.is_some()).count();
+    let mut text = format!(
+        "{table}\nmean over {} steps: risk {:.3} -> {:.3}, KL weight {:.3} -> {:.3}",
+        steps.len(),
+        mean(|step| Some(step.recorded.as_ref()?.risk)),
+        mean(|step| Some(step.other.as_ref()?.risk)),
+        mean(|step| Some(step.recorded.as_ref()?.kl_weight)),
+        mean(|step| Some(step.other.as_ref()?.kl_weight)),
+    );
+    if let Some(fault) = steps.iter().find_map(|step| step.fault.as_ref()) {
+        text += &format!("\n{faults} faults, the first: {fault}");
+    }
+    text
+}
+
+fn summary(summary: &Option<Summary>) -> [String; 5] {
+    match summary {
+        Some(one) => [
+            format!("{:.3}", one.risk),
+            format!("{:.3}", one.highest_risk),
+            format!("{:.3}", one.task_weight),
+            format!("{:.3}", one.kl_weight),
+            format!("{:?}", one.action).to_lowercase(),
+        ],
+        None => std::array::from_fn(|_| "-".to_owned()),
+    }
 }
 
 /// `validation.tpr_at_1_fpr` as a person writes it.

@@ -187,10 +187,10 @@ impl Records<'_> {
         }
     }
 
-    /// Whether the journal had no room for some tensors.
-    pub fn is_over_budget(&self) -> bool {
+    /// Assessments that the journal had no room for, so that they can't be replayed.
+    pub fn unrecorded(&self) -> u64 {
         let journal = self.journal.as_ref();
-        journal.is_some_and(JournalWriter::is_over_budget)
+        journal.map_or(0, JournalWriter::unrecorded)
     }
 }
 

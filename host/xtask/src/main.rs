@@ -1,14 +1,14 @@
 //! Chores of this repository: `cargo xtask plugins` builds the policies under
 //! `plugins/` into components, `cargo xtask hostile` and `cargo xtask mutate` show what
-//! the host makes of hostile and of damaged ones.
+//! the host makes of hostile and of damaged ones, `cargo xtask overhead` what a policy
+//! costs a training step.
 
 mod check;
-mod component;
 mod guest;
 mod mutate;
+mod overhead;
 mod specimens;
 mod sums;
-mod toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +27,8 @@ struct Cli {
 enum Chore {
     /// Builds policies into plugins/NAME.wasm and writes plugins/SHA256SUMS.
     Plugins(Plugins),
+    /// Measures what a policy costs a training step.
+    Overhead(overhead::Overhead),
     /// Trains under every policy of tests/fixtures/hostile and prints a table: message,
     /// time to stop, what is left on the disk.
     Hostile(specimens::Hostile),
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
 fn run(chore: &Chore) -> Result<()> {
     match chore {
         Chore::Plugins(options) => plugins(options),
+        Chore::Overhead(options) => options.run(&plugins_folder()?),
         Chore::Hostile(options) => options.run(),
         Chore::Mutate(options) => options.run(),
     }

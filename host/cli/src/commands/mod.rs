@@ -1,15 +1,20 @@
 //! One command per file.
 
+mod audit;
 mod calibrate;
 mod eval;
 mod export;
 mod generate;
+mod policy;
+mod subject;
 mod train;
 
+pub use audit::audit;
 pub use calibrate::calibrate;
 pub use eval::eval;
 pub use export::export;
 pub use generate::generate;
+pub use policy::policy;
 pub use train::train;
 
 use std::io::Write;

@@ -12,7 +12,7 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let stop = signal::stop_flag();
     let mut screen = Screen::new(arguments.config.quiet);
     let key = config.journal.key.clone();
-    let signer = || Ok(signer(key.as_deref())?);
+    let signer = || -> Result<_, host_trainer::Error> { Ok(signer(key.as_deref())?) };
     let report = recipe::fine_tune(config, &engine, signer, &mut screen, &stop)?;
     drop(screen);
     if arguments.config.json {

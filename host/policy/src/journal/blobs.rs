@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -26,7 +26,8 @@ pub(super) struct BlobsWriter {
     pending_digests: Vec<Digest>,
     /// Bytes that may still be stored.
     left: u64,
-    refused: bool,
+    /// How often something didn't fit.
+    refused: u64,
 }
 
 impl BlobsWriter {
@@ -39,7 +40,7 @@ impl BlobsWriter {
             pending: Vec::new(),
             pending_digests: Vec::new(),
             left: budget_bytes,
-            refused: false,
+            refused: 0,
         })
     }
 
@@ -49,17 +50,30 @@ impl BlobsWriter {
         if !bytes.is_empty() && !self.known.contains(&digest) {
             let size = HEADER + bytes.len() as u64;
             if size > self.left {
-                self.refused = true;
+                self.refused += 1;
             } else {
                 self.left -= size;
-                self.known.insert(digest);
-                self.pending_digests.push(digest);
-                self.pending.extend(digest);
-                self.pending.extend((bytes.len() as u64).to_le_bytes());
-                self.pending.extend(bytes);
+                self.keep(digest, bytes);
             }
         }
         hex::encode(digest)
+    }
+
+    /// Keeps bytes whatever the budget.
+    pub fn put_always(&mut self, bytes: &[u8]) -> String {
+        let digest: Digest = Sha256::digest(bytes).into();
+        if !bytes.is_empty() && !self.known.contains(&digest) {
+            self.keep(digest, bytes);
+        }
+        hex::encode(digest)
+    }
+
+    fn keep(&mut self, digest: Digest, bytes: &[u8]) {
+        self.known.insert(digest);
+        self.pending_digests.push(digest);
+        self.pending.extend(digest);
+        self.pending.extend((bytes.len() as u64).to_le_bytes());
+        self.pending.extend(bytes);
     }
 
     pub fn put_floats(&mut self, values: &[f32]) -> String {
@@ -92,8 +106,8 @@ impl BlobsWriter {
             .map_err(|source| Error::journal(&self.path, &source))
     }
 
-    /// Whether the budget has been too small for something.
-    pub fn is_exhausted(&self) -> bool {
+    /// How often something didn't fit into the budget.
+    pub fn refused(&self) -> u64 {
         self.refused
     }
 }
@@ -201,8 +215,6 @@ impl Blobs {
     }
 }
 
-use std::io::Read;
-
 /// Nothing is always there.
 fn is_empty(digest: &str) -> bool {
     digest == super::hash(b"")
@@ -241,9 +253,9 @@ mod tests {
         let path = folder.path().join("tensors.bin");
         let mut writer = BlobsWriter::create(&path, 2 * (HEADER + 4)).unwrap();
         let kept = [writer.put(b"1234"), writer.put(b"5678")];
-        assert!(!writer.is_exhausted());
+        assert_eq!(writer.refused(), 0);
         let lost = writer.put(b"9999");
-        assert!(writer.is_exhausted());
+        assert_eq!(writer.refused(), 1);
         writer.flush().unwrap();
         let blobs = Blobs::open(&path).unwrap();
         assert!(kept.iter().all(|digest| blobs.has(digest)) && !blobs.has(&lost));

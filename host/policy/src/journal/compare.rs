@@ -4,6 +4,7 @@
 //! another model from the second step on. So this compares judgements, not outcomes.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     entry::{Answer, Entry, Record},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Function, Invalid, Place, Result},
-    policy::{Call, Policy},
+    policy::{Assessed, Call, Policy},
     wit::{Action, Assessment, Needs, Signals, TokenNeeds, TokenSignals},
 };
 
@@ -59,8 +60,8 @@ impl Summary {
 }
 
 impl Journal {
-    /// Asks another policy what it makes of every step. `parameters` are those of a
-    /// calibration on the same model, if the policy needs one.
+    /// What another policy makes of every step. `calibrated` are parameters and needs of
+    /// a calibration on the same model, if the policy needs one.
     ///
     /// # Errors
     /// Settings that the policy refuses, and needs that the run did not record. A fault
@@ -71,6 +72,39 @@ impl Journal {
         settings: &str,
         calibrated: Option<(&[u8], &Needs)>,
     ) -> Result<Comparison> {
+        let mut steps: Vec<StepComparison> = Vec::new();
+        self.ask(other, settings, calibrated, |step, recorded, answer| {
+            let (other, fault) = match answer {
+                Ok(assessed) => (Some(Summary::new(&assessed.assessment)), None),
+                Err(e) => (None, Some(e.to_string())),
+            };
+            steps.push(StepComparison {
+                step,
+                recorded,
+                other,
+                fault,
+            });
+        })?;
+        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
+        Ok(Comparison {
+            recorded: names.collect::<Vec<_>>().join("+"),
+            other: other.name().to_owned(),
+            steps,
+        })
+    }
+
+    /// Asks a policy every recorded step, its own state going from one to the next, and
+    /// tells the step, what was done at it, and what the policy says.
+    ///
+    /// # Errors
+    /// As for [`Journal::compare`].
+    pub fn ask(
+        &self,
+        other: &Policy,
+        settings: &str,
+        calibrated: Option<(&[u8], &Needs)>,
+        mut told: impl FnMut(u64, Option<Summary>, Result<Assessed>),
+    ) -> Result<()> {
         let run = &self.run.run;
         let configured = other.configure(settings, run)?;
         let (parameters, needs) = calibrated.unwrap_or((&[], &configured));
@@ -88,77 +122,57 @@ impl Journal {
                 "is set; give --calibration FILE, made by host calibrate on the same model";
             return Err(unmet("needs.calibration", problem.into()));
         }
-        let mut steps: Vec<StepComparison> = Vec::new();
         let mut state = Vec::new();
-        for records in self.steps() {
-            let signals = self.gather(&records, needs).map_err(|e| match e {
+        for recorded in self.by_step() {
+            let signals = self.gather(&recorded.records, needs);
+            let signals = signals.map_err(|e| match e {
                 Missing::Need(field, what) => unmet(
                     field,
                     format!("asks for {what}, which this run did not record"),
                 ),
                 Missing::Broken(e) => e,
             })?;
-            let step = signals.step;
-            let call = Call {
+            let answer = other.assess(Call {
                 settings,
                 run,
                 parameters,
                 state: &state,
                 signals: &signals,
                 needs,
-            };
-            let (summary, fault) = match other.assess(call) {
-                Ok(assessed) => {
-                    state = assessed.assessment.state.clone();
-                    (Some(Summary::new(&assessed.assessment)), None)
-                }
-                Err(e) => (None, Some(e.to_string())),
-            };
-            steps.push(StepComparison {
-                step,
-                recorded: self.effect(step, &records),
-                other: summary,
-                fault,
             });
+            if let Ok(assessed) = &answer {
+                state.clone_from(&assessed.assessment.state);
+            }
+            told(signals.step, recorded.effect(), answer);
         }
-        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
-        Ok(Comparison {
-            recorded: names.collect::<Vec<_>>().join("+"),
-            other: other.name().to_owned(),
-            steps,
-        })
+        Ok(())
     }
 
-    /// The assessments of each step.
-    fn steps(&self) -> Vec<Vec<&Record>> {
-        let mut steps: Vec<Vec<&Record>> = Vec::new();
+    /// Steps that were assessed.
+    pub fn steps(&self) -> u64 {
+        self.by_step().len() as u64
+    }
+
+    fn by_step(&self) -> Vec<Step<'_>> {
+        let mut steps: Vec<Step<'_>> = Vec::new();
         for entry in &self.entries {
-            if let Entry::Assessment(record) = entry {
-                match steps.last_mut() {
-                    Some(step) if step[0].step == record.step => step.push(record),
-                    _ => steps.push(vec![record]),
+            match entry {
+                Entry::Assessment(record) => match steps.last_mut() {
+                    Some(step) if step.records[0].step == record.step => step.records.push(record),
+                    _ => steps.push(Step {
+                        records: vec![record],
+                        combined: None,
+                    }),
+                },
+                Entry::Combined { assessment, .. } => {
+                    if let Some(step) = steps.last_mut() {
+                        step.combined = Some(assessment);
+                    }
                 }
+                Entry::Run(_) | Entry::End { .. } => {}
             }
         }
         steps
-    }
-
-    /// What the step did: the combination, or the only policy's assessment.
-    fn effect(&self, step: u64, records: &[&Record]) -> Option<Summary> {
-        let combined = self.entries.iter().find_map(|entry| match entry {
-            Entry::Combined {
-                step: of,
-                assessment,
-            } if *of == step => Some(assessment),
-            _ => None,
-        });
-        let value = combined.or_else(|| match &records.first()?.answer {
-            Answer::Assessment { assessment, .. } => Some(assessment),
-            Answer::Fault { stands_in, .. } => stands_in.as_ref(),
-        })?;
-        super::entry::without_state(value)
-            .ok()
-            .map(|one| Summary::new(&one))
     }
 
     /// Signals as another policy needs them, from all that was recorded for the step.
@@ -221,6 +235,26 @@ impl Journal {
             return Err(Missing::Need("needs", what.into()));
         }
         Ok(signals)
+    }
+}
+
+/// What was recorded of one step.
+struct Step<'a> {
+    /// One per policy; there is at least one.
+    records: Vec<&'a Record>,
+    combined: Option<&'a Value>,
+}
+
+impl Step<'_> {
+    /// What the step did: the combination, or the only policy's assessment.
+    fn effect(&self) -> Option<Summary> {
+        let alone = || match &self.records.first()?.answer {
+            Answer::Assessment { assessment, .. } => Some(assessment),
+            Answer::Fault { stands_in, .. } => stands_in.as_ref(),
+        };
+        let value = self.combined.or_else(alone)?;
+        let assessment = super::entry::without_state(value).ok()?;
+        Some(Summary::new(&assessment))
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Entry {
         /// finished, interrupted, stopped or failed.
         ending: String,
         last: Option<Outcome>,
+        /// Assessments whose tensors didn't fit into the journal.
+        unrecorded: u64,
     },
 }
 

@@ -31,7 +31,7 @@ mod replay;
 mod signals;
 mod writer;
 
-pub use compare::{Comparison, StepComparison};
+pub use compare::{Comparison, StepComparison, Summary};
 pub use entry::{Answer, Entry, Mode, Record, Run, Seat};
 pub use reader::{Finding, Journal, Verified};
 pub use replay::{Difference, Replay};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{
-    entry::{self, Answer, Entry, Record, Seat},
+    entry::{self, Answer, Entry, Mode, Record, Seat},
     reader::{Finding, Journal},
 };
 use crate::{
@@ -120,8 +120,26 @@ impl Journal {
                 Entry::Run(_) | Entry::End { .. } => {}
             }
         }
+        replay.findings.extend(self.missing(replay.not_recorded));
         replay.time = started.elapsed();
         Ok(replay)
+    }
+
+    /// A run tells how many assessments it could not record; more are suspicious.
+    fn missing(&self, not_recorded: u64) -> Option<Finding> {
+        let declared = self.entries.iter().find_map(|entry| match entry {
+            Entry::End { unrecorded, .. } => Some(*unrecorded),
+            _ => None,
+        });
+        let declared = declared.unwrap_or(0);
+        let missing = self.run.mode == Mode::Full && not_recorded > declared;
+        missing.then(|| {
+            Finding::whole(format!(
+                "{} assessments can't be replayed, though the run recorded all that they need: \
+                 something was removed",
+                not_recorded - declared
+            ))
+        })
     }
 
     fn one(&self, number: u64, record: &Record, seats: &mut [Asked<'_>], replay: &mut Replay) {

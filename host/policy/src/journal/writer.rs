@@ -55,6 +55,8 @@ pub struct JournalWriter<'a> {
     pending: Vec<u8>,
     count: u64,
     head: String,
+    /// Assessments whose tensors are not all there.
+    unrecorded: u64,
 }
 
 impl<'a> JournalWriter<'a> {
@@ -86,6 +88,7 @@ impl<'a> JournalWriter<'a> {
             pending: Vec::new(),
             count: 0,
             head: hash(b""),
+            unrecorded: 0,
         };
         let key = format!("{}\n", journal.signer.public().to_base64());
         fs::write(folder.join(KEY), key).map_err(failed(&folder.join(KEY)))?;
@@ -100,7 +103,10 @@ impl<'a> JournalWriter<'a> {
             sha256: policy.digest().to_owned(),
             settings: (*settings).to_owned(),
             needs: (*needs).clone(),
-            parameters: journal.blobs.put(parameters),
+            parameters: match start.mode {
+                Mode::Full => journal.blobs.put_always(parameters),
+                Mode::Light => hash(parameters),
+            },
         });
         let run = Run {
             format: FORMAT,
@@ -150,6 +156,7 @@ impl<'a> JournalWriter<'a> {
                 stands_in: stands_in.map(written).transpose()?,
             },
         };
+        let refused = self.blobs.refused();
         let record = Record {
             step,
             policy,
@@ -157,6 +164,7 @@ impl<'a> JournalWriter<'a> {
             state: self.blobs.put(state),
             answer,
         };
+        self.unrecorded += u64::from(self.blobs.refused() > refused);
         self.add(&Entry::Assessment(record))
     }
 
@@ -195,6 +203,7 @@ impl<'a> JournalWriter<'a> {
         self.add(&Entry::End {
             ending: ending.to_owned(),
             last,
+            unrecorded: self.unrecorded,
         })?;
         self.seal()?;
         self.blobs.sync()?;
@@ -204,10 +213,10 @@ impl<'a> JournalWriter<'a> {
             .map_err(|source| Error::journal(&path, &source))
     }
 
-    /// Whether the budget was too small for all tensors, so that some steps can't be
-    /// replayed.
-    pub fn is_over_budget(&self) -> bool {
-        self.blobs.is_exhausted()
+    /// Assessments that can't be replayed, because not all of their tensors fitted into
+    /// the budget.
+    pub fn unrecorded(&self) -> u64 {
+        self.unrecorded
     }
 
     fn add(&mut self, entry: &Entry) -> Result<()> {

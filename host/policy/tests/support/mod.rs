@@ -1,6 +1,7 @@
 //! Test policies: the template `tests/fixtures/policy.wat` with answers filled in.
 
 pub mod sample;
+pub mod scaling;
 
 use host_policy::{Engine, Limits, Policy, wit};
 use hostile::template;

@@ -1,33 +1,66 @@
 //! From a core module to a component, and what a policy component must be.
 
-use anyhow::{Context, Result, bail, ensure};
+use std::panic;
+
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
+use crate::{Error, Result};
+
 /// The interface that a policy exports.
-const INTERFACE: &str = "risk:policy/assessor@0.1.0";
+pub const INTERFACE: &str = "risk:policy/assessor@0.1.0";
 
 /// Wraps `module` into a component.
+///
+/// For modules that the caller has just compiled: the encoder was not made for
+/// hostile ones. Where it panics, that is an error here.
 ///
 /// # Errors
 /// If the module was not built against the policy interface, or if the component
 /// is not one that a host would accept.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .context("the module carries no policy interface: is `risk_policy::export!` called?")?
-        .encode()?;
+    let encode = || {
+        let encoder = ComponentEncoder::default().validate(true).module(module);
+        let mut encoder = encoder.map_err(|error| {
+            format!("the module carries no policy interface, or not all of it: {error:#}")
+        })?;
+        encoder.encode().map_err(|error| format!("{error:#}"))
+    };
+    let component = without_panic(encode)
+        .and_then(|component| component)
+        .map_err(Error::component)?;
     check(&component)?;
     Ok(component)
 }
 
+/// What `work` returns, or the message of its panic, which is not printed.
+pub(crate) fn without_panic<T>(work: impl FnOnce() -> T + panic::UnwindSafe) -> Result<T, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let result = panic::catch_unwind(work);
+    panic::set_hook(hook);
+    result.map_err(|panicked| {
+        let text = panicked
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned());
+        let text = text.or_else(|| panicked.downcast_ref::<String>().cloned());
+        format!("the tool broke off: {}", text.unwrap_or_default())
+    })
+}
+
 /// Checks that `component` imports nothing and exports the policy interface.
+///
+/// # Errors
+/// Otherwise, with the first import if there is one.
 pub fn check(component: &[u8]) -> Result<()> {
-    ensure!(
-        Parser::is_component(component),
-        "this is a core module, not a component"
-    );
+    let problem = problem(component).map_err(|error| Error::component(error.to_string()))?;
+    problem.map_or(Ok(()), |problem| Err(Error::component(problem)))
+}
+
+fn problem(component: &[u8]) -> wasmparser::Result<Option<String>> {
+    if !Parser::is_component(component) {
+        return Ok(Some("this is a core module, not a component".into()));
+    }
     let mut exported = false;
     let mut depth = 0;
     for payload in Parser::new(0).parse_all(component) {
@@ -36,10 +69,10 @@ pub fn check(component: &[u8]) -> Result<()> {
             Payload::End(_) => depth -= 1,
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 if let Some(import) = imports.into_iter().next() {
-                    bail!(
-                        "the component imports `{}`: a policy may import nothing",
+                    return Ok(Some(format!(
+                        "it would import `{}`, and a policy may import nothing: no files, network, clock, randomness or environment",
                         import?.name.name
-                    );
+                    )));
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {
@@ -50,17 +83,21 @@ pub fn check(component: &[u8]) -> Result<()> {
             _ => {}
         }
     }
-    ensure!(exported, "the component does not export {INTERFACE}");
-    Ok(())
+    Ok((!exported).then(|| format!("it does not export {INTERFACE}")))
 }
 
 /// Checks that none of `paths`, nor anything that looks like a folder of this
 /// machine, is in the bytes: a build must not tell where it was made.
+///
+/// # Errors
+/// The first path that is.
 pub fn check_no_paths(component: &[u8], paths: &[String]) -> Result<()> {
     let common = ["/root/", "/home/", "/Users/", "registry/src", "/rustc/"];
     for path in paths.iter().map(String::as_str).chain(common) {
         if path.len() > 1 && contains(component, path.as_bytes()) {
-            bail!("the component holds the path `{path}` of this machine");
+            return Err(Error::component(format!(
+                "it holds the path `{path}` of this machine"
+            )));
         }
     }
     Ok(())
@@ -112,6 +149,13 @@ mod tests {
                 .contains(INTERFACE)
         );
         assert!(componentize(&module).is_err());
+    }
+
+    #[test]
+    fn a_panic_is_a_message() {
+        assert_eq!(without_panic(|| 1), Ok(1));
+        let message = without_panic(|| -> u8 { panic!("at {}", 7) }).unwrap_err();
+        assert!(message.ends_with("at 7"), "{message}");
     }
 
     #[test]

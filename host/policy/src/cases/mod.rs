@@ -5,13 +5,22 @@
 //! under `expected` the answer. The cases of a policy lie in the folder `cases`
 //! beside its sources.
 
+mod agreement;
+mod layout;
+
+pub(crate) use agreement::first_difference;
+pub use agreement::settled;
+pub use layout::pretty;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use agreement::agree;
+
 use crate::wit::{Assessment, Examples, Needs, RunInfo, Signals};
-use crate::{Call, Error, Policy};
+use crate::{Call, Cost, Error, Policy};
 
 /// Two builds of a policy by different compilers agree this closely (absolutely for
 /// numbers below 1, else relatively): `exp` and its kin are not the same everywhere.
@@ -88,11 +97,19 @@ pub enum CaseError {
 /// If the folder can't be read.
 pub fn paths(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
     let folder = folder.join("cases");
-    if !folder.is_dir() {
-        return Ok(Vec::new());
+    match folder.is_dir() {
+        true => files(&folder),
+        false => Ok(Vec::new()),
     }
+}
+
+/// The files of the cases in a folder, by name.
+///
+/// # Errors
+/// If the folder can't be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
     let unreadable = |source| CaseError::Read {
-        path: folder.clone(),
+        path: folder.to_owned(),
         source,
     };
     let mut found = Vec::new();
@@ -128,11 +145,9 @@ impl Case {
     /// # Errors
     /// If the case can't be written as JSON.
     pub fn to_json(&self) -> Result<String, CaseError> {
-        let value = serde_json::to_value(self).map_err(CaseError::Write)?;
-        let mut text = String::new();
-        layout(&value, 0, &mut text);
-        text.push('\n');
-        Ok(text)
+        Ok(pretty(
+            &serde_json::to_value(self).map_err(CaseError::Write)?,
+        ))
     }
 
     /// Calls `policy` and returns its answer in the form of `expected`.
@@ -140,31 +155,40 @@ impl Case {
     /// # Errors
     /// If the case lacks an argument, or for a fault; a refusal is an answer.
     pub fn answer(&self, policy: &Policy) -> Result<Value, CaseError> {
+        Ok(self.call(policy)?.answer)
+    }
+
+    /// [`Case::answer`], and what the call cost.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn call(&self, policy: &Policy) -> Result<Answered, CaseError> {
         let settings = self.settings.to_string();
-        let answer = match self.function {
-            Function::Configure => policy
-                .configure(&settings, &self.run)
-                .map(|needs| json!({ "needs": needs })),
-            Function::Calibrate => return self.calibrate(policy, &settings),
+        match self.function {
+            Function::Configure => {
+                let answer = policy.configure_at_cost(&settings, &self.run);
+                answered(answer.map(|(needs, cost)| (json!({ "needs": needs }), cost)))
+            }
+            Function::Calibrate => self.calibrate(policy, &settings),
             Function::Assess => {
                 let parameters = bytes("parameters", &self.parameters)?;
                 let needs = policy.configure(&settings, &self.run)?;
                 let signals = self.signals.as_ref().ok_or(absent("signals"))?;
-                return self.assess(policy, &settings, &parameters, &needs, signals);
+                self.assess(policy, &settings, &parameters, &needs, signals)
             }
-        };
-        refusal_is_an_answer(answer)
+        }
     }
 
     /// # Errors
     /// As [`Case::answer`], and if the answer is not the expected one.
     pub fn check(&self, policy: &Policy, tolerance: f64) -> Result<(), CaseError> {
-        agree(
-            &self.expected,
-            &self.answer(policy)?,
-            tolerance,
-            String::new(),
-        )
+        self.compare(&self.answer(policy)?, tolerance)
+    }
+
+    /// # Errors
+    /// If the answer is not the expected one: where it first differs.
+    pub fn compare(&self, answer: &Value, tolerance: f64) -> Result<(), CaseError> {
+        agree(&self.expected, answer, tolerance, String::new())
     }
 
     fn assess(
@@ -174,7 +198,7 @@ impl Case {
         parameters: &[u8],
         needs: &Needs,
         signals: &Signals,
-    ) -> Result<Value, CaseError> {
+    ) -> Result<Answered, CaseError> {
         let state = bytes("state", &self.state)?;
         let call = Call {
             settings,
@@ -184,15 +208,17 @@ impl Case {
             signals,
             needs,
         };
-        let answer = policy.assess(call).map(|assessed| assessed.assessment);
-        refusal_is_an_answer(answer.map(|assessment| json!({ "assessment": readable(assessment) })))
+        answered(policy.assess(call).map(|assessed| {
+            let cost = assessed.cost();
+            (json!({ "assessment": readable(assessed.assessment) }), cost)
+        }))
     }
 
-    fn calibrate(&self, policy: &Policy, settings: &str) -> Result<Value, CaseError> {
+    fn calibrate(&self, policy: &Policy, settings: &str) -> Result<Answered, CaseError> {
         let examples = self.examples.as_ref().ok_or(absent("examples"))?;
-        let calibration = match policy.calibrate(settings, &self.run, examples) {
-            Ok(calibration) => calibration,
-            Err(error) => return refusal_is_an_answer(Err(error)),
+        let (calibration, cost) = match policy.calibrate_at_cost(settings, &self.run, examples) {
+            Ok(calibrated) => calibrated,
+            Err(error) => return answered(Err(error)),
         };
         let mut answer = json!({ "calibration": {
             "parameter_bytes": calibration.parameters.len(),
@@ -203,10 +229,22 @@ impl Case {
         if let Some(signals) = &self.signals {
             let (parameters, needs) = (&calibration.parameters, &calibration.needs);
             let assessed = self.assess(policy, settings, parameters, needs, signals)?;
-            answer["then"] = assessed;
+            answer["then"] = assessed.answer;
         }
-        Ok(answer)
+        Ok(Answered {
+            answer,
+            cost: Some(cost),
+        })
     }
+}
+
+/// What a policy answered to a case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// In the form of `expected`.
+    pub answer: Value,
+    /// Absent where the policy refused.
+    pub cost: Option<Cost>,
 }
 
 /// The state is bytes, which read better in hexadecimal.
@@ -217,12 +255,17 @@ fn readable(mut assessment: Assessment) -> Value {
     value
 }
 
-fn refusal_is_an_answer(answer: Result<Value, Error>) -> Result<Value, CaseError> {
-    match answer {
-        Ok(value) => Ok(value),
-        Err(Error::Settings { message, .. } | Error::Refused { message, .. }) => {
-            Ok(json!({ "error": message }))
-        }
+/// A refusal is an answer, a fault is none.
+fn answered(result: Result<(Value, Cost), Error>) -> Result<Answered, CaseError> {
+    match result {
+        Ok((answer, cost)) => Ok(Answered {
+            answer,
+            cost: Some(cost),
+        }),
+        Err(Error::Settings { message, .. } | Error::Refused { message, .. }) => Ok(Answered {
+            answer: json!({ "error": message }),
+            cost: None,
+        }),
         Err(fault) => Err(fault.into()),
     }
 }
@@ -239,117 +282,4 @@ fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, CaseError> {
         field,
         problem: "not hexadecimal",
     })
-}
-
-/// Compares numbers within `tolerance` and everything else exactly; `at` is where.
-fn agree(expected: &Value, got: &Value, tolerance: f64, at: String) -> Result<(), CaseError> {
-    let differs = |at: &str| {
-        Err(CaseError::Differs {
-            at: at.to_string(),
-            expected: expected.to_string(),
-            got: got.to_string(),
-        })
-    };
-    match (expected, got) {
-        (Value::Number(e), Value::Number(g)) => match (e.as_f64(), g.as_f64()) {
-            (Some(e), Some(g)) if (e - g).abs() <= tolerance * e.abs().max(1.0) => Ok(()),
-            _ => differs(&at),
-        },
-        (Value::Array(e), Value::Array(g)) if e.len() == g.len() => {
-            let mut pairs = e.iter().zip(g).enumerate();
-            pairs.try_for_each(|(i, (e, g))| agree(e, g, tolerance, format!("{at}[{i}]")))
-        }
-        (Value::Object(e), Value::Object(g)) if e.keys().all(|key| g.contains_key(key)) => {
-            if e.len() != g.len() {
-                return differs(&at);
-            }
-            let mut fields = e.iter();
-            fields.try_for_each(|(key, e)| agree(e, &g[key], tolerance, format!("{at}.{key}")))
-        }
-        _ if expected == got => Ok(()),
-        _ => differs(&at),
-    }
-}
-
-/// Where two values first differ, and what stands there in each.
-pub(crate) fn first_difference(expected: &Value, got: &Value) -> (String, String, String) {
-    match agree(expected, got, 0.0, String::new()) {
-        Err(CaseError::Differs { at, expected, got }) => {
-            (at.trim_start_matches('.').to_owned(), expected, got)
-        }
-        _ => ("the text".into(), expected.to_string(), got.to_string()),
-    }
-}
-
-fn layout(value: &Value, indent: usize, text: &mut String) {
-    let line = |text: &mut String, indent: usize| {
-        text.push('\n');
-        text.extend(std::iter::repeat_n("  ", indent));
-    };
-    match value {
-        Value::Object(fields) if !fields.is_empty() && value.to_string().len() > 80 => {
-            text.push('{');
-            for (i, (key, field)) in fields.iter().enumerate() {
-                text.push_str(if i > 0 { "," } else { "" });
-                line(text, indent + 1);
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push_str(": ");
-                layout(field, indent + 1, text);
-            }
-            line(text, indent);
-            text.push('}');
-        }
-        Value::Array(items) if items.iter().any(|i| i.is_object() || i.is_array()) => {
-            text.push('[');
-            for (i, item) in items.iter().enumerate() {
-                text.push_str(if i > 0 { "," } else { "" });
-                line(text, indent + 1);
-                layout(item, indent + 1, text);
-            }
-            line(text, indent);
-            text.push(']');
-        }
-        other => text.push_str(&other.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn difference(expected: Value, got: Value) -> Option<String> {
-        agree(&expected, &got, TOLERANCE, String::new())
-            .err()
-            .map(|error| error.to_string())
-    }
-
-    #[test]
-    fn numbers_agree_within_the_tolerance_and_all_else_exactly() {
-        assert_eq!(
-            difference(json!({"a": [1.0, "x"]}), json!({"a": [1.0000005, "x"]})),
-            None
-        );
-        assert_eq!(difference(json!(1), json!(1.0)), None);
-        assert_eq!(difference(json!(1e9), json!(1.0000000005e9)), None);
-        let error = difference(json!({"a": [0.1, 0.2]}), json!({"a": [0.1, 0.3]}));
-        assert_eq!(
-            error.as_deref(),
-            Some("the answer differs at `.a[1]`: expected 0.2, got 0.3")
-        );
-        assert!(difference(json!("x"), json!("y")).is_some());
-        assert!(difference(json!([1]), json!([1, 2])).is_some());
-        assert!(difference(json!({"a": 1}), json!({"a": 1, "b": 2})).is_some());
-        assert!(difference(json!({"a": 1}), json!({"b": 1})).is_some());
-        assert!(difference(json!(null), json!(0)).is_some());
-    }
-
-    #[test]
-    fn the_layout_is_the_same_json() {
-        let long = "x".repeat(90);
-        let value = json!({"numbers": [1.5, 2.5], "rows": [{"a": long}, {"b": []}], "empty": {}});
-        let mut text = String::new();
-        layout(&value, 0, &mut text);
-        assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
-        assert!(text.contains("[1.5,2.5]"));
-    }
 }

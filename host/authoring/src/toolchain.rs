@@ -8,15 +8,11 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use crate::{Error, Language, Result, tools};
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-const ADVICE: &str =
-    "no Rust compiler here can build for wasm32-unknown-unknown. Install the target:
-    rustup target add wasm32-unknown-unknown
-or, on Debian, a compiler with the sources of the standard library (1.96 or later):
-    apt-get install rustc-web cargo-web rust-web-src";
+const ADVICE: &str = "install the target with `rustup target add wasm32-unknown-unknown`, or, on Debian, a compiler with the sources of the standard library (1.96 or later) with `apt-get install rustc-web cargo-web rust-web-src`";
 
 /// A compiler and how it gets at the standard library for the target.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,9 +33,13 @@ impl Toolchain {
     /// # Errors
     /// Both install commands, if there is no such compiler.
     pub fn find() -> Result<Self> {
-        let mut sysroots = vec![current_sysroot()?];
+        let mut sysroots = Vec::from_iter(current_sysroot()?);
         sysroots.push(PathBuf::from("/usr"));
-        Self::among(&sysroots).context(ADVICE)
+        Self::among(&sysroots).ok_or(Error::Missing {
+            language: Language::Rust,
+            tool: "a compiler for wasm32-unknown-unknown",
+            install: ADVICE,
+        })
     }
 
     fn among(sysroots: &[PathBuf]) -> Option<Self> {
@@ -54,7 +54,10 @@ impl Toolchain {
                 .join("rust/library/std/Cargo.toml")
                 .is_file()
         })?;
-        let linker = sysroots.iter().find_map(|s| lld(s)).or_else(wasm_ld)?;
+        let linker = sysroots
+            .iter()
+            .find_map(|s| lld(s))
+            .or_else(|| tools::versions("wasm-ld").next())?;
         Self::of(with_sources, Some(BuildStd { linker }))
     }
 
@@ -93,24 +96,16 @@ fn lld(sysroot: &Path) -> Option<PathBuf> {
     found.into_iter().next()
 }
 
-fn wasm_ld() -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join("wasm-ld"))
-        .find(|file| file.is_file())
-}
-
 /// The toolchain in use. With rustup `rustc` is a proxy, its sysroot is not.
-fn current_sysroot() -> Result<PathBuf> {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(&rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .with_context(|| format!("`{}` can't be run", rustc.display()))?;
-    if !output.status.success() {
-        bail!("`{} --print sysroot` failed", rustc.display());
-    }
-    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+fn current_sysroot() -> Result<Option<PathBuf>> {
+    let rustc = env::var_os("RUSTC").map(PathBuf::from);
+    let Some(rustc) = rustc.or_else(|| tools::find("rustc")) else {
+        return Ok(None);
+    };
+    let mut command = Command::new(rustc);
+    command.args(["--print", "sysroot"]);
+    let sysroot = tools::output(&mut command, "asking for the sysroot")?;
+    Ok(Some(PathBuf::from(sysroot.trim())))
 }
 
 #[cfg(test)]
