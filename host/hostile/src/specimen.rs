@@ -35,8 +35,8 @@ use crate::{
 
 const ANSWERS: &str = include_str!("../../../tests/fixtures/answers.json");
 const POLICY: &str = "{{policy}}";
-/// An empty nested component, which stands for the policy until its bytes are there.
-const PLACEHOLDER: [u8; 10] = *b"\x04\x08\0asm\x0d\0\x01\0";
+/// How a component begins.
+const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// A policy that misbehaves, and what is to become of it.
 #[derive(Debug, Clone)]
@@ -253,15 +253,18 @@ impl std::fmt::Display for Stopped {
     }
 }
 
-/// Puts a component where another has an empty one.
+/// Puts a component where another has its first nested one, which is small.
 fn nest(inner: &[u8], outer: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let found = outer
-        .windows(PLACEHOLDER.len())
-        .position(|window| window == PLACEHOLDER);
-    let at = found.ok_or("the outer component has no place for the policy")?;
-    let mut bytes = outer[..=at].to_vec();
+    let (own, rest) = outer.split_at(PREAMBLE.len());
+    let nested = rest.windows(PREAMBLE.len()).position(|w| w == PREAMBLE);
+    let start = nested.ok_or("the outer component has no place for the policy")?;
+    let length = rest[start - 1];
+    if length >= 0x80 {
+        return Err("the place for the policy is not empty".into());
+    }
+    let mut bytes = [own, &rest[..start - 1]].concat();
     inner.encode(&mut bytes);
-    bytes.extend(&outer[at + PLACEHOLDER.len()..]);
+    bytes.extend(&rest[start + usize::from(length)..]);
     Ok(bytes)
 }
 
