@@ -17,7 +17,10 @@ fn plugin(name: &str) -> PathBuf {
 
 fn host(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("host").unwrap();
-    command.current_dir(folder);
+    command
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("XDG_CONFIG_HOME", folder.join("config"));
     command
 }
 
@@ -84,14 +87,16 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     }
 
     let metrics = lines(&run.join("metrics.jsonl"));
-    let assessments = lines(&run.join("assessments.jsonl"));
-    assert_eq!((metrics.len(), assessments.len()), (6, 6));
-    for (step, (metric, record)) in metrics.iter().zip(&assessments).enumerate() {
+    let journal = lines(&run.join("journal/records.jsonl"));
+    // Around the assessments stand the run and its end.
+    assert_eq!((metrics.len(), journal.len()), (6, 8));
+    let assessments = journal[1..7].iter().map(|line| &line["entry"]);
+    for (step, (metric, record)) in metrics.iter().zip(assessments).enumerate() {
         assert_eq!(
             (metric["step"].as_u64(), record["step"].as_u64()),
             (Some(step as u64), Some(step as u64))
         );
-        let assessment = &record["assessment"];
+        let assessment = &record["answer"]["assessment"]["assessment"];
         let (risk, regularization) = (&assessment["risk"], &assessment["regularization"]);
         assert_eq!(risk.as_array().unwrap().len(), 8);
         for (sample, risk) in risk.as_array().unwrap().iter().enumerate() {
@@ -113,7 +118,10 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     let manifest = json(&run.join("manifest.json"));
     assert_eq!(manifest["status"], "finished");
     let digest = sha256(&std::fs::read(&probe).unwrap());
-    assert_eq!(manifest["policy"]["sha256"], Value::from(digest.clone()));
+    assert_eq!(
+        manifest["policies"][0]["sha256"],
+        Value::from(digest.clone())
+    );
     let calibration = json(&run.join("calibration.json"));
     assert_eq!(calibration["policy_sha256"], Value::from(digest));
     let chosen = calibration["candidates"]
@@ -145,7 +153,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
         std::fs::read(run.join(file)).unwrap()
             == std::fs::read(folder.path().join("again").join(file)).unwrap()
     };
-    assert!(same("adapter/adapter_model.safetensors") && same("assessments.jsonl"));
+    assert!(same("adapter/adapter_model.safetensors") && same("journal/records.jsonl"));
 
     // What the run left can be used.
     host(folder.path())

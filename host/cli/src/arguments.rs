@@ -1,12 +1,22 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
+mod audit;
+mod policy;
 mod resolve;
+mod subject;
 
+pub use audit::AuditArguments;
+pub use policy::{
+    BenchArguments, BuildArguments, InspectArguments, NewArguments, PolicyCommand, RunArguments,
+    SignArguments, TestArguments, VerifyArguments,
+};
 pub use resolve::with_defaults;
+pub use subject::SubjectArguments;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use host_trainer::config::OnFault;
 
 #[derive(Debug, Parser)]
 #[command(name = "host", version, about, max_term_width = 100)]
@@ -28,6 +38,11 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
+    /// Check a policy before it is trusted, or the journal of a run after it ended.
+    Audit(Box<AuditArguments>),
+    /// Write, build, test, measure, look into and sign policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Write an adapter, or the model with the adapter merged into it.
     Export(Box<ExportArguments>),
 }
@@ -64,9 +79,10 @@ pub struct ConfigArguments {
 
 #[derive(Debug, Args)]
 pub struct PolicyArguments {
-    /// Policy: a WebAssembly component that exports risk:policy@0.1.0.
-    #[arg(short, long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    /// Policy: a WebAssembly component that exports risk:policy@0.1.0. With several,
+    /// each assesses every step and the strictest wins, field by field.
+    #[arg(short, long = "policy", value_name = "FILE")]
+    pub policies: Vec<PathBuf>,
     /// Labelled prompts for policies that calibrate themselves (rows of prompt and
     /// label 1 or 0). Can be repeated.
     #[arg(long, value_name = "FILE")]
@@ -101,9 +117,24 @@ pub struct TrainArguments {
     pub policy: PolicyArguments,
     #[command(flatten)]
     pub eval: EvalSetArguments,
-    /// Calibration made by `host calibrate`, instead of calibrating now.
+    /// Calibration made by `host calibrate`, instead of calibrating now: the first one
+    /// is for the first policy, and so on.
+    #[arg(long = "calibration", value_name = "FILE")]
+    pub calibrations: Vec<PathBuf>,
+    /// What to do when a policy fails at a step: stop before the update, or strict,
+    /// which holds that step to the reference, at most N times in a row (3).
+    #[arg(long, value_name = "stop|strict[=N]", value_parser = resolve::on_fault)]
+    pub on_fault: Option<OnFault>,
+    /// Record the policies' arguments in full, or as digests only (light).
+    #[arg(long, value_name = "full|light")]
+    pub journal: Option<String>,
+    /// Secret key that signs the run's journal. Default: your own, made on first use.
     #[arg(long, value_name = "FILE")]
-    pub calibration: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// Refuse policies without a valid signature by this key: a public key file, or the
+    /// key itself.
+    #[arg(long, value_name = "KEY")]
+    pub require_signature: Option<String>,
     /// Training data: JSON Lines, JSON or Parquet. Can be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub data: Vec<PathBuf>,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use host_trainer::Error;
-use host_trainer::run::Ending;
+use host_trainer::records::Ending;
 
 pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
     match result {
@@ -20,7 +20,29 @@ pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
     }
 }
 
+/// What was looked at is not as it must be. The report of it went to stdout.
+#[derive(Debug)]
+pub enum Failed {
+    /// An audit: exit code 4.
+    Audit(String),
+    /// Tests of a policy: exit code 1.
+    Cases(String),
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Audit(why) | Self::Cases(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Failed {}
+
 fn of(error: &anyhow::Error) -> u8 {
+    if let Some(Failed::Audit(_)) = error.downcast_ref() {
+        return 4;
+    }
     if let Some(io) = error.downcast_ref::<std::io::Error>() {
         return if io.kind() == std::io::ErrorKind::BrokenPipe {
             0
@@ -28,10 +50,14 @@ fn of(error: &anyhow::Error) -> u8 {
             1
         };
     }
-    match error.downcast_ref::<Error>() {
-        Some(Error::Interrupted) => 130,
-        Some(Error::Config { .. }) => 2,
-        Some(Error::Policy(error)) if error.is_fault() => 3,
+    let policy = match error.downcast_ref::<Error>() {
+        Some(Error::Interrupted) => return 130,
+        Some(Error::Config { .. }) => return 2,
+        Some(Error::Policy(error)) => Some(error),
+        _ => error.downcast_ref::<host_policy::Error>(),
+    };
+    match policy {
+        Some(error) if error.is_fault() => 3,
         _ => 1,
     }
 }

@@ -1,11 +1,12 @@
 //! `host`: fine-tune a language model under a sandboxed safety policy.
 //!
 //! stdout is data, stderr is for people. Exit codes: 0 ok, 1 error, 2 usage,
-//! 3 policy fault, 130 interrupted.
+//! 3 policy fault, 4 audit failed, 130 interrupted.
 
 mod arguments;
 mod commands;
 mod exit;
+mod home;
 mod screen;
 mod signal;
 
@@ -17,6 +18,13 @@ use arguments::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Before anything else of the program starts: a worker has a job of its own.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == home::WORKER)
+    {
+        return host_policy::worker::serve();
+    }
     // candle's elementwise thread pool spins and steals time from our own threads;
     // it reads this once, so it must be set before anything else starts.
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
@@ -30,6 +38,8 @@ fn main() -> std::process::ExitCode {
         Command::Calibrate(arguments) => commands::calibrate(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Generate(arguments) => commands::generate(arguments),
+        Command::Audit(arguments) => commands::audit(arguments),
+        Command::Policy(command) => commands::policy(command),
         Command::Export(arguments) => commands::export(arguments),
     };
     exit::code(result)

@@ -2,11 +2,19 @@
 //! arguments and always ends.
 
 use crate::{
-    error::{Error, Result},
+    cache::Cache,
+    error::{Error, FileProblem, Result},
     limits::Limits,
+    text::clean,
+    worker::{Job, Worker},
 };
-use std::{sync::Arc, time::Duration};
-use wasmtime::{Config, OptLevel, WasmFeatures};
+use sha2::{Digest as _, Sha256};
+use std::{
+    hash::{Hash as _, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+use wasmtime::{Config, OptLevel, WasmFeatures, component::Component};
 
 /// How often the clock ticks that stops calls which run too long.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -31,14 +39,48 @@ const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 pub struct Engine {
     pub(crate) wasm: wasmtime::Engine,
     pub(crate) limits: Arc<Limits>,
+    compiler: Arc<Compiler>,
+}
+
+enum Compiler {
+    /// In this process.
+    Here,
+    Apart {
+        worker: Worker,
+        cache: Option<Cache>,
+    },
 }
 
 impl Engine {
-    /// Starts an engine, and the thread that ends calls which take too long.
+    /// An engine that compiles in this process: for components of your own, in tests
+    /// and benchmarks. One that someone else wrote can make compilation take minutes
+    /// and gigabytes; [`Engine::guarded`] is for those.
     ///
     /// # Errors
     /// A limit that makes no sense, or a machine on which compiled code can't run.
     pub fn new(limits: &Limits) -> Result<Self> {
+        Self::start(limits, Compiler::Here)
+    }
+
+    /// An engine that compiles in a worker process under `limits`, and keeps what was
+    /// compiled in the cache if there is one.
+    ///
+    /// # Errors
+    /// As for [`Engine::new`].
+    pub fn guarded(limits: &Limits, worker: Worker, cache: Option<Cache>) -> Result<Self> {
+        Self::start(limits, Compiler::Apart { worker, cache })
+    }
+
+    /// The worker that compiles, if one does.
+    pub fn worker(&self) -> Option<&Worker> {
+        match &*self.compiler {
+            Compiler::Here => None,
+            Compiler::Apart { worker, .. } => Some(worker),
+        }
+    }
+
+    /// Starts the thread that ends calls which take too long.
+    fn start(limits: &Limits, compiler: Compiler) -> Result<Self> {
         limits.check()?;
         let problem = |e: wasmtime::Error| Error::Engine {
             problem: format!("{e:#}"),
@@ -50,7 +92,51 @@ impl Engine {
         Ok(Self {
             wasm,
             limits: Arc::new(limits.clone()),
+            compiler: Arc::new(compiler),
         })
+    }
+
+    /// Compiles a component that was inspected before; `sha256` is its digest.
+    pub(crate) fn compile(&self, bytes: &[u8], sha256: &str, file: &str) -> Result<Component> {
+        let unusable = |e: wasmtime::Error| Error::File {
+            file: file.to_owned(),
+            problem: FileProblem::new(
+                format!("it can't be compiled: {}", clean(&format!("{e:#}"), 300)),
+                "rebuild it against wit/v0.1/policy.wit, world policy",
+            ),
+        };
+        let (worker, cache) = match &*self.compiler {
+            Compiler::Here => return Component::from_binary(&self.wasm, bytes).map_err(unusable),
+            Compiler::Apart { worker, cache } => (worker, cache.as_ref()),
+        };
+        let name = self.cache_name(sha256);
+        if let Some(code) = cache.and_then(|cache| cache.get(&name)) {
+            // An entry of ours that no longer loads is as good as none.
+            if let Ok(component) = self.load(&code) {
+                return Ok(component);
+            }
+        }
+        let code = worker.run(Job::Compile, bytes, &self.limits, file)?;
+        let component = self.load(&code).map_err(unusable)?;
+        if let Some(cache) = cache {
+            cache.put(&name, &code);
+        }
+        Ok(component)
+    }
+
+    fn load(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the code comes from this very program, run as a worker, either just
+        // now through a pipe or from a cache entry whose MAC was verified. Nothing that
+        // a user names gets here: `component::inspect` refuses native code.
+        unsafe { Component::deserialize(&self.wasm, code) }
+    }
+
+    /// Everything that the code of a component depends on.
+    fn cache_name(&self, sha256: &str) -> String {
+        let mut hash = Collect(Sha256::new_with_prefix(sha256));
+        // wasmtime's version, the target and all settings that change code.
+        self.wasm.precompile_compatibility_hash().hash(&mut hash);
+        hex::encode(hash.0.finalize())
     }
 
     pub fn limits(&self) -> &Limits {
@@ -63,6 +149,28 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+/// Native code of a component, for engines of the same version and configuration.
+pub(crate) fn precompile(bytes: &[u8], limits: &Limits) -> std::result::Result<Vec<u8>, String> {
+    let engine = wasmtime::Engine::new(&config(limits)).map_err(|e| format!("{e:#}"))?;
+    engine
+        .precompile_component(bytes)
+        .map_err(|e| format!("{e:#}"))
+}
+
+/// Lets the standard library's `Hash` feed a cryptographic hash.
+struct Collect(Sha256);
+
+impl Hasher for Collect {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Never asked for: the digest is what counts.
+    fn finish(&self) -> u64 {
+        0
     }
 }
 

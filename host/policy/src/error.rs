@@ -1,13 +1,18 @@
 //! What can go wrong with a policy, one line per cause.
 
 use crate::limits::Limit;
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A function of the policy interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
+    /// Not a function of the policy: what happens to its file before one is called.
+    Load,
     Describe,
     Configure,
     Calibrate,
@@ -17,6 +22,7 @@ pub enum Function {
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Load => "load",
             Self::Describe => "describe",
             Self::Configure => "configure",
             Self::Calibrate => "calibrate",
@@ -142,6 +148,21 @@ pub enum Error {
         actual: String,
     },
 
+    /// The file is not signed by the key that was asked for.
+    #[error(
+        "policy {file}: {problem}; \
+         have it signed with host policy sign, or don't require a signature"
+    )]
+    Unsigned { file: String, problem: String },
+
+    /// A key that can't be used.
+    #[error("key {key}: {problem}")]
+    Key { key: String, problem: String },
+
+    /// A journal that can't be written, or that doesn't hold what it should.
+    #[error("journal {}: {problem}", path.display())]
+    Journal { path: PathBuf, problem: String },
+
     /// The settings are no JSON object, or the policy refuses them.
     #[error("{at}: the settings are refused: {message}")]
     Settings { at: Box<Place>, message: String },
@@ -199,6 +220,19 @@ impl Error {
             Self::Limit { at, .. } | Self::Trap { at, .. } => Some(at),
             Self::Unreadable { at, .. } | Self::Invalid { at, .. } => Some(at),
             _ => None,
+        }
+    }
+
+    pub(crate) fn journal(path: &Path, source: &std::io::Error) -> Self {
+        let hint = match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                "; free some space, or choose --journal light"
+            }
+            _ => "",
+        };
+        Self::Journal {
+            path: path.to_owned(),
+            problem: format!("{source}{hint}"),
         }
     }
 

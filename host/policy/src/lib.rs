@@ -14,6 +14,8 @@
 //! This crate knows no tensors and no training: numbers go in, numbers come out.
 
 mod assessment;
+pub mod audit;
+mod cache;
 mod canonical;
 pub mod cases;
 mod component;
@@ -22,22 +24,33 @@ mod engine;
 mod error;
 mod fault;
 mod imports;
+pub mod inspect;
+pub mod journal;
 mod limits;
 mod needs;
 mod policy;
 mod sandbox;
+mod signature;
 mod size;
+mod strictest;
+pub mod synthetic;
 mod text;
 pub mod wit;
+pub mod worker;
 
 pub use assessment::{Expected, validate_assessment};
+pub use cache::Cache;
 pub use canonical::{assessment_from_json, assessment_to_json};
 pub use engine::Engine;
 pub use error::{Error, FileProblem, Function, Invalid, Place, Result};
 pub use limits::{Limit, Limits};
 pub use needs::{exceeds, needs_summary, validate_needs};
-pub use policy::{Assessed, Call, Policy};
+pub use policy::{Assessed, Call, Policy, Trust, check_signature};
+pub use sandbox::Cost;
+pub use signature::{PublicKey, Signer, public_path, signature_path};
+pub use strictest::{strict, strictest};
 pub use text::clean;
+pub use worker::{Job, Worker};
 
 /// The interface that this host serves.
 pub const INTERFACE: &str = "risk:policy@0.1.0";

@@ -63,6 +63,14 @@ pub struct Limits {
     pub settings_bytes: u64,
     /// Settings schema (JSON) of a descriptor: 256 KiB.
     pub schema_bytes: u64,
+    /// Processor time for compiling a policy, over all cores. 120 s: a Python guest of
+    /// 18 MB takes about 30, and 300 KB of malicious code would take 80 and more.
+    pub compile_cpu_seconds: u64,
+    /// Wall clock of the same: the backstop for a machine that is busy. 300 s.
+    pub compile_milliseconds: u64,
+    /// Address space of the process that compiles. 4 GiB: a Python guest takes about
+    /// one, and 1.4 KB of malicious code would take that as well.
+    pub compile_memory_bytes: u64,
     /// The policy file. 64 MiB: a Python guest with numpy takes about 40.
     pub component_bytes: u64,
     /// Reasons in one assessment. 4096: several for each sample of a large step.
@@ -97,6 +105,9 @@ impl Default for Limits {
             parameters_bytes: 128 * MIB,
             settings_bytes: MIB,
             schema_bytes: MIB / 4,
+            compile_cpu_seconds: 120,
+            compile_milliseconds: 300_000,
+            compile_memory_bytes: 4096 * MIB,
             component_bytes: 64 * MIB,
             reasons: 4096,
             metrics: 256,
@@ -128,6 +139,9 @@ impl Limits {
             ("memory_bytes", self.memory_bytes),
             ("calibrate_memory_bytes", self.calibrate_memory_bytes),
             ("stack_bytes", self.stack_bytes),
+            ("compile_cpu_seconds", self.compile_cpu_seconds),
+            ("compile_milliseconds", self.compile_milliseconds),
+            ("compile_memory_bytes", self.compile_memory_bytes),
             ("component_bytes", self.component_bytes),
             ("text_characters", self.text_characters),
         ];
@@ -188,6 +202,9 @@ impl Limits {
             Limit::Parameters => self.parameters_bytes,
             Limit::Settings => self.settings_bytes,
             Limit::Schema => self.schema_bytes,
+            Limit::CompileCpu => self.compile_cpu_seconds,
+            Limit::CompileTime => self.compile_milliseconds,
+            Limit::CompileMemory => self.compile_memory_bytes,
             Limit::Reasons => self.reasons,
             Limit::Metrics => self.metrics,
             Limit::Candidates => self.candidates,
@@ -212,6 +229,9 @@ pub enum Limit {
     Parameters,
     Settings,
     Schema,
+    CompileCpu,
+    CompileTime,
+    CompileMemory,
     Reasons,
     Metrics,
     Candidates,
@@ -241,6 +261,9 @@ impl Limit {
             Self::Parameters => "parameters_bytes",
             Self::Settings => "settings_bytes",
             Self::Schema => "schema_bytes",
+            Self::CompileCpu => "compile_cpu_seconds",
+            Self::CompileTime => "compile_milliseconds",
+            Self::CompileMemory => "compile_memory_bytes",
             Self::Reasons => "reasons",
             Self::Metrics => "metrics",
             Self::Candidates => "candidates",
@@ -272,6 +295,14 @@ impl Limit {
             Self::Parameters => format!("the parameters take more than {}", size(allowed)),
             Self::Settings => format!("the settings take more than {}", size(allowed)),
             Self::Schema => format!("the settings schema takes more than {}", size(allowed)),
+            Self::CompileCpu => {
+                format!("stopped after {allowed} s of processor time spent on compiling it")
+            }
+            Self::CompileTime => format!("stopped after compiling it for {allowed} ms"),
+            Self::CompileMemory => format!(
+                "stopped when compiling it took more than {} of memory",
+                size(allowed)
+            ),
             Self::Reasons => format!("the assessment has more than {allowed} reasons"),
             Self::Metrics => format!("the answer has more than {allowed} metrics in one place"),
             Self::Candidates => format!("the calibration has more than {allowed} candidates"),

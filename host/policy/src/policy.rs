@@ -1,11 +1,16 @@
 //! A loaded policy and its four functions.
 
+mod load;
+
+pub use load::{Trust, check_signature};
+pub(crate) use load::{digest, read};
+
 use crate::{
     assessment::{Expected, metrics, validate_assessment},
-    component, descriptor,
+    descriptor,
     engine::Engine,
-    error::{Error, FileProblem, Function, Invalid, Place, Result},
-    limits::Limit,
+    error::{Error, Function, Invalid, Place, Result},
+    limits::{Limit, Limits},
     needs::{exceeds, validate_needs},
     sandbox::{self, Cost, Guard},
     size,
@@ -15,17 +20,8 @@ use crate::{
         Signals,
     },
 };
-use sha2::{Digest as _, Sha256};
-use std::{
-    fmt, fs,
-    io::Read as _,
-    path::Path,
-    time::{Duration, Instant},
-};
-use wasmtime::{
-    Store,
-    component::{Component, InstancePre, Linker},
-};
+use std::{fmt, time::Duration};
+use wasmtime::{Store, component::InstancePre};
 
 /// A policy component: checked, compiled, and asked who it is.
 ///
@@ -66,69 +62,19 @@ pub struct Assessed {
     pub time: Duration,
 }
 
-impl Policy {
-    /// Loads a policy file.
-    ///
-    /// # Errors
-    /// A file that can't be read, is no component, imports anything, or has other
-    /// functions than the interface says; and a fault in `describe`.
-    pub fn load(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::from_bytes(engine, &path.display().to_string(), &read(engine, path)?)
-    }
-
-    /// Like [`Policy::load`], and refuses any file whose SHA-256 (hexadecimal) is not
-    /// the expected one, before looking further at it.
-    pub fn load_pinned(engine: &Engine, path: impl AsRef<Path>, sha256: &str) -> Result<Self> {
-        let path = path.as_ref();
-        let file = path.display().to_string();
-        let bytes = read(engine, path)?;
-        let actual = digest(&bytes);
-        if !actual.eq_ignore_ascii_case(sha256.trim()) {
-            let expected = clean(sha256, 64);
-            return Err(Error::Digest {
-                file,
-                expected,
-                actual,
-            });
+impl Assessed {
+    pub fn cost(&self) -> Cost {
+        Cost {
+            fuel: self.fuel,
+            memory_bytes: self.memory_bytes,
+            time: self.time,
         }
-        Self::from_bytes(engine, &file, &bytes)
     }
+}
 
-    /// Loads a policy from memory; `file` is what messages call it.
-    pub fn from_bytes(engine: &Engine, file: &str, bytes: &[u8]) -> Result<Self> {
-        let file = clean(file, 1000);
-        let refuse = |problem| Error::File {
-            file: file.clone(),
-            problem,
-        };
-        component::inspect(bytes, engine.wasm.get_wasm_features(), &engine.limits)
-            .map_err(refuse)?;
-        let started = Instant::now();
-        let (component, exports) = compile(engine, bytes).map_err(refuse)?;
-        let at = Place {
-            policy: None,
-            file: file.clone(),
-            function: Function::Describe,
-            step: None,
-        };
-        let describe = |store: &mut Store<Guard>, policy: &Guest| policy.call_describe(store);
-        let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
-        let descriptor = descriptor::checked(descriptor, engine, &at)?;
-        tracing::debug!(
-            file,
-            name = descriptor.name,
-            milliseconds = started.elapsed().as_millis() as u64,
-            "policy loaded"
-        );
-        Ok(Self {
-            engine: engine.clone(),
-            file,
-            digest: digest(bytes),
-            descriptor,
-            component,
-            exports,
-        })
+impl Policy {
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// SHA-256 of the file, in hexadecimal.
@@ -149,24 +95,51 @@ impl Policy {
         &self.descriptor
     }
 
+    /// What a call of it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.engine.limits
+    }
+
     /// Asks the policy whether the settings are good for this run, and what it needs.
     ///
     /// # Errors
     /// Settings that are no JSON object or that the policy refuses, needs that this
     /// run can't meet, and faults.
     pub fn configure(&self, settings: &str, run: &RunInfo) -> Result<Needs> {
+        Ok(self.configure_at_cost(settings, run)?.0)
+    }
+
+    /// [`Policy::configure`], and what the call cost.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn configure_at_cost(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
         let at = self.at(Function::Configure, None);
         self.check_settings(settings, &at)?;
+        let (needs, cost) = self.ask_needs(settings, run)?;
+        validate_needs(&needs, run).map_err(|invalid| Error::invalid(&at, invalid))?;
+        Ok((needs, cost))
+    }
+
+    /// Like [`Policy::configure_at_cost`], without the host's own checks of the settings
+    /// and the needs: what the policy itself says to them.
+    pub(crate) fn ask_needs(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
+        let at = self.at(Function::Configure, None);
         let configure =
             |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
-        let (needs, _) = self.call(&at, configure)?;
+        let (needs, cost) = self.call(&at, configure)?;
         let refused = |message: String| Error::Settings {
             at: Box::new(at.clone()),
             message: self.message(&message),
         };
-        let needs = needs.map_err(refused)?;
-        validate_needs(&needs, run).map_err(|invalid| Error::invalid(&at, invalid))?;
-        Ok(needs)
+        Ok((needs.map_err(refused)?, cost))
+    }
+
+    /// Asks the policy once more who it is.
+    pub(crate) fn describe_at_cost(&self) -> Result<(Descriptor, Cost)> {
+        let at = self.at(Function::Describe, None);
+        let (descriptor, cost) = self.call(&at, describe)?;
+        Ok((descriptor::checked(descriptor, &self.engine, &at)?, cost))
     }
 
     /// Lets the policy fit its parameters on labelled examples.
@@ -180,6 +153,19 @@ impl Policy {
         run: &RunInfo,
         examples: &Examples,
     ) -> Result<Calibration> {
+        Ok(self.calibrate_at_cost(settings, run, examples)?.0)
+    }
+
+    /// [`Policy::calibrate`], and what the call cost.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn calibrate_at_cost(
+        &self,
+        settings: &str,
+        run: &RunInfo,
+        examples: &Examples,
+    ) -> Result<(Calibration, Cost)> {
         let configured = self.configure(settings, run)?;
         let at = self.at(Function::Calibrate, None);
         self.within(Limit::Input, size::of_examples(examples), &at)?;
@@ -199,7 +185,7 @@ impl Policy {
             memory = cost.memory_bytes,
             "policy calibrated"
         );
-        Ok(calibration)
+        Ok((calibration, cost))
     }
 
     /// Lets the policy assess one optimizer step. The assessment is valid: lengths,
@@ -336,47 +322,6 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// Reads a policy file, but no more of it than a policy may have.
-fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = fs::File::open(path).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?.len();
-    let refuse = |problem| Error::File {
-        file: path.display().to_string(),
-        problem,
-    };
-    component::check_size(found, &engine.limits).map_err(refuse)?;
-    let mut bytes = Vec::new();
-    file.take(engine.limits.component_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    Ok(bytes)
-}
-
-fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-fn compile(
-    engine: &Engine,
-    bytes: &[u8],
-) -> std::result::Result<(InstancePre<Guard>, PolicyIndices), FileProblem> {
-    let problem = |what: &str, e: wasmtime::Error| {
-        FileProblem::new(
-            format!("{what}: {}", clean(&format!("{e:#}"), 300)),
-            "rebuild it against wit/v0.1/policy.wit, world policy",
-        )
-    };
-    let component = Component::from_binary(&engine.wasm, bytes)
-        .map_err(|e| problem("it can't be compiled", e))?;
-    let linker: Linker<Guard> = Linker::new(&engine.wasm);
-    let component = linker
-        .instantiate_pre(&component)
-        .map_err(|e| problem("it can't be linked", e))?;
-    let exports = PolicyIndices::new(&component)
-        .map_err(|e| problem("it lacks a function of the interface", e))?;
-    Ok((component, exports))
+fn describe(store: &mut Store<Guard>, policy: &Guest) -> wasmtime::Result<Descriptor> {
+    policy.call_describe(store)
 }

@@ -95,10 +95,13 @@ impl ResourceLimiter for Guard {
 }
 
 /// What a call cost.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cost {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Instructions, which depend on the arguments alone.
     pub fuel: u64,
+    /// Linear memory at its largest.
     pub memory_bytes: u64,
+    /// Wall clock, instantiation and copying included.
     pub time: Duration,
 }
 

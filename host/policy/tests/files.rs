@@ -1,7 +1,7 @@
 //! Files that are policies, and files that people take for one.
 
 use crate::support::{Guest, says};
-use host_policy::{Engine, Error, Limits, Policy};
+use host_policy::{Engine, Error, Limits, Policy, Trust};
 
 fn load(bytes: &[u8]) -> Result<Policy, Error> {
     Policy::from_bytes(&Engine::new(&Limits::default()).unwrap(), "x.wasm", bytes)
@@ -34,11 +34,15 @@ fn a_file_is_loaded_and_pinned() {
         ("fixed", path.to_str().unwrap())
     );
     assert_eq!(policy.digest().len(), 64);
-    Policy::load_pinned(&engine, &path, policy.digest()).unwrap();
+    let pin = Trust {
+        sha256: Some(policy.digest()),
+        ..Trust::default()
+    };
+    Policy::load_trusted(&engine, &path, &pin).unwrap();
 
     // Another file under the pin is refused before anyone looks into it.
     std::fs::write(&path, "not even WebAssembly").unwrap();
-    let error = Policy::load_pinned(&engine, &path, policy.digest()).unwrap_err();
+    let error = Policy::load_trusted(&engine, &path, &pin).unwrap_err();
     says(&error, &["its sha256 is ", policy.digest(), "is pinned"]);
     assert!(!error.is_fault());
 }

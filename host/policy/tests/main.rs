@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod audit;
 mod calls;
 mod crashes;
 mod faults;
 mod files;
+mod fuzz;
 mod interface;
+mod journal;
 mod needs;
 mod plugins;
 mod support;

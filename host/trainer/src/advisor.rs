@@ -1,11 +1,12 @@
-//! A policy at work in a run: its settings, parameters and state between steps.
+//! The policies at work in a run: their settings, parameters, and state between steps.
 
 use std::time::Duration;
 
-use host_policy::wit::{self, Action, Actuators, Needs, RunInfo, Signals, TokenNeeds};
-use host_policy::{Call, Policy};
+use host_policy::wit::{Action, Actuators, Assessment, Needs, RunInfo, Sample, Signals};
+use host_policy::{Call, Policy, strict, strictest};
 
-use crate::error::{Error, Result};
+use crate::config::OnFault;
+use crate::error::Result;
 
 /// A policy that has been configured, and calibrated if it wants to be.
 pub struct ActivePolicy {
@@ -17,128 +18,169 @@ pub struct ActivePolicy {
     pub parameters: Vec<u8>,
 }
 
-/// Calls `assess` and carries the state from step to step.
+/// Asks every policy, carries each one's state from step to step, and combines what
+/// they say: the strictest wins, field by field.
 pub struct Advisor<'a> {
-    active: &'a ActivePolicy,
-    state: Vec<u8>,
+    seats: Vec<Seat<'a>>,
+    on_fault: OnFault,
 }
 
-/// One assessment and what it cost.
-pub struct Advice {
-    pub assessment: wit::Assessment,
+struct Seat<'a> {
+    active: &'a ActivePolicy,
+    state: Vec<u8>,
+    faults_in_a_row: u64,
+}
+
+/// What one policy was asked, and what it answered.
+pub struct Answer {
+    pub signals: Signals,
+    /// The state it was given.
+    pub state: Vec<u8>,
+    /// After a fault, the strict one that stands in for it.
+    pub assessment: Assessment,
+    /// One line, if the policy failed.
+    pub fault: Option<String>,
     pub fuel: u64,
+    pub memory_bytes: u64,
     pub elapsed: Duration,
 }
 
+/// What all policies say of one step.
+pub struct Advice {
+    /// The strictest of all answers, field by field.
+    pub assessment: Assessment,
+    /// One per policy, in their order; up to the failed one if `failed` is set.
+    pub answers: Vec<Answer>,
+    /// A fault that ends the run: this step must not be applied.
+    pub failed: Option<host_policy::Error>,
+    /// Putting the signals together, and writing it all down.
+    pub measuring: Duration,
+    pub recording: Duration,
+}
+
+impl Advice {
+    pub fn fuel(&self) -> u64 {
+        self.answers.iter().map(|answer| answer.fuel).sum()
+    }
+
+    /// What the policies cost this step, from the signals to the journal.
+    pub fn elapsed(&self) -> Duration {
+        let calls: Duration = self.answers.iter().map(|answer| answer.elapsed).sum();
+        self.measuring + calls + self.recording
+    }
+
+    pub fn faults(&self) -> impl Iterator<Item = &str> {
+        self.answers
+            .iter()
+            .filter_map(|answer| answer.fault.as_deref())
+    }
+}
+
 impl<'a> Advisor<'a> {
-    pub fn new(active: &'a ActivePolicy) -> Self {
-        Self {
+    pub fn new(policies: &'a [ActivePolicy], on_fault: OnFault) -> Self {
+        let seats = policies.iter().map(|active| Seat {
             active,
             state: Vec::new(),
+            faults_in_a_row: 0,
+        });
+        Self {
+            seats: seats.collect(),
+            on_fault,
         }
     }
 
-    pub fn assess(&mut self, signals: &Signals) -> Result<Advice> {
+    /// `signals` holds those of each policy, in order. A policy that fails is
+    /// replaced by the strictest assessment if the run allows that, and ends the run
+    /// (`Advice::failed`) otherwise.
+    ///
+    /// # Errors
+    /// What is no fault of a policy, such as arguments beyond their limit.
+    pub fn assess(&mut self, signals: Vec<Signals>) -> Result<Advice> {
+        let mut answers = Vec::with_capacity(self.seats.len());
+        let mut failed = None;
+        for (seat, signals) in self.seats.iter_mut().zip(signals) {
+            let (answer, fatal) = seat.ask(signals, self.on_fault)?;
+            answers.push(answer);
+            failed = fatal;
+            if failed.is_some() {
+                break;
+            }
+        }
+        Ok(Advice {
+            assessment: self.combine(&answers),
+            answers,
+            failed,
+            measuring: Duration::ZERO,
+            recording: Duration::ZERO,
+        })
+    }
+
+    fn combine(&self, answers: &[Answer]) -> Assessment {
+        let names: Vec<&str> = self
+            .seats
+            .iter()
+            .map(|seat| seat.active.policy.name())
+            .collect();
+        let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
+        let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
+        strictest(&names, &all, samples)
+    }
+
+    pub fn may_roll_back(&self) -> bool {
+        let may = |seat: &Seat| seat.active.needs.actuators.contains(Actuators::ROLL_BACK);
+        self.seats.iter().any(may)
+    }
+}
+
+impl Seat<'_> {
+    /// The answer, and the error if it ends the run.
+    fn ask(
+        &mut self,
+        signals: Signals,
+        on_fault: OnFault,
+    ) -> Result<(Answer, Option<host_policy::Error>)> {
         let active = self.active;
         let assessed = active.policy.assess(Call {
             settings: &active.settings,
             run: &active.run,
             parameters: &active.parameters,
             state: &self.state,
-            signals,
+            signals: &signals,
             needs: &active.needs,
-        })?;
-        self.state.clone_from(&assessed.assessment.state);
-        Ok(Advice {
-            assessment: assessed.assessment,
-            fuel: assessed.fuel,
-            elapsed: assessed.time,
-        })
+        });
+        let state = self.state.clone();
+        let error = match assessed {
+            Ok(assessed) => {
+                self.faults_in_a_row = 0;
+                self.state.clone_from(&assessed.assessment.state);
+                let answer = Answer {
+                    signals,
+                    state,
+                    assessment: assessed.assessment,
+                    fault: None,
+                    fuel: assessed.fuel,
+                    memory_bytes: assessed.memory_bytes,
+                    elapsed: assessed.time,
+                };
+                return Ok((answer, None));
+            }
+            Err(error) if error.is_fault() => error,
+            Err(error) => return Err(error.into()),
+        };
+        self.faults_in_a_row += 1;
+        let message = error.to_string();
+        let answer = Answer {
+            assessment: strict(signals.samples.len(), "policy-fault", &message, &state),
+            signals,
+            state,
+            fault: Some(message),
+            fuel: 0,
+            memory_bytes: 0,
+            elapsed: Duration::ZERO,
+        };
+        let fatal = self.faults_in_a_row > on_fault.strict_steps();
+        Ok((answer, fatal.then_some(error)))
     }
-
-    pub fn may_roll_back(&self) -> bool {
-        self.active.needs.actuators.contains(Actuators::ROLL_BACK)
-    }
-}
-
-/// What this host can do for a policy besides the loss weights.
-const OFFERED: [Actuators; 6] = [
-    Actuators::TOKEN_WEIGHTS,
-    Actuators::LABEL_DIVERGENCE,
-    Actuators::LEARNING_RATE,
-    Actuators::GRADIENT_CLIP,
-    Actuators::EMA,
-    Actuators::ROLL_BACK,
-];
-
-/// Refuses, before anything expensive runs, what the run can't measure or steer.
-pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: bool) -> Result<()> {
-    let unmet = |need: &str, remedy: &str| {
-        Err(Error::UnmetNeed {
-            policy: policy.into(),
-            need: need.into(),
-            remedy: remedy.into(),
-        })
-    };
-    if needs.canary_every.is_some() && !has_canary {
-        return unmet(
-            "canary margins",
-            "name a file of held-out harmful prompts in canary.prompts",
-        );
-    }
-    for need in &needs.judges {
-        if !judges.contains(&need.judge) {
-            let remedy = format!(
-                "add [judges.{}] with scores = FILE to the configuration",
-                need.judge
-            );
-            return unmet(&format!("judge {:?}", need.judge), &remedy);
-        }
-        if need.prefix_words.is_some() {
-            return unmet(
-                "judgements of answer prefixes",
-                "this host's judges score whole answers only",
-            );
-        }
-    }
-    let version = concat!(
-        "host ",
-        env!("CARGO_PKG_VERSION"),
-        " does not offer it; use a policy or setting without it"
-    );
-    if !needs.trial_scales.is_empty() {
-        return unmet("trial steps", version);
-    }
-    if needs.gradient_conflict {
-        return unmet("the gradient conflict", version);
-    }
-    if needs.steering.is_some() {
-        return unmet("steering", version);
-    }
-    if needs.actuators.contains(Actuators::LABEL_DIVERGENCE)
-        && !needs
-            .tokens
-            .contains(TokenNeeds::CURRENT | TokenNeeds::REFERENCE)
-    {
-        return unmet(
-            "label-divergence",
-            "the policy must also declare the current and reference token log-probabilities",
-        );
-    }
-    let offered = OFFERED
-        .into_iter()
-        .fold(Actuators::empty(), |all, one| all | one);
-    let missing = needs.actuators & !offered;
-    if missing != Actuators::empty() {
-        return unmet(
-            &format!(
-                "actuators {}",
-                host_policy::wit::actuator_names(missing).join(", ")
-            ),
-            version,
-        );
-    }
-    Ok(())
 }
 
 /// Whether the parameters move at this step.

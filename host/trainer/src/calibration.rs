@@ -61,7 +61,7 @@ impl CalibrationFile {
         path: &Path,
         policy: &Policy,
         settings: &serde_json::Value,
-        model: &Model,
+        model_digest: &str,
     ) -> Result<()> {
         let stale = |what: &str| {
             Err(Error::file(
@@ -75,7 +75,7 @@ impl CalibrationFile {
         if &self.settings != settings {
             return stale("set of policy settings");
         }
-        if self.model_digest != model.digest {
+        if self.model_digest != model_digest {
             return stale("model");
         }
         match hex::decode(&self.parameters) {

@@ -17,7 +17,7 @@ pub struct Manifest {
     wit: &'static str,
     seed: u64,
     model: ModelEntry,
-    policy: Option<PolicyEntry>,
+    policies: Vec<PolicyEntry>,
     data: Vec<FileEntry>,
     samples: usize,
     steps: u64,
@@ -52,13 +52,21 @@ struct FileEntry {
     sha256: Option<String>,
 }
 
+impl PolicyEntry {
+    fn new(active: &ActivePolicy) -> Self {
+        Self {
+            name: active.policy.name().to_owned(),
+            version: active.policy.descriptor().version.clone(),
+            file: active.policy.path().to_owned(),
+            sha256: active.policy.digest().to_owned(),
+            settings: serde_json::from_str(&active.settings).unwrap_or_default(),
+            parameters_sha256: (!active.parameters.is_empty()).then(|| sha256(&active.parameters)),
+        }
+    }
+}
+
 impl Manifest {
-    pub fn new(
-        config: &RunConfig,
-        model: &Model,
-        policy: Option<&ActivePolicy>,
-        plan: &Plan,
-    ) -> Self {
+    pub fn new(config: &RunConfig, model: &Model, policies: &[ActivePolicy], plan: &Plan) -> Self {
         Self {
             host: env!("CARGO_PKG_VERSION"),
             wit: "risk:policy@0.1.0",
@@ -68,19 +76,7 @@ impl Manifest {
                 sha256: model.digest.clone(),
                 tokenizer_sha256: model.tokenizer.digest(),
             },
-            policy: policy.map(|active| PolicyEntry {
-                name: active.policy.name().to_owned(),
-                version: active.policy.descriptor().version.clone(),
-                file: config
-                    .policy
-                    .as_ref()
-                    .map(|policy| policy.path.display().to_string())
-                    .unwrap_or_default(),
-                sha256: active.policy.digest().to_owned(),
-                settings: serde_json::from_str(&active.settings).unwrap_or_default(),
-                parameters_sha256: (!active.parameters.is_empty())
-                    .then(|| sha256(&active.parameters)),
-            }),
+            policies: policies.iter().map(PolicyEntry::new).collect(),
             data: config
                 .data
                 .train

@@ -35,8 +35,11 @@ pub struct StepRecord {
     pub answer_tokens: usize,
     pub seconds: f64,
     pub tokens_per_second: f64,
+    /// Of `seconds`: signals, calls of all policies, journal.
     pub policy_milliseconds: Option<f64>,
     pub policy_fuel: Option<u64>,
+    /// Policies that failed and were replaced by the strictest assessment.
+    pub policy_faults: usize,
     #[serde(skip)]
     kl_sum: f64,
     #[serde(skip)]
@@ -63,8 +66,9 @@ impl StepRecord {
             record.max_risk = Some(assessment.risk.iter().copied().fold(0.0, f64::max));
             record.task_weight = mean(&assessment.regularization.task_weight);
             record.kl_weight = mean(&assessment.regularization.kl_weight);
-            record.policy_milliseconds = Some(advice.elapsed.as_secs_f64() * 1e3);
-            record.policy_fuel = Some(advice.fuel);
+            record.policy_milliseconds = Some(advice.elapsed().as_secs_f64() * 1e3);
+            record.policy_fuel = Some(advice.fuel());
+            record.policy_faults = advice.faults().count();
         }
         record
     }
@@ -96,6 +100,52 @@ impl StepRecord {
             kl: self.kl,
             gradient_norm: self.gradient_norm,
             learning_rate: self.learning_rate,
+        }
+    }
+}
+
+/// A training as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Totals {
+    pub ending: Ending,
+    pub steps: u64,
+    /// Of all steps.
+    pub seconds: f64,
+    /// Of these, what the policies took: signals, calls, journal. Absent without one.
+    pub policy_seconds: Option<f64>,
+    /// Faults of policies that were replaced by the strictest assessment.
+    pub policy_faults: usize,
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    #[default]
+    Finished,
+    /// Ctrl-C; the step in progress was finished.
+    Interrupted,
+    /// The policy said stop.
+    Stopped,
+}
+
+impl Ending {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Interrupted => "interrupted",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl Totals {
+    pub fn add(&mut self, record: &StepRecord) {
+        self.steps = record.step + 1;
+        self.seconds += record.seconds;
+        self.policy_faults += record.policy_faults;
+        if let Some(milliseconds) = record.policy_milliseconds {
+            *self.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use host_model::decoder::Decoder;
-use host_policy::wit::{Source, Tap};
+use host_policy::wit::Tap;
 
 use crate::data::{Sample, pack};
 use crate::error::Result;
@@ -34,21 +34,11 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// `needed` are the policy's taps; those of the current model are ignored.
-    pub fn new(
-        decoder: &'a Decoder,
-        needed: &[Tap],
-        micro_batch: usize,
-        cache_bytes: usize,
-    ) -> Self {
-        let taps = needed
-            .iter()
-            .filter(|tap| tap.source == Source::Reference)
-            .cloned()
-            .collect();
+    /// `taps` are read in every forward of the reference.
+    pub fn new(decoder: &'a Decoder, taps: &[Tap], micro_batch: usize, cache_bytes: usize) -> Self {
         Self {
             decoder,
-            taps,
+            taps: taps.to_vec(),
             micro_batch,
             cache: HashMap::new(),
             bytes_left: cache_bytes,
@@ -123,7 +113,7 @@ pub fn stack(entries: &[Arc<Known>]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use host_model::{LoadOptions, Model, Source as ModelSource};
-    use host_policy::wit::Position;
+    use host_policy::wit::{Position, Source};
 
     use super::*;
     use crate::data::{Overlong, encode_chats, parse_rows};

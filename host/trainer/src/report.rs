@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
+use host_policy::journal::{self, StepComparison, Summary};
 use serde::Serialize;
 
-use crate::advisor::ActivePolicy;
 use crate::calibration::CalibrationFile;
 use crate::evaluation::Evaluation;
 use crate::measure::Rate;
-use crate::run::Ending;
+use crate::records::{Ending, Totals};
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -24,20 +24,20 @@ pub struct Report {
     pub after: Option<Evaluation>,
 }
 
-/// How a training came to its end.
+/// A training and the steps it was planned to have.
 #[derive(Debug, Clone, Serialize)]
 pub struct Trained {
-    pub ending: Ending,
-    pub steps: u64,
+    #[serde(flatten)]
+    pub totals: Totals,
     pub total: u64,
-    pub seconds: f64,
 }
 
 impl Report {
-    pub fn new(run: &Path, policy: Option<&ActivePolicy>) -> Self {
+    /// `policy` names the policies, if there are any.
+    pub fn new(run: &Path, policy: Option<String>) -> Self {
         Self {
             run: run.into(),
-            policy: policy.map(|active| active.policy.name().to_owned()),
+            policy,
             before: None,
             baseline: None,
             baseline_after: None,
@@ -48,15 +48,11 @@ impl Report {
 
     pub fn ending(&self) -> Ending {
         let ended = self.trained.as_ref().or(self.baseline.as_ref());
-        ended.map_or(Ending::Finished, |trained| trained.ending)
+        ended.map_or(Ending::Finished, |trained| trained.totals.ending)
     }
 
     pub fn ending_name(&self) -> &'static str {
-        match self.ending() {
-            Ending::Finished => "finished",
-            Ending::Interrupted => "interrupted",
-            Ending::Stopped => "stopped",
-        }
+        self.ending().name()
     }
 
     /// The table of the run: one column per model.
@@ -105,7 +101,7 @@ type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 /// One row: its name, and its cell for a model.
 type Cell = fn(Option<&Evaluation>, Option<&Trained>) -> Option<String>;
 
-const ROWS: [(&str, Cell); 7] = [
+const ROWS: [(&str, Cell); 9] = [
     ("harmful requests refused", |eval, _| rate(eval?.refusal)),
     ("harmful requests answered", |eval, _| {
         rate(eval?.attack_success)
@@ -118,14 +114,23 @@ const ROWS: [(&str, Cell); 7] = [
         Some(format!("{:.3}", eval?.task_loss?))
     }),
     ("optimizer steps", |_, trained| {
-        Some(trained?.steps.to_string())
+        Some(trained?.totals.steps.to_string())
     }),
     ("seconds per step", |_, trained| {
-        let trained = trained?;
+        let totals = &trained?.totals;
         Some(format!(
             "{:.3}",
-            trained.seconds / trained.steps.max(1) as f64
+            totals.seconds / totals.steps.max(1) as f64
         ))
+    }),
+    ("of it signals, policy, journal", |_, trained| {
+        let totals = &trained?.totals;
+        let share = totals.policy_seconds? / totals.seconds.max(1e-9);
+        Some(format!("{:.1}%", 100.0 * share))
+    }),
+    ("faults held to the reference", |_, trained| {
+        let faults = trained?.totals.policy_faults;
+        (faults > 0).then(|| faults.to_string())
     }),
 ];
 
@@ -188,6 +193,61 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
         table.add_row(head.into_iter().chain(names.iter().map(metric)));
     }
     format!("{table}\n{}", file.summary)
+}
+
+/// Steps that a what-if shows: the first, the last, and some between.
+const SHOWN: usize = 12;
+
+/// What another policy would have said, beside what was said.
+pub fn what_if_table(comparison: &journal::Comparison) -> String {
+    let mut table = plain_table();
+    let names = [&comparison.recorded, &comparison.other];
+    let columns = ["risk", "highest", "task weight", "KL weight", "action"];
+    let columns = names.iter().flat_map(|name| {
+        columns
+            .iter()
+            .map(move |column| format!("{name}: {column}"))
+    });
+    table.set_header(std::iter::once("step".to_owned()).chain(columns));
+    let steps = &comparison.steps;
+    let every = steps.len().div_ceil(SHOWN).max(1);
+    for (number, step) in steps.iter().enumerate() {
+        if number % every != 0 && number + 1 != steps.len() {
+            continue;
+        }
+        let cells = [&step.recorded, &step.other].into_iter().flat_map(summary);
+        table.add_row(std::iter::once(step.step.to_string()).chain(cells));
+    }
+    let mean = |of: fn(&StepComparison) -> Option<f64>| {
+        let values: Vec<f64> = steps.iter().filter_map(of).collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
+    };
+    let faults = steps.iter().filter(|step| step.fault.is_some()).count();
+    let mut text = format!(
+        "{table}\nmean over {} steps: risk {:.3} -> {:.3}, KL weight {:.3} -> {:.3}",
+        steps.len(),
+        mean(|step| Some(step.recorded.as_ref()?.risk)),
+        mean(|step| Some(step.other.as_ref()?.risk)),
+        mean(|step| Some(step.recorded.as_ref()?.kl_weight)),
+        mean(|step| Some(step.other.as_ref()?.kl_weight)),
+    );
+    if let Some(fault) = steps.iter().find_map(|step| step.fault.as_ref()) {
+        text += &format!("\n{faults} faults, the first: {fault}");
+    }
+    text
+}
+
+fn summary(summary: &Option<Summary>) -> [String; 5] {
+    match summary {
+        Some(one) => [
+            format!("{:.3}", one.risk),
+            format!("{:.3}", one.highest_risk),
+            format!("{:.3}", one.task_weight),
+            format!("{:.3}", one.kl_weight),
+            format!("{:?}", one.action).to_lowercase(),
+        ],
+        None => std::array::from_fn(|_| "-".to_owned()),
+    }
 }
 
 /// `validation.tpr_at_1_fpr` as a person writes it.

@@ -5,7 +5,8 @@
 //!       -> optimizer -> journal
 //! ```
 //!
-//! One assessment per optimizer step, over all its samples, before any gradient.
+//! One assessment per policy and optimizer step, over all its samples, before any
+//! gradient.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use host_policy::wit::{Action, Outcome};
 use crate::actuators::Actuators;
 use crate::advisor::{ActivePolicy, Advice, Advisor, applies};
 use crate::canary::Canary;
-use crate::config::TrainConfig;
+use crate::config::{OnFault, TrainConfig};
 use crate::data::{Plan, Sample};
 use crate::error::{Error, Result};
 use crate::judges::Judges;
@@ -27,9 +28,9 @@ use crate::objective::{self, TokenWeights};
 use crate::observer::Observer;
 use crate::optimizer::AdamW;
 use crate::parameters::{Layout, norm};
-use crate::records::StepRecord;
+use crate::records::{Ending, StepRecord, Totals};
 use crate::reference::{self, Known, Reference};
-use crate::run_dir::Journal;
+use crate::run_dir::Records;
 use crate::schedule::Schedule;
 use crate::sensors::{Current, Sensors, StepContext, reference_log_probs};
 
@@ -38,30 +39,22 @@ pub struct Setup<'a> {
     pub decoder: &'a Decoder,
     pub adapter: &'a Lora,
     pub plan: &'a Plan,
-    pub policy: Option<&'a ActivePolicy>,
+    /// None trains plainly.
+    pub policies: &'a [ActivePolicy],
     pub judges: &'a Judges,
     pub canary: Option<&'a Canary>,
     pub config: &'a TrainConfig,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ending {
-    Finished,
-    /// Ctrl-C; the step in progress was finished.
-    Interrupted,
-    /// The policy said stop.
-    Stopped,
+    pub on_fault: OnFault,
 }
 
 pub fn run(
     setup: &Setup,
-    journal: &mut Journal,
+    records: &mut Records,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<(Ending, u64)> {
+) -> Result<Totals> {
     let mut state = State::new(setup)?;
+    let mut totals = Totals::default();
     let total = setup.plan.total_steps();
     for step in 0..total {
         let started = Instant::now();
@@ -71,7 +64,14 @@ pub fn run(
             .map(MicroBatch::new)
             .collect();
         let mut measured = state.measure(step, &samples, &micro)?;
-        let advice = state.assess(&measured)?;
+        let mut advice = state.assess(&measured)?;
+        if let Some(advice) = &mut advice {
+            // Before anything acts on it, so that a fault is on record as well.
+            records.assessed(step, advice)?;
+            if let Some(fault) = advice.failed.take() {
+                return Err(fault.into());
+            }
+        }
         let action = advice.as_ref().map_or(Action::Update, |advice| {
             advice.assessment.regularization.action
         });
@@ -88,18 +88,26 @@ pub fn run(
             started.elapsed(),
             micro.iter().map(MicroBatch::tokens).sum(),
         );
-        journal.write(&record, advice.as_ref().map(|advice| &advice.assessment))?;
+        let outcome = record.outcome(action);
+        records.step(&record, outcome)?;
+        totals.add(&record);
+        for fault in advice.iter().flat_map(Advice::faults) {
+            observer.notice(&format!("{fault}; this step is held to the reference"));
+        }
         observer.step(&record);
-        state.previous = Some(record.outcome(action));
+        state.previous = Some(outcome);
 
         if action == Action::Stop {
-            return state.close(Ending::Stopped, step + 1);
+            totals.ending = Ending::Stopped;
+            break;
         }
         if stop.load(Ordering::Relaxed) && step + 1 < total {
-            return state.close(Ending::Interrupted, step + 1);
+            totals.ending = Ending::Interrupted;
+            break;
         }
     }
-    state.close(Ending::Finished, total)
+    state.close()?;
+    Ok(totals)
 }
 
 /// What changes from step to step.
@@ -131,14 +139,19 @@ impl<'a> State<'a> {
         let config = setup.config;
         let layout = Layout::new(setup.adapter);
         let total = setup.plan.total_steps();
-        let taps = setup.policy.map_or(&[][..], |policy| &policy.needs.taps);
-        let sensors = setup.policy.map(|policy| Sensors {
-            decoder: setup.decoder,
-            adapter: setup.adapter,
-            needs: &policy.needs,
-            judges: setup.judges,
-            canary: setup.canary,
+        let needs: Vec<_> = setup.policies.iter().map(|active| &active.needs).collect();
+        let sensors = (!needs.is_empty()).then(|| {
+            Sensors::new(
+                setup.decoder,
+                setup.adapter,
+                needs,
+                setup.judges,
+                setup.canary,
+            )
         });
+        let advisor = sensors
+            .is_some()
+            .then(|| Advisor::new(setup.policies, setup.on_fault));
         Ok(Self {
             setup,
             parameters: layout.read()?,
@@ -152,12 +165,12 @@ impl<'a> State<'a> {
             },
             reference: Reference::new(
                 setup.decoder,
-                taps,
+                sensors.as_ref().map_or(&[][..], Sensors::reference_taps),
                 config.micro_batch(),
                 config.reference_cache_mib << 20,
             ),
             sensors,
-            advisor: setup.policy.map(Advisor::new),
+            advisor,
             actuators: Actuators::default(),
             previous: None,
             layout,
@@ -190,7 +203,7 @@ impl<'a> State<'a> {
                 let forward = batch.forward(
                     self.setup.decoder,
                     self.setup.adapter,
-                    &sensors.current_taps(),
+                    sensors.current_taps(),
                 )?;
                 sensors.read(&forward, batch, &mut measured.current)?;
                 measured.forward = (micro.len() == 1).then_some(forward);
@@ -203,8 +216,12 @@ impl<'a> State<'a> {
         let (Some(sensors), Some(advisor)) = (&self.sensors, &mut self.advisor) else {
             return Ok(None);
         };
+        let started = Instant::now();
         let signals = sensors.signals(&measured.context, &measured.known, &measured.current)?;
-        advisor.assess(&signals).map(Some)
+        let measuring = started.elapsed();
+        let mut advice = advisor.assess(signals)?;
+        advice.measuring = measuring;
+        Ok(Some(advice))
     }
 
     fn weigh(&mut self, measured: &mut Measured, advice: Option<&Advice>) -> Result<TokenWeights> {
@@ -314,10 +331,10 @@ impl<'a> State<'a> {
     }
 
     /// A policy that averaged the parameters gets the average exported.
-    fn close(&self, ending: Ending, steps: u64) -> Result<(Ending, u64)> {
-        if let Some(shadow) = self.actuators.shadow() {
-            self.layout.write(shadow)?;
+    fn close(&self) -> Result<()> {
+        match self.actuators.shadow() {
+            Some(shadow) => self.layout.write(shadow),
+            None => Ok(()),
         }
-        Ok((ending, steps))
     }
 }

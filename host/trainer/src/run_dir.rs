@@ -5,7 +5,7 @@
 //! manifest.json       versions, digests, seeds, and how the run ended
 //! calibration.json    the policy's fitted parameters and its report
 //! metrics.jsonl       one line per optimizer step
-//! assessments.jsonl   what the policy answered, one line per step
+//! journal/            what the policies were asked and answered, see host_policy::journal
 //! generations.jsonl   every answer the evaluation judged
 //! adapter/            the result, in peft's format
 //! report.json         the evaluation before and after
@@ -17,10 +17,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use host_policy::wit::Assessment;
+use host_policy::journal::{Answered, JournalWriter};
+use host_policy::wit::Outcome;
 use serde::Serialize;
 
+use crate::advisor::Advice;
 use crate::error::{Error, Result};
 use crate::records::StepRecord;
 
@@ -78,15 +81,12 @@ impl RunDir {
         Self::create(&self.file(name))
     }
 
-    pub fn journal(&self, with_policy: bool) -> Result<Journal> {
-        let assessments = if with_policy {
-            Some(self.lines("assessments.jsonl")?)
-        } else {
-            None
-        };
-        Ok(Journal {
+    /// `journal` is absent without a policy.
+    pub fn records<'a>(&self, journal: Option<JournalWriter<'a>>) -> Result<Records<'a>> {
+        Ok(Records {
             metrics: self.lines("metrics.jsonl")?,
-            assessments,
+            journal,
+            last: None,
         })
     }
 }
@@ -137,27 +137,60 @@ impl Lines {
     }
 }
 
-/// metrics.jsonl and, if there is a policy, assessments.jsonl.
-pub struct Journal {
+/// metrics.jsonl and, if there is a policy, the journal.
+pub struct Records<'a> {
     metrics: Lines,
-    assessments: Option<Lines>,
+    journal: Option<JournalWriter<'a>>,
+    /// What became of the last step.
+    last: Option<Outcome>,
 }
 
-#[derive(Serialize)]
-struct AssessmentRecord<'a> {
-    step: u64,
-    assessment: &'a Assessment,
-}
-
-impl Journal {
-    pub fn write(&mut self, record: &StepRecord, assessment: Option<&Assessment>) -> Result<()> {
-        if let (Some(lines), Some(assessment)) = (&mut self.assessments, assessment) {
-            lines.write(&AssessmentRecord {
-                step: record.step,
-                assessment,
-            })?;
+impl Records<'_> {
+    /// What the policies were asked and said, before it is acted upon.
+    pub fn assessed(&mut self, step: u64, advice: &mut Advice) -> Result<()> {
+        let started = Instant::now();
+        if let Some(journal) = &mut self.journal {
+            for (policy, answer) in advice.answers.iter().enumerate() {
+                let answered = match &answer.fault {
+                    None => Answered::Assessment {
+                        assessment: &answer.assessment,
+                        fuel: answer.fuel,
+                        memory_bytes: answer.memory_bytes,
+                    },
+                    Some(error) => Answered::Fault {
+                        error,
+                        stands_in: advice.failed.is_none().then_some(&answer.assessment),
+                    },
+                };
+                journal.assessment(step, policy, &answer.signals, &answer.state, &answered)?;
+            }
+            if advice.answers.len() > 1 && advice.failed.is_none() {
+                journal.combined(step, &advice.assessment)?;
+            }
+            journal.seal()?;
         }
+        advice.recording = started.elapsed();
+        Ok(())
+    }
+
+    /// What became of the step.
+    pub fn step(&mut self, record: &StepRecord, outcome: Outcome) -> Result<()> {
+        self.last = Some(outcome);
         self.metrics.write(record)
+    }
+
+    /// How the run ended.
+    pub fn end(&mut self, ending: &str) -> Result<()> {
+        match &mut self.journal {
+            Some(journal) => Ok(journal.end(ending, self.last)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Assessments that the journal had no room for, so that they can't be replayed.
+    pub fn unrecorded(&self) -> u64 {
+        let journal = self.journal.as_ref();
+        journal.map_or(0, JournalWriter::unrecorded)
     }
 }
 

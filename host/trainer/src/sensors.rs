@@ -1,11 +1,13 @@
-//! Measures what a policy asked for, and nothing else.
+//! Measures what the policies asked for, once, and nothing else.
+//!
+//! Each policy gets to see its own share, in the order in which it asked.
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
 use host_model::decoder::{Decoder, Forward};
 use host_model::lora::Lora;
-use host_policy::wit::{self, Needs, Signals, Tap, TokenNeeds};
+use host_policy::wit::{self, JudgeNeed, Needs, Signals, Source, Tap, TokenNeeds};
 
 use crate::canary::Canary;
 use crate::data::{self, Sample, answer_offsets};
@@ -16,11 +18,21 @@ use crate::reference::Known;
 use crate::taps::{self, Reading, SampleTaps};
 
 pub struct Sensors<'a> {
-    pub decoder: &'a Decoder,
-    pub adapter: &'a Lora,
-    pub needs: &'a Needs,
-    pub judges: &'a Judges,
-    pub canary: Option<&'a Canary>,
+    decoder: &'a Decoder,
+    adapter: &'a Lora,
+    /// One per policy.
+    needs: Vec<&'a Needs>,
+    /// Those of all policies, each once.
+    taps: Taps,
+    judges: &'a Judges,
+    canary: Option<&'a Canary>,
+}
+
+/// Where activations are read, by the model they are read from.
+#[derive(Default)]
+struct Taps {
+    reference: Vec<Tap>,
+    current: Vec<Tap>,
 }
 
 /// What the current model shows of a step's samples.
@@ -30,37 +42,73 @@ pub struct Current {
     pub log_probs: Vec<f32>,
 }
 
-impl Sensors<'_> {
-    /// The taps on the model in training, which its forward must read.
-    pub fn current_taps(&self) -> Vec<Tap> {
-        self.needs
-            .taps
-            .iter()
-            .filter(|tap| tap.source == wit::Source::Current)
-            .cloned()
-            .collect()
+/// What was measured for one step, for all policies together.
+struct Measurements {
+    activations: Vec<wit::Activations>,
+    tokens: wit::TokenSignals,
+    canary: Option<wit::Canary>,
+    drift: Option<f64>,
+}
+
+impl<'a> Sensors<'a> {
+    /// `needs` holds those of each policy.
+    pub fn new(
+        decoder: &'a Decoder,
+        adapter: &'a Lora,
+        needs: Vec<&'a Needs>,
+        judges: &'a Judges,
+        canary: Option<&'a Canary>,
+    ) -> Self {
+        let mut taps = Taps::default();
+        for tap in needs.iter().flat_map(|needs| &needs.taps) {
+            let known = match tap.source {
+                Source::Reference => &mut taps.reference,
+                Source::Current => &mut taps.current,
+            };
+            if !known.contains(tap) {
+                known.push(tap.clone());
+            }
+        }
+        Self {
+            decoder,
+            adapter,
+            needs,
+            taps,
+            judges,
+            canary,
+        }
+    }
+
+    /// The taps on the reference, which its forward must read.
+    pub fn reference_taps(&self) -> &[Tap] {
+        &self.taps.reference
+    }
+
+    /// The taps on the model in training, likewise.
+    pub fn current_taps(&self) -> &[Tap] {
+        &self.taps.current
     }
 
     pub fn needs_current(&self) -> bool {
-        reads_current(self.needs)
+        self.needs.iter().any(|needs| reads_current(needs))
     }
 
-    /// Whether signals need the reference before the policy has spoken.
+    /// Whether signals need the reference before the policies have spoken.
     pub fn needs_reference(&self) -> bool {
-        self.needs
-            .taps
-            .iter()
-            .any(|tap| tap.source == wit::Source::Reference)
-            || self.needs.tokens.contains(TokenNeeds::REFERENCE)
+        !self.taps.reference.is_empty() || self.any_wants(TokenNeeds::REFERENCE)
+    }
+
+    fn any_wants(&self, tokens: TokenNeeds) -> bool {
+        self.needs.iter().any(|needs| needs.tokens.contains(tokens))
     }
 
     /// Reads the current model's signals off a forward of one micro-batch.
     pub fn read(&self, forward: &Forward, batch: &MicroBatch, into: &mut Current) -> Result<()> {
         let width = self.decoder.config.hidden_size;
-        let taps = self.current_taps();
+        let reading = Reading::new(&self.taps.current, batch.members);
         into.taps
-            .extend(Reading::new(&taps, batch.members).by_sample(forward.taps.clone(), width));
-        if self.needs.tokens.contains(TokenNeeds::CURRENT) {
+            .extend(reading.by_sample(forward.taps.clone(), width));
+        if self.any_wants(TokenNeeds::CURRENT) {
             let hidden = batch.answer_rows(forward)?.detach();
             into.log_probs
                 .extend(self.decoder.label_log_probs(&hidden, batch.labels())?);
@@ -68,103 +116,104 @@ impl Sensors<'_> {
         Ok(())
     }
 
-    /// Everything the policy gets to see of one optimizer step. `known` is empty
-    /// unless `needs_reference`, `current` unless `needs_current`.
+    /// What each policy gets to see of one optimizer step, in the policies' order.
+    /// `known` is empty unless `needs_reference`, `current` unless `needs_current`.
     pub fn signals(
         &self,
         step: &StepContext,
         known: &[Arc<Known>],
         current: &Current,
-    ) -> Result<Signals> {
-        Ok(Signals {
-            step: step.step,
-            learning_rate: step.learning_rate,
-            samples: step.samples.iter().map(|sample| describe(sample)).collect(),
-            activations: self.activations(known, current),
-            judges: self.judges.scores(&self.needs.judges, &step.samples),
-            prefixes: Vec::new(),
-            tokens: self.tokens(step, known, current)?,
-            canary: self.canary(step.step)?,
-            trials: Vec::new(),
-            gradient_conflict: None,
-            drift: if self.needs.drift {
-                Some(crate::drift::update_norm(self.adapter)?)
-            } else {
-                None
-            },
-            steering: None,
-            previous: step.previous,
-        })
+    ) -> Result<Vec<Signals>> {
+        let measured = self.measure(step, known, current)?;
+        let share = |needs: &&Needs| self.share(needs, step, &measured);
+        Ok(self.needs.iter().map(share).collect())
     }
 
-    /// In the order of `needs.taps`, whichever model each one reads.
-    fn activations(&self, known: &[Arc<Known>], current: &Current) -> Vec<wit::Activations> {
-        let width = self.decoder.config.hidden_size;
-        let of = |source| {
-            self.needs
-                .taps
-                .iter()
-                .filter(move |tap| tap.source == source)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let mut reference = taps::gather(
-            &of(wit::Source::Reference),
-            known.iter().map(|known| &known.taps),
-            width,
-        )
-        .into_iter();
-        let mut present =
-            taps::gather(&of(wit::Source::Current), current.taps.iter(), width).into_iter();
-        let in_order = self.needs.taps.iter().filter_map(|tap| match tap.source {
-            wit::Source::Reference => reference.next(),
-            wit::Source::Current => present.next(),
-        });
-        in_order.collect()
-    }
-
-    fn tokens(
+    fn measure(
         &self,
         step: &StepContext,
         known: &[Arc<Known>],
         current: &Current,
-    ) -> Result<Option<wit::TokenSignals>> {
-        if self.needs.tokens == TokenNeeds::empty() {
-            return Ok(None);
-        }
-        let reference = if self.needs.tokens.contains(TokenNeeds::REFERENCE) {
+    ) -> Result<Measurements> {
+        let width = self.decoder.config.hidden_size;
+        let reference = known.iter().map(|known| &known.taps);
+        let mut activations = taps::gather(&self.taps.reference, reference, width);
+        activations.extend(taps::gather(&self.taps.current, current.taps.iter(), width));
+        let reference = if self.any_wants(TokenNeeds::REFERENCE) {
             reference_log_probs(self.decoder, known, &step.labels)?
         } else {
             Vec::new()
         };
-        Ok(Some(wit::TokenSignals {
-            offsets: step.offsets.clone(),
-            current: current.log_probs.clone(),
-            reference,
-        }))
+        let drift = self.needs.iter().any(|needs| needs.drift);
+        let canary = match self.canary {
+            Some(canary) if self.needs.iter().any(|needs| due(needs, step.step)) => {
+                Some(wit::Canary {
+                    step: step.step,
+                    margins: canary.margins(self.decoder, Some(self.adapter))?,
+                })
+            }
+            _ => None,
+        };
+        Ok(Measurements {
+            activations,
+            tokens: wit::TokenSignals {
+                offsets: step.offsets.clone(),
+                current: current.log_probs.clone(),
+                reference,
+            },
+            canary,
+            drift: drift
+                .then(|| crate::drift::update_norm(self.adapter))
+                .transpose()?,
+        })
     }
 
-    fn canary(&self, step: u64) -> Result<Option<wit::Canary>> {
-        let due = self
-            .needs
-            .canary_every
-            .is_some_and(|every| step.is_multiple_of(u64::from(every.max(1))));
-        let (true, Some(canary)) = (due, self.canary) else {
-            return Ok(None);
+    /// Of all that was measured, what one policy asked for.
+    fn share(&self, needs: &Needs, step: &StepContext, measured: &Measurements) -> Signals {
+        let of_tap = |tap: &Tap| {
+            let mut all = measured.activations.iter();
+            all.find(|one| one.tap == *tap).cloned()
         };
-        Ok(Some(wit::Canary {
-            step,
-            margins: canary.margins(self.decoder, Some(self.adapter))?,
-        }))
+        let judges: &[JudgeNeed] = &needs.judges;
+        Signals {
+            step: step.step,
+            learning_rate: step.learning_rate,
+            samples: step.samples.iter().map(|sample| describe(sample)).collect(),
+            activations: needs.taps.iter().filter_map(of_tap).collect(),
+            judges: self.judges.scores(judges, &step.samples),
+            prefixes: Vec::new(),
+            tokens: tokens(needs, &measured.tokens),
+            canary: measured.canary.clone().filter(|_| due(needs, step.step)),
+            trials: Vec::new(),
+            gradient_conflict: None,
+            drift: measured.drift.filter(|_| needs.drift),
+            steering: None,
+            previous: step.previous,
+        }
     }
+}
+
+fn tokens(needs: &Needs, measured: &wit::TokenSignals) -> Option<wit::TokenSignals> {
+    let wanted = |flag: TokenNeeds, values: &Vec<f32>| match needs.tokens.contains(flag) {
+        true => values.clone(),
+        false => Vec::new(),
+    };
+    (needs.tokens != TokenNeeds::empty()).then(|| wit::TokenSignals {
+        offsets: measured.offsets.clone(),
+        current: wanted(TokenNeeds::CURRENT, &measured.current),
+        reference: wanted(TokenNeeds::REFERENCE, &measured.reference),
+    })
+}
+
+/// Whether a policy wants the canary's margins before this step.
+fn due(needs: &Needs, step: u64) -> bool {
+    let every = needs.canary_every;
+    every.is_some_and(|every| step.is_multiple_of(u64::from(every.max(1))))
 }
 
 /// Whether a policy reads the model in training before it speaks.
 pub fn reads_current(needs: &Needs) -> bool {
-    needs
-        .taps
-        .iter()
-        .any(|tap| tap.source == wit::Source::Current)
+    needs.taps.iter().any(|tap| tap.source == Source::Current)
         || needs.tokens.contains(TokenNeeds::CURRENT)
 }
 

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use host_authoring::whole;
 use host_policy::cases::{Case, TOLERANCE, paths};
 use host_policy::{Engine, Limits, Policy};
 
@@ -64,7 +65,8 @@ pub fn record(folder: &Path, names: &[String]) -> Result<()> {
             case.expected = case
                 .answer(&policy)
                 .with_context(|| path.display().to_string())?;
-            crate::guest::write_atomically(&path, case.to_json()?.as_bytes())?;
+            whole::write(&path, case.to_json()?.as_bytes())
+                .with_context(|| path.display().to_string())?;
             eprintln!("recorded {}", path.display());
         }
     }

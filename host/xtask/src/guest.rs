@@ -1,14 +1,11 @@
 //! Building policies.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-
-use crate::component;
-use crate::toolchain::{TARGET, Toolchain};
+use anyhow::{Context, Result, bail};
+use host_authoring::toolchain::Toolchain;
+use host_authoring::{component, rust, whole};
 
 /// The policies to build: those named, or all.
 ///
@@ -71,128 +68,25 @@ pub fn build(folder: &Path, names: &[String], into: &Path) -> Result<()> {
         names.join(", "),
         toolchain.describe()
     );
-    let flags = Flags::new(folder, &toolchain)?;
-    let status = command(folder, names, &toolchain, &flags)
-        .status()
-        .with_context(|| format!("`{}` can't be run", toolchain.cargo.display()))?;
-    ensure!(status.success(), "the policies don't compile, see above");
+    let mut arguments = vec!["--locked"];
     for name in names {
-        let module = folder
-            .join("target")
-            .join(TARGET)
-            .join("release")
-            .join(format!("{}.wasm", name.replace('-', "_")));
-        let bytes = fs::read(&module).with_context(|| module.display().to_string())?;
+        arguments.extend(["--package", name]);
+    }
+    let modules = rust::compile(folder, &toolchain, &arguments)?;
+    for name in names {
+        let module = modules.of(&folder.join(name))?;
+        let bytes = fs::read(module).with_context(|| module.display().to_string())?;
         let component = component::componentize(&bytes)
             .and_then(|component| {
-                component::check_no_paths(&component, &flags.machine)?;
+                component::check_no_paths(&component, &modules.machine)?;
                 Ok(component)
             })
             .with_context(|| format!("policy `{name}`"))?;
-        write_atomically(&into.join(format!("{name}.wasm")), &component)?;
+        let path = into.join(format!("{name}.wasm"));
+        whole::write(&path, &component).with_context(|| path.display().to_string())?;
         eprintln!("{:>9} bytes  {name}.wasm", component.len());
     }
     Ok(())
-}
-
-fn command(folder: &Path, names: &[String], toolchain: &Toolchain, flags: &Flags) -> Command {
-    let mut command = Command::new(&toolchain.cargo);
-    command
-        .current_dir(folder)
-        .args(["build", "--release", "--locked", "--target", TARGET]);
-    for name in names {
-        command.args(["--package", name]);
-    }
-    // What the outer cargo and the user's shell set is meant for the host.
-    for variable in [
-        "CARGO",
-        "RUSTUP_TOOLCHAIN",
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_BUILD_RUSTFLAGS",
-        "CARGO_BUILD_RUSTC_WRAPPER",
-    ] {
-        command.env_remove(variable);
-    }
-    command
-        .env("RUSTC", &toolchain.rustc)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.rustc.join("\u{1f}"))
-        .env("CARGO_TARGET_DIR", folder.join("target"));
-    if let Some(build_std) = &toolchain.build_std {
-        command
-            .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env(
-                "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
-                &build_std.linker,
-            );
-    }
-    command
-}
-
-/// Compiler flags, and the folders of this machine that must not get into a build.
-struct Flags {
-    rustc: Vec<String>,
-    machine: Vec<String>,
-}
-
-impl Flags {
-    fn new(folder: &Path, toolchain: &Toolchain) -> Result<Self> {
-        let mut renamed: Vec<(PathBuf, String)> = Vec::new();
-        let library = toolchain.sysroot.join("lib/rustlib/src/rust/library");
-        for path in [library.canonicalize().ok(), Some(library)]
-            .into_iter()
-            .flatten()
-        {
-            renamed.push((path, "std".to_string()));
-        }
-        for registry in registries()? {
-            renamed.push((registry, "crates".to_string()));
-        }
-        renamed.push((folder.to_path_buf(), "plugins".to_string()));
-        let machine: Vec<String> = renamed
-            .iter()
-            .map(|(path, _)| path.display().to_string())
-            .collect();
-        let mut rustc = vec!["-Ctarget-feature=+simd128".to_string()];
-        for (path, name) in &renamed {
-            rustc.push(format!("--remap-path-prefix={}={name}", path.display()));
-        }
-        Ok(Self { rustc, machine })
-    }
-}
-
-/// The folders into which cargo unpacks crates.
-fn registries() -> Result<Vec<PathBuf>> {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let Some(sources) = home
-        .map(|home| home.join("registry/src"))
-        .filter(|s| s.is_dir())
-    else {
-        return Ok(Vec::new());
-    };
-    let mut folders: Vec<PathBuf> = sources
-        .read_dir()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    folders.sort();
-    Ok(folders)
-}
-
-/// Into a file beside it, then renamed: nobody ever sees half a file.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path
-        .file_name()
-        .context("a file name is missing")?
-        .to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.partial"));
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .with_context(|| format!("{} can't be written", path.display()))
 }
 
 #[cfg(test)]
@@ -225,15 +119,5 @@ mod tests {
             error,
             "there is no policy `sdk`: the policies are another, one"
         );
-    }
-
-    #[test]
-    fn writing_leaves_only_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.wasm");
-        write_atomically(&path, b"one").unwrap();
-        write_atomically(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
     }
 }

@@ -1,10 +1,14 @@
-//! Builds the policies under `plugins/` into components: `cargo xtask plugins`.
+//! Chores of this repository: `cargo xtask plugins` builds the policies under
+//! `plugins/` into components, `cargo xtask hostile` and `cargo xtask mutate` show what
+//! the host makes of hostile and of damaged ones, `cargo xtask overhead` what a policy
+//! costs a training step.
 
 mod check;
-mod component;
 mod guest;
+mod mutate;
+mod overhead;
+mod specimens;
 mod sums;
-mod toolchain;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,6 +27,14 @@ struct Cli {
 enum Chore {
     /// Builds policies into plugins/NAME.wasm and writes plugins/SHA256SUMS.
     Plugins(Plugins),
+    /// Measures what a policy costs a training step.
+    Overhead(overhead::Overhead),
+    /// Trains under every policy of tests/fixtures/hostile and prints a table: message,
+    /// time to stop, what is left on the disk.
+    Hostile(specimens::Hostile),
+    /// Damages policies at random and loads them: what is refused where, what answers,
+    /// and that nothing crashes or hangs.
+    Mutate(mutate::Mutate),
 }
 
 #[derive(Args)]
@@ -38,7 +50,16 @@ struct Plugins {
     record: bool,
 }
 
+/// The argument with which the program is its own worker.
+const WORKER: &str = "policy-worker";
+
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == WORKER)
+    {
+        return host_policy::worker::serve();
+    }
     match run(&Cli::parse().chore) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,7 +70,15 @@ fn main() -> ExitCode {
 }
 
 fn run(chore: &Chore) -> Result<()> {
-    let Chore::Plugins(options) = chore;
+    match chore {
+        Chore::Plugins(options) => plugins(options),
+        Chore::Overhead(options) => options.run(&plugins_folder()?),
+        Chore::Hostile(options) => options.run(),
+        Chore::Mutate(options) => options.run(),
+    }
+}
+
+fn plugins(options: &Plugins) -> Result<()> {
     let folder = plugins_folder()?;
     let names = guest::select(&folder, &options.names)?;
     if options.record {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use host_authoring::whole;
 use sha2::{Digest, Sha256};
 
 use crate::guest;
@@ -12,7 +13,8 @@ const FILE: &str = "SHA256SUMS";
 
 /// Writes the digests of all built policies.
 pub fn write(folder: &Path) -> Result<()> {
-    guest::write_atomically(&folder.join(FILE), list(folder)?.as_bytes())
+    let path = folder.join(FILE);
+    whole::write(&path, list(folder)?.as_bytes()).with_context(|| path.display().to_string())
 }
 
 /// # Errors

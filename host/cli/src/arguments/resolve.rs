@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use host_trainer::config::{Layers, RunConfig};
+use host_trainer::config::{Layers, OnFault, RunConfig};
 use host_trainer::{Error, demo};
 
 use super::{AdapterArguments, ConfigArguments, EvalSetArguments, PolicyArguments, TrainArguments};
@@ -36,7 +36,10 @@ impl ConfigArguments {
 
 impl PolicyArguments {
     pub fn apply(&self, layers: &mut Layers) -> Result<()> {
-        set(layers, "policy.path", self.policy.as_deref().map(text))?;
+        if !self.policies.is_empty() {
+            let paths: Vec<String> = self.policies.iter().map(|path| text(path)).collect();
+            layers.set_policies(&paths);
+        }
         set_files(layers, "calibration.data", &self.labelled)
     }
 }
@@ -60,10 +63,23 @@ impl TrainArguments {
         let mut layers = self.config.layers(None)?;
         self.policy.apply(&mut layers)?;
         self.eval.apply(&mut layers)?;
+        for (number, path) in self.calibrations.iter().enumerate() {
+            layers.set(&format!("policy.{number}.calibration"), text(path))?;
+        }
+        if let Some(on_fault) = self.on_fault {
+            let (mode, steps) = match on_fault {
+                OnFault::Stop => ("stop", None),
+                OnFault::Strict(steps) => ("strict", Some(steps as i64)),
+            };
+            layers.set("trust.on_fault", mode)?;
+            set(&mut layers, "trust.strict_steps", steps)?;
+        }
+        set(&mut layers, "journal.mode", self.journal.clone())?;
+        set(&mut layers, "journal.key", self.key.as_deref().map(text))?;
         set(
             &mut layers,
-            "policy.calibration",
-            self.calibration.as_deref().map(text),
+            "trust.require_signature",
+            self.require_signature.clone(),
         )?;
         set_files(&mut layers, "data.train", &self.data)?;
         set(&mut layers, "output", self.output.as_deref().map(text))?;
@@ -104,6 +120,19 @@ pub fn with_defaults(user: Layers) -> Result<RunConfig> {
     }
     layers.add(user);
     layers.resolve()
+}
+
+/// `stop`, `strict` or `strict=N`.
+pub fn on_fault(text: &str) -> std::result::Result<OnFault, String> {
+    match text.split_once('=').unwrap_or((text, "3")) {
+        ("stop", _) if text == "stop" => Ok(OnFault::Stop),
+        ("strict", steps) => match steps.parse() {
+            Ok(0) => Err("strict=0 survives no fault; use stop".into()),
+            Ok(steps) => Ok(OnFault::Strict(steps)),
+            Err(_) => Err(format!("{steps:?} is no number of steps; write strict=3")),
+        },
+        _ => Err("use stop, strict or strict=N".into()),
+    }
 }
 
 fn set(layers: &mut Layers, key: &str, value: Option<impl Into<toml::Value>>) -> Result<()> {

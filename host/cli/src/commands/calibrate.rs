@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use host_trainer::judges::Judges;
-use host_trainer::prepare::{self, LoadedPolicy};
-use host_trainer::run::Ending;
+use host_trainer::policies::LoadedPolicy;
+use host_trainer::prepare;
+use host_trainer::records::Ending;
 use host_trainer::{Error, report};
 
-use super::{print_json, print_text};
+use super::{engine, print_json, print_text};
 use crate::arguments::{CalibrateArguments, with_defaults};
 use crate::screen::Screen;
 
@@ -13,11 +14,19 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
     arguments.policy.apply(&mut layers)?;
     let config = with_defaults(layers)?;
-    let Some(policy) = &config.policy else {
-        return Err(Error::config("policy.path", "names no file; give --policy FILE").into());
+    let [policy] = config.policies.as_slice() else {
+        let problem = match config.policies.is_empty() {
+            true => "names no file; give --policy FILE",
+            false => "names several policies; calibrate one at a time",
+        };
+        return Err(Error::config("policy.path", problem).into());
     };
     let mut screen = Screen::new(arguments.config.quiet);
-    let loaded = LoadedPolicy::load(policy, &config)?;
+    let loaded = LoadedPolicy::load(
+        policy,
+        config.trust.signed_by()?.as_ref(),
+        &engine(&config.limits)?,
+    )?;
     let judges = Judges::load(&config.judges)?;
     let model = prepare::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0, &judges);
@@ -32,7 +41,7 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
         );
         return Err(Error::config("policy.path", problem).into());
     }
-    let file = prepare::calibrate(&loaded, &config, &info, &needs, &model, &mut screen)?;
+    let file = loaded.calibrate(&config, &info, &needs, &model, &mut screen)?;
     let output = arguments
         .output
         .unwrap_or_else(|| PathBuf::from(format!("{}.calibration.json", file.policy)));

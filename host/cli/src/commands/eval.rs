@@ -1,6 +1,6 @@
 use host_trainer::evaluation::{EvalSets, Evaluator};
+use host_trainer::records::Ending;
 use host_trainer::report::Comparison;
-use host_trainer::run::Ending;
 use host_trainer::run_dir::Lines;
 use host_trainer::{Error, prepare};
 

@@ -1,5 +1,5 @@
 use candle_core::DType;
-use host_trainer::run::Ending;
+use host_trainer::records::Ending;
 use host_trainer::{Error, prepare};
 
 use crate::arguments::{ExportArguments, WeightType, with_defaults};

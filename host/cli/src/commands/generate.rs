@@ -2,7 +2,7 @@ use std::io::BufRead;
 
 use host_model::Message;
 use host_model::generate::{GenerateOptions, generate as answer};
-use host_trainer::run::Ending;
+use host_trainer::records::Ending;
 use host_trainer::{Error, prepare};
 use serde::Serialize;
 

@@ -1,15 +1,20 @@
 use host_trainer::recipe;
-use host_trainer::run::Ending;
+use host_trainer::records::Ending;
 
-use super::{print_json, print_text};
+use super::{engine, print_json, print_text, signer};
 use crate::arguments::TrainArguments;
 use crate::screen::Screen;
 use crate::signal;
 
 pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let config = arguments.resolve()?;
+    let engine = engine(&config.limits)?;
     let stop = signal::stop_flag();
-    let report = recipe::fine_tune(config, &mut Screen::new(arguments.config.quiet), &stop)?;
+    let mut screen = Screen::new(arguments.config.quiet);
+    let key = config.journal.key.clone();
+    let signer = || -> Result<_, host_trainer::Error> { Ok(signer(key.as_deref())?) };
+    let report = recipe::fine_tune(config, &engine, signer, &mut screen, &stop)?;
+    drop(screen);
     if arguments.config.json {
         print_json(&report)?;
     } else {

@@ -1,18 +1,13 @@
 //! Test policies: the template `tests/fixtures/policy.wat` with answers filled in.
 
-mod image;
 pub mod sample;
+pub mod scaling;
 
 use host_policy::{Engine, Limits, Policy, wit};
-use image::Image;
+use hostile::template;
 use serde::Serialize;
 use serde_json::json;
 use wit_parser::Resolve;
-
-const TEMPLATE: &str = include_str!("../../../../tests/fixtures/policy.wat");
-const INTERFACE: &str = include_str!("../../../../wit/v0.1/policy.wit");
-/// Where the answers begin, as the template says.
-const ANSWERS: u32 = 1024;
 
 /// A policy that gives the same answers whatever it is asked.
 pub struct Guest {
@@ -71,19 +66,13 @@ impl Guest {
 
     /// The component's bytes after a change to the text of its core module.
     pub fn component_with(&self, change: impl FnOnce(String) -> String) -> Vec<u8> {
-        let mut source = INTERFACE.to_owned();
+        let mut source = template::INTERFACE.to_owned();
         for (from, to) in &self.edits {
             assert!(source.contains(from), "the interface has no {from:?}");
             source = source.replace(from, to);
         }
-        let mut resolve = Resolve::new();
-        let package = resolve.push_source("policy.wit", &source).unwrap();
-        let world = resolve.select_world(&[package], Some("policy")).unwrap();
-        let mut module = wat::parse_str(change(self.module(&resolve))).unwrap();
-        let utf8 = wit_component::StringEncoding::UTF8;
-        wit_component::embed_component_metadata(&mut module, &resolve, world, utf8).unwrap();
-        let encoder = wit_component::ComponentEncoder::default();
-        encoder.module(&module).unwrap().encode().unwrap()
+        let (resolve, world) = template::resolve(&source).unwrap();
+        template::component(&change(self.module(&resolve)), &resolve, world).unwrap()
     }
 
     pub fn load(&self) -> host_policy::Result<Policy> {
@@ -96,37 +85,23 @@ impl Guest {
 
     /// Text of the core module.
     fn module(&self, resolve: &Resolve) -> String {
-        let mut image = Image::new(resolve, ANSWERS);
-        let describe = image.answer("describe", &json!(self.descriptor));
-        let configure = image.answer("configure", &outcome(&self.configure));
-        let calibrate = image.answer("calibrate", &outcome(&self.calibrate));
-        let assess = image.answer("assess", &outcome(&self.assess));
-        for (slot, offset, bytes) in &self.poke {
-            let at = if *slot == Slot::Assess {
-                assess
-            } else {
-                describe
-            };
-            image.poke(at as usize + offset, bytes);
-        }
-        let mut text = TEMPLATE.to_owned();
-        for (mark, code) in &self.code {
-            text = text.replace(&format!("{{{{{mark}}}}}"), code);
-        }
-        let places = [
-            ("describe", describe),
-            ("configure", configure),
-            ("calibrate", calibrate),
-            ("assess", assess),
-        ];
-        for (name, at) in places {
-            text = text.replace(&format!("{{{{{name}-at}}}}"), &at.to_string());
-            text = text.replace(&format!("{{{{{name}}}}}"), "");
-        }
-        text.replace("{{heap}}", &image.end().to_string())
-            .replace("{{answers}}", &image.text())
-            .replace("{{declare}}", "")
-            .replace("{{start}}", "")
+        let answers = json!({
+            "describe": self.descriptor,
+            "configure": outcome(&self.configure),
+            "calibrate": outcome(&self.calibrate),
+            "assess": outcome(&self.assess),
+        });
+        let code = self.code.iter().copied();
+        template::module(resolve, &answers, code, |image| {
+            for (slot, offset, bytes) in &self.poke {
+                let answer = match slot {
+                    Slot::Assess => "assess",
+                    Slot::Describe => "describe",
+                };
+                let at = image.places()[answer] as usize;
+                image.poke(at + offset, bytes);
+            }
+        })
     }
 }
 

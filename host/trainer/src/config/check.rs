@@ -91,17 +91,26 @@ impl RunConfig {
             "canary.compliance",
             "must not be empty",
         )?;
-        if let Some(policy) = &self.policy {
+        for (number, policy) in self.policies.iter().enumerate() {
+            let key = |field: &str| match self.policies.len() {
+                1 => format!("policy.{field}"),
+                _ => format!("policy.{number}.{field}"),
+            };
             require(
                 !policy.path.as_os_str().is_empty(),
-                "policy.path",
+                &key("path"),
                 "names no file; give the policy's .wasm",
             )?;
             if let Some(pin) = &policy.sha256 {
                 let is_digest = pin.len() == 64 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
-                require(is_digest, "policy.sha256", "must be 64 hex digits")?;
+                require(is_digest, &key("sha256"), "must be 64 hex digits")?;
             }
         }
+        require(
+            self.trust.strict_steps >= 1,
+            "trust.strict_steps",
+            "must be at least 1; on_fault = \"stop\" survives no fault",
+        )?;
         Ok(())
     }
 }

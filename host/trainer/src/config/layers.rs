@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::RunConfig;
+use super::{RunConfig, policies};
 use crate::error::{Error, Result};
 
 /// A configuration while it is being put together. Later layers win, key by key.
@@ -21,7 +21,7 @@ impl Layers {
 
     /// `origin` names the text in errors.
     pub fn add_text(&mut self, text: &str, origin: &str) -> Result<()> {
-        let table: Table = toml::from_str(text).map_err(|error| {
+        let mut table: Table = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| {
                 text[..span.start.min(text.len())].lines().count().max(1)
             });
@@ -30,6 +30,7 @@ impl Layers {
                 error.message().replace('\n', " "),
             )
         })?;
+        policies::number(&mut table);
         // Checked on its own first, so that the message names the file.
         resolve(&table).map_err(|error| match error {
             Error::Config { key, problem } => Error::config(format!("{origin}: {key}"), problem),
@@ -64,6 +65,7 @@ impl Layers {
 
     /// Sets a dotted key.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<()> {
+        let key = &policies::numbered_key(key);
         let mut parts: Vec<&str> = key.split('.').collect();
         let last = parts.pop().unwrap_or_default();
         if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
@@ -85,8 +87,14 @@ impl Layers {
         Ok(())
     }
 
+    /// Names the policy files, in order; policies beyond them are dropped.
+    pub fn set_policies(&mut self, paths: &[String]) {
+        policies::set_paths(&mut self.table, paths);
+    }
+
     /// Whether a dotted key has been given by any layer.
     pub fn has(&self, key: &str) -> bool {
+        let key = policies::numbered_key(key);
         let mut parts = key.split('.');
         let first = parts.next().and_then(|part| self.table.get(part));
         parts
@@ -104,7 +112,8 @@ impl Layers {
 }
 
 fn resolve(table: &Table) -> Result<RunConfig> {
-    serde_path_to_error::deserialize(Value::Table(table.clone())).map_err(|error| {
+    let table = policies::list(table)?;
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().message().to_owned();
         let (key, problem) = explain(&path, &message);
@@ -199,9 +208,48 @@ mod tests {
         let config = layers.resolve().expect("good");
         assert_eq!(config.model.source.as_deref(), Some("./models/a"));
         assert_eq!(config.lora.targets.len(), 1);
+        assert_eq!(config.policies[0].settings["b_max"].as_float(), Some(0.8));
+    }
+
+    #[test]
+    fn policies_are_one_or_several_and_reached_by_number() {
+        let mut layers = Layers::default();
+        layers
+            .add_text(
+                "[[policy]]\npath = \"a\"\n[[policy]]\npath = \"b\"",
+                "two.toml",
+            )
+            .expect("good");
+        layers
+            .add_assignment("policy.1.settings.x=2")
+            .expect("good");
+        let config = layers.resolve().expect("good");
+        assert_eq!(config.policies.len(), 2);
+        assert_eq!(config.policies[1].settings["x"].as_integer(), Some(2));
+        // What a run writes down reads back as the same.
+        let text = toml::to_string(&config).expect("toml");
+        let mut again = Layers::default();
+        again.add_text(&text, "config.toml").expect("good");
+        assert_eq!(again.resolve().expect("good"), config);
+
+        // Files named on the command line replace those of the file, by position.
+        layers.set_policies(&["c".into()]);
+        let config = resolved(&layers);
+        assert_eq!(config.policies.len(), 1);
+        assert_eq!(config.policies[0].path.to_str(), Some("c"));
+        layers.set_policies(&["c".into(), "d".into(), "e".into()]);
+        assert_eq!(resolved(&layers).policies.len(), 3);
+    }
+
+    fn resolved(layers: &Layers) -> RunConfig {
+        layers.resolve().expect("good")
+    }
+
+    #[test]
+    fn a_policy_number_without_its_forerunners_is_an_error() {
         assert_eq!(
-            config.policy.expect("set").settings["b_max"].as_float(),
-            Some(0.8)
+            message(|layers| layers.add_assignment("policy.1.path=a.wasm")),
+            "configuration: policy.1: there is no policy 0; policies are numbered from 0"
         );
     }
 

@@ -6,6 +6,8 @@
 
 mod check;
 mod layers;
+mod policies;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -17,6 +19,7 @@ use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 
 pub use layers::Layers;
+pub use trust::{JournalConfig, OnFault, TrustConfig};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,7 +31,11 @@ pub struct RunConfig {
     pub data: DataConfig,
     pub lora: LoraSection,
     pub train: TrainConfig,
-    pub policy: Option<PolicyConfig>,
+    /// `[policy]` for one, `[[policy]]` for several; the strictest wins.
+    #[serde(rename = "policy", skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyConfig>,
+    pub trust: TrustConfig,
+    pub journal: JournalConfig,
     pub calibration: CalibrationConfig,
     pub canary: CanaryConfig,
     /// Judges by name, each a file of scores.

@@ -1,0 +1,34 @@
+//! From a template to a policy component.
+//!
+//! [`create`] writes a project folder in one of four languages, [`build`] makes the
+//! component out of it. What `build` needs to know stands in the project's
+//! [`Manifest`]; what it makes on the way lies in the project's `.build`.
+//!
+//! This crate compiles, it never runs a policy: see `host-policy` for that.
+
+mod build;
+mod c;
+pub mod component;
+mod error;
+mod generated;
+mod js;
+mod language;
+mod manifest;
+mod name;
+mod project;
+mod python;
+pub mod rust;
+mod template;
+pub mod toolchain;
+mod tools;
+pub mod whole;
+
+pub use build::{Built, build};
+pub use error::{Error, Result};
+pub use language::Language;
+pub use manifest::Manifest;
+pub use name::Name;
+pub use project::{Created, create};
+
+/// The version of the interface that projects are written for.
+pub const WIT_VERSION: &str = "0.1";

@@ -1,0 +1,61 @@
+//! Before a policy is trusted.
+
+use std::path::Path;
+
+use host_policy::Policy;
+use host_policy::audit::{Audit, Options, Verdict};
+use host_trainer::Error;
+use host_trainer::observer::Observer as _;
+use host_trainer::records::Ending;
+
+use super::{page, text};
+use crate::arguments::AuditArguments;
+use crate::commands::subject::public_key;
+use crate::commands::{engine, print_json, print_text};
+use crate::exit::Failed;
+use crate::screen::Screen;
+
+pub fn audit(path: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
+    let signed_by = public_key(arguments.signed_by.as_deref())?;
+    let subject = &arguments.subject;
+    let policy = Policy::load(&engine(&arguments.limits()?)?, path).map_err(Error::from)?;
+    let options = Options {
+        settings: &subject.settings().to_string(),
+        run: subject.run_info(),
+        calibrated: subject.calibrated(policy.digest())?,
+        signed_by: signed_by.as_ref(),
+        repeats: arguments.repeats as usize,
+    };
+    let mut screen = Screen::new(arguments.quiet);
+    let mut stage = |what: &str| screen.stage(what, None);
+    let audit = host_policy::audit::audit(&policy, path, &options, &mut stage);
+    let audit = audit.map_err(Error::from)?;
+    drop(screen);
+    if let Some(html) = &arguments.html {
+        host_model::atomic::write(html, page::page(&audit)?.as_bytes()).map_err(Error::from)?;
+    }
+    match arguments.json {
+        true => print_json(&audit)?,
+        false => print_text(&text::report(&audit))?,
+    }
+    if let Some(html) = &arguments.html {
+        eprintln!("wrote {}", html.display());
+    }
+    match audit.passed {
+        true => Ok(Ending::Finished),
+        false => Err(Failed::Audit(failure(&audit)).into()),
+    }
+}
+
+/// One line that names what failed.
+fn failure(audit: &Audit) -> String {
+    let failed = audit.findings.iter();
+    let failed = failed.filter(|finding| finding.verdict == Verdict::Fail);
+    let failed: Vec<&str> = failed.map(|finding| finding.id).collect();
+    format!(
+        "policy {} ({}) failed its audit: {}; don't run it before these are understood",
+        audit.inspection.name,
+        audit.inspection.file,
+        failed.join(", ")
+    )
+}

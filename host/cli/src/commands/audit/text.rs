@@ -1,0 +1,213 @@
+//! The report for a terminal: the verdict first, then what it rests on.
+
+use std::fmt::Write as _;
+
+use host_policy::audit::{Audit, Finding, Verdict};
+use host_policy::inspect::{Inspection, Memory, Setting, Structure};
+
+const WIDTH: usize = 100;
+/// Before the text of a finding, whose verdict stands in front of it.
+const INDENT: &str = "        ";
+
+pub fn report(audit: &Audit) -> String {
+    let mut out = String::new();
+    let outcome = match audit.passed {
+        true => "PASSED",
+        false => "FAILED",
+    };
+    let about = &audit.inspection;
+    let _ = writeln!(
+        out,
+        "{outcome}  {} {}  {}\nsha256  {}\n{}, in {:.1} s\n",
+        about.name,
+        about.version,
+        about.file,
+        about.sha256,
+        counts(audit),
+        audit.time.as_secs_f64()
+    );
+    out.push_str(&inspection(about));
+    let _ = writeln!(out, "\nAudited with");
+    line(&mut out, "settings", &audit.settings.to_string());
+    line(&mut out, "model", &model(audit));
+    line(&mut out, "parameters", &audit.parameters);
+    let mut group = None;
+    for finding in &audit.findings {
+        if group.replace(finding.group) != Some(finding.group) {
+            let _ = writeln!(out, "\n{}", finding.group.title());
+        }
+        write_finding(&mut out, finding);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// What the file is and says, without any verdict.
+pub fn inspection(about: &Inspection) -> String {
+    let mut out = format!("{} {}\n", about.name, about.version);
+    line(&mut out, "summary", &about.summary);
+    line(
+        &mut out,
+        "file",
+        &format!("{}, {} bytes", about.file, about.bytes),
+    );
+    line(&mut out, "sha256", &about.sha256);
+    line(&mut out, "signature", &about.signature.to_string());
+    line(&mut out, "interface", about.interface);
+    structure(&mut out, &about.structure);
+    list(&mut out, "asks for", &about.needs, "nothing");
+    list(
+        &mut out,
+        "may steer",
+        &about.actuators,
+        "loss weights and actions only",
+    );
+    let settings: Vec<String> = about.settings.iter().map(setting).collect();
+    list(&mut out, "settings", &settings, "none");
+    out
+}
+
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Note => "note",
+        Verdict::Fail => "FAIL",
+        Verdict::NotApplicable => "-",
+    }
+}
+
+/// Such as `18 checks passed, 1 note, 0 failed, 4 not applicable`.
+pub fn counts(audit: &Audit) -> String {
+    let of = |verdict| {
+        let findings = audit.findings.iter();
+        findings
+            .filter(|finding| finding.verdict == verdict)
+            .count()
+    };
+    let notes = of(Verdict::Note);
+    format!(
+        "{} checks passed, {notes} {}, {} failed, {} not applicable",
+        of(Verdict::Pass),
+        if notes == 1 { "note" } else { "notes" },
+        of(Verdict::Fail),
+        of(Verdict::NotApplicable)
+    )
+}
+
+pub fn model(audit: &Audit) -> String {
+    let run = &audit.run;
+    let judges = match run.judges.is_empty() {
+        true => "no judges".to_owned(),
+        false => format!("judges {}", run.judges.join(", ")),
+    };
+    format!(
+        "{} layers, width {}, {} samples a step, seed {}, {judges}; synthetic signals",
+        run.layers, run.hidden, run.samples_per_step, run.seed
+    )
+}
+
+fn write_finding(out: &mut String, finding: &Finding) {
+    let verdict = verdict_word(finding.verdict);
+    let _ = writeln!(out, "  {verdict:<6}{} [{}]", finding.title, finding.id);
+    for text in [&finding.measured, &finding.meaning] {
+        if text != "-" {
+            let _ = writeln!(out, "{}", wrapped(text, INDENT));
+        }
+    }
+}
+
+fn structure(out: &mut String, s: &Structure) {
+    let imports = match s.imports.is_empty() {
+        true => "none: it can only compute".to_owned(),
+        false => s.imports.join(", "),
+    };
+    line(out, "imports", &imports);
+    line(out, "exports", &s.exports.join(", "));
+    line(
+        out,
+        "code",
+        &format!(
+            "{} core modules, {} functions, {} bytes (largest {}), {} bytes of \
+             data, {} run at start",
+            s.core_modules,
+            s.functions,
+            s.code_bytes,
+            s.largest_function_bytes,
+            s.data_bytes,
+            s.start_functions
+        ),
+    );
+    let memories: Vec<String> = s.memories.iter().map(memory).collect();
+    list(out, "memories", &memories, "none");
+    let tables = s.tables.iter().map(|table| match table.maximum {
+        Some(maximum) => format!("{} elements, at most {maximum}", table.elements),
+        None => format!("{} elements, no maximum of its own", table.elements),
+    });
+    list(out, "tables", &tables.collect::<Vec<_>>(), "none");
+    let producers = s.producers.iter();
+    let producers = producers.map(|one| format!("{} {} {}", one.field, one.name, one.version));
+    list(
+        out,
+        "made with",
+        &producers.collect::<Vec<_>>(),
+        "it does not say",
+    );
+    let custom = s.custom_sections.iter();
+    let custom = custom.map(|one| format!("{} ({} bytes)", one.name, one.bytes));
+    let custom: Vec<String> = custom.collect();
+    line(
+        out,
+        "custom",
+        &match custom.is_empty() {
+            true => "none".to_owned(),
+            false => custom.join(", "),
+        },
+    );
+}
+
+fn memory(memory: &Memory) -> String {
+    let kib = |pages: u64| pages * 64;
+    match memory.maximum {
+        Some(maximum) => format!("{} KiB, at most {} KiB", kib(memory.pages), kib(maximum)),
+        None => format!("{} KiB, no maximum of its own", kib(memory.pages)),
+    }
+}
+
+fn setting(setting: &Setting) -> String {
+    let default = match &setting.default {
+        Some(value) => format!(" = {value}"),
+        None => String::new(),
+    };
+    let text = format!("{}{default} ({})", setting.name, setting.accepts);
+    match setting.description.is_empty() {
+        true => text,
+        false => format!("{text}: {}", setting.description),
+    }
+}
+
+fn line(out: &mut String, name: &str, text: &str) {
+    let first = format!("  {name:<12}");
+    let _ = writeln!(out, "{}", hanging(text, &first, &" ".repeat(14)));
+}
+
+fn list(out: &mut String, name: &str, lines: &[String], none: &str) {
+    if lines.is_empty() {
+        return line(out, name, none);
+    }
+    for (number, text) in lines.iter().enumerate() {
+        line(out, if number == 0 { name } else { "" }, text);
+    }
+}
+
+fn wrapped(text: &str, indent: &str) -> String {
+    hanging(text, indent, indent)
+}
+
+fn hanging(text: &str, first: &str, rest: &str) -> String {
+    let options = textwrap::Options::new(WIDTH)
+        // Names stay in one piece.
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .initial_indent(first)
+        .subsequent_indent(rest);
+    textwrap::fill(text, options)
+}

@@ -1,0 +1,144 @@
+//! What a policy costs, on synthetic signals.
+
+use std::time::{Duration, Instant};
+
+use host_policy::synthetic::{Step, Subject};
+use host_policy::{Engine, Limits, Policy};
+use host_trainer::Error;
+use host_trainer::records::Ending;
+use serde::Serialize;
+
+use crate::arguments::BenchArguments;
+use crate::commands::{engine, print_json, print_text};
+use crate::home;
+
+/// Times in milliseconds.
+#[derive(Debug, Serialize)]
+struct Bench {
+    policy: String,
+    sha256: String,
+    layers: u32,
+    hidden: u32,
+    /// From the file to a policy that can be called, compiling it.
+    load_cold_ms: f64,
+    /// The same, compiled before; absent where nothing is kept.
+    load_warm_ms: Option<f64>,
+    /// Absent if it is not calibrated here.
+    calibrate_ms: Option<f64>,
+    assess: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    samples: u32,
+    calls: u32,
+    p50_ms: f64,
+    p95_ms: f64,
+    max_ms: f64,
+    fuel: u64,
+    memory_bytes: u64,
+}
+
+pub fn bench(arguments: &BenchArguments) -> anyhow::Result<Ending> {
+    let limits = Limits::default();
+    let path = &arguments.file;
+    let cold = Engine::guarded(&limits, home::worker().map_err(Error::from)?, None);
+    let cold = cold.map_err(Error::from)?;
+    let (_, load_cold) = timed(|| Policy::load(&cold, path))?;
+    // The first load fills the cache if it has to.
+    let engine = engine(&limits)?;
+    timed(|| Policy::load(&engine, path))?;
+    let (policy, load_warm) = timed(|| Policy::load(&engine, path))?;
+    let started = Instant::now();
+    let subject = arguments.subject.prepare(&policy)?;
+    let calibrated = subject.configured.calibration && arguments.subject.calibration.is_none();
+    let calibrate = calibrated.then(|| started.elapsed());
+    let rows = arguments.batches.iter();
+    let rows = rows.map(|samples| row(&subject, *samples, arguments.calls));
+    let bench = Bench {
+        policy: policy.path().to_owned(),
+        sha256: policy.digest().to_owned(),
+        layers: arguments.subject.layers,
+        hidden: arguments.subject.hidden,
+        load_cold_ms: milliseconds(load_cold),
+        load_warm_ms: home::cache().map(|_| milliseconds(load_warm)),
+        calibrate_ms: calibrate.map(milliseconds),
+        assess: rows.collect::<Result<_, Error>>()?,
+    };
+    match arguments.json {
+        true => print_json(&bench)?,
+        false => print_text(&bench.text())?,
+    }
+    Ok(Ending::Finished)
+}
+
+fn row(subject: &Subject<'_>, samples: u32, calls: u32) -> Result<Row, Error> {
+    let levels = (0..samples).map(|i| f64::from(i) / f64::from(samples.max(2) - 1));
+    let signals = subject.signals(&Step::graded(levels, 0.5));
+    // Once before, so that no call pays for what the first one touches.
+    let mut most = subject.assess(&signals, &[])?.cost();
+    let mut times = Vec::new();
+    for _ in 0..calls {
+        let cost = subject.assess(&signals, &[])?.cost();
+        most.fuel = most.fuel.max(cost.fuel);
+        most.memory_bytes = most.memory_bytes.max(cost.memory_bytes);
+        times.push(cost.time);
+    }
+    times.sort_unstable();
+    let at = |share: f64| {
+        let place = (share * times.len() as f64).ceil() as usize;
+        milliseconds(times[place.clamp(1, times.len()) - 1])
+    };
+    Ok(Row {
+        samples,
+        calls,
+        p50_ms: at(0.5),
+        p95_ms: at(0.95),
+        max_ms: at(1.0),
+        fuel: most.fuel,
+        memory_bytes: most.memory_bytes,
+    })
+}
+
+fn timed<T>(load: impl FnOnce() -> host_policy::Result<T>) -> Result<(T, Duration), Error> {
+    let started = Instant::now();
+    let loaded = load()?;
+    Ok((loaded, started.elapsed()))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+impl Bench {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{} at width {} with {} layers\nload: {} ms compiled",
+            self.policy, self.hidden, self.layers, self.load_cold_ms
+        );
+        if let Some(warm) = self.load_warm_ms {
+            text.push_str(&format!(", {warm} ms from the cache"));
+        }
+        if let Some(calibrate) = self.calibrate_ms {
+            text.push_str(&format!(
+                "\ncalibrate: {calibrate} ms on 96 synthetic examples"
+            ));
+        }
+        text.push_str(&format!(
+            "\n\n{:>8} {:>10} {:>10} {:>10} {:>12} {:>12}",
+            "samples", "p50 ms", "p95 ms", "max ms", "fuel", "memory KiB"
+        ));
+        for row in &self.assess {
+            text.push_str(&format!(
+                "\n{:>8} {:>10.3} {:>10.3} {:>10.3} {:>12} {:>12}",
+                row.samples,
+                row.p50_ms,
+                row.p95_ms,
+                row.max_ms,
+                row.fuel,
+                row.memory_bytes / 1024
+            ));
+        }
+        text
+    }
+}

@@ -1,0 +1,43 @@
+use host_policy::{Signer, signature_path};
+use host_trainer::Error;
+use host_trainer::records::Ending;
+use host_trainer::run_dir::write_atomically;
+use serde::Serialize;
+
+use super::super::{print_json, print_text, signer};
+use crate::arguments::SignArguments;
+
+#[derive(Serialize)]
+struct Signed {
+    file: String,
+    signature: String,
+    key_id: String,
+    public_key: String,
+}
+
+pub fn sign(arguments: &SignArguments) -> anyhow::Result<Ending> {
+    let file = &arguments.file;
+    let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
+    let signer = match &arguments.key {
+        Some(key) => Signer::open_or_create(key)?.0,
+        None => signer(None)?,
+    };
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let text = signer.sign(&bytes, &format!("policy {name}, {} bytes", bytes.len()))?;
+    let signature = signature_path(file);
+    write_atomically(&signature, text.as_bytes())?;
+    let signed = Signed {
+        file: file.display().to_string(),
+        signature: signature.display().to_string(),
+        key_id: signer.public().id(),
+        public_key: signer.public().to_base64(),
+    };
+    match arguments.json {
+        true => print_json(&signed)?,
+        false => print_text(&format!(
+            "{} is by key {}\nto check it: host policy verify {} --key {}",
+            signed.signature, signed.key_id, signed.file, signed.public_key
+        ))?,
+    }
+    Ok(Ending::Finished)
+}

@@ -1,0 +1,22 @@
+//! Policies that misbehave, damaged bytes, and what a host makes of them.
+//!
+//! A [`Specimen`] is a file of `tests/fixtures/hostile`: what a policy does, what is to
+//! stop it, and the few lines of WebAssembly that make it do so, put into the marks of
+//! `tests/fixtures/policy.wat`. A [`Trial`] trains under it with the real program and
+//! looks at what comes out and what is left. [`mutation`] damages bytes, seeded.
+//!
+//! For the tests and chores of this repository alone.
+
+mod error;
+mod image;
+mod left;
+pub mod mutation;
+mod specimen;
+pub mod template;
+mod trial;
+
+pub use error::{Error, Result};
+pub use image::Image;
+pub use left::{Answered, Journalled, Left};
+pub use specimen::{Specimen, Stopped};
+pub use trial::{Mode, Outcome, Trial};

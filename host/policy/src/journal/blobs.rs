@@ -1,0 +1,291 @@
+//! Bytes by their SHA-256, each stored once, in one file that only grows:
+//! 32 bytes of hash, the length as little-endian u64, the bytes; and so on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+
+const HEADER: u64 = 32 + 8;
+
+type Digest = [u8; 32];
+
+/// Collects bytes until they are written; those that are known are not kept again.
+pub(super) struct BlobsWriter {
+    path: PathBuf,
+    file: File,
+    known: HashSet<Digest>,
+    pending: Vec<u8>,
+    pending_digests: Vec<Digest>,
+    /// Bytes that may still be stored.
+    left: u64,
+    /// How often something didn't fit.
+    refused: u64,
+}
+
+impl BlobsWriter {
+    pub fn create(path: &Path, budget_bytes: u64) -> Result<Self> {
+        let file = OpenOptions::new().create_new(true).write(true).open(path);
+        Ok(Self {
+            file: file.map_err(|source| Error::journal(path, &source))?,
+            path: path.to_owned(),
+            known: HashSet::new(),
+            pending: Vec::new(),
+            pending_digests: Vec::new(),
+            left: budget_bytes,
+            refused: 0,
+        })
+    }
+
+    /// Returns the digest, and keeps the bytes if they fit into the budget.
+    pub fn put(&mut self, bytes: &[u8]) -> String {
+        let digest: Digest = Sha256::digest(bytes).into();
+        if !bytes.is_empty() && !self.known.contains(&digest) {
+            let size = HEADER + bytes.len() as u64;
+            if size > self.left {
+                self.refused += 1;
+            } else {
+                self.left -= size;
+                self.keep(digest, bytes);
+            }
+        }
+        hex::encode(digest)
+    }
+
+    /// Keeps bytes whatever the budget.
+    pub fn put_always(&mut self, bytes: &[u8]) -> String {
+        let digest: Digest = Sha256::digest(bytes).into();
+        if !bytes.is_empty() && !self.known.contains(&digest) {
+            self.keep(digest, bytes);
+        }
+        hex::encode(digest)
+    }
+
+    fn keep(&mut self, digest: Digest, bytes: &[u8]) {
+        self.known.insert(digest);
+        self.pending_digests.push(digest);
+        self.pending.extend(digest);
+        self.pending.extend((bytes.len() as u64).to_le_bytes());
+        self.pending.extend(bytes);
+    }
+
+    pub fn put_floats(&mut self, values: &[f32]) -> String {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        self.put(&bytes)
+    }
+
+    /// Writes what was collected. What can't be written in full is cut off again.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let written = append(&mut self.file, &self.pending);
+        let digests = std::mem::take(&mut self.pending_digests);
+        self.pending.clear();
+        written.map_err(|source| {
+            for digest in digests {
+                self.known.remove(&digest);
+            }
+            Error::journal(&self.path, &source)
+        })
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        self.file
+            .sync_all()
+            .map_err(|source| Error::journal(&self.path, &source))
+    }
+
+    /// How often something didn't fit into the budget.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+/// Appends all bytes or none.
+pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let start = file.stream_position()?;
+    file.write_all(bytes).inspect_err(|_| {
+        // The write error is the one to report, whether or not the cut succeeds.
+        let _ = file.set_len(start);
+    })
+}
+
+/// The same file, read.
+#[derive(Debug)]
+pub(super) struct Blobs {
+    path: PathBuf,
+    file: Mutex<File>,
+    places: HashMap<String, (u64, u64)>,
+    /// Set if the file ends in the middle of something.
+    cut: bool,
+}
+
+impl Blobs {
+    /// Finds everything that is in the file. A file that is damaged from some place on
+    /// is read up to there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = |source: io::Error| Error::journal(path, &source);
+        let mut file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let mut places = HashMap::new();
+        let mut at = 0;
+        while at + HEADER <= size {
+            let mut header = [0; HEADER as usize];
+            file.seek(SeekFrom::Start(at)).map_err(failed)?;
+            file.read_exact(&mut header).map_err(failed)?;
+            let (digest, length) = header.split_at(32);
+            let length = length.try_into().map_or(u64::MAX, u64::from_le_bytes);
+            let start = at + HEADER;
+            match start.checked_add(length) {
+                Some(end) if end <= size => {
+                    places.insert(hex::encode(digest), (start, length));
+                    at = end;
+                }
+                _ => break,
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file: Mutex::new(file),
+            places,
+            cut: at != size,
+        })
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    pub fn has(&self, digest: &str) -> bool {
+        self.places.contains_key(digest) || is_empty(digest)
+    }
+
+    /// The bytes, whose digest is checked.
+    pub fn get(&self, digest: &str) -> Result<Vec<u8>> {
+        if is_empty(digest) {
+            return Ok(Vec::new());
+        }
+        let problem = |problem: String| Error::Journal {
+            path: self.path.clone(),
+            problem,
+        };
+        let Some((start, length)) = self.places.get(digest) else {
+            return Err(problem(format!("has no {digest}")));
+        };
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = self.file.lock().map_err(|_| io::Error::other("locked"))?;
+            file.seek(SeekFrom::Start(*start))?;
+            let mut bytes = Vec::new();
+            Read::by_ref(&mut *file)
+                .take(*length)
+                .read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|source| Error::journal(&self.path, &source))?;
+        match super::hash(&bytes) == digest {
+            true => Ok(bytes),
+            false => Err(problem(format!("what is stored as {digest} was changed"))),
+        }
+    }
+
+    pub fn floats(&self, digest: &str) -> Result<Vec<f32>> {
+        let bytes = self.get(digest)?;
+        let (values, rest) = bytes.as_chunks::<4>();
+        match rest.is_empty() {
+            true => Ok(values
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect()),
+            false => Err(Error::Journal {
+                path: self.path.clone(),
+                problem: format!("{digest} is no list of f32"),
+            }),
+        }
+    }
+}
+
+/// Nothing is always there.
+fn is_empty(digest: &str) -> bool {
+    digest == super::hash(b"")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_and_are_stored_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tensors.bin");
+        let mut writer = BlobsWriter::create(&path, 1 << 20).unwrap();
+        let one = writer.put_floats(&[1.5, f32::NAN]);
+        let nothing = writer.put(b"");
+        writer.flush().unwrap();
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(writer.put_floats(&[1.5, f32::NAN]), one);
+        writer.flush().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), size);
+
+        let blobs = Blobs::open(&path).unwrap();
+        let values = blobs.floats(&one).unwrap();
+        assert!(values[0] == 1.5 && values[1].is_nan());
+        assert_eq!(blobs.get(&nothing).unwrap(), b"");
+        assert!(!blobs.is_cut() && blobs.has(&one) && blobs.has(&nothing));
+        assert!(blobs.get(&super::super::hash(b"other")).is_err());
+    }
+
+    #[test]
+    fn beyond_the_budget_only_the_digest_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tensors.bin");
+        let mut writer = BlobsWriter::create(&path, 2 * (HEADER + 4)).unwrap();
+        let kept = [writer.put(b"1234"), writer.put(b"5678")];
+        assert_eq!(writer.refused(), 0);
+        let lost = writer.put(b"9999");
+        assert_eq!(writer.refused(), 1);
+        writer.flush().unwrap();
+        let blobs = Blobs::open(&path).unwrap();
+        assert!(kept.iter().all(|digest| blobs.has(digest)) && !blobs.has(&lost));
+    }
+
+    #[test]
+    fn changed_bytes_and_a_cut_file_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tensors.bin");
+        let mut writer = BlobsWriter::create(&path, 1 << 20).unwrap();
+        let (a, b) = (writer.put(b"aaaa"), writer.put(b"bbbb"));
+        writer.flush().unwrap();
+        let genuine = std::fs::read(&path).unwrap();
+        for at in 0..genuine.len() {
+            let mut changed = genuine.clone();
+            changed[at] ^= 0x80;
+            std::fs::write(&path, &changed).unwrap();
+            let blobs = Blobs::open(&path).unwrap();
+            assert!(
+                blobs.get(&a).is_err() || blobs.get(&b).is_err(),
+                "byte {at}"
+            );
+            std::fs::write(&path, &genuine[..at]).unwrap();
+            let blobs = Blobs::open(&path).unwrap();
+            assert!(blobs.get(&b).is_err());
+            assert_eq!(
+                blobs.is_cut(),
+                at != 0 && at != genuine.len() / 2,
+                "cut at {at}"
+            );
+        }
+    }
+}

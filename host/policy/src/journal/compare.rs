@@ -1,0 +1,290 @@
+//! What another policy would have done on the same run, from what was recorded.
+//!
+//! The run itself is the recorded one: a policy that steers differently would have met
+//! another model from the second step on. So this compares judgements, not outcomes.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    entry::{Answer, Entry, Record},
+    reader::Journal,
+};
+use crate::{
+    error::{Error, Function, Invalid, Place, Result},
+    policy::{Assessed, Call, Policy},
+    wit::{Action, Assessment, Needs, Signals, TokenNeeds, TokenSignals},
+};
+
+/// Both policies, side by side.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    pub recorded: String,
+    pub other: String,
+    pub steps: Vec<StepComparison>,
+}
+
+/// Means over the samples of a step.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepComparison {
+    pub step: u64,
+    pub recorded: Option<Summary>,
+    pub other: Option<Summary>,
+    /// Set if the other policy failed at this step.
+    pub fault: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    pub risk: f64,
+    pub highest_risk: f64,
+    pub task_weight: f64,
+    pub kl_weight: f64,
+    pub learning_rate_scale: f64,
+    pub action: Action,
+}
+
+impl Summary {
+    fn new(assessment: &Assessment) -> Self {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let r = &assessment.regularization;
+        Self {
+            risk: mean(&assessment.risk),
+            highest_risk: assessment.risk.iter().copied().fold(0.0, f64::max),
+            task_weight: mean(&r.task_weight),
+            kl_weight: mean(&r.kl_weight),
+            learning_rate_scale: r.learning_rate_scale,
+            action: r.action,
+        }
+    }
+}
+
+impl Journal {
+    /// What another policy makes of every step. `calibrated` are parameters and needs of
+    /// a calibration on the same model, if the policy needs one.
+    ///
+    /// # Errors
+    /// Settings that the policy refuses, and needs that the run did not record. A fault
+    /// in a step is part of the result.
+    pub fn compare(
+        &self,
+        other: &Policy,
+        settings: &str,
+        calibrated: Option<(&[u8], &Needs)>,
+    ) -> Result<Comparison> {
+        let mut steps: Vec<StepComparison> = Vec::new();
+        self.ask(other, settings, calibrated, |step, recorded, answer| {
+            let (other, fault) = match answer {
+                Ok(assessed) => (Some(Summary::new(&assessed.assessment)), None),
+                Err(e) => (None, Some(e.to_string())),
+            };
+            steps.push(StepComparison {
+                step,
+                recorded,
+                other,
+                fault,
+            });
+        })?;
+        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
+        Ok(Comparison {
+            recorded: names.collect::<Vec<_>>().join("+"),
+            other: other.name().to_owned(),
+            steps,
+        })
+    }
+
+    /// Asks a policy every recorded step, its own state going from one to the next, and
+    /// tells the step, what was done at it, and what the policy says.
+    ///
+    /// # Errors
+    /// As for [`Journal::compare`].
+    pub fn ask(
+        &self,
+        other: &Policy,
+        settings: &str,
+        calibrated: Option<(&[u8], &Needs)>,
+        mut told: impl FnMut(u64, Option<Summary>, Result<Assessed>),
+    ) -> Result<()> {
+        let run = &self.run.run;
+        let configured = other.configure(settings, run)?;
+        let (parameters, needs) = calibrated.unwrap_or((&[], &configured));
+        let unmet = |field: &str, problem: String| Error::Unmet {
+            at: Box::new(Place {
+                policy: Some(other.name().to_owned()),
+                file: other.path().to_owned(),
+                function: Function::Configure,
+                step: None,
+            }),
+            invalid: Invalid::unmet(field, problem),
+        };
+        if needs.calibration && calibrated.is_none() {
+            let problem =
+                "is set; give --calibration FILE, made by host calibrate on the same model";
+            return Err(unmet("needs.calibration", problem.into()));
+        }
+        let mut state = Vec::new();
+        for recorded in self.by_step() {
+            let signals = self.gather(&recorded.records, needs);
+            let signals = signals.map_err(|e| match e {
+                Missing::Need(field, what) => unmet(
+                    field,
+                    format!("asks for {what}, which this run did not record"),
+                ),
+                Missing::Broken(e) => e,
+            })?;
+            let answer = other.assess(Call {
+                settings,
+                run,
+                parameters,
+                state: &state,
+                signals: &signals,
+                needs,
+            });
+            if let Ok(assessed) = &answer {
+                state.clone_from(&assessed.assessment.state);
+            }
+            told(signals.step, recorded.effect(), answer);
+        }
+        Ok(())
+    }
+
+    /// Steps that were assessed.
+    pub fn steps(&self) -> u64 {
+        self.by_step().len() as u64
+    }
+
+    fn by_step(&self) -> Vec<Step<'_>> {
+        let mut steps: Vec<Step<'_>> = Vec::new();
+        for entry in &self.entries {
+            match entry {
+                Entry::Assessment(record) => match steps.last_mut() {
+                    Some(step) if step.records[0].step == record.step => step.records.push(record),
+                    _ => steps.push(Step {
+                        records: vec![record],
+                        combined: None,
+                    }),
+                },
+                Entry::Combined { assessment, .. } => {
+                    if let Some(step) = steps.last_mut() {
+                        step.combined = Some(assessment);
+                    }
+                }
+                Entry::Run(_) | Entry::End { .. } => {}
+            }
+        }
+        steps
+    }
+
+    /// Signals as another policy needs them, from all that was recorded for the step.
+    fn gather(&self, records: &[&Record], needs: &Needs) -> Result<Signals, Missing> {
+        let restore = |record: &&Record| record.signals.restore(&self.blobs);
+        let known = records.iter().map(restore).collect::<Result<Vec<_>>>();
+        let known = known.map_err(Missing::Broken)?;
+        let first = known
+            .first()
+            .ok_or_else(|| Missing::Need("needs", "a step without records".into()))?;
+        let mut signals = Signals {
+            activations: Vec::new(),
+            judges: Vec::new(),
+            prefixes: Vec::new(),
+            tokens: None,
+            canary: None,
+            trials: Vec::new(),
+            gradient_conflict: None,
+            drift: None,
+            steering: None,
+            ..first.clone()
+        };
+        for tap in &needs.taps {
+            let found = known.iter().flat_map(|one| &one.activations);
+            let found = found.into_iter().find(|one| one.tap == *tap);
+            let missing = || {
+                let what = format!(
+                    "{:?} activations at {:?} of layers {:?}",
+                    tap.source, tap.position, tap.layers
+                );
+                Missing::Need("needs.taps", what)
+            };
+            signals.activations.push(found.ok_or_else(missing)?.clone());
+        }
+        for need in &needs.judges {
+            let mut found = known.iter().flat_map(|one| &one.judges);
+            let found = found.find(|one| one.judge == need.judge);
+            let missing = || Missing::Need("needs.judges", format!("judge {:?}", need.judge));
+            signals.judges.push(found.ok_or_else(missing)?.clone());
+            if need.prefix_words.is_some() {
+                let mut found = known.iter().flat_map(|one| &one.prefixes);
+                let found = found.find(|one| one.judge == need.judge);
+                signals.prefixes.push(found.ok_or_else(missing)?.clone());
+            }
+        }
+        signals.tokens = tokens(&known, needs.tokens)?;
+        if needs.canary_every.is_some() {
+            signals.canary = known.iter().find_map(|one| one.canary.clone());
+            if signals.canary.is_none() && signals.step == 0 {
+                return Err(Missing::Need("needs.canary-every", "canary margins".into()));
+            }
+        }
+        if needs.drift {
+            let found = known.iter().find_map(|one| one.drift);
+            let missing = || Missing::Need("needs.drift", "the drift".into());
+            signals.drift = Some(found.ok_or_else(missing)?);
+        }
+        if !needs.trial_scales.is_empty() || needs.gradient_conflict || needs.steering.is_some() {
+            let what = "trials, gradient conflicts or steering";
+            return Err(Missing::Need("needs", what.into()));
+        }
+        Ok(signals)
+    }
+}
+
+/// What was recorded of one step.
+struct Step<'a> {
+    /// One per policy; there is at least one.
+    records: Vec<&'a Record>,
+    combined: Option<&'a Value>,
+}
+
+impl Step<'_> {
+    /// What the step did: the combination, or the only policy's assessment.
+    fn effect(&self) -> Option<Summary> {
+        let alone = || match &self.records.first()?.answer {
+            Answer::Assessment { assessment, .. } => Some(assessment),
+            Answer::Fault { stands_in, .. } => stands_in.as_ref(),
+        };
+        let value = self.combined.or_else(alone)?;
+        let assessment = super::entry::without_state(value).ok()?;
+        Some(Summary::new(&assessment))
+    }
+}
+
+enum Missing {
+    /// A field of the needs, and what it asks for.
+    Need(&'static str, String),
+    Broken(Error),
+}
+
+fn tokens(known: &[Signals], needs: TokenNeeds) -> Result<Option<TokenSignals>, Missing> {
+    if needs == TokenNeeds::empty() {
+        return Ok(None);
+    }
+    let all = || known.iter().filter_map(|one| one.tokens.as_ref());
+    let find = |flag: TokenNeeds, what: &str, list: fn(&TokenSignals) -> &Vec<f32>| {
+        if !needs.contains(flag) {
+            return Ok(Vec::new());
+        }
+        let found = all().map(list).find(|values| !values.is_empty());
+        let missing = || Missing::Need("needs.tokens", format!("{what} token log-probabilities"));
+        found.cloned().ok_or_else(missing)
+    };
+    Ok(Some(TokenSignals {
+        current: find(TokenNeeds::CURRENT, "current", |tokens| &tokens.current)?,
+        reference: find(TokenNeeds::REFERENCE, "reference", |tokens| {
+            &tokens.reference
+        })?,
+        offsets: all()
+            .next()
+            .map(|tokens| tokens.offsets.clone())
+            .unwrap_or_default(),
+    }))
+}

@@ -1,0 +1,61 @@
+//! The journal of a run: every assessment with its arguments, so that anyone can
+//! check afterwards what the policies were told and what they said.
+//!
+//! ```text
+//! records.jsonl     one record a line, each with the hash of the line before
+//! tensors.bin       activations, token log-probabilities, parameters, states: each
+//!                   once, by its SHA-256
+//! policies/         the components that were asked, by SHA-256
+//! head.minisig      signature of the count and the hash of the last record
+//! key.pub           the key that verifies it
+//! ```
+//!
+//! A record is canonical JSON (sorted keys, shortest numbers):
+//! `{"entry":…,"previous":HASH,"sequence":N}`, where HASH is the SHA-256 of the line
+//! before without its line end, and of nothing for the first. Nothing in it depends on
+//! time or machine: the same run twice gives the same bytes.
+//!
+//! The head is signed anew after the assessments of each step and before anything
+//! acts on them, so a run that is killed loses no sealed record. A change, an
+//! insertion, a removal and a reordering break the chain; a truncation doesn't fit the
+//! signed count.
+//!
+//! Numbers that are not finite have no JSON. Activations, parameters and states are
+//! bytes, and keep theirs.
+
+mod blobs;
+mod compare;
+mod entry;
+mod reader;
+mod replay;
+mod signals;
+mod writer;
+
+pub use compare::{Comparison, StepComparison, Summary};
+pub use entry::{Answer, Entry, Mode, Record, Run, Seat};
+pub use reader::{Finding, Journal, Verified};
+pub use replay::{Difference, Replay};
+pub use signals::RecordedSignals;
+pub use writer::{Answered, JournalWriter, Start};
+
+use sha2::{Digest as _, Sha256};
+
+/// The format that this host writes and reads.
+pub const FORMAT: u32 = 1;
+
+const RECORDS: &str = "records.jsonl";
+const TENSORS: &str = "tensors.bin";
+const POLICIES: &str = "policies";
+const HEAD: &str = "head.minisig";
+const KEY: &str = "key.pub";
+
+/// SHA-256 in hexadecimal.
+fn hash(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// What the signature of the head is over; also its signed comment, so that the file
+/// alone tells what it covers.
+fn head_text(count: u64, hash: &str) -> String {
+    format!("risk-journal {FORMAT} records {count} head {hash}")
+}

@@ -1,0 +1,274 @@
+//! Writes the journal of a run, record by record.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::{
+    FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
+    blobs::{BlobsWriter, append},
+    entry::{self, Answer, Entry, Mode, Record, Run, Seat},
+    hash, head_text,
+    signals::RecordedSignals,
+};
+use crate::{
+    error::{Error, Result},
+    policy::Policy,
+    signature::Signer,
+    wit::{Assessment, Needs, Outcome, RunInfo, Signals},
+};
+
+/// What a run is made of.
+pub struct Start<'a> {
+    pub mode: Mode,
+    /// Most that the tensors may take.
+    pub budget_bytes: u64,
+    pub on_fault: String,
+    pub run: &'a RunInfo,
+    /// Each with its settings, needs and parameters.
+    pub policies: Vec<(&'a Policy, &'a str, &'a Needs, &'a [u8])>,
+}
+
+/// What a policy answered; see [`Answer`].
+pub enum Answered<'a> {
+    Assessment {
+        assessment: &'a Assessment,
+        fuel: u64,
+        memory_bytes: u64,
+    },
+    Fault {
+        error: &'a str,
+        stands_in: Option<&'a Assessment>,
+    },
+}
+
+pub struct JournalWriter<'a> {
+    folder: PathBuf,
+    records: File,
+    blobs: BlobsWriter,
+    signer: &'a Signer,
+    /// Lines that are not written yet.
+    pending: Vec<u8>,
+    count: u64,
+    head: String,
+    /// Assessments whose tensors are not all there.
+    unrecorded: u64,
+}
+
+impl<'a> JournalWriter<'a> {
+    /// Makes the folder, which must not exist, and writes the first record.
+    ///
+    /// # Errors
+    /// Files that can't be written, and policy files that changed since they were
+    /// loaded.
+    pub fn create(folder: &Path, start: &Start<'_>, signer: &'a Signer) -> Result<Self> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source: std::io::Error| Error::journal(&path, &source)
+        };
+        fs::create_dir(folder).map_err(failed(folder))?;
+        let (records, tensors) = (folder.join(RECORDS), folder.join(TENSORS));
+        let file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .open(&records);
+        let budget = match start.mode {
+            Mode::Full => start.budget_bytes,
+            Mode::Light => 0,
+        };
+        let mut journal = Self {
+            records: file.map_err(failed(&records))?,
+            blobs: BlobsWriter::create(&tensors, budget)?,
+            folder: folder.to_owned(),
+            signer,
+            pending: Vec::new(),
+            count: 0,
+            head: hash(b""),
+            unrecorded: 0,
+        };
+        let key = format!("{}\n", journal.signer.public().to_base64());
+        fs::write(folder.join(KEY), key).map_err(failed(&folder.join(KEY)))?;
+        if start.mode == Mode::Full {
+            journal.keep_policies(start)?;
+        }
+        let seats = start.policies.iter();
+        let seats = seats.map(|(policy, settings, needs, parameters)| Seat {
+            name: policy.name().to_owned(),
+            version: policy.descriptor().version.clone(),
+            file: policy.path().to_owned(),
+            sha256: policy.digest().to_owned(),
+            settings: (*settings).to_owned(),
+            needs: (*needs).clone(),
+            parameters: match start.mode {
+                Mode::Full => journal.blobs.put_always(parameters),
+                Mode::Light => hash(parameters),
+            },
+        });
+        let run = Run {
+            format: FORMAT,
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            interface: crate::INTERFACE.to_owned(),
+            mode: start.mode,
+            on_fault: start.on_fault.clone(),
+            limits: start
+                .policies
+                .first()
+                .map(|(policy, ..)| policy.limits().clone())
+                .unwrap_or_default(),
+            run: start.run.clone(),
+            policies: seats.collect(),
+        };
+        journal.add(&Entry::Run(run))?;
+        journal.seal()?;
+        Ok(journal)
+    }
+
+    /// Adds what one policy was asked at a step, and what it answered.
+    ///
+    /// # Errors
+    /// What has no JSON.
+    pub fn assessment(
+        &mut self,
+        step: u64,
+        policy: usize,
+        signals: &Signals,
+        state: &[u8],
+        answered: &Answered<'_>,
+    ) -> Result<()> {
+        let written =
+            |assessment: &Assessment| entry::assessment(assessment).map_err(|e| self.problem(&e));
+        let answer = match answered {
+            Answered::Assessment {
+                assessment,
+                fuel,
+                memory_bytes,
+            } => Answer::Assessment {
+                assessment: written(assessment)?,
+                fuel: *fuel,
+                memory_bytes: *memory_bytes,
+            },
+            Answered::Fault { error, stands_in } => Answer::Fault {
+                error: (*error).to_owned(),
+                stands_in: stands_in.map(written).transpose()?,
+            },
+        };
+        let refused = self.blobs.refused();
+        let record = Record {
+            step,
+            policy,
+            signals: RecordedSignals::new(signals, &mut self.blobs),
+            state: self.blobs.put(state),
+            answer,
+        };
+        self.unrecorded += u64::from(self.blobs.refused() > refused);
+        self.add(&Entry::Assessment(record))
+    }
+
+    /// Adds what the assessments of several policies amount to.
+    ///
+    /// # Errors
+    /// What has no JSON.
+    pub fn combined(&mut self, step: u64, assessment: &Assessment) -> Result<()> {
+        let assessment = entry::assessment(assessment).map_err(|e| self.problem(&e))?;
+        self.add(&Entry::Combined { step, assessment })
+    }
+
+    /// Writes what was added and signs the new head.
+    ///
+    /// # Errors
+    /// Files that can't be written; a record that doesn't fit on the disk leaves
+    /// no part of itself.
+    pub fn seal(&mut self) -> Result<()> {
+        // Tensors first: a record never names what isn't there.
+        self.blobs.flush()?;
+        let path = self.folder.join(RECORDS);
+        let lines = std::mem::take(&mut self.pending);
+        append(&mut self.records, &lines).map_err(|source| Error::journal(&path, &source))?;
+        let text = head_text(self.count, &self.head);
+        let signature = self.signer.sign(text.as_bytes(), &text)?;
+        let path = self.folder.join(HEAD);
+        write_atomically(&self.folder, &path, signature.as_bytes())
+            .map_err(|source| Error::journal(&path, &source))
+    }
+
+    /// Adds the last record, seals, and makes sure that all of it is on the disk.
+    ///
+    /// # Errors
+    /// As for [`JournalWriter::seal`].
+    pub fn end(&mut self, ending: &str, last: Option<Outcome>) -> Result<()> {
+        self.add(&Entry::End {
+            ending: ending.to_owned(),
+            last,
+            unrecorded: self.unrecorded,
+        })?;
+        self.seal()?;
+        self.blobs.sync()?;
+        let path = self.folder.join(RECORDS);
+        self.records
+            .sync_all()
+            .map_err(|source| Error::journal(&path, &source))
+    }
+
+    /// Assessments that can't be replayed, because not all of their tensors fitted into
+    /// the budget.
+    pub fn unrecorded(&self) -> u64 {
+        self.unrecorded
+    }
+
+    fn add(&mut self, entry: &Entry) -> Result<()> {
+        let mut value = json!({
+            "entry": serde_json::to_value(entry).map_err(|e| self.problem(&e))?,
+            "previous": self.head,
+            "sequence": self.count,
+        });
+        value.sort_all_objects();
+        let line = value.to_string();
+        self.head = hash(line.as_bytes());
+        self.count += 1;
+        self.pending.extend(line.as_bytes());
+        self.pending.push(b'\n');
+        Ok(())
+    }
+
+    fn problem(&self, error: &serde_json::Error) -> Error {
+        Error::Journal {
+            path: self.folder.join(RECORDS),
+            problem: error.to_string(),
+        }
+    }
+
+    /// Copies the components, so that the journal can be audited on its own.
+    fn keep_policies(&self, start: &Start<'_>) -> Result<()> {
+        let folder = self.folder.join(POLICIES);
+        let failed = |source: std::io::Error| Error::journal(&folder, &source);
+        fs::create_dir(&folder).map_err(failed)?;
+        for (policy, ..) in &start.policies {
+            let kept = folder.join(format!("{}.wasm", policy.digest()));
+            let bytes = fs::read(policy.path()).map_err(|source| Error::Read {
+                path: policy.path().into(),
+                source,
+            })?;
+            let actual = hash(&bytes);
+            if actual != policy.digest() {
+                return Err(Error::Digest {
+                    file: policy.path().to_owned(),
+                    expected: policy.digest().to_owned(),
+                    actual,
+                });
+            }
+            fs::write(&kept, bytes).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_atomically(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut partial = tempfile::NamedTempFile::new_in(folder)?;
+    partial.write_all(bytes)?;
+    partial.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

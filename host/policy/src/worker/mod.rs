@@ -1,0 +1,245 @@
+//! Work on bytes that nobody vouches for, in a process of its own.
+//!
+//! Compiling a small but malicious component can take minutes and gigabytes, and
+//! decoding one can end the process that does it. So the host runs itself again as
+//! a worker with hard limits on processor time and memory, hands it the bytes on
+//! standard input, and reads the result from standard output. A worker that hangs is
+//! killed, one that dies takes nothing with it.
+
+mod serve;
+
+pub use serve::serve;
+
+use std::{
+    ffi::OsString,
+    io::{self, Read, Write as _},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use wait_timeout::ChildExt as _;
+
+use crate::{
+    error::{Error, FileProblem, Function, Place, Result},
+    limits::{Limit, Limits},
+    text::clean,
+};
+
+/// What a worker does with the bytes it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// A component to native code, for this engine alone.
+    Compile,
+    /// A component to the text of its interfaces (WIT).
+    Decode,
+    /// A core module with embedded interfaces to a component.
+    Encode,
+}
+
+/// How a worker is started: a program that calls [`serve`] when it gets these
+/// arguments. `host` is one itself.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+/// First line that a worker reads.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    job: Job,
+    limits: Limits,
+}
+
+/// How a worker that didn't finish came to its end.
+enum End {
+    Wall,
+    Cpu,
+    Memory,
+    /// Its own words.
+    Refused(String),
+    Died(String),
+}
+
+/// Results beyond this multiple of the component limit are cut off: native code is
+/// larger than WebAssembly, but not by this much.
+const GROWTH: u64 = 16;
+/// Where the program's own libraries are found (those of CUDA, say).
+const LIBRARIES: &str = "LD_LIBRARY_PATH";
+/// Of what a worker says on standard error.
+const MESSAGE_BYTES: u64 = 16 << 10;
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+const SIGXCPU: i32 = 24;
+
+impl Worker {
+    pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.iter().map(OsString::from).collect(),
+        }
+    }
+
+    /// Does a job on a component (or module) named `file`.
+    ///
+    /// # Errors
+    /// A limit on compilation that fired, bytes that the job refuses, and a worker
+    /// that can't be started.
+    pub fn run(&self, job: Job, bytes: &[u8], limits: &Limits, file: &str) -> Result<Vec<u8>> {
+        let started = self.start(job, bytes, limits);
+        match started.map_err(|source| self.broken(&source))? {
+            Ok(result) => Ok(result),
+            Err(end) => Err(explain(end, job, limits, file)),
+        }
+    }
+
+    fn start(
+        &self,
+        job: Job,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> io::Result<std::result::Result<Vec<u8>, End>> {
+        let mut order = serde_json::to_vec(&Order {
+            job,
+            limits: limits.clone(),
+        })?;
+        order.push(b'\n');
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            // Of the environment it gets what the program needs to start, no more.
+            .env_clear()
+            .envs(std::env::var_os(LIBRARIES).map(|folders| (LIBRARIES, folders)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let (input, output, errors) = pipes(&mut child)?;
+        let most = GROWTH * limits.component_bytes + (1 << 20);
+        let deadline = Duration::from_millis(limits.compile_milliseconds);
+        let (status, result, message) = thread::scope(|scope| {
+            // A worker that dies early closes the pipe; its end tells why.
+            scope.spawn(move || {
+                let mut input = input;
+                let _ = input
+                    .write_all(&order)
+                    .and_then(|()| input.write_all(bytes));
+            });
+            let result = scope.spawn(move || take(output, most));
+            let message = scope.spawn(move || take(errors, MESSAGE_BYTES));
+            let status = match child.wait_timeout(deadline) {
+                Ok(Some(status)) => Ok(Some(status)),
+                Ok(None) => child.kill().and_then(|()| child.wait()).map(|_| None),
+                Err(error) => Err(error),
+            };
+            (status, result.join(), message.join())
+        });
+        let joined = |bytes: thread::Result<Vec<u8>>| {
+            bytes.map_err(|_| io::Error::other("a thread that reads from the worker failed"))
+        };
+        let (result, message) = (joined(result)?, joined(message)?);
+        Ok(match status? {
+            None => Err(End::Wall),
+            Some(status) if status.success() => Ok(result),
+            Some(status) => Err(end(status, &String::from_utf8_lossy(&message))),
+        })
+    }
+
+    fn broken(&self, source: &io::Error) -> Error {
+        Error::Engine {
+            problem: format!(
+                "the process that compiles policies ({}) can't be used: {source}",
+                self.program.display()
+            ),
+        }
+    }
+}
+
+type Pipes = (
+    std::process::ChildStdin,
+    std::process::ChildStdout,
+    std::process::ChildStderr,
+);
+
+fn pipes(child: &mut Child) -> io::Result<Pipes> {
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (Some(input), Some(output), Some(errors)) => Ok((input, output, errors)),
+        _ => Err(io::Error::other("no pipes")),
+    }
+}
+
+/// At most `most` bytes; the rest is read and dropped, so that the writer can end.
+fn take(mut from: impl Read, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = from.by_ref().take(most).read_to_end(&mut bytes);
+    if read.is_ok() {
+        let _ = io::copy(&mut from, &mut io::sink());
+    }
+    bytes
+}
+
+fn end(status: ExitStatus, message: &str) -> End {
+    use std::os::unix::process::ExitStatusExt as _;
+    // Rust says so and aborts; wasmtime returns it as an error.
+    let starved = [
+        "memory allocation of",
+        "Cannot allocate memory",
+        "out of memory",
+    ];
+    let starved = starved.iter().any(|words| message.contains(words));
+    let last = message.lines().rfind(|line| !line.trim().is_empty());
+    let last = clean(last.unwrap_or_default(), 300);
+    match (status.signal(), status.code()) {
+        _ if starved => End::Memory,
+        // SIGKILL is what comes a second after SIGXCPU.
+        (Some(SIGXCPU | SIGKILL), _) => End::Cpu,
+        (None, Some(1)) => End::Refused(last),
+        (Some(SIGABRT), _) => End::Died(last),
+        (Some(signal), _) => End::Died(format!("signal {signal}")),
+        (None, code) => End::Died(match last.is_empty() {
+            true => format!("exit code {}", code.unwrap_or_default()),
+            false => last,
+        }),
+    }
+}
+
+fn explain(end: End, job: Job, limits: &Limits, file: &str) -> Error {
+    let at = Place {
+        policy: None,
+        file: file.to_owned(),
+        function: Function::Load,
+        step: None,
+    };
+    let limit = |limit: Limit| Error::Limit {
+        allowed: limits.allowed(limit, Function::Load),
+        at: Box::new(at.clone()),
+        limit,
+    };
+    let verb = match job {
+        Job::Compile => "compiled",
+        Job::Decode => "decoded",
+        Job::Encode => "made into a component",
+    };
+    match end {
+        End::Wall => limit(Limit::CompileTime),
+        End::Cpu => limit(Limit::CompileCpu),
+        End::Memory => limit(Limit::CompileMemory),
+        End::Refused(words) => Error::File {
+            file: file.to_owned(),
+            problem: FileProblem::new(
+                format!("it can't be {verb}: {words}"),
+                "rebuild it against wit/v0.1/policy.wit, world policy",
+            ),
+        },
+        End::Died(how) => Error::File {
+            file: file.to_owned(),
+            problem: FileProblem::new(
+                format!("it can't be {verb}: the process that tried ended ({how})"),
+                "don't trust this file; rebuild it from its sources",
+            ),
+        },
+    }
+}

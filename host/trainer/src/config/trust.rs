@@ -1,0 +1,105 @@
+//! What a run does when a policy fails, whose policies it accepts, and what it records.
+
+use std::path::PathBuf;
+
+use host_policy::PublicKey;
+use host_policy::journal::Mode;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrustConfig {
+    /// stop: a policy that fails ends the run before the update. strict: it is
+    /// replaced by the strictest assessment for that step.
+    pub on_fault: FaultMode,
+    /// With strict: how many steps in a row a policy may fail before the run ends.
+    pub strict_steps: u64,
+    /// Only policies with a valid signature by this key: a public key file, or the
+    /// key itself.
+    pub require_signature: Option<String>,
+}
+
+impl Default for TrustConfig {
+    fn default() -> Self {
+        Self {
+            on_fault: FaultMode::Stop,
+            strict_steps: 3,
+            require_signature: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultMode {
+    #[default]
+    Stop,
+    Strict,
+}
+
+/// `on_fault` and `strict_steps` in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFault {
+    Stop,
+    /// At most this many steps in a row.
+    Strict(u64),
+}
+
+impl TrustConfig {
+    /// The key that must have signed every policy.
+    pub fn signed_by(&self) -> Result<Option<PublicKey>> {
+        let key = self.require_signature.as_deref();
+        Ok(key.map(PublicKey::read).transpose()?)
+    }
+
+    pub fn on_fault(&self) -> OnFault {
+        match self.on_fault {
+            FaultMode::Stop => OnFault::Stop,
+            FaultMode::Strict => OnFault::Strict(self.strict_steps),
+        }
+    }
+}
+
+impl std::fmt::Display for OnFault {
+    /// As it is given on the command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stop => f.write_str("stop"),
+            Self::Strict(steps) => write!(f, "strict={steps}"),
+        }
+    }
+}
+
+impl OnFault {
+    /// Faults in a row that a run survives.
+    pub fn strict_steps(self) -> u64 {
+        match self {
+            Self::Stop => 0,
+            Self::Strict(steps) => steps,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// full: with all arguments, so that every assessment can be replayed. light:
+    /// their digests only.
+    pub mode: Mode,
+    /// Most that the stored tensors may take, in MiB; later ones keep their digest.
+    pub budget_mib: u64,
+    /// Secret key that signs the journal. Default: the user's own, made on first use.
+    pub key: Option<PathBuf>,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Full,
+            budget_mib: 4096,
+            key: None,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `host audit FILE` from outside: reports, exit codes, and what is left behind.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../host/policy/tests/support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use support::scaling::judging;
+
+fn plugin(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../plugins/{name}.wasm"))
+}
+
+fn host(folder: &Path, arguments: &[&str]) -> Output {
+    Command::cargo_bin("host")
+        .unwrap()
+        .current_dir(folder)
+        // One cache for all tests here, and not the user's own.
+        .env(
+            "XDG_CACHE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
+        )
+        .env(
+            "XDG_CONFIG_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/config"),
+        )
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Holds a riskier sample less.
+fn careless() -> support::Guest {
+    judging(&[("kl", "(f64.sub (f64.const 1) (local.get $r))")])
+}
+
+#[test]
+fn the_policies_that_come_with_the_host_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["probe", "fixed-kl", "sft"] {
+        let file = plugin(name);
+        let file = file.to_str().unwrap();
+        let output = host(
+            folder.path(),
+            &["audit", file, "--repeats", "20", "--json", "-q"],
+        );
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{name}: {said}");
+        let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(audit["passed"], true);
+        assert_eq!(audit["inspection"]["name"], name);
+        assert_eq!(
+            audit["inspection"]["structure"]["imports"],
+            Value::Array(Vec::new())
+        );
+        let wit = audit["inspection"]["wit"].as_str().unwrap();
+        assert!(wit.contains("interface assessor"), "{wit}");
+        let findings = audit["findings"].as_array().unwrap();
+        let verdict = |id: &str| {
+            let found = findings.iter().find(|finding| finding["id"] == id);
+            found.unwrap_or_else(|| panic!("{name} has no {id}"))["verdict"].clone()
+        };
+        assert_eq!(verdict("purity"), "pass");
+        let monotonic = if name == "probe" {
+            "pass"
+        } else {
+            "not-applicable"
+        };
+        assert_eq!(verdict("monotonic"), monotonic);
+        assert_eq!(
+            verdict("ranges"),
+            if name == "sft" { "note" } else { "pass" }
+        );
+        assert_eq!(verdict("settings-unknown-key"), "pass");
+    }
+    assert!(folder.path().read_dir().unwrap().next().is_none());
+}
+
+#[test]
+fn a_violation_is_named_and_exits_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("careless.wasm"), careless().component()).unwrap();
+    let output = host(folder.path(), &["audit", "careless.wasm", "--repeats", "3"]);
+    assert_eq!(output.status.code(), Some(4));
+    let report = text(&output.stdout);
+    assert!(
+        report.starts_with("FAILED  fixed 1.2.3  careless.wasm"),
+        "{report}"
+    );
+    assert!(
+        report.contains("FAIL  Higher risk, stronger hold [monotonic]"),
+        "{report}"
+    );
+    let last = text(&output.stderr).lines().last().unwrap();
+    assert!(
+        last.starts_with("error: ") && last.contains("monotonic"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_missing_signature_that_was_asked_for_exits_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("team.key");
+    let (signer, _) = host_policy::Signer::open_or_create(&key).unwrap();
+    let policy = folder.path().join("sft.wasm");
+    std::fs::copy(plugin("sft"), &policy).unwrap();
+    let arguments = [
+        "audit",
+        "sft.wasm",
+        "--signed-by",
+        "team.pub",
+        "--repeats",
+        "3",
+    ];
+    let output = host(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        text(&output.stderr)
+            .lines()
+            .last()
+            .unwrap()
+            .contains("signature")
+    );
+    let signature = signer
+        .sign(&std::fs::read(&policy).unwrap(), "reviewed by us")
+        .unwrap();
+    std::fs::write(folder.path().join("sft.wasm.minisig"), signature).unwrap();
+    let output = host(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("reviewed by us"));
+}
+
+/// What a policy says of itself can't become part of the page.
+#[test]
+fn the_page_stands_alone_and_escapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = careless();
+    guest.descriptor.summary = "<script>alert(1)</script> & \"more\"".into();
+    guest.descriptor.settings_schema =
+        r#"{"properties": {"<b>": {"type": "string", "default": "</code><img src=x>"}}}"#.into();
+    std::fs::write(folder.path().join("x.wasm"), guest.component()).unwrap();
+    let arguments = [
+        "audit",
+        "x.wasm",
+        "--repeats",
+        "3",
+        "--html",
+        "out.html",
+        "-q",
+    ];
+    let output = host(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(4));
+    let page = std::fs::read_to_string(folder.path().join("out.html")).unwrap();
+    for outside in [
+        "<script", "http://", "https://", "src=x>", "<img", "<b>", "<link", "url(",
+    ] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;"), "{page}");
+    assert!(page.contains("FAILED") && page.contains("id=\"monotonic\""));
+    assert!(page.trim_end().ends_with("</html>"));
+}
+
+#[test]
+fn files_that_are_no_policy_end_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(plugin("probe")).unwrap();
+    std::fs::write(folder.path().join("half.wasm"), &whole[..whole.len() / 2]).unwrap();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["audit", "none.wasm"], 1, "none.wasm"),
+        (&["audit", "half.wasm"], 1, "cut short"),
+        (&["policy", "inspect", "half.wasm"], 1, "cut short"),
+        (&["policy", "bench", "none.wasm"], 1, "none.wasm"),
+        (&["policy", "test", "none.wasm"], 1, "none.wasm"),
+        (&["audit"], 2, "--run"),
+        (&["audit", "half.wasm", "--run", "runs/1"], 2, "--run"),
+    ];
+    for (arguments, code, part) in cases {
+        let output = host(folder.path(), arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+        assert!(
+            output.stdout.is_empty() && !said.contains("panicked"),
+            "{said}"
+        );
+        assert!(code != 1 || said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_describe_itself_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = support::Guest::running("describe", "unreachable");
+    std::fs::write(folder.path().join("dumb.wasm"), guest.component()).unwrap();
+    let output = host(folder.path(), &["audit", "dumb.wasm"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+}
+
+#[test]
+fn settings_are_those_of_the_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = plugin("fixed-kl");
+    let file = file.to_str().unwrap();
+    let with = |settings: &[&str]| {
+        let mut arguments = vec!["audit", file, "--repeats", "3", "--json", "-q"];
+        settings
+            .iter()
+            .for_each(|one| arguments.extend(["--settings", one]));
+        host(folder.path(), &arguments)
+    };
+    let output = with(&["kl_weight=0.25", r#"{"task_weight": 2}"#]);
+    let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        audit["settings"],
+        serde_json::json!({"kl_weight": 0.25, "task_weight": 2})
+    );
+    let findings = audit["findings"].as_array().unwrap();
+    let ranges = findings
+        .iter()
+        .find(|finding| finding["id"] == "ranges")
+        .unwrap();
+    let measured = ranges["measured"].as_str().unwrap();
+    assert!(measured.contains("KL weight always 0.25"), "{measured}");
+    let output = with(&["kl_wight=0.25"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("kl_weight"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(with(&["kl_weight"]).status.code(), Some(2));
+}

@@ -1,0 +1,181 @@
+//! Every hostile policy of tests/fixtures/hostile is stopped as its file says, through
+//! the real program, in both modes: `NAME/stop` and `NAME/strict`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hostile::{Answered, Left, Mode, Outcome, Specimen, Stopped, Trial};
+use libtest_mimic::{Arguments, Failed, Trial as Test};
+
+/// Faults in a row that the runs in strict mode survive.
+const STRICT: u64 = 2;
+/// Stopping takes a second or two; a busy machine may take this.
+const BOUND: Duration = Duration::from_secs(60);
+/// A message is cut at 1000 characters; the rest says where it came from.
+const MESSAGE: usize = 1500;
+
+type Check = Result<(), Failed>;
+
+fn main() -> std::process::ExitCode {
+    let specimens = Specimen::all().unwrap();
+    assert!(specimens.len() >= 30, "specimens are missing");
+    let mut tests = Vec::new();
+    for specimen in specimens {
+        let other = specimen.clone();
+        let name = &specimen.name;
+        tests.push(Test::test(format!("{name}/strict"), move || strict(&other)));
+        tests.push(Test::test(format!("{name}/stop"), move || stop(&specimen)));
+    }
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+fn stop(specimen: &Specimen) -> Check {
+    let outcome = run(specimen, Mode::Stop)?;
+    let Stopped::Assess(step) = specimen.stopped else {
+        return elsewhere(specimen, &outcome);
+    };
+    ended(specimen, &outcome, specimen.stopped)?;
+    // Before the update of that step, which is on record.
+    let mut answers = vec![Answered::Assessment; step as usize];
+    answers.push(Answered::Fault);
+    left_failed(&outcome, step, &answers)
+}
+
+fn strict(specimen: &Specimen) -> Check {
+    let outcome = run(specimen, Mode::Strict(STRICT))?;
+    let Stopped::Assess(step) = specimen.stopped else {
+        return elsewhere(specimen, &outcome);
+    };
+    if specimen.recovers {
+        expect(outcome.code == Some(0), "it goes on", &outcome)?;
+        let answers = left_finished(&outcome)?;
+        let stands_in = |answer: &&Answered| **answer == Answered::StandIn;
+        let count = answers.iter().filter(stands_in).count() as u64;
+        let first = answers
+            .iter()
+            .position(|answer| *answer != Answered::Assessment);
+        return expect(
+            first == Some(step as usize) && (1..=STRICT).contains(&count),
+            "the journal shows what stood in",
+            &outcome,
+        );
+    }
+    ended(specimen, &outcome, Stopped::Assess(step + STRICT))?;
+    let mut answers = vec![Answered::Assessment; step as usize];
+    answers.extend([Answered::StandIn; STRICT as usize]);
+    answers.push(Answered::Fault);
+    left_failed(&outcome, step + STRICT, &answers)
+}
+
+/// Those that never get to a step, and those that do no harm: either mode is alike.
+fn elsewhere(specimen: &Specimen, outcome: &Outcome) -> Check {
+    if specimen.stopped == Stopped::Never {
+        expect(outcome.code == Some(0), "exit code 0", outcome)?;
+        let answers = left_finished(outcome)?;
+        let fine = answers.iter().all(|answer| *answer == Answered::Assessment);
+        return expect(fine, "every step is assessed", outcome);
+    }
+    ended(specimen, outcome, specimen.stopped)?;
+    expect(outcome.left == Left::Nothing, "nothing is left", outcome)
+}
+
+/// Runs in a folder of its own, and checks what holds for every run.
+fn run(specimen: &Specimen, mode: Mode) -> Result<Outcome, Failed> {
+    let folder = tempfile::tempdir()?;
+    let host = PathBuf::from(env!("CARGO_BIN_EXE_host"));
+    let trial = Trial {
+        host: &host,
+        folder: folder.path(),
+        mode,
+    };
+    let outcome = trial.run(specimen)?;
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    expect(outcome.time < BOUND, "it ends soon", &outcome)?;
+    expect(!said.contains("panicked"), "no panic", &outcome)?;
+    expect(!said.contains("stack backtrace"), "no backtrace", &outcome)?;
+    expect(!said.chars().any(is_unsafe), "clean text", &outcome)?;
+    Ok(outcome)
+}
+
+/// Characters that move, hide or reorder what a terminal shows.
+fn is_unsafe(c: char) -> bool {
+    (c.is_control() && c != '\n')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Exit code and last line.
+fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
+    expect(
+        outcome.code == Some(specimen.exit),
+        "the exit code",
+        outcome,
+    )?;
+    let message = outcome.message();
+    let place = match stopped {
+        // A file that is refused is in no function yet.
+        Stopped::Load if specimen.exit == 1 => String::new(),
+        // Whether the run can serve the needs is asked after configure.
+        Stopped::Configure if specimen.exit == 1 => String::new(),
+        _ => format!(", {stopped}: "),
+    };
+    let file = format!("{}.wasm", specimen.name);
+    let limit = specimen.by.strip_prefix("limits.").map(|_| &specimen.by);
+    let parts = [&file, &place]
+        .into_iter()
+        .chain(limit)
+        .chain(&specimen.says);
+    for part in parts {
+        expect(message.contains(part.as_str()), part, outcome)?;
+    }
+    expect(message.starts_with("error: "), "an error", outcome)?;
+    expect(
+        message.chars().count() < MESSAGE,
+        "a short message",
+        outcome,
+    )
+}
+
+fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
+    let expected = matches!(&outcome.left, Left::Run { status, steps: made, adapter: false, journal }
+        if status == "failed"
+            && *made == steps
+            && journal.ending.as_deref() == Some("failed")
+            && journal.problems.is_empty()
+            && journal.replays
+            && journal.answers == answers);
+    expect(
+        expected,
+        "a failed run with its journal, no adapter",
+        outcome,
+    )
+}
+
+fn left_finished(outcome: &Outcome) -> Result<&[Answered], Failed> {
+    match &outcome.left {
+        Left::Run {
+            status,
+            adapter: true,
+            journal,
+            ..
+        } if status == "finished" && journal.problems.is_empty() && journal.replays => {
+            Ok(&journal.answers)
+        }
+        _ => Err(failed(
+            "a finished run with its journal and adapter",
+            outcome,
+        )),
+    }
+}
+
+fn expect(holds: bool, what: &str, outcome: &Outcome) -> Check {
+    match holds {
+        true => Ok(()),
+        false => Err(failed(what, outcome)),
+    }
+}
+
+fn failed(what: &str, outcome: &Outcome) -> Failed {
+    format!("expected {what:?}, got {outcome:#?}").into()
+}

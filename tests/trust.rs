@@ -1,0 +1,411 @@
+//! What makes a run something that others can sign off: several policies, the journal
+//! and its audit, signatures, and compiled policies that nobody tampered with.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../host/policy/tests/support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use host_policy::wit::{Action, Needs, Position, Source, Tap, TokenNeeds};
+use serde_json::Value;
+use support::{Guest, sample};
+use tempfile::TempDir;
+
+fn plugin(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    path.join(name).display().to_string()
+}
+
+/// Keeps its cache and its keys in the test's own folder.
+fn host(folder: &TempDir) -> Command {
+    let mut command = Command::cargo_bin("host").unwrap();
+    command
+        .current_dir(folder.path())
+        .env("XDG_CACHE_HOME", folder.path().join("cache"))
+        .env("XDG_CONFIG_HOME", folder.path().join("config"));
+    command
+}
+
+/// A short training without evaluation.
+fn train(folder: &TempDir, name: &str, arguments: &[&str]) -> std::process::Output {
+    host(folder)
+        .args(["train", "--quiet", "--no-baseline", "--output", name])
+        .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
+        .args(["--set", "eval.task=[]"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn trained(folder: &TempDir, name: &str, arguments: &[&str]) -> PathBuf {
+    let output = train(folder, name, arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    folder.path().join(name)
+}
+
+fn records(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("journal/records.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.map(|line: Value| line["entry"].clone()).collect()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    let list = value.as_array().unwrap().iter();
+    list.map(|one| one.as_f64().unwrap()).collect()
+}
+
+/// Exit code, stdout and stderr of an audit.
+fn audit(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = host(folder).arg("audit").args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn of_several_policies_the_strictest_wins_and_each_is_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (probe, fixed) = (plugin("probe.wasm"), plugin("fixed-kl.wasm"));
+    let policies = ["--policy", &probe, "--policy", &fixed];
+    let setting = ["--set", "policy.1.settings.kl_weight=0.3", "--steps", "4"];
+    let run = trained(&folder, "run", &[&policies[..], &setting].concat());
+    let records = records(&run);
+    // The run, three records a step, the end.
+    assert_eq!(records.len(), 1 + 3 * 4 + 1);
+    assert_eq!(
+        records[0]["policies"][1]["settings"],
+        r#"{"kl_weight":0.3}"#
+    );
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    for (step, metric) in records[1..13].chunks(3).zip(metrics.lines()) {
+        let [first, second, all] = step else {
+            panic!("three records")
+        };
+        assert_eq!(
+            (&first["policy"], &second["policy"]),
+            (&0.into(), &1.into())
+        );
+        let weights =
+            |assessment: &Value, field: &str| numbers(&assessment["regularization"][field]);
+        let of = |record: &Value, field: &str| {
+            weights(&record["answer"]["assessment"]["assessment"], field)
+        };
+        for (field, pick) in [
+            ("kl_weight", f64::max as fn(f64, f64) -> f64),
+            ("task_weight", f64::min),
+        ] {
+            let (a, b) = (of(first, field), of(second, field));
+            let expected: Vec<f64> = a.iter().zip(&b).map(|(a, b)| pick(*a, *b)).collect();
+            assert_eq!(weights(&all["assessment"], field), expected);
+            assert!(expected != a || expected != b, "both policies have a say");
+        }
+        let metric: Value = serde_json::from_str(metric).unwrap();
+        let kl = weights(&all["assessment"], "kl_weight");
+        let mean = kl.iter().sum::<f64>() / kl.len() as f64;
+        assert!((metric["kl_weight"].as_f64().unwrap() - mean).abs() < 1e-9);
+    }
+    let (code, stdout, _) = audit(&folder, &["--run", "run"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(
+        stdout.contains("8 of 8 assessments gave the same bytes (100%)"),
+        "{stdout}"
+    );
+}
+
+/// A policy with fixed answers, on disk, that reads one tap.
+fn tapping(folder: &TempDir, name: &str, source: Source, layer: u32) -> String {
+    let mut guest = Guest::new();
+    guest.descriptor.name = name.into();
+    guest.configure = Ok(Needs {
+        taps: vec![Tap {
+            source,
+            position: Position::AnswerMean,
+            layers: vec![layer],
+        }],
+        judges: Vec::new(),
+        tokens: TokenNeeds::CURRENT,
+        canary_every: None,
+        trial_scales: Vec::new(),
+        calibration: false,
+        ..sample::needs()
+    });
+    let path = folder.path().join(format!("{name}.wasm"));
+    std::fs::write(&path, guest.component()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn policies_that_read_different_models_and_layers_work_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = tapping(&folder, "one", Source::Reference, 1);
+    let two = tapping(&folder, "two", Source::Current, 2);
+    let arguments = [
+        "--policy", &one, "--policy", &two, "--batch", "2", "--steps", "3",
+    ];
+    let run = trained(&folder, "run", &arguments);
+    let records = records(&run);
+    let tap = |record: &Value| record["signals"]["activations"][0]["tap"].clone();
+    for step in records[1..10].chunks(3) {
+        assert_eq!(tap(&step[0])["source"], "Reference");
+        assert_eq!(tap(&step[0])["layers"], serde_json::json!([1]));
+        assert_eq!(tap(&step[1])["source"], "Current");
+        assert_eq!(tap(&step[1])["layers"], serde_json::json!([2]));
+    }
+    assert_eq!(audit(&folder, &["--run", "run"]).0, Some(0));
+}
+
+#[test]
+fn the_strongest_action_of_any_policy_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut guest = Guest::answering(|assessment| {
+        assessment.regularization.action = Action::Skip;
+    });
+    guest.configure = Ok(Needs {
+        taps: Vec::new(),
+        judges: Vec::new(),
+        canary_every: None,
+        trial_scales: Vec::new(),
+        calibration: false,
+        ..sample::needs()
+    });
+    let skip = folder.path().join("skip.wasm");
+    std::fs::write(&skip, guest.component()).unwrap();
+    let fixed = plugin("fixed-kl.wasm");
+    let arguments = ["--policy", &fixed, "--policy", skip.to_str().unwrap()];
+    let run = trained(
+        &folder,
+        "run",
+        &[&arguments[..], &["--batch", "2", "--steps", "2"]].concat(),
+    );
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    for line in metrics.lines() {
+        let metric: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(metric["learning_rate"], 0.0, "no update");
+    }
+    let last = records(&run).pop().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["last"]["action"]),
+        (&"end".into(), &"Skip".into())
+    );
+}
+
+const WEIGHT: &str = "\"kl_weight\":[0.";
+
+#[test]
+fn an_audit_replays_a_run_and_finds_what_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = plugin("probe.wasm");
+    let run = trained(&folder, "run", &["--policy", &probe, "--steps", "5"]);
+    let (code, stdout, _) = audit(&folder, &["--run", "run", "--json"]);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["passed"]), (Some(0), &Value::from(true)));
+    assert_eq!(report["replay"]["replayed"], 5);
+    assert_eq!(report["records"], 7);
+
+    // The key that made it, by name; and another one.
+    let key = folder.path().join("config/host/host.pub");
+    let (code, stdout, _) = audit(&folder, &["--run", "run", "--key", key.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{stdout}");
+    host(&folder)
+        .args(["policy", "sign", "run/config.toml", "--key", "other.key"])
+        .assert()
+        .success();
+    let (code, stdout, _) = audit(&folder, &["--run", "run", "--key", "other.pub"]);
+    assert_eq!(code, Some(4));
+    assert!(
+        stdout.contains("is by key") && stdout.contains("FAILED"),
+        "{stdout}"
+    );
+
+    // One digit of one weight.
+    let path = run.join("journal/records.jsonl");
+    let genuine = std::fs::read_to_string(&path).unwrap();
+    let at = genuine.rfind(WEIGHT).unwrap() + WEIGHT.len();
+    let mut forged = genuine.clone().into_bytes();
+    forged[at] = if forged[at] == b'9' { b'8' } else { b'9' };
+    std::fs::write(&path, forged).unwrap();
+    let (code, stdout, _) = audit(&folder, &["--run", "run"]);
+    assert_eq!(code, Some(4));
+    assert!(
+        stdout.contains("does not follow") && stdout.contains("kl_weight[0]"),
+        "{stdout}"
+    );
+
+    // The last record is missing.
+    let lines: Vec<&str> = genuine.lines().collect();
+    std::fs::write(&path, lines[..6].join("\n") + "\n").unwrap();
+    let (code, stdout, _) = audit(&folder, &["--run", "run"]);
+    assert_eq!(code, Some(4));
+    assert!(
+        stdout.contains("7 records were signed and 6 are here"),
+        "{stdout}"
+    );
+
+    // Tensors are gone.
+    std::fs::write(&path, &genuine).unwrap();
+    std::fs::write(run.join("journal/tensors.bin"), "").unwrap();
+    let (code, stdout, _) = audit(&folder, &["--run", "run"]);
+    assert_eq!(code, Some(4));
+    assert!(stdout.contains("something was removed"), "{stdout}");
+
+    let (code, _, stderr) = audit(&folder, &["--run", "cache"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("has no journal"), "{stderr}");
+}
+
+#[test]
+fn an_audit_tells_what_another_policy_would_have_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (probe, fixed) = (plugin("probe.wasm"), plugin("fixed-kl.wasm"));
+    trained(&folder, "run", &["--policy", &probe, "--steps", "4"]);
+    let what_if = |policy: &str, more: &[&str]| {
+        let arguments = [&["--run", "run", "--policy", policy, "--json"], more].concat();
+        let (code, stdout, stderr) = audit(&folder, &arguments);
+        assert_eq!(code, Some(0), "{stderr}");
+        let report: Value = serde_json::from_str(&stdout).unwrap();
+        report["what_if"].clone()
+    };
+    let other = what_if(&fixed, &["--settings", "kl_weight=0.25"]);
+    assert_eq!(other["other"], "fixed-kl");
+    assert_eq!(other["steps"].as_array().unwrap().len(), 4);
+    assert_eq!(other["steps"][3]["other"]["kl_weight"], 0.25);
+    // The run's own policy says what it said, and less under a lower ceiling.
+    let same = what_if(&probe, &[]);
+    assert_eq!(same["steps"][2]["recorded"], same["steps"][2]["other"]);
+    let lower = what_if(&probe, &["--settings", "b_max=0.5"]);
+    assert_ne!(lower["steps"][2]["recorded"], lower["steps"][2]["other"]);
+
+    // The other way round, the run has not recorded what the policy needs.
+    trained(&folder, "fixed", &["--policy", &fixed, "--steps", "2"]);
+    let (code, _, stderr) = audit(&folder, &["--run", "fixed", "--policy", &probe]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--calibration"), "{stderr}");
+}
+
+#[test]
+fn a_light_journal_holds_digests_and_the_same_assessments() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = plugin("probe.wasm");
+    let run = |name: &str, mode: &str| {
+        let arguments = ["--policy", &probe, "--steps", "3", "--journal", mode];
+        trained(&folder, name, &arguments)
+    };
+    let (full, light) = (run("full", "full"), run("light", "light"));
+    assert_eq!(records(&full)[1..4], records(&light)[1..4]);
+    let size = |run: &Path| {
+        std::fs::metadata(run.join("journal/tensors.bin"))
+            .unwrap()
+            .len()
+    };
+    assert_eq!(size(&light), 0);
+    assert!(size(&full) > 0 && !light.join("journal/policies").exists());
+    let (code, stdout, _) = audit(&folder, &["--run", "light"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(
+        stdout.contains("0 of 3") && stdout.contains("3 can't be replayed"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn only_policies_signed_by_the_named_key_are_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("mine.wasm");
+    std::fs::copy(plugin("fixed-kl.wasm"), &policy).unwrap();
+    let sign = |key: &str| {
+        host(&folder)
+            .args(["policy", "sign", "mine.wasm", "--key", key])
+            .assert()
+            .success();
+    };
+    let verify = |key: &str| {
+        let arguments = ["policy", "verify", "mine.wasm", "--key", key];
+        host(&folder)
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    let run = |name: &str, key: &str| {
+        let required = ["--require-signature", key, "--steps", "1"];
+        let output = train(
+            &folder,
+            name,
+            &[&["--policy", "mine.wasm"], &required[..]].concat(),
+        );
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code(),
+            stderr.lines().last().unwrap_or("").to_owned(),
+        )
+    };
+    sign("other.key");
+    std::fs::remove_file(folder.path().join("mine.wasm.minisig")).unwrap();
+    sign("team.key");
+    assert_eq!(verify("team.pub"), Some(0));
+    assert_eq!(verify("other.pub"), Some(4));
+    assert_eq!(run("signed", "team.pub").0, Some(0));
+    let (code, stderr) = run("another", "other.pub");
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("mine.wasm: its signature is by key"),
+        "{stderr}"
+    );
+
+    let mut bytes = std::fs::read(&policy).unwrap();
+    bytes.extend([0, 2, 1, b'x']);
+    std::fs::write(&policy, bytes).unwrap();
+    let (code, stderr) = run("changed", "team.pub");
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("changed after it was signed"), "{stderr}");
+    assert!(!folder.path().join("changed").exists());
+    std::fs::remove_file(folder.path().join("mine.wasm.minisig")).unwrap();
+    let (code, stderr) = run("unsigned", "team.pub");
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("host policy sign"), "{stderr}");
+    assert_eq!(run("no-key", "nobody.pub").0, Some(1));
+}
+
+#[test]
+fn a_compiled_policy_that_was_tampered_with_is_compiled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = plugin("fixed-kl.wasm");
+    let run = |name: &str| {
+        let output = train(&folder, name, &["--policy", &fixed, "--steps", "1"]);
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(!run("first").contains("compiled again"));
+    let cache = folder.path().join("cache/host/policies");
+    let entry = std::fs::read_dir(&cache)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert!(!run("second").contains("compiled again"));
+    let genuine = std::fs::read(&entry).unwrap();
+    let mut tampered = genuine.clone();
+    let middle = tampered.len() / 2;
+    tampered[middle] ^= 0xff;
+    std::fs::write(&entry, &tampered).unwrap();
+    assert!(run("third").contains("changed by someone else"));
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+    assert!(
+        !run("fourth").contains("compiled again"),
+        "a good entry is back"
+    );
+}
