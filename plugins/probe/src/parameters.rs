@@ -16,6 +16,13 @@ use crate::settings::{Method, Place, Settings};
 const KIND: [u8; 4] = *b"PROB";
 const VERSION: u16 = 1;
 
+/// The largest standardised feature that is believed, in standard deviations.
+///
+/// A linear classifier is the surer the farther it extrapolates, so it would call an
+/// activation of -1e30 harmless beyond any doubt. Real ones stay below 1e3 even on
+/// text unlike the calibration's.
+const FARTHEST: f32 = 1e6;
+
 /// A classifier on one layer, with all it needs to turn an activation into risk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
@@ -31,7 +38,7 @@ impl Fitted {
     /// P(harmful) of one sample.
     ///
     /// # Errors
-    /// If the activation is absent or not finite.
+    /// If the activation is absent, not finite, or far beyond all that calibration saw.
     pub fn risk(
         &self,
         activations: &Activations,
@@ -40,9 +47,9 @@ impl Fitted {
     ) -> Result<f64, String> {
         let mut row = activations.row(sample, layer_index)?.to_vec();
         self.standardizer.apply(&mut row);
+        let near = row.iter().all(|feature| feature.abs() <= FARTHEST);
         let risk = self.platt.probability(self.classifier.logit(&row));
-        // Finite activations can still overflow once they are scaled.
-        if risk.is_finite() {
+        if near && risk.is_finite() {
             Ok(risk)
         } else {
             Err(format!(

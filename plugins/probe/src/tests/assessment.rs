@@ -120,6 +120,11 @@ fn signals_that_cannot_be_read_are_refused_rather_than_called_harmless() {
     let mut nan = dialled(&[0.5]);
     nan.activations[0].values[3] = f32::NAN;
     assert!(refused(&nan).contains("not finite"));
+    for far in [-1e30, 1e30] {
+        let mut huge = dialled(&[0.5]);
+        huge.activations[0].values[0] = far;
+        assert!(refused(&huge).contains("too large"));
+    }
     let mut narrow = dialled(&[0.5]);
     narrow.activations[0].hidden = 4;
     assert!(refused(&narrow).contains("width 4"));

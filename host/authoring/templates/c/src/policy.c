@@ -92,6 +92,11 @@ bool exports_policy_assess(policy_string_t *settings, exports_policy_run_info_t 
     surprise[i] = tokens > 0 ? sum / tokens : 0;
     mean += surprise[i] / (double)samples;
   }
+  /* Broken measurements are refused, which ends the run: they are no low risk. */
+  if (!(mean - mean == 0)) {
+    policy_string_set(err, "a log-probability of the reference is not finite");
+    return false;
+  }
 
   /* The state is what this function returned at the step before: one number. */
   double usual = mean;

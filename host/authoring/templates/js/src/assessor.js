@@ -76,6 +76,8 @@ export const assessor = {
     const surprise = surprises(signals);
     let mean = 0;
     for (const one of surprise) mean += one / surprise.length;
+    // Broken measurements are refused, which ends the run: they are no low risk.
+    if (!Number.isFinite(mean)) throw "a log-probability of the reference is not finite";
 
     // The state is what this function returned at the step before: one number.
     if (state.length !== 0 && state.length !== 8) {

@@ -8,6 +8,7 @@ The types come from wit/policy.wit; `.build/bindings` holds them for your editor
 """
 
 import json
+import math
 import struct
 
 from componentize_py_types import Err
@@ -89,6 +90,9 @@ class Assessor(exports.Assessor):
         mean = 0.0
         for one in surprise:
             mean += one / len(surprise)
+        # Broken measurements are refused, which ends the run: they are no low risk.
+        if not math.isfinite(mean):
+            raise Err("a log-probability of the reference is not finite")
 
         # The state is what this function returned at the step before: one number.
         if len(state) not in (0, 8):

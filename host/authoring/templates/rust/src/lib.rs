@@ -59,6 +59,10 @@ impl Policy for Surprise {
         let surprise = surprises(call.signals)?;
         let samples = surprise.len() as f64;
         let mean = surprise.iter().fold(0.0, |sum, one| sum + one / samples);
+        // Broken measurements are refused, which ends the run: they are no low risk.
+        if !mean.is_finite() {
+            return Err("a log-probability of the reference is not finite".to_string());
+        }
         let usual = state(call.state)?.unwrap_or(mean);
 
         // Risk 0.5 is the usual surprise.

@@ -45,6 +45,14 @@ fn the_usual_surprise_is_carried_on() {
 }
 
 #[test]
+fn a_broken_measurement_is_refused_rather_than_called_harmless() {
+    for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let refused = assess(&[], [-1.0, broken, -1.0, -1.0]).unwrap_err();
+        assert!(refused.contains("not finite"), "{refused}");
+    }
+}
+
+#[test]
 fn impossible_settings_are_refused_by_name() {
     let run = fixtures::run(2);
     let bad = Settings {
