@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn nothing_and_little_can_be_damaged() {
         for number in 0..200 {
-            assert_eq!(mutate(&[], &[], 1, number).1, []);
+            assert!(mutate(&[], &[], 1, number).1.is_empty());
             mutate(&[1], &[&[]], 1, number);
         }
     }

@@ -69,7 +69,8 @@ pub struct Limits {
     /// Wall clock of the same: the backstop for a machine that is busy. 300 s.
     pub compile_milliseconds: u64,
     /// Address space of the process that compiles. 4 GiB: a Python guest takes about
-    /// one, and 1.4 KB of malicious code would take that as well.
+    /// one, and 1.4 KB of malicious code would take that as well. With less than about
+    /// 400 MiB nothing can be compiled.
     pub compile_memory_bytes: u64,
     /// The policy file. 64 MiB: a Python guest with numpy takes about 40.
     pub component_bytes: u64,

@@ -312,6 +312,13 @@ impl Policy {
     }
 }
 
+impl fmt::Display for Policy {
+    /// Name and file, as messages give them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.descriptor.name, self.file)
+    }
+}
+
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")

@@ -15,6 +15,10 @@ use crate::{
     text::clean,
 };
 
+/// The lines of a signature that are base64, their lengths and how they end: algorithm,
+/// key number and signature (74 bytes), and the signature with the comment (64 bytes).
+const SIGNATURE_LINES: [(usize, usize, &str); 2] = [(1, 100, "="), (3, 88, "==")];
+
 /// A secret key that signs policies and journals.
 pub struct Signer {
     secret: minisign::SecretKey,
@@ -199,8 +203,7 @@ impl PublicKey {
     /// A text that is no signature, one by another key, and one of other bytes; in
     /// words that continue "the signature ...".
     pub fn verify(&self, bytes: &[u8], signature: &str) -> std::result::Result<String, String> {
-        let signature = SignatureBox::from_string(signature)
-            .map_err(|_| "is not in minisign's format".to_owned())?;
+        let signature = parse(signature).ok_or("is not in minisign's format")?;
         if signature.keynum() != self.0.keynum() {
             let by = number(signature.keynum());
             return Err(format!("is by key {by}, not by {}", self.id()));
@@ -215,8 +218,21 @@ impl PublicKey {
 
 /// The key that a signature says it is by, which proves nothing until it is verified.
 pub(crate) fn claimed_key(signature: &str) -> Option<String> {
-    let signature = SignatureBox::from_string(signature).ok()?;
-    Some(number(signature.keynum()))
+    Some(number(parse(signature)?.keynum()))
+}
+
+/// Reads a signature, and only as minisign itself writes it: the crate takes unused
+/// bits at the end of base64, and panics later on signatures of too few bytes.
+fn parse(text: &str) -> Option<SignatureBox> {
+    let signature = SignatureBox::from_string(text).ok()?;
+    let rewritten = signature.to_string();
+    let line = |text: &str, number| text.lines().nth(number).map(|line| line.trim().to_owned());
+    let strict = SIGNATURE_LINES.into_iter().all(|(number, length, end)| {
+        let written = line(text, number);
+        written == line(&rewritten, number)
+            && written.is_some_and(|text| text.len() == length && text.ends_with(end))
+    });
+    strict.then_some(signature)
 }
 
 fn number(bytes: &[u8]) -> String {
@@ -275,6 +291,8 @@ mod tests {
                 .contains("does not fit")
         );
         assert!(verify(b"bytes", "x").unwrap_err().contains("format"));
+        let short = &signature[..signature.trim_end().len() - 16];
+        assert!(verify(b"bytes", short).unwrap_err().contains("format"));
 
         let other = tempfile::tempdir().unwrap();
         let other = self::signer(&other);

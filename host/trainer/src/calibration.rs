@@ -150,7 +150,7 @@ pub fn calibrate(
         .to_lowercase();
         let remedy = "prompts are measured on the reference, and have no answer; choose a tap on reference prompts".into();
         return Err(Error::UnmetNeed {
-            policy: policy.name().into(),
+            policy: policy.to_string(),
             need,
             remedy,
         });
@@ -158,7 +158,7 @@ pub fn calibrate(
     if !needs.judges.is_empty() {
         let remedy = "labelled prompts have no answer to judge".into();
         return Err(Error::UnmetNeed {
-            policy: policy.name().into(),
+            policy: policy.to_string(),
             need: "judges for calibration".into(),
             remedy,
         });

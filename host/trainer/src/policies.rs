@@ -57,7 +57,7 @@ impl<'a> LoadedPolicy<'a> {
     ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
         let settings = self.settings_json();
         let needs = self.policy.configure(&settings, &info)?;
-        check_needs(self.policy.name(), &needs, &info.judges, has_canary)?;
+        check_needs(&self.policy.to_string(), &needs, &info.judges, has_canary)?;
         let calibration = self.fitted(run, &info, &needs, model, observer)?;
         let parameters = match &calibration {
             Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
@@ -123,7 +123,7 @@ impl<'a> LoadedPolicy<'a> {
     ) -> Result<CalibrationFile> {
         if run.calibration.data.is_empty() {
             return Err(Error::UnmetNeed {
-                policy: self.policy.name().into(),
+                policy: self.policy.to_string(),
                 need: "labelled prompts to calibrate on".into(),
                 remedy: "give --labelled FILE (rows of prompt and label), --calibration FILE from host calibrate, \
                          or calibration.data = [\"demo:calibrate.jsonl\"]"

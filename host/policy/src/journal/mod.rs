@@ -13,7 +13,8 @@
 //! A record is canonical JSON (sorted keys, shortest numbers):
 //! `{"entry":…,"previous":HASH,"sequence":N}`, where HASH is the SHA-256 of the line
 //! before without its line end, and of nothing for the first. Nothing in it depends on
-//! time or machine: the same run twice gives the same bytes.
+//! time or machine: the same run twice gives the same bytes. Only signatures have random
+//! bits in them.
 //!
 //! The head is signed anew after the assessments of each step and before anything
 //! acts on them, so a run that is killed loses no sealed record. A change, an

@@ -70,6 +70,9 @@ enum End {
 const GROWTH: u64 = 16;
 /// Where the program's own libraries are found (those of CUDA, say).
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
+/// Of address space, which is what the limit counts, the program's allocator would
+/// reserve a GiB at once; this makes it 16 MiB.
+const ARENA: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "16384");
 /// Of what a worker says on standard error.
 const MESSAGE_BYTES: u64 = 16 << 10;
 const SIGABRT: i32 = 6;
@@ -113,6 +116,7 @@ impl Worker {
             // Of the environment it gets what the program needs to start, no more.
             .env_clear()
             .envs(std::env::var_os(LIBRARIES).map(|folders| (LIBRARIES, folders)))
+            .env(ARENA.0, ARENA.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -188,6 +192,8 @@ fn end(status: ExitStatus, message: &str) -> End {
         "memory allocation of",
         "Cannot allocate memory",
         "out of memory",
+        // No room for the stack of a thread.
+        "Resource temporarily unavailable",
     ];
     let starved = starved.iter().any(|words| message.contains(words));
     let last = message.lines().rfind(|line| !line.trim().is_empty());

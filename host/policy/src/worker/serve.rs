@@ -13,6 +13,11 @@ use crate::{engine, limits::Limits, text::clean};
 /// Does one job: an order and the bytes from standard input, the result to standard
 /// output. On failure one line goes to standard error and the exit code is 1.
 pub fn serve() -> ExitCode {
+    // Its last line is what the host tells.
+    std::panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("it panicked");
+        eprintln!("{}", clean(why, 300));
+    }));
     match work() {
         Ok(result) => match io::stdout().lock().write_all(&result) {
             Ok(()) => ExitCode::SUCCESS,
