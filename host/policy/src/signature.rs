@@ -19,6 +19,9 @@ use crate::{
 /// key number and signature (74 bytes), and the signature with the comment (64 bytes).
 const SIGNATURE_LINES: [(usize, usize, &str); 2] = [(1, 100, "="), (3, 88, "==")];
 
+/// How a public key begins.
+const ALGORITHM: &[u8] = b"Ed";
+
 /// A secret key that signs policies and journals.
 pub struct Signer {
     secret: minisign::SecretKey,
@@ -181,10 +184,13 @@ impl PublicKey {
     /// Reads the text of a public key, with or without its comment.
     pub fn parse(text: &str) -> Option<Self> {
         let boxed = || PublicKeyBox::from_string(text).ok()?.into_public_key().ok();
-        minisign::PublicKey::from_base64(text.trim())
-            .ok()
-            .or_else(boxed)
-            .map(Self)
+        let key = minisign::PublicKey::from_base64(text.trim()).ok();
+        let key = key.or_else(boxed).map(Self)?;
+        // The crate takes keys of other algorithms for its own.
+        let base64 = key.to_base64();
+        let genuine = key.0.to_bytes().starts_with(ALGORITHM)
+            && text.lines().any(|line| line.trim() == base64);
+        genuine.then_some(key)
     }
 
     /// The number that minisign shows for a key.

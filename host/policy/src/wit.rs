@@ -95,3 +95,13 @@ named_flags!(Actuators {
 pub fn actuator_names(actuators: Actuators) -> Vec<&'static str> {
     actuators.names()
 }
+
+/// As the interface writes it.
+pub fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Update => "update",
+        Action::Skip => "skip",
+        Action::RollBack => "roll-back",
+        Action::Stop => "stop",
+    }
+}

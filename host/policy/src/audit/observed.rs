@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     policy::Assessed,
     synthetic::{Step, Subject},
-    wit::{Action, Signals},
+    wit::{Signals, action_name},
 };
 
 /// A subject, and what was seen of it.
@@ -106,14 +106,5 @@ fn widen(range: &mut Option<Range>, values: &[f64]) {
         });
         known.low = known.low.min(*value);
         known.high = known.high.max(*value);
-    }
-}
-
-fn action_name(action: Action) -> &'static str {
-    match action {
-        Action::Update => "update",
-        Action::Skip => "skip",
-        Action::RollBack => "roll-back",
-        Action::Stop => "stop",
     }
 }

@@ -14,9 +14,9 @@ use crate::{
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Entry {
     /// The first: what the run is made of.
-    Run(Run),
+    Run(Box<Run>),
     /// What one policy was asked, and what it answered.
-    Assessment(Record),
+    Assessment(Box<Record>),
     /// Of several policies, what all of them amount to; this is what the step did.
     Combined { step: u64, assessment: Value },
     /// The last: how the run ended. What became of a step is in the signals of the

@@ -136,7 +136,7 @@ impl Journal {
                 key_is_recorded,
                 findings,
             },
-            run,
+            run: *run,
             entries: chain.entries,
             blobs,
         })

@@ -111,7 +111,7 @@ impl Journal {
                         step.clear();
                     }
                     self.one(number, record, &mut seats, &mut replay);
-                    step.extend(spoken(record).map(|assessment| (record, assessment)));
+                    step.extend(spoken(record).map(|assessment| (record.as_ref(), assessment)));
                     advance();
                 }
                 Entry::Combined { assessment, .. } => {
@@ -313,12 +313,16 @@ fn difference(recorded: &Answer, replayed: &Answer) -> Option<(String, String, S
                 fuel: fuel_b,
                 ..
             },
-        ) => match a.to_string() == b.to_string() {
-            true if fuel_a != fuel_b => {
-                Some(("fuel".into(), fuel_a.to_string(), fuel_b.to_string()))
+        ) => {
+            // As text, in which 0 and -0 differ.
+            let (text_a, text_b) = (a.to_string(), b.to_string());
+            match text_a == text_b {
+                true if fuel_a != fuel_b => {
+                    Some(("fuel".into(), fuel_a.to_string(), fuel_b.to_string()))
+                }
+                true => None,
+                false => Some(crate::cases::first_difference(a, b)),
             }
-            true => None,
-            false => Some(crate::cases::first_difference(a, b)),
-        },
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -122,7 +123,7 @@ impl<'a> JournalWriter<'a> {
             run: start.run.clone(),
             policies: seats.collect(),
         };
-        journal.add(&Entry::Run(run))?;
+        journal.add(&Entry::Run(Box::new(run)))?;
         journal.seal()?;
         Ok(journal)
     }
@@ -165,7 +166,7 @@ impl<'a> JournalWriter<'a> {
             answer,
         };
         self.unrecorded += u64::from(self.blobs.refused() > refused);
-        self.add(&Entry::Assessment(record))
+        self.add(&Entry::Assessment(Box::new(record)))
     }
 
     /// Adds what the assessments of several policies amount to.
@@ -267,7 +268,10 @@ impl<'a> JournalWriter<'a> {
 }
 
 fn write_atomically(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut partial = tempfile::NamedTempFile::new_in(folder)?;
+    // As readable as the files beside it.
+    let mut partial = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
     partial.write_all(bytes)?;
     partial.persist(path).map_err(|error| error.error)?;
     Ok(())

@@ -119,12 +119,12 @@ impl Synthetic<'_> {
                     margins: self.margins("trial", step, step.danger * scale.min(1.0)),
                 })
                 .collect(),
-            gradient_conflict: needs.gradient_conflict.then(|| GradientConflict {
+            gradient_conflict: needs.gradient_conflict.then_some(GradientConflict {
                 task_norm: 1.0,
                 alignment_norm: 0.5,
                 dot: 0.4 - 0.8 * step.danger,
             }),
-            drift: needs.drift.then(|| 0.5 + 10.0 * step.danger),
+            drift: needs.drift.then_some(0.5 + 10.0 * step.danger),
             steering: needs.steering.as_ref().map(|need| SteeringSignals {
                 coefficient: 1.0,
                 cosines: need.layers.iter().map(|_| 0.8 - step.danger).collect(),

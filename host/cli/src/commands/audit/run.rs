@@ -201,8 +201,8 @@ fn signature(report: &Report) -> String {
     let verified = report.verified;
     match verified.key_is_recorded {
         true => format!(
-            "by key {}, which lies beside the journal: it shows that nothing was changed, \
-             not by whom it was made (--key FILE does)",
+            "by key {}, which lies beside the journal: whoever changed one can have changed \
+             the other (--key FILE names the one to trust)",
             verified.key
         ),
         false => format!("checked with the key {} that was named", verified.key),
