@@ -3,41 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
+mod program;
+#[allow(dead_code)]
 #[path = "../host/policy/tests/support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Output;
-
-use assert_cmd::Command;
+use program::{plugin, run, text};
 use serde_json::Value;
 use support::scaling::judging;
-
-fn plugin(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../plugins/{name}.wasm"))
-}
-
-fn host(folder: &Path, arguments: &[&str]) -> Output {
-    Command::cargo_bin("host")
-        .unwrap()
-        .current_dir(folder)
-        // One cache for all tests here, and not the user's own.
-        .env(
-            "XDG_CACHE_HOME",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
-        )
-        .env(
-            "XDG_CONFIG_HOME",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/config"),
-        )
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
 
 /// Holds a riskier sample less.
 fn careless() -> support::Guest {
@@ -48,9 +21,8 @@ fn careless() -> support::Guest {
 fn the_policies_that_come_with_the_host_pass() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["probe", "fixed-kl", "sft"] {
-        let file = plugin(name);
-        let file = file.to_str().unwrap();
-        let output = host(
+        let file = &plugin(&format!("{name}.wasm"));
+        let output = run(
             folder.path(),
             &["audit", file, "--repeats", "20", "--json", "-q"],
         );
@@ -90,7 +62,7 @@ fn the_policies_that_come_with_the_host_pass() {
 fn a_violation_is_named_and_exits_with_4() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("careless.wasm"), careless().component()).unwrap();
-    let output = host(folder.path(), &["audit", "careless.wasm", "--repeats", "3"]);
+    let output = run(folder.path(), &["audit", "careless.wasm", "--repeats", "3"]);
     assert_eq!(output.status.code(), Some(4));
     let report = text(&output.stdout);
     assert!(
@@ -114,7 +86,7 @@ fn a_missing_signature_that_was_asked_for_exits_with_4() {
     let key = folder.path().join("team.key");
     let (signer, _) = host_policy::Signer::open_or_create(&key).unwrap();
     let policy = folder.path().join("sft.wasm");
-    std::fs::copy(plugin("sft"), &policy).unwrap();
+    std::fs::copy(plugin("sft.wasm"), &policy).unwrap();
     let arguments = [
         "audit",
         "sft.wasm",
@@ -123,7 +95,7 @@ fn a_missing_signature_that_was_asked_for_exits_with_4() {
         "--repeats",
         "3",
     ];
-    let output = host(folder.path(), &arguments);
+    let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(4));
     assert!(
         text(&output.stderr)
@@ -136,7 +108,7 @@ fn a_missing_signature_that_was_asked_for_exits_with_4() {
         .sign(&std::fs::read(&policy).unwrap(), "reviewed by us")
         .unwrap();
     std::fs::write(folder.path().join("sft.wasm.minisig"), signature).unwrap();
-    let output = host(folder.path(), &arguments);
+    let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("reviewed by us"));
 }
@@ -159,7 +131,7 @@ fn the_page_stands_alone_and_escapes() {
         "out.html",
         "-q",
     ];
-    let output = host(folder.path(), &arguments);
+    let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(4));
     let page = std::fs::read_to_string(folder.path().join("out.html")).unwrap();
     for outside in [
@@ -175,7 +147,7 @@ fn the_page_stands_alone_and_escapes() {
 #[test]
 fn files_that_are_no_policy_end_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = std::fs::read(plugin("probe")).unwrap();
+    let whole = std::fs::read(plugin("probe.wasm")).unwrap();
     std::fs::write(folder.path().join("half.wasm"), &whole[..whole.len() / 2]).unwrap();
     let cases: [(&[&str], i32, &str); 7] = [
         (&["audit", "none.wasm"], 1, "none.wasm"),
@@ -187,7 +159,7 @@ fn files_that_are_no_policy_end_in_one_line() {
         (&["audit", "half.wasm", "--run", "runs/1"], 2, "--run"),
     ];
     for (arguments, code, part) in cases {
-        let output = host(folder.path(), arguments);
+        let output = run(folder.path(), arguments);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(part), "{arguments:?}: {said}");
@@ -204,21 +176,20 @@ fn a_policy_that_cannot_describe_itself_is_a_fault() {
     let folder = tempfile::tempdir().unwrap();
     let guest = support::Guest::running("describe", "unreachable");
     std::fs::write(folder.path().join("dumb.wasm"), guest.component()).unwrap();
-    let output = host(folder.path(), &["audit", "dumb.wasm"]);
+    let output = run(folder.path(), &["audit", "dumb.wasm"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
 }
 
 #[test]
 fn settings_are_those_of_the_policy() {
     let folder = tempfile::tempdir().unwrap();
-    let file = plugin("fixed-kl");
-    let file = file.to_str().unwrap();
+    let file = &plugin("fixed-kl.wasm");
     let with = |settings: &[&str]| {
         let mut arguments = vec!["audit", file, "--repeats", "3", "--json", "-q"];
         settings
             .iter()
             .for_each(|one| arguments.extend(["--settings", one]));
-        host(folder.path(), &arguments)
+        run(folder.path(), &arguments)
     };
     let output = with(&["kl_weight=0.25", r#"{"task_weight": 2}"#]);
     let audit: Value = serde_json::from_slice(&output.stdout).unwrap();

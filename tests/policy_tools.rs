@@ -2,36 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
-use std::process::Output;
+#[allow(dead_code)]
+mod program;
 
-use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+
+use program::{run, text};
 use serde_json::Value;
 
 fn plugins() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
-}
-
-fn host(folder: &Path, arguments: &[&str]) -> Output {
-    Command::cargo_bin("host")
-        .unwrap()
-        .current_dir(folder)
-        // One cache for all tests here, and not the user's own.
-        .env(
-            "XDG_CACHE_HOME",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"),
-        )
-        .env(
-            "XDG_CONFIG_HOME",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/config"),
-        )
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 /// A project with the policy `fixed-kl` and its cases, to be changed.
@@ -56,13 +36,13 @@ fn recorded_cases_are_met_wherever_they_are_asked_for() {
     for name in ["probe", "fixed-kl", "sft"] {
         let file = plugins().join(format!("{name}.wasm"));
         for path in [file, plugins().join(name)] {
-            let output = host(&plugins(), &["policy", "test", path.to_str().unwrap()]);
+            let output = run(&plugins(), &["policy", "test", path.to_str().unwrap()]);
             let report = text(&output.stdout);
             assert_eq!(output.status.code(), Some(0), "{report}");
             assert!(report.contains("answers: assessment "), "{report}");
         }
     }
-    let output = host(&plugins().join("probe"), &["policy", "test", "--json"]);
+    let output = run(&plugins().join("probe"), &["policy", "test", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["passed"], true);
     assert!(
@@ -85,7 +65,7 @@ fn a_differing_answer_is_shown_and_recorded_only_on_demand() {
     let wrong = serde_json::to_string_pretty(&case).unwrap();
     std::fs::write(&path, &wrong).unwrap();
 
-    let output = host(folder.path(), &["policy", "test", "fixed-kl"]);
+    let output = run(folder.path(), &["policy", "test", "fixed-kl"]);
     assert_eq!(output.status.code(), Some(1));
     let report = text(&output.stdout);
     assert!(report.contains("DIFFERS  assess"), "{report}");
@@ -104,7 +84,7 @@ fn a_differing_answer_is_shown_and_recorded_only_on_demand() {
     );
     assert_eq!(std::fs::read_to_string(&path).unwrap(), wrong);
 
-    let output = host(folder.path(), &["policy", "test", "fixed-kl", "--record"]);
+    let output = run(folder.path(), &["policy", "test", "fixed-kl", "--record"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("recorded assess"));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), good);
@@ -114,7 +94,7 @@ fn a_differing_answer_is_shown_and_recorded_only_on_demand() {
 fn what_is_no_project_or_no_case_is_said() {
     let folder = project();
     let fails = |arguments: &[&str], part: &str| {
-        let output = host(folder.path(), arguments);
+        let output = run(folder.path(), arguments);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(part) && said.lines().count() == 1, "{said}");
@@ -134,7 +114,7 @@ fn what_is_no_project_or_no_case_is_said() {
 fn one_case_is_answered_with_its_cost() {
     let folder = project();
     let file = "fixed-kl/fixed-kl.wasm";
-    let output = host(
+    let output = run(
         folder.path(),
         &["policy", "run", file, "fixed-kl/cases/assess.json"],
     );
@@ -143,7 +123,7 @@ fn one_case_is_answered_with_its_cost() {
     assert!(answer["assessment"]["risk"].is_array());
     assert!(text(&output.stderr).contains(" fuel, "));
     let refused = "fixed-kl/cases/misspelt-setting.json";
-    let output = host(folder.path(), &["policy", "run", file, refused]);
+    let output = run(folder.path(), &["policy", "run", file, refused]);
     assert_eq!(output.status.code(), Some(0));
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(answer["error"].is_string());
@@ -161,7 +141,7 @@ fn a_bench_measures_every_batch_size() {
         "--hidden",
         "32",
     ];
-    let output = host(&plugins(), &[&arguments[..], &["--json"]].concat());
+    let output = run(&plugins(), &[&arguments[..], &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let bench: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = bench["assess"].as_array().unwrap();
@@ -182,7 +162,7 @@ fn a_bench_measures_every_batch_size() {
 fn an_inspection_shows_what_is_in_the_file() {
     let file = plugins().join("probe.wasm");
     let file = file.to_str().unwrap();
-    let output = host(&plugins(), &["policy", "inspect", file]);
+    let output = run(&plugins(), &["policy", "inspect", file]);
     let report = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for part in [
@@ -193,10 +173,10 @@ fn an_inspection_shows_what_is_in_the_file() {
     ] {
         assert!(report.contains(part), "no {part} in {report}");
     }
-    let output = host(&plugins(), &["policy", "inspect", file, "--json"]);
+    let output = run(&plugins(), &["policy", "inspect", file, "--json"]);
     let about: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(about["structure"]["functions"].as_u64().unwrap() > 10);
-    let output = host(&plugins(), &["policy", "inspect", file, "--wit"]);
+    let output = run(&plugins(), &["policy", "inspect", file, "--wit"]);
     let wit = text(&output.stdout);
     assert!(
         wit.contains("record regularization") && wit.contains("export"),

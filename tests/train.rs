@@ -2,27 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+#[allow(dead_code)]
+mod program;
+
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::Command;
+use program::{alone, plugin};
 use serde_json::Value;
-
-fn plugin(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../plugins")
-        .join(name)
-}
-
-fn host(folder: &Path) -> Command {
-    let mut command = Command::cargo_bin("host").unwrap();
-    command
-        .current_dir(folder)
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env("XDG_CONFIG_HOME", folder.join("config"));
-    command
-}
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -46,7 +34,7 @@ fn adapter(folder: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
         "eval.task=[]",
         "--no-baseline",
     ];
-    host(folder)
+    alone(folder)
         .args(["train", "--quiet", "--output", name])
         .args(quick)
         .args(arguments)
@@ -62,7 +50,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     let arguments = [
         "train",
         "--policy",
-        probe.to_str().unwrap(),
+        &probe,
         "--steps",
         "6",
         "--eval-limit",
@@ -71,7 +59,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
         "--output",
         "run",
     ];
-    let output = host(folder.path())
+    let output = alone(folder.path())
         .args(arguments)
         .assert()
         .success()
@@ -138,7 +126,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     );
 
     // The resolved configuration gives the same run again.
-    let again = host(folder.path())
+    let again = alone(folder.path())
         .args([
             "train",
             "--quiet",
@@ -156,17 +144,17 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     assert!(same("adapter/adapter_model.safetensors") && same("journal/records.jsonl"));
 
     // What the run left can be used.
-    host(folder.path())
+    alone(folder.path())
         .args(["generate", "--quiet", "--run", "run", "Say hello."])
         .assert()
         .success();
-    host(folder.path())
+    alone(folder.path())
         .args([
             "export", "--quiet", "--run", "run", "--merged", "--output", "merged",
         ])
         .assert()
         .success();
-    let merged = host(folder.path())
+    let merged = alone(folder.path())
         .args([
             "eval",
             "--quiet",
@@ -194,22 +182,12 @@ fn the_sft_policy_is_no_policy_bit_for_bit() {
     let sft = adapter(
         folder.path(),
         "sft",
-        &[
-            "--steps",
-            "5",
-            "--policy",
-            plugin("sft.wasm").to_str().unwrap(),
-        ],
+        &["--steps", "5", "--policy", &plugin("sft.wasm")],
     );
     let kl = adapter(
         folder.path(),
         "kl",
-        &[
-            "--steps",
-            "5",
-            "--policy",
-            plugin("fixed-kl.wasm").to_str().unwrap(),
-        ],
+        &["--steps", "5", "--policy", &plugin("fixed-kl.wasm")],
     );
     assert_eq!(none, sft);
     assert_ne!(none, kl, "a KL term must change the run");
@@ -219,7 +197,7 @@ fn the_sft_policy_is_no_policy_bit_for_bit() {
 fn accumulation_does_not_change_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let probe = plugin("probe.wasm");
-    let under = ["--steps", "4", "--policy", probe.to_str().unwrap()];
+    let under = ["--steps", "4", "--policy", &probe];
     let load = |name: &str, micro: &str| {
         let bytes = adapter(
             folder.path(),
@@ -319,8 +297,8 @@ fn a_policy_fault_ends_the_run_before_the_update_with_exit_code_3() {
     let probe = plugin("probe.wasm");
     // Enough for configure, too little for assess.
     let starve = "limits.fuel_per_call=200000";
-    let output = host(folder.path())
-        .args(["train", "--policy", probe.to_str().unwrap()])
+    let output = alone(folder.path())
+        .args(["train", "--policy", &probe])
         .args(["--no-baseline", "--set", starve, "--output", "run"])
         .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
         .args(["--set", "eval.task=[]"])

@@ -1,56 +1,21 @@
 //! What makes a run something that others can sign off: several policies, the journal
-//! and its audit, signatures, and compiled policies that nobody tampered with.
+//! and its audit.
 
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
+mod program;
+#[allow(dead_code)]
 #[path = "../host/policy/tests/support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use assert_cmd::Command;
 use host_policy::wit::{Action, Needs, Position, Source, Tap, TokenNeeds};
+use program::{alone, plugin, text, trained};
 use serde_json::Value;
 use support::{Guest, sample};
 use tempfile::TempDir;
-
-fn plugin(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    path.join(name).display().to_string()
-}
-
-/// Keeps its cache and its keys in the test's own folder.
-fn host(folder: &TempDir) -> Command {
-    let mut command = Command::cargo_bin("host").unwrap();
-    command
-        .current_dir(folder.path())
-        .env("XDG_CACHE_HOME", folder.path().join("cache"))
-        .env("XDG_CONFIG_HOME", folder.path().join("config"));
-    command
-}
-
-/// A short training without evaluation.
-fn train(folder: &TempDir, name: &str, arguments: &[&str]) -> std::process::Output {
-    host(folder)
-        .args(["train", "--quiet", "--no-baseline", "--output", name])
-        .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
-        .args(["--set", "eval.task=[]"])
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-#[track_caller]
-fn trained(folder: &TempDir, name: &str, arguments: &[&str]) -> PathBuf {
-    let output = train(folder, name, arguments);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    folder.path().join(name)
-}
 
 fn records(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("journal/records.jsonl")).unwrap();
@@ -65,12 +30,11 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 /// Exit code, stdout and stderr of an audit.
 fn audit(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = host(folder).arg("audit").args(arguments).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let output = alone(folder).arg("audit").args(arguments).output().unwrap();
     (
         output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
+        text(&output.stdout).to_owned(),
+        text(&output.stderr).to_owned(),
     )
 }
 
@@ -218,7 +182,7 @@ fn an_audit_replays_a_run_and_finds_what_was_changed() {
     let key = folder.path().join("config/host/host.pub");
     let (code, stdout, _) = audit(&folder, &["--run", "run", "--key", key.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{stdout}");
-    host(&folder)
+    alone(&folder)
         .args(["policy", "sign", "run/config.toml", "--key", "other.key"])
         .assert()
         .success();
@@ -316,96 +280,5 @@ fn a_light_journal_holds_digests_and_the_same_assessments() {
     assert!(
         stdout.contains("0 of 3") && stdout.contains("3 can't be replayed"),
         "{stdout}"
-    );
-}
-
-#[test]
-fn only_policies_signed_by_the_named_key_are_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let policy = folder.path().join("mine.wasm");
-    std::fs::copy(plugin("fixed-kl.wasm"), &policy).unwrap();
-    let sign = |key: &str| {
-        host(&folder)
-            .args(["policy", "sign", "mine.wasm", "--key", key])
-            .assert()
-            .success();
-    };
-    let verify = |key: &str| {
-        let arguments = ["policy", "verify", "mine.wasm", "--key", key];
-        host(&folder)
-            .args(arguments)
-            .output()
-            .unwrap()
-            .status
-            .code()
-    };
-    let run = |name: &str, key: &str| {
-        let required = ["--require-signature", key, "--steps", "1"];
-        let output = train(
-            &folder,
-            name,
-            &[&["--policy", "mine.wasm"], &required[..]].concat(),
-        );
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        (
-            output.status.code(),
-            stderr.lines().last().unwrap_or("").to_owned(),
-        )
-    };
-    sign("other.key");
-    std::fs::remove_file(folder.path().join("mine.wasm.minisig")).unwrap();
-    sign("team.key");
-    assert_eq!(verify("team.pub"), Some(0));
-    assert_eq!(verify("other.pub"), Some(4));
-    assert_eq!(run("signed", "team.pub").0, Some(0));
-    let (code, stderr) = run("another", "other.pub");
-    assert_eq!(code, Some(1));
-    assert!(
-        stderr.contains("mine.wasm: its signature is by key"),
-        "{stderr}"
-    );
-
-    let mut bytes = std::fs::read(&policy).unwrap();
-    bytes.extend([0, 2, 1, b'x']);
-    std::fs::write(&policy, bytes).unwrap();
-    let (code, stderr) = run("changed", "team.pub");
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains("changed after it was signed"), "{stderr}");
-    assert!(!folder.path().join("changed").exists());
-    std::fs::remove_file(folder.path().join("mine.wasm.minisig")).unwrap();
-    let (code, stderr) = run("unsigned", "team.pub");
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains("host policy sign"), "{stderr}");
-    assert_eq!(run("no-key", "nobody.pub").0, Some(1));
-}
-
-#[test]
-fn a_compiled_policy_that_was_tampered_with_is_compiled_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let fixed = plugin("fixed-kl.wasm");
-    let run = |name: &str| {
-        let output = train(&folder, name, &["--policy", &fixed, "--steps", "1"]);
-        assert!(output.status.success());
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(!run("first").contains("compiled again"));
-    let cache = folder.path().join("cache/host/policies");
-    let entry = std::fs::read_dir(&cache)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    assert!(!run("second").contains("compiled again"));
-    let genuine = std::fs::read(&entry).unwrap();
-    let mut tampered = genuine.clone();
-    let middle = tampered.len() / 2;
-    tampered[middle] ^= 0xff;
-    std::fs::write(&entry, &tampered).unwrap();
-    assert!(run("third").contains("changed by someone else"));
-    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
-    assert!(
-        !run("fourth").contains("compiled again"),
-        "a good entry is back"
     );
 }

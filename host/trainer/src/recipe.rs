@@ -51,11 +51,6 @@ pub fn fine_tune(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
-    // A key that can't be used is found before anything expensive runs.
-    let signer = match config.policies.is_empty() {
-        true => None,
-        false => Some(signer()?),
-    };
     let prepared = prepare_all(config, signer, engine, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
@@ -67,7 +62,7 @@ pub fn fine_tune(
 /// Cheapest first: the policy files, the data, and only then the model.
 fn prepare_all(
     config: RunConfig,
-    signer: Option<Signer>,
+    signer: impl FnOnce() -> Result<Signer>,
     engine: &Engine,
     observer: &mut dyn Observer,
 ) -> Result<Prepared> {
@@ -79,6 +74,11 @@ fn prepare_all(
         .collect::<Result<Vec<_>>>()?;
     let judges = Judges::load(&config.judges)?;
     let sets = EvalSets::load(&config.eval, config.seed.0)?;
+    // Before anything expensive, and not for a run that can't start: it may make a key.
+    let signer = match loaded.is_empty() {
+        true => None,
+        false => Some(signer()?),
+    };
     let model = prepare::load_model(&config.model, observer)?;
     let samples = prepare::load_samples(&config, &model, observer)?;
     let plan = prepare::plan(&config, samples)?;

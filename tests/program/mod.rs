@@ -1,0 +1,56 @@
+//! The real program, which keeps its cache and keys away from the user's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// A file that comes with the host.
+pub fn plugin(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    folder.join(file).display().to_string()
+}
+
+fn homed(folder: &Path, home: &Path) -> Command {
+    let mut command = Command::cargo_bin("host").unwrap();
+    command
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", home.join("cache"))
+        .env("XDG_CONFIG_HOME", home.join("config"));
+    command
+}
+
+/// Runs it in a folder, with one cache for all tests, so that each policy is compiled
+/// once.
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = homed(folder, Path::new(env!("CARGO_TARGET_TMPDIR")));
+    command.args(arguments).output().unwrap()
+}
+
+/// With cache and keys in the test's own folder.
+pub fn alone(folder: impl AsRef<Path>) -> Command {
+    homed(folder.as_ref(), folder.as_ref())
+}
+
+/// A short training without evaluation, likewise alone.
+pub fn train(folder: &TempDir, name: &str, arguments: &[&str]) -> Output {
+    alone(folder)
+        .args(["train", "--quiet", "--no-baseline", "--output", name])
+        .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
+        .args(["--set", "eval.task=[]"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+pub fn trained(folder: &TempDir, name: &str, arguments: &[&str]) -> PathBuf {
+    let output = train(folder, name, arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    folder.path().join(name)
+}
+
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
