@@ -66,6 +66,9 @@ pub struct ConfigArguments {
     /// cpu, cuda or cuda:N.
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
+    /// Number format of the frozen weights: f32, or bf16 (half the memory, less exact).
+    #[arg(long = "weights", value_name = "f32|bf16")]
+    pub weight_type: Option<String>,
     /// Seed of all randomness.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -7,7 +7,7 @@ use host_model::load::{LoadOptions, Source};
 use host_policy::wit::RunInfo;
 
 use crate::canary::Canary;
-use crate::config::{ModelConfig, RunConfig};
+use crate::config::{ModelConfig, RunConfig, WeightType};
 use crate::data::{self, Plan, Sample, encode_chats};
 use crate::demo;
 use crate::error::{Error, Result};
@@ -32,7 +32,10 @@ pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<M
     let device = device(&config.device)?;
     let options = LoadOptions {
         device,
-        dtype: DType::F32,
+        dtype: match config.dtype {
+            WeightType::F32 => DType::F32,
+            WeightType::Bf16 => DType::BF16,
+        },
         kernels: None,
         chat_template: config.chat_template.clone(),
         ..LoadOptions::default()

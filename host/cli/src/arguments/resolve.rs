@@ -29,6 +29,7 @@ impl ConfigArguments {
             self.chat_template.as_deref().map(text),
         )?;
         set(&mut layers, "model.device", self.device.clone())?;
+        set(&mut layers, "model.dtype", self.weight_type.clone())?;
         set(&mut layers, "seed", self.seed.map(|seed| seed as i64))?;
         Ok(layers)
     }

@@ -65,6 +65,17 @@ pub struct ModelConfig {
     pub chat_template: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     pub device: String,
+    /// What the frozen weights are held and multiplied in; sums are f32 in both.
+    pub dtype: WeightType,
+}
+
+/// Number format of the frozen weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightType {
+    #[default]
+    F32,
+    Bf16,
 }
 
 impl Default for ModelConfig {
@@ -73,6 +84,7 @@ impl Default for ModelConfig {
             source: None,
             chat_template: None,
             device: "cpu".into(),
+            dtype: WeightType::F32,
         }
     }
 }
