@@ -1,5 +1,6 @@
 //! What the program keeps between runs, in the folders that the system has for that:
-//! compiled policies (`~/.cache/host/policies`) and keys (`~/.config/host`).
+//! compiled policies and what the reference says of samples (`~/.cache/host`), and keys
+//! (`~/.config/host`).
 
 use std::path::PathBuf;
 
@@ -27,6 +28,12 @@ pub fn cache() -> Option<Cache> {
     Cache::open(&cache, &key)
         .inspect_err(|error| tracing::warn!("{error}; policies are compiled at every start"))
         .ok()
+}
+
+/// Where the reference's answers are kept for other runs, if there is a place.
+pub fn reference_cache() -> Option<PathBuf> {
+    let folders = choose_base_strategy().ok()?;
+    Some(folders.cache_dir().join("host/reference"))
 }
 
 /// The key that signs what the user doesn't name a key for.

@@ -1,5 +1,6 @@
 //! The decoder: one frozen copy of the weights, run with or without an adapter.
 
+mod arithmetic;
 mod cache;
 mod packed;
 mod rotary;

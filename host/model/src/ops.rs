@@ -3,7 +3,7 @@
 //! rows are computed with it, so no split can change a bit of the result.
 
 #[macro_use]
-mod simd;
+pub(crate) mod simd;
 
 pub(crate) mod attention;
 pub(crate) mod exponent;

@@ -25,6 +25,7 @@ use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run::{Setup, run};
 use crate::run_dir::{Lines, RunDir};
+use crate::{reference, sensors};
 
 /// Everything that was loaded and checked before the first step.
 pub struct Prepared {
@@ -38,20 +39,23 @@ pub struct Prepared {
     calibrations: Vec<(usize, CalibrationFile)>,
     judges: Judges,
     canary: Option<Canary>,
+    reference: Option<reference::Store>,
     sets: EvalSets,
 }
 
 /// Runs the recipe; the run folder exists from the moment all checks have passed.
 /// `engine` loads the policies, under the limits it was started with; `signer` signs
-/// the journal of what they say, and is asked for only if there are any.
+/// the journal of what they say, and is asked for only if there are any; what the
+/// reference says is kept in `reference_cache` if the configuration names no folder.
 pub fn fine_tune(
     config: RunConfig,
     engine: &Engine,
     signer: impl FnOnce() -> Result<Signer>,
+    reference_cache: Option<PathBuf>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
-    let prepared = prepare_all(config, signer, engine, observer)?;
+    let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -63,6 +67,7 @@ pub fn fine_tune(
 fn prepare_all(
     config: RunConfig,
     signer: impl FnOnce() -> Result<Signer>,
+    reference_cache: Option<PathBuf>,
     engine: &Engine,
     observer: &mut dyn Observer,
 ) -> Result<Prepared> {
@@ -92,6 +97,13 @@ fn prepare_all(
         policies.push(active);
         calibrations.extend(calibration.map(|calibration| (number, calibration)));
     }
+    let reference = match policies.is_empty() {
+        true => None,
+        false => {
+            let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
+            reference::open(&config.train, reference_cache, &model, &taps)?
+        }
+    };
     Ok(Prepared {
         config,
         model,
@@ -101,6 +113,7 @@ fn prepare_all(
         calibrations,
         judges,
         canary,
+        reference,
         sets,
     })
 }
@@ -225,6 +238,7 @@ impl Prepared {
             policies,
             judges: &self.judges,
             canary: self.canary.as_ref(),
+            reference: self.reference.as_ref(),
             config: &config.train,
             on_fault: config.trust.on_fault(),
         };

@@ -43,6 +43,8 @@ pub struct Setup<'a> {
     pub policies: &'a [ActivePolicy],
     pub judges: &'a Judges,
     pub canary: Option<&'a Canary>,
+    /// What the reference said in other runs.
+    pub reference: Option<&'a reference::Store>,
     pub config: &'a TrainConfig,
     pub on_fault: OnFault,
 }
@@ -167,7 +169,8 @@ impl<'a> State<'a> {
                 setup.decoder,
                 sensors.as_ref().map_or(&[][..], Sensors::reference_taps),
                 config.micro_batch(),
-                config.reference_cache_mib << 20,
+                (config.reference_cache_mib as u64) << 20,
+                setup.reference,
             ),
             sensors,
             advisor,

@@ -35,6 +35,27 @@ struct Taps {
     current: Vec<Tap>,
 }
 
+impl Taps {
+    fn of<'n>(needs: impl Iterator<Item = &'n Needs>) -> Self {
+        let mut taps = Self::default();
+        for tap in needs.flat_map(|needs| &needs.taps) {
+            let known = match tap.source {
+                Source::Reference => &mut taps.reference,
+                Source::Current => &mut taps.current,
+            };
+            if !known.contains(tap) {
+                known.push(tap.clone());
+            }
+        }
+        taps
+    }
+}
+
+/// What policies read of the reference, each tap once.
+pub fn reference_taps<'n>(needs: impl Iterator<Item = &'n Needs>) -> Vec<Tap> {
+    Taps::of(needs).reference
+}
+
 /// What the current model shows of a step's samples.
 #[derive(Default)]
 pub struct Current {
@@ -59,21 +80,11 @@ impl<'a> Sensors<'a> {
         judges: &'a Judges,
         canary: Option<&'a Canary>,
     ) -> Self {
-        let mut taps = Taps::default();
-        for tap in needs.iter().flat_map(|needs| &needs.taps) {
-            let known = match tap.source {
-                Source::Reference => &mut taps.reference,
-                Source::Current => &mut taps.current,
-            };
-            if !known.contains(tap) {
-                known.push(tap.clone());
-            }
-        }
         Self {
             decoder,
             adapter,
+            taps: Taps::of(needs.iter().copied()),
             needs,
-            taps,
             judges,
             canary,
         }

@@ -1,12 +1,13 @@
 //! Chores of this repository: `cargo xtask plugins` builds the policies under
 //! `plugins/` into components, `cargo xtask hostile` and `cargo xtask mutate` show what
 //! the host makes of hostile and of damaged ones, `cargo xtask overhead` what a policy
-//! costs a training step.
+//! costs a training step, `cargo xtask reference` what holding it to the reference costs.
 
 mod check;
 mod guest;
 mod mutate;
 mod overhead;
+mod reference;
 mod specimens;
 mod sums;
 
@@ -29,6 +30,9 @@ enum Chore {
     Plugins(Plugins),
     /// Measures what a policy costs a training step.
     Overhead(overhead::Overhead),
+    /// Measures what holding samples to the reference costs a training step, in the first
+    /// epoch, in later ones and in another run.
+    Reference(reference::Reference),
     /// Trains under every policy of tests/fixtures/hostile and prints a table: message,
     /// time to stop, what is left on the disk.
     Hostile(specimens::Hostile),
@@ -73,6 +77,7 @@ fn run(chore: &Chore) -> Result<()> {
     match chore {
         Chore::Plugins(options) => plugins(options),
         Chore::Overhead(options) => options.run(&plugins_folder()?),
+        Chore::Reference(options) => options.run(&plugins_folder()?),
         Chore::Hostile(options) => options.run(),
         Chore::Mutate(options) => options.run(),
     }

@@ -3,6 +3,7 @@ use host_trainer::records::Ending;
 
 use super::{engine, print_json, print_text, signer};
 use crate::arguments::TrainArguments;
+use crate::home;
 use crate::screen::Screen;
 use crate::signal;
 
@@ -13,7 +14,8 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.config.quiet);
     let key = config.journal.key.clone();
     let signer = || -> Result<_, host_trainer::Error> { Ok(signer(key.as_deref())?) };
-    let report = recipe::fine_tune(config, &engine, signer, &mut screen, &stop)?;
+    let cache = home::reference_cache();
+    let report = recipe::fine_tune(config, &engine, signer, cache, &mut screen, &stop)?;
     drop(screen);
     if arguments.config.json {
         print_json(&report)?;

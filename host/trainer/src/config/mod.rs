@@ -167,6 +167,10 @@ pub struct TrainConfig {
     pub baseline: Option<bool>,
     /// Memory for cached hidden states of the reference, in MiB; 0 switches it off.
     pub reference_cache_mib: usize,
+    /// Disk for them, in MiB, shared by all runs; 0 switches it off.
+    pub reference_cache_disk_mib: u64,
+    /// Where on disk. Default: in the user's cache folder.
+    pub reference_cache_dir: Option<PathBuf>,
 }
 
 impl Default for TrainConfig {
@@ -186,6 +190,8 @@ impl Default for TrainConfig {
             gradient_clip: 1.0,
             baseline: None,
             reference_cache_mib: 1024,
+            reference_cache_disk_mib: 4096,
+            reference_cache_dir: None,
         }
     }
 }
