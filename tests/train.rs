@@ -44,6 +44,18 @@ fn adapter(folder: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 #[test]
+fn checkpointing_activations_changes_no_byte_of_the_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = plugin("fixed-kl.wasm");
+    let arguments = ["--policy", &fixed, "--steps", "4"];
+    let kept = adapter(folder.path(), "kept", &arguments);
+    let flag = [&arguments[..], &["--checkpoint-activations"]].concat();
+    assert!(kept == adapter(folder.path(), "again", &flag));
+    let config = std::fs::read_to_string(folder.path().join("again/config.toml")).unwrap();
+    assert!(config.contains("checkpoint_activations = true"), "{config}");
+}
+
+#[test]
 fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     let folder = tempfile::tempdir().unwrap();
     let probe = plugin("probe.wasm");

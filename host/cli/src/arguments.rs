@@ -156,6 +156,10 @@ pub struct TrainArguments {
     /// Samples that go through the model at once; smaller needs less memory.
     #[arg(long, value_name = "N")]
     pub micro_batch: Option<usize>,
+    /// Compute activations again in the backward pass instead of keeping them: a tenth
+    /// of the memory per token, slower steps, the same result. CPU only.
+    #[arg(long)]
+    pub checkpoint_activations: bool,
     /// Highest learning rate.
     #[arg(long = "lr", value_name = "X")]
     pub learning_rate: Option<f64>,

@@ -84,7 +84,8 @@ fn prepare_all(
         true => None,
         false => Some(signer()?),
     };
-    let model = prepare::load_model(&config.model, observer)?;
+    let mut model = prepare::load_model(&config.model, observer)?;
+    prepare::checkpoint_activations(&config.train, &mut model)?;
     let samples = prepare::load_samples(&config, &model, observer)?;
     let plan = prepare::plan(&config, samples)?;
     let canary = prepare::canary(&config, &model)?;

@@ -96,6 +96,11 @@ impl TrainArguments {
             "train.micro_batch",
             self.micro_batch.map(integer),
         )?;
+        set(
+            &mut layers,
+            "train.checkpoint_activations",
+            self.checkpoint_activations.then_some(true),
+        )?;
         set(&mut layers, "train.learning_rate", self.learning_rate)?;
         set(&mut layers, "lora.rank", self.rank.map(integer))?;
         set(&mut layers, "lora.alpha", self.alpha)?;

@@ -171,6 +171,9 @@ pub struct TrainConfig {
     pub reference_cache_disk_mib: u64,
     /// Where on disk. Default: in the user's cache folder.
     pub reference_cache_dir: Option<PathBuf>,
+    /// Keep only each block's input for the backward pass and compute the rest again:
+    /// a tenth of the memory per token, for a slower step with the same result.
+    pub checkpoint_activations: bool,
 }
 
 impl Default for TrainConfig {
@@ -192,6 +195,7 @@ impl Default for TrainConfig {
             reference_cache_mib: 1024,
             reference_cache_disk_mib: 4096,
             reference_cache_dir: None,
+            checkpoint_activations: false,
         }
     }
 }
