@@ -1,0 +1,107 @@
+//! The model that is timed.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use host_model::{
+    Architecture, Config, Decoder, Kernels, LayerWeights, Linear, LoadOptions, Lora, LoraConfig,
+    Rope, RopeScaling, Source, Target, Weights,
+};
+
+use super::Outcome;
+
+fn dtype(bf16: bool) -> DType {
+    if bf16 { DType::BF16 } else { DType::F32 }
+}
+
+/// A model and its adapter from disk.
+pub fn load(model: &Path, adapter: &Path, bf16: bool) -> Outcome<(Decoder, Lora)> {
+    let options = LoadOptions {
+        dtype: dtype(bf16),
+        kernels: Some(Kernels::Fused),
+        ..LoadOptions::default()
+    };
+    let model = host_model::load(&Source::Directory(model.into()), &options)?;
+    let adapter = Lora::load_peft(adapter, &model.config, &Device::Cpu)?;
+    Ok((model.decoder, adapter))
+}
+
+/// Random weights in the shape of SmolLM2-135M, and a fresh adapter on every projection.
+pub fn random(bf16: bool) -> Outcome<(Decoder, Lora)> {
+    let config = smollm2();
+    let decoder = Decoder::new(
+        config.clone(),
+        weights(&config, dtype(bf16))?,
+        Kernels::Fused,
+    )?;
+    let settings = LoraConfig {
+        rank: 16,
+        alpha: 32.0,
+        targets: Target::ALL.to_vec(),
+    };
+    Ok((decoder, Lora::new(&config, settings, 1, &Device::Cpu)?))
+}
+
+fn smollm2() -> Config {
+    Config {
+        architecture: Architecture::Llama,
+        vocab_size: 49152,
+        hidden_size: 576,
+        intermediate_size: 1536,
+        num_layers: 30,
+        num_heads: 9,
+        num_kv_heads: 3,
+        head_dim: 64,
+        rms_norm_eps: 1e-5,
+        rope: Rope {
+            theta: 100_000.0,
+            scaling: RopeScaling::None,
+        },
+        max_position: 8192,
+        tie_embeddings: true,
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        qk_norm: false,
+        sliding_window: None,
+        window_from_layer: 0,
+        partial_rotary_factor: 1.0,
+        bos: None,
+        eos: vec![],
+    }
+}
+
+fn weights(config: &Config, dtype: DType) -> candle_core::Result<Weights> {
+    let device = Device::Cpu;
+    let random = |shape: (usize, usize)| Tensor::randn(0f32, 0.04, shape, &device)?.to_dtype(dtype);
+    let ones = || Tensor::ones(config.hidden_size, dtype, &device);
+    let linear = |target: Target| -> candle_core::Result<Linear> {
+        Ok(Linear {
+            weight: random(target.shape(config))?,
+            bias: None,
+        })
+    };
+    let layers = (0..config.num_layers)
+        .map(|_| {
+            Ok(LayerWeights {
+                attn_norm: ones()?,
+                q: linear(Target::Q)?,
+                k: linear(Target::K)?,
+                v: linear(Target::V)?,
+                o: linear(Target::O)?,
+                q_norm: None,
+                k_norm: None,
+                mlp_norm: ones()?,
+                gate: linear(Target::Gate)?,
+                up: linear(Target::Up)?,
+                down: linear(Target::Down)?,
+            })
+        })
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    Ok(Weights {
+        embed: random((config.vocab_size, config.hidden_size))?,
+        layers,
+        final_norm: ones()?,
+        head: None,
+    })
+}
