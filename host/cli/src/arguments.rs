@@ -144,6 +144,20 @@ pub struct TrainArguments {
     /// Folder for the run; must not exist. Default: runs/POLICY-N.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Go on with the run in this folder, from its newest checkpoint. Its configuration
+    /// stays what it was.
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "config", "assignments", "model", "chat_template", "device", "weight_type", "seed",
+        "policies", "labelled", "harmful", "harmless", "task", "eval_limit", "max_new_tokens",
+        "calibrations", "on_fault", "journal", "key", "require_signature", "data", "output",
+        "checkpoint_every", "epochs", "steps", "batch", "micro_batch", "learning_rate", "rank",
+        "alpha", "baseline", "no_baseline",
+    ])]
+    pub resume: Option<PathBuf>,
+    /// Also write a checkpoint after every N optimizer steps; by default one is written
+    /// every ten minutes, at the end, and at Ctrl-C.
+    #[arg(long, value_name = "N")]
+    pub checkpoint_every: Option<u64>,
     /// Passes over the data.
     #[arg(long, value_name = "N")]
     pub epochs: Option<f64>,

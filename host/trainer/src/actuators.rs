@@ -9,10 +9,10 @@ use crate::optimizer::AdamW;
 #[derive(Debug, Default)]
 pub struct Actuators {
     /// avg <- d * avg + (1 - d) * theta (arXiv 2508.12531).
-    average: Option<Vec<f32>>,
+    pub average: Option<Vec<f32>>,
     /// Parameters and optimizer before the last update, kept if a policy may
     /// roll back.
-    before: Option<(Vec<f32>, AdamW)>,
+    pub before: Option<(Vec<f32>, AdamW)>,
 }
 
 impl Actuators {

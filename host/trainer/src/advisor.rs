@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use host_policy::wit::{Action, Actuators, Assessment, Needs, RunInfo, Sample, Signals};
 use host_policy::{Call, Policy, strict, strictest};
+use serde::{Deserialize, Serialize};
 
 use crate::config::OnFault;
 use crate::error::Result;
@@ -29,6 +30,15 @@ struct Seat<'a> {
     active: &'a ActivePolicy,
     state: Vec<u8>,
     faults_in_a_row: u64,
+}
+
+/// What a policy carries from step to step, for a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Hexadecimal.
+    pub state: String,
+    pub faults_in_a_row: u64,
 }
 
 /// What one policy was asked, and what it answered.
@@ -124,6 +134,36 @@ impl<'a> Advisor<'a> {
         let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
         let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
         strictest(&names, &all, samples)
+    }
+
+    /// What each policy carries to the next step.
+    pub fn memories(&self) -> Vec<Memory> {
+        let seats = self.seats.iter();
+        let memories = seats.map(|seat| Memory {
+            state: hex::encode(&seat.state),
+            faults_in_a_row: seat.faults_in_a_row,
+        });
+        memories.collect()
+    }
+
+    /// Gives every policy back what it carried.
+    ///
+    /// # Errors
+    /// One line, if these are of other policies.
+    pub fn restore(&mut self, memories: &[Memory]) -> Result<(), String> {
+        if memories.len() != self.seats.len() {
+            return Err(format!(
+                "holds the state of {} policies, and this run has {}",
+                memories.len(),
+                self.seats.len()
+            ));
+        }
+        for (seat, memory) in self.seats.iter_mut().zip(memories) {
+            seat.state = hex::decode(&memory.state)
+                .map_err(|error| format!("holds a policy's state that is no hex ({error})"))?;
+            seat.faults_in_a_row = memory.faults_in_a_row;
+        }
+        Ok(())
     }
 
     pub fn may_roll_back(&self) -> bool {

@@ -54,6 +54,33 @@ pub enum Error {
     #[error("step {step}: {problem}; nothing was updated")]
     Gradient { step: u64, problem: String },
 
+    /// Several steps in a row whose loss or gradient was NaN or infinite.
+    #[error(
+        "step {step}: {problem}, and so it was {in_a_row} steps in a row; none of them was applied: \
+         lower --lr, or look at the data of these steps (metrics.jsonl); the last good state is {checkpoint}"
+    )]
+    NotFinite {
+        step: u64,
+        problem: String,
+        in_a_row: u64,
+        checkpoint: PathBuf,
+    },
+
+    /// A checkpoint that can't be written.
+    #[error(
+        "cannot write the checkpoint {path}: {problem}; {last}; mend this, then go on with \
+         host train --resume"
+    )]
+    Checkpoint {
+        path: PathBuf,
+        problem: String,
+        last: String,
+    },
+
+    /// A folder that holds no run, or one that can't go on.
+    #[error("can't go on with {path}: {problem}")]
+    Resume { path: PathBuf, problem: String },
+
     #[error("{path} exists already; choose another --output or remove it")]
     OutputExists { path: PathBuf },
 

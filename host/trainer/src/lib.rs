@@ -6,6 +6,7 @@ pub mod actuators;
 pub mod advisor;
 pub mod calibration;
 pub mod canary;
+pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod demo;
@@ -31,7 +32,10 @@ pub mod run;
 pub mod run_dir;
 pub mod schedule;
 pub mod sensors;
+pub mod stages;
+pub mod state;
 pub mod taps;
+pub mod training;
 
 pub use config::RunConfig;
 pub use error::{Error, Result};

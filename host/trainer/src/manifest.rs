@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use host_model::Model;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::advisor::ActivePolicy;
 use crate::config::RunConfig;
@@ -11,10 +11,12 @@ use crate::data::Plan;
 use crate::error::{Error, Result};
 use crate::run_dir::RunDir;
 
-#[derive(Debug, Serialize)]
+const FILE: &str = "manifest.json";
+
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    host: &'static str,
-    wit: &'static str,
+    host: String,
+    wit: String,
     seed: u64,
     model: ModelEntry,
     policies: Vec<PolicyEntry>,
@@ -29,14 +31,14 @@ pub struct Manifest {
     error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct ModelEntry {
     name: String,
     sha256: String,
     tokenizer_sha256: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct PolicyEntry {
     name: String,
     version: String,
@@ -46,7 +48,7 @@ struct PolicyEntry {
     parameters_sha256: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct FileEntry {
     file: String,
     sha256: Option<String>,
@@ -68,8 +70,8 @@ impl PolicyEntry {
 impl Manifest {
     pub fn new(config: &RunConfig, model: &Model, policies: &[ActivePolicy], plan: &Plan) -> Self {
         Self {
-            host: env!("CARGO_PKG_VERSION"),
-            wit: "risk:policy@0.1.0",
+            host: env!("CARGO_PKG_VERSION").into(),
+            wit: "risk:policy@0.1.0".into(),
             seed: config.seed.0,
             model: ModelEntry {
                 name: model.name.clone(),
@@ -92,6 +94,58 @@ impl Manifest {
         }
     }
 
+    /// For a run that goes on in `folder`: everything that it is made of must be what it
+    /// was when it began.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] that names what is another now.
+    pub fn resumed(mut self, folder: &RunDir) -> Result<Self> {
+        let path = folder.file(FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            // Killed before anything was done.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(self),
+            Err(source) => return Err(Error::read(&path, source)),
+        };
+        let before: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::file(&path, format!("is damaged ({error})")))?;
+        if let Some(what) = self.first_change(&before) {
+            let problem = format!(
+                "{what} not what it was when the run began (manifest.json has the digests); \
+                 bring that back, or start a new run"
+            );
+            let path = folder.path().to_owned();
+            return Err(Error::Resume { path, problem });
+        }
+        self.started = before.started;
+        Ok(self)
+    }
+
+    fn first_change(&self, before: &Self) -> Option<String> {
+        let policies = self.policies.iter().zip(&before.policies);
+        let mut policies = policies.filter(|(now, before)| now != before);
+        let mut data = self.data.iter().zip(&before.data);
+        let mut changes = [
+            (self.host != before.host).then(|| {
+                format!(
+                    "the version of this program ({}; then {}) is",
+                    self.host, before.host
+                )
+            }),
+            (self.model != before.model).then(|| format!("the model {} is", before.model.name)),
+            policies
+                .next()
+                .map(|(_, policy)| format!("the policy {} or its settings are", policy.file)),
+            data.find(|(now, before)| now != before)
+                .map(|(_, file)| format!("the data {} are", file.file)),
+            (self.policies.len() != before.policies.len() || self.data.len() != before.data.len())
+                .then(|| "the number of policies or data files is".to_owned()),
+            ((self.seed, self.samples, self.steps) != (before.seed, before.samples, before.steps))
+                .then(|| "the number of samples or steps, or the seed, is".to_owned()),
+        ];
+        changes.iter_mut().find_map(Option::take)
+    }
+
     pub fn end(&mut self, status: &str, error: Option<String>) {
         self.status = status.into();
         self.error = error;
@@ -99,7 +153,7 @@ impl Manifest {
     }
 
     pub fn write(&self, folder: &RunDir) -> Result<()> {
-        folder.write_json("manifest.json", self)
+        folder.write_json(FILE, self)
     }
 }
 

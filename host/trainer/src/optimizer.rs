@@ -30,6 +30,16 @@ impl AdamW {
         }
     }
 
+    /// With moments that have seen `updates` updates.
+    pub fn with_moments(self, first: Vec<f32>, second: Vec<f32>, updates: u64) -> Self {
+        Self {
+            first,
+            second,
+            updates,
+            ..self
+        }
+    }
+
     /// One update of `parameters` in place. All three slices have the same length.
     pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], learning_rate: f64) {
         let AdamWConfig {

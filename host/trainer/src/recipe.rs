@@ -1,12 +1,10 @@
 //! A whole fine-tune: load, calibrate, measure, train, measure again, report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::Device;
 use host_model::Model;
 use host_model::lora::Lora;
-use host_policy::journal::{JournalWriter, Mode, Start};
 use host_policy::{Engine, Signer};
 
 use crate::advisor::ActivePolicy;
@@ -23,8 +21,9 @@ use crate::policies::LoadedPolicy;
 use crate::prepare;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
-use crate::run::{Setup, run};
 use crate::run_dir::{Lines, RunDir};
+use crate::stages::Stages;
+use crate::training::Training;
 use crate::{reference, sensors};
 
 /// Everything that was loaded and checked before the first step.
@@ -43,24 +42,46 @@ pub struct Prepared {
     sets: EvalSets,
 }
 
-/// Runs the recipe; the run folder exists from the moment all checks have passed.
+/// Runs the recipe. The folder of a new run exists from the moment all checks have
+/// passed; `resume` names that of a run to go on with, whose configuration `config` is.
 /// `engine` loads the policies, under the limits it was started with; `signer` signs
 /// the journal of what they say, and is asked for only if there are any; what the
 /// reference says is kept in `reference_cache` if the configuration names no folder.
 pub fn fine_tune(
-    config: RunConfig,
+    mut config: RunConfig,
+    resume: Option<&Path>,
     engine: &Engine,
     signer: impl FnOnce() -> Result<Signer>,
     reference_cache: Option<PathBuf>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
+    if let Some(path) = resume {
+        let folder = RunDir::open(path)?;
+        let _lock = folder.lock()?;
+        use_fitted(&mut config, &folder);
+        let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
+        let manifest = prepared.manifest().resumed(&folder)?;
+        return prepared.execute(&folder, manifest, observer, stop);
+    }
     let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
     let folder = RunDir::create(&prepared.output())?;
-    prepared.execute(&folder, observer, stop)
+    folder.write_text("config.toml", &manifest::resolved_toml(&prepared.config)?)?;
+    let _lock = folder.lock()?;
+    prepared.execute(&folder, prepared.manifest(), observer, stop)
+}
+
+/// A run that goes on keeps the parameters that were fitted when it began.
+fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
+    for (number, policy) in config.policies.iter_mut().enumerate() {
+        let fitted = folder.file(&calibration_name(number));
+        if fitted.is_file() {
+            policy.calibration = Some(fitted);
+        }
+    }
 }
 
 /// Cheapest first: the policy files, the data, and only then the model.
@@ -121,22 +142,25 @@ fn prepare_all(
 
 impl Prepared {
     fn output(&self) -> PathBuf {
-        let name = names(&self.policies).unwrap_or_else(|| "no-policy".into());
+        let name = self.names().unwrap_or_else(|| "no-policy".into());
         self.config
             .output
             .clone()
             .unwrap_or_else(|| RunDir::free_path(&name))
     }
 
+    fn manifest(&self) -> Manifest {
+        Manifest::new(&self.config, &self.model, &self.policies, &self.plan)
+    }
+
     /// Writes what the run is made of, runs its stages, and writes how it ended.
     fn execute(
         &self,
         folder: &RunDir,
+        mut manifest: Manifest,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Report> {
-        let mut manifest = Manifest::new(&self.config, &self.model, &self.policies, &self.plan);
-        folder.write_text("config.toml", &manifest::resolved_toml(&self.config)?)?;
         manifest.write(folder)?;
         for (number, calibration) in &self.calibrations {
             calibration.write(&folder.file(&calibration_name(*number)))?;
@@ -156,43 +180,93 @@ impl Prepared {
     }
 
     /// Evaluate, train plainly if asked to, train under the policy; evaluate after
-    /// each. An interrupted training ends the run with what it has.
+    /// each. What the run has behind it is not repeated. An interrupted training ends
+    /// the run with what it has.
     fn stages(
         &self,
         folder: &RunDir,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Report> {
-        let mut answers = if self.sets.is_empty() {
-            None
-        } else {
-            Some(folder.lines("generations.jsonl")?)
+        let behind = Stages::of(folder)?;
+        let mut stages =
+            behind.unwrap_or_else(|| Stages::new(Report::new(folder.path(), self.names())));
+        stages.report.run = folder.path().into();
+        let mut answers = match self.sets.is_empty() {
+            true => None,
+            false => Some(folder.lines_from("generations.jsonl", stages.generations_bytes)?),
         };
-        let mut report = Report::new(folder.path(), names(&self.policies));
-        report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
+        if stages.report.before.is_none() {
+            stages.report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
+            stages.keep(&mut answers, folder)?;
+        }
+        for arm in self.arms(folder)? {
+            let training = self.training(arm.policies, &arm.folder);
+            let adapter = match (arm.place)(&mut stages.report) {
+                (Some(_), Some(_)) => continue,
+                (Some(_), None) => training.adapter()?,
+                (trained, _) => {
+                    let (ended, adapter) = training.run(&arm.title, observer, stop)?;
+                    let interrupted = ended.totals.ending == Ending::Interrupted;
+                    *trained = Some(ended);
+                    if interrupted {
+                        return save(stages.report, folder);
+                    }
+                    stages.keep(&mut answers, folder)?;
+                    adapter
+                }
+            };
+            *(arm.place)(&mut stages.report).1 =
+                self.evaluate(arm.name, Some(&adapter), &mut answers, observer, stop)?;
+            stages.keep(&mut answers, folder)?;
+        }
+        save(stages.report, folder)
+    }
+
+    /// The trainings of the run, in order.
+    fn arms<'a>(&'a self, folder: &RunDir) -> Result<Vec<Arm<'a>>> {
+        let mut arms = Vec::new();
         if self.with_baseline() {
-            let child = folder.child("baseline")?;
-            let title = "plain fine-tuning, no policy";
-            let (trained, adapter) = self.train(&[], &child, title, observer, stop)?;
-            let finished = trained.totals.ending != Ending::Interrupted;
-            report.baseline = Some(trained);
-            if !finished {
-                return save(report, folder);
-            }
-            report.baseline_after =
-                self.evaluate("plain", Some(&adapter), &mut answers, observer, stop)?;
+            arms.push(Arm {
+                name: "plain",
+                title: "plain fine-tuning, no policy".into(),
+                policies: &[],
+                folder: folder.child("baseline")?,
+                place: |report| (&mut report.baseline, &mut report.baseline_after),
+            });
         }
-        let title = match names(&self.policies) {
-            Some(names) => format!("fine-tuning under {names}"),
-            None => "fine-tuning, no policy".into(),
-        };
-        let (trained, adapter) = self.train(&self.policies, folder, &title, observer, stop)?;
-        let finished = trained.totals.ending != Ending::Interrupted;
-        report.trained = Some(trained);
-        if finished {
-            report.after = self.evaluate("after", Some(&adapter), &mut answers, observer, stop)?;
+        arms.push(Arm {
+            name: "after",
+            title: match self.names() {
+                Some(names) => format!("fine-tuning under {names}"),
+                None => "fine-tuning, no policy".into(),
+            },
+            policies: &self.policies,
+            folder: folder.child("")?,
+            place: |report| (&mut report.trained, &mut report.after),
+        });
+        Ok(arms)
+    }
+
+    fn training<'a>(&'a self, policies: &'a [ActivePolicy], folder: &'a RunDir) -> Training<'a> {
+        Training {
+            config: &self.config,
+            model: &self.model,
+            plan: &self.plan,
+            policies,
+            judges: &self.judges,
+            canary: self.canary.as_ref(),
+            reference: self.reference.as_ref(),
+            signer: self.signer.as_ref(),
+            folder,
         }
-        save(report, folder)
+    }
+
+    /// The policies' names, as one word for files and tables.
+    fn names(&self) -> Option<String> {
+        let names = self.policies.iter().map(|active| active.policy.name());
+        let names: Vec<&str> = names.collect();
+        (!names.is_empty()).then(|| names.join("+"))
     }
 
     fn with_baseline(&self) -> bool {
@@ -213,99 +287,6 @@ impl Prepared {
         if micro < self.config.train.batch && self.policies.iter().any(reads_current) {
             observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
         }
-    }
-
-    /// Trains one adapter from the run's seed and saves it in the folder.
-    fn train(
-        &self,
-        policies: &[ActivePolicy],
-        folder: &RunDir,
-        title: &str,
-        observer: &mut dyn Observer,
-        stop: &AtomicBool,
-    ) -> Result<(Trained, Lora)> {
-        let config = &self.config;
-        let device: &Device = self.model.decoder.device();
-        let adapter = Lora::new(
-            &self.model.config,
-            config.lora.resolve(),
-            config.seed.0,
-            device,
-        )?;
-        let setup = Setup {
-            decoder: &self.model.decoder,
-            adapter: &adapter,
-            plan: &self.plan,
-            policies,
-            judges: &self.judges,
-            canary: self.canary.as_ref(),
-            reference: self.reference.as_ref(),
-            config: &config.train,
-            on_fault: config.trust.on_fault(),
-        };
-        observer.stage(title, Some(self.plan.total_steps()));
-        let mut records = folder.records(self.journal(policies, folder)?)?;
-        let result = run(&setup, &mut records, observer, stop);
-        let ending = result
-            .as_ref()
-            .map_or("failed", |totals| totals.ending.name());
-        // The run's own error comes first: on a full disk both fail.
-        let ended = records.end(ending);
-        let totals = result?;
-        ended?;
-        if records.unrecorded() > 0 && self.config.journal.mode == Mode::Full {
-            let notice = format!(
-                "the journal had no room for the tensors of {} assessments, which can't be \
-                 replayed; raise journal.budget_mib",
-                records.unrecorded()
-            );
-            observer.notice(&notice);
-        }
-        adapter.save_peft(
-            &folder.file("adapter"),
-            &self.model.config,
-            &self.model.name,
-        )?;
-        Ok((
-            Trained {
-                totals,
-                total: self.plan.total_steps(),
-            },
-            adapter,
-        ))
-    }
-
-    fn journal(
-        &self,
-        policies: &[ActivePolicy],
-        folder: &RunDir,
-    ) -> Result<Option<JournalWriter<'_>>> {
-        let (Some(first), Some(signer)) = (policies.first(), &self.signer) else {
-            return Ok(None);
-        };
-        let config = &self.config.journal;
-        let seats = policies.iter().map(|active| {
-            let ActivePolicy {
-                policy,
-                settings,
-                needs,
-                parameters,
-                ..
-            } = active;
-            (policy, settings.as_str(), needs, parameters.as_slice())
-        });
-        let start = Start {
-            mode: config.mode,
-            budget_bytes: config.budget_mib << 20,
-            on_fault: self.config.trust.on_fault().to_string(),
-            run: &first.run,
-            policies: seats.collect(),
-        };
-        Ok(Some(JournalWriter::create(
-            &folder.file("journal"),
-            &start,
-            signer,
-        )?))
     }
 
     fn evaluate(
@@ -331,10 +312,15 @@ impl Prepared {
     }
 }
 
-/// The policies' names, as one word for files and tables.
-fn names(policies: &[ActivePolicy]) -> Option<String> {
-    let names: Vec<&str> = policies.iter().map(|active| active.policy.name()).collect();
-    (!names.is_empty()).then(|| names.join("+"))
+/// One training and what is measured after it.
+struct Arm<'a> {
+    /// Labels the answers.
+    name: &'static str,
+    title: String,
+    policies: &'a [ActivePolicy],
+    folder: RunDir,
+    /// Where its results go.
+    place: fn(&mut Report) -> (&mut Option<Trained>, &mut Option<Evaluation>),
 }
 
 /// The first policy's is `calibration.json`, the second's `calibration-2.json`.

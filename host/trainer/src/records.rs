@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host_policy::wit::{Action, Outcome};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::advisor::Advice;
 use crate::data::Sample;
@@ -40,6 +40,9 @@ pub struct StepRecord {
     pub policy_fuel: Option<u64>,
     /// Policies that failed and were replaced by the strictest assessment.
     pub policy_faults: usize,
+    /// Why the update was not applied, if a number was not finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_applied: Option<String>,
     #[serde(skip)]
     kl_sum: f64,
     #[serde(skip)]
@@ -93,6 +96,17 @@ impl StepRecord {
     }
 
     pub fn outcome(&self, action: Action) -> Outcome {
+        if self.not_applied.is_some() {
+            // As of a step that was skipped: what was not finite has no place in signals.
+            return Outcome {
+                step: self.step,
+                action: Action::Skip,
+                task_loss: 0.0,
+                kl: None,
+                gradient_norm: 0.0,
+                learning_rate: 0.0,
+            };
+        }
         Outcome {
             step: self.step,
             action,
@@ -105,7 +119,7 @@ impl StepRecord {
 }
 
 /// A training as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     pub ending: Ending,
     pub steps: u64,
@@ -115,10 +129,12 @@ pub struct Totals {
     pub policy_seconds: Option<f64>,
     /// Faults of policies that were replaced by the strictest assessment.
     pub policy_faults: usize,
+    /// Steps that were not applied because a number was not finite.
+    pub not_applied: u64,
 }
 
 /// How a training ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
     #[default]
@@ -144,6 +160,7 @@ impl Totals {
         self.steps = record.step + 1;
         self.seconds += record.seconds;
         self.policy_faults += record.policy_faults;
+        self.not_applied += u64::from(record.not_applied.is_some());
         if let Some(milliseconds) = record.policy_milliseconds {
             *self.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
         }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use host_policy::journal::{self, StepComparison, Summary};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::calibration::CalibrationFile;
 use crate::evaluation::Evaluation;
 use crate::measure::Rate;
 use crate::records::{Ending, Totals};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     pub run: PathBuf,
     pub policy: Option<String>,
@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 /// A training and the steps it was planned to have.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trained {
     #[serde(flatten)]
     pub totals: Totals,

@@ -6,6 +6,8 @@
 //! calibration.json    the policy's fitted parameters and its report
 //! metrics.jsonl       one line per optimizer step
 //! journal/            what the policies were asked and answered, see host_policy::journal
+//! checkpoints/        what the run needs to go on, see crate::checkpoint
+//! stages.json         what the run has behind it
 //! generations.jsonl   every answer the evaluation judged
 //! adapter/            the result, in peft's format
 //! report.json         the evaluation before and after
@@ -14,18 +16,20 @@
 //! Whole files are written beside their place and renamed, so a reader never sees
 //! half of one. A line that could not be written in full is cut off again.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use host_policy::journal::{Answered, JournalWriter};
+use host_policy::journal::{Answered, JournalWriter, Mark};
 use host_policy::wit::Outcome;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::advisor::Advice;
 use crate::error::{Error, Result};
 use crate::records::StepRecord;
+
+const CONFIG: &str = "config.toml";
 
 #[derive(Debug)]
 pub struct RunDir {
@@ -44,6 +48,36 @@ impl RunDir {
                 Err(Error::OutputExists { path: path.into() })
             }
             Err(source) => Err(Error::write(path, source)),
+        }
+    }
+
+    /// The folder of a run that is to go on.
+    pub fn open(path: &Path) -> Result<Self> {
+        match path.join(CONFIG).is_file() {
+            true => Ok(Self { path: path.into() }),
+            false => Err(Error::Resume {
+                path: path.into(),
+                problem: format!(
+                    "there is no {CONFIG} in it, so nothing was begun there; name the folder of a \
+                     run, or start a new one"
+                ),
+            }),
+        }
+    }
+
+    /// Keeps other processes from going on with this run until the file is dropped.
+    /// `config.toml` is what is locked: it is written once and never replaced.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.file(CONFIG);
+        let file = File::open(&path).map_err(|source| Error::read(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Error::Resume {
+                path: self.path.clone(),
+                problem: "another process is working on it; wait for it to end".into(),
+            }),
+            // A file system without locks: nothing to keep anybody out with.
+            Err(TryLockError::Error(_)) => Ok(file),
         }
     }
 
@@ -72,23 +106,63 @@ impl RunDir {
         write_json(&self.file(name), value)
     }
 
-    pub fn lines(&self, name: &str) -> Result<Lines> {
-        Lines::create(&self.file(name))
+    pub fn lines_from(&self, name: &str, bytes: u64) -> Result<Lines> {
+        Lines::reopen(&self.file(name), bytes)
     }
 
     /// A folder inside the run, for a run that belongs to it (the baseline).
     pub fn child(&self, name: &str) -> Result<RunDir> {
-        Self::create(&self.file(name))
+        let path = self.file(name);
+        std::fs::create_dir_all(&path).map_err(|source| Error::write(&path, source))?;
+        Ok(Self { path })
+    }
+
+    /// Removes a file or a folder of the run, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.file(name);
+        let removed = match path.is_dir() {
+            true => std::fs::remove_dir_all(&path),
+            false => std::fs::remove_file(&path),
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::write(&path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `journal` is absent without a policy.
     pub fn records<'a>(&self, journal: Option<JournalWriter<'a>>) -> Result<Records<'a>> {
         Ok(Records {
-            metrics: self.lines("metrics.jsonl")?,
+            metrics: Lines::create(&self.file("metrics.jsonl"))?,
             journal,
             last: None,
         })
     }
+
+    /// Records that go on from a mark; what came after it is cut off.
+    pub fn records_from<'a>(
+        &self,
+        mark: &RecordsMark,
+        last: Option<Outcome>,
+        journal: Option<JournalWriter<'a>>,
+    ) -> Result<Records<'a>> {
+        Ok(Records {
+            metrics: Lines::reopen(&self.file("metrics.jsonl"), mark.metrics_bytes)?,
+            journal,
+            last,
+        })
+    }
+}
+
+/// How far the records of a run reach at a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsMark {
+    pub metrics_bytes: u64,
+    /// Absent without a policy.
+    pub journal: Option<Mark>,
 }
 
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -119,6 +193,41 @@ impl Lines {
             path: path.into(),
             file: file.map_err(|source| Error::write(path, source))?,
         })
+    }
+
+    /// Goes on behind the first `bytes`; the rest is cut off. Of a file that isn't there,
+    /// nothing was written.
+    pub fn reopen(path: &Path, bytes: u64) -> Result<Self> {
+        if bytes == 0 && !path.exists() {
+            return Self::create(path);
+        }
+        let failed = |source| Error::write(path, source);
+        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() < bytes {
+            return Err(Error::file(
+                path,
+                "is shorter than it was at the last checkpoint, so the run can't go on; start a \
+                 new one",
+            ));
+        }
+        file.set_len(bytes).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Self {
+            path: path.into(),
+            file,
+        })
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&mut self) -> Result<u64> {
+        let position = self.file.stream_position();
+        position.map_err(|source| Error::write(&self.path, source))
+    }
+
+    /// Makes sure that they are on the disk.
+    pub fn sync(&self) -> Result<()> {
+        let synced = self.file.sync_all();
+        synced.map_err(|source| Error::write(&self.path, source))
     }
 
     pub fn write(&mut self, value: &impl Serialize) -> Result<()> {
@@ -177,6 +286,22 @@ impl Records<'_> {
     pub fn step(&mut self, record: &StepRecord, outcome: Outcome) -> Result<()> {
         self.last = Some(outcome);
         self.metrics.write(record)
+    }
+
+    /// Puts all of it on the disk, and says how far it reaches.
+    pub fn mark(&mut self) -> Result<RecordsMark> {
+        self.metrics.sync()?;
+        let journal = match &mut self.journal {
+            Some(journal) => {
+                journal.sync()?;
+                Some(journal.mark()?)
+            }
+            None => None,
+        };
+        Ok(RecordsMark {
+            metrics_bytes: self.metrics.bytes()?,
+            journal,
+        })
     }
 
     /// How the run ended.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use host_trainer::config::{Layers, OnFault, RunConfig};
+use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, demo};
 
 use super::{AdapterArguments, ConfigArguments, EvalSetArguments, PolicyArguments, TrainArguments};
@@ -61,6 +62,11 @@ impl EvalSetArguments {
 
 impl TrainArguments {
     pub fn resolve(&self) -> Result<RunConfig> {
+        if let Some(run) = &self.resume {
+            let mut layers = Layers::default();
+            layers.add_file(&RunDir::open(run)?.file("config.toml"))?;
+            return layers.resolve();
+        }
         let mut layers = self.config.layers(None)?;
         self.policy.apply(&mut layers)?;
         self.eval.apply(&mut layers)?;
@@ -89,6 +95,11 @@ impl TrainArguments {
             &mut layers,
             "train.max_steps",
             self.steps.map(|steps| steps as i64),
+        )?;
+        set(
+            &mut layers,
+            "checkpoints.every_steps",
+            self.checkpoint_every.map(|steps| steps as i64),
         )?;
         set(&mut layers, "train.batch", self.batch.map(integer))?;
         set(

@@ -14,8 +14,9 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.config.quiet);
     let key = config.journal.key.clone();
     let signer = || -> Result<_, host_trainer::Error> { Ok(signer(key.as_deref())?) };
+    let resume = arguments.resume.as_deref();
     let cache = home::reference_cache();
-    let report = recipe::fine_tune(config, &engine, signer, cache, &mut screen, &stop)?;
+    let report = recipe::fine_tune(config, resume, &engine, signer, cache, &mut screen, &stop)?;
     drop(screen);
     if arguments.config.json {
         print_json(&report)?;
@@ -26,6 +27,9 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
             report.ending_name(),
             report.run.display()
         );
+        if report.ending() == Ending::Interrupted {
+            eprintln!("go on with: host train --resume {}", report.run.display());
+        }
     }
     Ok(report.ending())
 }

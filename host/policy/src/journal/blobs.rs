@@ -44,6 +44,41 @@ impl BlobsWriter {
         })
     }
 
+    /// Goes on behind the first `bytes` of a file, of which the rest is cut off; `left`
+    /// is what was left of the budget there.
+    pub fn reopen(path: &Path, bytes: u64, left: u64) -> Result<Self> {
+        let failed = |source: io::Error| Error::journal(path, &source);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(failed)?;
+        let (places, end) = scan(&mut file, bytes).map_err(failed)?;
+        if end != bytes {
+            let problem = format!("has no whole {bytes} bytes; the run can't go on from there");
+            let path = path.to_owned();
+            return Err(Error::Journal { path, problem });
+        }
+        file.set_len(bytes).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            known: places.iter().map(|stored| stored.digest).collect(),
+            pending: Vec::new(),
+            pending_digests: Vec::new(),
+            left,
+            refused: 0,
+        })
+    }
+
+    /// Bytes of the file, and what is left of the budget.
+    pub fn place(&mut self) -> Result<(u64, u64)> {
+        let bytes = self.file.stream_position();
+        let bytes = bytes.map_err(|source| Error::journal(&self.path, &source))?;
+        Ok((bytes, self.left))
+    }
+
     /// Returns the digest, and keeps the bytes if they fit into the budget.
     pub fn put(&mut self, bytes: &[u8]) -> String {
         let digest: Digest = Sha256::digest(bytes).into();
@@ -121,6 +156,42 @@ pub(super) fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Where something lies.
+struct Stored {
+    digest: Digest,
+    start: u64,
+    length: u64,
+}
+
+/// What lies in the first `size` bytes, and where the last whole one ends.
+fn scan(file: &mut File, size: u64) -> io::Result<(Vec<Stored>, u64)> {
+    let size = size.min(file.metadata()?.len());
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at + HEADER <= size {
+        let mut header = [0; HEADER as usize];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut header)?;
+        let (digest, length) = header.split_at(32);
+        let mut known = [0; 32];
+        known.copy_from_slice(digest);
+        let length = length.try_into().map_or(u64::MAX, u64::from_le_bytes);
+        let start = at + HEADER;
+        match start.checked_add(length) {
+            Some(end) if end <= size => {
+                found.push(Stored {
+                    digest: known,
+                    start,
+                    length,
+                });
+                at = end;
+            }
+            _ => break,
+        }
+    }
+    Ok((found, at))
+}
+
 /// The same file, read.
 #[derive(Debug)]
 pub(super) struct Blobs {
@@ -138,28 +209,15 @@ impl Blobs {
         let failed = |source: io::Error| Error::journal(path, &source);
         let mut file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        let mut places = HashMap::new();
-        let mut at = 0;
-        while at + HEADER <= size {
-            let mut header = [0; HEADER as usize];
-            file.seek(SeekFrom::Start(at)).map_err(failed)?;
-            file.read_exact(&mut header).map_err(failed)?;
-            let (digest, length) = header.split_at(32);
-            let length = length.try_into().map_or(u64::MAX, u64::from_le_bytes);
-            let start = at + HEADER;
-            match start.checked_add(length) {
-                Some(end) if end <= size => {
-                    places.insert(hex::encode(digest), (start, length));
-                    at = end;
-                }
-                _ => break,
-            }
-        }
+        let (places, end) = scan(&mut file, size).map_err(failed)?;
+        let places = places.into_iter();
+        let places =
+            places.map(|stored| (hex::encode(stored.digest), (stored.start, stored.length)));
         Ok(Self {
             path: path.to_owned(),
             file: Mutex::new(file),
-            places,
-            cut: at != size,
+            places: places.collect(),
+            cut: end != size,
         })
     }
 

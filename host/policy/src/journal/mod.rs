@@ -19,7 +19,8 @@
 //! The head is signed anew after the assessments of each step and before anything
 //! acts on them, so a run that is killed loses no sealed record. A change, an
 //! insertion, a removal and a reordering break the chain; a truncation doesn't fit the
-//! signed count.
+//! signed count. A run that goes on from a checkpoint cuts off what came after it and
+//! writes it again; on a CPU these are the same bytes.
 //!
 //! Numbers that are not finite have no JSON. Activations, parameters and states are
 //! bytes, and keep theirs.
@@ -37,7 +38,7 @@ pub use entry::{Answer, Entry, Mode, Record, Run, Seat};
 pub use reader::{Finding, Journal, Verified};
 pub use replay::{Difference, Replay};
 pub use signals::RecordedSignals;
-pub use writer::{Answered, JournalWriter, Start};
+pub use writer::{Answered, JournalWriter, Mark, Start};
 
 use sha2::{Digest as _, Sha256};
 

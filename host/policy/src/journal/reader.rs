@@ -209,11 +209,21 @@ fn chain(bytes: &[u8], findings: &mut Vec<Finding>) -> Chain {
     chain
 }
 
+/// Count and last hash of records that follow one another without a gap; none of
+/// others.
+pub(super) fn unbroken(bytes: &[u8]) -> Option<(u64, String)> {
+    let mut findings = Vec::new();
+    let chain = chain(bytes, &mut findings);
+    let head = chain.hashes.last()?.clone();
+    findings
+        .is_empty()
+        .then_some((chain.hashes.len() as u64, head))
+}
+
 /// Whether the records come in the order in which a run writes them.
 fn order(entries: &[Entry], run: &Run, findings: &mut Vec<Finding>) {
     let several = run.policies.len() > 1;
     let mut expected = (0u64, 0usize);
-    let mut first_step = true;
     let mut ended = false;
     for (number, entry) in (0u64..).zip(entries).skip(1) {
         if std::mem::replace(&mut ended, matches!(entry, Entry::End { .. })) {
@@ -228,10 +238,6 @@ fn order(entries: &[Entry], run: &Run, findings: &mut Vec<Finding>) {
             Entry::Assessment(record) => (record.step, record.policy),
             Entry::Combined { step, .. } => (*step, run.policies.len()),
         };
-        if std::mem::take(&mut first_step) {
-            // A resumed run begins where the one before it ended.
-            expected = (place.0, 0);
-        }
         if place != expected {
             let problem = format!(
                 "is of step {}, and step {} was to come next",

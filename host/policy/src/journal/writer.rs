@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write as _,
+    io::{Seek as _, SeekFrom, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     blobs::{BlobsWriter, append},
     entry::{self, Answer, Entry, Mode, Record, Run, Seat},
     hash, head_text,
+    reader::unbroken,
     signals::RecordedSignals,
 };
 use crate::{
@@ -45,6 +47,21 @@ pub enum Answered<'a> {
         error: &'a str,
         stands_in: Option<&'a Assessment>,
     },
+}
+
+/// Where a sealed journal stood, so that a run can go on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// Records, and the hash of the last one.
+    pub count: u64,
+    pub head: String,
+    /// Lengths of the two files.
+    pub records_bytes: u64,
+    pub tensors_bytes: u64,
+    /// What was left of the budget for tensors.
+    pub budget_left: u64,
+    pub unrecorded: u64,
 }
 
 pub struct JournalWriter<'a> {
@@ -91,41 +108,99 @@ impl<'a> JournalWriter<'a> {
             head: hash(b""),
             unrecorded: 0,
         };
-        let key = format!("{}\n", journal.signer.public().to_base64());
+        let key = key_text(signer);
         fs::write(folder.join(KEY), key).map_err(failed(&folder.join(KEY)))?;
         if start.mode == Mode::Full {
             journal.keep_policies(start)?;
         }
-        let seats = start.policies.iter();
-        let seats = seats.map(|(policy, settings, needs, parameters)| Seat {
-            name: policy.name().to_owned(),
-            version: policy.descriptor().version.clone(),
-            file: policy.path().to_owned(),
-            sha256: policy.digest().to_owned(),
-            settings: (*settings).to_owned(),
-            needs: (*needs).clone(),
-            parameters: match start.mode {
-                Mode::Full => journal.blobs.put_always(parameters),
-                Mode::Light => hash(parameters),
-            },
-        });
-        let run = Run {
-            format: FORMAT,
-            host: env!("CARGO_PKG_VERSION").to_owned(),
-            interface: crate::INTERFACE.to_owned(),
-            mode: start.mode,
-            on_fault: start.on_fault.clone(),
-            limits: start
-                .policies
-                .first()
-                .map(|(policy, ..)| policy.limits().clone())
-                .unwrap_or_default(),
-            run: start.run.clone(),
-            policies: seats.collect(),
-        };
-        journal.add(&Entry::Run(Box::new(run)))?;
+        let run = start.run(&mut journal.blobs);
+        journal.add(&run)?;
         journal.seal()?;
         Ok(journal)
+    }
+
+    /// Opens the journal of a run that goes on from `mark`. What was written after it is
+    /// cut off: the run is about to do these steps again.
+    ///
+    /// # Errors
+    /// A journal that is damaged before the mark, that was begun with other policies,
+    /// settings or limits or by another version of the host, or signed by another key;
+    /// nothing is cut off then.
+    pub fn resume(
+        folder: &Path,
+        start: &Start<'_>,
+        mark: &Mark,
+        signer: &'a Signer,
+    ) -> Result<Self> {
+        let (records, tensors) = (folder.join(RECORDS), folder.join(TENSORS));
+        let wrong = |problem: &str| Error::Journal {
+            path: records.clone(),
+            problem: problem.to_owned(),
+        };
+        let failed = |source: std::io::Error| Error::journal(&records, &source);
+        let bytes = fs::read(&records).map_err(failed)?;
+        let whole = usize::try_from(mark.records_bytes).ok();
+        let kept = whole.and_then(|whole| bytes.get(..whole));
+        let chain = kept.and_then(unbroken);
+        if chain.as_ref() != Some(&(mark.count, mark.head.clone())) {
+            let problem = "is damaged or cut short before the last checkpoint, so the run can't \
+                           go on from there; start it anew, and keep this folder if you want to \
+                           know what happened";
+            return Err(wrong(problem));
+        }
+        if fs::read_to_string(folder.join(KEY)).is_ok_and(|key| key != key_text(signer)) {
+            return Err(wrong(
+                "is signed by another key; name the key that the run began with (journal.key)",
+            ));
+        }
+        let blobs = BlobsWriter::reopen(&tensors, mark.tensors_bytes, mark.budget_left)?;
+        let mut journal = Self {
+            records: OpenOptions::new()
+                .write(true)
+                .open(&records)
+                .map_err(failed)?,
+            blobs,
+            folder: folder.to_owned(),
+            signer,
+            pending: Vec::new(),
+            count: 0,
+            head: hash(b""),
+            unrecorded: mark.unrecorded,
+        };
+        let run = start.run(&mut journal.blobs);
+        journal.add(&run)?;
+        if !bytes.starts_with(&std::mem::take(&mut journal.pending)) {
+            return Err(wrong(
+                "was begun with other policies, settings or limits, or by another version of \
+                 this program; start a new run",
+            ));
+        }
+        journal.count = mark.count;
+        journal.head.clone_from(&mark.head);
+        let cut = journal.records.set_len(mark.records_bytes);
+        cut.and_then(|()| journal.records.seek(SeekFrom::End(0)))
+            .map_err(failed)?;
+        journal.seal()?;
+        Ok(journal)
+    }
+
+    /// Where the journal stands. Everything added must have been sealed.
+    ///
+    /// # Errors
+    /// Files that can't be asked for their length.
+    pub fn mark(&mut self) -> Result<Mark> {
+        debug_assert!(self.pending.is_empty(), "a mark between seals");
+        let path = self.folder.join(RECORDS);
+        let records_bytes = self.records.stream_position();
+        let (tensors_bytes, budget_left) = self.blobs.place()?;
+        Ok(Mark {
+            count: self.count,
+            head: self.head.clone(),
+            records_bytes: records_bytes.map_err(|source| Error::journal(&path, &source))?,
+            tensors_bytes,
+            budget_left,
+            unrecorded: self.unrecorded,
+        })
     }
 
     /// Adds what one policy was asked at a step, and what it answered.
@@ -207,6 +282,14 @@ impl<'a> JournalWriter<'a> {
             unrecorded: self.unrecorded,
         })?;
         self.seal()?;
+        self.sync()
+    }
+
+    /// Makes sure that what was sealed is on the disk.
+    ///
+    /// # Errors
+    /// Files that can't be written.
+    pub fn sync(&self) -> Result<()> {
         self.blobs.sync()?;
         let path = self.folder.join(RECORDS);
         self.records
@@ -265,6 +348,43 @@ impl<'a> JournalWriter<'a> {
         }
         Ok(())
     }
+}
+
+impl Start<'_> {
+    /// The first record.
+    fn run(&self, blobs: &mut BlobsWriter) -> Entry {
+        let seats = self.policies.iter();
+        let seats = seats.map(|(policy, settings, needs, parameters)| Seat {
+            name: policy.name().to_owned(),
+            version: policy.descriptor().version.clone(),
+            file: policy.path().to_owned(),
+            sha256: policy.digest().to_owned(),
+            settings: (*settings).to_owned(),
+            needs: (*needs).clone(),
+            parameters: match self.mode {
+                Mode::Full => blobs.put_always(parameters),
+                Mode::Light => hash(parameters),
+            },
+        });
+        Entry::Run(Box::new(Run {
+            format: FORMAT,
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            interface: crate::INTERFACE.to_owned(),
+            mode: self.mode,
+            on_fault: self.on_fault.clone(),
+            limits: self
+                .policies
+                .first()
+                .map(|(policy, ..)| policy.limits().clone())
+                .unwrap_or_default(),
+            run: self.run.clone(),
+            policies: seats.collect(),
+        }))
+    }
+}
+
+fn key_text(signer: &Signer) -> String {
+    format!("{}\n", signer.public().to_base64())
 }
 
 fn write_atomically(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -91,6 +91,22 @@ impl RunConfig {
             "canary.compliance",
             "must not be empty",
         )?;
+        let checkpoints = &self.checkpoints;
+        require(
+            checkpoints.every_steps != Some(0),
+            "checkpoints.every_steps",
+            "must be at least 1; leave it out to go by minutes alone",
+        )?;
+        require(
+            (0.0..=1e6).contains(&checkpoints.every_minutes),
+            "checkpoints.every_minutes",
+            "must be in [0, 1000000]; 0 switches it off",
+        )?;
+        require(
+            checkpoints.keep >= 1,
+            "checkpoints.keep",
+            "must be at least 1",
+        )?;
         for (number, policy) in self.policies.iter().enumerate() {
             let key = |field: &str| match self.policies.len() {
                 1 => format!("policy.{field}"),

@@ -36,6 +36,7 @@ pub struct RunConfig {
     pub policies: Vec<PolicyConfig>,
     pub trust: TrustConfig,
     pub journal: JournalConfig,
+    pub checkpoints: CheckpointConfig,
     pub calibration: CalibrationConfig,
     pub canary: CanaryConfig,
     /// Judges by name, each a file of scores.
@@ -211,6 +212,28 @@ impl TrainConfig {
             beta2: self.beta2,
             epsilon: self.epsilon,
             weight_decay: self.weight_decay,
+        }
+    }
+}
+
+/// How often a run saves all that it needs to go on. One is also written at its end,
+/// at Ctrl-C, and after a step that could not be applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    pub every_steps: Option<u64>,
+    /// 0 switches it off.
+    pub every_minutes: f64,
+    /// How many to keep, the newest first.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every_steps: None,
+            every_minutes: 10.0,
+            keep: 2,
         }
     }
 }

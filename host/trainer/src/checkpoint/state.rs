@@ -1,0 +1,85 @@
+//! From a run's state to a checkpoint, and back.
+
+use std::path::PathBuf;
+
+use super::{Checkpoints, FORMAT, Progress, Saved, Tensors};
+use crate::advisor::Advisor;
+use crate::error::{Error, Result};
+use crate::optimizer::AdamW;
+use crate::records::{Ending, Totals};
+use crate::run_dir::Records;
+use crate::state::State;
+
+impl State<'_> {
+    /// Writes a checkpoint, to be gone on from at the step after this one.
+    pub fn save(
+        &self,
+        totals: &Totals,
+        records: &mut Records,
+        checkpoints: &mut Checkpoints,
+    ) -> Result<PathBuf> {
+        let before = self.actuators.before.as_ref();
+        let progress = Progress {
+            format: FORMAT,
+            step: totals.steps,
+            updates: self.optimizer.updates,
+            updates_before: before.map(|(_, optimizer)| optimizer.updates),
+            averaged: self.actuators.shadow().is_some(),
+            policies: self.advisor.as_ref().map_or(Vec::new(), Advisor::memories),
+            previous: self.previous,
+            not_finite: self.not_finite,
+            totals: totals.clone(),
+            records: records.mark()?,
+        };
+        let mut tensors: Tensors = vec![
+            ("parameters", &self.parameters),
+            ("first", &self.optimizer.first),
+            ("second", &self.optimizer.second),
+        ];
+        if let Some(average) = self.actuators.shadow() {
+            tensors.push(("average", average));
+        }
+        if let Some((parameters, optimizer)) = before {
+            tensors.push(("before.parameters", parameters));
+            tensors.push(("before.first", &optimizer.first));
+            tensors.push(("before.second", &optimizer.second));
+        }
+        checkpoints.write(&progress, &tensors)
+    }
+
+    /// Becomes what was saved.
+    pub fn restore(&mut self, mut saved: Saved) -> Result<Totals> {
+        let progress = saved.progress.clone();
+        let wrong = |problem| Error::Resume {
+            path: format!("the checkpoint of step {}", progress.step).into(),
+            problem,
+        };
+        let size = self.layout.len();
+        let mut take = |name: &str| saved.take(name, size).map_err(wrong);
+        let adamw = self.setup.config.adamw();
+        let with =
+            |first, second, updates| AdamW::new(adamw, 0).with_moments(first, second, updates);
+        self.parameters = take("parameters")?;
+        self.optimizer = with(take("first")?, take("second")?, progress.updates);
+        if let Some(updates) = progress.updates_before {
+            let parameters = take("before.parameters")?;
+            let moments = with(take("before.first")?, take("before.second")?, updates);
+            self.actuators.before = Some((parameters, moments));
+        }
+        if progress.averaged {
+            self.actuators.average = Some(take("average")?);
+        }
+        if let Some(advisor) = &mut self.advisor {
+            advisor.restore(&progress.policies).map_err(wrong)?;
+        }
+        self.previous = progress.previous;
+        self.not_finite = progress.not_finite;
+        self.layout.write(&self.parameters)?;
+        let mut totals = progress.totals;
+        // What was interrupted goes on; what a policy stopped does not.
+        if totals.ending == Ending::Interrupted {
+            totals.ending = Ending::Finished;
+        }
+        Ok(totals)
+    }
+}

@@ -1,0 +1,283 @@
+//! What changes from step to step, and the stages of a step that change it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use host_model::decoder::Forward;
+use host_policy::wit::Outcome;
+
+use crate::actuators::Actuators;
+use crate::advisor::{Advice, Advisor};
+use crate::data::Sample;
+use crate::error::{Error, Result};
+use crate::micro_batch::MicroBatch;
+use crate::objective::{self, TokenWeights};
+use crate::optimizer::AdamW;
+use crate::parameters::{Layout, norm};
+use crate::records::StepRecord;
+use crate::reference::{self, Known, Reference};
+use crate::run::Setup;
+use crate::schedule::Schedule;
+use crate::sensors::{Current, Sensors, StepContext, reference_log_probs};
+
+/// Steps in a row with a loss or gradient that is not finite, after which a run ends: one
+/// may be bad data, three are a run that has come apart.
+const NOT_FINITE_LIMIT: u64 = 3;
+
+/// What changes from step to step.
+pub struct State<'a> {
+    pub(crate) setup: &'a Setup<'a>,
+    pub(crate) layout: Layout,
+    pub(crate) parameters: Vec<f32>,
+    gradient: Vec<f32>,
+    pub(crate) optimizer: AdamW,
+    schedule: Schedule,
+    reference: Reference<'a>,
+    sensors: Option<Sensors<'a>>,
+    pub(crate) advisor: Option<Advisor<'a>>,
+    pub(crate) actuators: Actuators,
+    pub previous: Option<Outcome>,
+    /// Steps in a row that were not applied because a number was not finite.
+    pub(crate) not_finite: u64,
+}
+
+/// A step before the policy speaks.
+pub struct Measured<'s> {
+    pub context: StepContext<'s>,
+    known: Vec<Arc<Known>>,
+    current: Current,
+    /// The training forward, if signals had to be read off it already.
+    forward: Option<Forward>,
+}
+
+impl<'a> State<'a> {
+    pub fn new(setup: &'a Setup<'a>) -> Result<Self> {
+        let config = setup.config;
+        let layout = Layout::new(setup.adapter);
+        let total = setup.plan.total_steps();
+        let needs: Vec<_> = setup.policies.iter().map(|active| &active.needs).collect();
+        let sensors = (!needs.is_empty()).then(|| {
+            Sensors::new(
+                setup.decoder,
+                setup.adapter,
+                needs,
+                setup.judges,
+                setup.canary,
+            )
+        });
+        let advisor = sensors
+            .is_some()
+            .then(|| Advisor::new(setup.policies, setup.on_fault));
+        Ok(Self {
+            setup,
+            parameters: layout.read()?,
+            gradient: vec![0.0; layout.len()],
+            optimizer: AdamW::new(config.adamw(), layout.len()),
+            schedule: Schedule {
+                peak: config.learning_rate,
+                warmup: (config.warmup * total as f64).round() as u64,
+                total,
+                floor: config.floor,
+            },
+            reference: Reference::new(
+                setup.decoder,
+                sensors.as_ref().map_or(&[][..], Sensors::reference_taps),
+                config.micro_batch(),
+                (config.reference_cache_mib as u64) << 20,
+                setup.reference,
+            ),
+            sensors,
+            advisor,
+            actuators: Actuators::default(),
+            previous: None,
+            not_finite: 0,
+            layout,
+        })
+    }
+
+    /// Gathers what the policy's signals need: the reference's view of the samples,
+    /// and the current model's. With one micro-batch the latter is the training
+    /// forward itself; with more it costs one extra forward without gradient.
+    pub fn measure<'s>(
+        &mut self,
+        step: u64,
+        samples: &[&'s Sample],
+        micro: &[MicroBatch],
+    ) -> Result<Measured<'s>> {
+        let mut measured = Measured {
+            context: StepContext::new(step, self.schedule.at(step), samples, micro, self.previous),
+            known: Vec::new(),
+            current: Current::default(),
+            forward: None,
+        };
+        let Some(sensors) = &self.sensors else {
+            return Ok(measured);
+        };
+        if sensors.needs_reference() {
+            measured.known = self.reference.of(samples)?;
+        }
+        if sensors.needs_current() {
+            for batch in micro {
+                let forward = batch.forward(
+                    self.setup.decoder,
+                    self.setup.adapter,
+                    sensors.current_taps(),
+                )?;
+                sensors.read(&forward, batch, &mut measured.current)?;
+                measured.forward = (micro.len() == 1).then_some(forward);
+            }
+        }
+        Ok(measured)
+    }
+
+    pub fn assess(&mut self, measured: &Measured) -> Result<Option<Advice>> {
+        let (Some(sensors), Some(advisor)) = (&self.sensors, &mut self.advisor) else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let signals = sensors.signals(&measured.context, &measured.known, &measured.current)?;
+        let measuring = started.elapsed();
+        let mut advice = advisor.assess(signals)?;
+        advice.measuring = measuring;
+        Ok(Some(advice))
+    }
+
+    pub fn weigh(
+        &mut self,
+        measured: &mut Measured,
+        advice: Option<&Advice>,
+    ) -> Result<TokenWeights> {
+        let context = &measured.context;
+        let Some(advice) = advice else {
+            return Ok(objective::plain(context.labels.len()));
+        };
+        let regularization = &advice.assessment.regularization;
+        let mut weights = objective::token_weights(regularization, &context.offsets);
+        if weights.needs_reference() && measured.known.is_empty() {
+            measured.known = self.reference.of(&context.samples)?;
+        }
+        if objective::wants_label_divergence(regularization) {
+            let current = &measured.current.log_probs;
+            let reference =
+                reference_log_probs(self.setup.decoder, &measured.known, &context.labels)?;
+            weights.label_divergence(current, &reference);
+        }
+        Ok(weights)
+    }
+
+    /// Forward and backward over all micro-batches; leaves the sum in `gradient`.
+    pub fn descend(
+        &mut self,
+        measured: &mut Measured,
+        micro: &[MicroBatch],
+        weights: &TokenWeights,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        let Setup {
+            decoder, adapter, ..
+        } = *self.setup;
+        self.gradient.fill(0.0);
+        let (mut sample, mut token) = (0, 0);
+        for batch in micro {
+            let forward = match measured.forward.take() {
+                Some(forward) => forward,
+                None => batch.forward(decoder, adapter, &[])?,
+            };
+            let tokens = batch.labels().len();
+            let part = weights.slice(token..token + tokens);
+            let teacher = match part.needs_reference() {
+                true => Some(reference::stack(
+                    &measured.known[sample..sample + batch.members.len()],
+                )?),
+                false => None,
+            };
+            let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
+            self.layout
+                .accumulate(&result.grads, &mut self.gradient, measured.context.step)?;
+            record.add(&result, teacher.is_some());
+            sample += batch.members.len();
+            token += tokens;
+        }
+        self.check_reach(measured.context.step, record)
+    }
+
+    /// Whether the step can be applied; if not, the record says why.
+    pub fn is_finite(&mut self, record: &mut StepRecord) -> bool {
+        record.not_applied = if !record.loss.is_finite() {
+            Some(format!("the loss is {}", record.loss))
+        } else {
+            let name = self.layout.first_not_finite(&self.gradient);
+            name.map(|name| format!("the gradient of {name} is not finite"))
+        };
+        let finite = record.not_applied.is_none();
+        self.not_finite = if finite { 0 } else { self.not_finite + 1 };
+        finite
+    }
+
+    /// Ends a run that goes nowhere; its last good state is `saved`.
+    pub fn check_streak(&self, record: &StepRecord, saved: PathBuf) -> Result<()> {
+        match &record.not_applied {
+            Some(problem) if self.not_finite >= NOT_FINITE_LIMIT => Err(Error::NotFinite {
+                step: record.step,
+                problem: problem.clone(),
+                in_a_row: self.not_finite,
+                checkpoint: saved,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// At step 0 every part of the adapter must get a gradient.
+    fn check_reach(&self, step: u64, record: &StepRecord) -> Result<()> {
+        // The KL to the reference has no gradient where a run starts, at the reference.
+        let learns = record.task_weight != 0.0;
+        match self.layout.first_dead_b(&self.gradient) {
+            Some(name) if step == 0 && learns => Err(Error::Gradient {
+                step,
+                problem: format!("the gradient of {name} is zero everywhere"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn update(&mut self, advice: Option<&Advice>, record: &mut StepRecord) -> Result<()> {
+        let regularization = advice.map(|advice| &advice.assessment.regularization);
+        record.gradient_norm = norm(&self.gradient);
+        let clip = regularization
+            .and_then(|asked| asked.gradient_clip)
+            .unwrap_or(self.setup.config.gradient_clip);
+        if clip > 0.0 && record.gradient_norm > clip {
+            let scale = (clip / record.gradient_norm) as f32;
+            self.gradient.iter_mut().for_each(|value| *value *= scale);
+        }
+        record.learning_rate = self.schedule.at(record.step)
+            * regularization.map_or(1.0, |asked| asked.learning_rate_scale);
+        if self.advisor.as_ref().is_some_and(Advisor::may_roll_back) {
+            self.actuators.remember(&self.parameters, &self.optimizer);
+        }
+        self.optimizer
+            .step(&mut self.parameters, &self.gradient, record.learning_rate);
+        if let Some(ema) = regularization.and_then(|asked| asked.ema.as_ref()) {
+            self.actuators.average(ema, &mut self.parameters);
+        }
+        self.layout.write(&self.parameters)
+    }
+
+    pub fn roll_back(&mut self) -> Result<()> {
+        if let Some((parameters, optimizer)) = self.actuators.take_back() {
+            self.parameters = parameters;
+            self.optimizer = optimizer;
+            self.layout.write(&self.parameters)?;
+        }
+        Ok(())
+    }
+
+    /// A policy that averaged the parameters gets the average exported.
+    pub fn close(&self) -> Result<()> {
+        match self.actuators.shadow() {
+            Some(shadow) => self.layout.write(shadow),
+            None => Ok(()),
+        }
+    }
+}

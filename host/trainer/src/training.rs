@@ -1,0 +1,180 @@
+//! One training of a run: an adapter, its records and its checkpoints; from the start or
+//! from where it was left.
+
+use std::sync::atomic::AtomicBool;
+
+use host_model::Model;
+use host_model::lora::Lora;
+use host_policy::Signer;
+use host_policy::journal::{JournalWriter, Mark, Mode, Start};
+
+use crate::advisor::ActivePolicy;
+use crate::canary::Canary;
+use crate::checkpoint::{Checkpoints, Saved};
+use crate::config::RunConfig;
+use crate::data::Plan;
+use crate::error::Result;
+use crate::judges::Judges;
+use crate::observer::Observer;
+use crate::reference;
+use crate::report::Trained;
+use crate::run::{Setup, run};
+use crate::run_dir::{Records, RunDir};
+
+pub struct Training<'a> {
+    pub config: &'a RunConfig,
+    pub model: &'a Model,
+    pub plan: &'a Plan,
+    /// None trains plainly.
+    pub policies: &'a [ActivePolicy],
+    pub judges: &'a Judges,
+    pub canary: Option<&'a Canary>,
+    /// What the reference said in other runs.
+    pub reference: Option<&'a reference::Store>,
+    /// There if policies are.
+    pub signer: Option<&'a Signer>,
+    pub folder: &'a RunDir,
+}
+
+impl<'a> Training<'a> {
+    /// Trains an adapter from the run's seed, or goes on with one, and saves it in the
+    /// folder.
+    pub fn run(
+        &self,
+        title: &str,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<(Trained, Lora)> {
+        let config = self.config;
+        let adapter = Lora::new(
+            &self.model.config,
+            config.lora.resolve(),
+            config.seed.0,
+            self.model.decoder.device(),
+        )?;
+        let setup = Setup {
+            decoder: &self.model.decoder,
+            adapter: &adapter,
+            plan: self.plan,
+            policies: self.policies,
+            judges: self.judges,
+            canary: self.canary,
+            reference: self.reference,
+            config: &config.train,
+            on_fault: config.trust.on_fault(),
+        };
+        observer.stage(title, Some(self.plan.total_steps()));
+        let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
+        let (mut records, saved) = self.begin(&checkpoints, observer)?;
+        let result = run(
+            &setup,
+            saved,
+            &mut records,
+            &mut checkpoints,
+            observer,
+            stop,
+        );
+        let ending = result
+            .as_ref()
+            .map_or("failed", |totals| totals.ending.name());
+        // The run's own error comes first: on a full disk both fail.
+        let ended = records.end(ending);
+        let totals = result?;
+        ended?;
+        if records.unrecorded() > 0 && config.journal.mode == Mode::Full {
+            let notice = format!(
+                "the journal had no room for the tensors of {} assessments, which can't be \
+                 replayed; raise journal.budget_mib",
+                records.unrecorded()
+            );
+            observer.notice(&notice);
+        }
+        adapter.save_peft(
+            &self.folder.file("adapter"),
+            &self.model.config,
+            &self.model.name,
+        )?;
+        let total = self.plan.total_steps();
+        Ok((Trained { totals, total }, adapter))
+    }
+
+    /// The adapter of a training that is over.
+    pub fn adapter(&self) -> Result<Lora> {
+        Ok(Lora::load_peft(
+            &self.folder.file("adapter"),
+            &self.model.config,
+            self.model.decoder.device(),
+        )?)
+    }
+
+    /// Records that go on from the newest checkpoint that is whole, with what it holds;
+    /// without one, new records.
+    fn begin(
+        &self,
+        checkpoints: &Checkpoints,
+        observer: &mut dyn Observer,
+    ) -> Result<(Records<'a>, Option<Saved>)> {
+        checkpoints.sweep();
+        let stored = checkpoints.newest_first();
+        for one in &stored {
+            let saved = match one.read() {
+                Ok(saved) => saved,
+                Err(error) => {
+                    observer.notice(&format!("{error}; the checkpoint is set aside"));
+                    one.set_aside();
+                    continue;
+                }
+            };
+            let mark = &saved.progress.records;
+            let journal = self.journal(mark.journal.as_ref())?;
+            let records = self
+                .folder
+                .records_from(mark, saved.progress.previous, journal)?;
+            let (step, total) = (saved.progress.step, self.plan.total_steps());
+            observer.notice(&format!(
+                "going on from {}, step {step} of {total}",
+                one.path.display()
+            ));
+            observer.advance(step);
+            return Ok((records, Some(saved)));
+        }
+        if !stored.is_empty() {
+            observer.notice("no checkpoint is whole; the training begins again at step 0");
+        }
+        // Of a process that was killed before its first checkpoint.
+        self.folder.remove("metrics.jsonl")?;
+        self.folder.remove("journal")?;
+        Ok((self.folder.records(self.journal(None)?)?, None))
+    }
+
+    /// A new journal, or the one that stands at `mark`.
+    fn journal(&self, mark: Option<&Mark>) -> Result<Option<JournalWriter<'a>>> {
+        let (Some(first), Some(signer)) = (self.policies.first(), self.signer) else {
+            return Ok(None);
+        };
+        let config = &self.config.journal;
+        let seats = self.policies.iter().map(|active| {
+            let ActivePolicy {
+                policy,
+                settings,
+                needs,
+                parameters,
+                ..
+            } = active;
+            (policy, settings.as_str(), needs, parameters.as_slice())
+        });
+        let start = Start {
+            mode: config.mode,
+            budget_bytes: config.budget_mib << 20,
+            on_fault: self.config.trust.on_fault().to_string(),
+            run: &first.run,
+            policies: seats.collect(),
+        };
+        let folder = self.folder.file("journal");
+        let journal = match mark {
+            None => JournalWriter::create(&folder, &start, signer)?,
+            Some(mark) => JournalWriter::resume(&folder, &start, mark, signer)?,
+        };
+        Ok(Some(journal))
+    }
+}
