@@ -24,8 +24,8 @@ use crate::error::Result;
 use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
 use crate::observer::Observer;
-use crate::reference;
 use crate::records::{Ending, StepRecord, Totals};
+use crate::reference;
 use crate::run_dir::Records;
 use crate::state::State;
 
