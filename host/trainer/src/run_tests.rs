@@ -43,7 +43,9 @@ fn broken_at(model: &Model, samples: &[Sample]) -> Decoder {
     // The output head shares the matrix: keep it whole.
     weights.head = Some(weights.head_matrix().clone());
     weights.embed = Tensor::new(rows, weights.embed.device()).expect("matrix");
-    Decoder::new((*model.config).clone(), weights, Kernels::Fused).expect("fits")
+    let mut config = (*model.config).clone();
+    config.tie_embeddings = false;
+    Decoder::new(config, weights, Kernels::Fused).expect("fits")
 }
 
 struct Ran {
