@@ -1,18 +1,38 @@
-//! The decoder in candle operations that all have a backward pass.
+//! The decoder in candle operations, for any device and type.
 //!
-//! candle's fused softmax, norm and rotation have none and would cut the graph
-//! without a word, so they are composed here. This path is the oracle the fused
-//! kernels are tested against, and the one that runs on CUDA.
+//! Products with frozen weights, norms, rotation, softmax and gate are operations
+//! with a backward pass of their own (`plain/operation.rs`), everything else is
+//! candle's. This path is the oracle the fused kernels are tested against, itself
+//! tested against candle's models and central differences, and the one that runs on
+//! CUDA. With rounded weights (bf16), products and the residual stream are rounded,
+//! norms, rotation, softmax and gate are computed in f32, the adapter and its
+//! gradients are f32.
 
 mod attention;
 mod block;
+mod checkpoint;
+mod factors;
+mod gated;
+mod linear;
+mod norm;
+mod operation;
+mod packing;
+mod rotate;
+mod taps;
 
-use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
-use crate::decoder::{Angles, Decoder, Forward, KvCache, Packed, PlainCache, Store, TapRows};
+use candle_core::Tensor;
+
+use crate::decoder::{Decoder, Forward, KvCache, Packed, PlainCache, Store, TapRows};
 use crate::error::{Error, Result};
 use crate::lora::Lora;
-use block::{Block, rms_norm};
+use block::Block;
+use factors::Factors;
+use norm::rms_norm;
+pub(crate) use operation::unary;
+use packing::{Newest, Packing};
+use taps::Means;
 
 pub(crate) fn forward(
     decoder: &Decoder,
@@ -20,13 +40,22 @@ pub(crate) fn forward(
     adapter: Option<&Lora>,
     taps: &[TapRows],
 ) -> Result<Forward> {
-    let layers = decoder.config.num_layers;
-    let pass = run(decoder, batch, adapter, taps, layers, None)?;
-    let eps = decoder.config.rms_norm_eps;
-    let hidden = rms_norm(&pass.stream, &decoder.weights.final_norm, eps)?;
+    let packing = Arc::new(Packing::new(decoder, batch)?);
+    let mut stream = embed(decoder, &batch.tokens)?;
+    let mut means = Means::new(taps);
+    means.add(&stream, 0)?;
+    for layer in 0..decoder.config.num_layers {
+        let block = Block::new(decoder, layer);
+        let factors = Factors::of(adapter, layer);
+        stream = match decoder.recompute {
+            true => checkpoint::forward(block, &stream, &factors, &packing)?,
+            false => block.forward(&stream, &factors, &packing)?.0,
+        };
+        means.add(&stream, layer + 1)?;
+    }
     Ok(Forward {
-        hidden,
-        taps: pass.taps,
+        hidden: finish(decoder, &stream)?,
+        taps: means.read()?,
     })
 }
 
@@ -37,45 +66,33 @@ pub(crate) fn forward_taps(
     taps: &[TapRows],
 ) -> Result<Vec<Vec<f32>>> {
     let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
-    Ok(run(decoder, batch, adapter, taps, deepest, None)?.taps)
+    let mut means = Means::new(taps);
+    off_graph(decoder, batch, adapter, deepest, |layer, stream, _| {
+        Ok(means.add(stream, layer)?)
+    })?;
+    Ok(means.read()?)
 }
 
-struct Pass {
-    stream: Tensor,
-    taps: Vec<Vec<f32>>,
-}
-
-/// Embeds and runs the first `layers` blocks; collects (k, v) [rows, kv heads,
-/// head_dim] per layer if `keys` is given.
-fn run(
+/// Embeds and runs the first `layers` blocks without gradient, and gives the stream.
+/// `visit` sees it on the way with the number of blocks behind it, and the last one's
+/// keys and values.
+fn off_graph(
     decoder: &Decoder,
     batch: &Packed,
     adapter: Option<&Lora>,
-    taps: &[TapRows],
     layers: usize,
-    mut keys: Option<&mut Vec<(Tensor, Tensor)>>,
-) -> Result<Pass> {
-    let rows = batch
-        .sequences()
-        .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
-    let (cos, sin) = rotation(decoder, Angles::new(&decoder.config, rows))?;
+    mut visit: impl FnMut(usize, &Tensor, Option<(Tensor, Tensor)>) -> Result<()>,
+) -> Result<Tensor> {
+    let packing = Packing::new(decoder, batch)?;
     let mut stream = embed(decoder, &batch.tokens)?;
-    let mut found = vec![Vec::new(); taps.len()];
-    read_taps(&stream, 0, taps, &mut found)?;
+    visit(0, &stream, None)?;
     for layer in 0..layers {
-        let block = Block::new(decoder, adapter, layer);
-        let (q, k, v) = block.project(&stream, &cos, &sin)?;
-        let mixed = block.attend(&q, &k, &v, batch)?;
-        stream = block.finish(&stream, &mixed)?;
-        if let Some(keys) = keys.as_deref_mut() {
-            keys.push((k.detach(), v.detach()));
-        }
-        read_taps(&stream, layer + 1, taps, &mut found)?;
+        let factors = Factors::of(adapter, layer).detached()?;
+        let (next, keys) = Block::new(decoder, layer).forward(&stream, &factors, &packing)?;
+        stream = next;
+        visit(layer + 1, &stream, Some(keys))?;
     }
-    Ok(Pass {
-        stream,
-        taps: found,
-    })
+    Ok(stream)
 }
 
 fn embed(decoder: &Decoder, tokens: &[u32]) -> Result<Tensor> {
@@ -83,33 +100,9 @@ fn embed(decoder: &Decoder, tokens: &[u32]) -> Result<Tensor> {
     Ok(decoder.weights.embed.index_select(&ids, 0)?)
 }
 
-/// cos and sin as [rows, 1, half] in the type of the weights.
-fn rotation(decoder: &Decoder, angles: Angles) -> Result<(Tensor, Tensor)> {
-    let table = |values: Vec<f32>| -> Result<Tensor> {
-        let rows = values.len() / angles.half;
-        let table = Tensor::from_vec(values, (rows, 1, angles.half), decoder.weights.device())?;
-        Ok(table.to_dtype(decoder.weights.dtype())?)
-    };
-    Ok((table(angles.cos)?, table(angles.sin)?))
-}
-
-fn read_taps(
-    stream: &Tensor,
-    layer: usize,
-    taps: &[TapRows],
-    found: &mut [Vec<f32>],
-) -> Result<()> {
-    for (tap, values) in taps.iter().zip(found) {
-        if tap.layer != layer {
-            continue;
-        }
-        for rows in &tap.rows {
-            let selected = stream.detach().narrow(0, rows.start, rows.len())?;
-            let mean = selected.to_dtype(DType::F32)?.mean(0)?;
-            values.extend(mean.to_vec1::<f32>()?);
-        }
-    }
-    Ok(())
+fn finish(decoder: &Decoder, stream: &Tensor) -> Result<Tensor> {
+    let eps = decoder.config.rms_norm_eps;
+    Ok(rms_norm(stream, &decoder.weights.final_norm, eps)?)
 }
 
 pub(crate) fn prefill(
@@ -117,23 +110,22 @@ pub(crate) fn prefill(
     batch: &Packed,
     adapter: Option<&Lora>,
 ) -> Result<(Tensor, KvCache)> {
-    let mut keys = Vec::new();
+    let mut caches = Vec::new();
     let layers = decoder.config.num_layers;
-    let pass = run(decoder, batch, adapter, &[], layers, Some(&mut keys))?;
+    let stream = off_graph(decoder, batch, adapter, layers, |_, _, keys| {
+        if let Some((k, v)) = keys {
+            caches.push((pad_left(&k, batch)?, pad_left(&v, batch)?));
+        }
+        Ok(())
+    })?;
     let last: Vec<u32> = batch.starts[1..]
         .iter()
         .map(|end| *end as u32 - 1)
         .collect();
     let last = Tensor::new(last, decoder.weights.device())?;
-    let rows = pass.stream.detach().index_select(&last, 0)?;
-    let eps = decoder.config.rms_norm_eps;
-    let hidden = rms_norm(&rows, &decoder.weights.final_norm, eps)?;
+    let hidden = finish(decoder, &stream.index_select(&last, 0)?)?;
     let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
-    let layers = keys
-        .iter()
-        .map(|(k, v)| Ok((pad_left(k, batch)?, pad_left(v, batch)?)))
-        .collect::<Result<Vec<_>>>()?;
-    let store = Store::Plain(PlainCache { layers });
+    let store = Store::Plain(PlainCache { layers: caches });
     Ok((hidden, KvCache::new(lengths, store)))
 }
 
@@ -156,10 +148,8 @@ pub(crate) fn decode_step(
     cache: &mut KvCache,
     adapter: Option<&Lora>,
 ) -> Result<Tensor> {
-    let rows = cache.lengths().iter().map(|length| (*length, length + 1));
-    let (cos, sin) = rotation(decoder, Angles::new(&decoder.config, rows))?;
-    cache.grow();
-    let lengths = cache.lengths().to_vec();
+    let lengths: Vec<usize> = cache.lengths().iter().map(|length| length + 1).collect();
+    let newest = Newest::new(decoder, &lengths)?;
     let Store::Plain(store) = &mut cache.store else {
         return Err(Error::Kernels {
             kernels: "plain",
@@ -168,12 +158,10 @@ pub(crate) fn decode_step(
         });
     };
     let mut stream = embed(decoder, tokens)?;
-    for layer in 0..decoder.config.num_layers {
-        let block = Block::new(decoder, adapter, layer);
-        let (q, k, v) = block.project(&stream, &cos, &sin)?;
-        let mixed = block.attend_cached(&q, &k, &v, &mut store.layers[layer], &lengths)?;
-        stream = block.finish(&stream, &mixed)?.detach();
+    for (layer, cache) in store.layers.iter_mut().enumerate() {
+        let factors = Factors::of(adapter, layer).detached()?;
+        stream = Block::new(decoder, layer).forward_cached(&stream, &factors, &newest, cache)?;
     }
-    let eps = decoder.config.rms_norm_eps;
-    rms_norm(&stream, &decoder.weights.final_norm, eps)
+    cache.grow();
+    finish(decoder, &stream)
 }

@@ -5,10 +5,12 @@ use candle_nn::ops::log_softmax;
 
 use crate::decoder::{HeadLoss, HeadRows};
 use crate::error::Result;
+use crate::plain::unary;
 
 /// Rows per chunk: bounds the memory at this many rows of the vocabulary.
 const CHUNK: usize = 256;
 
+/// In at least single precision, whatever the type of the head.
 pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     let hidden = hidden.detach().to_dtype(head.dtype())?.contiguous()?;
     let logits = hidden.matmul(&head.t()?)?;
@@ -24,40 +26,57 @@ fn chunks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
         .map(move |start| (start, CHUNK.min(rows - start)))
 }
 
+/// Chunks of single precision, in one transfer to the host.
+fn read(chunks: &[Tensor]) -> Result<Vec<f32>> {
+    Ok(Tensor::cat(chunks, 0)?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
 pub(crate) fn label_log_probs(head: &Tensor, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
-    let mut found = Vec::with_capacity(labels.len());
-    for (start, count) in chunks(labels.len()) {
-        let log_probs = log_softmax(&logits(head, &hidden.narrow(0, start, count)?)?, D::Minus1)?;
-        let labels = Tensor::new(&labels[start..start + count], head.device())?;
-        let picked = log_probs.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
-        found.extend(picked.to_dtype(DType::F32)?.to_vec1::<f32>()?);
-    }
-    Ok(found)
+    let labels = Tensor::new(labels, head.device())?;
+    let found = chunks(labels.elem_count()).map(|(start, count)| {
+        let logits = logits(head, &hidden.narrow(0, start, count)?)?;
+        let labels = labels.narrow(0, start, count)?.unsqueeze(1)?;
+        let picked = log_softmax(&logits, D::Minus1)?.gather(&labels, 1)?;
+        Ok(picked.squeeze(1)?)
+    });
+    read(&found.collect::<Result<Vec<_>>>()?)
 }
 
 pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
     let n = rows.labels.len();
-    let (mut task, mut kl) = (Vec::with_capacity(n), Vec::with_capacity(n));
-    let mut gradients = Vec::new();
+    let inputs = Inputs::new(head, rows)?;
+    let (mut task, mut kl, mut gradient) = (Vec::new(), Vec::new(), Vec::new());
     for (start, count) in chunks(n) {
-        let chunk = Chunk::new(head, rows, start, count)?;
-        task.extend(chunk.task.to_dtype(DType::F32)?.to_vec1::<f32>()?);
-        kl.extend(chunk.kl.to_dtype(DType::F32)?.to_vec1::<f32>()?);
-        gradients.push(chunk.gradient);
+        let chunk = inputs.chunk(start, count)?;
+        task.push(chunk.task);
+        kl.push(chunk.kl);
+        gradient.push(chunk.gradient);
     }
+    let (task, kl) = (read(&task)?, read(&kl)?);
     let terms = task.iter().zip(rows.task_weights);
     let divergences = kl.iter().zip(rows.kl_weights);
     let value: f64 = terms
         .chain(divergences)
         .map(|(loss, weight)| f64::from(*loss) * f64::from(*weight))
         .sum();
-    let gradient = Tensor::cat(&gradients, 0)?;
-    // A linear function of the hidden rows whose slope is the gradient, moved
-    // to the value of the loss: backward needs no logits.
-    let slope = (rows.hidden.to_dtype(gradient.dtype())? * gradient)?.sum_all()?;
-    let value = Tensor::new(value, head.device())?.to_dtype(slope.dtype())?;
-    let loss = (&slope + (value - slope.detach())?)?;
+    let gradient = Tensor::cat(&gradient, 0)?.to_dtype(rows.hidden.dtype())?;
+    let value = Tensor::new(value, head.device())?.to_dtype(inputs.weights.dtype())?;
+    // The gradient is made together with the value: backward needs no logits.
+    let loss = unary(rows.hidden, value, move |_, _, g| {
+        gradient.broadcast_mul(&g.to_dtype(gradient.dtype())?)
+    })?;
     Ok(HeadLoss { loss, task, kl })
+}
+
+/// What the loss is made of, on the device.
+struct Inputs<'a> {
+    head: &'a Tensor,
+    hidden: Tensor,
+    reference: Option<Tensor>,
+    /// [n, 1]
+    labels: Tensor,
+    /// [n, 2]: of task and KL, in the type of the logits.
+    weights: Tensor,
 }
 
 struct Chunk {
@@ -69,43 +88,54 @@ struct Chunk {
     gradient: Tensor,
 }
 
-impl Chunk {
-    fn new(head: &Tensor, rows: &HeadRows, start: usize, count: usize) -> Result<Self> {
+impl<'a> Inputs<'a> {
+    fn new(head: &'a Tensor, rows: &HeadRows) -> Result<Self> {
         let device = head.device();
-        let log_probs = log_softmax(
-            &logits(head, &rows.hidden.narrow(0, start, count)?)?,
-            D::Minus1,
-        )?;
-        let dtype = log_probs.dtype();
-        let column = |values: &[f32]| -> Result<Tensor> {
-            let column = Tensor::new(&values[start..start + count], device)?;
-            Ok(column.to_dtype(dtype)?.unsqueeze(1)?)
+        let pairs = rows.task_weights.iter().zip(rows.kl_weights);
+        let weights: Vec<f32> = pairs.flat_map(|(task, kl)| [*task, *kl]).collect();
+        let dtype = match head.dtype() {
+            DType::F64 => DType::F64,
+            _ => DType::F32,
         };
-        let labels = Tensor::new(&rows.labels[start..start + count], device)?.unsqueeze(1)?;
-        let task_weights = column(rows.task_weights)?;
-        let task = log_probs.gather(&labels, 1)?.neg()?;
+        let n = rows.labels.len();
+        Ok(Self {
+            head,
+            hidden: rows.hidden.detach(),
+            reference: rows.reference.map(Tensor::detach),
+            labels: Tensor::new(rows.labels, device)?.unsqueeze(1)?,
+            weights: Tensor::from_vec(weights, (n, 2), device)?.to_dtype(dtype)?,
+        })
+    }
+
+    fn chunk(&self, start: usize, count: usize) -> Result<Chunk> {
+        let log_probs = |hidden: &Tensor| -> Result<Tensor> {
+            let logits = logits(self.head, &hidden.narrow(0, start, count)?)?;
+            Ok(log_softmax(&logits, D::Minus1)?)
+        };
+        let weights = self.weights.narrow(0, start, count)?;
+        let (task_weights, kl_weights) = (weights.narrow(1, 0, 1)?, weights.narrow(1, 1, 1)?);
+        let task_weights = task_weights.contiguous()?;
+        let labels = self.labels.narrow(0, start, count)?;
+        let current = log_probs(&self.hidden)?;
+        let task = current.gather(&labels, 1)?.neg()?;
         let mut total_weights = task_weights.clone();
         let mut kl = task.zeros_like()?;
         let mut pulled = None;
-        if let Some(reference) = rows.reference {
-            let kl_weights = column(rows.kl_weights)?;
-            let reference = log_softmax(
-                &logits(head, &reference.narrow(0, start, count)?)?,
-                D::Minus1,
-            )?;
+        if let Some(reference) = &self.reference {
+            let reference = log_probs(reference)?;
             let probabilities = reference.exp()?;
-            let gap = (reference - &log_probs)?;
+            let gap = (reference - &current)?;
             kl = (&probabilities * gap)?.sum_keepdim(1)?;
             total_weights = (total_weights + &kl_weights)?;
             pulled = Some(probabilities.broadcast_mul(&kl_weights)?);
         }
-        let mut slopes = log_probs.exp()?.broadcast_mul(&total_weights)?;
+        let mut slopes = current.exp()?.broadcast_mul(&total_weights)?;
         slopes = slopes.scatter_add(&labels, &task_weights.neg()?, 1)?;
         if let Some(pulled) = pulled {
             slopes = (slopes - pulled)?;
         }
-        let gradient = slopes.to_dtype(head.dtype())?.matmul(head)?;
-        Ok(Self {
+        let gradient = slopes.to_dtype(self.head.dtype())?.matmul(self.head)?;
+        Ok(Chunk {
             task: task.squeeze(1)?,
             kl: kl.squeeze(1)?,
             gradient,

@@ -1,90 +1,49 @@
-//! Causal attention with grouped keys, composed of differentiable operations.
+//! Causal attention with grouped keys.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, Result, Tensor};
+use candle_nn::ops::softmax_last_dim;
 
-use crate::decoder::Packed;
-use crate::error::Result;
+use super::operation::{unary, wide};
+use super::packing::Run;
 
 /// q [rows, heads, d], k and v [rows, kv heads, d] -> [rows, heads * d], every
-/// sequence on its own; neighbours of equal length go together.
+/// sequence on its own; neighbours of equal length go together. One mask per run.
 pub(super) fn packed(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    batch: &Packed,
-    window: Option<usize>,
+    runs: &[Run],
+    masks: &[Tensor],
 ) -> Result<Tensor> {
-    let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
-    let mut outputs = Vec::new();
-    let mut start = 0;
-    for run in lengths.chunk_by(|a, b| a == b) {
-        let (count, length) = (run.len(), run[0]);
+    let mut outputs = Vec::with_capacity(runs.len());
+    for (run, mask) in runs.iter().zip(masks) {
+        let rows = run.count * run.length;
         let split = |x: &Tensor| -> Result<Tensor> {
             let (_, heads, size) = x.dims3()?;
-            let rows = x.narrow(0, start, count * length)?;
-            let rows = rows.reshape((count, length, heads, size))?;
-            Ok(rows.transpose(1, 2)?.contiguous()?)
+            let part = x.narrow(0, run.start, rows)?;
+            let part = part.reshape((run.count, run.length, heads, size))?;
+            part.transpose(1, 2)?.contiguous()
         };
-        let mask = causal_mask(length, window, q.dtype(), q.device())?;
-        let mixed = attend(&split(q)?, &split(k)?, &split(v)?, &mask)?;
+        let mixed = attend(&split(q)?, &split(k)?, &split(v)?, mask)?;
         let mixed = mixed.transpose(1, 2)?.contiguous()?;
-        outputs.push(mixed.reshape((count * length, ()))?);
-        start += count * length;
+        outputs.push(mixed.reshape((rows, ()))?);
     }
-    Ok(Tensor::cat(&outputs, 0)?)
+    Tensor::cat(&outputs, 0)
 }
 
 /// One new row per sequence: q [sequences, heads, d], k and v [sequences,
-/// kv heads, d]. `lengths` already count the new row.
+/// kv heads, d], which join the cache [sequences, kv heads, longest, d].
 pub(super) fn cached(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     cache: &mut (Tensor, Tensor),
-    lengths: &[usize],
-    window: Option<usize>,
+    mask: &Tensor,
 ) -> Result<Tensor> {
-    let join = |old: &Tensor, new: &Tensor| -> Result<Tensor> {
-        Ok(Tensor::cat(&[old, &new.detach().unsqueeze(2)?], 2)?)
-    };
+    let join = |old: &Tensor, new: &Tensor| Tensor::cat(&[old, &new.unsqueeze(2)?], 2);
     *cache = (join(&cache.0, k)?, join(&cache.1, v)?);
-    let longest = cache.0.dims()[2];
-    let mask: Vec<f32> = lengths
-        .iter()
-        .flat_map(|length| {
-            let seen = window.map_or(*length, |window| window.min(*length));
-            (0..longest).map(move |key| hidden_unless(key >= longest - seen))
-        })
-        .collect();
-    let mask = Tensor::from_vec(mask, (lengths.len(), 1, 1, longest), q.device())?;
-    let mixed = attend(
-        &q.unsqueeze(2)?,
-        &cache.0,
-        &cache.1,
-        &mask.to_dtype(q.dtype())?,
-    )?;
-    Ok(mixed.reshape((lengths.len(), ()))?)
-}
-
-fn hidden_unless(visible: bool) -> f32 {
-    if visible { 0.0 } else { f32::NEG_INFINITY }
-}
-
-/// A query sees itself and the keys before it, `window` of them at most.
-fn causal_mask(
-    length: usize,
-    window: Option<usize>,
-    dtype: DType,
-    device: &Device,
-) -> Result<Tensor> {
-    let window = window.unwrap_or(length);
-    let mask: Vec<f32> = (0..length)
-        .flat_map(|query| {
-            (0..length).map(move |key| hidden_unless(key <= query && query - key < window))
-        })
-        .collect();
-    let mask = Tensor::from_vec(mask, (1, 1, length, length), device)?;
-    Ok(mask.to_dtype(dtype)?)
+    let mixed = attend(&q.unsqueeze(2)?, &cache.0, &cache.1, mask)?;
+    mixed.reshape((q.dim(0)?, ()))
 }
 
 /// q [b, heads, t, d], k and v [b, kv heads, s, d], mask broadcast to
@@ -95,22 +54,28 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let group = heads / kv_heads;
     // Queries of one group become rows of one product: keys are never repeated.
     let grouped = q.reshape((b, kv_heads, group * t, d))?.contiguous()?;
-    let scores = (grouped.matmul(&k.transpose(2, 3)?.contiguous()?)? * (d as f64).powf(-0.5))?;
-    let scores = scores.reshape((b, heads, t, s))?.broadcast_add(mask)?;
-    let probabilities = softmax(&scores)?.reshape((b, kv_heads, group * t, s))?;
-    Ok(probabilities
-        .matmul(&v.contiguous()?)?
-        .reshape((b, heads, t, d))?)
+    let scores = grouped.matmul(&k.transpose(2, 3)?.contiguous()?)?;
+    let shares = softmax(
+        &scores.reshape((b, heads, t, s))?,
+        mask,
+        (d as f64).powf(-0.5),
+    )?;
+    let shares = shares.reshape((b, kv_heads, group * t, s))?;
+    shares.matmul(&v.contiguous()?)?.reshape((b, heads, t, d))
 }
 
-fn softmax(scores: &Tensor) -> Result<Tensor> {
+/// softmax(scale * scores + mask) over the last dimension, in at least single
+/// precision.
+fn softmax(scores: &Tensor, mask: &Tensor, scale: f64) -> Result<Tensor> {
     let dtype = scores.dtype();
-    let wide = match dtype {
-        DType::F16 | DType::BF16 => scores.to_dtype(DType::F32)?,
-        _ => scores.clone(),
-    };
-    let highest = wide.max_keepdim(D::Minus1)?.detach();
-    let shares = wide.broadcast_sub(&highest)?.exp()?;
-    let total = shares.sum_keepdim(D::Minus1)?;
-    Ok(shares.broadcast_div(&total)?.to_dtype(dtype)?)
+    let scaled = (wide(&scores.detach())? * scale)?;
+    let mask = mask.to_dtype(scaled.dtype())?;
+    let shares = softmax_last_dim(&scaled.broadcast_add(&mask)?)?.to_dtype(dtype)?;
+    unary(scores, shares, move |_, shares, g| {
+        let shares = wide(shares)?;
+        let pulled = (wide(g)? * &shares)?;
+        let total = pulled.sum_keepdim(D::Minus1)?;
+        let slopes = (pulled - shares.broadcast_mul(&total)?)?;
+        (slopes * scale)?.to_dtype(dtype)
+    })
 }

@@ -1,138 +1,105 @@
-//! One block: norm, projections, rotation; attention is beside it.
+//! One block: norm, projections, rotation, attention, MLP.
 
-use candle_core::{D, DType, Tensor};
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor};
 
 use super::attention;
+use super::factors::Factors;
+use super::gated::swiglu;
+use super::linear::linear;
+use super::norm::rms_norm;
+use super::packing::{Newest, Packing, Rotation};
+use super::rotate::rotate;
 use crate::config::Config;
-use crate::decoder::{Decoder, Packed};
-use crate::error::Result;
-use crate::lora::{Lora, Target};
+use crate::decoder::Decoder;
+use crate::lora::Target;
 use crate::weights::{LayerWeights, Linear};
 
-pub(super) struct Block<'a> {
-    config: &'a Config,
-    weights: &'a LayerWeights,
-    adapter: Option<&'a Lora>,
-    layer: usize,
+/// Owns what it reads (shared, not copied), so that a backward pass can run it again.
+pub(super) struct Block {
+    config: Arc<Config>,
+    weights: LayerWeights,
+    window: Option<usize>,
 }
 
-impl<'a> Block<'a> {
-    pub fn new(decoder: &'a Decoder, adapter: Option<&'a Lora>, layer: usize) -> Self {
+impl Block {
+    pub fn new(decoder: &Decoder, layer: usize) -> Self {
         Self {
-            config: &decoder.config,
-            weights: &decoder.weights.layers[layer],
-            adapter,
-            layer,
+            config: decoder.config.clone(),
+            weights: decoder.weights.layers[layer].clone(),
+            window: decoder.config.window(layer),
         }
     }
 
-    /// y = x W^T + b + scaling (x A^T) B^T
-    fn linear(&self, x: &Tensor, linear: &Linear, target: Target) -> Result<Tensor> {
-        let mut y = x.matmul(&linear.weight.t()?)?;
-        if let Some(bias) = &linear.bias {
-            y = y.broadcast_add(bias)?;
-        }
-        let Some(adapter) = self.adapter else {
-            return Ok(y);
-        };
-        let Some((a, b)) = adapter.pair(self.layer, target) else {
-            return Ok(y);
-        };
-        let a = a.to_dtype(x.dtype())?;
-        let b = b.to_dtype(x.dtype())?;
-        let low = x.matmul(&a.t()?)?.matmul(&b.t()?)?;
-        Ok((y + (low * adapter.scaling())?)?)
-    }
-
-    /// q [rows, heads, head_dim], k and v [rows, kv heads, head_dim] of the
-    /// residual stream [rows, hidden], normed and rotated.
-    pub fn project(
+    /// The residual stream [rows, hidden] after the block, and its keys and values
+    /// [rows, kv heads, head_dim].
+    pub fn forward(
         &self,
         stream: &Tensor,
-        cos: &Tensor,
-        sin: &Tensor,
+        factors: &Factors,
+        packing: &Packing,
+    ) -> Result<(Tensor, (Tensor, Tensor))> {
+        let (q, k, v) = self.project(stream, factors, &packing.rotation)?;
+        let masks = packing.masks(self.window);
+        let mixed = attention::packed(&q, &k, &v, &packing.runs, masks)?;
+        Ok((self.finish(stream, &mixed, factors)?, (k, v)))
+    }
+
+    /// The residual stream of one new row per cached sequence after the block.
+    pub fn forward_cached(
+        &self,
+        stream: &Tensor,
+        factors: &Factors,
+        newest: &Newest,
+        cache: &mut (Tensor, Tensor),
+    ) -> Result<Tensor> {
+        let (q, k, v) = self.project(stream, factors, &newest.rotation)?;
+        let mixed = attention::cached(&q, &k, &v, cache, newest.mask(self.window))?;
+        self.finish(stream, &mixed, factors)
+    }
+
+    /// q [rows, heads, head_dim], k and v [rows, kv heads, head_dim], normed and
+    /// rotated.
+    fn project(
+        &self,
+        stream: &Tensor,
+        factors: &Factors,
+        rotation: &Rotation,
     ) -> Result<(Tensor, Tensor, Tensor)> {
-        let config = self.config;
-        let x = rms_norm(stream, &self.weights.attn_norm, config.rms_norm_eps)?;
-        let rows = x.dims()[0];
-        let heads = |y: Tensor, heads: usize| y.reshape((rows, heads, config.head_dim));
-        let mut q = heads(
-            self.linear(&x, &self.weights.q, Target::Q)?,
-            config.num_heads,
-        )?;
-        let mut k = heads(
-            self.linear(&x, &self.weights.k, Target::K)?,
-            config.num_kv_heads,
-        )?;
-        let v = heads(
-            self.linear(&x, &self.weights.v, Target::V)?,
-            config.num_kv_heads,
-        )?;
-        if let Some(norm) = &self.weights.q_norm {
-            q = rms_norm(&q, norm, config.rms_norm_eps)?;
+        let (config, weights) = (&self.config, &self.weights);
+        let eps = config.rms_norm_eps;
+        let x = rms_norm(stream, &weights.attn_norm, eps)?;
+        let rows = x.dim(0)?;
+        let heads = |projection: &Linear, target: Target, heads: usize| -> Result<Tensor> {
+            let y = linear(&x, projection, factors.get(target))?;
+            y.reshape((rows, heads, config.head_dim))
+        };
+        let mut q = heads(&weights.q, Target::Q, config.num_heads)?;
+        let mut k = heads(&weights.k, Target::K, config.num_kv_heads)?;
+        let v = heads(&weights.v, Target::V, config.num_kv_heads)?;
+        if let Some(norm) = &weights.q_norm {
+            q = rms_norm(&q, norm, eps)?;
         }
-        if let Some(norm) = &self.weights.k_norm {
-            k = rms_norm(&k, norm, config.rms_norm_eps)?;
+        if let Some(norm) = &weights.k_norm {
+            k = rms_norm(&k, norm, eps)?;
         }
         let rotary = config.rotary_dim();
         Ok((
-            rotate(&q, cos, sin, rotary)?,
-            rotate(&k, cos, sin, rotary)?,
+            rotate(&q, rotation, rotary)?,
+            rotate(&k, rotation, rotary)?,
             v,
         ))
     }
 
-    /// Attention inside every sequence: [rows, heads * head_dim].
-    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, batch: &Packed) -> Result<Tensor> {
-        attention::packed(q, k, v, batch, self.config.window(self.layer))
-    }
-
-    /// Attention of one new row per sequence over its cache, which it joins.
-    pub fn attend_cached(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        cache: &mut (Tensor, Tensor),
-        lengths: &[usize],
-    ) -> Result<Tensor> {
-        attention::cached(q, k, v, cache, lengths, self.config.window(self.layer))
-    }
-
     /// Output projection and MLP, each added to the residual stream.
-    pub fn finish(&self, stream: &Tensor, mixed: &Tensor) -> Result<Tensor> {
-        let stream = (stream + self.linear(mixed, &self.weights.o, Target::O)?)?;
-        let x = rms_norm(&stream, &self.weights.mlp_norm, self.config.rms_norm_eps)?;
-        let gate = self.linear(&x, &self.weights.gate, Target::Gate)?;
-        let up = self.linear(&x, &self.weights.up, Target::Up)?;
-        let inner = (gate.silu()? * up)?;
-        Ok((&stream + self.linear(&inner, &self.weights.down, Target::Down)?)?)
+    fn finish(&self, stream: &Tensor, mixed: &Tensor, factors: &Factors) -> Result<Tensor> {
+        let weights = &self.weights;
+        let stream = (stream + linear(mixed, &weights.o, factors.get(Target::O))?)?;
+        let x = rms_norm(&stream, &weights.mlp_norm, self.config.rms_norm_eps)?;
+        let gate = linear(&x, &weights.gate, factors.get(Target::Gate))?;
+        let up = linear(&x, &weights.up, factors.get(Target::Up))?;
+        let inner = swiglu(&gate, &up)?;
+        stream + linear(&inner, &weights.down, factors.get(Target::Down))?
     }
-}
-
-/// x / rms(x) * weight over the last dimension, in at least single precision
-/// (Zhang and Sennrich 2019, arXiv 1910.07467).
-pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    let dtype = x.dtype();
-    let wide = match dtype {
-        DType::F16 | DType::BF16 => x.to_dtype(DType::F32)?,
-        _ => x.clone(),
-    };
-    let mean = wide.sqr()?.mean_keepdim(D::Minus1)?;
-    let normed = wide.broadcast_div(&(mean + eps)?.sqrt()?)?;
-    Ok(normed.to_dtype(dtype)?.broadcast_mul(weight)?)
-}
-
-/// Rotates the first `rotary` dimensions of every head [rows, heads, head_dim].
-fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, rotary: usize) -> Result<Tensor> {
-    let (half, size) = (rotary / 2, x.dims()[2]);
-    let first = x.narrow(2, 0, half)?;
-    let second = x.narrow(2, half, half)?;
-    let turned_first = (first.broadcast_mul(cos)? - second.broadcast_mul(sin)?)?;
-    let turned_second = (second.broadcast_mul(cos)? + first.broadcast_mul(sin)?)?;
-    if rotary == size {
-        return Ok(Tensor::cat(&[turned_first, turned_second], 2)?);
-    }
-    let rest = x.narrow(2, rotary, size - rotary)?;
-    Ok(Tensor::cat(&[turned_first, turned_second, rest], 2)?)
 }

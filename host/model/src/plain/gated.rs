@@ -1,0 +1,21 @@
+//! The gate of the MLP: SwiGLU (Shazeer 2020, arXiv 2002.05202).
+
+use candle_core::{Result, Tensor};
+
+use super::operation::{binary, wide};
+
+/// silu(gate) * up, in at least single precision.
+pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    let dtype = gate.dtype();
+    let value = (wide(&gate.detach())?.silu()? * wide(&up.detach())?)?.to_dtype(dtype)?;
+    binary(gate, up, value, move |gate, up, g| {
+        let (gate, g) = (wide(gate)?, wide(g)?);
+        // silu' = s + silu - s silu with s the sigmoid.
+        let share = candle_nn::ops::sigmoid(&gate)?;
+        let silu = (gate * &share)?;
+        let up_slope = (&g * &silu)?.to_dtype(dtype)?;
+        let slope = ((&share + &silu)? - (share * silu)?)?;
+        let gate_slope = ((g * wide(up)?)? * slope)?.to_dtype(dtype)?;
+        Ok((gate_slope, up_slope))
+    })
+}

@@ -1,0 +1,147 @@
+//! Products with frozen weights. candle's own would make a gradient for the weight as
+//! well, at half again the work and once more the memory of the model.
+
+use candle_core::op::Add;
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
+
+use super::factors::Pair;
+use super::operation::Memory;
+use crate::weights::Linear;
+
+/// y = x W^T + b + scaling (x A^T) B^T of rows [rows, in], in the type of x; A and B
+/// are rounded to it, and their gradients leave in the type of A and B.
+pub(super) fn linear(x: &Tensor, linear: &Linear, pair: Option<&Pair>) -> Result<Tensor> {
+    let frozen = Frozen(linear.clone());
+    match pair {
+        None => x.apply_op1(frozen),
+        Some(Pair { a, b, scaling }) => {
+            let scaling = *scaling;
+            x.apply_op3(a, b, Adapted { frozen, scaling })
+        }
+    }
+}
+
+struct Frozen(Linear);
+
+impl Frozen {
+    fn forward<M: Memory>(&self, x: &M, lx: &Layout) -> Result<(M, Layout)> {
+        let (weight, lw) = self.0.weight.storage_and_layout();
+        let (y, ly) = product(x, lx, M::of(&weight)?, lw)?;
+        let Some(bias) = &self.0.bias else {
+            return Ok((y, ly));
+        };
+        let (bias, lb) = bias.storage_and_layout();
+        let y = y.binary_impl::<Add>(M::of(&bias)?, &ly, &lb.broadcast_as(ly.shape())?)?;
+        Ok((y, ly))
+    }
+
+    fn backward(&self, g: &Tensor) -> Result<Tensor> {
+        g.matmul(&self.0.weight)
+    }
+}
+
+/// x [m, k] times the transpose of w [n, k].
+fn product<M: Memory>(x: &M, lx: &Layout, w: &M, lw: &Layout) -> Result<(M, Layout)> {
+    let ((m, k), (n, _)) = (lx.shape().dims2()?, lw.shape().dims2()?);
+    let y = x.matmul(w, (1, m, n, k), lx, &lw.transpose(0, 1)?)?;
+    Ok((y, Layout::contiguous((m, n))))
+}
+
+impl CustomOp1 for Frozen {
+    fn name(&self) -> &'static str {
+        "frozen"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (y, ly) = self.forward(x, lx)?;
+        Ok((y, ly.shape().clone()))
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (y, ly) = self.forward(x, lx)?;
+        Ok((y, ly.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        self.backward(&g.contiguous()?).map(Some)
+    }
+}
+
+/// A frozen projection with an adapter beside it.
+struct Adapted {
+    frozen: Frozen,
+    scaling: f64,
+}
+
+impl Adapted {
+    fn forward<M: Memory>(
+        &self,
+        (x, lx): (&M, &Layout),
+        (a, la): (&M, &Layout),
+        (b, lb): (&M, &Layout),
+    ) -> Result<(M, Shape)> {
+        let (y, ly) = self.frozen.forward(x, lx)?;
+        let rounded = |m: &M, layout: &Layout| -> Result<(M, Layout)> {
+            let like_x = m.to_dtype(layout, x.dtype())?;
+            Ok((like_x, Layout::contiguous(layout.shape())))
+        };
+        let ((a, la), (b, lb)) = (rounded(a, la)?, rounded(b, lb)?);
+        let (low, ll) = product(x, lx, &a, &la)?;
+        let low = low.affine(&ll, self.scaling, 0.0)?;
+        let (moved, lm) = product(&low, &ll, &b, &lb)?;
+        let y = y.binary_impl::<Add>(&moved, &ly, &lm)?;
+        Ok((y, ly.shape().clone()))
+    }
+}
+
+impl CustomOp3 for Adapted {
+    fn name(&self) -> &'static str {
+        "adapted"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        a: &CpuStorage,
+        la: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.forward((x, lx), (a, la), (b, lb))
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        a: &CudaStorage,
+        la: &Layout,
+        b: &CudaStorage,
+        lb: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward((x, lx), (a, la), (b, lb))
+    }
+
+    /// dx = g W + dz A, dA = dz^T x, dB = g^T z, with z = scaling x A^T and
+    /// dz = scaling g B.
+    fn bwd(
+        &self,
+        x: &Tensor,
+        a: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (x, g) = (x.detach(), g.contiguous()?);
+        let stored = a.dtype();
+        let a = a.detach().to_dtype(x.dtype())?;
+        let b = b.detach().to_dtype(x.dtype())?;
+        let z = (x.matmul(&a.t()?)? * self.scaling)?;
+        let dz = (g.matmul(&b)? * self.scaling)?;
+        let dx = (self.frozen.backward(&g)? + dz.matmul(&a)?)?;
+        let da = dz.t()?.matmul(&x)?.to_dtype(stored)?;
+        let db = g.t()?.matmul(&z)?.to_dtype(stored)?;
+        Ok((Some(dx), Some(da), Some(db)))
+    }
+}

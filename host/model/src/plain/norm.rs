@@ -1,0 +1,28 @@
+//! RMSNorm (Zhang and Sennrich 2019, arXiv 1910.07467) with a frozen weight.
+
+use candle_core::{D, Result, Tensor};
+
+use super::operation::{unary, wide};
+
+/// x / rms(x) * weight over the last dimension, in at least single precision.
+pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let weight = wide(weight)?;
+    let input = wide(&x.detach())?;
+    let normed = input.broadcast_mul(&inverse_rms(&input, eps)?)?;
+    let value = normed.broadcast_mul(&weight)?.to_dtype(dtype)?;
+    unary(x, value, move |x, _, g| {
+        let x = wide(x)?;
+        let scale = inverse_rms(&x, eps)?;
+        let normed = x.broadcast_mul(&scale)?;
+        let pulled = wide(g)?.broadcast_mul(&weight)?;
+        let along = (&pulled * &normed)?.mean_keepdim(D::Minus1)?;
+        let across = (pulled - normed.broadcast_mul(&along)?)?;
+        across.broadcast_mul(&scale)?.to_dtype(dtype)
+    })
+}
+
+fn inverse_rms(x: &Tensor, eps: f64) -> Result<Tensor> {
+    let square = x.sqr()?.mean_keepdim(D::Minus1)?;
+    (square + eps)?.sqrt()?.recip()
+}

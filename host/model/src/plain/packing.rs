@@ -1,0 +1,151 @@
+//! What all blocks of a pass share: rotation, where sequences lie, what a query sees.
+//! Made once per pass, so that no block waits for the host.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::operation::wide_type;
+use crate::config::Config;
+use crate::decoder::{Angles, Decoder, Packed};
+
+/// cos and sin [rows, half], in at least single precision.
+pub(super) struct Rotation {
+    pub cos: Tensor,
+    pub sin: Tensor,
+}
+
+impl Rotation {
+    /// `rows` gives position and sequence length of every row.
+    pub fn new(decoder: &Decoder, rows: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
+        let Angles { cos, sin, half } = Angles::new(&decoder.config, rows);
+        let dtype = wide_type(decoder.weights.dtype());
+        let table = |values: Vec<f32>| {
+            let shape = (values.len() / half, half);
+            Tensor::from_vec(values, shape, decoder.weights.device())?.to_dtype(dtype)
+        };
+        Ok(Self {
+            cos: table(cos)?,
+            sin: table(sin)?,
+        })
+    }
+}
+
+/// Neighbouring sequences of one length, which go through attention together.
+pub(super) struct Run {
+    pub start: usize,
+    pub count: usize,
+    pub length: usize,
+}
+
+pub(super) struct Packing {
+    pub rotation: Rotation,
+    pub runs: Vec<Run>,
+    /// By window, per run: [1, 1, length, length].
+    masks: Vec<(Option<usize>, Vec<Tensor>)>,
+}
+
+impl Packing {
+    pub fn new(decoder: &Decoder, batch: &Packed) -> Result<Self> {
+        let rows = batch
+            .sequences()
+            .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
+        let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
+        let mut start = 0;
+        let runs: Vec<Run> = lengths
+            .chunk_by(|a, b| a == b)
+            .map(|run| {
+                let (count, length) = (run.len(), run[0]);
+                start += count * length;
+                Run {
+                    start: start - count * length,
+                    count,
+                    length,
+                }
+            })
+            .collect();
+        let device = decoder.weights.device();
+        let masks = masks(&decoder.config, |window| {
+            runs.iter()
+                .map(|run| causal(run.length, window, device))
+                .collect()
+        })?;
+        Ok(Self {
+            rotation: Rotation::new(decoder, rows)?,
+            runs,
+            masks,
+        })
+    }
+
+    /// One mask per run.
+    pub fn masks(&self, window: Option<usize>) -> &[Tensor] {
+        of_window::<Vec<Tensor>>(&self.masks, window)
+    }
+}
+
+/// What the newest row of every cached sequence sees.
+pub(super) struct Newest {
+    pub rotation: Rotation,
+    /// By window: [sequences, 1, 1, longest].
+    masks: Vec<(Option<usize>, Tensor)>,
+}
+
+impl Newest {
+    /// `lengths` already count the new rows; sequences end together.
+    pub fn new(decoder: &Decoder, lengths: &[usize]) -> Result<Self> {
+        let rows = lengths.iter().map(|length| (length - 1, *length));
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let device = decoder.weights.device();
+        let masks = masks(&decoder.config, |window| {
+            let mask: Vec<f32> = lengths
+                .iter()
+                .flat_map(|length| {
+                    let seen = window.map_or(*length, |window| window.min(*length));
+                    (0..longest).map(move |key| hidden_unless(key >= longest - seen))
+                })
+                .collect();
+            Tensor::from_vec(mask, (lengths.len(), 1, 1, longest), device)
+        })?;
+        Ok(Self {
+            rotation: Rotation::new(decoder, rows)?,
+            masks,
+        })
+    }
+
+    pub fn mask(&self, window: Option<usize>) -> &Tensor {
+        of_window(&self.masks, window)
+    }
+}
+
+/// Makes something per window that a layer of the model has.
+fn masks<T>(
+    config: &Config,
+    mut make: impl FnMut(Option<usize>) -> Result<T>,
+) -> Result<Vec<(Option<usize>, T)>> {
+    let mut windows: Vec<_> = (0..config.num_layers).map(|i| config.window(i)).collect();
+    windows.sort();
+    windows.dedup();
+    windows
+        .into_iter()
+        .map(|window| Ok((window, make(window)?)))
+        .collect()
+}
+
+fn of_window<T>(masks: &[(Option<usize>, T)], window: Option<usize>) -> &T {
+    let mut found = masks.iter().filter(|(of, _)| *of == window);
+    let (_, mask) = found.next().expect("made for every window of the model");
+    mask
+}
+
+/// A query sees itself and the keys before it, `window` of them at most.
+fn causal(length: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
+    let window = window.unwrap_or(length);
+    let mask: Vec<f32> = (0..length)
+        .flat_map(|query| {
+            (0..length).map(move |key| hidden_unless(key <= query && query - key < window))
+        })
+        .collect();
+    Tensor::from_vec(mask, (1, 1, length, length), device)
+}
+
+fn hidden_unless(visible: bool) -> f32 {
+    if visible { 0.0 } else { f32::NEG_INFINITY }
+}
