@@ -68,8 +68,20 @@ pub enum Error {
     Template { problem: String, action: String },
 
     /// Tensor arithmetic failed (out of memory, shapes that do not fit).
-    #[error("tensor computation: {0}")]
+    #[error("tensor computation: {0}{hint}", hint = hint(.0))]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What to do when a device has no memory left, for the end of a message.
+pub fn hint(error: &candle_core::Error) -> &'static str {
+    let text = error.to_string();
+    match ["OUT_OF_MEMORY", "ALLOC_FAILED"]
+        .iter()
+        .any(|code| text.contains(code))
+    {
+        true => "; run fewer or shorter sequences at a time, or hold the weights in bf16",
+        false => "",
+    }
 }
 
 impl Error {

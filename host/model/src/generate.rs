@@ -1,6 +1,6 @@
 //! Answers to many prompts at once.
 
-use candle_core::{IndexOp, Tensor};
+use candle_core::{Device, IndexOp, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -251,7 +251,8 @@ impl Run<'_> {
         cache: &mut KvCache,
         answers: &mut [Vec<u32>],
     ) -> Result<Vec<u32>> {
-        let logits = self.decoder.logits(hidden)?;
+        // One transfer for all rows: reading a row on a device copies every row.
+        let logits = self.decoder.logits(hidden)?.to_device(&Device::Cpu)?;
         let mut keep = Vec::with_capacity(sequences.len());
         let mut tokens = Vec::with_capacity(sequences.len());
         for (row, sequence) in sequences.iter_mut().enumerate() {

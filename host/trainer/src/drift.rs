@@ -1,5 +1,6 @@
 //! How far the adapter has moved the weights from the reference.
 
+use candle_core::Tensor;
 use host_model::lora::{Lora, Target};
 
 use crate::error::Result;
@@ -8,7 +9,7 @@ use crate::error::Result;
 ///
 /// |B A|^2 = trace((B^T B)(A A^T)), so only rank x rank products are formed.
 pub fn update_norm(adapter: &Lora) -> Result<f64> {
-    let mut sum = 0.0;
+    let mut squares = Vec::new();
     for layer in 0..adapter.num_layers() {
         for target in Target::ALL {
             let Some((a, b)) = adapter.pair(layer, target) else {
@@ -17,15 +18,18 @@ pub fn update_norm(adapter: &Lora) -> Result<f64> {
             let (a, b) = (a.as_tensor().detach(), b.as_tensor().detach());
             let outer = a.matmul(&a.t()?)?;
             let inner = b.t()?.matmul(&b)?;
-            sum += f64::from((inner * outer)?.sum_all()?.to_scalar::<f32>()?);
+            squares.push((inner * outer)?.sum_all()?);
         }
     }
+    // One transfer from the device for all of them.
+    let squares = Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
+    let sum: f64 = squares.into_iter().map(f64::from).sum();
     Ok(adapter.scaling() * sum.max(0.0).sqrt())
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Device;
     use host_model::lora::LoraConfig;
     use host_model::{LoadOptions, Source};
 

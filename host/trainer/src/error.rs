@@ -10,6 +10,10 @@ pub enum Error {
     #[error("configuration: {key}: {problem}")]
     Config { key: String, problem: String },
 
+    /// A device that this build knows and this machine doesn't have.
+    #[error("device {name} can't be used ({problem}); choose one that nvidia-smi lists, or cpu")]
+    Device { name: String, problem: String },
+
     /// A data file or one of its rows.
     #[error(transparent)]
     Data(#[from] crate::data::Error),
@@ -20,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Policy(#[from] host_policy::Error),
 
-    #[error("{step}tensor computation failed: {source}")]
+    #[error("{step}tensor computation failed: {source}{}", host_model::error::hint(.source))]
     Tensor {
         step: String,
         source: candle_core::Error,

@@ -55,19 +55,17 @@ impl Layout {
     }
 
     pub fn read(&self) -> Result<Vec<f32>> {
-        let mut values = Vec::with_capacity(self.len);
-        for entry in &self.entries {
-            values.extend(flat(entry.var.as_tensor())?);
-        }
-        Ok(values)
+        flat(self.entries.iter().map(|entry| entry.var.as_tensor()))
     }
 
     pub fn write(&self, values: &[f32]) -> Result<()> {
+        let Some(first) = self.entries.first() else {
+            return Ok(());
+        };
+        let whole = Tensor::from_slice(values, values.len(), first.var.device())?;
         for entry in &self.entries {
-            let part = &values[entry.start..entry.start + entry.len];
-            let tensor = Tensor::from_slice(part, entry.var.shape(), entry.var.device())?
-                .to_dtype(entry.var.dtype())?;
-            entry.var.set(&tensor)?;
+            let part = whole.narrow(0, entry.start, entry.len)?;
+            entry.var.set(&part.reshape(entry.var.shape())?)?;
         }
         Ok(())
     }
@@ -75,6 +73,7 @@ impl Layout {
     /// Adds the gradients of one micro-batch to `sum`. A tensor without a gradient
     /// is an error: somewhere the graph was cut.
     pub fn accumulate(&self, grads: &GradStore, sum: &mut [f32], step: u64) -> Result<()> {
+        let mut parts = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
             let Some(grad) = grads.get(entry.var.as_tensor()) else {
                 return Err(Error::Gradient {
@@ -82,9 +81,10 @@ impl Layout {
                     problem: format!("the loss does not reach {}", entry.name),
                 });
             };
-            for (total, value) in sum[entry.start..].iter_mut().zip(flat(grad)?) {
-                *total += value;
-            }
+            parts.push(grad);
+        }
+        for (total, value) in sum.iter_mut().zip(flat(parts.into_iter())?) {
+            *total += value;
         }
         Ok(())
     }
@@ -122,9 +122,14 @@ pub fn norm(values: &[f32]) -> f64 {
         .sqrt()
 }
 
-fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor
-        .flatten_all()?
-        .to_dtype(candle_core::DType::F32)?
-        .to_vec1()?)
+/// All values one after the other: joined on their device, so that a step waits for one
+/// transfer and not for one per tensor.
+fn flat<'t>(tensors: impl Iterator<Item = &'t Tensor>) -> Result<Vec<f32>> {
+    let parts = tensors
+        .map(|tensor| tensor.detach().flatten_all())
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    match parts.is_empty() {
+        true => Ok(Vec::new()),
+        false => Ok(Tensor::cat(&parts, 0)?.to_vec1()?),
+    }
 }

@@ -71,6 +71,7 @@ fn device(name: &str) -> Result<Device> {
             format!("{name:?} names no CUDA device; use cuda:N"),
         )
     })?;
+    // What was compiled in, not what is there.
     if !candle_core::utils::cuda_is_available() {
         let problem =
             "this binary was built without CUDA; build it with --features cuda, or use cpu";
@@ -79,10 +80,10 @@ fn device(name: &str) -> Result<Device> {
     Device::new_cuda(index).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
-        Error::config(
-            "model.device",
-            format!("{name} can't be used ({first}); choose another device"),
-        )
+        Error::Device {
+            name: name.to_owned(),
+            problem: first.to_owned(),
+        }
     })
 }
 

@@ -42,18 +42,30 @@ pub fn assemble(config: &Config, source: &dyn TensorSource) -> Result<Weights> {
     let (vocab, hidden) = (config.vocab_size, config.hidden_size);
     let layers = (0..config.num_layers)
         .into_par_iter()
-        .map(|i| reader.layer(i))
+        .map(|i| {
+            let layer = reader.layer(i)?;
+            settle(&layer.attn_norm)?;
+            Ok(layer)
+        })
         .collect::<Result<Vec<_>>>()?;
     let head = match config.tie_embeddings {
         true => None,
         false => Some(reader.named("lm_head.weight", &[vocab, hidden])?),
     };
-    Ok(Weights {
+    let weights = Weights {
         embed: reader.inner("embed_tokens.weight", &[vocab, hidden])?,
         layers,
         final_norm: reader.inner("norm.weight", &[hidden])?,
         head,
-    })
+    };
+    settle(&weights.embed)?;
+    Ok(weights)
+}
+
+/// On CUDA every thread has a stream of its own, and nothing orders two of them: what
+/// this thread has begun must be done before another one computes with it.
+fn settle(tensor: &Tensor) -> Result<()> {
+    Ok(tensor.device().synchronize()?)
 }
 
 /// Checkpoints of the bare model (without the language-model head) leave out `model.`.

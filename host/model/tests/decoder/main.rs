@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cached;
+mod device;
 mod fused;
 mod gradients;
 mod head;

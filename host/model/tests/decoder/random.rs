@@ -188,36 +188,40 @@ pub fn decoder(config: &Config, kernels: Kernels) -> Decoder {
 
 /// The same weights in double precision, as the oracle's oracle.
 pub fn double(config: &Config) -> Decoder {
-    let wide = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
+    let weights = converted(&weights(config, 1), DType::F64, &Device::Cpu);
+    Decoder::new(config.clone(), weights, Kernels::Plain).unwrap()
+}
+
+/// The same weights in another number format, on a device.
+pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
+    let change = |tensor: &Tensor| tensor.to_dtype(dtype).unwrap().to_device(device).unwrap();
     let linear = |linear: &Linear| Linear {
-        weight: wide(&linear.weight),
-        bias: linear.bias.as_ref().map(wide),
+        weight: change(&linear.weight),
+        bias: linear.bias.as_ref().map(change),
     };
-    let weights = weights(config, 1);
     let layers = weights
         .layers
         .iter()
         .map(|layer| LayerWeights {
-            attn_norm: wide(&layer.attn_norm),
+            attn_norm: change(&layer.attn_norm),
             q: linear(&layer.q),
             k: linear(&layer.k),
             v: linear(&layer.v),
             o: linear(&layer.o),
-            q_norm: layer.q_norm.as_ref().map(wide),
-            k_norm: layer.k_norm.as_ref().map(wide),
-            mlp_norm: wide(&layer.mlp_norm),
+            q_norm: layer.q_norm.as_ref().map(change),
+            k_norm: layer.k_norm.as_ref().map(change),
+            mlp_norm: change(&layer.mlp_norm),
             gate: linear(&layer.gate),
             up: linear(&layer.up),
             down: linear(&layer.down),
         })
         .collect();
-    let weights = Weights {
-        embed: wide(&weights.embed),
+    Weights {
+        embed: change(&weights.embed),
         layers,
-        final_norm: wide(&weights.final_norm),
-        head: weights.head.as_ref().map(wide),
-    };
-    Decoder::new(config.clone(), weights, Kernels::Plain).unwrap()
+        final_norm: change(&weights.final_norm),
+        head: weights.head.as_ref().map(change),
+    }
 }
 
 /// An adapter on every target whose B is not zero.
