@@ -28,7 +28,7 @@ pub use taps::TapRows;
 pub enum Kernels {
     /// Hand-written kernels with their own backward pass: CPU, f32.
     Fused,
-    /// candle's differentiable operations: any device and type; the test oracle.
+    /// Operations of candle's: any device and type; the test oracle.
     Plain,
 }
 
@@ -68,7 +68,7 @@ pub struct Decoder {
     pub weights: Weights,
     pub kernels: Kernels,
     /// Keep only each block's input for the backward pass and compute the rest
-    /// again: a tenth of the memory per token for a slower step. Fused only.
+    /// again: a tenth of the memory per token for a slower step.
     pub recompute: bool,
     fused: Option<FusedModel>,
 }
@@ -121,6 +121,20 @@ impl Decoder {
         match &self.fused {
             Some(model) => model.forward(batch, adapter, taps, self.recompute),
             None => plain::forward(self, batch, adapter, taps),
+        }
+    }
+
+    /// The same without gradient: nothing is kept for a backward pass.
+    pub fn infer(
+        &self,
+        batch: &Packed,
+        adapter: Option<&Lora>,
+        taps: &[TapRows],
+    ) -> Result<Forward> {
+        self.check(batch, adapter, taps)?;
+        match &self.fused {
+            Some(model) => model.infer(batch, adapter, taps),
+            None => plain::infer(self, batch, adapter, taps),
         }
     }
 

@@ -131,15 +131,7 @@ impl FusedModel {
     ) -> Result<Forward> {
         let frozen = &self.inner;
         let Some(adapter) = adapter else {
-            let shape = Shape::new(&frozen.config, batch);
-            let none = Adapted::Factors(Factors::of(None, frozen.config.num_layers)?);
-            let layers = frozen.config.num_layers;
-            let pass = frozen.run(&shape, &none, taps, layers, Keep::Nothing)?;
-            let hidden = frozen.finish(&shape, &pass.stream)?;
-            return Ok(Forward {
-                hidden,
-                taps: pass.taps,
-            });
+            return self.infer(batch, None, taps);
         };
         let flat = Flat::new(&frozen.config, adapter);
         let vector = flat.tensor(adapter)?;
@@ -147,6 +139,23 @@ impl FusedModel {
         Ok(Forward {
             hidden: vector.apply_op1(operation)?,
             taps: found,
+        })
+    }
+
+    pub fn infer(
+        &self,
+        batch: &Packed,
+        adapter: Option<&Lora>,
+        taps: &[TapRows],
+    ) -> Result<Forward> {
+        let frozen = &self.inner;
+        let layers = frozen.config.num_layers;
+        let shape = Shape::new(&frozen.config, batch);
+        let factors = Adapted::Factors(Factors::of(adapter, layers)?);
+        let pass = frozen.run(&shape, &factors, taps, layers, Keep::Nothing)?;
+        Ok(Forward {
+            hidden: frozen.finish(&shape, &pass.stream)?,
+            taps: pass.taps,
         })
     }
 

@@ -59,6 +59,23 @@ pub(crate) fn forward(
     })
 }
 
+pub(crate) fn infer(
+    decoder: &Decoder,
+    batch: &Packed,
+    adapter: Option<&Lora>,
+    taps: &[TapRows],
+) -> Result<Forward> {
+    let layers = decoder.config.num_layers;
+    let mut means = Means::new(taps);
+    let stream = off_graph(decoder, batch, adapter, layers, |layer, stream, _| {
+        Ok(means.add(stream, layer)?)
+    })?;
+    Ok(Forward {
+        hidden: finish(decoder, &stream)?,
+        taps: means.read()?,
+    })
+}
+
 pub(crate) fn forward_taps(
     decoder: &Decoder,
     batch: &Packed,

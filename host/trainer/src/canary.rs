@@ -104,9 +104,9 @@ fn opening_scores(
         packed.tokens.extend(&opening.tokens);
         packed.starts.push(packed.tokens.len());
     }
-    let hidden = decoder.forward(&packed, adapter, &[])?.hidden;
+    let hidden = decoder.infer(&packed, adapter, &[])?.hidden;
     let rows = Tensor::new(rows.as_slice(), hidden.device())?;
-    let scores = decoder.label_log_probs(&hidden.index_select(&rows, 0)?.detach(), &labels)?;
+    let scores = decoder.label_log_probs(&hidden.index_select(&rows, 0)?, &labels)?;
     let mut scores = scores.into_iter();
     let sums = openings.iter().map(|opening| {
         let length = opening.tokens.len() - opening.prompt;

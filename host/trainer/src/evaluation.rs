@@ -220,17 +220,11 @@ impl Evaluator<'_> {
         for chunk in samples.chunks(self.config.batch) {
             let members: Vec<&Sample> = chunk.iter().collect();
             let batch = pack(&members);
-            let hidden = self
-                .model
-                .decoder
-                .forward(&batch.packed, adapter, &[])?
-                .hidden
-                .detach();
+            let decoder = &self.model.decoder;
+            let hidden = decoder.infer(&batch.packed, adapter, &[])?.hidden;
             let rows = Tensor::new(batch.rows.as_slice(), hidden.device())?;
-            let scores = self
-                .model
-                .decoder
-                .label_log_probs(&hidden.index_select(&rows, 0)?, &batch.labels)?;
+            let answers = hidden.index_select(&rows, 0)?;
+            let scores = decoder.label_log_probs(&answers, &batch.labels)?;
             sum -= scores.iter().map(|score| f64::from(*score)).sum::<f64>();
             count += scores.len();
         }

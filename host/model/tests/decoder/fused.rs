@@ -222,3 +222,22 @@ fn stopping_early_reads_the_same_taps() {
         });
     }
 }
+
+/// Without gradient nothing changes but that there is no graph.
+#[test]
+fn inference_changes_no_bit() {
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let config = random::llama3();
+        let decoder = random::decoder(&config, kernels);
+        let lora = adapter(&config, &Target::ALL);
+        let batch = ragged(&config);
+        let trained = decoder.forward(&batch, Some(&lora), &taps()).unwrap();
+        let inferred = decoder.infer(&batch, Some(&lora), &taps()).unwrap();
+        assert_eq!(
+            random::flat(&inferred.hidden),
+            random::flat(&trained.hidden)
+        );
+        assert_eq!(inferred.taps, trained.taps);
+        assert!(trained.hidden.track_op() && !inferred.hidden.track_op());
+    }
+}

@@ -1,0 +1,236 @@
+//! Times whole optimizer steps of the path that runs on CUDA, with random weights made
+//! on the spot, and prints one line of JSON. tests/peft/device.py runs it beside
+//! PyTorch and peft.
+//!
+//! ```text
+//! device [--device cpu|cuda|cuda:N] [--shape tiny|smollm2|llama-8b] [--weights f32|bf16]
+//!        [--sequences N] [--length N] [--steps N] [--kl] [--checkpoint]
+//! ```
+
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use host_model::lora::{Lora, LoraConfig, Target};
+use host_model::{
+    Architecture, Config, Decoder, Kernels, LayerWeights, Linear, Rope, RopeScaling, Weights,
+};
+use host_trainer::data::{Origin, Place, Sample};
+use host_trainer::micro_batch::MicroBatch;
+use host_trainer::objective::TokenWeights;
+use host_trainer::optimizer::{AdamW, AdamWConfig};
+use host_trainer::parameters::Layout;
+use host_trainer::reference::{Reference, stack};
+
+type Failure = Box<dyn std::error::Error>;
+
+struct Options {
+    device: Device,
+    shape: String,
+    dtype: DType,
+    sequences: usize,
+    length: usize,
+    steps: usize,
+    kl: bool,
+    checkpoint: bool,
+}
+
+impl Options {
+    fn parse() -> Result<Self, Failure> {
+        let mut options = Self {
+            device: Device::Cpu,
+            shape: "tiny".to_owned(),
+            dtype: DType::BF16,
+            sequences: 4,
+            length: 128,
+            steps: 5,
+            kl: false,
+            checkpoint: false,
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
+            match name.as_str() {
+                "--device" => options.device = device(&value()?)?,
+                "--shape" => options.shape = value()?,
+                "--weights" => {
+                    options.dtype = match value()?.as_str() {
+                        "f32" => DType::F32,
+                        "bf16" => DType::BF16,
+                        other => return Err(format!("{other} is not f32 or bf16").into()),
+                    }
+                }
+                "--sequences" => options.sequences = value()?.parse()?,
+                "--length" => options.length = value()?.parse()?,
+                "--steps" => options.steps = value()?.parse()?,
+                "--kl" => options.kl = true,
+                "--checkpoint" => options.checkpoint = true,
+                other => return Err(format!("unknown argument {other}").into()),
+            }
+        }
+        match options.sequences > 0 && options.length > 1 && options.steps > 0 {
+            true => Ok(options),
+            false => Err("give at least 1 sequence of 2 tokens, and 1 step".into()),
+        }
+    }
+}
+
+fn device(name: &str) -> Result<Device, Failure> {
+    match name.split_once(':') {
+        None if name == "cpu" => Ok(Device::Cpu),
+        None if name == "cuda" => Ok(Device::new_cuda(0)?),
+        Some(("cuda", index)) => Ok(Device::new_cuda(index.parse()?)?),
+        _ => Err(format!("{name} is not cpu, cuda or cuda:N").into()),
+    }
+}
+
+/// Llama-3.1-8B, SmolLM2-135M, and one that any machine runs in seconds.
+fn config(shape: &str) -> Result<Config, Failure> {
+    let (vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads) =
+        match shape {
+            "tiny" => (512, 64, 160, 2, 4, 2),
+            "smollm2" => (49152, 576, 1536, 30, 9, 3),
+            "llama-8b" => (128_256, 4096, 14336, 32, 32, 8),
+            other => return Err(format!("{other} is not tiny, smollm2 or llama-8b").into()),
+        };
+    Ok(Config {
+        architecture: Architecture::Llama,
+        vocab_size,
+        hidden_size,
+        intermediate_size,
+        num_layers,
+        num_heads,
+        num_kv_heads,
+        head_dim: hidden_size / num_heads,
+        rms_norm_eps: 1e-5,
+        rope: Rope {
+            theta: 500_000.0,
+            scaling: RopeScaling::None,
+        },
+        max_position: 131_072,
+        tie_embeddings: shape != "llama-8b",
+        qkv_bias: false,
+        o_bias: false,
+        mlp_bias: false,
+        qk_norm: false,
+        sliding_window: None,
+        window_from_layer: 0,
+        partial_rotary_factor: 1.0,
+        bos: None,
+        eos: vec![],
+    })
+}
+
+fn weights(config: &Config, device: &Device, dtype: DType) -> candle_core::Result<Weights> {
+    let random = |shape: (usize, usize)| {
+        let scale = (shape.1 as f32).powf(-0.5);
+        Tensor::randn(0f32, scale, shape, device)?.to_dtype(dtype)
+    };
+    let ones = || Tensor::ones(config.hidden_size, dtype, device);
+    let linear = |target: Target| -> candle_core::Result<Linear> {
+        Ok(Linear {
+            weight: random(target.shape(config))?,
+            bias: None,
+        })
+    };
+    let layers = (0..config.num_layers)
+        .map(|_| {
+            Ok(LayerWeights {
+                attn_norm: ones()?,
+                q: linear(Target::Q)?,
+                k: linear(Target::K)?,
+                v: linear(Target::V)?,
+                o: linear(Target::O)?,
+                q_norm: None,
+                k_norm: None,
+                mlp_norm: ones()?,
+                gate: linear(Target::Gate)?,
+                up: linear(Target::Up)?,
+                down: linear(Target::Down)?,
+            })
+        })
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    let vocabulary = (config.vocab_size, config.hidden_size);
+    Ok(Weights {
+        embed: random(vocabulary)?,
+        layers,
+        final_norm: ones()?,
+        head: match config.tie_embeddings {
+            true => None,
+            false => Some(random(vocabulary)?),
+        },
+    })
+}
+
+/// The second half of every sample is its answer.
+fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
+    let length = options.length;
+    let sample = |id: usize| Sample {
+        id: id as u64,
+        origin: Origin::Task,
+        tokens: (0..length)
+            .map(|t| ((id * 7919 + t * 104_729) % vocabulary) as u32)
+            .collect(),
+        answer: std::iter::once(length / 2..length).collect(),
+        prompt_len: length / 2,
+        place: Place::line(&Path::new("random").into(), id + 1),
+    };
+    (0..options.sequences).map(sample).collect()
+}
+
+fn main() -> Result<(), Failure> {
+    let options = Options::parse()?;
+    let config = config(&options.shape)?;
+    let weights = weights(&config, &options.device, options.dtype)?;
+    let mut decoder = Decoder::new(config.clone(), weights, Kernels::Plain)?;
+    decoder.recompute = options.checkpoint;
+    let settings = LoraConfig {
+        rank: 16,
+        alpha: 32.0,
+        targets: Target::ALL.to_vec(),
+    };
+    let adapter = Lora::new(&config, settings, 1, &options.device)?;
+    let layout = Layout::new(&adapter);
+    let mut parameters = layout.read()?;
+    let moments = AdamWConfig {
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+    };
+    let mut optimizer = AdamW::new(moments, layout.len());
+    let samples = samples(&options, config.vocab_size);
+    let members: Vec<&Sample> = samples.iter().collect();
+    let batch = MicroBatch::new(&members);
+    let share = 1.0 / batch.labels().len() as f32;
+    let weights = TokenWeights {
+        task: vec![share; batch.labels().len()],
+        kl: vec![if options.kl { share } else { 0.0 }; batch.labels().len()],
+    };
+    let mut seconds = Vec::with_capacity(options.steps);
+    let mut losses = Vec::with_capacity(options.steps);
+    // The first step loads the kernels.
+    for step in 0..=options.steps as u64 {
+        let started = Instant::now();
+        let known = match options.kl {
+            // Nothing is kept: every step pays for its reference.
+            true => Reference::new(&decoder, &[], members.len(), 0).of(&members)?,
+            false => Vec::new(),
+        };
+        let teacher = options.kl.then(|| stack(&known)).transpose()?;
+        let forward = batch.forward(&decoder, &adapter, &[])?;
+        let found = batch.backward(&decoder, &forward, teacher.as_ref(), &weights)?;
+        let mut gradient = vec![0.0; layout.len()];
+        layout.accumulate(&found.grads, &mut gradient, step)?;
+        optimizer.step(&mut parameters, &gradient, 1e-4);
+        layout.write(&parameters)?;
+        options.device.synchronize()?;
+        if step > 0 {
+            seconds.push(started.elapsed().as_secs_f64());
+            losses.push(found.loss);
+        }
+    }
+    let line = serde_json::json!({ "seconds": seconds, "losses": losses });
+    println!("{line}");
+    Ok(())
+}
