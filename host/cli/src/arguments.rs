@@ -171,7 +171,7 @@ pub struct TrainArguments {
     #[arg(long, value_name = "N")]
     pub micro_batch: Option<usize>,
     /// Compute activations again in the backward pass instead of keeping them: a tenth
-    /// of the memory per token, slower steps, the same result. CPU only.
+    /// of the memory per token, slower steps, the same result.
     #[arg(long)]
     pub checkpoint_activations: bool,
     /// Highest learning rate.

@@ -79,7 +79,9 @@ pub fn hint(error: &candle_core::Error) -> &'static str {
         .iter()
         .any(|code| text.contains(code))
     {
-        true => "; run fewer or shorter sequences at a time, or hold the weights in bf16",
+        true => {
+            "; run fewer or shorter sequences at a time, keep only the inputs of blocks (--checkpoint-activations), or hold the weights in bf16"
+        }
         false => "",
     }
 }

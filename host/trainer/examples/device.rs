@@ -214,7 +214,7 @@ fn main() -> Result<(), Failure> {
         let started = Instant::now();
         let known = match options.kl {
             // Nothing is kept: every step pays for its reference.
-            true => Reference::new(&decoder, &[], members.len(), 0).of(&members)?,
+            true => Reference::new(&decoder, &[], members.len(), 0, None).of(&members)?,
             false => Vec::new(),
         };
         let teacher = options.kl.then(|| stack(&known)).transpose()?;

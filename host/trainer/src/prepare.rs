@@ -2,12 +2,12 @@
 //! mistake costs seconds and leaves nothing behind.
 
 use candle_core::{DType, Device};
+use host_model::Model;
 use host_model::load::{LoadOptions, Source};
-use host_model::{Kernels, Model};
 use host_policy::wit::RunInfo;
 
 use crate::canary::Canary;
-use crate::config::{ModelConfig, RunConfig, TrainConfig, WeightType};
+use crate::config::{ModelConfig, RunConfig, WeightType};
 use crate::data::{self, Plan, Sample, encode_chats};
 use crate::demo;
 use crate::error::{Error, Result};
@@ -41,16 +41,6 @@ pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<M
         ..LoadOptions::default()
     };
     Ok(host_model::load::load(&source, &options)?)
-}
-
-/// Switches activation checkpointing on, if the configuration asks for it.
-pub fn checkpoint_activations(config: &TrainConfig, model: &mut Model) -> Result<()> {
-    if config.checkpoint_activations && model.decoder.kernels == Kernels::Plain {
-        let problem = "needs the hand-written CPU kernels; leave it out, and lower train.micro_batch to save memory";
-        return Err(Error::config("train.checkpoint_activations", problem));
-    }
-    model.decoder.recompute = config.checkpoint_activations;
-    Ok(())
 }
 
 fn device(name: &str) -> Result<Device> {
@@ -131,38 +121,4 @@ pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
         train.max_steps,
         run.seed.0,
     )?)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn activations_are_computed_again_by_the_fused_kernels_and_no_others() {
-        let load = |kernels| {
-            let options = LoadOptions {
-                kernels: Some(kernels),
-                ..LoadOptions::default()
-            };
-            host_model::load::load(&Source::Embedded(demo::MODEL), &options).unwrap()
-        };
-        let config = |checkpoint_activations| TrainConfig {
-            checkpoint_activations,
-            ..TrainConfig::default()
-        };
-        let mut fused = load(Kernels::Fused);
-        for on in [true, false] {
-            checkpoint_activations(&config(on), &mut fused).unwrap();
-            assert_eq!(fused.decoder.recompute, on);
-        }
-        let mut plain = load(Kernels::Plain);
-        checkpoint_activations(&config(false), &mut plain).unwrap();
-        let refused = checkpoint_activations(&config(true), &mut plain).unwrap_err();
-        let text = refused.to_string();
-        assert!(
-            text.starts_with("configuration: train.checkpoint_activations: needs"),
-            "{text}"
-        );
-    }
 }

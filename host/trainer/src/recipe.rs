@@ -106,7 +106,7 @@ fn prepare_all(
         false => Some(signer()?),
     };
     let mut model = prepare::load_model(&config.model, observer)?;
-    prepare::checkpoint_activations(&config.train, &mut model)?;
+    model.decoder.recompute = config.train.checkpoint_activations;
     let samples = prepare::load_samples(&config, &model, observer)?;
     let plan = prepare::plan(&config, samples)?;
     let canary = prepare::canary(&config, &model)?;

@@ -80,7 +80,7 @@ fn train(model: &Model) -> Trained {
     let taps = [tap(wit::Source::Reference)];
     let samples = samples(model);
     let members: Vec<&Sample> = samples.iter().collect();
-    let known = Reference::new(decoder, &taps, 4, 1 << 24)
+    let known = Reference::new(decoder, &taps, 4, 1 << 24, None)
         .of(&members)
         .unwrap();
     let micro: Vec<MicroBatch> = members.chunks(4).map(MicroBatch::new).collect();
