@@ -11,6 +11,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod drift;
+pub mod dry_run;
 pub mod error;
 pub mod evaluation;
 pub mod judges;

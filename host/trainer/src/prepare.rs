@@ -5,14 +5,72 @@ use candle_core::{DType, Device};
 use host_model::Model;
 use host_model::load::{LoadOptions, Source};
 use host_policy::wit::RunInfo;
+use host_policy::{Engine, Signer};
 
 use crate::canary::Canary;
 use crate::config::{ModelConfig, RunConfig, WeightType};
 use crate::data::{self, Plan, Sample, encode_chats};
 use crate::demo;
 use crate::error::{Error, Result};
+use crate::evaluation::EvalSets;
 use crate::judges::Judges;
 use crate::observer::Observer;
+use crate::policies::LoadedPolicy;
+
+/// What a run is made of, loaded and checked; policies are not configured yet.
+pub struct Loaded<'a> {
+    pub policies: Vec<LoadedPolicy<'a>>,
+    pub judges: Judges,
+    pub sets: EvalSets,
+    pub signer: Option<Signer>,
+    pub model: Model,
+    pub plan: Plan,
+    pub canary: Option<Canary>,
+}
+
+impl<'a> Loaded<'a> {
+    /// Cheapest first: the policy files, the data, and only then the model. `signer` is
+    /// asked for only if there are policies.
+    pub fn new(
+        config: &'a RunConfig,
+        signer: impl FnOnce() -> Result<Option<Signer>>,
+        engine: &Engine,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let signed_by = config.trust.signed_by()?;
+        let policies = config
+            .policies
+            .iter()
+            .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
+            .collect::<Result<Vec<_>>>()?;
+        let judges = Judges::load(&config.judges)?;
+        let sets = EvalSets::load(&config.eval, config.seed.0)?;
+        // Before anything expensive, and not for a run that can't start: it may make a key.
+        let signer = match policies.is_empty() {
+            true => None,
+            false => signer()?,
+        };
+        let mut model = load_model(&config.model, observer)?;
+        model.decoder.recompute = config.train.checkpoint_activations;
+        let samples = load_samples(config, &model, observer)?;
+        let plan = plan(config, samples)?;
+        let canary = canary(config, &model)?;
+        Ok(Self {
+            policies,
+            judges,
+            sets,
+            signer,
+            model,
+            plan,
+            canary,
+        })
+    }
+
+    /// What the policies are told of the run.
+    pub fn info(&self, config: &RunConfig) -> RunInfo {
+        run_info(config, &self.model, self.plan.total_steps(), &self.judges)
+    }
+}
 
 pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<Model> {
     let source = match &config.source {

@@ -17,14 +17,13 @@ use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::policies::LoadedPolicy;
-use crate::prepare;
+use crate::prepare::Loaded;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
 use crate::stages::Stages;
 use crate::training::Training;
-use crate::{reference, sensors};
+use crate::{dry_run, reference, sensors};
 
 /// Everything that was loaded and checked before the first step.
 pub struct Prepared {
@@ -84,7 +83,7 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
     }
 }
 
-/// Cheapest first: the policy files, the data, and only then the model.
+/// Loads everything, and configures and calibrates the policies.
 fn prepare_all(
     config: RunConfig,
     signer: impl FnOnce() -> Result<Signer>,
@@ -92,27 +91,19 @@ fn prepare_all(
     engine: &Engine,
     observer: &mut dyn Observer,
 ) -> Result<Prepared> {
-    let signed_by = config.trust.signed_by()?;
-    let loaded = config
-        .policies
-        .iter()
-        .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
-        .collect::<Result<Vec<_>>>()?;
-    let judges = Judges::load(&config.judges)?;
-    let sets = EvalSets::load(&config.eval, config.seed.0)?;
-    // Before anything expensive, and not for a run that can't start: it may make a key.
-    let signer = match loaded.is_empty() {
-        true => None,
-        false => Some(signer()?),
-    };
-    let mut model = prepare::load_model(&config.model, observer)?;
-    model.decoder.recompute = config.train.checkpoint_activations;
-    let samples = prepare::load_samples(&config, &model, observer)?;
-    let plan = prepare::plan(&config, samples)?;
-    let canary = prepare::canary(&config, &model)?;
-    let info = prepare::run_info(&config, &model, plan.total_steps(), &judges);
+    let loaded = Loaded::new(&config, || signer().map(Some), engine, observer)?;
+    let info = loaded.info(&config);
+    let Loaded {
+        policies: found,
+        judges,
+        sets,
+        signer,
+        model,
+        plan,
+        canary,
+    } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
-    for (number, policy) in loaded.into_iter().enumerate() {
+    for (number, policy) in found.into_iter().enumerate() {
         let has_canary = canary.is_some();
         let (active, calibration) =
             policy.activate(&config, info.clone(), &model, has_canary, observer)?;
@@ -331,7 +322,8 @@ fn calibration_name(number: usize) -> String {
     }
 }
 
-fn save(report: Report, folder: &RunDir) -> Result<Report> {
+fn save(mut report: Report, folder: &RunDir) -> Result<Report> {
+    report.peak_memory = dry_run::resident().map(|resident| resident.peak);
     folder.write_json("report.json", &report)?;
     Ok(report)
 }

@@ -1,3 +1,6 @@
+use host_policy::{Engine, Signer};
+use host_trainer::config::RunConfig;
+use host_trainer::dry_run;
 use host_trainer::recipe;
 use host_trainer::records::Ending;
 
@@ -10,6 +13,9 @@ use crate::signal;
 pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let config = arguments.resolve()?;
     let engine = engine(&config.limits)?;
+    if arguments.dry_run {
+        return forecast(&config, &engine, &arguments);
+    }
     let stop = signal::stop_flag();
     let mut screen = Screen::new(arguments.config.quiet);
     let key = config.journal.key.clone();
@@ -32,4 +38,25 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
         }
     }
     Ok(report.ending())
+}
+
+fn forecast(
+    config: &RunConfig,
+    engine: &Engine,
+    arguments: &TrainArguments,
+) -> anyhow::Result<Ending> {
+    let mut screen = Screen::new(arguments.config.quiet);
+    // A key of the user's own would be made only now, and no journal needs one yet.
+    let named = || -> Result<_, host_trainer::Error> {
+        let key = config.journal.key.as_deref();
+        Ok(key.map(Signer::open).transpose()?)
+    };
+    let cache = home::reference_cache();
+    let forecast = dry_run::dry_run(config, engine, named, cache, &mut screen)?;
+    drop(screen);
+    match arguments.config.json {
+        true => print_json(&forecast)?,
+        false => print_text(&forecast.table())?,
+    }
+    Ok(Ending::Finished)
 }

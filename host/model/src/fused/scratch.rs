@@ -42,4 +42,27 @@ impl Scratch {
             low: ranks.map(zeros),
         }
     }
+
+    /// Values it holds. A field that is left out here doesn't compile.
+    pub fn values(&self) -> usize {
+        let Self {
+            g,
+            dx,
+            dmid,
+            dmixed,
+            dq,
+            dk,
+            dv,
+            dgate,
+            dup,
+            activated,
+            normed_x,
+            normed_mid,
+            low,
+        } = self;
+        let parts = [
+            g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid,
+        ];
+        parts.into_iter().chain(low).map(Vec::len).sum()
+    }
 }

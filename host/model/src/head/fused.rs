@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::decoder::{HeadLoss, HeadRows};
+use crate::config::Config;
+use crate::decoder::{HeadLoss, HeadRows, StepWork};
 use crate::error::Result;
 use crate::fused::Values;
 use crate::ops::matmul::{Into, Mat, matmul};
@@ -136,6 +137,16 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
         task: found.iter().map(|[task, _]| *task).collect(),
         kl: found.iter().map(|[_, kl]| *kl).collect(),
     })
+}
+
+/// Values that the loss of a micro-batch holds: logits of the rows at work, those of the
+/// reference beside them, its hidden rows, and the gradient.
+pub(crate) fn values(work: &StepWork, config: &Config) -> usize {
+    let rows = work.answer_tokens;
+    let block = row_block(rows, config.vocab_size);
+    let at_work = rows.min(rayon::current_num_threads() * block);
+    let sides = 1 + usize::from(work.held);
+    sides * (at_work * config.vocab_size + rows * config.hidden_size)
 }
 
 /// Some rows of the loss.

@@ -79,7 +79,7 @@ fn trial(decoder: &Decoder) -> Result<Vec<f32>> {
         .map(|index| (index * 7919 % config.vocab_size) as u32)
         .collect();
     let batch = Packed::from_sequences(&[tokens]);
-    let hidden = decoder.forward(&batch, None, &[])?.hidden;
+    let hidden = decoder.infer(&batch, None, &[])?.hidden;
     Ok(hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
