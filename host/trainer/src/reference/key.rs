@@ -110,7 +110,7 @@ mod tests {
             key(|sample| sample.tokens[0] = 7),
             key(|sample| sample.tokens[4] = 7),
             key(|sample| sample.prompt_len = 2),
-            key(|sample| sample.answer = vec![3..5]),
+            key(|sample| sample.answer = Vec::from([3..5; 1])),
             key(|sample| sample.answer.truncate(1)),
             key(|sample| sample.tokens.push(6)),
         ] {
