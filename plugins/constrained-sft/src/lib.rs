@@ -1,7 +1,7 @@
 //! A soft constraint on how far each answer token moves from the reference
-//! (arXiv 2406.05946): the cross-entropy of token t is weighted by 2 * (1 - sigmoid(g_t * (ln pi - ln ref))),
-//! with a strong g on the first few tokens, where an answer turns into a refusal or
-//! into compliance.
+//! (arXiv 2406.05946): the cross-entropy of token t is weighted by
+//! 2 * (1 - sigmoid(g_t * (ln pi - ln ref))), with a strong g on the first few tokens,
+//! where an answer turns into a refusal or into compliance.
 
 use risk_policy::prelude::*;
 use risk_policy::settings::invalid;
