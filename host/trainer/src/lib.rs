@@ -25,6 +25,7 @@ pub mod optimizer;
 pub mod parameters;
 pub mod policies;
 pub mod prepare;
+pub mod ranks;
 pub mod recipe;
 pub mod records;
 pub mod reference;
