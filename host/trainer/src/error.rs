@@ -119,6 +119,9 @@ pub enum Error {
     )]
     NoMpi { size: usize },
 
+    #[error("only a training runs in several processes; start this without mpirun")]
+    OneProcess,
+
     #[error("MPI was started already; start it once in a process")]
     MpiTwice,
 }
@@ -144,7 +147,7 @@ impl Error {
 
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } => Kind::Usage,
+            Self::Config { .. } | Self::NoMpi { .. } | Self::OneProcess => Kind::Usage,
             Self::Policy(error) if error.is_fault() => Kind::Fault,
             Self::Interrupted => Kind::Interrupted,
             Self::Elsewhere { kind, .. } => *kind,

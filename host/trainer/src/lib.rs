@@ -14,6 +14,7 @@ pub mod drift;
 pub mod dry_run;
 pub mod error;
 pub mod evaluation;
+pub mod follow;
 pub mod judges;
 pub mod manifest;
 pub mod measure;

@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
+use crate::data::Sample;
 use crate::error::{Error, Kind, Result};
 
 /// What a rank comes to a meeting for, as its first word.
@@ -85,6 +86,12 @@ impl Ranks {
         self.rank() == 0
     }
 
+    /// This rank's part of a step.
+    pub fn share(&self, samples: &[&Sample], micro_batch: usize) -> Share {
+        let tokens: Vec<usize> = samples.iter().map(|sample| sample.tokens.len()).collect();
+        share(&tokens, micro_batch, self.size()).swap_remove(self.rank())
+    }
+
     /// Does something on the first rank alone, and gives all ranks its result.
     ///
     /// # Errors
@@ -93,23 +100,52 @@ impl Ranks {
         &self,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let Some(link) = &self.link else {
-            return work();
-        };
-        let mut result = None;
-        let mut bytes = Vec::new();
         if self.is_first() {
             let value = work()?;
-            bytes = serde_json::to_vec(&value).map_err(|error| self.unreadable(&error))?;
-            result = Some(value);
+            self.tell(&value)?;
+            return Ok(value);
         }
-        let met = self.meet(link.as_ref(), Purpose::Lead, &[bytes.len() as u64])?;
-        bytes.resize(met[0][1] as usize, 0);
+        self.hear()?.ok_or_else(|| self.out_of_order(0))
+    }
+
+    /// Gives the other ranks, which [`hear`](Self::hear), something of the first one's.
+    pub fn tell(&self, value: &impl Serialize) -> Result<()> {
+        if self.link.is_none() {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec(value).map_err(|error| self.unreadable(&error))?;
+        self.tell_bytes(bytes)
+    }
+
+    pub fn tell_bytes(&self, mut bytes: Vec<u8>) -> Result<()> {
+        if let Some(link) = &self.link {
+            self.meet(link.as_ref(), Purpose::Lead, &[bytes.len() as u64])?;
+            link.broadcast(0, &mut bytes);
+        }
+        Ok(())
+    }
+
+    /// What the first rank tells the others; none if it has ended instead.
+    pub fn hear<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let Some(bytes) = self.hear_bytes()? else {
+            return Ok(None);
+        };
+        let value = serde_json::from_slice(&bytes);
+        value.map(Some).map_err(|error| self.unreadable(&error))
+    }
+
+    pub fn hear_bytes(&self) -> Result<Option<Vec<u8>>> {
+        let Some(link) = &self.link else {
+            return Ok(None);
+        };
+        let met = self.meet(link.as_ref(), Purpose::Lead, &[])?;
+        if met[0][0] == Purpose::End as u64 {
+            self.ended.set(true);
+            return Ok(None);
+        }
+        let mut bytes = vec![0; met[0][1] as usize];
         link.broadcast(0, &mut bytes);
-        match result {
-            Some(result) => Ok(result),
-            None => serde_json::from_slice(&bytes).map_err(|error| self.unreadable(&error)),
-        }
+        Ok(Some(bytes))
     }
 
     /// The values of all ranks, in order, at the first; nothing at the others.
@@ -146,15 +182,11 @@ impl Ranks {
     }
 
     /// Refuses to go on if `what` is not the same on all ranks.
-    pub fn agree(&self, what: &str, bytes: &[u8]) -> Result<()> {
+    pub fn agree(&self, what: &str, digest: u64) -> Result<()> {
         let Some(link) = &self.link else {
             return Ok(());
         };
-        let met = self.meet(
-            link.as_ref(),
-            Purpose::Agree,
-            &[XxHash64::oneshot(0, bytes)],
-        )?;
+        let met = self.meet(link.as_ref(), Purpose::Agree, &[digest])?;
         match other(&met) {
             None => Ok(()),
             Some(rank) => Err(Error::Differs {
@@ -200,31 +232,34 @@ impl Ranks {
                 };
                 let bytes = serde_json::to_vec(&failure).unwrap_or_default();
                 let met = link.exchange(words(Purpose::Failed, &[bytes.len() as u64]));
-                let (teller, told) = self.hear(link, &met, bytes);
+                let (teller, told) = self.listen(link, &met, bytes);
                 // The first speaks for all, and has its own error to tell if it has one.
                 Err(if teller == self.rank() { error } else { told })
             }
         }
     }
 
-    /// Waits until all ranks have come; they say the same unless one failed.
+    /// Waits until all ranks have come. They come for the same unless one failed, or the
+    /// first one ended and the others wait for its word.
     fn meet(&self, link: &dyn Link, purpose: Purpose, said: &[u64]) -> Result<Vec<Words>> {
         let met = link.exchange(words(purpose, said));
         if met.iter().any(|words| words[0] == Purpose::Failed as u64) {
-            return Err(self.hear(link, &met, Vec::new()).1);
+            return Err(self.listen(link, &met, Vec::new()).1);
         }
-        match met.iter().position(|words| words[0] != met[0][0]) {
+        let first = met[0][0];
+        let over = |words: &Words| first == Purpose::End as u64 && words[0] == Purpose::Lead as u64;
+        match met
+            .iter()
+            .position(|words| words[0] != first && !over(words))
+        {
             None => Ok(met),
-            Some(rank) => Err(Error::Differs {
-                what: "the order of work".into(),
-                rank,
-            }),
+            Some(rank) => Err(self.out_of_order(rank)),
         }
     }
 
     /// The first rank of those that failed tells all others why; after that nobody
     /// waits for anybody.
-    fn hear(&self, link: &dyn Link, met: &[Words], mut bytes: Vec<u8>) -> (usize, Error) {
+    fn listen(&self, link: &dyn Link, met: &[Words], mut bytes: Vec<u8>) -> (usize, Error) {
         self.ended.set(true);
         let failed = |words: &Words| words[0] == Purpose::Failed as u64;
         let teller = met.iter().position(failed).unwrap_or_default();
@@ -240,6 +275,13 @@ impl Ranks {
             Err(error) => self.unreadable(&error),
         };
         (teller, error)
+    }
+
+    fn out_of_order(&self, rank: usize) -> Error {
+        Error::Differs {
+            what: "the order of work".into(),
+            rank,
+        }
     }
 
     fn unreadable(&self, error: &serde_json::Error) -> Error {

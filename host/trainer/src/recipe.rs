@@ -17,7 +17,8 @@ use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::prepare::Loaded;
+use crate::prepare::{self, Loaded};
+use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
@@ -26,7 +27,8 @@ use crate::training::Training;
 use crate::{dry_run, reference, sensors};
 
 /// Everything that was loaded and checked before the first step.
-pub struct Prepared {
+pub struct Prepared<'r> {
+    ranks: &'r Ranks,
     config: RunConfig,
     model: Model,
     plan: Plan,
@@ -43,6 +45,7 @@ pub struct Prepared {
 
 /// Runs the recipe. The folder of a new run exists from the moment all checks have
 /// passed; `resume` names that of a run to go on with, whose configuration `config` is.
+/// This is what the first rank does; the others [`follow`](crate::follow).
 /// `engine` loads the policies, under the limits it was started with; `signer` signs
 /// the journal of what they say, and is asked for only if there are any; what the
 /// reference says is kept in `reference_cache` if the configuration names no folder.
@@ -52,6 +55,7 @@ pub fn fine_tune(
     engine: &Engine,
     signer: impl FnOnce() -> Result<Signer>,
     reference_cache: Option<PathBuf>,
+    ranks: &Ranks,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
@@ -59,11 +63,11 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
-        let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
+        let prepared = prepare_all(config, signer, reference_cache, engine, ranks, observer)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
+    let prepared = prepare_all(config, signer, reference_cache, engine, ranks, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -84,14 +88,17 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
 }
 
 /// Loads everything, and configures and calibrates the policies.
-fn prepare_all(
+fn prepare_all<'r>(
     config: RunConfig,
     signer: impl FnOnce() -> Result<Signer>,
     reference_cache: Option<PathBuf>,
     engine: &Engine,
+    ranks: &'r Ranks,
     observer: &mut dyn Observer,
-) -> Result<Prepared> {
+) -> Result<Prepared<'r>> {
+    ranks.tell(&config)?;
     let loaded = Loaded::new(&config, || signer().map(Some), engine, observer)?;
+    prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
     let Loaded {
         policies: found,
@@ -118,6 +125,7 @@ fn prepare_all(
         }
     };
     Ok(Prepared {
+        ranks,
         config,
         model,
         plan,
@@ -131,7 +139,7 @@ fn prepare_all(
     })
 }
 
-impl Prepared {
+impl Prepared<'_> {
     fn output(&self) -> PathBuf {
         let name = self.names().unwrap_or_else(|| "no-policy".into());
         self.config
@@ -250,6 +258,7 @@ impl Prepared {
             reference: self.reference.as_ref(),
             signer: self.signer.as_ref(),
             folder,
+            ranks: self.ranks,
         }
     }
 
@@ -265,6 +274,12 @@ impl Prepared {
     }
 
     fn announce(&self, observer: &mut dyn Observer) {
+        if self.ranks.size() > 1 {
+            observer.notice(&format!(
+                "{} processes train together, each on its share of every step",
+                self.ranks.size()
+            ));
+        }
         for active in &self.policies {
             let needs = host_policy::needs_summary(&active.needs);
             let text = match needs.is_empty() {
@@ -274,8 +289,8 @@ impl Prepared {
             observer.show(&format!("{} asks for", active.policy.name()), &text);
         }
         let reads_current = |active: &ActivePolicy| crate::sensors::reads_current(&active.needs);
-        let micro = self.config.train.micro_batch();
-        if micro < self.config.train.batch && self.policies.iter().any(reads_current) {
+        let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
+        if micro < batch.div_ceil(self.ranks.size()) && self.policies.iter().any(reads_current) {
             observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
         }
     }

@@ -58,7 +58,7 @@ pub fn reference_taps<'n>(needs: impl Iterator<Item = &'n Needs>) -> Vec<Tap> {
 }
 
 /// What one model shows of samples, in their order; nothing of what nobody asked for.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Shown {
     taps: Vec<SampleTaps>,
     /// Of all answer tokens.
@@ -66,10 +66,9 @@ pub struct Shown {
 }
 
 /// What a step's samples show, for the policies to be told.
-#[derive(Default)]
 pub struct Views {
-    pub reference: Shown,
-    pub current: Shown,
+    reference: Shown,
+    current: Shown,
 }
 
 /// What was measured for one step, for all policies together.
@@ -149,11 +148,11 @@ impl<'a> Sensors<'a> {
     }
 
     /// From each rank's share of a step to the whole of it, at the first rank.
-    pub fn gather(&self, views: Views, ranks: &Ranks) -> Result<Views> {
+    pub fn gather(&self, reference: &Shown, current: &Shown, ranks: &Ranks) -> Result<Views> {
         let width = self.decoder.config.hidden_size;
         Ok(Views {
-            reference: views.reference.gather(&self.taps.reference, width, ranks)?,
-            current: views.current.gather(&self.taps.current, width, ranks)?,
+            reference: reference.gather(&self.taps.reference, width, ranks)?,
+            current: current.gather(&self.taps.current, width, ranks)?,
         })
     }
 
@@ -221,14 +220,14 @@ impl<'a> Sensors<'a> {
 }
 
 impl Shown {
-    fn gather(self, taps: &[Tap], width: usize, ranks: &Ranks) -> Result<Self> {
+    fn gather(&self, taps: &[Tap], width: usize, ranks: &Ranks) -> Result<Self> {
         if ranks.size() == 1 {
-            return Ok(self);
+            return Ok(self.clone());
         }
-        let flat = self.taps.into_iter().flatten().flatten().collect();
+        let flat = self.taps.iter().flatten().flatten().copied().collect();
         Ok(Self {
             taps: taps::by_sample(taps, &ranks.gather(flat)?, width),
-            log_probs: ranks.gather(self.log_probs)?,
+            log_probs: ranks.gather(self.log_probs.clone())?,
         })
     }
 }
@@ -281,6 +280,13 @@ impl<'a> StepContext<'a> {
             offsets: answer_offsets(samples),
             previous,
         }
+    }
+}
+
+impl StepContext<'_> {
+    /// Of the whole step.
+    pub fn answer_tokens(&self) -> usize {
+        self.offsets.last().map_or(0, |total| *total as usize)
     }
 }
 

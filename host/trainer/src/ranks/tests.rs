@@ -52,6 +52,37 @@ fn the_first_does_and_all_get_the_result() {
     );
 }
 
+#[test]
+fn the_others_hear_what_the_first_tells_until_it_ends() {
+    let results = threads::run(3, |ranks| {
+        if ranks.is_first() {
+            ranks.tell(&"one")?;
+            ranks.tell_bytes(vec![2; 3])?;
+            return ranks.end(Ok(0));
+        }
+        assert_eq!(ranks.hear::<String>()?.as_deref(), Some("one"));
+        assert_eq!(ranks.hear_bytes()?, Some(vec![2; 3]));
+        assert_eq!(ranks.hear::<String>()?, None);
+        ranks.end(Ok(1))
+    });
+    assert!(results.iter().all(Result::is_ok));
+}
+
+#[test]
+fn ranks_that_come_for_different_things_end_instead_of_waiting() {
+    let results = threads::run(2, |ranks| {
+        let result = match ranks.rank() {
+            0 => ranks.sum(&mut [1.0]),
+            _ => ranks.gather(vec![]).map(drop),
+        };
+        ranks.end(result)
+    });
+    for result in results {
+        let error = result.expect_err("out of order").to_string();
+        assert!(error.contains("the order of work on rank 1"), "{error}");
+    }
+}
+
 /// Wherever the others are when one fails, they end with its message.
 #[test]
 fn one_failure_ends_all_and_is_told_once() {
@@ -127,8 +158,8 @@ fn other_parameters_name_the_step_and_the_rank() {
 #[test]
 fn what_must_be_the_same_is_named_if_it_is_not() {
     let results = threads::run(2, |ranks| {
-        ranks.agree("the seed", &[1])?;
-        let model = ranks.agree("the model", &[ranks.rank() as u8]);
+        ranks.agree("the seed", 1)?;
+        let model = ranks.agree("the model", ranks.rank() as u64);
         ranks.end(model)
     });
     let error = results[0].as_ref().expect_err("differs").to_string();

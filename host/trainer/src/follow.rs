@@ -1,0 +1,112 @@
+//! What all ranks but the first do: load what it loads, and train what it trains. They
+//! evaluate nothing, write nothing and say nothing.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use host_model::Model;
+use host_policy::wit::Needs;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, Progress, Saved, Tensors};
+use crate::config::{OnFault, RunConfig};
+use crate::data::Plan;
+use crate::error::{Error, Result};
+use crate::judges::Judges;
+use crate::observer::Silent;
+use crate::prepare;
+use crate::ranks::Ranks;
+use crate::run::{Setup, run};
+use crate::training::fresh_adapter;
+use crate::{reference, sensors};
+
+/// A training, as the first rank tells of it. The tensors of the checkpoint come after it.
+#[derive(Serialize, Deserialize)]
+struct Task {
+    needs: Vec<Needs>,
+    goes_on_from: Option<Progress>,
+}
+
+/// Tells the other ranks to begin a training, or to go on with it.
+pub fn begin(ranks: &Ranks, needs: &[Needs], saved: Option<&Saved>) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    ranks.tell(&Task {
+        needs: needs.to_vec(),
+        goes_on_from: saved.map(|saved| saved.progress.clone()),
+    })?;
+    let Some(saved) = saved else {
+        return Ok(());
+    };
+    let tensors = saved.tensors.iter();
+    let tensors: Tensors = tensors
+        .map(|(name, values)| (name.as_str(), values.as_slice()))
+        .collect();
+    ranks.tell_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
+}
+
+/// Does what the first rank tells until it ends.
+///
+/// # Errors
+/// Whatever ends the run, here or on another rank.
+pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool) -> Result<()> {
+    let Some(config) = ranks.hear::<RunConfig>()? else {
+        return Ok(());
+    };
+    let (model, plan) = prepare::load_training(&config, &mut Silent)?;
+    prepare::agree(ranks, &model, &plan)?;
+    while let Some(task) = ranks.hear::<Task>()? {
+        let cache = reference_cache.clone();
+        train(task, &config, &model, &plan, cache, ranks, stop)?;
+    }
+    Ok(())
+}
+
+fn train(
+    task: Task,
+    config: &RunConfig,
+    model: &Model,
+    plan: &Plan,
+    reference_cache: Option<PathBuf>,
+    ranks: &Ranks,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let saved = match task.goes_on_from {
+        Some(progress) => {
+            let tensors = ranks.hear_bytes()?.unwrap_or_default();
+            let tensors = checkpoint::from_bytes(&tensors).map_err(told_badly)?;
+            Some(Saved { progress, tensors })
+        }
+        None => None,
+    };
+    let reference = match task.needs.is_empty() {
+        true => None,
+        false => {
+            let taps = sensors::reference_taps(task.needs.iter());
+            reference::open(&config.train, reference_cache, model, &taps)?
+        }
+    };
+    let adapter = fresh_adapter(config, model)?;
+    let setup = Setup {
+        decoder: &model.decoder,
+        adapter: &adapter,
+        plan,
+        needs: &task.needs,
+        policies: &[],
+        judges: &Judges::default(),
+        canary: None,
+        reference: reference.as_ref(),
+        config: &config.train,
+        on_fault: OnFault::Stop,
+        ranks,
+    };
+    run(&setup, saved, None, &mut Silent, stop).map(drop)
+}
+
+fn told_badly(problem: String) -> Error {
+    Error::Resume {
+        path: "the first rank's checkpoint".into(),
+        problem,
+    }
+}
