@@ -46,7 +46,8 @@ pub fn begin(ranks: &Ranks, needs: &[Needs], saved: Option<&Saved>) -> Result<()
     ranks.tell_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
 }
 
-/// Does what the first rank tells until it ends.
+/// Does what the first rank tells until it ends. `reference_cache` keeps what the
+/// reference says, if the configuration names no folder.
 ///
 /// # Errors
 /// Whatever ends the run, here or on another rank.
@@ -56,52 +57,61 @@ pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool
     };
     let (model, plan) = prepare::load_training(&config, &mut Silent)?;
     prepare::agree(ranks, &model, &plan)?;
+    let follower = Follower {
+        config,
+        model,
+        plan,
+        reference_cache,
+        ranks,
+    };
     while let Some(task) = ranks.hear::<Task>()? {
-        let cache = reference_cache.clone();
-        train(task, &config, &model, &plan, cache, ranks, stop)?;
+        follower.train(task, stop)?;
     }
     Ok(())
 }
 
-fn train(
-    task: Task,
-    config: &RunConfig,
-    model: &Model,
-    plan: &Plan,
+struct Follower<'a> {
+    config: RunConfig,
+    model: Model,
+    plan: Plan,
     reference_cache: Option<PathBuf>,
-    ranks: &Ranks,
-    stop: &AtomicBool,
-) -> Result<()> {
-    let saved = match task.goes_on_from {
-        Some(progress) => {
-            let tensors = ranks.hear_bytes()?.unwrap_or_default();
-            let tensors = checkpoint::from_bytes(&tensors).map_err(told_badly)?;
-            Some(Saved { progress, tensors })
-        }
-        None => None,
-    };
-    let reference = match task.needs.is_empty() {
-        true => None,
-        false => {
-            let taps = sensors::reference_taps(task.needs.iter());
-            reference::open(&config.train, reference_cache, model, &taps)?
-        }
-    };
-    let adapter = fresh_adapter(config, model)?;
-    let setup = Setup {
-        decoder: &model.decoder,
-        adapter: &adapter,
-        plan,
-        needs: &task.needs,
-        policies: &[],
-        judges: &Judges::default(),
-        canary: None,
-        reference: reference.as_ref(),
-        config: &config.train,
-        on_fault: OnFault::Stop,
-        ranks,
-    };
-    run(&setup, saved, None, &mut Silent, stop).map(drop)
+    ranks: &'a Ranks,
+}
+
+impl Follower<'_> {
+    fn train(&self, task: Task, stop: &AtomicBool) -> Result<()> {
+        let saved = match task.goes_on_from {
+            Some(progress) => {
+                let tensors = self.ranks.hear_bytes()?.unwrap_or_default();
+                let tensors = checkpoint::from_bytes(&tensors).map_err(told_badly)?;
+                Some(Saved { progress, tensors })
+            }
+            None => None,
+        };
+        let reference = match task.needs.is_empty() {
+            true => None,
+            false => {
+                let taps = sensors::reference_taps(task.needs.iter());
+                let usual = self.reference_cache.clone();
+                reference::open(&self.config.train, usual, &self.model, &taps)?
+            }
+        };
+        let adapter = fresh_adapter(&self.config, &self.model)?;
+        let setup = Setup {
+            decoder: &self.model.decoder,
+            adapter: &adapter,
+            plan: &self.plan,
+            needs: &task.needs,
+            policies: &[],
+            judges: &Judges::default(),
+            canary: None,
+            reference: reference.as_ref(),
+            config: &self.config.train,
+            on_fault: OnFault::Stop,
+            ranks: self.ranks,
+        };
+        run(&setup, saved, None, &mut Silent, stop).map(drop)
+    }
 }
 
 fn told_badly(problem: String) -> Error {

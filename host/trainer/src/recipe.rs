@@ -43,19 +43,24 @@ pub struct Prepared<'r> {
     sets: EvalSets,
 }
 
+/// What the program brings to a run.
+pub struct Means<'a> {
+    /// Loads the policies, under the limits it was started with.
+    pub engine: &'a Engine,
+    /// Keeps what the reference says, if the configuration names no folder.
+    pub reference_cache: Option<PathBuf>,
+    pub ranks: &'a Ranks,
+}
+
 /// Runs the recipe. The folder of a new run exists from the moment all checks have
 /// passed; `resume` names that of a run to go on with, whose configuration `config` is.
-/// This is what the first rank does; the others [`follow`](crate::follow).
-/// `engine` loads the policies, under the limits it was started with; `signer` signs
-/// the journal of what they say, and is asked for only if there are any; what the
-/// reference says is kept in `reference_cache` if the configuration names no folder.
+/// `signer` signs the journal of what the policies say, and is asked for only if there
+/// are any. This is what the first rank does; the others [`follow`](crate::follow).
 pub fn fine_tune(
     mut config: RunConfig,
     resume: Option<&Path>,
-    engine: &Engine,
+    means: Means,
     signer: impl FnOnce() -> Result<Signer>,
-    reference_cache: Option<PathBuf>,
-    ranks: &Ranks,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
@@ -63,11 +68,11 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
-        let prepared = prepare_all(config, signer, reference_cache, engine, ranks, observer)?;
+        let prepared = prepare_all(config, means, signer, observer)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = prepare_all(config, signer, reference_cache, engine, ranks, observer)?;
+    let prepared = prepare_all(config, means, signer, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -88,14 +93,17 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
 }
 
 /// Loads everything, and configures and calibrates the policies.
-fn prepare_all<'r>(
+fn prepare_all<'a>(
     config: RunConfig,
+    means: Means<'a>,
     signer: impl FnOnce() -> Result<Signer>,
-    reference_cache: Option<PathBuf>,
-    engine: &Engine,
-    ranks: &'r Ranks,
     observer: &mut dyn Observer,
-) -> Result<Prepared<'r>> {
+) -> Result<Prepared<'a>> {
+    let Means {
+        engine,
+        reference_cache,
+        ranks,
+    } = means;
     ranks.tell(&config)?;
     let loaded = Loaded::new(&config, || signer().map(Some), engine, observer)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;

@@ -1,8 +1,9 @@
 use host_policy::Signer;
 use host_trainer::ranks::{self, Ranks};
+use host_trainer::recipe::{self, Means};
 use host_trainer::records::Ending;
 use host_trainer::report::Report;
-use host_trainer::{Error, dry_run, follow, recipe};
+use host_trainer::{Error, dry_run, follow};
 
 use super::{engine, print_json, print_text, signer};
 use crate::arguments::TrainArguments;
@@ -48,17 +49,12 @@ fn lead(arguments: &TrainArguments, ranks: &Ranks) -> Result<Report, Error> {
     let key = config.journal.key.clone();
     let signer = || Ok(signer(key.as_deref())?);
     let resume = arguments.resume.as_deref();
-    let cache = home::reference_cache();
-    recipe::fine_tune(
-        config,
-        resume,
-        &engine,
-        signer,
-        cache,
+    let means = Means {
+        engine: &engine,
+        reference_cache: home::reference_cache(),
         ranks,
-        &mut screen,
-        &stop,
-    )
+    };
+    recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
 }
 
 fn forecast(arguments: &TrainArguments) -> anyhow::Result<Ending> {

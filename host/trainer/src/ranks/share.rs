@@ -65,7 +65,7 @@ mod tests {
     fn a_micro_batch_too_large_for_all_to_work_is_divided() {
         assert_eq!(ranges(&[10; 8], 8, 2), [0..4, 4..8]);
         assert_eq!(share(&[10; 8], 8, 2)[1].micro_batch, 4);
-        assert_eq!(ranges(&[10; 8], 8, 1), [0..8]);
+        assert_eq!(share(&[10; 8], 8, 1)[0].samples, 0..8);
         assert_eq!(share(&[10; 8], 3, 1)[0].micro_batch, 3);
     }
 
