@@ -83,6 +83,17 @@ fn ranks_that_come_for_different_things_end_instead_of_waiting() {
     }
 }
 
+#[test]
+fn a_rank_that_leaves_without_a_word_ends_all() {
+    let aborted = threads::run(1, |ranks| {
+        let leave = std::panic::AssertUnwindSafe(|| drop(ranks));
+        std::panic::catch_unwind(leave).is_err()
+    });
+    assert_eq!(aborted, [true]);
+    let quiet = threads::run(1, |ranks| ranks.end(Ok(())).is_ok());
+    assert_eq!(quiet, [true]);
+}
+
 /// Wherever the others are when one fails, they end with its message.
 #[test]
 fn one_failure_ends_all_and_is_told_once() {
