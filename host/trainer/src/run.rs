@@ -6,17 +6,14 @@
 //! ```
 //!
 //! One assessment per policy and optimizer step, over all its samples, before any
-//! gradient. Of several [`ranks`](crate::ranks) each goes through this loop with its share
-//! of the samples: signals come together at the first, which asks the policies, tells the
-//! others what they ask for, and keeps the records; gradients are added up, so that all
-//! make the same update.
+//! gradient.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use host_model::decoder::Decoder;
 use host_model::lora::Lora;
-use host_policy::wit::{Action, Needs};
+use host_policy::wit::Action;
 
 use crate::advisor::{ActivePolicy, Advice, applies};
 use crate::canary::Canary;
@@ -27,7 +24,6 @@ use crate::error::Result;
 use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
 use crate::observer::Observer;
-use crate::ranks::Ranks;
 use crate::records::{Ending, StepRecord, Totals};
 use crate::reference;
 use crate::run_dir::Records;
@@ -38,9 +34,7 @@ pub struct Setup<'a> {
     pub decoder: &'a Decoder,
     pub adapter: &'a Lora,
     pub plan: &'a Plan,
-    /// Of each policy; without any the run trains plainly.
-    pub needs: &'a [Needs],
-    /// The first rank has them, and the other fields about signals as well.
+    /// None trains plainly.
     pub policies: &'a [ActivePolicy],
     pub judges: &'a Judges,
     pub canary: Option<&'a Canary>,
@@ -48,20 +42,14 @@ pub struct Setup<'a> {
     pub reference: Option<&'a reference::Store>,
     pub config: &'a TrainConfig,
     pub on_fault: OnFault,
-    pub ranks: &'a Ranks,
-}
-
-/// What the first rank keeps of a run.
-pub struct Books<'a, 'j> {
-    pub records: &'a mut Records<'j>,
-    pub checkpoints: &'a mut Checkpoints,
 }
 
 /// Trains from the start, or from what `saved` holds.
 pub fn run(
     setup: &Setup,
     saved: Option<Saved>,
-    mut books: Option<Books>,
+    records: &mut Records,
+    checkpoints: &mut Checkpoints,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Totals> {
@@ -70,44 +58,44 @@ pub fn run(
         Some(saved) => state.restore(saved)?,
         None => Totals::default(),
     };
-    let (ranks, total) = (setup.ranks, setup.plan.total_steps());
+    let total = setup.plan.total_steps();
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
         let samples = setup.plan.step(step);
-        let share = ranks.share(&samples, setup.config.micro_batch());
-        let micro: Vec<MicroBatch> = samples[share.samples.clone()]
-            .chunks(share.micro_batch)
+        let micro: Vec<MicroBatch> = samples
+            .chunks(setup.config.micro_batch())
             .map(MicroBatch::new)
             .collect();
-        let mut measured = state.measure(step, &samples, share, &micro)?;
+        let mut measured = state.measure(step, &samples, &micro)?;
         let mut advice = state.assess(&measured)?;
-        if let (Some(advice), Some(books)) = (&mut advice, &mut books) {
+        if let Some(advice) = &mut advice {
             // Before anything acts on it, so that a fault is on record as well.
-            books.records.assessed(step, advice)?;
+            records.assessed(step, advice)?;
             if let Some(fault) = advice.failed.take() {
                 return Err(fault.into());
             }
         }
-        let asked = state.spread(advice.as_ref())?;
-        let action = asked.as_ref().map_or(Action::Update, |asked| asked.action);
+        let action = advice.as_ref().map_or(Action::Update, |advice| {
+            advice.assessment.regularization.action
+        });
 
         let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
         if applies(action) {
-            let weights = state.weigh(&mut measured, asked.as_ref())?;
+            let weights = state.weigh(&mut measured, advice.as_ref())?;
             state.descend(&mut measured, &micro, &weights, &mut record)?;
             if state.is_finite(&mut record) {
-                state.update(asked.as_ref(), &mut record)?;
+                state.update(advice.as_ref(), &mut record)?;
             }
         } else if action == Action::RollBack {
             state.roll_back()?;
         }
-        let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
-        record.close(started.elapsed(), tokens);
+        record.close(
+            started.elapsed(),
+            micro.iter().map(MicroBatch::tokens).sum(),
+        );
         let outcome = record.outcome(action);
-        if let Some(books) = &mut books {
-            books.records.step(&record, outcome)?;
-        }
+        records.step(&record, outcome)?;
         totals.add(&record);
         for fault in advice.iter().flat_map(Advice::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));
@@ -115,17 +103,14 @@ pub fn run(
         observer.step(&record);
         state.previous = Some(outcome);
 
-        let stop = ranks.step_end(step, &state.parameters, stop.load(Ordering::Relaxed))?;
         if action == Action::Stop {
             totals.ending = Ending::Stopped;
-        } else if stop && step + 1 < total {
+        } else if stop.load(Ordering::Relaxed) && step + 1 < total {
             totals.ending = Ending::Interrupted;
         }
         let over = totals.ending != Ending::Finished || step + 1 == total;
-        if let Some(books) = &mut books
-            && (over || record.not_applied.is_some() || books.checkpoints.due(step + 1))
-        {
-            let saved = state.save(&totals, books)?;
+        if over || record.not_applied.is_some() || checkpoints.due(step + 1) {
+            let saved = state.save(&totals, records, checkpoints)?;
             state.check_streak(&record, saved)?;
         }
         if let Some(problem) = &record.not_applied {

@@ -73,14 +73,12 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         decoder,
         adapter: &adapter,
         plan: &plan,
-        needs: &[],
         policies: &[],
         judges: &judges,
         canary: None,
         reference: None,
         config: &config,
         on_fault: OnFault::Stop,
-        ranks: &Ranks::alone(),
     };
     let folder = RunDir::create(&at.join("run")).expect("fresh");
     let mut records = folder.records(None).expect("made");
@@ -88,10 +86,8 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
     let totals = run(
         &setup,
         None,
-        Some(Books {
-            records: &mut records,
-            checkpoints: &mut checkpoints,
-        }),
+        &mut records,
+        &mut checkpoints,
         &mut Silent,
         &AtomicBool::new(false),
     );

@@ -24,10 +24,7 @@ fn adaptive_golden_values() {
 #[test]
 fn published_code_golden_values() {
     let settings = Settings {
-        adaptive: Adaptive {
-            mode: Mode::PublishedCode,
-            ..Adaptive::default()
-        },
+        mode: Mode::PublishedCode,
         ..Settings::default()
     };
     // Scores 1 to 5.
@@ -46,10 +43,7 @@ fn published_code_golden_values() {
 #[test]
 fn batch_aggregation_gives_every_sample_the_mean() {
     let settings = Settings {
-        adaptive: Adaptive {
-            aggregation: Aggregation::Batch,
-            ..Adaptive::default()
-        },
+        aggregation: Aggregation::Batch,
         ..Settings::default()
     };
     let a = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();
@@ -65,10 +59,7 @@ fn batch_aggregation_gives_every_sample_the_mean() {
 #[test]
 fn smoothing_goes_on_from_the_state() {
     let settings = Settings {
-        adaptive: Adaptive {
-            smoothing: 0.5,
-            ..Adaptive::default()
-        },
+        smoothing: 0.5,
         ..Settings::default()
     };
     let first = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();

@@ -1,0 +1,99 @@
+//! bf16: the upper half of an f32. Weights are held in it, what they multiply is
+//! rounded to it, and sums stay f32.
+
+use half::bf16;
+
+/// Whether the processor multiplies pairs of bf16. Where it does not, weights are
+/// widened as they are packed, and the f32 kernels give the same up to rounding.
+pub(crate) fn multiplies_pairs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        super::simd::level() == super::simd::Level::Avx512 && is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The nearest bf16, ties to even; NaN stays NaN.
+#[inline(always)]
+fn nearest(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    if x.is_nan() {
+        (bits >> 16) | 0x40
+    } else {
+        rounded
+    }
+}
+
+simd! {
+/// Neighbours in pairs, the first of each in the low half; an odd last one with 0.
+pub(crate) fn pair(x: &[f32], pairs: &mut [u32]) {
+    let (twos, last) = x.as_chunks::<2>();
+    for (pair, two) in pairs.iter_mut().zip(twos) {
+        *pair = nearest(two[0]) | nearest(two[1]) << 16;
+    }
+    if let ([last], Some(pair)) = (last, pairs.get_mut(twos.len())) {
+        *pair = nearest(*last);
+    }
+}
+}
+
+simd! {
+/// As f32.
+pub(crate) fn round(x: &[f32], rounded: &mut [f32]) {
+    for (rounded, x) in rounded.iter_mut().zip(x) {
+        *rounded = f32::from_bits(nearest(*x) << 16);
+    }
+}
+}
+
+simd! {
+/// Pairs of one value of each row.
+pub(crate) fn interleave(first: &[bf16], second: &[bf16], pairs: &mut [u32]) {
+    for (pair, (first, second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
+        *pair = u32::from(first.to_bits()) | u32::from(second.to_bits()) << 16;
+    }
+}
+}
+
+simd! {
+pub(crate) fn widen(values: &[bf16], wide: &mut [f32]) {
+    for (wide, value) in wide.iter_mut().zip(values) {
+        *wide = f32::from_bits(u32::from(value.to_bits()) << 16);
+    }
+}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_half_crate() {
+        let mut values: Vec<f32> = (0..4000).map(|i| (i as f32 * 0.731).sin() * 1e3).collect();
+        values.extend([
+            0.0,
+            -0.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            1.00390625,
+            1.01171875,
+            f32::MAX,
+        ]);
+        let mut pairs = vec![0; values.len().div_ceil(2)];
+        pair(&values, &mut pairs);
+        let mut rounded = vec![0f32; values.len()];
+        round(&values, &mut rounded);
+        for (i, value) in values.iter().enumerate() {
+            let exact = bf16::from_f32(*value);
+            assert_eq!(
+                pairs[i / 2] >> (16 * (i % 2)) & 0xffff,
+                u32::from(exact.to_bits())
+            );
+            assert_eq!(rounded[i], exact.to_f32());
+        }
+        round(&[f32::NAN], &mut rounded);
+        assert!(rounded[0].is_nan());
+    }
+}

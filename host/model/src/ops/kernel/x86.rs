@@ -1,0 +1,180 @@
+//! The tile in vector instructions.
+
+use super::{COLS, Into, Operands, Piece, ROWS, floats};
+use std::arch::x86_64::*;
+
+/// Columns in vectors of sixteen.
+type Sums<const V: usize> = [[__m512; V]; ROWS];
+
+/// # Safety
+/// c points at ROWS rows of V vectors, `stride` floats apart.
+#[target_feature(enable = "avx512f")]
+pub unsafe fn avx512<const V: usize>(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
+    let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
+    for piece in pieces {
+        // SAFETY: the constructors of operands checked their bounds.
+        sums = unsafe { add_floats(floats(piece), sums) };
+    }
+    // SAFETY: as the caller promises.
+    unsafe { store(into, sums, c, stride) };
+}
+
+/// Pieces of bf16 pairs, and after them pieces of floats.
+///
+/// # Safety
+/// c points at ROWS rows of COLS floats, `stride` apart.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub unsafe fn pairs(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
+    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+    for piece in pieces {
+        sums = match piece {
+            // SAFETY: the constructors of pieces checked their bounds.
+            Piece::F32(operands) => unsafe { add_floats(*operands, sums) },
+            // SAFETY: as above.
+            Piece::Pairs { left, right } => unsafe { add_pairs(left, right, sums) },
+        };
+    }
+    // SAFETY: as the caller promises.
+    unsafe { store(into, sums, c, stride) };
+}
+
+/// # Safety
+/// The operands are in bounds.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn add_floats<const V: usize>(operands: Operands, mut sums: Sums<V>) -> Sums<V> {
+    let Operands {
+        left,
+        left_step,
+        right,
+        right_step,
+        depth,
+        ..
+    } = operands;
+    // With steps the compiler knows, one pointer walks over a packed panel.
+    if (left_step, right_step) == (ROWS, COLS) {
+        let left = left[0];
+        for p in 0..depth {
+            // SAFETY: as the caller promises; packed rows lie one float apart.
+            sums = unsafe {
+                let a = std::array::from_fn(|row| left.add(p * ROWS + row));
+                multiply(a, right.add(p * COLS), sums)
+            };
+        }
+    } else {
+        for p in 0..depth {
+            // SAFETY: as the caller promises.
+            sums = unsafe {
+                let a = std::array::from_fn(|row| left[row].add(p * left_step));
+                multiply(a, right.add(p * right_step), sums)
+            };
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// Every pointer on the left is at a float, the right one at V vectors.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn multiply<const V: usize>(
+    left: [*const f32; ROWS],
+    right: *const f32,
+    mut sums: Sums<V>,
+) -> Sums<V> {
+    // SAFETY: as the caller promises.
+    let b: [__m512; V] = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(right.add(v * 16)) });
+    for (sums, a) in sums.iter_mut().zip(left) {
+        // SAFETY: as the caller promises.
+        let a = _mm512_set1_ps(unsafe { *a });
+        for (sum, b) in sums.iter_mut().zip(b) {
+            *sum = _mm512_fmadd_ps(a, b, *sum);
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// Both hold as many steps of packed pairs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn add_pairs(left: &[u32], right: &[u32], mut sums: Sums<2>) -> Sums<2> {
+    let (left, _) = left.as_chunks::<ROWS>();
+    let (right, _) = right.as_chunks::<COLS>();
+    for (a, b) in left.iter().zip(right) {
+        // SAFETY: b holds two vectors; every bit pattern is a vector of bf16.
+        let b: [__m512bh; 2] = std::array::from_fn(|v| unsafe {
+            std::mem::transmute(_mm512_loadu_si512(b.as_ptr().add(v * 16).cast()))
+        });
+        for (sums, a) in sums.iter_mut().zip(a) {
+            // SAFETY: as above.
+            let a: __m512bh = unsafe { std::mem::transmute(_mm512_set1_epi32(*a as i32)) };
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = _mm512_dpbf16_ps(*sum, a, b);
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// c points at ROWS rows of V vectors, `stride` floats apart.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn store<const V: usize>(into: Into, sums: Sums<V>, c: *mut f32, stride: usize) {
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (side, sum) in sums.into_iter().enumerate() {
+            // SAFETY: inside the tile, as the caller promises.
+            unsafe {
+                let c = c.add(row * stride + side * 16);
+                let sum = match into {
+                    Into::Set => sum,
+                    Into::Add => _mm512_add_ps(_mm512_loadu_ps(c), sum),
+                };
+                _mm512_storeu_ps(c, sum);
+            }
+        }
+    }
+}
+
+/// Quarters of half the rows and columns: sixteen registers hold one.
+///
+/// # Safety
+/// c points at ROWS rows of `width` floats, `stride` apart.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn avx2(into: Into, pieces: &[Piece], width: usize, c: *mut f32, stride: usize) {
+    for top in [0, ROWS / 2] {
+        for side in (0..width).step_by(16) {
+            let mut sums = [[_mm256_setzero_ps(); 2]; ROWS / 2];
+            for operands in pieces.iter().map(floats) {
+                for p in 0..operands.depth {
+                    // SAFETY: the constructors of operands checked their bounds.
+                    let (low, high) = unsafe {
+                        let right = operands.right.add(p * operands.right_step + side);
+                        (_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(8)))
+                    };
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        // SAFETY: as above.
+                        let a = unsafe { *operands.left[top + row].add(p * operands.left_step) };
+                        let a = _mm256_set1_ps(a);
+                        sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
+                        sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
+                    }
+                }
+            }
+            for (row, sums) in sums.into_iter().enumerate() {
+                for (half, sum) in sums.into_iter().enumerate() {
+                    // SAFETY: inside the tile, as the caller promises.
+                    unsafe {
+                        let c = c.add((top + row) * stride + side + half * 8);
+                        let sum = match into {
+                            Into::Set => sum,
+                            Into::Add => _mm256_add_ps(_mm256_loadu_ps(c), sum),
+                        };
+                        _mm256_storeu_ps(c, sum);
+                    }
+                }
+            }
+        }
+    }
+}

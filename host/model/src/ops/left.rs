@@ -1,0 +1,173 @@
+//! The left side of products with frozen weights: rows packed for the register tile,
+//! once for all columns.
+
+use super::half;
+use super::kernel::ROWS;
+use super::matmul::Mat;
+use super::pack::pack_left;
+
+/// What the right side is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    F32,
+    Bf16,
+}
+
+/// Panels of ROWS rows, each depth x ROWS floats or depth / 2 x ROWS pairs.
+#[derive(Default)]
+pub(crate) struct Left {
+    panels: Panels,
+    pub rows: usize,
+    pub depth: usize,
+}
+
+enum Panels {
+    F32(Vec<f32>),
+    /// Rounded to bf16, for processors that can't multiply pairs.
+    Rounded(Vec<f32>),
+    Pairs(Vec<u32>),
+}
+
+impl Default for Panels {
+    fn default() -> Self {
+        Self::F32(Vec::new())
+    }
+}
+
+/// One panel.
+#[derive(Clone, Copy)]
+pub(crate) enum Panel<'a> {
+    F32(&'a [f32]),
+    Pairs(&'a [u32]),
+}
+
+impl Left {
+    /// Room for rows of a depth, with what was there before in it.
+    pub fn shape(&mut self, format: Format, rows: usize, depth: usize) -> &mut Self {
+        let panels = rows.div_ceil(ROWS) * ROWS;
+        let floats = |mut values: Vec<f32>| {
+            values.resize(values.len().max(panels * depth), 0.0);
+            values
+        };
+        let old = std::mem::take(&mut self.panels);
+        self.panels = match (format, old) {
+            (Format::F32, Panels::F32(values) | Panels::Rounded(values)) => {
+                Panels::F32(floats(values))
+            }
+            (Format::F32, Panels::Pairs(_)) => Panels::F32(floats(Vec::new())),
+            (Format::Bf16, old) if half::multiplies_pairs() => {
+                let mut words = match old {
+                    Panels::Pairs(words) => words,
+                    _ => Vec::new(),
+                };
+                words.resize(words.len().max(panels * depth.div_ceil(2)), 0);
+                Panels::Pairs(words)
+            }
+            (Format::Bf16, Panels::F32(values) | Panels::Rounded(values)) => {
+                Panels::Rounded(floats(values))
+            }
+            (Format::Bf16, Panels::Pairs(_)) => Panels::Rounded(floats(Vec::new())),
+        };
+        (self.rows, self.depth) = (rows, depth);
+        self
+    }
+
+    /// The panels of `rows` rows each (a multiple of ROWS), in order, to write to.
+    pub fn blocks(&mut self, rows: usize) -> Blocks<'_> {
+        let depth = self.depth;
+        let pairs = depth.div_ceil(2);
+        let all = self.rows.next_multiple_of(ROWS);
+        assert!(rows.is_multiple_of(ROWS));
+        let chunks = match &mut self.panels {
+            Panels::F32(values) => {
+                Chunks::F32(values[..all * depth].chunks_mut(rows * depth), false)
+            }
+            Panels::Rounded(values) => {
+                Chunks::F32(values[..all * depth].chunks_mut(rows * depth), true)
+            }
+            Panels::Pairs(words) => Chunks::Pairs(words[..all * pairs].chunks_mut(rows * pairs)),
+        };
+        Blocks { chunks, depth }
+    }
+
+    pub fn panel(&self, index: usize) -> Panel<'_> {
+        let size = self.depth * ROWS;
+        match &self.panels {
+            Panels::F32(values) | Panels::Rounded(values) => {
+                Panel::F32(&values[index * size..(index + 1) * size])
+            }
+            Panels::Pairs(words) => {
+                let size = self.depth.div_ceil(2) * ROWS;
+                Panel::Pairs(&words[index * size..(index + 1) * size])
+            }
+        }
+    }
+
+    pub fn is_pairs(&self) -> bool {
+        matches!(self.panels, Panels::Pairs(_))
+    }
+}
+
+/// The panels in blocks.
+pub(crate) struct Blocks<'a> {
+    chunks: Chunks<'a>,
+    depth: usize,
+}
+
+enum Chunks<'a> {
+    F32(std::slice::ChunksMut<'a, f32>, bool),
+    Pairs(std::slice::ChunksMut<'a, u32>),
+}
+
+impl<'a> Blocks<'a> {
+    pub fn next(&mut self) -> Block<'a> {
+        let panels = match &mut self.chunks {
+            Chunks::F32(chunks, rounded) => {
+                BlockPanels::F32(chunks.next().unwrap_or_default(), *rounded)
+            }
+            Chunks::Pairs(chunks) => BlockPanels::Pairs(chunks.next().unwrap_or_default()),
+        };
+        Block {
+            panels,
+            depth: self.depth,
+        }
+    }
+}
+
+/// Some panels, to write to.
+pub(crate) struct Block<'a> {
+    panels: BlockPanels<'a>,
+    depth: usize,
+}
+
+enum BlockPanels<'a> {
+    F32(&'a mut [f32], bool),
+    Pairs(&'a mut [u32]),
+}
+
+impl Block<'_> {
+    /// Packs `rows` rows of x, which lie `stride` apart.
+    pub fn pack(&mut self, x: &[f32], rows: usize, stride: usize) {
+        let depth = self.depth;
+        let view = Mat::rows(x, stride);
+        view.check(rows, depth);
+        match &mut self.panels {
+            BlockPanels::F32(panels, false) => pack_left(view, rows, depth, panels),
+            BlockPanels::F32(panels, true) => {
+                let mut rounded = vec![0f32; rows * depth];
+                for (row, rounded) in rounded.chunks_exact_mut(depth).enumerate() {
+                    half::round(&x[row * stride..row * stride + depth], rounded);
+                }
+                pack_left(Mat::rows(&rounded, depth), rows, depth, panels);
+            }
+            BlockPanels::Pairs(panels) => {
+                let width = depth.div_ceil(2);
+                let mut words = vec![0u32; rows * width];
+                for (row, words) in words.chunks_exact_mut(width).enumerate() {
+                    half::pair(&x[row * stride..row * stride + depth], words);
+                }
+                pack_left(Mat::rows(&words, width), rows, width, panels);
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The right side of products: a matrix as it lies, and the packing of its columns.
+
+use half::bf16;
+
+use super::half as pairs;
+use super::kernel::COLS;
+use super::left::Format;
+use super::matmul::Mat;
+use super::pack::gather;
+
+/// A view [depth, columns].
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    F32(Mat<'a>),
+    Bf16(Mat<'a, bf16>),
+}
+
+/// A frozen weight [out, in], row by row.
+#[derive(Clone, Copy)]
+pub(crate) enum Weight<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+}
+
+impl<'a> Weight<'a> {
+    pub fn len(self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+
+    pub fn format(self) -> Format {
+        match self {
+            Self::F32(_) => Format::F32,
+            Self::Bf16(_) => Format::Bf16,
+        }
+    }
+
+    /// W itself, rows of `input` values from `first` on.
+    pub fn right(self, input: usize, first: usize) -> Right<'a> {
+        match self {
+            Self::F32(values) => Right::F32(Mat::rows(&values[first * input..], input)),
+            Self::Bf16(values) => Right::Bf16(Mat::rows(&values[first * input..], input)),
+        }
+    }
+
+    /// W turned.
+    pub fn turned(self, input: usize) -> Right<'a> {
+        match self {
+            Self::F32(values) => Right::F32(Mat::rows(values, input).t()),
+            Self::Bf16(values) => Right::Bf16(Mat::rows(values, input).t()),
+        }
+    }
+
+    /// Rows of `input` values.
+    pub fn lines(self, rows: std::ops::Range<usize>, input: usize) -> Weight<'a> {
+        let span = rows.start * input..rows.end * input;
+        match self {
+            Self::F32(values) => Weight::F32(&values[span]),
+            Self::Bf16(values) => Weight::Bf16(&values[span]),
+        }
+    }
+
+    /// As f32, in `wide` where they are not.
+    pub fn floats<'b>(self, wide: &'b mut Vec<f32>) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::F32(values) => values,
+            Self::Bf16(values) => {
+                wide.resize(values.len(), 0.0);
+                pairs::widen(values, wide);
+                wide
+            }
+        }
+    }
+}
+
+impl Right<'_> {
+    pub fn check(&self, depth: usize, cols: usize) {
+        match self {
+            Self::F32(view) => view.check(depth, cols),
+            Self::Bf16(view) => view.check(depth, cols),
+        }
+    }
+
+    /// Packs `cols` columns from `side` on, steps start..start + depth, as floats.
+    pub fn floats(
+        &self,
+        (start, depth): (usize, usize),
+        (side, cols): (usize, usize),
+        panel: &mut [f32],
+    ) {
+        match self {
+            Self::F32(view) => gather::<f32, COLS>(view.from(start, side), depth, cols, panel),
+            Self::Bf16(view) => {
+                let view = view.from(start, side);
+                let (panel, _) = panel[..depth * COLS].as_chunks_mut::<COLS>();
+                for (p, line) in panel.iter_mut().enumerate() {
+                    line[cols..].fill(0.0);
+                    for (j, value) in line[..cols].iter_mut().enumerate() {
+                        *value = view.data[p * view.row + j * view.col].to_f32();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same as pairs along the depth, for a weight in bf16; `start` is even.
+    pub fn pairs(
+        &self,
+        (start, depth): (usize, usize),
+        (side, cols): (usize, usize),
+        panel: &mut [u32],
+    ) {
+        let Self::Bf16(view) = self else {
+            unreachable!("pairs are packed for weights in bf16");
+        };
+        let view = view.from(start, side);
+        if view.col == 1 {
+            let (panel, _) = panel.as_chunks_mut::<COLS>();
+            let none = [bf16::ZERO; COLS];
+            for (p, line) in panel.iter_mut().take(depth.div_ceil(2)).enumerate() {
+                let row = |p: usize| match p < depth {
+                    true => &view.data[p * view.row..p * view.row + cols],
+                    false => &none[..cols],
+                };
+                line[cols..].fill(0);
+                pairs::interleave(row(2 * p), row(2 * p + 1), &mut line[..cols]);
+            }
+            return;
+        }
+        // Neighbours along the depth are neighbours in memory: words, where they are aligned.
+        // SAFETY: two bf16 are a u32 of any bits.
+        let (before, words, _) = unsafe { view.data.align_to::<u32>() };
+        if before.is_empty()
+            && view.row == 1
+            && view.col.is_multiple_of(2)
+            && depth.is_multiple_of(2)
+        {
+            let words = Mat {
+                data: words,
+                row: 1,
+                col: view.col / 2,
+            };
+            gather::<u32, COLS>(words, depth / 2, cols, panel);
+            return;
+        }
+        let (panel, _) = panel.as_chunks_mut::<COLS>();
+        for (p, line) in panel.iter_mut().take(depth.div_ceil(2)).enumerate() {
+            line.fill(0);
+            for (j, word) in line[..cols].iter_mut().enumerate() {
+                let value = |p: usize| match p < depth {
+                    true => u32::from(view.data[p * view.row + j * view.col].to_bits()),
+                    false => 0,
+                };
+                *word = value(2 * p) | value(2 * p + 1) << 16;
+            }
+        }
+    }
+}
