@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod cache;
+mod memory;
 mod packed;
 mod rotary;
 mod taps;
@@ -19,6 +20,7 @@ use crate::{head, plain};
 
 pub use cache::KvCache;
 pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
+pub use memory::{StepMemory, StepWork};
 pub use packed::Packed;
 pub(crate) use rotary::Angles;
 pub use taps::TapRows;
@@ -26,7 +28,7 @@ pub use taps::TapRows;
 /// Which code computes the forward and backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
-    /// Hand-written kernels with their own backward pass: CPU, weights in f32 or bf16.
+    /// Hand-written kernels with their own backward pass: CPU, f32.
     Fused,
     /// Operations of candle's: any device and type; the test oracle.
     Plain,
@@ -80,15 +82,14 @@ impl Decoder {
     }
 
     /// Checks every weight's shape, and that the kernels can run the weights:
-    /// fused kernels take f32 or bf16 on the CPU.
+    /// fused kernels take f32 on the CPU.
     pub fn new(config: Config, weights: Weights, kernels: Kernels) -> Result<Self> {
         weights.validate(&config)?;
         let config = Arc::new(config);
         let fused = match kernels {
             Kernels::Plain => None,
             Kernels::Fused => {
-                let known = matches!(weights.dtype(), DType::F32 | DType::BF16);
-                if !weights.device().is_cpu() || !known {
+                if !weights.device().is_cpu() || weights.dtype() != DType::F32 {
                     return Err(Error::Kernels {
                         kernels: "fused",
                         problem: format!(
@@ -96,8 +97,7 @@ impl Decoder {
                             weights.dtype(),
                             weights.device().location()
                         ),
-                        action: "load them as f32 or bf16 on the CPU, or choose the plain kernels"
-                            .into(),
+                        action: "load them as f32 on the CPU or choose the plain kernels".into(),
                     });
                 }
                 Some(FusedModel::new(config.clone(), &weights)?)

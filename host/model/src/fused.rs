@@ -1,4 +1,4 @@
-//! The decoder in hand-written kernels: CPU, weights in f32 or bf16.
+//! The decoder in hand-written kernels: CPU, f32.
 //!
 //! One custom operation spans all blocks. Its argument is the adapter as one
 //! flat vector, so a frozen weight can get no gradient, and its backward pass
@@ -7,6 +7,7 @@
 mod adapter;
 mod backward;
 mod decode;
+mod footprint;
 mod forward;
 mod frozen;
 mod layer;
@@ -18,21 +19,20 @@ mod tape;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::config::Config;
 use crate::decoder::{Forward, Packed, TapRows};
 use crate::error::Result;
 use crate::lora::Lora;
-use crate::ops::left::Left;
 use crate::ops::norm;
 use crate::weights::{LayerWeights, Linear, Weights};
 use adapter::{Factors, Flat, LayerAdapter};
-pub(crate) use frozen::{Matrix, Values};
+pub(crate) use frozen::Values;
 use layer::LayerValues;
 use operation::Operation;
-use shape::{BLOCK, Shape};
+use shape::Shape;
 use tape::Tape;
 
 /// The frozen weights, contiguous, shared with the graphs that need them.
@@ -83,12 +83,10 @@ struct Pass {
 
 impl FusedModel {
     pub fn new(config: Arc<Config>, weights: &Weights) -> Result<Self> {
-        // Vectors are few: f32, whatever the matrices are held in.
-        let vector = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.contiguous();
         let linear = |linear: &Linear| -> Result<Linear> {
             Ok(Linear {
                 weight: linear.weight.contiguous()?,
-                bias: linear.bias.as_ref().map(vector).transpose()?,
+                bias: linear.bias.as_ref().map(Tensor::contiguous).transpose()?,
             })
         };
         let layers = weights
@@ -96,14 +94,14 @@ impl FusedModel {
             .iter()
             .map(|layer| {
                 Ok(LayerWeights {
-                    attn_norm: vector(&layer.attn_norm)?,
+                    attn_norm: layer.attn_norm.contiguous()?,
                     q: linear(&layer.q)?,
                     k: linear(&layer.k)?,
                     v: linear(&layer.v)?,
                     o: linear(&layer.o)?,
-                    q_norm: layer.q_norm.as_ref().map(vector).transpose()?,
-                    k_norm: layer.k_norm.as_ref().map(vector).transpose()?,
-                    mlp_norm: vector(&layer.mlp_norm)?,
+                    q_norm: layer.q_norm.as_ref().map(Tensor::contiguous).transpose()?,
+                    k_norm: layer.k_norm.as_ref().map(Tensor::contiguous).transpose()?,
+                    mlp_norm: layer.mlp_norm.contiguous()?,
                     gate: linear(&layer.gate)?,
                     up: linear(&layer.up)?,
                     down: linear(&layer.down)?,
@@ -115,7 +113,7 @@ impl FusedModel {
                 config,
                 embed: weights.embed.contiguous()?,
                 layers,
-                final_norm: vector(&weights.final_norm)?,
+                final_norm: weights.final_norm.contiguous()?,
                 head: weights.head_matrix().contiguous()?,
             }),
         })
@@ -191,7 +189,6 @@ impl Frozen {
         let mut found = vec![Vec::new(); taps.len()];
         let mut stream = self.embed_rows(&shape.batch.tokens)?;
         let mut spare = None;
-        let mut left = Left::default();
         self.read_taps(&stream, 0, taps, &mut found);
         for index in 0..layers {
             let factors = adapter.layer(index);
@@ -201,7 +198,7 @@ impl Frozen {
                 .unwrap_or_else(|| Tape::new(&self.config, shape.rows, ranks));
             let values = LayerValues::of(&self.layers[index])?;
             let layer = values.layer(&self.config, index, factors);
-            stream = layer.forward(shape, stream, &mut tape, &mut left);
+            stream = layer.forward(shape, stream, &mut tape);
             self.read_taps(&stream, index + 1, taps, &mut found);
             match keep {
                 Keep::Nothing => spare = Some(tape),
@@ -222,14 +219,13 @@ impl Frozen {
     }
 
     fn embed_rows(&self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let table = Matrix::of(&self.embed)?;
+        let table = Values::of(&self.embed)?;
         let hidden = self.config.hidden_size;
-        let (mut rows, mut wide) = (Vec::with_capacity(tokens.len() * hidden), Vec::new());
-        for id in tokens.iter().map(|id| *id as usize) {
-            let row = table.weight().lines(id..id + 1, hidden);
-            rows.extend_from_slice(row.floats(&mut wide));
-        }
-        Ok(rows)
+        Ok(tokens
+            .iter()
+            .flat_map(|id| &table[*id as usize * hidden..(*id as usize + 1) * hidden])
+            .copied()
+            .collect())
     }
 
     fn read_taps(&self, stream: &[f32], layer: usize, taps: &[TapRows], found: &mut [Vec<f32>]) {
@@ -249,11 +245,11 @@ impl Frozen {
     }
 
     /// The final norm of every row.
-    fn normed(&self, stream: &[f32]) -> Result<Vec<f32>> {
+    fn normed(&self, block: usize, stream: &[f32]) -> Result<Vec<f32>> {
         let weight = Values::of(&self.final_norm)?;
         let weight: &[f32] = &weight;
         let eps = self.config.rms_norm_eps as f32;
-        let size = BLOCK * self.config.hidden_size;
+        let size = block * self.config.hidden_size;
         let mut hidden = vec![0f32; stream.len()];
         hidden
             .par_chunks_mut(size)
@@ -263,7 +259,7 @@ impl Frozen {
     }
 
     fn finish(&self, shape: &Shape, stream: &[f32]) -> Result<Tensor> {
-        let hidden = self.normed(stream)?;
+        let hidden = self.normed(shape.block, stream)?;
         let dims = (shape.rows, self.config.hidden_size);
         Ok(Tensor::from_vec(hidden, dims, &Device::Cpu)?)
     }

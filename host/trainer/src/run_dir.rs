@@ -81,6 +81,14 @@ impl RunDir {
         }
     }
 
+    /// Refuses a folder that `create` would refuse because it exists.
+    pub fn check_free(path: &Path) -> Result<()> {
+        match path.exists() {
+            true => Err(Error::OutputExists { path: path.into() }),
+            false => Ok(()),
+        }
+    }
+
     /// The first free runs/NAME-N.
     pub fn free_path(name: &str) -> PathBuf {
         let numbered = |number: u32| Path::new("runs").join(format!("{name}-{number}"));

@@ -1,22 +1,17 @@
-//! The backward pass of one block, in the steps of the forward pass turned around,
-//! then the adapter's own gradients, each a product over all rows.
+//! The backward pass of one block: rows, heads, rows, then the adapter's own
+//! gradients, each a product over all rows.
 
 use rayon::prelude::*;
 
 use super::adapter::Flat;
 use super::layer::Layer;
-use super::projection::{Factor, Projection, backward};
 use super::scratch::Scratch;
-use super::shape::{BLOCK, Shape};
+use super::shape::Shape;
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
 use crate::lora::Target;
 use crate::ops::attention::Gradients;
-use crate::ops::matmul::Mat;
-use crate::ops::turned::sum_rows;
-use crate::ops::{gated, norm, product, rotate, softmax};
-
-/// Columns of an adapter's gradient in a piece of work.
-const STRIPE: usize = 128;
+use crate::ops::matmul::{Into, Mat};
+use crate::ops::{gated, norm, rotate, softmax};
 
 impl Layer<'_> {
     /// Turns `scratch.g` from the gradient of the block's output into that of
@@ -31,131 +26,69 @@ impl Layer<'_> {
         gradients: &mut [f32],
         wants_input: bool,
     ) {
-        self.leave_mlp_back(shape, scratch);
-        self.enter_mlp_back(shape, tape, scratch);
-        self.leave_attention_back(shape, tape, scratch);
+        self.finish_back(shape, tape, scratch);
         self.attend_back(shape, tape, scratch);
         self.project_back(shape, tape, scratch, wants_input);
         self.adapter_gradients(tape, scratch, flat, gradients);
         std::mem::swap(&mut scratch.g, &mut scratch.dx);
     }
 
-    /// The gradient of the MLP's inner values, in `dup`.
-    fn leave_mlp_back(&self, shape: &Shape, scratch: &mut Scratch) {
-        let hidden = self.down.out;
-        let factor = self.down.factor_b();
-        let format = self.down.weight.format();
-        let [left, ..] = &mut scratch.left;
-        let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
-        let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
-        let work: Vec<_> = scratch
+    fn finish_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
+        let block = shape.block;
+        let (hidden, inner) = (self.o.out, self.gate.out);
+        let mut mid = blocks(&tape.mid, block * hidden);
+        let mut gate = blocks(&tape.gate, block * inner);
+        let mut up = blocks(&tape.up, block * inner);
+        let mut normed = blocks_mut(&mut scratch.normed_mid, block * hidden);
+        let mut activated = blocks_mut(&mut scratch.activated, block * inner);
+        let mut dgate = blocks_mut(&mut scratch.dgate, block * inner);
+        let mut dup = blocks_mut(&mut scratch.dup, block * inner);
+        let mut dmid = blocks_mut(&mut scratch.dmid, block * hidden);
+        let mut dmixed = blocks_mut(&mut scratch.dmixed, block * self.o.input);
+        let mut low = low_blocks(&mut scratch.low, shape.rows, block);
+        let work: Vec<FinishBack> = scratch
             .g
-            .chunks(BLOCK * hidden)
-            .map(|g| (g, packed.next(), low[at(Target::Down)].next()))
-            .collect();
-        work.into_par_iter().for_each(|(g, mut packed, low)| {
-            packed.pack(g, g.len() / hidden, hidden);
-            Factor::multiply(&factor, g, low);
-        });
-        let low = &scratch.low[at(Target::Down)];
-        product::run(&mut [backward(&[(&self.down, left, low)], &mut scratch.dup)]);
-    }
-
-    /// From there through gate and up to the gradient of the normed stream, in `dx`.
-    fn enter_mlp_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
-        let (hidden, inner) = (self.gate.input, self.gate.out);
-        let factors = [&self.gate, &self.up].map(Projection::factor_b);
-        let format = self.gate.weight.format();
-        let [left_gate, left_up, _] = &mut scratch.left;
-        let mut packed_gate = left_gate.shape(format, shape.rows, inner).blocks(BLOCK);
-        let mut packed_up = left_up.shape(format, shape.rows, inner).blocks(BLOCK);
-        let mut gate = blocks(&tape.gate, BLOCK * inner);
-        let mut up = blocks(&tape.up, BLOCK * inner);
-        let mut dgate = blocks_mut(&mut scratch.dgate, BLOCK * inner);
-        let mut dup = blocks_mut(&mut scratch.dup, BLOCK * inner);
-        let mut activated = blocks_mut(&mut scratch.activated, BLOCK * inner);
-        let mut normed = blocks_mut(&mut scratch.normed_mid, BLOCK * hidden);
-        let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
-        let work: Vec<_> = tape
-            .mid
-            .chunks(BLOCK * hidden)
-            .map(|mid| {
-                let low = [Target::Gate, Target::Up].map(|target| low[at(target)].next());
-                let values = (
-                    gate.next(),
-                    up.next(),
-                    activated.next(),
-                    dgate.next(),
-                    dup.next(),
-                );
-                (
-                    mid,
-                    normed.next(),
-                    values,
-                    packed_gate.next(),
-                    packed_up.next(),
-                    low,
-                )
-            })
-            .collect();
-        work.into_par_iter().for_each(
-            |(mid, normed, values, mut packed_gate, mut packed_up, low)| {
-                let (gate, up, activated, dgate, dup) = values;
-                let rows = mid.len() / hidden;
-                gated::forward(gate, up, activated);
-                let dinner = dup.to_vec();
-                gated::backward(gate, up, &dinner, dgate, dup);
-                norm::forward(mid, self.mlp_norm, self.eps, normed);
-                packed_gate.pack(dgate, rows, inner);
-                packed_up.pack(dup, rows, inner);
-                let sides = [&*dgate, &*dup].into_iter().zip(low);
-                for (factor, (g, low)) in factors.iter().zip(sides) {
-                    Factor::multiply(factor, g, low);
-                }
-            },
-        );
-        let low = |target: Target| &scratch.low[at(target)][..];
-        let sides = [
-            (&self.gate, &*left_gate, low(Target::Gate)),
-            (&self.up, &*left_up, low(Target::Up)),
-        ];
-        product::run(&mut [backward(&sides, &mut scratch.dx)]);
-    }
-
-    /// The gradients of the stream before the MLP and of attention's output.
-    fn leave_attention_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
-        let hidden = self.o.out;
-        let factor = self.o.factor_b();
-        let format = self.o.weight.format();
-        let [left, ..] = &mut scratch.left;
-        let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
-        let mut mid = blocks(&tape.mid, BLOCK * hidden);
-        let mut dnormed = blocks(&scratch.dx, BLOCK * hidden);
-        let mut dmid = blocks_mut(&mut scratch.dmid, BLOCK * hidden);
-        let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
-        let work: Vec<_> = scratch
-            .g
-            .chunks(BLOCK * hidden)
-            .map(|g| {
-                (
-                    g,
-                    mid.next(),
-                    dnormed.next(),
-                    dmid.next(),
-                    packed.next(),
-                    low[at(Target::O)].next(),
-                )
+            .chunks(block * hidden)
+            .map(|g| FinishBack {
+                g,
+                mid: mid(),
+                gate: gate(),
+                up: up(),
+                normed: normed(),
+                activated: activated(),
+                dgate: dgate(),
+                dup: dup(),
+                dmid: dmid(),
+                dmixed: dmixed(),
+                low: [
+                    low[at(Target::O)](),
+                    low[at(Target::Gate)](),
+                    low[at(Target::Up)](),
+                    low[at(Target::Down)](),
+                ],
             })
             .collect();
         work.into_par_iter()
-            .for_each(|(g, mid, dnormed, dmid, mut packed, low)| {
-                dmid.copy_from_slice(g);
-                norm::backward_add(mid, self.mlp_norm, self.eps, dnormed, dmid);
-                packed.pack(dmid, dmid.len() / hidden, hidden);
-                Factor::multiply(&factor, dmid, low);
-            });
-        let low = &scratch.low[at(Target::O)];
-        product::run(&mut [backward(&[(&self.o, left, low)], &mut scratch.dmixed)]);
+            .for_each(|rows| self.finish_back_rows(rows));
+    }
+
+    fn finish_back_rows(&self, rows: FinishBack) {
+        let [low_o, low_gate, low_up, low_down] = rows.low;
+        let mut dinner = vec![0f32; rows.activated.len()];
+        self.down
+            .backward(rows.g, low_down, Some((Into::Set, &mut dinner)));
+        gated::forward(rows.gate, rows.up, rows.activated);
+        gated::backward(rows.gate, rows.up, &dinner, rows.dgate, rows.dup);
+        norm::forward(rows.mid, self.mlp_norm, self.eps, rows.normed);
+        let mut dnormed = vec![0f32; rows.mid.len()];
+        self.gate
+            .backward(rows.dgate, low_gate, Some((Into::Set, &mut dnormed)));
+        self.up
+            .backward(rows.dup, low_up, Some((Into::Add, &mut dnormed)));
+        rows.dmid.copy_from_slice(rows.g);
+        norm::backward_add(rows.mid, self.mlp_norm, self.eps, &dnormed, rows.dmid);
+        self.o
+            .backward(rows.dmid, low_o, Some((Into::Set, rows.dmixed)));
     }
 
     fn attend_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
@@ -189,106 +122,89 @@ impl Layer<'_> {
         }
     }
 
-    /// From attention to the gradient of the block's input, in `dx`.
     fn project_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch, wants_input: bool) {
-        self.turn_back(shape, tape, scratch);
-        let hidden = self.q.input;
-        let sides = [&self.q, &self.k, &self.v];
-        let factors = sides.map(Projection::factor_b);
-        let format = self.q.weight.format();
-        let (rows, [left_q, left_k, left_v]) = (shape.rows, &mut scratch.left);
-        let mut packed_q = left_q.shape(format, rows, self.q.out).blocks(BLOCK);
-        let mut packed_k = left_k.shape(format, rows, self.k.out).blocks(BLOCK);
-        let mut packed_v = left_v.shape(format, rows, self.v.out).blocks(BLOCK);
-        let mut dq = blocks(&scratch.dq, BLOCK * self.q.out);
-        let mut dk = blocks(&scratch.dk, BLOCK * self.k.out);
-        let mut dv = blocks(&scratch.dv, BLOCK * self.v.out);
-        let mut normed = blocks_mut(&mut scratch.normed_x, BLOCK * hidden);
-        let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
-        let work: Vec<_> = tape
+        let (block, half) = (shape.block, shape.angles.half);
+        let (hidden, q_size, kv_size) = (self.q.input, self.q.out, self.k.out);
+        let mut q_raw = blocks(&tape.q_raw, block * q_size);
+        let mut k_raw = blocks(&tape.k_raw, block * kv_size);
+        let mut cos = blocks(&shape.angles.cos, block * half);
+        let mut sin = blocks(&shape.angles.sin, block * half);
+        let mut dq = blocks_mut(&mut scratch.dq, block * q_size);
+        let mut dk = blocks_mut(&mut scratch.dk, block * kv_size);
+        let mut dv = blocks_mut(&mut scratch.dv, block * kv_size);
+        let mut normed = blocks_mut(&mut scratch.normed_x, block * hidden);
+        let mut dmid = blocks(&scratch.dmid, block * hidden);
+        let mut dx = blocks_mut(&mut scratch.dx, block * hidden);
+        let mut low = low_blocks(&mut scratch.low, shape.rows, block);
+        let work: Vec<ProjectBack> = tape
             .x
-            .chunks(BLOCK * hidden)
-            .map(|x| {
-                let low = [Target::Q, Target::K, Target::V].map(|target| low[at(target)].next());
-                let g = [dq.next(), dk.next(), dv.next()];
-                let packed = [packed_q.next(), packed_k.next(), packed_v.next()];
-                (x, normed.next(), g, low, packed)
+            .chunks(block * hidden)
+            .map(|x| ProjectBack {
+                x,
+                q_raw: q_raw(),
+                k_raw: k_raw(),
+                cos: cos(),
+                sin: sin(),
+                dq: dq(),
+                dk: dk(),
+                dv: dv(),
+                normed: normed(),
+                dmid: dmid(),
+                dx: dx(),
+                low: [
+                    low[at(Target::Q)](),
+                    low[at(Target::K)](),
+                    low[at(Target::V)](),
+                ],
             })
             .collect();
         work.into_par_iter()
-            .for_each(|(x, normed, g, low, packed)| {
-                norm::forward(x, self.attn_norm, self.eps, normed);
-                let rows = x.len() / hidden;
-                for (((g, low), mut packed), factor) in g.iter().zip(low).zip(packed).zip(&factors)
-                {
-                    packed.pack(g, rows, g.len() / rows);
-                    Factor::multiply(factor, g, low);
-                }
-            });
+            .for_each(|rows| self.project_back_rows(rows, wants_input));
+    }
+
+    fn project_back_rows(&self, rows: ProjectBack, wants_input: bool) {
+        let (size, half) = (self.config.head_dim, self.config.rotary_dim() / 2);
+        let [low_q, low_k, low_v] = rows.low;
+        let sides = [
+            (
+                &mut *rows.dq,
+                rows.q_raw,
+                self.q_norm,
+                self.config.num_heads,
+            ),
+            (
+                &mut *rows.dk,
+                rows.k_raw,
+                self.k_norm,
+                self.config.num_kv_heads,
+            ),
+        ];
+        for (g, raw, weight, heads) in sides {
+            rotate::backward(g, heads, size, rows.cos, rows.sin, half);
+            if let Some(weight) = weight {
+                let turned = g.to_vec();
+                g.fill(0.0);
+                norm::backward_add(raw, weight, self.eps, &turned, g);
+            }
+        }
+        norm::forward(rows.x, self.attn_norm, self.eps, rows.normed);
         if !wants_input {
+            self.q.backward(rows.dq, low_q, None);
+            self.k.backward(rows.dk, low_k, None);
+            self.v.backward(rows.dv, low_v, None);
             return;
         }
-        let low = |target: Target| &scratch.low[at(target)][..];
-        let [left_q, left_k, left_v] = &scratch.left;
-        let sides = [
-            (&self.q, left_q, low(Target::Q)),
-            (&self.k, left_k, low(Target::K)),
-            (&self.v, left_v, low(Target::V)),
-        ];
-        product::run(&mut [backward(&sides, &mut scratch.dx)]);
-        let size = BLOCK * hidden;
-        scratch
-            .dx
-            .par_chunks_mut(size)
-            .zip(scratch.dmid.par_chunks(size).zip(tape.x.par_chunks(size)))
-            .for_each(|(dx, (dmid, x))| {
-                let dnormed = dx.to_vec();
-                dx.copy_from_slice(dmid);
-                norm::backward_add(x, self.attn_norm, self.eps, &dnormed, dx);
-            });
+        let mut dnormed = vec![0f32; rows.x.len()];
+        self.q
+            .backward(rows.dq, low_q, Some((Into::Set, &mut dnormed)));
+        self.k
+            .backward(rows.dk, low_k, Some((Into::Add, &mut dnormed)));
+        self.v
+            .backward(rows.dv, low_v, Some((Into::Add, &mut dnormed)));
+        rows.dx.copy_from_slice(rows.dmid);
+        norm::backward_add(rows.x, self.attn_norm, self.eps, &dnormed, rows.dx);
     }
 
-    /// The gradients of queries and keys before rotation and norm, in place.
-    fn turn_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
-        let (size, half) = (self.config.head_dim, shape.angles.half);
-        let (q_size, kv_size) = (self.q.out, self.k.out);
-        let mut dk = blocks_mut(&mut scratch.dk, BLOCK * kv_size);
-        let mut q_raw = blocks(&tape.q_raw, BLOCK * q_size);
-        let mut k_raw = blocks(&tape.k_raw, BLOCK * kv_size);
-        let mut cos = blocks(&shape.angles.cos, BLOCK * half);
-        let mut sin = blocks(&shape.angles.sin, BLOCK * half);
-        let work: Vec<_> = scratch
-            .dq
-            .chunks_mut(BLOCK * q_size)
-            .map(|dq| {
-                (
-                    dq,
-                    dk.next(),
-                    q_raw.next(),
-                    k_raw.next(),
-                    cos.next(),
-                    sin.next(),
-                )
-            })
-            .collect();
-        let (heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
-        work.into_par_iter()
-            .for_each(|(dq, dk, q_raw, k_raw, cos, sin)| {
-                for (g, raw, weight, heads) in [
-                    (dq, q_raw, self.q_norm, heads),
-                    (dk, k_raw, self.k_norm, kv_heads),
-                ] {
-                    rotate::backward(g, heads, size, cos, sin, self.config.rotary_dim() / 2);
-                    if let Some(weight) = weight {
-                        let turned = g.to_vec();
-                        g.fill(0.0);
-                        norm::backward_add(raw, weight, self.eps, &turned, g);
-                    }
-                }
-            });
-    }
-
-    /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.
     fn adapter_gradients(
         &self,
         tape: &Tape,
@@ -306,41 +222,48 @@ impl Layer<'_> {
             (&self.up, mid, &scratch.dup),
             (&self.down, &scratch.activated, &scratch.g),
         ];
-        let mut work = Vec::new();
-        for (index, (projection, x, g)) in sources.iter().enumerate() {
-            let Some(adapter) = projection.low else {
-                continue;
-            };
-            let sides = [
-                (&scratch.low[index], *x, projection.input),
-                (&tape.low[index], *g, projection.out),
-            ];
-            for (side, (low, wide, width)) in sides.into_iter().enumerate() {
-                for first in (0..width).step_by(STRIPE) {
-                    let columns = first..width.min(first + STRIPE);
-                    work.push((index, side, low, adapter.rank, wide, width, columns));
-                }
-            }
-        }
-        let found: Vec<Vec<f32>> = work
-            .par_iter()
-            .map(|(_, _, low, rank, wide, width, columns)| {
-                sum_rows((low, *rank), (wide, *width), columns.clone())
-            })
+        let work: Vec<_> = sources
+            .into_iter()
+            .zip(flat.split_mut(gradients))
+            .enumerate()
             .collect();
-        let mut targets = flat.split_mut(gradients);
-        for ((index, side, _, rank, _, width, columns), found) in work.iter().zip(found) {
-            let (da, db) = &mut targets[*index];
-            for (i, found) in found.chunks_exact(columns.len()).enumerate() {
-                if *side == 0 {
-                    let start = i * width + columns.start;
-                    da[start..start + found.len()].copy_from_slice(found);
-                } else {
-                    for (j, value) in columns.clone().zip(found) {
-                        db[j * rank + i] = *value;
-                    }
-                }
-            }
-        }
+        work.into_par_iter()
+            .for_each(|(index, ((projection, x, g), (da, db)))| {
+                rayon::join(
+                    || projection.gradient_a(x, &scratch.low[index], da),
+                    || projection.gradient_b(g, &tape.low[index], db),
+                );
+            });
     }
+}
+
+/// A block of rows from the block's output back to attention.
+struct FinishBack<'a> {
+    g: &'a [f32],
+    mid: &'a [f32],
+    gate: &'a [f32],
+    up: &'a [f32],
+    normed: &'a mut [f32],
+    activated: &'a mut [f32],
+    dgate: &'a mut [f32],
+    dup: &'a mut [f32],
+    dmid: &'a mut [f32],
+    dmixed: &'a mut [f32],
+    low: [&'a mut [f32]; 4],
+}
+
+/// A block of rows from attention back to the block's input.
+struct ProjectBack<'a> {
+    x: &'a [f32],
+    q_raw: &'a [f32],
+    k_raw: &'a [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+    dq: &'a mut [f32],
+    dk: &'a mut [f32],
+    dv: &'a mut [f32],
+    normed: &'a mut [f32],
+    dmid: &'a [f32],
+    dx: &'a mut [f32],
+    low: [&'a mut [f32]; 3],
 }

@@ -12,8 +12,6 @@ use super::{Adapted, Frozen, FusedModel, ranks};
 use crate::decoder::{Angles, FusedCache, KvCache, Packed, SequenceKv, Store};
 use crate::error::{Error, Result};
 use crate::lora::Lora;
-use crate::ops::left::Left;
-use crate::ops::right::Weight;
 use crate::ops::{attention, gated, norm, rotate, skinny, softmax};
 
 impl FusedModel {
@@ -28,7 +26,7 @@ impl FusedModel {
             .flat_map(|end| &stream[(end - 1) * hidden..end * hidden])
             .copied()
             .collect();
-        let rows = frozen.normed(&last)?;
+        let rows = frozen.normed(shape.block, &last)?;
         let rows = Tensor::from_vec(rows, (batch.num_sequences(), hidden), &Device::Cpu)?;
         let lengths = batch.sequences().map(|rows| rows.len()).collect();
         let store = Store::Fused(FusedCache { layers });
@@ -60,7 +58,7 @@ impl FusedModel {
             layer.decode(&mut stream, &angles, cached);
         }
         cache.grow();
-        let rows = frozen.normed(&stream)?;
+        let rows = frozen.normed(tokens.len(), &stream)?;
         let dims = (tokens.len(), config.hidden_size);
         Ok(Tensor::from_vec(rows, dims, &Device::Cpu)?)
     }
@@ -76,12 +74,11 @@ impl Frozen {
         let mut stream = self.embed_rows(&shape.batch.tokens)?;
         let mut tape = super::Tape::new(&self.config, shape.rows, ranks(&adapter.layer(0)));
         let kv = self.config.kv_size();
-        let mut left = Left::default();
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, weights) in self.layers.iter().enumerate() {
             let values = LayerValues::of(weights)?;
             let layer = values.layer(&self.config, index, adapter.layer(index));
-            stream = layer.forward(shape, stream, &mut tape, &mut left);
+            stream = layer.forward(shape, stream, &mut tape);
             let cached = shape.batch.sequences().map(|rows| SequenceKv {
                 k: tape.k[rows.start * kv..rows.end * kv].to_vec(),
                 v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
@@ -188,13 +185,7 @@ impl Projection<'_> {
             return Vec::new();
         };
         let mut low = vec![0f32; rows * adapter.rank];
-        skinny::matmul(
-            x,
-            self.input,
-            Weight::F32(adapter.a),
-            &mut low,
-            adapter.rank,
-        );
+        skinny::matmul(x, self.input, adapter.a, &mut low, adapter.rank);
         softmax::scale(&mut low, adapter.scaling);
         low
     }
@@ -209,7 +200,7 @@ impl Projection<'_> {
     ) -> Vec<f32> {
         let width = columns.len();
         let mut y = vec![0f32; rows * width];
-        let weight = self.weight.lines(columns.clone(), self.input);
+        let weight = &self.weight[columns.start * self.input..columns.end * self.input];
         skinny::matmul(x, self.input, weight, &mut y, width);
         if let Some(bias) = self.bias {
             y.chunks_exact_mut(width)
@@ -219,7 +210,7 @@ impl Projection<'_> {
             let rank = adapter.rank;
             let b = &adapter.b[columns.start * rank..columns.end * rank];
             let mut change = vec![0f32; rows * width];
-            skinny::matmul(low, rank, Weight::F32(b), &mut change, width);
+            skinny::matmul(low, rank, b, &mut change, width);
             softmax::add(&mut y, &change);
         }
         y

@@ -1,105 +1,85 @@
-//! The forward pass of one block. In turn, rows are prepared and packed side by side,
-//! and products with frozen weights split their columns over the threads.
+//! The forward pass of one block: rows in parallel, then heads, then rows.
 
 use rayon::prelude::*;
 
 use super::layer::Layer;
-use super::projection::{Factor, Projection};
-use super::shape::{BLOCK, Shape};
+use super::shape::Shape;
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
 use crate::lora::Target;
 use crate::ops::attention::Head;
-use crate::ops::left::Left;
 use crate::ops::matmul::{Into, Mat};
-use crate::ops::{gated, norm, product, rotate};
+use crate::ops::{gated, norm, rotate};
 
 impl Layer<'_> {
     /// Takes the residual stream [rows, hidden]; gives it after the block and
-    /// leaves in `tape` what the backward pass needs. `left` is scratch.
-    pub fn forward(
-        &self,
-        shape: &Shape,
-        x: Vec<f32>,
-        tape: &mut Tape,
-        left: &mut Left,
-    ) -> Vec<f32> {
-        self.project_rows(shape, &x, tape, left);
+    /// leaves in `tape` what the backward pass needs.
+    pub fn forward(&self, shape: &Shape, x: Vec<f32>, tape: &mut Tape) -> Vec<f32> {
+        self.project_rows(shape, &x, tape);
         self.attend(shape, tape);
         let mut out = vec![0f32; x.len()];
-        self.finish_rows(shape, &x, tape, &mut out, left);
+        self.finish_rows(shape, &x, tape, &mut out);
         tape.x = x;
         out
     }
 
-    /// q, k and v of norm(x), turned
-    fn project_rows(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut Left) {
-        let hidden = self.q.input;
-        let factors = [&self.q, &self.k, &self.v].map(Projection::factor_a);
-        let format = self.q.weight.format();
-        let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
-        let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
-        let work: Vec<_> = x
-            .chunks(BLOCK * hidden)
-            .map(|x| {
-                let low = [Target::Q, Target::K, Target::V].map(|target| low[at(target)].next());
-                (x, packed.next(), low)
+    fn project_rows(&self, shape: &Shape, x: &[f32], tape: &mut Tape) {
+        let (block, half) = (shape.block, shape.angles.half);
+        let (q_size, kv_size) = (self.q.out, self.k.out);
+        let mut q = blocks_mut(&mut tape.q, block * q_size);
+        let mut k = blocks_mut(&mut tape.k, block * kv_size);
+        let mut v = blocks_mut(&mut tape.v, block * kv_size);
+        let mut q_raw = blocks_mut(&mut tape.q_raw, block * q_size);
+        let mut k_raw = blocks_mut(&mut tape.k_raw, block * kv_size);
+        let mut low = low_blocks(&mut tape.low, shape.rows, block);
+        let mut cos = blocks(&shape.angles.cos, block * half);
+        let mut sin = blocks(&shape.angles.sin, block * half);
+        let work: Vec<Project> = x
+            .chunks(block * self.q.input)
+            .map(|x| Project {
+                x,
+                q: q(),
+                k: k(),
+                v: v(),
+                q_raw: q_raw(),
+                k_raw: k_raw(),
+                low: [
+                    low[at(Target::Q)](),
+                    low[at(Target::K)](),
+                    low[at(Target::V)](),
+                ],
+                cos: cos(),
+                sin: sin(),
             })
             .collect();
-        work.into_par_iter().for_each(|(x, mut packed, low)| {
-            let mut normed = vec![0f32; x.len()];
-            norm::forward(x, self.attn_norm, self.eps, &mut normed);
-            packed.pack(&normed, x.len() / hidden, hidden);
-            for (factor, low) in factors.iter().zip(low) {
-                Factor::multiply(factor, &normed, low);
-            }
-        });
-        let low = |target: Target| &tape.low[at(target)][..];
-        product::run(&mut [
-            self.q.forward(Into::Set, left, low(Target::Q), &mut tape.q),
-            self.k.forward(Into::Set, left, low(Target::K), &mut tape.k),
-            self.v.forward(Into::Set, left, low(Target::V), &mut tape.v),
-        ]);
-        self.turn_rows(shape, tape);
+        work.into_par_iter().for_each(|rows| self.project(rows));
     }
 
-    /// Norm, if the model has it, and rotation of queries and keys.
-    fn turn_rows(&self, shape: &Shape, tape: &mut Tape) {
-        let half = shape.angles.half;
-        let (q_size, kv_size) = (self.q.out, self.k.out);
-        let mut k = blocks_mut(&mut tape.k, BLOCK * kv_size);
-        let mut q_raw = blocks_mut(&mut tape.q_raw, BLOCK * q_size);
-        let mut k_raw = blocks_mut(&mut tape.k_raw, BLOCK * kv_size);
-        let mut cos = blocks(&shape.angles.cos, BLOCK * half);
-        let mut sin = blocks(&shape.angles.sin, BLOCK * half);
-        let work: Vec<_> = tape
-            .q
-            .chunks_mut(BLOCK * q_size)
-            .map(|q| {
-                (
-                    q,
-                    k.next(),
-                    q_raw.next(),
-                    k_raw.next(),
-                    cos.next(),
-                    sin.next(),
-                )
-            })
-            .collect();
-        let (heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
-        work.into_par_iter()
-            .for_each(|(q, k, q_raw, k_raw, cos, sin)| {
-                for (values, raw, weight, heads) in [
-                    (q, q_raw, self.q_norm, heads),
-                    (k, k_raw, self.k_norm, kv_heads),
-                ] {
-                    if let Some(weight) = weight {
-                        raw.copy_from_slice(values);
-                        norm::forward(raw, weight, self.eps, values);
-                    }
-                    let half = self.config.rotary_dim() / 2;
-                    rotate::forward(values, heads, self.config.head_dim, cos, sin, half);
-                }
-            });
+    fn project(&self, rows: Project) {
+        let mut normed = vec![0f32; rows.x.len()];
+        norm::forward(rows.x, self.attn_norm, self.eps, &mut normed);
+        let [low_q, low_k, low_v] = rows.low;
+        self.q.forward(Into::Set, &normed, rows.q, low_q);
+        self.k.forward(Into::Set, &normed, rows.k, low_k);
+        self.v.forward(Into::Set, &normed, rows.v, low_v);
+        let sides = [
+            (rows.q, rows.q_raw, self.q_norm, self.config.num_heads),
+            (rows.k, rows.k_raw, self.k_norm, self.config.num_kv_heads),
+        ];
+        for (values, raw, weight, heads) in sides {
+            if let Some(weight) = weight {
+                raw.copy_from_slice(values);
+                norm::forward(raw, weight, self.eps, values);
+            }
+            let half = self.config.rotary_dim() / 2;
+            rotate::forward(
+                values,
+                heads,
+                self.config.head_dim,
+                rows.cos,
+                rows.sin,
+                half,
+            );
+        }
     }
 
     fn attend(&self, shape: &Shape, tape: &mut Tape) {
@@ -142,115 +122,70 @@ impl Layer<'_> {
         }
     }
 
-    fn finish_rows(
-        &self,
-        shape: &Shape,
-        x: &[f32],
-        tape: &mut Tape,
-        out: &mut [f32],
-        left: &mut Left,
-    ) {
-        self.leave_attention(shape, x, tape, left);
-        self.enter_mlp(shape, tape, left);
-        self.leave_mlp(shape, tape, out, left);
-    }
-
-    /// mid = x + o(mixed)
-    fn leave_attention(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut Left) {
-        let (hidden, width) = (self.o.out, self.o.input);
-        let factor = self.o.factor_a();
-        let format = self.o.weight.format();
-        let mut packed = left.shape(format, shape.rows, width).blocks(BLOCK);
-        let mut mixed = blocks(&tape.mixed, BLOCK * width);
-        let mut mid = blocks_mut(&mut tape.mid, BLOCK * hidden);
-        let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
-        let work: Vec<_> = x
-            .chunks(BLOCK * hidden)
-            .map(|x| {
-                (
-                    x,
-                    mixed.next(),
-                    mid.next(),
-                    low[at(Target::O)].next(),
-                    packed.next(),
-                )
+    fn finish_rows(&self, shape: &Shape, x: &[f32], tape: &mut Tape, out: &mut [f32]) {
+        let block = shape.block;
+        let (hidden, inner) = (self.o.out, self.gate.out);
+        let mut mixed = blocks(&tape.mixed, block * self.o.input);
+        let mut mid = blocks_mut(&mut tape.mid, block * hidden);
+        let mut gate = blocks_mut(&mut tape.gate, block * inner);
+        let mut up = blocks_mut(&mut tape.up, block * inner);
+        let mut low = low_blocks(&mut tape.low, shape.rows, block);
+        let mut out = blocks_mut(out, block * hidden);
+        let work: Vec<Finish> = x
+            .chunks(block * hidden)
+            .map(|x| Finish {
+                x,
+                mixed: mixed(),
+                mid: mid(),
+                gate: gate(),
+                up: up(),
+                out: out(),
+                low: [
+                    low[at(Target::O)](),
+                    low[at(Target::Gate)](),
+                    low[at(Target::Up)](),
+                    low[at(Target::Down)](),
+                ],
             })
             .collect();
-        work.into_par_iter()
-            .for_each(|(x, mixed, mid, low, mut packed)| {
-                mid.copy_from_slice(x);
-                packed.pack(mixed, mixed.len() / width, width);
-                Factor::multiply(&factor, mixed, low);
-            });
-        let low = &tape.low[at(Target::O)];
-        product::run(&mut [self.o.forward(Into::Add, left, low, &mut tape.mid)]);
+        work.into_par_iter().for_each(|rows| self.finish(rows));
     }
 
-    /// gate and up of norm(mid)
-    fn enter_mlp(&self, shape: &Shape, tape: &mut Tape, left: &mut Left) {
-        let hidden = self.gate.input;
-        let factors = [&self.gate, &self.up].map(Projection::factor_a);
-        let format = self.gate.weight.format();
-        let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
-        let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
-        let work: Vec<_> = tape
-            .mid
-            .chunks(BLOCK * hidden)
-            .map(|mid| {
-                let low = [Target::Gate, Target::Up].map(|target| low[at(target)].next());
-                (mid, packed.next(), low)
-            })
-            .collect();
-        work.into_par_iter().for_each(|(mid, mut packed, low)| {
-            let mut normed = vec![0f32; mid.len()];
-            norm::forward(mid, self.mlp_norm, self.eps, &mut normed);
-            packed.pack(&normed, mid.len() / hidden, hidden);
-            for (factor, low) in factors.iter().zip(low) {
-                Factor::multiply(factor, &normed, low);
-            }
-        });
-        let low = |target: Target| &tape.low[at(target)][..];
-        product::run(&mut [
-            self.gate
-                .forward(Into::Set, left, low(Target::Gate), &mut tape.gate),
-            self.up
-                .forward(Into::Set, left, low(Target::Up), &mut tape.up),
-        ]);
+    fn finish(&self, rows: Finish) {
+        let [low_o, low_gate, low_up, low_down] = rows.low;
+        rows.mid.copy_from_slice(rows.x);
+        self.o.forward(Into::Add, rows.mixed, rows.mid, low_o);
+        let mut normed = vec![0f32; rows.mid.len()];
+        norm::forward(rows.mid, self.mlp_norm, self.eps, &mut normed);
+        self.gate.forward(Into::Set, &normed, rows.gate, low_gate);
+        self.up.forward(Into::Set, &normed, rows.up, low_up);
+        let mut inner = vec![0f32; rows.gate.len()];
+        gated::forward(rows.gate, rows.up, &mut inner);
+        rows.out.copy_from_slice(rows.mid);
+        self.down.forward(Into::Add, &inner, rows.out, low_down);
     }
+}
 
-    /// out = mid + down(silu(gate) * up)
-    fn leave_mlp(&self, shape: &Shape, tape: &mut Tape, out: &mut [f32], left: &mut Left) {
-        let (hidden, inner) = (self.down.out, self.down.input);
-        let factor = self.down.factor_a();
-        let format = self.down.weight.format();
-        let mut packed = left.shape(format, shape.rows, inner).blocks(BLOCK);
-        let mut up = blocks(&tape.up, BLOCK * inner);
-        let mut mid = blocks(&tape.mid, BLOCK * hidden);
-        let mut slots = blocks_mut(out, BLOCK * hidden);
-        let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
-        let work: Vec<_> = tape
-            .gate
-            .chunks(BLOCK * inner)
-            .map(|gate| {
-                (
-                    gate,
-                    up.next(),
-                    mid.next(),
-                    slots.next(),
-                    low[at(Target::Down)].next(),
-                    packed.next(),
-                )
-            })
-            .collect();
-        work.into_par_iter()
-            .for_each(|(gate, up, mid, out, low, mut packed)| {
-                let mut activated = vec![0f32; gate.len()];
-                gated::forward(gate, up, &mut activated);
-                packed.pack(&activated, gate.len() / inner, inner);
-                Factor::multiply(&factor, &activated, low);
-                out.copy_from_slice(mid);
-            });
-        let low = &tape.low[at(Target::Down)];
-        product::run(&mut [self.down.forward(Into::Add, left, low, out)]);
-    }
+/// A block of rows on the way to attention.
+struct Project<'a> {
+    x: &'a [f32],
+    q: &'a mut [f32],
+    k: &'a mut [f32],
+    v: &'a mut [f32],
+    q_raw: &'a mut [f32],
+    k_raw: &'a mut [f32],
+    low: [&'a mut [f32]; 3],
+    cos: &'a [f32],
+    sin: &'a [f32],
+}
+
+/// A block of rows after attention.
+struct Finish<'a> {
+    x: &'a [f32],
+    mixed: &'a [f32],
+    mid: &'a mut [f32],
+    gate: &'a mut [f32],
+    up: &'a mut [f32],
+    out: &'a mut [f32],
+    low: [&'a mut [f32]; 4],
 }

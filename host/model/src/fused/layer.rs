@@ -1,7 +1,7 @@
 //! One layer's weights and adapter as slices.
 
 use super::adapter::LayerAdapter;
-use super::frozen::{Matrix, Values};
+use super::frozen::Values;
 use super::projection::Projection;
 use crate::config::Config;
 use crate::error::Result;
@@ -14,14 +14,14 @@ pub(super) struct LayerValues<'a> {
     mlp_norm: Values<'a>,
     q_norm: Option<Values<'a>>,
     k_norm: Option<Values<'a>>,
-    linears: [(Matrix<'a>, Option<Values<'a>>); 7],
+    linears: [(Values<'a>, Option<Values<'a>>); 7],
 }
 
 impl<'a> LayerValues<'a> {
     pub fn of(weights: &'a LayerWeights) -> Result<Self> {
         let linear = |linear: &'a Linear| -> Result<_> {
             let bias = linear.bias.as_ref().map(Values::of).transpose()?;
-            Ok((Matrix::of(&linear.weight)?, bias))
+            Ok((Values::of(&linear.weight)?, bias))
         };
         Ok(Self {
             attn_norm: Values::of(&weights.attn_norm)?,
@@ -50,7 +50,7 @@ impl<'a> LayerValues<'a> {
             let (out, input) = target.shape(config);
             let (weight, bias) = &self.linears[target as usize];
             Projection {
-                weight: weight.weight(),
+                weight,
                 bias: bias.as_deref(),
                 input,
                 out,

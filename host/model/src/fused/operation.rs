@@ -48,7 +48,7 @@ impl Operation {
             let adapter = Adapted::Flat(&flat, &values);
             frozen.run(&shape, &adapter, taps, frozen.config.num_layers, keep)?
         };
-        let hidden = frozen.normed(&pass.stream)?;
+        let hidden = frozen.normed(shape.block, &pass.stream)?;
         let operation = Self {
             frozen: frozen.clone(),
             batch: batch.clone(),
@@ -83,8 +83,7 @@ impl Operation {
             let stored = &self.tapes[index];
             let again = self.recompute.then(|| {
                 let mut tape = Tape::new(config, shape.rows, ranks);
-                let [left, ..] = &mut scratch.left;
-                layer.forward(&shape, stored.x.clone(), &mut tape, left);
+                layer.forward(&shape, stored.x.clone(), &mut tape);
                 tape
             });
             let tape = again.as_ref().unwrap_or(stored);

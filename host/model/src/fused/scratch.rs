@@ -1,7 +1,6 @@
 //! Buffers of the backward pass, used again by every block.
 
 use crate::config::Config;
-use crate::ops::left::Left;
 
 /// All [rows, columns of the name]; d marks a gradient.
 pub(super) struct Scratch {
@@ -20,8 +19,6 @@ pub(super) struct Scratch {
     pub normed_mid: Vec<f32>,
     /// scaling * g B per target [rows, rank].
     pub low: [Vec<f32>; 7],
-    /// Packed rows on the left of products, three at a time at most.
-    pub left: [Left; 3],
 }
 
 impl Scratch {
@@ -43,7 +40,29 @@ impl Scratch {
             normed_x: zeros(hidden),
             normed_mid: zeros(hidden),
             low: ranks.map(zeros),
-            left: Default::default(),
         }
+    }
+
+    /// Values it holds. A field that is left out here doesn't compile.
+    pub fn values(&self) -> usize {
+        let Self {
+            g,
+            dx,
+            dmid,
+            dmixed,
+            dq,
+            dk,
+            dv,
+            dgate,
+            dup,
+            activated,
+            normed_x,
+            normed_mid,
+            low,
+        } = self;
+        let parts = [
+            g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid,
+        ];
+        parts.into_iter().chain(low).map(Vec::len).sum()
     }
 }

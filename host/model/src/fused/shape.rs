@@ -1,15 +1,16 @@
 //! How a batch is cut for the threads.
 
+use rayon::current_num_threads;
+
 use crate::config::Config;
 use crate::decoder::{Angles, Packed};
-
-/// Rows of a piece of work: few enough that what passes through it stays in cache.
-pub(super) const BLOCK: usize = 32;
 
 /// The parts of a batch that every block needs.
 pub(super) struct Shape<'a> {
     pub batch: &'a Packed,
     pub rows: usize,
+    /// Rows per piece of work: enough that packing the weights is worth it.
+    pub block: usize,
     pub angles: Angles,
 }
 
@@ -21,6 +22,7 @@ impl<'a> Shape<'a> {
         Self {
             batch,
             rows: batch.rows(),
+            block: row_block(batch.rows()),
             angles: Angles::new(config, positions),
         }
     }
@@ -32,4 +34,12 @@ impl<'a> Shape<'a> {
             .flat_map(|rows| (0..heads).map(move |head| (rows.clone(), head)))
             .collect()
     }
+}
+
+/// The result of a row does not depend on the block it is in, so this may
+/// depend on the machine: as few blocks as keep every thread busy.
+pub(super) fn row_block(rows: usize) -> usize {
+    let threads = current_num_threads();
+    let rounds = rows.div_ceil(threads * 192).max(1);
+    rows.div_ceil(threads * rounds).next_multiple_of(8).max(16)
 }

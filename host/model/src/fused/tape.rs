@@ -46,38 +46,47 @@ impl Tape {
             low: ranks.map(zeros),
         }
     }
-}
 
-/// A buffer in blocks; an empty buffer gives empty blocks.
-pub(super) struct Blocks<'a>(std::slice::Chunks<'a, f32>);
-
-impl<'a> Blocks<'a> {
-    pub fn next(&mut self) -> &'a [f32] {
-        self.0.next().unwrap_or_default()
+    /// Values it holds. A field that is left out here doesn't compile.
+    pub fn values(&self) -> usize {
+        let Self {
+            x,
+            q_raw,
+            k_raw,
+            q,
+            k,
+            v,
+            totals,
+            mixed,
+            mid,
+            gate,
+            up,
+            low,
+        } = self;
+        let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, gate, up];
+        let all = parts.into_iter().chain(totals).chain(low);
+        all.map(Vec::len).sum()
     }
 }
 
-/// As `Blocks`, to write to.
-pub(super) struct BlocksMut<'a>(std::slice::ChunksMut<'a, f32>);
-
-impl<'a> BlocksMut<'a> {
-    pub fn next(&mut self) -> &'a mut [f32] {
-        self.0.next().unwrap_or_default()
-    }
-}
-
-/// Cuts a buffer into blocks of `size` values.
-pub(super) fn blocks(values: &[f32], size: usize) -> Blocks<'_> {
-    Blocks(values.chunks(size.max(1)))
+/// Cuts a buffer into blocks of `size` values; an empty buffer gives empty blocks.
+pub(super) fn blocks<'a>(values: &'a [f32], size: usize) -> impl FnMut() -> &'a [f32] {
+    let mut chunks = values.chunks(size.max(1));
+    move || chunks.next().unwrap_or_default()
 }
 
 /// As `blocks`, to write to.
-pub(super) fn blocks_mut(values: &mut [f32], size: usize) -> BlocksMut<'_> {
-    BlocksMut(values.chunks_mut(size.max(1)))
+pub(super) fn blocks_mut<'a>(values: &'a mut [f32], size: usize) -> impl FnMut() -> &'a mut [f32] {
+    let mut chunks = values.chunks_mut(size.max(1));
+    move || chunks.next().unwrap_or_default()
 }
 
 /// The low-rank buffers of one target cut into blocks of rows.
-pub(super) fn low_blocks(low: &mut [Vec<f32>; 7], rows: usize, block: usize) -> [BlocksMut<'_>; 7] {
+pub(super) fn low_blocks<'a>(
+    low: &'a mut [Vec<f32>; 7],
+    rows: usize,
+    block: usize,
+) -> [impl FnMut() -> &'a mut [f32]; 7] {
     low.each_mut().map(|values| {
         let rank = values.len() / rows;
         blocks_mut(values, block * rank)

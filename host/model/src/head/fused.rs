@@ -3,45 +3,45 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::decoder::{HeadLoss, HeadRows};
+use crate::config::Config;
+use crate::decoder::{HeadLoss, HeadRows, StepWork};
 use crate::error::Result;
-use crate::fused::{Matrix, Values};
-use crate::ops::left::{Format, Left};
-use crate::ops::matmul::Into;
-use crate::ops::product::{self, Product, Term};
-use crate::ops::right::Weight;
+use crate::fused::Values;
+use crate::ops::matmul::{Into, Mat, matmul};
 use crate::ops::{skinny, softmax};
 
-/// Logits held at most, in floats (64 MiB); the KL holds the reference's as well.
-const HELD: usize = 16 << 20;
+/// Logits held per thread at most, in floats (32 MiB).
+const HELD: usize = 8 << 20;
 /// Up to here, streaming the head once per eight rows beats packing it.
 const FEW: usize = 16;
-/// Rows of a piece of work.
-const BLOCK: usize = 16;
-/// Entries of the vocabulary whose slopes are packed at a time.
-const STRETCH: usize = 2048;
 
-/// Rows whose logits are held together.
-fn rows_held(vocabulary: usize) -> usize {
-    (HELD / vocabulary / BLOCK).max(1) * BLOCK
+/// Rows per piece of work.
+fn row_block(rows: usize, vocabulary: usize) -> usize {
+    let most = (HELD / vocabulary).clamp(8, 192);
+    let rounds = rows.div_ceil(rayon::current_num_threads() * most).max(1);
+    rows.div_ceil(rayon::current_num_threads() * rounds)
+        .next_multiple_of(8)
+        .min(most)
 }
 
 pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     let (vocabulary, size) = head.dims2()?;
     let hidden = hidden.contiguous()?;
-    let (head, hidden) = (Matrix::of(head)?, Values::of(&hidden)?);
-    let (head, hidden): (Weight, &[f32]) = (head.weight(), &hidden);
+    let (head, hidden) = (Values::of(head)?, Values::of(&hidden)?);
+    let (head, hidden): (&[f32], &[f32]) = (&head, &hidden);
     let rows = hidden.len() / size;
     let mut logits = vec![0f32; rows * vocabulary];
     if rows > FEW {
-        project(head, &[hidden], size, &mut [&mut logits]);
+        let block = row_block(rows, vocabulary);
+        logits
+            .par_chunks_mut(block * vocabulary)
+            .zip(hidden.par_chunks(block * size))
+            .for_each(|(logits, hidden)| project(head, hidden, size, logits, vocabulary));
     } else {
         let share = vocabulary.div_ceil(rayon::current_num_threads() * 4);
-        let starts: Vec<usize> = (0..vocabulary).step_by(share).collect();
-        let parts: Vec<Vec<f32>> = starts
-            .into_par_iter()
-            .map(|start| {
-                let head = head.lines(start..vocabulary.min(start + share), size);
+        let parts: Vec<Vec<f32>> = head
+            .par_chunks(share * size)
+            .map(|head| {
                 let width = head.len() / size;
                 let mut part = vec![0f32; rows * width];
                 skinny::matmul(hidden, size, head, &mut part, width);
@@ -58,59 +58,32 @@ pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(logits, (rows, vocabulary), &Device::Cpu)?)
 }
 
-/// logits [rows, vocabulary] = hidden [rows, size] head^T, for each of `hidden`.
-fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32]]) {
-    let vocabulary = head.len() / size;
-    let pack = |hidden: &&[f32]| {
-        let mut left = Left::default();
-        pack_rows(&mut left, head.format(), hidden, (size, size));
-        left
-    };
-    let left: Vec<Left> = hidden.iter().map(pack).collect();
-    let sides = left.iter().zip(logits);
-    let mut products: Vec<Product> = sides
-        .map(|(left, logits)| Product {
-            into: Into::Set,
-            c: logits,
-            cols: vocabulary,
-            bias: None,
-            terms: vec![Term::Packed(left, head.turned(size))],
-        })
-        .collect();
-    product::run(&mut products);
-}
-
-/// Packs `depth` values of every row of x, which lie `stride` apart.
-fn pack_rows(left: &mut Left, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
-    let rows = (x.len() - depth) / stride + 1;
-    let mut blocks = left.shape(format, rows, depth).blocks(BLOCK);
-    let work: Vec<_> = x
-        .chunks(BLOCK * stride)
-        .map(|x| (x, blocks.next()))
-        .collect();
-    work.into_par_iter().for_each(|(x, mut block)| {
-        let rows = (x.len() - depth) / stride + 1;
-        block.pack(x, rows, stride);
-    });
+/// logits [rows, vocabulary] = hidden [rows, size] head^T
+fn project(head: &[f32], hidden: &[f32], size: usize, logits: &mut [f32], vocabulary: usize) {
+    let shape = (hidden.len() / size, vocabulary, size);
+    let (hidden, head) = (Mat::rows(hidden, size), Mat::rows(head, size).t());
+    matmul(Into::Set, logits, vocabulary, shape, hidden, head);
 }
 
 pub(crate) fn label_log_probs(head: &Tensor, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
     let (vocabulary, size) = head.dims2()?;
     let hidden = hidden.contiguous()?;
-    let (head, hidden) = (Matrix::of(head)?, Values::of(&hidden)?);
-    let (head, hidden): (Weight, &[f32]) = (head.weight(), &hidden);
-    let held = rows_held(vocabulary);
-    let mut found = Vec::with_capacity(labels.len());
-    let mut logits = vec![0f32; held.min(labels.len()) * vocabulary];
-    for (hidden, labels) in hidden.chunks(held * size).zip(labels.chunks(held)) {
-        let logits = &mut logits[..labels.len() * vocabulary];
-        project(head, &[hidden], size, &mut [logits]);
-        let lines = logits.par_chunks_exact(vocabulary).zip(labels);
-        found.par_extend(
-            lines.map(|(line, label)| line[*label as usize] - softmax::log_sum_exp(line)),
-        );
-    }
-    Ok(found)
+    let (head, hidden) = (Values::of(head)?, Values::of(&hidden)?);
+    let (head, hidden): (&[f32], &[f32]) = (&head, &hidden);
+    let block = row_block(labels.len(), vocabulary);
+    let parts: Vec<Vec<f32>> = hidden
+        .par_chunks(block * size)
+        .zip(labels.par_chunks(block))
+        .map(|(hidden, labels)| {
+            let mut logits = vec![0f32; labels.len() * vocabulary];
+            project(head, hidden, size, &mut logits, vocabulary);
+            let lines = logits.chunks_exact(vocabulary).zip(labels);
+            lines
+                .map(|(line, label)| line[*label as usize] - softmax::log_sum_exp(line))
+                .collect()
+        })
+        .collect();
+    Ok(parts.concat())
 }
 
 pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
@@ -122,28 +95,30 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
     let mut gradient = vec![0f32; n * size];
     let mut found = vec![[0f32; 2]; n];
     {
-        let (head, hidden) = (Matrix::of(head)?, Values::of(&hidden)?);
-        let hidden: &[f32] = &hidden;
+        let (head, hidden) = (Values::of(head)?, Values::of(&hidden)?);
+        let (head, hidden): (&[f32], &[f32]) = (&head, &hidden);
         let reference: &[f32] = reference.as_deref().unwrap_or_default();
-        let held = rows_held(vocabulary);
-        let mut logits = Logits::new(held.min(n), vocabulary, !reference.is_empty());
-        let parts = gradient.chunks_mut(held * size).zip(found.chunks_mut(held));
-        for (index, (gradient, found)) in parts.enumerate() {
-            let start = index * held;
-            let span = start..start + found.len();
-            let values = start * size..span.end * size;
-            Part {
-                head: head.weight(),
-                size,
-                vocabulary,
-                hidden: &hidden[values.clone()],
-                reference: reference.get(values),
-                labels: &rows.labels[span.clone()],
-                task_weights: &rows.task_weights[span.clone()],
-                kl_weights: &rows.kl_weights[span],
-            }
-            .run(&mut logits, gradient, found);
-        }
+        let block = row_block(n, vocabulary);
+        gradient
+            .par_chunks_mut(block * size)
+            .zip(found.par_chunks_mut(block))
+            .enumerate()
+            .for_each(|(index, (gradient, found))| {
+                let start = index * block;
+                let span = start..start + found.len();
+                let values = start * size..span.end * size;
+                Block {
+                    head,
+                    size,
+                    vocabulary,
+                    hidden: &hidden[values.clone()],
+                    reference: reference.get(values),
+                    labels: &rows.labels[span.clone()],
+                    task_weights: &rows.task_weights[span.clone()],
+                    kl_weights: &rows.kl_weights[span],
+                }
+                .run(gradient, found);
+            });
     }
     let weights = rows.task_weights.iter().zip(rows.kl_weights);
     let loss: f64 = found
@@ -164,28 +139,19 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
     })
 }
 
-/// Room for the logits of a part, used again by every part.
-struct Logits {
-    current: Vec<f32>,
-    /// Empty without a reference.
-    reference: Vec<f32>,
-    slopes: Left,
-}
-
-impl Logits {
-    fn new(rows: usize, vocabulary: usize, reference: bool) -> Self {
-        let room = |wanted: bool| vec![0f32; if wanted { rows * vocabulary } else { 0 }];
-        Self {
-            current: room(true),
-            reference: room(reference),
-            slopes: Left::default(),
-        }
-    }
+/// Values that the loss of a micro-batch holds: logits of the rows at work, those of the
+/// reference beside them, its hidden rows, and the gradient.
+pub(crate) fn values(work: &StepWork, config: &Config) -> usize {
+    let rows = work.answer_tokens;
+    let block = row_block(rows, config.vocab_size);
+    let at_work = rows.min(rayon::current_num_threads() * block);
+    let sides = 1 + usize::from(work.held);
+    sides * (at_work * config.vocab_size + rows * config.hidden_size)
 }
 
 /// Some rows of the loss.
-struct Part<'a> {
-    head: Weight<'a>,
+struct Block<'a> {
+    head: &'a [f32],
     size: usize,
     vocabulary: usize,
     hidden: &'a [f32],
@@ -195,63 +161,35 @@ struct Part<'a> {
     kl_weights: &'a [f32],
 }
 
-impl Part<'_> {
+impl Block<'_> {
     /// Writes the gradient of the hidden rows and [CE, KL] per row.
-    fn run(&self, logits: &mut Logits, gradient: &mut [f32], found: &mut [[f32; 2]]) {
-        let (v, count) = (self.vocabulary, self.labels.len() * self.vocabulary);
-        let current = &mut logits.current[..count];
-        let reference: &[f32] = match self.reference {
-            Some(hidden) => {
-                let reference = &mut logits.reference[..count];
-                let both = [self.hidden, hidden];
-                project(
-                    self.head,
-                    &both,
-                    self.size,
-                    &mut [&mut *current, &mut *reference],
-                );
-                reference
-            }
-            None => {
-                project(self.head, &[self.hidden], self.size, &mut [&mut *current]);
-                &[]
-            }
-        };
-        let lines = current.par_chunks_exact_mut(v).zip(found).enumerate();
-        lines.for_each(|(row, (line, found))| {
+    fn run(&self, gradient: &mut [f32], found: &mut [[f32; 2]]) {
+        let (v, rows) = (self.vocabulary, self.labels.len());
+        let mut logits = vec![0f32; rows * v];
+        project(self.head, self.hidden, self.size, &mut logits, v);
+        let reference = self.reference.map(|hidden| {
+            let mut logits = vec![0f32; rows * v];
+            project(self.head, hidden, self.size, &mut logits, v);
+            logits
+        });
+        for (row, (line, found)) in logits.chunks_exact_mut(v).zip(found).enumerate() {
             let label = self.labels[row] as usize;
             let (wa, wb) = (self.task_weights[row], self.kl_weights[row]);
             let total = softmax::log_sum_exp(line);
             found[0] = total - line[label];
-            if let Some(reference) = reference.get(row * v..(row + 1) * v) {
+            if let Some(reference) = &reference {
+                let reference = &reference[row * v..(row + 1) * v];
                 let other = softmax::log_sum_exp(reference);
                 found[1] = softmax::divergence(line, total, reference, other, wa, wb);
             } else {
                 softmax::slopes(line, total, wa);
             }
             line[label] -= wa;
-        });
-        let mut into = Into::Set;
-        for first in (0..v).step_by(STRETCH) {
-            let depth = STRETCH.min(v - first);
-            pack_rows(
-                &mut logits.slopes,
-                self.head.format(),
-                &current[first..],
-                (depth, v),
-            );
-            product::run(&mut [Product {
-                into,
-                c: gradient,
-                cols: self.size,
-                bias: None,
-                terms: vec![Term::Packed(
-                    &logits.slopes,
-                    self.head.right(self.size, first),
-                )],
-            }]);
-            into = Into::Add;
         }
+        drop(reference);
+        let shape = (rows, self.size, v);
+        let (slopes, head) = (Mat::rows(&logits, v), Mat::rows(self.head, self.size));
+        matmul(Into::Set, gradient, self.size, shape, slopes, head);
     }
 }
 

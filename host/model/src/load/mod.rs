@@ -31,7 +31,7 @@ use crate::tokenizer::{ChatTokenizer, SIDE_FILES, TokenizerFiles};
 pub struct LoadOptions {
     /// Where the weights go.
     pub device: Device,
-    /// Which code runs the model; none means the fused kernels where they can run (CPU; f32 or bf16), else the plain ones.
+    /// Which code runs the model; none means the fused kernels where they can run (CPU, f32), else the plain ones.
     pub kernels: Option<Kernels>,
     /// Type that the weights are converted to.
     pub dtype: DType,
@@ -190,8 +190,7 @@ fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> 
 }
 
 fn kernels(options: &LoadOptions) -> Kernels {
-    let known = matches!(options.dtype, DType::F32 | DType::BF16);
-    let fused = options.device.is_cpu() && known;
+    let fused = options.device.is_cpu() && options.dtype == DType::F32;
     options.kernels.unwrap_or(if fused {
         Kernels::Fused
     } else {

@@ -1,7 +1,4 @@
-//! The register tile of the matrix product: ROWS x COLS of C, from one or several
-//! pairs of operands, in one chain of sums per element.
-
-use std::marker::PhantomData;
+//! The register tile of the matrix product: ROWS x COLS of C.
 
 use super::matmul::Into;
 use super::simd::{Level, level};
@@ -9,104 +6,6 @@ use super::simd::{Level, level};
 /// Rows of a tile: sixteen 512-bit accumulators with COLS = 32.
 pub(crate) const ROWS: usize = 8;
 pub(crate) const COLS: usize = 32;
-/// Columns of the narrow tile, for adapters of low rank.
-pub(crate) const HALF: usize = COLS / 2;
-
-/// What a tile multiplies over some depth.
-#[derive(Clone, Copy)]
-pub(crate) enum Piece<'a> {
-    F32(Operands<'a>),
-    /// Packed pairs of bf16: depth / 2 x ROWS and depth / 2 x COLS.
-    Pairs {
-        left: &'a [u32],
-        right: &'a [u32],
-    },
-}
-
-/// Row i of the left side at step p is left[i][p * left_step]; the right side at step
-/// p is `width` floats from right[p * right_step].
-#[derive(Clone, Copy)]
-pub(crate) struct Operands<'a> {
-    left: [*const f32; ROWS],
-    left_step: usize,
-    right: *const f32,
-    right_step: usize,
-    width: usize,
-    depth: usize,
-    borrowed: PhantomData<&'a [f32]>,
-}
-
-impl<'a> Piece<'a> {
-    /// Both packed: depth x ROWS and depth x COLS.
-    pub fn packed(left: &'a [f32], right: &'a [f32]) -> Self {
-        let depth = left.len() / ROWS;
-        assert!(depth > 0 && left.len() == depth * ROWS && right.len() == depth * COLS);
-        Self::F32(Operands {
-            left: std::array::from_fn(|i| left[i..].as_ptr()),
-            left_step: ROWS,
-            right: right.as_ptr(),
-            right_step: COLS,
-            width: COLS,
-            depth,
-            borrowed: PhantomData,
-        })
-    }
-
-    /// `left` holds up to ROWS rows of `stride` values, of which those from `start` on
-    /// count; missing rows repeat the last one. `right` is packed, `width` columns.
-    pub fn rows(
-        left: &'a [f32],
-        stride: usize,
-        start: usize,
-        right: &'a [f32],
-        width: usize,
-    ) -> Self {
-        let (rows, depth) = (left.len() / stride, right.len() / width);
-        assert!(rows > 0 && depth > 0 && start + depth <= stride && right.len() == depth * width);
-        Self::F32(Operands {
-            left: std::array::from_fn(|i| left[i.min(rows - 1) * stride + start..].as_ptr()),
-            left_step: 1,
-            right: right.as_ptr(),
-            right_step: width,
-            width,
-            depth,
-            borrowed: PhantomData,
-        })
-    }
-
-    /// Columns first..first + rows of the left matrix, turned, times COLS columns of
-    /// the right one from its start on. Both lie row by row, as many rows as deep.
-    pub fn turned(
-        (left, left_step): (&'a [f32], usize),
-        (first, rows): (usize, usize),
-        (right, right_step): (&'a [f32], usize),
-    ) -> Self {
-        let depth = left.len() / left_step;
-        assert!(rows > 0 && depth > 0 && first + rows <= left_step && right_step >= COLS);
-        assert!(right.len() >= (depth - 1) * right_step + COLS);
-        Self::F32(Operands {
-            left: std::array::from_fn(|i| left[first + i.min(rows - 1)..].as_ptr()),
-            left_step,
-            right: right.as_ptr(),
-            right_step,
-            width: COLS,
-            depth,
-            borrowed: PhantomData,
-        })
-    }
-
-    pub fn pairs(left: &'a [u32], right: &'a [u32]) -> Self {
-        assert!(left.len().is_multiple_of(ROWS) && left.len() / ROWS * COLS == right.len());
-        Self::Pairs { left, right }
-    }
-
-    fn width(&self) -> usize {
-        match self {
-            Self::F32(operands) => operands.width,
-            Self::Pairs { .. } => COLS,
-        }
-    }
-}
 
 /// Which part of a full tile C has room for.
 pub(crate) struct Tile {
@@ -116,149 +15,165 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// Sets or adds the sum of all pieces, which have the same width.
-    ///
-    /// # Safety
-    /// c points at `rows` rows of `cols` floats, `stride` apart, that nothing else uses.
-    pub unsafe fn run(&self, into: Into, pieces: &[Piece], c: *mut f32) {
-        let width = pieces[0].width();
-        assert!(self.rows <= ROWS && self.cols <= width);
-        assert!(pieces.iter().all(|piece| piece.width() == width));
-        if self.rows == ROWS && self.cols == width {
-            // SAFETY: the tile is full.
-            unsafe { compute(into, pieces, width, c, self.stride) };
+    /// left: depth x ROWS packed, right: depth x COLS packed.
+    pub fn run(&self, into: Into, left: &[f32], right: &[f32], c: &mut [f32]) {
+        if self.rows == ROWS && self.cols == COLS {
+            compute(into, left, right, c, self.stride);
             return;
         }
         let mut sums = [0f32; ROWS * COLS];
-        // SAFETY: the sums are a full tile.
-        unsafe { compute(Into::Set, pieces, width, sums.as_mut_ptr(), width) };
-        for (row, sums) in sums.chunks_exact(width).take(self.rows).enumerate() {
-            // SAFETY: inside the tile, as the caller promises.
-            let c = unsafe { std::slice::from_raw_parts_mut(c.add(row * self.stride), self.cols) };
+        compute(Into::Set, left, right, &mut sums, COLS);
+        let rows = sums.chunks_exact(COLS).zip(c.chunks_mut(self.stride));
+        for (sums, c) in rows.take(self.rows) {
+            let (sums, c) = (&sums[..self.cols], &mut c[..self.cols]);
             match into {
-                Into::Set => c.copy_from_slice(&sums[..self.cols]),
+                Into::Set => c.copy_from_slice(sums),
                 Into::Add => c.iter_mut().zip(sums).for_each(|(c, s)| *c += s),
             }
         }
     }
 }
 
-/// A full tile of c, `width` = COLS or HALF, rows of `stride` values.
-///
-/// # Safety
-/// c points at ROWS rows of `width` floats, `stride` apart, that nothing else uses.
-unsafe fn compute(into: Into, pieces: &[Piece], width: usize, c: *mut f32, stride: usize) {
-    match (level(), width) {
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx512, COLS) if matches!(pieces[0], Piece::Pairs { .. }) => {
-            // SAFETY: pairs are packed only where they can be multiplied, and c has
-            // room for the tile.
-            unsafe { x86::pairs(into, pieces, c, stride) }
-        }
+/// A full tile of c, rows of `stride` values.
+fn compute(into: Into, left: &[f32], right: &[f32], c: &mut [f32], stride: usize) {
+    assert!(c.len() >= (ROWS - 1) * stride + COLS && stride >= COLS);
+    match level() {
         // SAFETY: the instruction set was detected, and c has room for the tile.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512, COLS) => unsafe { x86::avx512::<2>(into, pieces, c, stride) },
+        Level::Avx512 => unsafe { x86::avx512(into, left, right, c.as_mut_ptr(), stride) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512, _) => unsafe { x86::avx512::<1>(into, pieces, c, stride) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx2, _) => unsafe { x86::avx2(into, pieces, width, c, stride) },
-        // SAFETY: c has room for the tile.
-        (Level::Portable, COLS) => unsafe { portable::<COLS>(into, pieces, c, stride) },
-        // SAFETY: as above.
-        (Level::Portable, _) => unsafe { portable::<HALF>(into, pieces, c, stride) },
+        Level::Avx2 => unsafe { x86::avx2(into, left, right, c.as_mut_ptr(), stride) },
+        Level::Portable => portable(into, left, right, c, stride),
     }
 }
 
-/// The operands of a piece that is not for bf16 instructions.
-fn floats<'a>(piece: &Piece<'a>) -> Operands<'a> {
-    match piece {
-        Piece::F32(operands) => *operands,
-        Piece::Pairs { .. } => unreachable!("pairs come first"),
-    }
-}
-
-/// # Safety
-/// As `compute`, with `width` = W.
-unsafe fn portable<const W: usize>(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
-    let mut sums = [[0f32; W]; ROWS];
-    for operands in pieces.iter().map(floats) {
-        for p in 0..operands.depth {
-            // SAFETY: inside the operands, as their constructors checked.
-            let b = unsafe {
-                &*operands
-                    .right
-                    .add(p * operands.right_step)
-                    .cast::<[f32; W]>()
-            };
-            for (sums, left) in sums.iter_mut().zip(operands.left) {
-                // SAFETY: as above.
-                let a = unsafe { *left.add(p * operands.left_step) };
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum += a * b;
-                }
+fn portable(into: Into, left: &[f32], right: &[f32], c: &mut [f32], stride: usize) {
+    let mut sums = [[0f32; COLS]; ROWS];
+    let (left, _) = left.as_chunks::<ROWS>();
+    let (right, _) = right.as_chunks::<COLS>();
+    for (a, b) in left.iter().zip(right) {
+        for (sums, a) in sums.iter_mut().zip(a) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum += a * b;
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate() {
-        // SAFETY: inside the tile, as the caller promises.
-        let c = unsafe { std::slice::from_raw_parts_mut(c.add(row * stride), W) };
-        match into {
-            Into::Set => c.copy_from_slice(sums),
-            Into::Add => c.iter_mut().zip(sums).for_each(|(c, s)| *c += s),
+    for (sums, c) in sums.iter().zip(c.chunks_mut(stride)) {
+        for (sum, c) in sums.iter().zip(c) {
+            *c = match into {
+                Into::Set => *sum,
+                Into::Add => *c + sum,
+            };
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86;
+mod x86 {
+    use super::{COLS, Into, ROWS};
+    use std::arch::x86_64::*;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Both vector kernels give the same bits, and the sums of the portable one, for
-    /// packed operands and for operands as they lie.
-    #[test]
-    #[cfg(target_arch = "x86_64")]
-    fn kernels_agree() {
-        if !is_x86_feature_detected!("avx512f") {
-            return;
-        }
-        let wave = |count: usize, step: f32| -> Vec<f32> {
-            (0..count).map(|i| (i as f32 * step).sin()).collect()
-        };
-        let (left, right, wide) = (
-            wave(70 * ROWS, 0.37),
-            wave(70 * COLS, 0.11),
-            wave(70 * 90, 0.23),
-        );
-        let pieces = [
-            Piece::packed(&left, &right),
-            Piece::rows(&wide[..90 * 5], 90, 3, &right, COLS),
-            Piece::turned((&left, ROWS), (0, ROWS), (&wide[58..], 90)),
-        ];
-        let narrow = [Piece::rows(
-            &wide[..90 * 8],
-            90,
-            3,
-            &right[..70 * HALF],
-            HALF,
-        )];
-        for into in [Into::Set, Into::Add] {
-            let mut found = [[1f32; ROWS * COLS]; 6];
-            // SAFETY: AVX-512 was detected above and implies AVX2 and FMA;
-            // the arrays hold a tile.
-            unsafe {
-                x86::avx512::<2>(into, &pieces, found[0].as_mut_ptr(), COLS);
-                x86::avx2(into, &pieces, COLS, found[1].as_mut_ptr(), COLS);
-                portable::<COLS>(into, &pieces, found[2].as_mut_ptr(), COLS);
-                x86::avx512::<1>(into, &narrow, found[3].as_mut_ptr(), COLS);
-                x86::avx2(into, &narrow, HALF, found[4].as_mut_ptr(), COLS);
-                portable::<HALF>(into, &narrow, found[5].as_mut_ptr(), COLS);
+    /// # Safety
+    /// c points at ROWS rows of COLS floats, `stride` apart.
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn avx512(into: Into, left: &[f32], right: &[f32], c: *mut f32, stride: usize) {
+        let (left, _) = left.as_chunks::<ROWS>();
+        let (right, _) = right.as_chunks::<COLS>();
+        let mut acc = [[_mm512_setzero_ps(); 2]; ROWS];
+        for (a, b) in left.iter().zip(right) {
+            // SAFETY: b holds COLS = 32 floats, two vectors.
+            let (low, high) = unsafe {
+                (
+                    _mm512_loadu_ps(b.as_ptr()),
+                    _mm512_loadu_ps(b.as_ptr().add(16)),
+                )
+            };
+            for row in 0..ROWS {
+                let a = _mm512_set1_ps(a[row]);
+                acc[row][0] = _mm512_fmadd_ps(a, low, acc[row][0]);
+                acc[row][1] = _mm512_fmadd_ps(a, high, acc[row][1]);
             }
-            for found in found.as_chunks::<3>().0 {
+        }
+        for (row, acc) in acc.into_iter().enumerate() {
+            for (side, sum) in acc.into_iter().enumerate() {
+                // SAFETY: inside the tile, as the caller promises.
+                unsafe {
+                    let c = c.add(row * stride + side * 16);
+                    let sum = match into {
+                        Into::Set => sum,
+                        Into::Add => _mm512_add_ps(_mm512_loadu_ps(c), sum),
+                    };
+                    _mm512_storeu_ps(c, sum);
+                }
+            }
+        }
+    }
+
+    /// Four quarters of half the rows and columns: sixteen registers hold one.
+    ///
+    /// # Safety
+    /// c points at ROWS rows of COLS floats, `stride` apart.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn avx2(into: Into, left: &[f32], right: &[f32], c: *mut f32, stride: usize) {
+        let (left, _) = left.as_chunks::<ROWS>();
+        let (right, _) = right.as_chunks::<COLS>();
+        for top in [0, ROWS / 2] {
+            for side in [0, COLS / 2] {
+                let mut acc = [[_mm256_setzero_ps(); 2]; ROWS / 2];
+                for (a, b) in left.iter().zip(right) {
+                    let b = &b[side..side + 16];
+                    // SAFETY: b holds 16 floats, two vectors.
+                    let (low, high) = unsafe {
+                        (
+                            _mm256_loadu_ps(b.as_ptr()),
+                            _mm256_loadu_ps(b.as_ptr().add(8)),
+                        )
+                    };
+                    for row in 0..ROWS / 2 {
+                        let a = _mm256_set1_ps(a[top + row]);
+                        acc[row][0] = _mm256_fmadd_ps(a, low, acc[row][0]);
+                        acc[row][1] = _mm256_fmadd_ps(a, high, acc[row][1]);
+                    }
+                }
+                for (row, acc) in acc.into_iter().enumerate() {
+                    for (half, sum) in acc.into_iter().enumerate() {
+                        // SAFETY: inside the tile, as the caller promises.
+                        unsafe {
+                            let c = c.add((top + row) * stride + side + half * 8);
+                            let sum = match into {
+                                Into::Set => sum,
+                                Into::Add => _mm256_add_ps(_mm256_loadu_ps(c), sum),
+                            };
+                            _mm256_storeu_ps(c, sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Both vector kernels give the same bits, and the sums of the portable one.
+        #[test]
+        fn kernels_agree() {
+            if !is_x86_feature_detected!("avx512f") {
+                return;
+            }
+            let left: Vec<f32> = (0..70 * ROWS).map(|i| (i as f32 * 0.37).sin()).collect();
+            let right: Vec<f32> = (0..70 * COLS).map(|i| (i as f32 * 0.11).cos()).collect();
+            for into in [Into::Set, Into::Add] {
+                let mut found = [[1f32; ROWS * COLS]; 3];
+                // SAFETY: AVX-512 was detected above and implies AVX2 and FMA;
+                // the arrays hold a tile.
+                unsafe {
+                    avx512(into, &left, &right, found[0].as_mut_ptr(), COLS);
+                    avx2(into, &left, &right, found[1].as_mut_ptr(), COLS);
+                }
+                super::super::portable(into, &left, &right, &mut found[2], COLS);
                 assert_eq!(found[0], found[1]);
                 let gaps = found[0].iter().zip(found[2]).map(|(a, b)| (a - b).abs());
                 assert!(gaps.fold(0.0, f32::max) < 1e-4);

@@ -1,5 +1,4 @@
-//! C = A B or C += A B on strided f32 matrices, single-threaded: the small products
-//! of attention.
+//! C = A B or C += A B on strided f32 matrices, single-threaded.
 //!
 //! The classic scheme (Goto and van de Geijn 2008): both operands are packed
 //! into panels that stay in cache, and a register tile walks over them. Every
@@ -8,8 +7,8 @@
 
 use std::cell::RefCell;
 
-use super::kernel::{COLS, Piece, ROWS, Tile};
-use super::pack::{gather, pack_left};
+use super::kernel::{COLS, ROWS, Tile};
+use super::pack::{pack_left, pack_right};
 
 /// Depth of a packed block.
 const DEPTH: usize = 640;
@@ -18,15 +17,15 @@ const ROW_BLOCK: usize = 192;
 
 /// A view of a matrix: element (i, j) is data[i * row + j * col].
 #[derive(Clone, Copy)]
-pub(crate) struct Mat<'a, T = f32> {
-    pub data: &'a [T],
+pub(crate) struct Mat<'a> {
+    pub data: &'a [f32],
     pub row: usize,
     pub col: usize,
 }
 
-impl<'a, T> Mat<'a, T> {
+impl<'a> Mat<'a> {
     /// Rows of `stride` values.
-    pub fn rows(data: &'a [T], stride: usize) -> Self {
+    pub fn rows(data: &'a [f32], stride: usize) -> Self {
         Self {
             data,
             row: stride,
@@ -50,7 +49,7 @@ impl<'a, T> Mat<'a, T> {
         }
     }
 
-    pub fn check(&self, rows: usize, cols: usize) {
+    fn check(&self, rows: usize, cols: usize) {
         let last = (rows - 1) * self.row + (cols - 1) * self.col;
         assert!(last < self.data.len(), "matrix view outside its data");
     }
@@ -72,6 +71,11 @@ thread_local! {
     static PANELS: RefCell<Panels> = const {
         RefCell::new(Panels { left: Vec::new(), right: Vec::new() })
     };
+}
+
+/// Values that a thread keeps for packing.
+pub(crate) const fn panel_values() -> usize {
+    (ROW_BLOCK + COLS) * DEPTH
 }
 
 /// c [m, n] with rows of `stride` values; a [m, k]; b [k, n].
@@ -101,7 +105,7 @@ pub(crate) fn matmul(
                 let into = if start == 0 { into } else { Into::Add };
                 for side in (0..n).step_by(COLS) {
                     let cols = COLS.min(n - side);
-                    gather::<f32, COLS>(b.from(start, side), depth, cols, &mut panels.right);
+                    pack_right(b.from(start, side), depth, cols, &mut panels.right);
                     column(
                         into,
                         &mut c[top * stride + side..],
@@ -129,15 +133,12 @@ fn column(
         if top >= rows {
             break;
         }
-        let tile = Tile {
+        Tile {
             rows: ROWS.min(rows - top),
             cols,
             stride,
-        };
-        let c = &mut c[top * stride..];
-        assert!(c.len() >= (tile.rows - 1) * stride + cols);
-        // SAFETY: c has room for the tile.
-        unsafe { tile.run(into, &[Piece::packed(left, right)], c.as_mut_ptr()) };
+        }
+        .run(into, left, right, &mut c[top * stride..]);
     }
 }
 

@@ -1,35 +1,28 @@
 //! Copies operands of a matrix product into panels the register tile reads in order.
 
-use super::kernel::ROWS;
+use super::kernel::{COLS, ROWS};
 use super::matmul::Mat;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Level, level};
 
 /// Panels of ROWS rows, each depth x ROWS; missing rows are zero.
-pub(crate) fn pack_left<T: Word>(a: Mat<T>, rows: usize, depth: usize, panels: &mut [T]) {
+pub(crate) fn pack_left(a: Mat, rows: usize, depth: usize, panels: &mut [f32]) {
     let panels = panels.chunks_exact_mut(depth * ROWS);
     for (top, panel) in (0..rows).step_by(ROWS).zip(panels) {
-        gather::<T, ROWS>(a.t().from(0, top), depth, ROWS.min(rows - top), panel);
+        gather::<ROWS>(a.t().from(0, top), depth, ROWS.min(rows - top), panel);
     }
 }
 
-/// What a panel is made of: 32 bits, a float or a pair of bf16.
-pub(crate) trait Word: Copy + Default + Send + Sync {}
-impl Word for f32 {}
-impl Word for u32 {}
+/// One panel of COLS columns, depth x COLS; missing columns are zero.
+pub(crate) fn pack_right(b: Mat, depth: usize, cols: usize, panel: &mut [f32]) {
+    gather::<COLS>(b, depth, cols, panel);
+}
 
 /// panel[p * WIDTH + j] = b(p, j) for j < cols, else 0.
-pub(crate) fn gather<T: Word, const WIDTH: usize>(
-    b: Mat<T>,
-    depth: usize,
-    cols: usize,
-    panel: &mut [T],
-) {
+fn gather<const WIDTH: usize>(b: Mat, depth: usize, cols: usize, panel: &mut [f32]) {
     let (panel, _) = panel[..depth * WIDTH].as_chunks_mut::<WIDTH>();
     if cols < WIDTH {
-        panel
-            .iter_mut()
-            .for_each(|line| line[cols..].fill(T::default()));
+        panel.iter_mut().for_each(|line| line[cols..].fill(0.0));
     }
     if b.col == 1 {
         for (p, line) in panel.iter_mut().enumerate() {
@@ -47,8 +40,7 @@ pub(crate) fn gather<T: Word, const WIDTH: usize>(
     if b.row == 1 && level() != Level::Portable {
         // Eight source rows at a time, transposed in registers.
         while done + 8 <= cols {
-            // SAFETY: AVX was detected; a word has 32 bits; the views were checked by
-            // the caller.
+            // SAFETY: AVX was detected; the views were checked by the caller.
             unsafe { transpose_eight(b, depth, done, panel) };
             done += 8;
         }
@@ -62,14 +54,14 @@ pub(crate) fn gather<T: Word, const WIDTH: usize>(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
-fn transpose_eight<T: Word, const WIDTH: usize>(
-    b: Mat<T>,
+fn transpose_eight<const WIDTH: usize>(
+    b: Mat,
     depth: usize,
     first: usize,
-    panel: &mut [[T; WIDTH]],
+    panel: &mut [[f32; WIDTH]],
 ) {
     use std::arch::x86_64::*;
-    let sources: [&[T]; 8] = std::array::from_fn(|j| {
+    let sources: [&[f32]; 8] = std::array::from_fn(|j| {
         let start = (first + j) * b.col;
         &b.data[start..start + depth]
     });
@@ -78,7 +70,7 @@ fn transpose_eight<T: Word, const WIDTH: usize>(
         let mut rows = [_mm256_setzero_ps(); 8];
         for (row, source) in rows.iter_mut().zip(&sources) {
             // SAFETY: p + 8 <= depth, the length of every source.
-            *row = unsafe { _mm256_loadu_ps(source.as_ptr().add(p).cast()) };
+            *row = unsafe { _mm256_loadu_ps(source.as_ptr().add(p)) };
         }
         let mut pairs = rows;
         for i in (0..8).step_by(2) {
@@ -98,8 +90,8 @@ fn transpose_eight<T: Word, const WIDTH: usize>(
             let high = _mm256_permute2f128_ps::<0x31>(quads[i], quads[i + 4]);
             for (line, values) in [(p + i, low), (p + 4 + i, high)] {
                 let target = &mut panel[line][first..first + 8];
-                // SAFETY: the target holds eight words.
-                unsafe { _mm256_storeu_ps(target.as_mut_ptr().cast(), values) };
+                // SAFETY: the target holds eight floats.
+                unsafe { _mm256_storeu_ps(target.as_mut_ptr(), values) };
             }
         }
     }

@@ -1,6 +1,5 @@
 //! y = x W^T for a handful of rows: decoding is bound by streaming W once.
 
-use super::right::Weight;
 use super::simd::{LANES, Level, level, sum_lanes};
 
 /// Rows of x in a tile, at most.
@@ -11,14 +10,8 @@ const LINES: usize = 4;
 const BLOCK: usize = 8 * LINES;
 
 /// x [m, k] times W [n, k] transposed into y [m, n] with rows of `stride` values.
-/// W in bf16 is widened block by block; x is not rounded.
-pub(crate) fn matmul(x: &[f32], k: usize, w: Weight, y: &mut [f32], stride: usize) {
-    let mut wide = Vec::new();
-    let lines = w.len() / k;
-    for (block, first) in (0..lines).step_by(BLOCK).enumerate() {
-        let w = w
-            .lines(first..lines.min(first + BLOCK), k)
-            .floats(&mut wide);
+pub(crate) fn matmul(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
+    for (block, w) in w.chunks(BLOCK * k).enumerate() {
         for (x, y) in x.chunks(ROWS * k).zip(y.chunks_mut(ROWS * stride)) {
             let y = &mut y[block * BLOCK..];
             for (tile, w) in w.chunks(LINES * k).enumerate() {
@@ -157,7 +150,7 @@ mod tests {
         for m in 1..=11 {
             let x: Vec<f32> = (0..m * k).map(|i| (i as f32 * 0.7).cos()).collect();
             let mut y = vec![0f32; m * n];
-            matmul(&x, k, Weight::F32(&w), &mut y, n);
+            matmul(&x, k, &w, &mut y, n);
             for i in 0..m {
                 for j in 0..n {
                     let exact: f32 = (0..k).map(|p| x[i * k + p] * w[j * k + p]).sum();
