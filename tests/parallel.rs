@@ -24,7 +24,7 @@ mod with_mpi {
     use serde_json::Value;
     use tempfile::TempDir;
 
-    use super::program::{alone, plugin, text, trained};
+    use super::program::{alone, plugin, signal, text, trained};
 
     const QUICK: [&str; 9] = [
         "train",
@@ -375,13 +375,6 @@ mod with_mpi {
         }
     }
 
-    fn signal(child: &Child, name: &str) {
-        let kill = Command::new("kill")
-            .args([name, &child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
-    }
-
     /// None if it had to be killed.
     fn end(mut child: Child) -> Option<i32> {
         let started = Instant::now();
@@ -408,7 +401,7 @@ mod with_mpi {
         let child = start(&folder, &[&arguments[..], &["--output", "run"]].concat());
         let run = folder.path().join("run");
         wait_for_steps(&run);
-        signal(&child, "-USR1");
+        signal(&child, "USR1");
         assert_eq!(end(child), Some(130));
         assert_eq!(json(&run.join("manifest.json"))["status"], "interrupted");
         assert!(metrics(&run).len() < 200);
@@ -427,7 +420,7 @@ mod with_mpi {
         let child = start(&folder, &["--epochs", "1000", "--output", "run"]);
         let run = folder.path().join("run");
         wait_for_steps(&run);
-        signal(&child, "-INT");
+        signal(&child, "INT");
         assert!(end(child).is_some_and(|code| code != 0), "it hung");
         let steps = metrics(&run).len();
         sleep(Duration::from_millis(500));

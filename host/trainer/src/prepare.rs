@@ -72,6 +72,7 @@ impl<'a> Loaded<'a> {
         run_info(config, &self.model, self.plan.total_steps(), &self.judges)
     }
 }
+
 /// The model, and the order in which it takes the samples.
 pub fn load_training(config: &RunConfig, observer: &mut dyn Observer) -> Result<(Model, Plan)> {
     let mut model = load_model(&config.model, observer)?;

@@ -91,14 +91,7 @@ fn what_it_needs_is_declared_and_settings_out_of_range_name_their_key() {
 
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
-    let schema: serde_json::Value = serde_json::from_str(ConstrainedSft::SETTINGS_SCHEMA).unwrap();
-    let defaults: serde_json::Map<_, _> = schema["properties"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(key, property)| (key.clone(), property["default"].clone()))
-        .collect();
-    let from_schema = parse(&serde_json::Value::Object(defaults).to_string());
+    let from_schema = parse(&fixtures::schema_defaults(ConstrainedSft::SETTINGS_SCHEMA));
     assert_eq!(
         format!("{from_schema:?}"),
         format!("{:?}", Settings::default())

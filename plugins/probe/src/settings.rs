@@ -191,13 +191,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_schema_are_those_of_the_code() {
-        let schema: serde_json::Value = serde_json::from_str(Probe::SETTINGS_SCHEMA).unwrap();
-        let properties = schema["properties"].as_object().unwrap();
-        let defaults: serde_json::Map<_, _> = properties
-            .iter()
-            .map(|(k, p)| (k.clone(), p["default"].clone()))
-            .collect();
-        let text = serde_json::Value::Object(defaults).to_string();
+        let text = risk_policy::fixtures::schema_defaults(Probe::SETTINGS_SCHEMA);
         let from_schema = parse(&text).unwrap();
         assert_eq!(
             format!("{from_schema:?}"),

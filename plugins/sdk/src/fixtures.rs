@@ -40,6 +40,19 @@ pub fn signals(step: u64, samples: u32) -> Signals {
     }
 }
 
+/// The defaults that a policy's schema names, as settings in JSON.
+///
+/// # Panics
+/// If the schema is none, which is a bug of the policy.
+pub fn schema_defaults(schema: &str) -> String {
+    let schema: serde_json::Value = serde_json::from_str(schema).expect("the schema is JSON");
+    let properties = schema["properties"].as_object().expect("it has properties");
+    let defaults = properties
+        .iter()
+        .map(|(key, property)| (key.clone(), property["default"].clone()));
+    serde_json::Value::Object(defaults.collect()).to_string()
+}
+
 /// The first step of a run whose `judge` gave these scores; none is a missing one.
 pub fn judged(judge: &str, scores: &[Option<f64>]) -> Signals {
     let judgement = |score: &Option<f64>| match score {

@@ -100,14 +100,7 @@ fn settings_out_of_range_name_their_key() {
 
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
-    let schema: serde_json::Value = serde_json::from_str(TargetKl::SETTINGS_SCHEMA).unwrap();
-    let defaults: serde_json::Map<_, _> = schema["properties"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(key, property)| (key.clone(), property["default"].clone()))
-        .collect();
-    let from_schema = parse(&serde_json::Value::Object(defaults).to_string());
+    let from_schema = parse(&fixtures::schema_defaults(TargetKl::SETTINGS_SCHEMA));
     assert_eq!(
         format!("{from_schema:?}"),
         format!("{:?}", Settings::default())
