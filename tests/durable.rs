@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin, text};
+use program::{alone, plugin, signal, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -190,10 +190,7 @@ fn interrupted(folder: &TempDir, name: &str) -> PathBuf {
     while !far.exists() && begun.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(2));
     }
-    let signal = std::process::Command::new("kill")
-        .args(["-INT", &process.id().to_string()])
-        .status();
-    assert!(signal.unwrap().success());
+    signal(&process, "INT");
     let output = process.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     run

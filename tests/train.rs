@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin};
+use program::{alone, plugin, signal};
 use serde_json::Value;
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -289,13 +289,7 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let run = folder.path().join("run");
     assert_eq!(json(&run.join("manifest.json"))["status"], "interrupted");

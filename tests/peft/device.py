@@ -96,7 +96,6 @@ def torch_steps(options):
         return base.lm_head(states.reshape(-1, hidden)).float()
 
     def step():
-        loss = torch.zeros((), device=options.device)
         logits = answer_logits()
         loss = torch.nn.functional.cross_entropy(logits, labels)
         if options.kl:
@@ -151,9 +150,12 @@ class Watch:
 
 
 def measure(command, device):
-    """Tokens aside: seconds per step, memory in MiB, utilisation in percent (none on the CPU)."""
+    """Seconds and losses per step, memory in MiB, utilisation in percent (none on the CPU)."""
     watch = None if device == "cpu" else Watch(device)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The last line on stderr is the error, not the end of a backtrace.
+    environment = {**os.environ, "RUST_BACKTRACE": "0"}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
     errors = []
     drain = threading.Thread(target=lambda: errors.append(process.stderr.read()))
     drain.start()

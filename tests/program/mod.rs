@@ -1,7 +1,7 @@
 //! The real program, which keeps its cache and keys away from the user's own.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Output};
 
 use assert_cmd::Command;
 use tempfile::TempDir;
@@ -49,6 +49,15 @@ pub fn trained(folder: &TempDir, name: &str, arguments: &[&str]) -> PathBuf {
     let output = train(folder, name, arguments);
     assert!(output.status.success(), "{}", text(&output.stderr));
     folder.path().join(name)
+}
+
+/// Sends a signal, such as INT.
+#[track_caller]
+pub fn signal(process: &Child, name: &str) {
+    let kill = std::process::Command::new("kill")
+        .args([&format!("-{name}"), &process.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
 }
 
 pub fn text(bytes: &[u8]) -> &str {

@@ -151,7 +151,7 @@ pub struct TrainArguments {
         "policies", "labelled", "harmful", "harmless", "task", "eval_limit", "max_new_tokens",
         "calibrations", "on_fault", "journal", "key", "require_signature", "data", "output",
         "checkpoint_every", "epochs", "steps", "batch", "micro_batch", "learning_rate", "rank",
-        "alpha", "baseline", "no_baseline",
+        "alpha", "baseline", "no_baseline", "dry_run",
     ])]
     pub resume: Option<PathBuf>,
     /// Also write a checkpoint after every N optimizer steps; by default one is written
@@ -189,6 +189,10 @@ pub struct TrainArguments {
     /// Don't train without the policy for comparison.
     #[arg(long)]
     pub no_baseline: bool,
+    /// Load and check everything, print how much memory and time the training would take,
+    /// and stop there. Writes no run folder.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 
 use host_trainer::Error;
+use host_trainer::error::Kind;
 use host_trainer::records::Ending;
 
-pub fn code(result: anyhow::Result<Ending>) -> ExitCode {
+/// Of several processes that do the same, one `speaks`.
+pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
     match result {
         Ok(Ending::Finished | Ending::Stopped) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) => {
             let code = of(&error);
             // A closed pipe (`host ... | head`) is the reader's wish, not an error.
-            if code != 0 {
+            if code != 0 && speaks {
                 eprintln!("error: {}", one_line(&error));
             }
             ExitCode::from(code)
@@ -50,13 +52,15 @@ fn of(error: &anyhow::Error) -> u8 {
             1
         };
     }
-    let policy = match error.downcast_ref::<Error>() {
-        Some(Error::Interrupted) => return 130,
-        Some(Error::Config { .. }) => return 2,
-        Some(Error::Policy(error)) => Some(error),
-        _ => error.downcast_ref::<host_policy::Error>(),
-    };
-    match policy {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return match error.kind() {
+            Kind::Usage => 2,
+            Kind::Fault => 3,
+            Kind::Interrupted => 130,
+            Kind::Other => 1,
+        };
+    }
+    match error.downcast_ref::<host_policy::Error>() {
         Some(error) if error.is_fault() => 3,
         _ => 1,
     }

@@ -11,6 +11,7 @@ mod screen;
 mod signal;
 
 use clap::Parser;
+use host_trainer::{Error, ranks};
 
 use arguments::{Cli, Command};
 
@@ -31,9 +32,17 @@ fn main() -> std::process::ExitCode {
         // SAFETY: no other thread exists yet.
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
-    let cli = Cli::parse();
-    screen::log(cli.verbose);
+    let launched = ranks::launched();
+    let speaks = launched.is_none_or(|launched| launched.rank == 0);
+    let several = launched.is_some_and(|launched| launched.size > 1);
+    let cli = Cli::try_parse().unwrap_or_else(|error| match speaks {
+        true => error.exit(),
+        false => std::process::exit(error.exit_code()),
+    });
+    screen::log(cli.verbose, speaks);
+    let trains = matches!(&cli.command, Command::Train(arguments) if !arguments.dry_run);
     let result = match cli.command {
+        _ if several && !trains => Err(Error::OneProcess.into()),
         Command::Train(arguments) => commands::train(arguments),
         Command::Calibrate(arguments) => commands::calibrate(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
@@ -42,5 +51,5 @@ fn main() -> std::process::ExitCode {
         Command::Policy(command) => commands::policy(command),
         Command::Export(arguments) => commands::export(arguments),
     };
-    exit::code(result)
+    exit::code(result, speaks)
 }

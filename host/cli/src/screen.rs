@@ -6,9 +6,11 @@ use host_trainer::observer::Observer;
 use host_trainer::records::StepRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Logs of the libraries go to stderr; `-v` shows more of them.
-pub fn log(verbose: u8) {
+/// Logs of the libraries go to stderr; `-v` shows more of them. Of several processes that
+/// do the same, one `speaks`.
+pub fn log(verbose: u8, speaks: bool) {
     let default = match verbose {
+        _ if !speaks => "error",
         0 => "warn",
         1 => "info",
         _ => "debug",

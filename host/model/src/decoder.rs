@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod cache;
+mod memory;
 mod packed;
 mod rotary;
 mod taps;
@@ -19,6 +20,7 @@ use crate::{head, plain};
 
 pub use cache::KvCache;
 pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
+pub use memory::{StepMemory, StepWork};
 pub use packed::Packed;
 pub(crate) use rotary::Angles;
 pub use taps::TapRows;

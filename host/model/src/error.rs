@@ -141,3 +141,16 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_left_says_what_to_do() {
+        let error = |text: &str| Error::Tensor(candle_core::Error::Msg(text.into())).to_string();
+        let full = error("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        assert!(full.contains("--checkpoint-activations"), "{full}");
+        assert!(!error("shape mismatch").contains("--checkpoint-activations"));
+    }
+}

@@ -7,6 +7,7 @@
 mod adapter;
 mod backward;
 mod decode;
+mod footprint;
 mod forward;
 mod frozen;
 mod layer;

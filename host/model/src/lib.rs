@@ -21,7 +21,9 @@ pub mod weights;
 
 pub use chat::Message;
 pub use config::{Architecture, Config, Rope, RopeScaling};
-pub use decoder::{Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, TapRows};
+pub use decoder::{
+    Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, StepMemory, StepWork, TapRows,
+};
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};

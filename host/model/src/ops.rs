@@ -1,6 +1,7 @@
 //! Kernels on row-major f32 slices. All but `product`, which splits its columns over
-//! threads, are single-threaded; callers split rows, sequences or heads. The result of a row never depends on which
-//! rows are computed with it, so no split can change a bit of the result.
+//! threads, are single-threaded; callers split rows, sequences or heads. The result of a
+//! row never depends on which rows are computed with it, so no split can change a bit of
+//! the result.
 
 #[macro_use]
 pub(crate) mod simd;

@@ -39,6 +39,20 @@ pub struct LayerWeights {
     pub down: Linear,
 }
 
+impl LayerWeights {
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let linears = [
+            &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
+        ];
+        let linears = linears
+            .into_iter()
+            .flat_map(|linear| std::iter::once(&linear.weight).chain(&linear.bias));
+        let norms = [&self.attn_norm, &self.mlp_norm];
+        let optional = self.q_norm.iter().chain(&self.k_norm);
+        linears.chain(norms).chain(optional)
+    }
+}
+
 /// All frozen weights of a decoder.
 #[derive(Debug, Clone)]
 pub struct Weights {
@@ -63,6 +77,16 @@ impl Weights {
 
     pub fn dtype(&self) -> DType {
         self.embed.dtype()
+    }
+
+    /// Bytes of all tensors.
+    pub fn bytes(&self) -> u64 {
+        let layers = self.layers.iter().flat_map(LayerWeights::tensors);
+        let outside = [&self.embed, &self.final_norm]
+            .into_iter()
+            .chain(&self.head);
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        layers.chain(outside).map(bytes).sum::<usize>() as u64
     }
 
     /// Every tensor has the shape the configuration gives it, and all have one

@@ -1,5 +1,5 @@
-//! What a training step holds in memory at most, counted by the allocator. A binary
-//! with one test, so that nothing else allocates meanwhile.
+//! What a training step holds in memory at most, counted by the allocator, and
+//! what was told of it.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
@@ -9,7 +9,8 @@ mod random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use host_model::{Config, Decoder, HeadRows, Kernels, Lora, Packed, Target};
+use candle_core::{Device, Tensor};
+use host_model::{Config, Decoder, Forward, HeadRows, Kernels, Lora, Packed, StepWork, Target};
 
 struct Counting;
 
@@ -35,16 +36,22 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Most bytes that one step adds to what is there before it.
-fn step(decoder: &Decoder, batch: &Packed, lora: &Lora) -> usize {
+/// Most bytes that one step over the second half of each sequence adds to what is there
+/// before it.
+fn step(decoder: &Decoder, batch: &Packed, lora: &Lora, held: bool) -> usize {
+    let rows: Vec<u32> = answers(batch).collect();
+    let labels: Vec<u32> = rows.iter().map(|row| batch.tokens[*row as usize]).collect();
+    let weights = vec![1.0 / rows.len() as f32; rows.len()];
+    let rows = Tensor::new(rows, &Device::Cpu).unwrap();
     let before = LIVE.load(SeqCst);
     PEAK.store(before, SeqCst);
+    let select = |forward: &Forward| forward.hidden.index_select(&rows, 0).unwrap();
+    let reference = held.then(|| select(&decoder.forward(batch, None, &[]).unwrap()));
     let forward = decoder.forward(batch, Some(lora), &[]).unwrap();
-    let weights = vec![1.0 / batch.rows() as f32; batch.rows()];
     let loss = decoder.head_loss(HeadRows {
-        hidden: &forward.hidden,
-        reference: None,
-        labels: &batch.tokens,
+        hidden: &select(&forward),
+        reference: reference.as_ref(),
+        labels: &labels,
         task_weights: &weights,
         kl_weights: &weights,
     });
@@ -52,19 +59,52 @@ fn step(decoder: &Decoder, batch: &Packed, lora: &Lora) -> usize {
     PEAK.load(SeqCst) - before
 }
 
+fn answers(batch: &Packed) -> impl Iterator<Item = u32> {
+    let halves = batch
+        .sequences()
+        .map(|rows| rows.start + rows.len() / 2..rows.end);
+    halves.flatten().map(|row| row as u32)
+}
+
+fn batch(lengths: &[usize], config: &Config) -> Packed {
+    let mut dice = random::Dice::new(5);
+    let tokens = lengths
+        .iter()
+        .map(|length| dice.tokens(*length, config.vocab_size));
+    Packed::from_sequences(&tokens.collect::<Vec<_>>())
+}
+
+/// One test, so that nothing else allocates meanwhile.
 #[test]
-fn checkpointing_keeps_little_more_than_the_inputs_of_blocks() {
-    let config = Config {
+fn a_step_holds_what_was_told_and_checkpointing_little_more_than_the_inputs_of_blocks() {
+    let deep = Config {
         num_layers: 24,
         ..random::llama()
     };
-    let lora = random::adapter(&config, &Target::ALL);
-    let tokens = random::Dice::new(5).tokens(1000, config.vocab_size);
-    let batch = Packed::from_sequences(&[&tokens[..400], &tokens[400..800], &tokens[800..]]);
-    let mut decoder = random::decoder(&config, Kernels::Fused);
-    let everything = step(&decoder, &batch, &lora);
+    checkpointing(&deep);
+    // Each shape has another part that weighs most: tapes, scratch, logits.
+    let shallow = Config {
+        num_layers: 2,
+        ..random::llama()
+    };
+    let words = Config {
+        vocab_size: 20_000,
+        ..random::llama()
+    };
+    for config in [deep, shallow, words, random::qwen3()] {
+        for lengths in [&[400, 400, 200][..], &[500; 5]] {
+            forecast(&config, lengths);
+        }
+    }
+}
+
+fn checkpointing(config: &Config) {
+    let lora = random::adapter(config, &Target::ALL);
+    let batch = batch(&[400, 400, 200], config);
+    let mut decoder = random::decoder(config, Kernels::Fused);
+    let everything = step(&decoder, &batch, &lora, false);
     decoder.recompute = true;
-    let inputs = step(&decoder, &batch, &lora);
+    let inputs = step(&decoder, &batch, &lora, false);
     // Per row and block: the input alone, against queries, keys, values, the MLP's
     // two sides and the rest as well.
     let held = 4 * batch.rows() * config.num_layers * config.hidden_size;
@@ -73,4 +113,30 @@ fn checkpointing_keeps_little_more_than_the_inputs_of_blocks() {
         "{inputs} {everything} {held}"
     );
     assert!(inputs * 2 < everything, "{inputs} {everything}");
+}
+
+fn forecast(config: &Config, lengths: &[usize]) {
+    let lora = random::adapter(config, &[Target::Q, Target::V, Target::Down]);
+    let batch = batch(lengths, config);
+    let mut decoder = random::decoder(config, Kernels::Fused);
+    for (recompute, held) in [(false, false), (true, false), (false, true), (true, true)] {
+        decoder.recompute = recompute;
+        let work = StepWork {
+            lengths: lengths.to_vec(),
+            answer_tokens: answers(&batch).count(),
+            held,
+        };
+        let told = decoder.step_memory(&lora, &work).unwrap();
+        // The threads have their panels from the steps before.
+        let told = (told.peak - told.panels) as f64;
+        let found = step(&decoder, &batch, &lora, held) as f64;
+        let ratio = told / found;
+        assert!(
+            (0.95..1.08).contains(&ratio),
+            "{ratio:.3}: {told} told, {found} found, {lengths:?}, {} blocks, vocabulary {}, \
+             recompute {recompute}, held {held}",
+            config.num_layers,
+            config.vocab_size
+        );
+    }
 }

@@ -7,14 +7,15 @@
 //!        [--sequences N] [--length N] [--steps N] [--kl] [--checkpoint]
 //! ```
 
+#[path = "../benches/step/weights.rs"]
+mod weights;
+
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use host_model::lora::{Lora, LoraConfig, Target};
-use host_model::{
-    Architecture, Config, Decoder, Kernels, LayerWeights, Linear, Rope, RopeScaling, Weights,
-};
+use host_model::{Architecture, Config, Decoder, Kernels, Rope, RopeScaling};
 use host_trainer::data::{Origin, Place, Sample};
 use host_trainer::micro_batch::MicroBatch;
 use host_trainer::objective::TokenWeights;
@@ -121,47 +122,6 @@ fn config(shape: &str) -> Result<Config, Failure> {
     })
 }
 
-fn weights(config: &Config, device: &Device, dtype: DType) -> candle_core::Result<Weights> {
-    let random = |shape: (usize, usize)| {
-        let scale = (shape.1 as f32).powf(-0.5);
-        Tensor::randn(0f32, scale, shape, device)?.to_dtype(dtype)
-    };
-    let ones = || Tensor::ones(config.hidden_size, dtype, device);
-    let linear = |target: Target| -> candle_core::Result<Linear> {
-        Ok(Linear {
-            weight: random(target.shape(config))?,
-            bias: None,
-        })
-    };
-    let layers = (0..config.num_layers)
-        .map(|_| {
-            Ok(LayerWeights {
-                attn_norm: ones()?,
-                q: linear(Target::Q)?,
-                k: linear(Target::K)?,
-                v: linear(Target::V)?,
-                o: linear(Target::O)?,
-                q_norm: None,
-                k_norm: None,
-                mlp_norm: ones()?,
-                gate: linear(Target::Gate)?,
-                up: linear(Target::Up)?,
-                down: linear(Target::Down)?,
-            })
-        })
-        .collect::<candle_core::Result<Vec<_>>>()?;
-    let vocabulary = (config.vocab_size, config.hidden_size);
-    Ok(Weights {
-        embed: random(vocabulary)?,
-        layers,
-        final_norm: ones()?,
-        head: match config.tie_embeddings {
-            true => None,
-            false => Some(random(vocabulary)?),
-        },
-    })
-}
-
 /// The second half of every sample is its answer.
 fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
     let length = options.length;
@@ -181,7 +141,7 @@ fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
 fn main() -> Result<(), Failure> {
     let options = Options::parse()?;
     let config = config(&options.shape)?;
-    let weights = weights(&config, &options.device, options.dtype)?;
+    let weights = weights::random(&config, &options.device, options.dtype)?;
     let mut decoder = Decoder::new(config.clone(), weights, Kernels::Plain)?;
     decoder.recompute = options.checkpoint;
     let settings = LoraConfig {

@@ -1,7 +1,7 @@
 //! What a policy may move besides the loss weights and the learning rate: the
 //! moving average of the parameters, and the way back.
 
-use host_policy::wit::Ema;
+use host_policy::wit::{self, Ema};
 
 use crate::optimizer::AdamW;
 
@@ -16,6 +16,14 @@ pub struct Actuators {
 }
 
 impl Actuators {
+    /// Values it comes to hold for so many parameters, if policies use all they may:
+    /// what was before an update is kept until its successor is copied.
+    pub fn values(allowed: wit::Actuators, parameters: usize) -> usize {
+        let ema = usize::from(allowed.contains(wit::Actuators::EMA));
+        let before = usize::from(allowed.contains(wit::Actuators::ROLL_BACK));
+        parameters * (ema + 2 * before * (1 + AdamW::MOMENTS))
+    }
+
     pub fn remember(&mut self, parameters: &[f32], optimizer: &AdamW) {
         self.before = Some((parameters.to_vec(), optimizer.clone()));
     }

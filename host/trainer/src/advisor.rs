@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_policy::wit::{Action, Actuators, Assessment, Needs, RunInfo, Sample, Signals};
+use host_policy::wit::{Action, Assessment, Needs, RunInfo, Sample, Signals};
 use host_policy::{Call, Policy, strict, strictest};
 use serde::{Deserialize, Serialize};
 
@@ -164,11 +164,6 @@ impl<'a> Advisor<'a> {
             seat.faults_in_a_row = memory.faults_in_a_row;
         }
         Ok(())
-    }
-
-    pub fn may_roll_back(&self) -> bool {
-        let may = |seat: &Seat| seat.active.needs.actuators.contains(Actuators::ROLL_BACK);
-        self.seats.iter().any(may)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +93,48 @@ pub enum Error {
     /// Ctrl-C outside the training loop, where there is nothing to save.
     #[error("interrupted")]
     Interrupted,
+
+    /// What another process of the same run failed with, in its own words.
+    #[error("rank {rank}: {problem}")]
+    Elsewhere {
+        rank: usize,
+        problem: String,
+        kind: Kind,
+    },
+
+    #[error(
+        "{what} on rank {rank} differs from rank 0's; start all ranks with the same arguments and the same files"
+    )]
+    Differs { what: String, rank: usize },
+
+    #[error(
+        "step {step}: rank {rank} holds other parameters than rank 0 after the update; start again, \
+         and check that machine's memory if it happens twice"
+    )]
+    Diverged { step: u64, rank: usize },
+
+    #[error(
+        "started as one of {size} processes, but this program was built for one; build it with \
+         --features mpi, or start it without mpirun"
+    )]
+    NoMpi { size: usize },
+
+    #[error("only a training runs in several processes; start this without mpirun")]
+    OneProcess,
+
+    #[error("MPI was started already; start it once in a process")]
+    MpiTwice,
+}
+
+/// What kind of end an error is, for whoever gives it an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Arguments or a configuration that can't be used.
+    Usage,
+    /// A policy failed.
+    Fault,
+    Interrupted,
+    Other,
 }
 
 impl Error {
@@ -98,6 +142,16 @@ impl Error {
         Self::Config {
             key: key.into(),
             problem: problem.into(),
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Config { .. } | Self::NoMpi { .. } | Self::OneProcess => Kind::Usage,
+            Self::Policy(error) if error.is_fault() => Kind::Fault,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Elsewhere { kind, .. } => *kind,
+            _ => Kind::Other,
         }
     }
 

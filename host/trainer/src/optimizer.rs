@@ -21,6 +21,9 @@ pub struct AdamW {
 }
 
 impl AdamW {
+    /// Values it keeps for each parameter.
+    pub const MOMENTS: usize = 2;
+
     pub fn new(config: AdamWConfig, parameters: usize) -> Self {
         Self {
             config,

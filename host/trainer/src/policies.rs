@@ -7,10 +7,10 @@ use host_policy::wit::{Needs, RunInfo};
 use host_policy::{Engine, Policy, PublicKey, Trust};
 
 use crate::advisor::ActivePolicy;
-use crate::calibration::{self, CalibrationFile};
+use crate::calibration::{self, CalibrationFile, LabelledPrompt};
 use crate::config::{PolicyConfig, RunConfig};
 use crate::error::{Error, Result};
-use crate::observer::Observer;
+use crate::observer::{Observer, Silent};
 use crate::offer::check_needs;
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.
@@ -75,6 +75,25 @@ impl<'a> LoadedPolicy<'a> {
         Ok((active, calibration))
     }
 
+    /// What the policy asks for, as far as it can be known without calibrating it:
+    /// calibration may narrow it. Checks what `activate` checks.
+    pub fn rehearse(
+        &self,
+        run: &RunConfig,
+        info: &RunInfo,
+        model: &Model,
+        has_canary: bool,
+    ) -> Result<Needs> {
+        let needs = self.policy.configure(&self.settings_json(), info)?;
+        check_needs(&self.policy.to_string(), &needs, &info.judges, has_canary)?;
+        if self.config.calibration.is_none() && needs.calibration {
+            self.prompts(run)?;
+            return Ok(needs);
+        }
+        let stored = self.fitted(run, info, &needs, model, &mut Silent)?;
+        Ok(stored.map_or(needs, |file| file.needs))
+    }
+
     /// From the calibration file if one is named, else fitted now, if at all.
     fn fitted(
         &self,
@@ -121,16 +140,7 @@ impl<'a> LoadedPolicy<'a> {
         model: &Model,
         observer: &mut dyn Observer,
     ) -> Result<CalibrationFile> {
-        if run.calibration.data.is_empty() {
-            return Err(Error::UnmetNeed {
-                policy: self.policy.to_string(),
-                need: "labelled prompts to calibrate on".into(),
-                remedy: "give --labelled FILE (rows of prompt and label), --calibration FILE from host calibrate, \
-                         or calibration.data = [\"demo:calibrate.jsonl\"]"
-                    .into(),
-            });
-        }
-        let prompts = calibration::load_prompts(&run.calibration, run.seed.0)?;
+        let prompts = self.prompts(run)?;
         let settings = self.settings_json();
         let result = calibration::calibrate(
             &self.policy,
@@ -153,5 +163,19 @@ impl<'a> LoadedPolicy<'a> {
             candidates: result.candidates,
             parameters: hex::encode(result.parameters),
         })
+    }
+
+    /// The labelled prompts to calibrate on.
+    fn prompts(&self, run: &RunConfig) -> Result<Vec<LabelledPrompt>> {
+        if run.calibration.data.is_empty() {
+            return Err(Error::UnmetNeed {
+                policy: self.policy.to_string(),
+                need: "labelled prompts to calibrate on".into(),
+                remedy: "give --labelled FILE (rows of prompt and label), --calibration FILE from host calibrate, \
+                         or calibration.data = [\"demo:calibrate.jsonl\"]"
+                    .into(),
+            });
+        }
+        calibration::load_prompts(&run.calibration, run.seed.0)
     }
 }

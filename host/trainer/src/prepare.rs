@@ -1,18 +1,86 @@
 //! Loads and checks everything before the first step, cheapest first, so that a
 //! mistake costs seconds and leaves nothing behind.
 
+use std::hash::{Hash, Hasher};
+
 use candle_core::{DType, Device};
 use host_model::Model;
 use host_model::load::{LoadOptions, Source};
 use host_policy::wit::RunInfo;
+use host_policy::{Engine, Signer};
+use twox_hash::XxHash64;
 
 use crate::canary::Canary;
 use crate::config::{ModelConfig, RunConfig, WeightType};
 use crate::data::{self, Plan, Sample, encode_chats};
 use crate::demo;
 use crate::error::{Error, Result};
+use crate::evaluation::EvalSets;
 use crate::judges::Judges;
 use crate::observer::Observer;
+use crate::policies::LoadedPolicy;
+use crate::ranks::Ranks;
+
+/// What a run is made of, loaded and checked; policies are not configured yet.
+pub struct Loaded<'a> {
+    pub policies: Vec<LoadedPolicy<'a>>,
+    pub judges: Judges,
+    pub sets: EvalSets,
+    pub signer: Option<Signer>,
+    pub model: Model,
+    pub plan: Plan,
+    pub canary: Option<Canary>,
+}
+
+impl<'a> Loaded<'a> {
+    /// Cheapest first: the policy files, the data, and only then the model. `signer` is
+    /// asked for only if there are policies.
+    pub fn new(
+        config: &'a RunConfig,
+        signer: impl FnOnce() -> Result<Option<Signer>>,
+        engine: &Engine,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let signed_by = config.trust.signed_by()?;
+        let policies = config
+            .policies
+            .iter()
+            .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
+            .collect::<Result<Vec<_>>>()?;
+        let judges = Judges::load(&config.judges)?;
+        let sets = EvalSets::load(&config.eval, config.seed.0)?;
+        // Before anything expensive, and not for a run that can't start: it may make a key.
+        let signer = match policies.is_empty() {
+            true => None,
+            false => signer()?,
+        };
+        let (model, plan) = load_training(config, observer)?;
+        let canary = canary(config, &model)?;
+        Ok(Self {
+            policies,
+            judges,
+            sets,
+            signer,
+            model,
+            plan,
+            canary,
+        })
+    }
+
+    /// What the policies are told of the run.
+    pub fn info(&self, config: &RunConfig) -> RunInfo {
+        run_info(config, &self.model, self.plan.total_steps(), &self.judges)
+    }
+}
+
+/// The model, and the order in which it takes the samples.
+pub fn load_training(config: &RunConfig, observer: &mut dyn Observer) -> Result<(Model, Plan)> {
+    let mut model = load_model(&config.model, observer)?;
+    model.decoder.recompute = config.train.checkpoint_activations;
+    let samples = load_samples(config, &model, observer)?;
+    let plan = plan(config, samples)?;
+    Ok((model, plan))
+}
 
 pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<Model> {
     let source = match &config.source {
@@ -121,4 +189,20 @@ pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
         train.max_steps,
         run.seed.0,
     )?)
+}
+
+/// All ranks must have read the same.
+pub fn agree(ranks: &Ranks, model: &Model, plan: &Plan) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let digest = |text: &str| XxHash64::oneshot(0, text.as_bytes());
+    ranks.agree("the model", digest(&model.digest))?;
+    ranks.agree("the tokenizer", digest(&model.tokenizer.digest()))?;
+    let mut data = XxHash64::with_seed(0);
+    for sample in plan.samples() {
+        sample.tokens.hash(&mut data);
+        sample.answer.hash(&mut data);
+    }
+    ranks.agree("the training data", data.finish())
 }

@@ -17,17 +17,18 @@ use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::policies::LoadedPolicy;
-use crate::prepare;
+use crate::prepare::{self, Loaded};
+use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
 use crate::stages::Stages;
 use crate::training::Training;
-use crate::{reference, sensors};
+use crate::{dry_run, reference, sensors};
 
 /// Everything that was loaded and checked before the first step.
-pub struct Prepared {
+pub struct Prepared<'r> {
+    ranks: &'r Ranks,
     config: RunConfig,
     model: Model,
     plan: Plan,
@@ -42,17 +43,24 @@ pub struct Prepared {
     sets: EvalSets,
 }
 
+/// What the program brings to a run.
+pub struct Means<'a> {
+    /// Loads the policies, under the limits it was started with.
+    pub engine: &'a Engine,
+    /// Keeps what the reference says, if the configuration names no folder.
+    pub reference_cache: Option<PathBuf>,
+    pub ranks: &'a Ranks,
+}
+
 /// Runs the recipe. The folder of a new run exists from the moment all checks have
 /// passed; `resume` names that of a run to go on with, whose configuration `config` is.
-/// `engine` loads the policies, under the limits it was started with; `signer` signs
-/// the journal of what they say, and is asked for only if there are any; what the
-/// reference says is kept in `reference_cache` if the configuration names no folder.
+/// `signer` signs the journal of what the policies say, and is asked for only if there
+/// are any. This is what the first rank does; the others [`follow`](crate::follow).
 pub fn fine_tune(
     mut config: RunConfig,
     resume: Option<&Path>,
-    engine: &Engine,
+    means: Means,
     signer: impl FnOnce() -> Result<Signer>,
-    reference_cache: Option<PathBuf>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
@@ -60,11 +68,11 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
-        let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
+        let prepared = prepare_all(config, means, signer, observer)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = prepare_all(config, signer, reference_cache, engine, observer)?;
+    let prepared = prepare_all(config, means, signer, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -84,35 +92,33 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
     }
 }
 
-/// Cheapest first: the policy files, the data, and only then the model.
-fn prepare_all(
+/// Loads everything, and configures and calibrates the policies.
+fn prepare_all<'a>(
     config: RunConfig,
+    means: Means<'a>,
     signer: impl FnOnce() -> Result<Signer>,
-    reference_cache: Option<PathBuf>,
-    engine: &Engine,
     observer: &mut dyn Observer,
-) -> Result<Prepared> {
-    let signed_by = config.trust.signed_by()?;
-    let loaded = config
-        .policies
-        .iter()
-        .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
-        .collect::<Result<Vec<_>>>()?;
-    let judges = Judges::load(&config.judges)?;
-    let sets = EvalSets::load(&config.eval, config.seed.0)?;
-    // Before anything expensive, and not for a run that can't start: it may make a key.
-    let signer = match loaded.is_empty() {
-        true => None,
-        false => Some(signer()?),
-    };
-    let mut model = prepare::load_model(&config.model, observer)?;
-    model.decoder.recompute = config.train.checkpoint_activations;
-    let samples = prepare::load_samples(&config, &model, observer)?;
-    let plan = prepare::plan(&config, samples)?;
-    let canary = prepare::canary(&config, &model)?;
-    let info = prepare::run_info(&config, &model, plan.total_steps(), &judges);
+) -> Result<Prepared<'a>> {
+    let Means {
+        engine,
+        reference_cache,
+        ranks,
+    } = means;
+    ranks.tell(&config)?;
+    let loaded = Loaded::new(&config, || signer().map(Some), engine, observer)?;
+    prepare::agree(ranks, &loaded.model, &loaded.plan)?;
+    let info = loaded.info(&config);
+    let Loaded {
+        policies: found,
+        judges,
+        sets,
+        signer,
+        model,
+        plan,
+        canary,
+    } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
-    for (number, policy) in loaded.into_iter().enumerate() {
+    for (number, policy) in found.into_iter().enumerate() {
         let has_canary = canary.is_some();
         let (active, calibration) =
             policy.activate(&config, info.clone(), &model, has_canary, observer)?;
@@ -127,6 +133,7 @@ fn prepare_all(
         }
     };
     Ok(Prepared {
+        ranks,
         config,
         model,
         plan,
@@ -140,7 +147,7 @@ fn prepare_all(
     })
 }
 
-impl Prepared {
+impl Prepared<'_> {
     fn output(&self) -> PathBuf {
         let name = self.names().unwrap_or_else(|| "no-policy".into());
         self.config
@@ -259,6 +266,7 @@ impl Prepared {
             reference: self.reference.as_ref(),
             signer: self.signer.as_ref(),
             folder,
+            ranks: self.ranks,
         }
     }
 
@@ -274,6 +282,12 @@ impl Prepared {
     }
 
     fn announce(&self, observer: &mut dyn Observer) {
+        if self.ranks.size() > 1 {
+            observer.notice(&format!(
+                "{} processes train together, each on its share of every step",
+                self.ranks.size()
+            ));
+        }
         for active in &self.policies {
             let needs = host_policy::needs_summary(&active.needs);
             let text = match needs.is_empty() {
@@ -283,8 +297,8 @@ impl Prepared {
             observer.show(&format!("{} asks for", active.policy.name()), &text);
         }
         let reads_current = |active: &ActivePolicy| crate::sensors::reads_current(&active.needs);
-        let micro = self.config.train.micro_batch();
-        if micro < self.config.train.batch && self.policies.iter().any(reads_current) {
+        let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
+        if micro < batch.div_ceil(self.ranks.size()) && self.policies.iter().any(reads_current) {
             observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
         }
     }
@@ -331,7 +345,8 @@ fn calibration_name(number: usize) -> String {
     }
 }
 
-fn save(report: Report, folder: &RunDir) -> Result<Report> {
+fn save(mut report: Report, folder: &RunDir) -> Result<Report> {
+    report.peak_memory = dry_run::resident().map(|resident| resident.peak);
     folder.write_json("report.json", &report)?;
     Ok(report)
 }

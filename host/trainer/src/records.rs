@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::advisor::Advice;
 use crate::data::Sample;
+use crate::error::Result;
 use crate::micro_batch::Backward;
+use crate::ranks::Ranks;
 
 /// What happened in one optimizer step. Means are over the answer tokens of the
 /// step (losses) or over its samples (risk, weights).
@@ -85,6 +87,20 @@ impl StepRecord {
             self.kl_sum += sum(&result.kl);
             self.kl_tokens += result.kl.len();
         }
+    }
+
+    /// From this rank's share to the whole step.
+    pub fn sum(&mut self, ranks: &Ranks) -> Result<()> {
+        let [loss, task_sum, task_tokens, kl_sum, kl_tokens] = ranks.totals([
+            self.loss,
+            self.task_sum,
+            self.task_tokens as f64,
+            self.kl_sum,
+            self.kl_tokens as f64,
+        ])?;
+        (self.loss, self.task_sum, self.kl_sum) = (loss, task_sum, kl_sum);
+        (self.task_tokens, self.kl_tokens) = (task_tokens as usize, kl_tokens as usize);
+        Ok(())
     }
 
     pub fn close(&mut self, elapsed: Duration, tokens: usize) {

@@ -22,6 +22,8 @@ pub struct Report {
     pub baseline_after: Option<Evaluation>,
     pub trained: Option<Trained>,
     pub after: Option<Evaluation>,
+    /// Most memory that the program held at a time, in bytes; where the system says it.
+    pub peak_memory: Option<u64>,
 }
 
 /// A training and the steps it was planned to have.
@@ -43,6 +45,7 @@ impl Report {
             baseline_after: None,
             trained: None,
             after: None,
+            peak_memory: None,
         }
     }
 
@@ -262,7 +265,7 @@ fn heading(metric: &str) -> String {
 }
 
 /// Reads well on a terminal and as Markdown.
-fn plain_table() -> Table {
+pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table

@@ -6,14 +6,17 @@
 //! ```
 //!
 //! One assessment per policy and optimizer step, over all its samples, before any
-//! gradient.
+//! gradient. Of several [`ranks`](crate::ranks) each goes through this loop with its share
+//! of the samples: signals come together at the first, which asks the policies, tells the
+//! others what they ask for, and keeps the records; gradients are added up, so that all
+//! make the same update.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use host_model::decoder::Decoder;
 use host_model::lora::Lora;
-use host_policy::wit::Action;
+use host_policy::wit::{Action, Needs};
 
 use crate::advisor::{ActivePolicy, Advice, applies};
 use crate::canary::Canary;
@@ -24,6 +27,7 @@ use crate::error::Result;
 use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
 use crate::observer::Observer;
+use crate::ranks::Ranks;
 use crate::records::{Ending, StepRecord, Totals};
 use crate::reference;
 use crate::run_dir::Records;
@@ -34,7 +38,9 @@ pub struct Setup<'a> {
     pub decoder: &'a Decoder,
     pub adapter: &'a Lora,
     pub plan: &'a Plan,
-    /// None trains plainly.
+    /// Of each policy; without any the run trains plainly.
+    pub needs: &'a [Needs],
+    /// The first rank has them, and the other fields about signals as well.
     pub policies: &'a [ActivePolicy],
     pub judges: &'a Judges,
     pub canary: Option<&'a Canary>,
@@ -42,14 +48,20 @@ pub struct Setup<'a> {
     pub reference: Option<&'a reference::Store>,
     pub config: &'a TrainConfig,
     pub on_fault: OnFault,
+    pub ranks: &'a Ranks,
+}
+
+/// What the first rank keeps of a run.
+pub struct Books<'a, 'j> {
+    pub records: &'a mut Records<'j>,
+    pub checkpoints: &'a mut Checkpoints,
 }
 
 /// Trains from the start, or from what `saved` holds.
 pub fn run(
     setup: &Setup,
     saved: Option<Saved>,
-    records: &mut Records,
-    checkpoints: &mut Checkpoints,
+    mut books: Option<Books>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Totals> {
@@ -58,44 +70,44 @@ pub fn run(
         Some(saved) => state.restore(saved)?,
         None => Totals::default(),
     };
-    let total = setup.plan.total_steps();
+    let (ranks, total) = (setup.ranks, setup.plan.total_steps());
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
         let samples = setup.plan.step(step);
-        let micro: Vec<MicroBatch> = samples
-            .chunks(setup.config.micro_batch())
+        let share = ranks.share(&samples, setup.config.micro_batch());
+        let micro: Vec<MicroBatch> = samples[share.samples.clone()]
+            .chunks(share.micro_batch)
             .map(MicroBatch::new)
             .collect();
-        let mut measured = state.measure(step, &samples, &micro)?;
+        let mut measured = state.measure(step, &samples, share, &micro)?;
         let mut advice = state.assess(&measured)?;
-        if let Some(advice) = &mut advice {
+        if let (Some(advice), Some(books)) = (&mut advice, &mut books) {
             // Before anything acts on it, so that a fault is on record as well.
-            records.assessed(step, advice)?;
+            books.records.assessed(step, advice)?;
             if let Some(fault) = advice.failed.take() {
                 return Err(fault.into());
             }
         }
-        let action = advice.as_ref().map_or(Action::Update, |advice| {
-            advice.assessment.regularization.action
-        });
+        let asked = state.spread(advice.as_ref())?;
+        let action = asked.as_ref().map_or(Action::Update, |asked| asked.action);
 
         let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
         if applies(action) {
-            let weights = state.weigh(&mut measured, advice.as_ref())?;
+            let weights = state.weigh(&mut measured, asked.as_ref())?;
             state.descend(&mut measured, &micro, &weights, &mut record)?;
             if state.is_finite(&mut record) {
-                state.update(advice.as_ref(), &mut record)?;
+                state.update(asked.as_ref(), &mut record)?;
             }
         } else if action == Action::RollBack {
             state.roll_back()?;
         }
-        record.close(
-            started.elapsed(),
-            micro.iter().map(MicroBatch::tokens).sum(),
-        );
+        let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
+        record.close(started.elapsed(), tokens);
         let outcome = record.outcome(action);
-        records.step(&record, outcome)?;
+        if let Some(books) = &mut books {
+            books.records.step(&record, outcome)?;
+        }
         totals.add(&record);
         for fault in advice.iter().flat_map(Advice::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));
@@ -103,14 +115,17 @@ pub fn run(
         observer.step(&record);
         state.previous = Some(outcome);
 
+        let stop = ranks.step_end(step, &state.parameters, stop.load(Ordering::Relaxed))?;
         if action == Action::Stop {
             totals.ending = Ending::Stopped;
-        } else if stop.load(Ordering::Relaxed) && step + 1 < total {
+        } else if stop && step + 1 < total {
             totals.ending = Ending::Interrupted;
         }
         let over = totals.ending != Ending::Finished || step + 1 == total;
-        if over || record.not_applied.is_some() || checkpoints.due(step + 1) {
-            let saved = state.save(&totals, records, checkpoints)?;
+        if let Some(books) = &mut books
+            && (over || record.not_applied.is_some() || books.checkpoints.due(step + 1))
+        {
+            let saved = state.save(&totals, books)?;
             state.check_streak(&record, saved)?;
         }
         if let Some(problem) = &record.not_applied {

@@ -81,6 +81,14 @@ impl RunDir {
         }
     }
 
+    /// Refuses a folder that `create` would refuse because it exists.
+    pub fn check_free(path: &Path) -> Result<()> {
+        match path.exists() {
+            true => Err(Error::OutputExists { path: path.into() }),
+            false => Ok(()),
+        }
+    }
+
     /// The first free runs/NAME-N.
     pub fn free_path(name: &str) -> PathBuf {
         let numbered = |number: u32| Path::new("runs").join(format!("{name}-{number}"));
@@ -166,10 +174,15 @@ pub struct RecordsMark {
 }
 
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::file(path, error.to_string()))?;
-    text.push('\n');
-    write_atomically(path, text.as_bytes())
+    let bytes = to_json(value).map_err(|error| Error::file(path, error.to_string()))?;
+    write_atomically(path, &bytes)
+}
+
+/// As every JSON file of a run is written.
+pub fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// The whole file or nothing; see `host_model::atomic`.

@@ -73,12 +73,14 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         decoder,
         adapter: &adapter,
         plan: &plan,
+        needs: &[],
         policies: &[],
         judges: &judges,
         canary: None,
         reference: None,
         config: &config,
         on_fault: OnFault::Stop,
+        ranks: &Ranks::alone(),
     };
     let folder = RunDir::create(&at.join("run")).expect("fresh");
     let mut records = folder.records(None).expect("made");
@@ -86,8 +88,10 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
     let totals = run(
         &setup,
         None,
-        &mut records,
-        &mut checkpoints,
+        Some(Books {
+            records: &mut records,
+            checkpoints: &mut checkpoints,
+        }),
         &mut Silent,
         &AtomicBool::new(false),
     );

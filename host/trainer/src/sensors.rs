@@ -14,6 +14,7 @@ use crate::data::{self, Sample, answer_offsets};
 use crate::error::Result;
 use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
+use crate::ranks::Ranks;
 use crate::reference::Known;
 use crate::taps::{self, Reading, SampleTaps};
 
@@ -56,11 +57,18 @@ pub fn reference_taps<'n>(needs: impl Iterator<Item = &'n Needs>) -> Vec<Tap> {
     Taps::of(needs).reference
 }
 
-/// What the current model shows of a step's samples.
-#[derive(Default)]
-pub struct Current {
+/// What one model shows of samples, in their order; nothing of what nobody asked for.
+#[derive(Clone, Default)]
+pub struct Shown {
     taps: Vec<SampleTaps>,
+    /// Of all answer tokens.
     pub log_probs: Vec<f32>,
+}
+
+/// What a step's samples show, for the policies to be told.
+pub struct Views {
+    reference: Shown,
+    current: Shown,
 }
 
 /// What was measured for one step, for all policies together.
@@ -113,8 +121,20 @@ impl<'a> Sensors<'a> {
         self.needs.iter().any(|needs| needs.tokens.contains(tokens))
     }
 
+    /// Reads the reference's signals off what is known of the samples with these labels.
+    pub fn recall(&self, known: &[Arc<Known>], labels: &[u32]) -> Result<Shown> {
+        let log_probs = match self.any_wants(TokenNeeds::REFERENCE) && !known.is_empty() {
+            true => reference_log_probs(self.decoder, known, labels)?,
+            false => Vec::new(),
+        };
+        Ok(Shown {
+            taps: known.iter().map(|known| known.taps.clone()).collect(),
+            log_probs,
+        })
+    }
+
     /// Reads the current model's signals off a forward of one micro-batch.
-    pub fn read(&self, forward: &Forward, batch: &MicroBatch, into: &mut Current) -> Result<()> {
+    pub fn read(&self, forward: &Forward, batch: &MicroBatch, into: &mut Shown) -> Result<()> {
         let width = self.decoder.config.hidden_size;
         let reading = Reading::new(&self.taps.current, batch.members);
         into.taps
@@ -127,34 +147,29 @@ impl<'a> Sensors<'a> {
         Ok(())
     }
 
+    /// From each rank's share of a step to the whole of it, at the first rank.
+    pub fn gather(&self, reference: &Shown, current: &Shown, ranks: &Ranks) -> Result<Views> {
+        let width = self.decoder.config.hidden_size;
+        Ok(Views {
+            reference: reference.gather(&self.taps.reference, width, ranks)?,
+            current: current.gather(&self.taps.current, width, ranks)?,
+        })
+    }
+
     /// What each policy gets to see of one optimizer step, in the policies' order.
-    /// `known` is empty unless `needs_reference`, `current` unless `needs_current`.
-    pub fn signals(
-        &self,
-        step: &StepContext,
-        known: &[Arc<Known>],
-        current: &Current,
-    ) -> Result<Vec<Signals>> {
-        let measured = self.measure(step, known, current)?;
+    /// `views` holds the reference if `needs_reference`, the current model if
+    /// `needs_current`.
+    pub fn signals(&self, step: &StepContext, views: Views) -> Result<Vec<Signals>> {
+        let measured = self.measure(step, views)?;
         let share = |needs: &&Needs| self.share(needs, step, &measured);
         Ok(self.needs.iter().map(share).collect())
     }
 
-    fn measure(
-        &self,
-        step: &StepContext,
-        known: &[Arc<Known>],
-        current: &Current,
-    ) -> Result<Measurements> {
+    fn measure(&self, step: &StepContext, views: Views) -> Result<Measurements> {
         let width = self.decoder.config.hidden_size;
-        let reference = known.iter().map(|known| &known.taps);
-        let mut activations = taps::gather(&self.taps.reference, reference, width);
+        let Views { reference, current } = views;
+        let mut activations = taps::gather(&self.taps.reference, reference.taps.iter(), width);
         activations.extend(taps::gather(&self.taps.current, current.taps.iter(), width));
-        let reference = if self.any_wants(TokenNeeds::REFERENCE) {
-            reference_log_probs(self.decoder, known, &step.labels)?
-        } else {
-            Vec::new()
-        };
         let drift = self.needs.iter().any(|needs| needs.drift);
         let canary = match self.canary {
             Some(canary) if self.needs.iter().any(|needs| due(needs, step.step)) => {
@@ -169,8 +184,8 @@ impl<'a> Sensors<'a> {
             activations,
             tokens: wit::TokenSignals {
                 offsets: step.offsets.clone(),
-                current: current.log_probs.clone(),
-                reference,
+                current: current.log_probs,
+                reference: reference.log_probs,
             },
             canary,
             drift: drift
@@ -201,6 +216,19 @@ impl<'a> Sensors<'a> {
             steering: None,
             previous: step.previous,
         }
+    }
+}
+
+impl Shown {
+    fn gather(&self, taps: &[Tap], width: usize, ranks: &Ranks) -> Result<Self> {
+        if ranks.size() == 1 {
+            return Ok(self.clone());
+        }
+        let flat = self.taps.iter().flatten().flatten().copied().collect();
+        Ok(Self {
+            taps: taps::by_sample(taps, &ranks.gather(flat)?, width),
+            log_probs: ranks.gather(self.log_probs.clone())?,
+        })
     }
 }
 
@@ -235,8 +263,6 @@ pub struct StepContext<'a> {
     pub samples: Vec<&'a Sample>,
     /// First answer token of each sample, and the total.
     pub offsets: Vec<u32>,
-    /// Labels of all answer tokens, in order.
-    pub labels: Vec<u32>,
     pub previous: Option<wit::Outcome>,
 }
 
@@ -245,7 +271,6 @@ impl<'a> StepContext<'a> {
         step: u64,
         learning_rate: f64,
         samples: &[&'a Sample],
-        micro: &[MicroBatch],
         previous: Option<wit::Outcome>,
     ) -> Self {
         Self {
@@ -253,12 +278,15 @@ impl<'a> StepContext<'a> {
             learning_rate,
             samples: samples.to_vec(),
             offsets: answer_offsets(samples),
-            labels: micro
-                .iter()
-                .flat_map(|batch| batch.labels().iter().copied())
-                .collect(),
             previous,
         }
+    }
+}
+
+impl StepContext<'_> {
+    /// Of the whole step.
+    pub fn answer_tokens(&self) -> usize {
+        self.offsets.last().map_or(0, |total| *total as usize)
     }
 }
 

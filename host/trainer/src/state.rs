@@ -1,11 +1,12 @@
 //! What changes from step to step, and the stages of a step that change it.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use host_model::decoder::Forward;
-use host_policy::wit::Outcome;
+use host_policy::wit::{Actuators as Actuator, Needs, Outcome, Regularization};
 
 use crate::actuators::Actuators;
 use crate::advisor::{Advice, Advisor};
@@ -15,11 +16,12 @@ use crate::micro_batch::MicroBatch;
 use crate::objective::{self, TokenWeights};
 use crate::optimizer::AdamW;
 use crate::parameters::{Layout, norm};
+use crate::ranks::Share;
 use crate::records::StepRecord;
 use crate::reference::{self, Known, Reference};
 use crate::run::Setup;
 use crate::schedule::Schedule;
-use crate::sensors::{Current, Sensors, StepContext, reference_log_probs};
+use crate::sensors::{Sensors, Shown, StepContext, reference_log_probs};
 
 /// Steps in a row with a loss or gradient that is not finite, after which a run ends: one
 /// may be bad data, three are a run that has come apart.
@@ -42,13 +44,30 @@ pub struct State<'a> {
     pub(crate) not_finite: u64,
 }
 
-/// A step before the policy speaks.
+/// A step before the policy speaks: all of it, and what this rank's share of its samples
+/// shows.
 pub struct Measured<'s> {
     pub context: StepContext<'s>,
+    share: Share,
+    /// Of the share's answer tokens, in order.
+    labels: Vec<u32>,
     known: Vec<Arc<Known>>,
-    current: Current,
+    current: Shown,
     /// The training forward, if signals had to be read off it already.
     forward: Option<Forward>,
+}
+
+impl<'s> Measured<'s> {
+    /// The samples of this rank's share.
+    fn mine(&self) -> &[&'s Sample] {
+        &self.context.samples[self.share.samples.clone()]
+    }
+
+    /// Their answer tokens, among those of the step.
+    fn tokens(&self) -> Range<usize> {
+        let Range { start, end } = self.share.samples;
+        self.context.offsets[start] as usize..self.context.offsets[end] as usize
+    }
 }
 
 impl<'a> State<'a> {
@@ -56,19 +75,17 @@ impl<'a> State<'a> {
         let config = setup.config;
         let layout = Layout::new(setup.adapter);
         let total = setup.plan.total_steps();
-        let needs: Vec<_> = setup.policies.iter().map(|active| &active.needs).collect();
-        let sensors = (!needs.is_empty()).then(|| {
+        let sensors = (!setup.needs.is_empty()).then(|| {
             Sensors::new(
                 setup.decoder,
                 setup.adapter,
-                needs,
+                setup.needs.iter().collect(),
                 setup.judges,
                 setup.canary,
             )
         });
-        let advisor = sensors
-            .is_some()
-            .then(|| Advisor::new(setup.policies, setup.on_fault));
+        let advisor =
+            (!setup.policies.is_empty()).then(|| Advisor::new(setup.policies, setup.on_fault));
         Ok(Self {
             setup,
             parameters: layout.read()?,
@@ -103,19 +120,23 @@ impl<'a> State<'a> {
         &mut self,
         step: u64,
         samples: &[&'s Sample],
+        share: Share,
         micro: &[MicroBatch],
     ) -> Result<Measured<'s>> {
+        let labels = micro.iter().flat_map(|batch| batch.labels());
         let mut measured = Measured {
-            context: StepContext::new(step, self.schedule.at(step), samples, micro, self.previous),
+            context: StepContext::new(step, self.schedule.at(step), samples, self.previous),
+            share,
+            labels: labels.copied().collect(),
             known: Vec::new(),
-            current: Current::default(),
+            current: Shown::default(),
             forward: None,
         };
         let Some(sensors) = &self.sensors else {
             return Ok(measured);
         };
         if sensors.needs_reference() {
-            measured.known = self.reference.of(samples)?;
+            measured.known = self.reference.of(measured.mine())?;
         }
         if sensors.needs_current() {
             for batch in micro {
@@ -131,42 +152,61 @@ impl<'a> State<'a> {
         Ok(measured)
     }
 
+    /// Brings all ranks' shares together and asks the policies, which the first rank does.
     pub fn assess(&mut self, measured: &Measured) -> Result<Option<Advice>> {
-        let (Some(sensors), Some(advisor)) = (&self.sensors, &mut self.advisor) else {
+        let Some(sensors) = &self.sensors else {
             return Ok(None);
         };
         let started = Instant::now();
-        let signals = sensors.signals(&measured.context, &measured.known, &measured.current)?;
-        let measuring = started.elapsed();
+        let reference = sensors.recall(&measured.known, &measured.labels)?;
+        let recalling = started.elapsed();
+        let views = sensors.gather(&reference, &measured.current, self.setup.ranks)?;
+        let Some(advisor) = &mut self.advisor else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let signals = sensors.signals(&measured.context, views)?;
+        let measuring = recalling + started.elapsed();
         let mut advice = advisor.assess(signals)?;
         advice.measuring = measuring;
         Ok(Some(advice))
     }
 
+    /// What the policies ask of all ranks.
+    pub fn spread(&self, advice: Option<&Advice>) -> Result<Option<Regularization>> {
+        if self.setup.needs.is_empty() {
+            return Ok(None);
+        }
+        let asked = advice.map(|advice| &advice.assessment.regularization);
+        self.setup.ranks.lead(|| Ok(asked.cloned()))
+    }
+
+    /// The weights of the share's answer tokens.
     pub fn weigh(
         &mut self,
         measured: &mut Measured,
-        advice: Option<&Advice>,
+        asked: Option<&Regularization>,
     ) -> Result<TokenWeights> {
         let context = &measured.context;
-        let Some(advice) = advice else {
-            return Ok(objective::plain(context.labels.len()));
+        let Some(asked) = asked else {
+            return Ok(objective::plain(context.answer_tokens()).slice(measured.tokens()));
         };
-        let regularization = &advice.assessment.regularization;
-        let mut weights = objective::token_weights(regularization, &context.offsets);
+        let all = objective::token_weights(asked, &context.offsets);
+        let mut weights = all.slice(measured.tokens());
         if weights.needs_reference() && measured.known.is_empty() {
-            measured.known = self.reference.of(&context.samples)?;
+            measured.known = self.reference.of(measured.mine())?;
         }
-        if objective::wants_label_divergence(regularization) {
+        if objective::wants_label_divergence(asked) && !measured.labels.is_empty() {
             let current = &measured.current.log_probs;
             let reference =
-                reference_log_probs(self.setup.decoder, &measured.known, &context.labels)?;
+                reference_log_probs(self.setup.decoder, &measured.known, &measured.labels)?;
             weights.label_divergence(current, &reference);
         }
         Ok(weights)
     }
 
-    /// Forward and backward over all micro-batches; leaves the sum in `gradient`.
+    /// Forward and backward over all micro-batches; leaves the sum over all ranks in
+    /// `gradient`.
     pub fn descend(
         &mut self,
         measured: &mut Measured,
@@ -199,7 +239,13 @@ impl<'a> State<'a> {
             sample += batch.members.len();
             token += tokens;
         }
-        self.check_reach(measured.context.step, record)
+        let ranks = self.setup.ranks;
+        ranks.sum(&mut self.gradient)?;
+        record.sum(ranks)?;
+        match ranks.is_first() {
+            true => self.check_reach(measured.context.step, record),
+            false => Ok(()),
+        }
     }
 
     /// Whether the step can be applied; if not, the record says why.
@@ -241,24 +287,28 @@ impl<'a> State<'a> {
         }
     }
 
-    pub fn update(&mut self, advice: Option<&Advice>, record: &mut StepRecord) -> Result<()> {
-        let regularization = advice.map(|advice| &advice.assessment.regularization);
+    pub fn update(
+        &mut self,
+        asked: Option<&Regularization>,
+        record: &mut StepRecord,
+    ) -> Result<()> {
         record.gradient_norm = norm(&self.gradient);
-        let clip = regularization
+        let clip = asked
             .and_then(|asked| asked.gradient_clip)
             .unwrap_or(self.setup.config.gradient_clip);
         if clip > 0.0 && record.gradient_norm > clip {
             let scale = (clip / record.gradient_norm) as f32;
             self.gradient.iter_mut().for_each(|value| *value *= scale);
         }
-        record.learning_rate = self.schedule.at(record.step)
-            * regularization.map_or(1.0, |asked| asked.learning_rate_scale);
-        if self.advisor.as_ref().is_some_and(Advisor::may_roll_back) {
+        record.learning_rate =
+            self.schedule.at(record.step) * asked.map_or(1.0, |asked| asked.learning_rate_scale);
+        let may_roll_back = |needs: &Needs| needs.actuators.contains(Actuator::ROLL_BACK);
+        if self.setup.needs.iter().any(may_roll_back) {
             self.actuators.remember(&self.parameters, &self.optimizer);
         }
         self.optimizer
             .step(&mut self.parameters, &self.gradient, record.learning_rate);
-        if let Some(ema) = regularization.and_then(|asked| asked.ema.as_ref()) {
+        if let Some(ema) = asked.and_then(|asked| asked.ema.as_ref()) {
             self.actuators.average(ema, &mut self.parameters);
         }
         self.layout.write(&self.parameters)

@@ -89,6 +89,21 @@ pub fn gather<'a>(
         .collect()
 }
 
+/// Splits flat values (samples x what their taps hold) by sample.
+pub fn by_sample(taps: &[Tap], values: &[f32], hidden: usize) -> Vec<SampleTaps> {
+    let lengths: Vec<usize> = taps.iter().map(|tap| tap.layers.len() * hidden).collect();
+    let samples = values.chunks_exact(lengths.iter().sum::<usize>().max(1));
+    let split = samples.map(|mut values| {
+        let tap = |length: &usize| {
+            let (tap, rest) = values.split_at(*length);
+            values = rest;
+            tap.to_vec()
+        };
+        lengths.iter().map(tap).collect()
+    });
+    split.collect()
+}
+
 /// The same tap read from a prompt alone, where no answer exists.
 pub fn reads_answer(tap: &Tap) -> bool {
     tap.position == Position::AnswerMean
@@ -131,5 +146,9 @@ mod tests {
         );
         assert_eq!(gathered[0].values[4..8], [110.0, 111.0, 410.0, 411.0]);
         assert_eq!(gathered[1].values, output(2));
+
+        let flat: Vec<f32> = samples.iter().flatten().flatten().copied().collect();
+        assert_eq!(by_sample(&taps, &flat, 2), samples);
+        assert!(by_sample(&[], &[], 2).is_empty());
     }
 }

@@ -7,6 +7,7 @@ use host_model::Model;
 use host_model::lora::Lora;
 use host_policy::Signer;
 use host_policy::journal::{JournalWriter, Mark, Mode, Start};
+use host_policy::wit::Needs;
 
 use crate::advisor::ActivePolicy;
 use crate::canary::Canary;
@@ -14,12 +15,21 @@ use crate::checkpoint::{Checkpoints, Saved};
 use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::Result;
+use crate::follow;
 use crate::judges::Judges;
 use crate::observer::Observer;
+use crate::ranks::Ranks;
 use crate::reference;
 use crate::report::Trained;
-use crate::run::{Setup, run};
+use crate::run::{Books, Setup, run};
 use crate::run_dir::{Records, RunDir};
+
+/// The adapter that a training starts with, a function of the seed.
+pub fn fresh_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
+    let shape = config.lora.resolve();
+    let device = model.decoder.device();
+    Ok(Lora::new(&model.config, shape, config.seed.0, device)?)
+}
 
 pub struct Training<'a> {
     pub config: &'a RunConfig,
@@ -34,6 +44,7 @@ pub struct Training<'a> {
     /// There if policies are.
     pub signer: Option<&'a Signer>,
     pub folder: &'a RunDir,
+    pub ranks: &'a Ranks,
 }
 
 impl<'a> Training<'a> {
@@ -46,34 +57,30 @@ impl<'a> Training<'a> {
         stop: &AtomicBool,
     ) -> Result<(Trained, Lora)> {
         let config = self.config;
-        let adapter = Lora::new(
-            &self.model.config,
-            config.lora.resolve(),
-            config.seed.0,
-            self.model.decoder.device(),
-        )?;
+        let adapter = fresh_adapter(config, self.model)?;
+        let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
         let setup = Setup {
             decoder: &self.model.decoder,
             adapter: &adapter,
             plan: self.plan,
+            needs: &needs,
             policies: self.policies,
             judges: self.judges,
             canary: self.canary,
             reference: self.reference,
             config: &config.train,
             on_fault: config.trust.on_fault(),
+            ranks: self.ranks,
         };
         observer.stage(title, Some(self.plan.total_steps()));
         let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
-        let result = run(
-            &setup,
-            saved,
-            &mut records,
-            &mut checkpoints,
-            observer,
-            stop,
-        );
+        follow::begin(self.ranks, &needs, saved.as_ref())?;
+        let books = Books {
+            records: &mut records,
+            checkpoints: &mut checkpoints,
+        };
+        let result = run(&setup, saved, Some(books), observer, stop);
         let ending = result
             .as_ref()
             .map_or("failed", |totals| totals.ending.name());

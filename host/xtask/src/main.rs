@@ -3,6 +3,7 @@
 //! the host makes of hostile and of damaged ones, `cargo xtask overhead` what a policy
 //! costs a training step, `cargo xtask reference` what holding it to the reference costs.
 
+mod binary;
 mod check;
 mod guest;
 mod mutate;

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
+use crate::binary;
+
 #[derive(Args)]
 pub struct Overhead {
     /// Policies; without one, plugins/probe.wasm.
@@ -72,13 +74,7 @@ fn measure(options: &Overhead, root: &Path) -> Result<()> {
 }
 
 fn train(options: &Overhead, root: &Path, mode: &str, run: &Path) -> Result<()> {
-    let host = std::env::current_exe()?.with_file_name("host");
-    ensure!(
-        host.is_file(),
-        "{} is missing; build it: cargo build --release --workspace",
-        host.display()
-    );
-    let mut command = Command::new(host);
+    let mut command = Command::new(binary::host()?);
     command
         .current_dir(root)
         .args(["train", "--quiet", "--no-baseline", "--journal", mode])

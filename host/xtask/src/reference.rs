@@ -13,6 +13,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
+use crate::binary;
+
 #[derive(Args)]
 pub struct Reference {
     /// The policy that holds samples to the reference.
@@ -181,13 +183,7 @@ impl Bench<'_> {
     }
 
     fn host(&self, name: &str) -> Result<Command> {
-        let host = std::env::current_exe()?.with_file_name("host");
-        ensure!(
-            host.is_file(),
-            "{} is missing; build it: cargo build --release --workspace",
-            host.display()
-        );
-        let mut command = Command::new(host);
+        let mut command = Command::new(binary::host()?);
         command.current_dir(self.root).args([name, "--quiet"]);
         if let Some(model) = &self.options.model {
             command.arg("--model").arg(model);

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use hostile::{Mode, Specimen, Trial};
 
+use crate::binary;
+
 /// Options of `cargo xtask hostile`.
 #[derive(clap::Args)]
 pub struct Hostile {
@@ -20,13 +22,7 @@ impl Hostile {
     /// A program that isn't there, a name that is none, and a specimen that can't be
     /// made.
     pub fn run(&self) -> Result<()> {
-        let own = std::env::current_exe().context("the path of this program is not known")?;
-        let host = own.with_file_name(format!("host{}", std::env::consts::EXE_SUFFIX));
-        ensure!(
-            host.is_file(),
-            "{} is missing; build it with cargo build --release --workspace",
-            host.display()
-        );
+        let host = binary::host()?;
         let mut specimens = Specimen::all()?;
         for name in &self.names {
             let known = specimens.iter().any(|specimen| specimen.name == *name);

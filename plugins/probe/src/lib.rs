@@ -11,13 +11,10 @@ mod classifier;
 mod parameters;
 mod settings;
 
-use risk_policy::assessment::{largest, mean};
 use risk_policy::prelude::*;
-use risk_policy::regularization::score_of_risk;
-use risk_policy::smoothing::Smoothing;
 
 use parameters::Fitted;
-use settings::{Aggregation, Mode, Settings};
+use settings::Settings;
 
 pub struct Probe;
 
@@ -47,18 +44,14 @@ impl Policy for Probe {
         call.settings.check()?;
         let fitted = Fitted::from_bytes(call.parameters, call.run, call.settings)?;
         let own = risks(&fitted, call.signals)?;
-        let mut risk = aggregated(&own, call.settings.aggregation);
-        let mut smoothing = Smoothing::resume(call.settings.smoothing, call.state)?;
-        smoothing.apply(&mut risk);
-        let regularization = regularization(call.settings, &risk);
-        let mut assessment = Assessment::new(risk, regularization).state(smoothing.state());
+        let mut assessment = call.settings.adaptive.assess(&own, call.state)?;
         for (sample, risk) in own.iter().enumerate() {
             if *risk >= call.settings.threshold {
                 assessment =
                     assessment.sample_reason(sample, "harmful-prompt", reason(&fitted, *risk));
             }
         }
-        Ok(with_metrics(assessment))
+        Ok(assessment)
     }
 }
 
@@ -87,39 +80,11 @@ fn risks(fitted: &Fitted, signals: &Signals) -> Result<Vec<f64>, String> {
         .collect()
 }
 
-fn aggregated(own: &[f64], aggregation: Aggregation) -> Vec<f64> {
-    match aggregation {
-        Aggregation::Sample => own.to_vec(),
-        Aggregation::Batch => vec![mean(own); own.len()],
-    }
-}
-
-fn regularization(settings: &Settings, risk: &[f64]) -> Regularization {
-    match settings.mode {
-        Mode::Adaptive => Regularization::affine(risk, settings.b_min, settings.b_max),
-        Mode::PublishedCode => {
-            let scores: Vec<f64> = risk.iter().map(|s| score_of_risk(*s)).collect();
-            Regularization::published_code(&scores)
-        }
-    }
-}
-
 fn reason(fitted: &Fitted, risk: f64) -> String {
     format!(
         "the prompt is harmful with probability {risk:.3}, by layer {}",
         fitted.layer
     )
-}
-
-fn with_metrics(assessment: Assessment) -> Assessment {
-    let risk = (mean(&assessment.risk), largest(&assessment.risk));
-    let kl = mean(&assessment.regularization.kl_weight);
-    let task = mean(&assessment.regularization.task_weight);
-    assessment
-        .metric("risk.mean", risk.0)
-        .metric("risk.max", risk.1)
-        .metric("kl_weight.mean", kl)
-        .metric("task_weight.mean", task)
 }
 
 risk_policy::export!(Probe);

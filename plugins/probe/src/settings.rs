@@ -1,5 +1,6 @@
 //! The settings; `settings.schema.json` describes them for people and tools.
 
+use risk_policy::adaptive::Adaptive;
 use risk_policy::bindings::{Position, RunInfo};
 use risk_policy::settings::invalid;
 
@@ -22,22 +23,6 @@ impl Method {
             Self::Mlp => "mlp",
         }
     }
-}
-
-/// From risk to weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    Adaptive,
-    PublishedCode,
-}
-
-/// Whose risk counts for a sample: its own or the mean of its step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Aggregation {
-    Sample,
-    Batch,
 }
 
 /// Where the reference's activation is read.
@@ -72,11 +57,8 @@ pub struct Settings {
     pub layers: Option<Vec<u32>>,
     pub position: Place,
     pub l2: f64,
-    pub mode: Mode,
-    pub b_min: f64,
-    pub b_max: f64,
-    pub aggregation: Aggregation,
-    pub smoothing: f64,
+    #[serde(flatten)]
+    pub adaptive: Adaptive,
     pub threshold: f64,
 }
 
@@ -88,11 +70,7 @@ impl Default for Settings {
             layers: None,
             position: Place::LastPromptToken,
             l2: 0.1,
-            mode: Mode::Adaptive,
-            b_min: 0.1,
-            b_max: 0.9,
-            aggregation: Aggregation::Sample,
-            smoothing: 0.0,
+            adaptive: Adaptive::default(),
             threshold: 0.5,
         }
     }
@@ -102,18 +80,10 @@ impl Settings {
     /// # Errors
     /// For a value that is out of range, naming its key.
     pub fn check(&self) -> Result<(), String> {
-        in_range("b_min", self.b_min)?;
-        in_range("b_max", self.b_max)?;
-        in_range("threshold", self.threshold)?;
-        if self.b_min > self.b_max {
-            let what = format!("{} is larger than `b_max`, {}", self.b_min, self.b_max);
-            return Err(invalid("b_min", what));
-        }
-        if !(0.0..1.0).contains(&self.smoothing) {
-            return Err(invalid(
-                "smoothing",
-                format!("{} is not in [0, 1)", self.smoothing),
-            ));
+        self.adaptive.check()?;
+        if !(0.0..=1.0).contains(&self.threshold) {
+            let what = format!("{} is not in [0, 1]", self.threshold);
+            return Err(invalid("threshold", what));
         }
         if self.l2.is_nan() || self.l2 <= 0.0 {
             return Err(invalid("l2", format!("{} is not above 0", self.l2)));
@@ -146,14 +116,6 @@ impl Settings {
             )),
             Some(_) => Ok(layers),
         }
-    }
-}
-
-fn in_range(key: &str, value: f64) -> Result<(), String> {
-    if (0.0..=1.0).contains(&value) {
-        Ok(())
-    } else {
-        Err(invalid(key, format!("{value} is not in [0, 1]")))
     }
 }
 
@@ -229,13 +191,7 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_schema_are_those_of_the_code() {
-        let schema: serde_json::Value = serde_json::from_str(Probe::SETTINGS_SCHEMA).unwrap();
-        let properties = schema["properties"].as_object().unwrap();
-        let defaults: serde_json::Map<_, _> = properties
-            .iter()
-            .map(|(k, p)| (k.clone(), p["default"].clone()))
-            .collect();
-        let text = serde_json::Value::Object(defaults).to_string();
+        let text = risk_policy::fixtures::schema_defaults(Probe::SETTINGS_SCHEMA);
         let from_schema = parse(&text).unwrap();
         assert_eq!(
             format!("{from_schema:?}"),

@@ -1,6 +1,6 @@
 //! Runs and signals for the unit tests of policies.
 
-use crate::bindings::{Origin, RunInfo, Sample, Signals};
+use crate::bindings::{JudgeScores, Judgement, JudgementStatus, Origin, RunInfo, Sample, Signals};
 
 /// A small run: 4 blocks of width 8, `samples` per step, 10 steps, seed 1.
 pub fn run(samples: u32) -> RunInfo {
@@ -38,4 +38,37 @@ pub fn signals(step: u64, samples: u32) -> Signals {
         steering: None,
         previous: None,
     }
+}
+
+/// The defaults that a policy's schema names, as settings in JSON.
+///
+/// # Panics
+/// If the schema is none, which is a bug of the policy.
+pub fn schema_defaults(schema: &str) -> String {
+    let schema: serde_json::Value = serde_json::from_str(schema).expect("the schema is JSON");
+    let properties = schema["properties"].as_object().expect("it has properties");
+    let defaults = properties
+        .iter()
+        .map(|(key, property)| (key.clone(), property["default"].clone()));
+    serde_json::Value::Object(defaults.collect()).to_string()
+}
+
+/// The first step of a run whose `judge` gave these scores; none is a missing one.
+pub fn judged(judge: &str, scores: &[Option<f64>]) -> Signals {
+    let judgement = |score: &Option<f64>| match score {
+        Some(score) => Judgement {
+            status: JudgementStatus::Scored,
+            score: *score,
+        },
+        None => Judgement {
+            status: JudgementStatus::Missing,
+            score: 5.0,
+        },
+    };
+    let mut signals = signals(0, scores.len() as u32);
+    signals.judges.push(JudgeScores {
+        judge: judge.to_string(),
+        judgements: scores.iter().map(judgement).collect(),
+    });
+    signals
 }

@@ -50,11 +50,13 @@
 //! lanes, nothing fuses multiply and add, and whatever is random takes a seed.
 
 pub mod activations;
+pub mod adaptive;
 pub mod assessment;
 pub mod bindings;
 pub mod bytes;
 mod component;
 pub mod fixtures;
+pub mod judgements;
 pub mod lanes;
 pub mod lbfgs;
 pub mod logistic;

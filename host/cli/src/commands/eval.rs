@@ -21,7 +21,7 @@ pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Ending> {
         )
         .into());
     }
-    let stop = signal::stop_flag();
+    let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
     let mut answers = arguments
         .generations

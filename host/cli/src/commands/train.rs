@@ -1,5 +1,9 @@
-use host_trainer::recipe;
+use host_policy::Signer;
+use host_trainer::ranks::{self, Ranks};
+use host_trainer::recipe::{self, Means};
 use host_trainer::records::Ending;
+use host_trainer::report::Report;
+use host_trainer::{Error, dry_run, follow};
 
 use super::{engine, print_json, print_text, signer};
 use crate::arguments::TrainArguments;
@@ -8,16 +12,19 @@ use crate::screen::Screen;
 use crate::signal;
 
 pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
-    let config = arguments.resolve()?;
-    let engine = engine(&config.limits)?;
-    let stop = signal::stop_flag();
-    let mut screen = Screen::new(arguments.config.quiet);
-    let key = config.journal.key.clone();
-    let signer = || -> Result<_, host_trainer::Error> { Ok(signer(key.as_deref())?) };
-    let resume = arguments.resume.as_deref();
-    let cache = home::reference_cache();
-    let report = recipe::fine_tune(config, resume, &engine, signer, cache, &mut screen, &stop)?;
-    drop(screen);
+    if arguments.dry_run {
+        return forecast(&arguments);
+    }
+    let ranks = ranks::join()?;
+    if !ranks.is_first() {
+        let stop = signal::stop_flag(false);
+        let followed = follow::follow(&ranks, home::reference_cache(), &stop);
+        // The first one tells what went wrong, and its exit code is that of all.
+        let _ = ranks.end(followed);
+        return Ok(Ending::Finished);
+    }
+    let led = lead(&arguments, &ranks);
+    let report = ranks.end(led)?;
     if arguments.config.json {
         print_json(&report)?;
     } else {
@@ -32,4 +39,39 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
         }
     }
     Ok(report.ending())
+}
+
+fn lead(arguments: &TrainArguments, ranks: &Ranks) -> Result<Report, Error> {
+    let config = arguments.resolve()?;
+    let engine = engine(&config.limits)?;
+    let stop = signal::stop_flag(true);
+    let mut screen = Screen::new(arguments.config.quiet);
+    let key = config.journal.key.clone();
+    let signer = || Ok(signer(key.as_deref())?);
+    let resume = arguments.resume.as_deref();
+    let means = Means {
+        engine: &engine,
+        reference_cache: home::reference_cache(),
+        ranks,
+    };
+    recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
+}
+
+fn forecast(arguments: &TrainArguments) -> anyhow::Result<Ending> {
+    let config = arguments.resolve()?;
+    let engine = engine(&config.limits)?;
+    let mut screen = Screen::new(arguments.config.quiet);
+    // A key of the user's own would be made only now, and no journal needs one yet.
+    let named = || -> Result<_, Error> {
+        let key = config.journal.key.as_deref();
+        Ok(key.map(Signer::open).transpose()?)
+    };
+    let cache = home::reference_cache();
+    let forecast = dry_run::dry_run(&config, &engine, named, cache, &mut screen)?;
+    drop(screen);
+    match arguments.config.json {
+        true => print_json(&forecast)?,
+        false => print_text(&forecast.table())?,
+    }
+    Ok(Ending::Finished)
 }

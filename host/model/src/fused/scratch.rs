@@ -1,7 +1,7 @@
 //! Buffers of the backward pass, used again by every block.
 
 use crate::config::Config;
-use crate::ops::left::Left;
+use crate::ops::left::{Format, Left};
 
 /// All [rows, columns of the name]; d marks a gradient.
 pub(super) struct Scratch {
@@ -45,5 +45,38 @@ impl Scratch {
             low: ranks.map(zeros),
             left: Default::default(),
         }
+    }
+
+    /// Values it holds but for the packed rows. A field that is left out here doesn't compile.
+    pub fn values(&self) -> usize {
+        let Self {
+            g,
+            dx,
+            dmid,
+            dmixed,
+            dq,
+            dk,
+            dv,
+            dgate,
+            dup,
+            activated,
+            normed_x,
+            normed_mid,
+            low,
+            left: _,
+        } = self;
+        let parts = [
+            g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid,
+        ];
+        parts.into_iter().chain(low).map(Vec::len).sum()
+    }
+
+    /// Values of the packed rows, when every product of a block was computed.
+    pub fn packed_values(config: &Config, format: Format, rows: usize) -> usize {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.q_size(), config.kv_size());
+        let deepest = [hidden.max(inner).max(q), inner.max(kv), kv];
+        let values = deepest.map(|depth| Left::values(format, rows, depth));
+        values.into_iter().sum()
     }
 }

@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::decoder::{HeadLoss, HeadRows};
+use crate::config::Config;
+use crate::decoder::{HeadLoss, HeadRows, StepWork};
 use crate::error::Result;
 use crate::fused::{Matrix, Values};
 use crate::ops::left::{Format, Left};
@@ -181,6 +182,17 @@ impl Logits {
             slopes: Left::default(),
         }
     }
+}
+
+/// Values that the loss of a micro-batch holds: logits of the rows at work with their packed
+/// slopes, logits of the reference beside them, its hidden rows, and the gradient.
+pub(crate) fn values(work: &StepWork, config: &Config, format: Format) -> usize {
+    let rows = work.answer_tokens;
+    let at_work = rows_held(config.vocab_size).min(rows);
+    let stretch = STRETCH.min(config.vocab_size);
+    let slopes = Left::values(format, at_work, stretch);
+    let sides = 1 + usize::from(work.held);
+    slopes + sides * (at_work * config.vocab_size + rows * config.hidden_size)
 }
 
 /// Some rows of the loss.

@@ -167,6 +167,12 @@ fn weigh(slopes: &mut [f32], probabilities: &[f32], pull: f32, scale: f32) {
 }
 }
 
+/// Values held by the backward pass of all heads at once, whose outputs have `mixed`
+/// values: their gradients, and two blocks of scores per thread.
+pub(crate) fn gradient_values(mixed: usize, longest: usize, threads: usize) -> usize {
+    3 * mixed + threads * 2 * BLOCK * longest
+}
+
 /// Gradients of one head: [length, size] each.
 pub(crate) struct Gradients {
     pub q: Vec<f32>,

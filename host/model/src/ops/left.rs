@@ -72,6 +72,12 @@ impl Left {
         self
     }
 
+    /// 32-bit values that rows of a depth take.
+    pub fn values(format: Format, rows: usize, depth: usize) -> usize {
+        let pairs = format == Format::Bf16 && half::multiplies_pairs();
+        rows.next_multiple_of(ROWS) * if pairs { depth.div_ceil(2) } else { depth }
+    }
+
     /// The panels of `rows` rows each (a multiple of ROWS), in order, to write to.
     pub fn blocks(&mut self, rows: usize) -> Blocks<'_> {
         let depth = self.depth;

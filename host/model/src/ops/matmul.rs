@@ -74,6 +74,11 @@ thread_local! {
     };
 }
 
+/// Values that a thread keeps for packing.
+pub(crate) const fn panel_values() -> usize {
+    (ROW_BLOCK + COLS) * DEPTH
+}
+
 /// c [m, n] with rows of `stride` values; a [m, k]; b [k, n].
 pub(crate) fn matmul(
     into: Into,

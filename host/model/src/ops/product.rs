@@ -121,6 +121,11 @@ struct Buffers {
     parts: Vec<Part>,
 }
 
+/// Values that a thread keeps for packing.
+pub(crate) const fn panel_values() -> usize {
+    DEPTH * COLS
+}
+
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }

@@ -1,5 +1,5 @@
-//! The plain path on the device under test, in f32 and bf16, against the fused
-//! kernels in f32 on the CPU.
+//! The plain path on the device under test, in f32 and bf16, and the fused kernels in
+//! bf16, against the fused kernels in f32 on the CPU.
 //!
 //! `HOST_TEST_DEVICE` is cpu, cuda or cuda:N; without it the first CUDA device is
 //! taken where the build and the machine have one, else the CPU.
@@ -28,17 +28,26 @@ fn device() -> Device {
     DEVICE.with(Device::clone)
 }
 
-/// A number format of the weights and the gap it may make (relative L2): twice what
-/// its rounding was measured to make, which is most in the KL and the gradient.
-const FORMATS: [(DType, f64); 2] = [(DType::F32, 2e-5), (DType::BF16, 0.06)];
+/// What is tested, the number format of its weights, and the gap that this may make
+/// (relative L2): twice what its rounding was measured to make, which is most in the KL
+/// and the gradient.
+const FORMATS: [(Kernels, DType, f64); 3] = [
+    (Kernels::Plain, DType::F32, 2e-5),
+    (Kernels::Plain, DType::BF16, 0.06),
+    (Kernels::Fused, DType::BF16, 0.06),
+];
 
 /// The decoder under test, and the oracle with the same (rounded) weights.
-fn pair(config: &Config, dtype: DType) -> (Decoder, Decoder) {
+fn pair(config: &Config, kernels: Kernels, dtype: DType) -> (Decoder, Decoder) {
     let rounded = converted(&weights(config, 1), dtype, &Device::Cpu);
-    let tested = converted(&rounded, dtype, &device());
+    let place = match kernels {
+        Kernels::Plain => device(),
+        Kernels::Fused => Device::Cpu,
+    };
+    let tested = converted(&rounded, dtype, &place);
     let oracle = converted(&rounded, DType::F32, &Device::Cpu);
     (
-        Decoder::new(config.clone(), tested, Kernels::Plain).unwrap(),
+        Decoder::new(config.clone(), tested, kernels).unwrap(),
         Decoder::new(config.clone(), oracle, Kernels::Fused).unwrap(),
     )
 }
@@ -127,13 +136,13 @@ fn a_step_follows_the_oracle_in_every_family_and_format() {
     for (name, config) in families() {
         let lora = adapter(&config, &Target::ALL);
         let batch = ragged(&config);
-        for (dtype, bound) in FORMATS {
-            let (tested, oracle) = pair(&config, dtype);
+        for (kernels, dtype, bound) in FORMATS {
+            let (tested, oracle) = pair(&config, kernels, dtype);
             let expected = step(&oracle, &lora, &batch);
             let alpha = lora.config.alpha;
             let seen = step(&tested, &placed(&tested, &lora, alpha), &batch);
             let (gap, place) = seen.gap(&expected);
-            assert!(gap < bound, "{name} {dtype:?} {place}: {gap}");
+            assert!(gap < bound, "{name} {kernels:?} {dtype:?} {place}: {gap}");
             // The bound is narrow enough to see an adapter that is half too strong.
             let wrong = step(&tested, &placed(&tested, &lora, 1.5 * alpha), &batch);
             let (gap, _) = wrong.gap(&expected);
@@ -146,8 +155,8 @@ fn a_step_follows_the_oracle_in_every_family_and_format() {
 #[test]
 fn checkpointed_blocks_give_the_same_gradients_from_a_smaller_graph() {
     for (name, config) in families() {
-        for (dtype, _) in FORMATS {
-            let (mut tested, _) = pair(&config, dtype);
+        for dtype in [DType::F32, DType::BF16] {
+            let (mut tested, _) = pair(&config, Kernels::Plain, dtype);
             let lora = placed(&tested, &adapter(&config, &[Target::Q, Target::Down]), 10.0);
             let batch = ragged(&config);
             let nodes = |decoder: &Decoder| {
@@ -168,7 +177,7 @@ fn checkpointed_blocks_give_the_same_gradients_from_a_smaller_graph() {
 #[test]
 fn no_frozen_matrix_gets_a_gradient() {
     for (name, config) in families() {
-        let (tested, _) = pair(&config, DType::BF16);
+        let (tested, _) = pair(&config, Kernels::Plain, DType::BF16);
         let lora = placed(&tested, &adapter(&config, &[Target::Q, Target::Up]), 10.0);
         let batch = ragged(&config);
         let hidden = tested.forward(&batch, Some(&lora), &[]).unwrap().hidden;
@@ -200,8 +209,8 @@ fn no_frozen_matrix_gets_a_gradient() {
 #[test]
 fn decoding_follows_the_oracle_in_every_format() {
     for (name, config) in families() {
-        for (dtype, bound) in FORMATS {
-            let (tested, oracle) = pair(&config, dtype);
+        for (kernels, dtype, bound) in FORMATS {
+            let (tested, oracle) = pair(&config, kernels, dtype);
             let lora = adapter(&config, &Target::ALL);
             let there = placed(&tested, &lora, lora.config.alpha);
             let mut dice = Dice::new(21);
@@ -220,7 +229,10 @@ fn decoding_follows_the_oracle_in_every_format() {
                 let last = Tensor::new(last, &Device::Cpu).unwrap();
                 let expected = full.index_select(&last, 0).unwrap();
                 let gap = relative(&home(&hidden), &expected);
-                assert!(gap < bound, "{name} {dtype:?} step {step}: {gap}");
+                assert!(
+                    gap < bound,
+                    "{name} {kernels:?} {dtype:?} step {step}: {gap}"
+                );
                 assert!(!hidden.track_op(), "a graph grows while decoding");
                 if step == 2 {
                     sequences.remove(1);
@@ -240,14 +252,14 @@ fn decoding_follows_the_oracle_in_every_format() {
 #[test]
 fn the_head_goes_in_chunks() {
     let config = random::llama();
-    for (dtype, bound) in FORMATS {
-        let (tested, oracle) = pair(&config, dtype);
+    for (kernels, dtype, bound) in FORMATS {
+        let (tested, oracle) = pair(&config, kernels, dtype);
         let lora = adapter(&config, &[Target::V]);
         let mut dice = Dice::new(31);
         let batch = Packed::from_sequences(&[300, 301].map(|n| dice.tokens(n, config.vocab_size)));
         let seen = step(&tested, &placed(&tested, &lora, 10.0), &batch);
         let (gap, place) = seen.gap(&step(&oracle, &lora, &batch));
-        assert!(gap < bound, "{dtype:?} {place}: {gap}");
+        assert!(gap < bound, "{kernels:?} {dtype:?} {place}: {gap}");
         assert_eq!(seen.0["kl"].elem_count(), 601);
     }
 }

@@ -6,6 +6,7 @@
 mod floor;
 mod model;
 mod process;
+mod weights;
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use host_model::{
-    Architecture, Config, Decoder, Kernels, LayerWeights, Linear, LoadOptions, Lora, LoraConfig,
-    Rope, RopeScaling, Source, Target, Weights,
+    Architecture, Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Rope, RopeScaling,
+    Source, Target,
 };
 
-use super::Outcome;
+use super::{Outcome, weights};
 
 fn dtype(bf16: bool) -> DType {
     if bf16 { DType::BF16 } else { DType::F32 }
@@ -31,7 +31,7 @@ pub fn random(bf16: bool) -> Outcome<(Decoder, Lora)> {
     let config = smollm2();
     let decoder = Decoder::new(
         config.clone(),
-        weights(&config, dtype(bf16))?,
+        weights::random(&config, &Device::Cpu, dtype(bf16))?,
         Kernels::Fused,
     )?;
     let settings = LoraConfig {
@@ -69,39 +69,4 @@ fn smollm2() -> Config {
         bos: None,
         eos: vec![],
     }
-}
-
-fn weights(config: &Config, dtype: DType) -> candle_core::Result<Weights> {
-    let device = Device::Cpu;
-    let random = |shape: (usize, usize)| Tensor::randn(0f32, 0.04, shape, &device)?.to_dtype(dtype);
-    let ones = || Tensor::ones(config.hidden_size, dtype, &device);
-    let linear = |target: Target| -> candle_core::Result<Linear> {
-        Ok(Linear {
-            weight: random(target.shape(config))?,
-            bias: None,
-        })
-    };
-    let layers = (0..config.num_layers)
-        .map(|_| {
-            Ok(LayerWeights {
-                attn_norm: ones()?,
-                q: linear(Target::Q)?,
-                k: linear(Target::K)?,
-                v: linear(Target::V)?,
-                o: linear(Target::O)?,
-                q_norm: None,
-                k_norm: None,
-                mlp_norm: ones()?,
-                gate: linear(Target::Gate)?,
-                up: linear(Target::Up)?,
-                down: linear(Target::Down)?,
-            })
-        })
-        .collect::<candle_core::Result<Vec<_>>>()?;
-    Ok(Weights {
-        embed: random((config.vocab_size, config.hidden_size))?,
-        layers,
-        final_norm: ones()?,
-        head: None,
-    })
 }

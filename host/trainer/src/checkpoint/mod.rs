@@ -19,5 +19,5 @@ mod saved;
 mod state;
 mod store;
 
-pub use saved::{FORMAT, Progress, Saved, Tensors};
+pub use saved::{FORMAT, Progress, Saved, Tensors, from_bytes, to_bytes};
 pub use store::{Checkpoints, Stored};

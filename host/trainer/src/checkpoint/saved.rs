@@ -35,7 +35,7 @@ pub struct Progress {
 }
 
 /// Flat tensors by name; see [`crate::parameters`] for their order.
-pub type Tensors<'a> = Vec<(&'static str, &'a [f32])>;
+pub type Tensors<'a> = Vec<(&'a str, &'a [f32])>;
 
 /// A checkpoint that was read and found whole.
 #[derive(Debug, Clone, PartialEq)]

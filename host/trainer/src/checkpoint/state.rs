@@ -2,22 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::{Checkpoints, FORMAT, Progress, Saved, Tensors};
+use super::{FORMAT, Progress, Saved, Tensors};
 use crate::advisor::Advisor;
 use crate::error::{Error, Result};
 use crate::optimizer::AdamW;
 use crate::records::{Ending, Totals};
-use crate::run_dir::Records;
+use crate::run::Books;
 use crate::state::State;
 
 impl State<'_> {
     /// Writes a checkpoint, to be gone on from at the step after this one.
-    pub fn save(
-        &self,
-        totals: &Totals,
-        records: &mut Records,
-        checkpoints: &mut Checkpoints,
-    ) -> Result<PathBuf> {
+    pub fn save(&self, totals: &Totals, books: &mut Books) -> Result<PathBuf> {
         let before = self.actuators.before.as_ref();
         let progress = Progress {
             format: FORMAT,
@@ -29,7 +24,7 @@ impl State<'_> {
             previous: self.previous,
             not_finite: self.not_finite,
             totals: totals.clone(),
-            records: records.mark()?,
+            records: books.records.mark()?,
         };
         let mut tensors: Tensors = vec![
             ("parameters", &self.parameters),
@@ -44,7 +39,7 @@ impl State<'_> {
             tensors.push(("before.first", &optimizer.first));
             tensors.push(("before.second", &optimizer.second));
         }
-        checkpoints.write(&progress, &tensors)
+        books.checkpoints.write(&progress, &tensors)
     }
 
     /// Becomes what was saved.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::saved::{FORMAT, Progress, Saved, Tensors, from_bytes, to_bytes};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, to_json};
 
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
@@ -100,7 +100,10 @@ impl Checkpoints {
             // A run that goes on from an older one comes by again.
             fs::remove_dir_all(path).map_err(|e| said(&e))?;
         }
-        let files = [(TENSORS, to_bytes(tensors)?), (STATE, to_json(progress)?)];
+        let files = [
+            (TENSORS, to_bytes(tensors)?),
+            (STATE, to_json(progress).map_err(|e| said(&e))?),
+        ];
         let manifest = Manifest {
             format: FORMAT,
             files: files
@@ -112,7 +115,7 @@ impl Checkpoints {
         for (name, bytes) in &files {
             atomic::write(&folder.path().join(name), bytes).map_err(|e| said(&e))?;
         }
-        let manifest = to_json(&manifest)?;
+        let manifest = to_json(&manifest).map_err(|e| said(&e))?;
         atomic::write(&folder.path().join(MANIFEST), &manifest).map_err(|e| said(&e))?;
         folder.finish().map_err(|e| said(&e))
     }
@@ -192,12 +195,6 @@ type Said<T> = std::result::Result<T, String>;
 
 fn name(step: u64) -> String {
     format!("step-{step:06}")
-}
-
-fn to_json(value: &impl Serialize) -> Said<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| error.to_string())?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 fn read(folder: &Path) -> Said<Saved> {

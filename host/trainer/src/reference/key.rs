@@ -79,7 +79,7 @@ fn trial(decoder: &Decoder) -> Result<Vec<f32>> {
         .map(|index| (index * 7919 % config.vocab_size) as u32)
         .collect();
     let batch = Packed::from_sequences(&[tokens]);
-    let hidden = decoder.forward(&batch, None, &[])?.hidden;
+    let hidden = decoder.infer(&batch, None, &[])?.hidden;
     Ok(hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
@@ -110,7 +110,7 @@ mod tests {
             key(|sample| sample.tokens[0] = 7),
             key(|sample| sample.tokens[4] = 7),
             key(|sample| sample.prompt_len = 2),
-            key(|sample| sample.answer = vec![3..5]),
+            key(|sample| sample.answer = Vec::from([3..5; 1])),
             key(|sample| sample.answer.truncate(1)),
             key(|sample| sample.tokens.push(6)),
         ] {

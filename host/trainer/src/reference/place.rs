@@ -32,7 +32,7 @@ pub fn open(
     if !model.decoder.rows_stand_alone() {
         if named {
             tracing::warn!(
-                "train.reference_cache_dir is not used: with the plain kernels (CUDA, bf16) the \
+                "train.reference_cache_dir is not used: with the plain kernels (CUDA) the \
                  reference rounds as the batch is, so another run can't take it over"
             );
         }

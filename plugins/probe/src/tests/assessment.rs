@@ -24,7 +24,10 @@ fn adaptive_golden_values() {
 #[test]
 fn published_code_golden_values() {
     let settings = Settings {
-        mode: Mode::PublishedCode,
+        adaptive: Adaptive {
+            mode: Mode::PublishedCode,
+            ..Adaptive::default()
+        },
         ..Settings::default()
     };
     // Scores 1 to 5.
@@ -43,7 +46,10 @@ fn published_code_golden_values() {
 #[test]
 fn batch_aggregation_gives_every_sample_the_mean() {
     let settings = Settings {
-        aggregation: Aggregation::Batch,
+        adaptive: Adaptive {
+            aggregation: Aggregation::Batch,
+            ..Adaptive::default()
+        },
         ..Settings::default()
     };
     let a = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();
@@ -59,7 +65,10 @@ fn batch_aggregation_gives_every_sample_the_mean() {
 #[test]
 fn smoothing_goes_on_from_the_state() {
     let settings = Settings {
-        smoothing: 0.5,
+        adaptive: Adaptive {
+            smoothing: 0.5,
+            ..Adaptive::default()
+        },
         ..Settings::default()
     };
     let first = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();

@@ -199,7 +199,10 @@ fn needs_name_the_layers_of_the_settings() {
     assert_eq!(needs.taps[0].layers, [1, 2, 3, 4]);
     assert_eq!(needs.taps[0].source, Source::Reference);
     let settings = Settings {
-        b_min: 2.0,
+        adaptive: Adaptive {
+            b_min: 2.0,
+            ..Adaptive::default()
+        },
         ..Settings::default()
     };
     assert!(

@@ -3,6 +3,7 @@
 mod assessment;
 mod calibration;
 
+use risk_policy::adaptive::{Adaptive, Aggregation, Mode};
 use risk_policy::fixtures;
 use risk_policy::platt::Platt;
 use risk_policy::prelude::*;

@@ -1,0 +1,71 @@
+//! What a training step holds in memory, counted on the structures it fills.
+
+use candle_core::DType;
+use rayon::current_num_threads;
+
+use super::FusedModel;
+use super::adapter::Flat;
+use super::scratch::Scratch;
+use super::shape::BLOCK;
+use super::tape::Tape;
+use crate::decoder::{StepMemory, StepWork};
+use crate::head;
+use crate::lora::{Lora, Target};
+use crate::ops::left::{Format, Left};
+use crate::ops::{attention, matmul, product};
+
+impl FusedModel {
+    /// In values of f32 throughout; `StepMemory` has bytes.
+    pub fn step_memory(&self, adapter: &Lora, work: &StepWork, recompute: bool) -> StepMemory {
+        let config = &self.inner.config;
+        let flat = Flat::new(config, adapter);
+        let ranks = Target::ALL.map(|target| adapter.pair(0, target).map_or(0, |_| flat.rank));
+        let rows: usize = work.lengths.iter().sum();
+        let longest = work.lengths.iter().copied().max().unwrap_or(0);
+        let stream = rows * config.hidden_size;
+        let selected = work.answer_tokens * config.hidden_size;
+        let mixed = rows * config.q_size();
+        let threads = current_num_threads();
+        // The normed rows or the MLP's inner ones of the blocks at work, and rows as the
+        // deepest product takes them.
+        let deepest = config.intermediate_size.max(config.hidden_size);
+        let at_work = rows.min(threads * BLOCK) * deepest;
+        let format = match self.inner.head.dtype() {
+            DType::BF16 => Format::Bf16,
+            _ => Format::F32,
+        };
+        let packed = Left::values(format, rows, deepest.max(config.q_size()));
+
+        let row = Tape::new(config, 1, ranks).values() + config.num_heads;
+        let tape = rows * row + stream;
+        let kept = match recompute {
+            true => config.num_layers * stream,
+            false => config.num_layers * tape,
+        };
+        let again = if recompute { tape + stream } else { 0 };
+        let angles = rows * config.rotary_dim();
+        // The adapter as one vector, the stream after the last block, the hidden rows.
+        let left = flat.size() + kept + 2 * stream;
+        let forward = left + again + angles + packed + mixed.max(at_work);
+        let head = left + selected + head::fused::values(work, config, format);
+
+        // The gradients of the answer rows, of the hidden rows (old and new), of the adapter.
+        let slopes = 2 * selected + 2 * stream + flat.size();
+        let scratch = rows * Scratch::new(config, vec![0.0; config.hidden_size], ranks).values()
+            + Scratch::packed_values(config, format, rows);
+        let heads = attention::gradient_values(mixed, longest, threads);
+        let backward = left + slopes + again + angles + scratch + heads.max(at_work);
+        // The adapter's gradient is cut up twice on its way to the variables.
+        let end = left + slopes + 2 * flat.size();
+
+        let panels = threads * (matmul::panel_values() + product::panel_values());
+        let bytes = |values: usize| (values * size_of::<f32>()) as u64;
+        StepMemory {
+            activations: bytes(left),
+            head: bytes(head - left),
+            backward: bytes(backward.max(end) - left),
+            panels: bytes(panels),
+            peak: bytes(panels + forward.max(head).max(backward).max(end)),
+        }
+    }
+}

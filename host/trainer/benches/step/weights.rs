@@ -1,0 +1,45 @@
+//! Random weights of any shape, for measurements of speed and memory.
+
+use candle_core::{DType, Device, Tensor};
+use host_model::{Config, LayerWeights, Linear, Target, Weights};
+
+pub fn random(config: &Config, device: &Device, dtype: DType) -> candle_core::Result<Weights> {
+    let random = |shape: (usize, usize)| {
+        let scale = (shape.1 as f32).powf(-0.5);
+        Tensor::randn(0f32, scale, shape, device)?.to_dtype(dtype)
+    };
+    let ones = || Tensor::ones(config.hidden_size, dtype, device);
+    let linear = |target: Target| -> candle_core::Result<Linear> {
+        Ok(Linear {
+            weight: random(target.shape(config))?,
+            bias: None,
+        })
+    };
+    let layers = (0..config.num_layers)
+        .map(|_| {
+            Ok(LayerWeights {
+                attn_norm: ones()?,
+                q: linear(Target::Q)?,
+                k: linear(Target::K)?,
+                v: linear(Target::V)?,
+                o: linear(Target::O)?,
+                q_norm: None,
+                k_norm: None,
+                mlp_norm: ones()?,
+                gate: linear(Target::Gate)?,
+                up: linear(Target::Up)?,
+                down: linear(Target::Down)?,
+            })
+        })
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    let vocabulary = (config.vocab_size, config.hidden_size);
+    Ok(Weights {
+        embed: random(vocabulary)?,
+        layers,
+        final_norm: ones()?,
+        head: match config.tie_embeddings {
+            true => None,
+            false => Some(random(vocabulary)?),
+        },
+    })
+}

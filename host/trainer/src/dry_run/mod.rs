@@ -1,0 +1,134 @@
+//! What a run would take, told before it starts: `host train --dry-run`.
+//!
+//! Loads and checks what a run loads and checks, goes through its steps without taking
+//! them, and writes nothing. Memory is counted on the structures that a step fills; time
+//! is measured on some samples of the run and extended to all of them.
+
+mod memory;
+mod process;
+mod speed;
+mod table;
+mod time;
+mod walk;
+
+use std::path::PathBuf;
+
+use host_model::decoder::StepWork;
+use host_model::lora::Lora;
+use host_policy::wit::{Actuators as Allowed, Needs};
+use host_policy::{Engine, Signer};
+use serde::Serialize;
+
+use crate::config::RunConfig;
+use crate::error::Result;
+use crate::observer::Observer;
+use crate::prepare::Loaded;
+use crate::run_dir::RunDir;
+use crate::{reference, sensors};
+
+use walk::Walk;
+
+pub use memory::Memory;
+pub use process::resident;
+pub use time::Time;
+
+/// What a run would take.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forecast {
+    pub samples: usize,
+    pub steps: u64,
+    pub steps_per_epoch: usize,
+    pub largest: MicroBatchSize,
+    /// Bytes.
+    pub memory: Memory,
+    /// Seconds.
+    pub time: Time,
+}
+
+/// The micro-batch that needs most memory.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MicroBatchSize {
+    pub samples: usize,
+    pub tokens: usize,
+    pub answer_tokens: usize,
+}
+
+/// What the policies ask for, all together.
+pub struct Asked {
+    /// Values of the reference's taps per sample.
+    tap_values: usize,
+    reads_current: bool,
+    actuators: Allowed,
+}
+
+/// Arguments as for [`crate::recipe::fine_tune`]; `signer` only has to open a key that is
+/// named.
+///
+/// # Errors
+/// Those of a run, up to the moment when it would make its folder.
+pub fn dry_run(
+    config: &RunConfig,
+    engine: &Engine,
+    signer: impl FnOnce() -> Result<Option<Signer>>,
+    reference_cache: Option<PathBuf>,
+    observer: &mut dyn Observer,
+) -> Result<Forecast> {
+    let mut loaded = Loaded::new(config, signer, engine, observer)?;
+    if let Some(output) = &config.output {
+        RunDir::check_free(output)?;
+    }
+    let info = loaded.info(config);
+    let has_canary = loaded.canary.is_some();
+    let needs = std::mem::take(&mut loaded.policies)
+        .into_iter()
+        .map(|policy| policy.rehearse(config, &info, &loaded.model, has_canary))
+        .collect::<Result<Vec<Needs>>>()?;
+    let model = &loaded.model;
+    let taps = sensors::reference_taps(needs.iter());
+    let on_disk = match needs.is_empty() {
+        true => false,
+        false => reference::open(&config.train, reference_cache, model, &taps)?.is_some(),
+    };
+    let asked = (!needs.is_empty()).then(|| Asked {
+        tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
+            * model.config.hidden_size,
+        reads_current: needs.iter().any(sensors::reads_current),
+        actuators: needs
+            .iter()
+            .fold(Allowed::empty(), |all, needs| all | needs.actuators),
+    });
+
+    // Before anything of a training is made.
+    let resident = process::resident();
+    let decoder = &model.decoder;
+    let device = decoder.device();
+    let adapter = Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?;
+    let (train, asked) = (&config.train, asked.as_ref());
+    let walk = Walk::new(&loaded.plan, train, decoder, &adapter, asked);
+    let memory = Memory::of(decoder, &adapter, train, asked, &walk, resident);
+    observer.stage("timing the parts of a step", None);
+    let room = memory.available.unwrap_or(u64::MAX);
+    let fits = |work: &StepWork| {
+        let step = decoder.step_memory(&adapter, work);
+        step.is_none_or(|step| step.peak < room)
+    };
+    let speed = speed::measure(decoder, &adapter, train, &walk.typical(fits))?;
+    let disk = if on_disk {
+        train.reference_cache_disk_mib
+    } else {
+        0
+    };
+    let cached = (train.reference_cache_mib as u64 + disk) << 20;
+    Ok(Forecast {
+        samples: loaded.plan.samples().len(),
+        steps: loaded.plan.total_steps(),
+        steps_per_epoch: loaded.plan.steps_per_epoch(),
+        largest: MicroBatchSize {
+            samples: walk.largest.lengths.len(),
+            tokens: walk.largest.lengths.iter().sum(),
+            answer_tokens: walk.largest.answer_tokens,
+        },
+        memory,
+        time: Time::of(&walk, &speed, train, asked, cached),
+    })
+}

@@ -1,0 +1,74 @@
+//! How long a run takes, from its work and the speed of the machine.
+
+use serde::Serialize;
+
+use super::Asked;
+use super::speed::Speed;
+use super::walk::{Walk, Work};
+use crate::config::TrainConfig;
+
+/// Seconds. Under policies the most it can be: every sample held to the reference, none
+/// of them known from another run. Calibration and evaluation come on top.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Time {
+    /// A step without a policy, on average.
+    pub plain_step: f64,
+    /// Under the policies, where the reference is asked for the first time, and later.
+    pub first_held_step: Option<f64>,
+    pub later_held_step: Option<f64>,
+    /// All trainings of the run.
+    pub total: f64,
+}
+
+impl Time {
+    /// `cached` bytes of the reference's cache are found again.
+    pub fn of(
+        walk: &Walk,
+        speed: &Speed,
+        train: &TrainConfig,
+        asked: Option<&Asked>,
+        cached: u64,
+    ) -> Self {
+        let plain = |work: &Work| {
+            (speed.forward + speed.backward) * work.products
+                + speed.loss * work.answer_tokens as f64
+                + speed.update * work.steps as f64
+        };
+        let both = plain(&walk.first) + plain(&walk.later);
+        let steps = |work: &Work| work.steps.max(1) as f64;
+        let plain_step = both / (walk.first.steps + walk.later.steps).max(1) as f64;
+        let Some(asked) = asked else {
+            return Self {
+                plain_step,
+                first_held_step: None,
+                later_held_step: None,
+                total: both,
+            };
+        };
+        // A policy that reads the model in training does so before the micro-batches.
+        let reads_twice = asked.reads_current && train.micro_batch() < train.batch;
+        let held = |work: &Work| {
+            let again = if reads_twice { speed.forward } else { 0.0 };
+            let loss = (speed.held_loss - speed.loss) * work.answer_tokens as f64;
+            plain(work) + loss + again * work.products
+        };
+        let lost = 1.0 - (cached as f64 / walk.distinct.bytes.max(1) as f64).min(1.0);
+        let first = held(&walk.first) + speed.reference * walk.distinct.products;
+        let later = held(&walk.later) + speed.reference * lost * walk.later.products;
+        let baseline = if train.baseline.unwrap_or(false) {
+            both
+        } else {
+            0.0
+        };
+        Self {
+            plain_step,
+            first_held_step: Some(first / steps(&walk.first)),
+            later_held_step: (walk.later.steps > 0).then(|| later / steps(&walk.later)),
+            total: baseline + first + later,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
