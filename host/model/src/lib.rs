@@ -28,5 +28,6 @@ pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
+pub use ops::simd::{Widest, limit_instructions};
 pub use tokenizer::{ChatTokenizer, EncodedChat};
 pub use weights::{LayerWeights, Linear, Weights};

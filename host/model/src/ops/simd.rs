@@ -1,6 +1,8 @@
 //! Compiles a kernel for several instruction sets and picks one at run time, so
 //! that a portable build still uses the machine's widest vectors.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// Wraps `fn NAME(args) -> R { body }` in a dispatch over AVX-512, AVX2 and the
 /// target's own set. The body is plain Rust that the compiler vectorises; all
 /// versions round alike, because Rust never contracts a product and a sum.
@@ -44,10 +46,31 @@ pub(crate) enum Level {
     Portable,
 }
 
+/// The widest instructions that kernels may use, if the machine has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Widest {
+    Avx2,
+    /// What every processor of the target has.
+    Portable,
+}
+
+const ANY: u8 = 0;
+static LIMIT: AtomicU8 = AtomicU8::new(ANY);
+
+/// Keeps kernels from wider instructions, to measure what a lesser processor would do.
+/// To be called before anything is computed.
+pub fn limit_instructions(widest: Widest) {
+    LIMIT.store(1 + widest as u8, Ordering::Relaxed);
+}
+
 pub(crate) fn level() -> Level {
+    const AVX2: u8 = 1 + Widest::Avx2 as u8;
+    const PORTABLE: u8 = 1 + Widest::Portable as u8;
+    let limit = LIMIT.load(Ordering::Relaxed);
     #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f")
+    if limit != PORTABLE {
+        if limit != AVX2
+            && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")

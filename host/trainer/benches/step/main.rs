@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use clap::Parser;
-use host_model::{Decoder, HeadRows, Lora, Packed};
+use host_model::{Decoder, HeadRows, Lora, Packed, Widest};
 use host_trainer::config::TrainConfig;
 use host_trainer::optimizer::AdamW;
 use host_trainer::parameters::{Layout, norm};
@@ -41,6 +41,9 @@ struct Arguments {
     /// Hold the frozen weights in bf16.
     #[arg(long)]
     bf16: bool,
+    /// Use no wider instructions than these.
+    #[arg(long, value_parser = widest)]
+    instructions: Option<Widest>,
     /// Also time the step's matrix products alone.
     #[arg(long)]
     floor: bool,
@@ -63,6 +66,14 @@ fn shape(text: &str) -> Result<(usize, usize), String> {
     match numbers {
         Some((sequences, length)) if sequences > 0 && length > 1 => Ok((sequences, length)),
         _ => Err("write it as SEQUENCESxTOKENS, such as 4x128".into()),
+    }
+}
+
+fn widest(name: &str) -> Result<Widest, String> {
+    match name {
+        "avx2" => Ok(Widest::Avx2),
+        "portable" => Ok(Widest::Portable),
+        _ => Err("write avx2 or portable".into()),
     }
 }
 
@@ -93,6 +104,9 @@ fn main() -> Outcome<()> {
     // SAFETY: no other thread exists yet.
     unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     let arguments = Arguments::parse();
+    if let Some(widest) = arguments.instructions {
+        host_model::limit_instructions(widest);
+    }
     let Some(shape) = arguments.shape else {
         return process::each(&[
             &["4x128", "--floor"],
