@@ -2,7 +2,6 @@
 //! refusal margin of the canary prompts has fallen, and the multiplier is the KL
 //! weight, ln b += eta * (cost - limit).
 
-use risk_policy::assessment::mean;
 use risk_policy::bytes::{Reader, Writer};
 use risk_policy::prelude::*;
 use risk_policy::settings::invalid;
@@ -124,7 +123,7 @@ impl Policy for Lagrangian {
         let mut multiplier = Multiplier::resume(call.state, call.settings)?;
         let mut fall = None;
         if let Some(canary) = &call.signals.canary {
-            let margin = mean_margin(canary)?;
+            let margin = canary.mean_margin()?;
             fall = Some(multiplier.update(call.settings, margin));
         }
         let samples = call.signals.samples.len();
@@ -137,17 +136,6 @@ impl Policy for Lagrangian {
             None => assessment,
         })
     }
-}
-
-fn mean_margin(canary: &Canary) -> Result<f64, String> {
-    let margin = mean(&canary.margins);
-    if canary.margins.is_empty() || !margin.is_finite() {
-        return Err(format!(
-            "the canary margins before step {} have no mean that is a number",
-            canary.step
-        ));
-    }
-    Ok(margin)
 }
 
 risk_policy::export!(Lagrangian);

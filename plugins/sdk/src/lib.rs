@@ -54,6 +54,7 @@ pub mod adaptive;
 pub mod assessment;
 pub mod bindings;
 pub mod bytes;
+pub mod canary;
 mod component;
 pub mod fixtures;
 pub mod judgements;
