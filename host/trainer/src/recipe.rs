@@ -17,7 +17,7 @@ use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::prepare::{self, Loaded};
+use crate::prepare::{self, Caches, Loaded};
 use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
@@ -47,8 +47,7 @@ pub struct Prepared<'r> {
 pub struct Means<'a> {
     /// Loads the policies, under the limits it was started with.
     pub engine: &'a Engine,
-    /// Keeps what the reference says, if the configuration names no folder.
-    pub reference_cache: Option<PathBuf>,
+    pub caches: Caches,
     pub ranks: &'a Ranks,
 }
 
@@ -101,11 +100,17 @@ fn prepare_all<'a>(
 ) -> Result<Prepared<'a>> {
     let Means {
         engine,
-        reference_cache,
+        caches,
         ranks,
     } = means;
     ranks.tell(&config)?;
-    let loaded = Loaded::new(&config, || signer().map(Some), engine, observer)?;
+    let loaded = Loaded::new(
+        &config,
+        || signer().map(Some),
+        engine,
+        caches.judges.as_deref(),
+        observer,
+    )?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
     let Loaded {
@@ -129,7 +134,7 @@ fn prepare_all<'a>(
         true => None,
         false => {
             let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
-            reference::open(&config.train, reference_cache, &model, &taps)?
+            reference::open(&config.train, caches.reference, &model, &taps)?
         }
     };
     Ok(Prepared {

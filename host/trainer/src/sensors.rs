@@ -162,7 +162,7 @@ impl<'a> Sensors<'a> {
     pub fn signals(&self, step: &StepContext, views: Views) -> Result<Vec<Signals>> {
         let measured = self.measure(step, views)?;
         let share = |needs: &&Needs| self.share(needs, step, &measured);
-        Ok(self.needs.iter().map(share).collect())
+        self.needs.iter().map(share).collect()
     }
 
     fn measure(&self, step: &StepContext, views: Views) -> Result<Measurements> {
@@ -195,18 +195,18 @@ impl<'a> Sensors<'a> {
     }
 
     /// Of all that was measured, what one policy asked for.
-    fn share(&self, needs: &Needs, step: &StepContext, measured: &Measurements) -> Signals {
+    fn share(&self, needs: &Needs, step: &StepContext, measured: &Measurements) -> Result<Signals> {
         let of_tap = |tap: &Tap| {
             let mut all = measured.activations.iter();
             all.find(|one| one.tap == *tap).cloned()
         };
         let judges: &[JudgeNeed] = &needs.judges;
-        Signals {
+        Ok(Signals {
             step: step.step,
             learning_rate: step.learning_rate,
             samples: step.samples.iter().map(|sample| describe(sample)).collect(),
             activations: needs.taps.iter().filter_map(of_tap).collect(),
-            judges: self.judges.scores(judges, &step.samples),
+            judges: self.judges.scores(judges, &step.samples)?,
             prefixes: Vec::new(),
             tokens: tokens(needs, &measured.tokens),
             canary: measured.canary.clone().filter(|_| due(needs, step.step)),
@@ -215,7 +215,7 @@ impl<'a> Sensors<'a> {
             drift: measured.drift.filter(|_| needs.drift),
             steering: None,
             previous: step.previous,
-        }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod layers;
 mod policies;
 mod trust;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -39,8 +40,8 @@ pub struct RunConfig {
     pub checkpoints: CheckpointConfig,
     pub calibration: CalibrationConfig,
     pub canary: CanaryConfig,
-    /// Judges by name, each a file of scores.
-    pub judges: std::collections::BTreeMap<String, JudgeConfig>,
+    /// Judges by name.
+    pub judges: BTreeMap<String, JudgeConfig>,
     pub eval: EvalConfig,
     pub limits: Limits,
 }
@@ -289,11 +290,12 @@ impl Default for CanaryConfig {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JudgeConfig {
-    /// JSON Lines: the row's prompt (or messages) and its score from 1 to 5.
-    pub scores: PathBuf,
+/// A judge of one kind, which its only key names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JudgeConfig {
+    /// JSON Lines: the row's prompt and answer (or messages) and its score from 1 to 5.
+    Scores(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
