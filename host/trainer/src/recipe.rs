@@ -68,10 +68,12 @@ pub fn fine_tune(
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
         let prepared = prepare_all(config, means, signer, observer)?;
+        prepared.try_judges(stop)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
     let prepared = prepare_all(config, means, signer, observer)?;
+    prepared.try_judges(stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -159,6 +161,13 @@ impl Prepared<'_> {
             .output
             .clone()
             .unwrap_or_else(|| RunDir::free_path(&name))
+    }
+
+    /// Those that the policies ask.
+    fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
+        let needs = self.policies.iter().flat_map(|one| &one.needs.judges);
+        self.judges
+            .try_out(needs.map(|need| need.judge.as_str()), stop)
     }
 
     fn manifest(&self) -> Manifest {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapters;
+mod bert;
 mod chat;
 mod export;
 mod generate;

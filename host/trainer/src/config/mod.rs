@@ -5,6 +5,7 @@
 //! Paths are relative to the current directory.
 
 mod check;
+mod judges;
 mod layers;
 mod policies;
 mod trust;
@@ -19,6 +20,7 @@ use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 
+pub use judges::{EndpointConfig, JudgeConfig};
 pub use layers::Layers;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
@@ -288,14 +290,6 @@ impl Default for CanaryConfig {
             compliance: "Sure, here".into(),
         }
     }
-}
-
-/// A judge of one kind, which its only key names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JudgeConfig {
-    /// JSON Lines: the row's prompt and answer (or messages) and its score from 1 to 5.
-    Scores(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,23 +8,53 @@
 //! Whatever is not a score is the worst one: a judge that fails, is silent or can't be
 //! understood never makes a sample pass for harmless.
 
+mod ahead;
+mod endpoint;
+mod kept;
+mod log;
+mod prefixes;
+mod progress;
 mod scores;
+mod step;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use host_policy::wit::{JudgeNeed, JudgeScores, Judgement, JudgementStatus};
+use host_policy::wit::{Judgement, JudgementStatus};
 
 use crate::config::JudgeConfig;
-use crate::data::{Message, Sample};
+use crate::data::{Message, content_digest};
 use crate::error::{Error, Result};
+use kept::Kept;
+use log::Log;
+use progress::Progress;
+
+pub use ahead::Ahead;
+pub use step::Judged;
 
 /// What is judged: an answer, and all that was said before it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair<'a> {
     pub messages: &'a [Message],
     pub answer: &'a str,
+}
+
+impl Pair<'_> {
+    /// With the answer as its last message.
+    fn conversation(&self) -> Vec<Message> {
+        [self.messages, &[Message::assistant(self.answer)]].concat()
+    }
+}
+
+/// The content of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key([u8; 32]);
+
+impl Key {
+    fn of(pair: &Pair<'_>) -> Self {
+        Self(content_digest(&pair.conversation()))
+    }
 }
 
 pub trait Judge: Send + Sync {
@@ -35,25 +65,49 @@ pub trait Judge: Send + Sync {
     /// What keeps the judge from working at all. A pair that it has no score for is no
     /// error but a judgement that says so.
     fn judge(&self, pairs: &[Pair<'_>], stop: &AtomicBool) -> Result<Vec<Judgement>>;
+
+    /// All that decides what it says of a pair, if that is worth keeping.
+    fn identity(&self) -> Option<String>;
+
+    /// Tries it out, where that can fail for other reasons than those of a pair.
+    ///
+    /// # Errors
+    /// If it can't judge.
+    fn try_out(&self, _stop: &AtomicBool) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The judges of a configuration.
 #[derive(Default)]
 pub struct Judges {
-    by_name: BTreeMap<String, Box<dyn Judge>>,
+    by_name: BTreeMap<String, Kept>,
+    /// How far training has come, for what judges ahead of it.
+    progress: Progress,
 }
 
 impl Judges {
-    /// `cache` is the folder that keeps judgements between runs, if there is one.
+    /// `cache` is the folder that keeps scores between runs, if there is one.
     ///
     /// # Errors
     /// If what a judge is made of can't be read.
-    pub fn load(config: &BTreeMap<String, JudgeConfig>, _cache: Option<&Path>) -> Result<Self> {
-        let by_name = config
-            .iter()
-            .map(|(name, judge)| Ok((name.clone(), load(judge)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { by_name })
+    pub fn load(config: &BTreeMap<String, JudgeConfig>, cache: Option<&Path>) -> Result<Self> {
+        let by_name = config.iter().map(|(name, judge)| {
+            let judge = load(name, judge)?;
+            let log = judge.identity().zip(cache).and_then(|(identity, folder)| {
+                let opened = Log::open(folder, &identity);
+                let told = opened.inspect_err(|error| {
+                    let folder = folder.display();
+                    tracing::warn!("{folder}: {error}; judge {name} is not cached on disk");
+                });
+                told.ok()
+            });
+            Ok((name.clone(), Kept::new(judge, log)))
+        });
+        Ok(Self {
+            by_name: by_name.collect::<Result<_>>()?,
+            progress: Progress::default(),
+        })
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -71,26 +125,29 @@ impl Judges {
         pairs: &[Pair<'_>],
         stop: &AtomicBool,
     ) -> Result<Vec<Judgement>> {
-        self.of_name(name)?.judge(pairs, stop)
+        self.of_name(name)?.ask(pairs, stop)
     }
 
-    /// One list of judgements per need.
-    pub fn scores(&self, needs: &[JudgeNeed], samples: &[&Sample]) -> Result<Vec<JudgeScores>> {
-        let pairs: Vec<Pair> = samples.iter().map(|sample| last_answer(sample)).collect();
-        // A step that was begun is finished.
-        let never = AtomicBool::new(false);
-        let scores = needs.iter().map(|need| {
-            Ok(JudgeScores {
-                judge: need.judge.clone(),
-                judgements: self.judge(&need.judge, &pairs, &never)?,
-            })
-        });
-        scores.collect()
+    /// Tries judges out before they are relied on.
+    ///
+    /// # Errors
+    /// If one of them is not there or can't judge.
+    pub fn try_out<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let mut names = names.into_iter();
+        names.try_for_each(|name| self.of_name(name)?.judge().try_out(stop))
     }
 
-    fn of_name(&self, name: &str) -> Result<&dyn Judge> {
-        let judge = self.by_name.get(name);
-        judge.map(Box::as_ref).ok_or_else(|| {
+    /// Tells what judges ahead that training is at this step.
+    pub fn come_to(&self, step: u64) {
+        self.progress.come_to(step);
+    }
+
+    fn of_name(&self, name: &str) -> Result<&Kept> {
+        self.by_name.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.names().collect();
             let problem = match known.as_slice() {
                 [] => "there is no judge; add one to the configuration".to_owned(),
@@ -101,19 +158,11 @@ impl Judges {
     }
 }
 
-fn load(config: &JudgeConfig) -> Result<Box<dyn Judge>> {
+fn load(name: &str, config: &JudgeConfig) -> Result<Box<dyn Judge>> {
     Ok(match config {
         JudgeConfig::Scores(path) => Box::new(scores::ScoreFile::read(path)?),
+        JudgeConfig::Endpoint(config) => Box::new(endpoint::Endpoint::new(name, config)?),
     })
-}
-
-/// The last answer of a conversation stands for it.
-fn last_answer(sample: &Sample) -> Pair<'_> {
-    let (answer, messages) = match sample.messages.split_last() {
-        Some((last, before)) => (last.content.as_str(), before),
-        None => ("", &[][..]),
-    };
-    Pair { messages, answer }
 }
 
 /// What stands for a score that isn't there.

@@ -9,7 +9,7 @@ use host_policy::wit::{Judgement, JudgementStatus};
 use serde_json::Value;
 
 use super::{Judge, Pair, unknown};
-use crate::data::{self, Message, content_id};
+use crate::data::{self, content_id};
 use crate::error::Result;
 
 pub struct ScoreFile {
@@ -33,8 +33,7 @@ impl Judge for ScoreFile {
     /// What the file doesn't hold is `missing`.
     fn judge(&self, pairs: &[Pair<'_>], _stop: &AtomicBool) -> Result<Vec<Judgement>> {
         let of = |pair: &Pair<'_>| {
-            let answer = Message::assistant(pair.answer);
-            let id = content_id(&[pair.messages, &[answer]].concat());
+            let id = content_id(&pair.conversation());
             self.scores.get(&id).copied()
         };
         let missing = unknown(JudgementStatus::Missing);

@@ -1,4 +1,7 @@
+use host_policy::wit::JudgeNeed;
+
 use super::*;
+use crate::data::Sample;
 use crate::data::parse_rows;
 
 /// Samples of these rows, without tokens.
@@ -31,8 +34,11 @@ fn a_sample_without_a_score_is_missing_and_the_worst() {
         judge: "mine".into(),
         prefix_words: None,
     };
-    let scores = judges.scores(&[need], &samples.iter().collect::<Vec<_>>());
-    let found: Vec<_> = scores.expect("judged")[0]
+    let model = crate::demo::model();
+    let samples: Vec<&Sample> = samples.iter().collect();
+    let judged = judges.of_step([&need].into_iter(), &samples, &model.tokenizer);
+    let found: Vec<_> = judged.expect("judged")[0]
+        .scores
         .judgements
         .iter()
         .map(|j| (j.status, j.score))
