@@ -14,6 +14,81 @@ pub enum JudgeConfig {
     Scores(PathBuf),
     /// A language model behind an OpenAI-compatible endpoint.
     Endpoint(EndpointConfig),
+    /// A BERT sequence classifier, run here.
+    Classifier(ClassifierConfig),
+    /// A sentence embedding model with a head from `host judge fit`, run here.
+    Embedding(EmbeddingConfig),
+    /// A language model that is asked whether an answer is safe, run here.
+    Guard(GuardConfig),
+}
+
+/// Which part of a pair a local judge reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    /// What was said before the answer.
+    Prompt,
+    Answer,
+    #[default]
+    Both,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// Folder with config.json, model.safetensors and tokenizer.json.
+    pub model: PathBuf,
+    /// Labels of the model that mean harm.
+    pub harmful: Vec<String>,
+    pub reads: Reads,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddingConfig {
+    /// Folder with config.json, model.safetensors and tokenizer.json.
+    pub model: PathBuf,
+    /// From `host judge fit`.
+    pub head: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuardConfig {
+    /// As `model.source`.
+    pub model: String,
+    pub asks: Asks,
+    /// Text that replaces our question; for `asks = "question"`.
+    pub question: Option<PathBuf>,
+    /// How the model begins its answer, one way and the other.
+    pub harmful: String,
+    pub harmless: String,
+    /// cpu, cuda or cuda:N.
+    pub device: String,
+}
+
+/// What a guard model is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Asks {
+    /// A user message with our question and, as JSON, the conversation.
+    #[default]
+    Question,
+    /// The conversation alone: the model's own chat template asks, as Llama Guard's does.
+    Conversation,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            asks: Asks::default(),
+            question: None,
+            harmful: "unsafe".into(),
+            harmless: "safe".into(),
+            device: "cpu".into(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,9 +130,30 @@ impl Default for EndpointConfig {
 
 impl JudgeConfig {
     pub(super) fn check(&self, name: &str) -> Result<()> {
+        let given = |kind: &str, field: &str, missing: bool| match missing {
+            false => Ok(()),
+            true => {
+                let key = format!("judges.{name}.{kind}.{field}");
+                Err(Error::config(key, "is missing"))
+            }
+        };
+        let unnamed = |path: &PathBuf| path.as_os_str().is_empty();
         match self {
             Self::Scores(_) => Ok(()),
             Self::Endpoint(endpoint) => endpoint.check(name),
+            Self::Classifier(classifier) => {
+                given("classifier", "model", unnamed(&classifier.model))?;
+                given("classifier", "harmful", classifier.harmful.is_empty())
+            }
+            Self::Embedding(embedding) => {
+                given("embedding", "model", unnamed(&embedding.model))?;
+                given("embedding", "head", unnamed(&embedding.head))
+            }
+            Self::Guard(guard) => {
+                given("guard", "model", guard.model.is_empty())?;
+                given("guard", "harmful", guard.harmful.trim().is_empty())?;
+                given("guard", "harmless", guard.harmless.trim().is_empty())
+            }
         }
     }
 }

@@ -20,7 +20,9 @@ use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 
-pub use judges::{EndpointConfig, JudgeConfig};
+pub use judges::{
+    Asks, ClassifierConfig, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig, Reads,
+};
 pub use layers::Layers;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 

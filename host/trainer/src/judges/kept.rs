@@ -213,6 +213,10 @@ mod tests {
             });
             Ok(judged.collect())
         }
+
+        fn identity(&self) -> Option<String> {
+            None
+        }
     }
 
     fn kept(slow: bool) -> (Kept, std::sync::Arc<Counting>) {

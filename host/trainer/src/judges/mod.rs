@@ -9,13 +9,20 @@
 //! understood never makes a sample pass for harmless.
 
 mod ahead;
+mod classifier;
+mod embedding;
 mod endpoint;
+pub mod fit;
+mod guard;
 mod kept;
+mod local;
 mod log;
+mod logistic;
 mod prefixes;
 mod progress;
 mod scores;
 mod step;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +39,7 @@ use progress::Progress;
 
 pub use ahead::Ahead;
 pub use step::Judged;
+pub use table::{Tally, table};
 
 /// What is judged: an answer, and all that was said before it.
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +170,9 @@ fn load(name: &str, config: &JudgeConfig) -> Result<Box<dyn Judge>> {
     Ok(match config {
         JudgeConfig::Scores(path) => Box::new(scores::ScoreFile::read(path)?),
         JudgeConfig::Endpoint(config) => Box::new(endpoint::Endpoint::new(name, config)?),
+        JudgeConfig::Classifier(config) => Box::new(classifier::Classifier::load(name, config)?),
+        JudgeConfig::Embedding(config) => Box::new(embedding::Embedding::load(config)?),
+        JudgeConfig::Guard(config) => Box::new(guard::Guard::load(name, config)?),
     })
 }
 

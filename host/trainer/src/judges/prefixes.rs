@@ -7,7 +7,7 @@
 use host_model::ChatTokenizer;
 
 use super::Pair;
-use crate::data::Sample;
+use crate::data::{Message, Sample};
 use crate::error::Result;
 
 /// A prefix of an answer.
@@ -25,7 +25,11 @@ pub fn prefixes<'a>(
     tokenizer: &ChatTokenizer,
 ) -> Result<Vec<Prefix<'a>>> {
     let starts = tokenizer.answer_starts(&sample.messages)?;
-    let answers = sample.answer.iter().zip(answers(sample)).zip(&starts);
+    let answers = sample
+        .answer
+        .iter()
+        .zip(answers(&sample.messages))
+        .zip(&starts);
     let (mut prefixes, mut before) = (Vec::new(), 0);
     for ((tokens, (messages, text)), starts) in answers {
         // Fewer than the text has, if the sample was cut.
@@ -50,11 +54,22 @@ pub fn prefixes<'a>(
     Ok(prefixes)
 }
 
+/// The prefixes of all answers of a conversation, whatever its tokens are.
+pub fn texts(messages: &[Message], words: u32) -> impl Iterator<Item = Pair<'_>> {
+    answers(messages).flat_map(move |(messages, text)| {
+        let cuts = cuts(text, words).into_iter();
+        cuts.map(move |cut| Pair {
+            messages,
+            answer: &text[..cut],
+        })
+    })
+}
+
 /// Every answer with what was said before it.
-fn answers(sample: &Sample) -> impl Iterator<Item = (&[crate::data::Message], &str)> {
-    let spoken = sample.messages.iter().enumerate();
+fn answers(messages: &[Message]) -> impl Iterator<Item = (&[Message], &str)> {
+    let spoken = messages.iter().enumerate();
     let spoken = spoken.filter(|(_, message)| message.role == "assistant");
-    spoken.map(|(index, message)| (&sample.messages[..index], message.content.as_str()))
+    spoken.map(|(index, message)| (&messages[..index], message.content.as_str()))
 }
 
 /// The bytes after which a text is cut: the ends of every `words`th word, and its own.

@@ -42,6 +42,11 @@ impl Judge for ScoreFile {
             .map(|pair| of(pair).unwrap_or(missing))
             .collect())
     }
+
+    /// The file is in memory already.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A number from 1 to 5, or null for a judge that failed; everything else could
