@@ -1,6 +1,6 @@
 //! What the program keeps between runs, in the folders that the system has for that:
-//! compiled policies and what the reference says of samples (`~/.cache/host`), and keys
-//! (`~/.config/host`).
+//! compiled policies, what the reference says of samples, scores of judges
+//! (`~/.cache/host`), and keys (`~/.config/host`).
 
 use std::path::PathBuf;
 

@@ -57,7 +57,8 @@ fn a_judge_that_is_not_there_is_named_with_those_that_are() {
     assert!(none.contains("judges.other: there is no judge"), "{none}");
     let folder = tempfile::tempdir().expect("temp");
     let path = folder.path().join("scores.jsonl");
-    std::fs::write(&path, "").expect("written");
+    let row = "{\"prompt\": \"a\", \"answer\": \"b\", \"score\": 2}\n";
+    std::fs::write(&path, row).expect("written");
     let judge = || JudgeConfig::Scores(path.clone());
     let config = BTreeMap::from([("one".to_owned(), judge()), ("two".to_owned(), judge())]);
     let one = message(&Judges::load(&config, None).expect("loads"));

@@ -54,8 +54,11 @@ fn read(text: &str) -> Option<f64> {
         .strip_prefix("```")
         .and_then(|it| it.strip_suffix("```"));
     let text = fenced.map_or(text, |inner| inner.strip_prefix("json").unwrap_or(inner));
-    let number = serde_json::from_str::<u8>(text);
-    let number = number.or_else(|_| serde_json::from_str::<Score>(text).map(|it| it.score));
+    // A list would pass for the fields in their order.
+    let number = match text.trim_start().starts_with('{') {
+        true => serde_json::from_str::<Score>(text).map(|it| it.score),
+        false => serde_json::from_str::<u8>(text),
+    };
     let number = number.ok().filter(|number| (1..=5).contains(number))?;
     Some(f64::from(number))
 }
