@@ -171,7 +171,13 @@ impl Prepared<'_> {
     }
 
     fn manifest(&self) -> Manifest {
-        Manifest::new(&self.config, &self.model, &self.policies, &self.plan)
+        Manifest::new(
+            &self.config,
+            &self.model,
+            &self.policies,
+            &self.judges,
+            &self.plan,
+        )
     }
 
     /// Writes what the run is made of, runs its stages, and writes how it ended.

@@ -56,15 +56,12 @@ impl Judge for Classifier {
         })
     }
 
-    fn identity(&self) -> Option<String> {
+    fn identity(&self) -> String {
         let Self {
             bert,
             harmful,
             reads,
         } = self;
-        Some(format!(
-            "classifier {} {harmful:?} {reads:?}",
-            bert.digest()
-        ))
+        format!("classifier {} {harmful:?} {reads:?}", bert.digest())
     }
 }

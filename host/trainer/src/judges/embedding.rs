@@ -67,8 +67,8 @@ impl Judge for Embedding {
         })
     }
 
-    fn identity(&self) -> Option<String> {
-        let head = serde_json::to_string(&self.head).ok()?;
-        Some(format!("embedding {head}"))
+    fn identity(&self) -> String {
+        // The head names its model.
+        format!("embedding {:?}", self.head)
     }
 }

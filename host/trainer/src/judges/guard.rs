@@ -130,11 +130,11 @@ impl Judge for Guard {
         Ok(judged)
     }
 
-    fn identity(&self) -> Option<String> {
+    fn identity(&self) -> String {
         let (model, tokenizer) = (&self.model.digest, self.model.tokenizer.digest());
         let (question, words) = (&self.question, self.words);
         let asks = format!("{:?} {words:?} {question}", self.asks);
         let arithmetic = self.model.decoder.arithmetic();
-        Some(format!("guard {model} {tokenizer} {arithmetic} {asks}"))
+        format!("guard {model} {tokenizer} {arithmetic} {asks}")
     }
 }

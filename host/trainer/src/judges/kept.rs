@@ -214,8 +214,8 @@ mod tests {
             Ok(judged.collect())
         }
 
-        fn identity(&self) -> Option<String> {
-            None
+        fn identity(&self) -> String {
+            "counting".into()
         }
     }
 

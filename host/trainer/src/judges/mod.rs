@@ -74,8 +74,13 @@ pub trait Judge: Send + Sync {
     /// error but a judgement that says so.
     fn judge(&self, pairs: &[Pair<'_>], stop: &AtomicBool) -> Result<Vec<Judgement>>;
 
-    /// All that decides what it says of a pair, if that is worth keeping.
-    fn identity(&self) -> Option<String>;
+    /// All that decides what it says of a pair.
+    fn identity(&self) -> String;
+
+    /// Whether its scores are worth keeping for other runs.
+    fn is_slow(&self) -> bool {
+        true
+    }
 
     /// Tries it out, where that can fail for other reasons than those of a pair.
     ///
@@ -102,8 +107,8 @@ impl Judges {
     pub fn load(config: &BTreeMap<String, JudgeConfig>, cache: Option<&Path>) -> Result<Self> {
         let by_name = config.iter().map(|(name, judge)| {
             let judge = load(name, judge)?;
-            let log = judge.identity().zip(cache).and_then(|(identity, folder)| {
-                let opened = Log::open(folder, &identity);
+            let log = cache.filter(|_| judge.is_slow()).and_then(|folder| {
+                let opened = Log::open(folder, &judge.identity());
                 let told = opened.inspect_err(|error| {
                     let folder = folder.display();
                     tracing::warn!("{folder}: {error}; judge {name} is not cached on disk");
@@ -120,6 +125,12 @@ impl Judges {
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// Name of each, and all that decides what it says.
+    pub fn identities(&self) -> impl Iterator<Item = (&str, String)> {
+        let judges = self.by_name.iter();
+        judges.map(|(name, kept)| (name.as_str(), kept.judge().identity()))
     }
 
     /// One judgement per pair, in order, by the judge of this name.

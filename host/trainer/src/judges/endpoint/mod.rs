@@ -139,9 +139,9 @@ impl Judge for Endpoint {
         }
     }
 
-    fn identity(&self) -> Option<String> {
+    fn identity(&self) -> String {
         let asked = json!([self.client.url(), self.request, self.rubric]);
-        Some(format!("endpoint {asked}"))
+        format!("endpoint {asked}")
     }
 
     /// Has a harmless pair judged.
