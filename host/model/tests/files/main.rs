@@ -11,3 +11,4 @@ mod hub;
 mod load;
 mod smollm2;
 mod tiny;
+mod tiny_bert;

@@ -193,4 +193,6 @@ fn unknown(status: JudgementStatus) -> Judgement {
 }
 
 #[cfg(test)]
+mod local_tests;
+#[cfg(test)]
 mod tests;
