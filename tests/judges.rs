@@ -246,8 +246,6 @@ fn scores_written_down_train_the_same_adapter_as_the_judge_does() {
     let file = "judges.mine.scores=\"scores.jsonl\"";
     let read = trained(&folder, "read", &[&own[..], &["--set", file]].concat());
     assert!(adapter(&asked) == adapter(&read));
-    let records = |run: &Path| std::fs::read(run.join("metrics.jsonl")).unwrap().len();
-    assert!(records(&asked) > 0);
     assert_eq!(assessments(&asked), assessments(&read));
 }
 

@@ -108,7 +108,10 @@ fn prefixes_that_are_missing_or_leave_tokens_out_fail_the_step() {
     };
     for (error, says) in [
         (bad(|s| s.prefixes.clear()), "there are none"),
-        (bad(|s| s.prefixes[0].judge = "other".into()), "there are none"),
+        (
+            bad(|s| s.prefixes[0].judge = "other".into()),
+            "there are none",
+        ),
         (bad(|s| drop(s.prefixes[0].judgements.pop())), "do not fit"),
         (bad(|s| drop(s.prefixes[0].ends.pop())), "do not fit"),
         (bad(|s| drop(s.prefixes[0].offsets.pop())), "do not fit"),

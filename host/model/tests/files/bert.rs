@@ -147,3 +147,16 @@ fn what_is_no_classifier_is_refused_with_the_file_and_what_to_do() {
     let text = Encoder::load(folder.path()).err().unwrap().to_string();
     assert!(text.contains("tokenizer.json"), "{text}");
 }
+
+/// The numbers are from an implementation of its own, in Python without libraries.
+#[test]
+#[ignore = "needs HOST_TEST_MINILM, the folder of all-MiniLM-L6-v2"]
+fn minilm_embeds_as_another_implementation_does() {
+    let folder = std::env::var("HOST_TEST_MINILM").expect("HOST_TEST_MINILM names the folder");
+    let encoder = Encoder::load(folder.as_ref()).unwrap();
+    let windows = encoder.embed("How do I cook bread?").unwrap();
+    assert_eq!((windows.len(), windows[0].len()), (1, 384));
+    let want = [0.01995, 0.02683, -0.03104, -0.01105, -0.1213, -0.01315];
+    close(&windows[0][..6], &want);
+    close(&windows[0][381..], &[-0.01751, -0.04983, -0.11496]);
+}
