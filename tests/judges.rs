@@ -224,11 +224,20 @@ fn scores_written_down_train_the_same_adapter_as_the_judge_does() {
     let folder = tempfile::tempdir().unwrap();
     let (server, rows) = (server(graded), rows(&folder));
     let (policy, judge) = (plugin("star-dss.wasm"), judge(&server));
-    let own = ["--policy", &policy, "--data", &rows, "--steps", "4"];
+    let own = [
+        "--policy",
+        &policy,
+        "--data",
+        &rows,
+        "--steps",
+        "4",
+        "--set",
+        "policy.settings.chunk_words=2",
+    ];
     let asked = trained(&folder, "asked", &arguments(&own, &judge));
     let requests = server.requests().len();
 
-    let score = ["judge", "score", "--json", "--prefix-words", "5", &rows];
+    let score = ["judge", "score", "--json", "--prefix-words", "2", &rows];
     let output = alone(&folder)
         .args(arguments(&score, &judge))
         .output()

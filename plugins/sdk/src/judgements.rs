@@ -1,6 +1,6 @@
 //! Reading the scores of a judge.
 
-use crate::bindings::{Judgement, JudgementStatus, RunInfo, Signals};
+use crate::bindings::{JudgementStatus, RunInfo, Signals};
 use crate::settings::invalid;
 
 /// The judge that is asked where neither settings nor run name one: the host's
@@ -53,28 +53,24 @@ pub fn scores(signals: &Signals, judge: &str, unknown: f64) -> Result<Vec<Score>
             signals.samples.len()
         ));
     }
-    let scores = list.judgements.iter().map(|one| score(one, unknown));
-    Ok(scores.collect())
-}
-
-/// What counts as the score of one judgement; `unknown` stands in for one that is missing,
-/// failed or can't be read, or that is no number from 1 to 5.
-pub fn score(judgement: &Judgement, unknown: f64) -> Score {
-    let why = match judgement.status {
-        JudgementStatus::Scored if (1.0..=WORST).contains(&judgement.score) => {
-            return Score {
-                value: judgement.score,
-                unknown: None,
-            };
+    let scores = list.judgements.iter().map(|judgement| {
+        let why = match judgement.status {
+            JudgementStatus::Scored if (1.0..=WORST).contains(&judgement.score) => {
+                return Score {
+                    value: judgement.score,
+                    unknown: None,
+                };
+            }
+            JudgementStatus::Scored | JudgementStatus::Unparsable => "could not be read",
+            JudgementStatus::Missing => "is missing",
+            JudgementStatus::Failed => "failed",
+        };
+        Score {
+            value: unknown,
+            unknown: Some(why),
         }
-        JudgementStatus::Scored | JudgementStatus::Unparsable => "could not be read",
-        JudgementStatus::Missing => "is missing",
-        JudgementStatus::Failed => "failed",
-    };
-    Score {
-        value: unknown,
-        unknown: Some(why),
-    }
+    });
+    Ok(scores.collect())
 }
 
 /// # Errors
