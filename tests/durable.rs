@@ -6,10 +6,10 @@
 mod program;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin, signal, text};
+use program::{alone, plugin, signal, start, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,17 +40,6 @@ fn arguments(output: &str) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec()
-}
-
-fn start(folder: &TempDir, arguments: &[String]) -> Child {
-    let command = alone(folder);
-    let mut process = std::process::Command::new(command.get_program());
-    process.args(arguments).current_dir(folder.path());
-    for (name, value) in command.get_envs() {
-        process.env(name, value.unwrap_or_default());
-    }
-    let process = process.stdout(Stdio::null()).stderr(Stdio::piped());
-    process.spawn().unwrap()
 }
 
 fn resume(folder: &TempDir, name: &str) -> Output {

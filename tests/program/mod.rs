@@ -1,7 +1,8 @@
 //! The real program, which keeps its cache and keys away from the user's own.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output};
+use std::process::{Child, Output, Stdio};
 
 use assert_cmd::Command;
 use tempfile::TempDir;
@@ -33,15 +34,38 @@ pub fn alone(folder: impl AsRef<Path>) -> Command {
     homed(folder.as_ref(), folder.as_ref())
 }
 
-/// A short training without evaluation, likewise alone.
+/// A training without baseline and evaluation.
+pub const SHORT: [&str; 8] = [
+    "train",
+    "--no-baseline",
+    "--set",
+    "eval.harmful=[]",
+    "--set",
+    "eval.harmless=[]",
+    "--set",
+    "eval.task=[]",
+];
+
+/// One, likewise alone.
 pub fn train(folder: &TempDir, name: &str, arguments: &[&str]) -> Output {
     alone(folder)
-        .args(["train", "--quiet", "--no-baseline", "--output", name])
-        .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
-        .args(["--set", "eval.task=[]"])
+        .args(SHORT)
+        .args(["--quiet", "--output", name])
         .args(arguments)
         .output()
         .unwrap()
+}
+
+/// Starts it, alone, to be signalled or waited for.
+pub fn start(folder: &TempDir, arguments: &[impl AsRef<OsStr>]) -> Child {
+    let command = alone(folder);
+    let mut process = std::process::Command::new(command.get_program());
+    process.args(arguments).current_dir(folder.path());
+    for (name, value) in command.get_envs() {
+        process.env(name, value.unwrap_or_default());
+    }
+    let process = process.stdout(Stdio::null()).stderr(Stdio::piped());
+    process.spawn().unwrap()
 }
 
 #[track_caller]

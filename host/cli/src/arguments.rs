@@ -1,11 +1,13 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
 mod audit;
+mod judge;
 mod policy;
 mod resolve;
 mod subject;
 
 pub use audit::AuditArguments;
+pub use judge::{FitArguments, JudgeCommand, ScoreArguments};
 pub use policy::{
     BenchArguments, BuildArguments, InspectArguments, NewArguments, PolicyCommand, RunArguments,
     SignArguments, TestArguments, VerifyArguments,
@@ -43,6 +45,9 @@ pub enum Command {
     /// Write, build, test, measure, look into and sign policies.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Score rows with a judge of harm, and fit one.
+    #[command(subcommand)]
+    Judge(JudgeCommand),
     /// Write an adapter, or the model with the adapter merged into it.
     Export(Box<ExportArguments>),
 }

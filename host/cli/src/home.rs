@@ -1,11 +1,12 @@
 //! What the program keeps between runs, in the folders that the system has for that:
-//! compiled policies and what the reference says of samples (`~/.cache/host`), and keys
-//! (`~/.config/host`).
+//! compiled policies, what the reference says of samples, scores of judges
+//! (`~/.cache/host`), and keys (`~/.config/host`).
 
 use std::path::PathBuf;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use host_policy::{Cache, Error, Worker};
+use host_trainer::prepare::Caches;
 
 /// The argument with which the program is its own worker.
 pub const WORKER: &str = "policy-worker";
@@ -30,10 +31,15 @@ pub fn cache() -> Option<Cache> {
         .ok()
 }
 
-/// Where the reference's answers are kept for other runs, if there is a place.
-pub fn reference_cache() -> Option<PathBuf> {
-    let folders = choose_base_strategy().ok()?;
-    Some(folders.cache_dir().join("host/reference"))
+/// Where the reference's answers and judgements are kept for other runs, if there is a
+/// place.
+pub fn caches() -> Caches {
+    let folders = choose_base_strategy().ok();
+    let folder = |name: &str| Some(folders.as_ref()?.cache_dir().join("host").join(name));
+    Caches {
+        reference: folder("reference"),
+        judges: folder("judgements"),
+    }
 }
 
 /// The key that signs what the user doesn't name a key for.

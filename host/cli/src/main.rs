@@ -49,6 +49,7 @@ fn main() -> std::process::ExitCode {
         Command::Generate(arguments) => commands::generate(arguments),
         Command::Audit(arguments) => commands::audit(arguments),
         Command::Policy(command) => commands::policy(command),
+        Command::Judge(command) => commands::judge(command),
         Command::Export(arguments) => commands::export(arguments),
     };
     exit::code(result, speaks)

@@ -5,8 +5,11 @@
 //! `tests/fixtures/policy.wat`. A [`Trial`] trains under it with the real program and
 //! looks at what comes out and what is left. [`mutation`] damages bytes, seeded.
 //!
+//! An [`Endpoint`] is a judge's server that fails in the ways in which servers do.
+//!
 //! For the tests and chores of this repository alone.
 
+mod endpoint;
 mod error;
 mod image;
 mod left;
@@ -15,6 +18,7 @@ mod specimen;
 pub mod template;
 mod trial;
 
+pub use endpoint::{Endpoint, Reply, Request};
 pub use error::{Error, Result};
 pub use image::Image;
 pub use left::{Answered, Journalled, Left};

@@ -2,6 +2,7 @@
 //! forward pass with taps, loss head and cached decoding. Knows no policy.
 
 pub mod atomic;
+pub mod bert;
 pub mod chat;
 pub mod config;
 mod date;

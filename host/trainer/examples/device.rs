@@ -128,6 +128,7 @@ fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
     let sample = |id: usize| Sample {
         id: id as u64,
         origin: Origin::Task,
+        messages: std::sync::Arc::default(),
         tokens: (0..length)
             .map(|t| ((id * 7919 + t * 104_729) % vocabulary) as u32)
             .collect(),

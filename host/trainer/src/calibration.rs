@@ -104,20 +104,25 @@ pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<Labelle
         })
     });
     let labelled = labelled.collect::<Result<Vec<_>>>()?;
+    let parts = labelled.iter().map(|prompt| (prompt.split, prompt.harmful));
+    need_both_labels(parts, "calibration.data")?;
+    Ok(labelled)
+}
+
+/// Every part must have prompts of both labels; `key` names where they come from.
+pub fn need_both_labels(prompts: impl Iterator<Item = (Split, bool)>, key: &str) -> Result<()> {
+    let found: Vec<(Split, bool)> = prompts.collect();
     for split in [Split::Training, Split::Validation, Split::Test] {
         for harmful in [true, false] {
-            if !labelled
-                .iter()
-                .any(|prompt| prompt.split == split && prompt.harmful == harmful)
-            {
+            if !found.contains(&(split, harmful)) {
                 let label = if harmful { "harmful" } else { "harmless" };
                 let problem =
                     format!("the {split:?} part has no {label} prompt; give more labelled prompts");
-                return Err(Error::config("calibration.data", problem.to_lowercase()));
+                return Err(Error::config(key, problem.to_lowercase()));
             }
         }
     }
-    Ok(labelled)
+    Ok(())
 }
 
 fn tagged(sources: &[data::DataSource], split: Option<Split>, seed: u64) -> Result<Vec<Prompt>> {

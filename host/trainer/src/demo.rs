@@ -21,6 +21,12 @@ pub const MODEL: EmbeddedModel = EmbeddedModel {
     tokenizer_config: embedded!("model/tokenizer_config.json"),
 };
 
+#[cfg(test)]
+pub(crate) fn model() -> host_model::Model {
+    let embedded = host_model::Source::Embedded(MODEL);
+    host_model::load(&embedded, &host_model::LoadOptions::default()).expect("embedded")
+}
+
 /// Training settings that suit the demo model.
 pub const MODEL_CONFIG: &str = include_str!("../../../examples/demo/model.toml");
 

@@ -56,6 +56,14 @@ pub enum Error {
         remedy: String,
     },
 
+    /// A judge that was tried out and failed.
+    #[error("judge {judge} can't judge: {problem}; {remedy}")]
+    Judge {
+        judge: String,
+        problem: String,
+        remedy: String,
+    },
+
     /// An adapter tensor that the loss does not reach, or reaches with NaN.
     #[error("step {step}: {problem}; nothing was updated")]
     Gradient { step: u64, problem: String },

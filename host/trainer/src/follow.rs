@@ -104,6 +104,7 @@ impl Follower<'_> {
             needs: &task.needs,
             policies: &[],
             judges: &Judges::default(),
+            tokenizer: &self.model.tokenizer,
             canary: None,
             reference: reference.as_ref(),
             config: &self.config.train,

@@ -26,6 +26,7 @@ pub mod optimizer;
 pub mod parameters;
 pub mod policies;
 pub mod prepare;
+mod private;
 pub mod ranks;
 pub mod recipe;
 pub mod records;

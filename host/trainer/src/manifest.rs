@@ -1,5 +1,6 @@
 //! manifest.json: what a run was made of, and how it ended.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use host_model::Model;
@@ -9,6 +10,7 @@ use crate::advisor::ActivePolicy;
 use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::{Error, Result};
+use crate::judges::Judges;
 use crate::run_dir::RunDir;
 
 const FILE: &str = "manifest.json";
@@ -20,6 +22,8 @@ pub struct Manifest {
     seed: u64,
     model: ModelEntry,
     policies: Vec<PolicyEntry>,
+    /// sha256 of all that decides what each says.
+    judges: BTreeMap<String, String>,
     data: Vec<FileEntry>,
     samples: usize,
     steps: u64,
@@ -68,7 +72,13 @@ impl PolicyEntry {
 }
 
 impl Manifest {
-    pub fn new(config: &RunConfig, model: &Model, policies: &[ActivePolicy], plan: &Plan) -> Self {
+    pub fn new(
+        config: &RunConfig,
+        model: &Model,
+        policies: &[ActivePolicy],
+        judges: &Judges,
+        plan: &Plan,
+    ) -> Self {
         Self {
             host: env!("CARGO_PKG_VERSION").into(),
             wit: "risk:policy@0.1.0".into(),
@@ -79,6 +89,10 @@ impl Manifest {
                 tokenizer_sha256: model.tokenizer.digest(),
             },
             policies: policies.iter().map(PolicyEntry::new).collect(),
+            judges: judges
+                .identities()
+                .map(|(name, identity)| (name.to_owned(), sha256(identity.as_bytes())))
+                .collect(),
             data: config
                 .data
                 .train
@@ -136,6 +150,9 @@ impl Manifest {
             policies
                 .next()
                 .map(|(_, policy)| format!("the policy {} or its settings are", policy.file)),
+            (self.judges.iter())
+                .find(|(name, identity)| before.judges.get(*name) != Some(*identity))
+                .map(|(name, _)| format!("the judge {name} is")),
             data.find(|(now, before)| now != before)
                 .map(|(_, file)| format!("the data {} are", file.file)),
             (self.policies.len() != before.policies.len() || self.data.len() != before.data.len())

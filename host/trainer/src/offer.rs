@@ -32,16 +32,10 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: b
     for need in &needs.judges {
         if !judges.contains(&need.judge) {
             let remedy = format!(
-                "add [judges.{}] with scores = FILE to the configuration",
+                "add [judges.{}] to the configuration, such as scores = FILE",
                 need.judge
             );
             return unmet(&format!("judge {:?}", need.judge), &remedy);
-        }
-        if need.prefix_words.is_some() {
-            return unmet(
-                "judgements of answer prefixes",
-                "this host's judges score whole answers only",
-            );
         }
     }
     let version = concat!(

@@ -2,6 +2,7 @@
 //! mistake costs seconds and leaves nothing behind.
 
 use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use host_model::Model;
@@ -21,6 +22,14 @@ use crate::observer::Observer;
 use crate::policies::LoadedPolicy;
 use crate::ranks::Ranks;
 
+/// Folders that keep between runs what took long to find out, each if there is one.
+#[derive(Debug, Clone, Default)]
+pub struct Caches {
+    /// What the reference says, if the configuration names no other.
+    pub reference: Option<PathBuf>,
+    pub judges: Option<PathBuf>,
+}
+
 /// What a run is made of, loaded and checked; policies are not configured yet.
 pub struct Loaded<'a> {
     pub policies: Vec<LoadedPolicy<'a>>,
@@ -39,6 +48,7 @@ impl<'a> Loaded<'a> {
         config: &'a RunConfig,
         signer: impl FnOnce() -> Result<Option<Signer>>,
         engine: &Engine,
+        judge_cache: Option<&Path>,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let signed_by = config.trust.signed_by()?;
@@ -47,7 +57,7 @@ impl<'a> Loaded<'a> {
             .iter()
             .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
             .collect::<Result<Vec<_>>>()?;
-        let judges = Judges::load(&config.judges)?;
+        let judges = Judges::load(&config.judges, judge_cache)?;
         let sets = EvalSets::load(&config.eval, config.seed.0)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = match policies.is_empty() {
@@ -69,7 +79,7 @@ impl<'a> Loaded<'a> {
 
     /// What the policies are told of the run.
     pub fn info(&self, config: &RunConfig) -> RunInfo {
-        run_info(config, &self.model, self.plan.total_steps(), &self.judges)
+        run_info(config, &self.model, self.plan.total_steps())
     }
 }
 
@@ -164,7 +174,7 @@ pub fn load_samples(
     Ok(encoded.samples)
 }
 
-pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64, judges: &Judges) -> RunInfo {
+pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {
     RunInfo {
         layers: model.config.num_layers as u32,
         hidden: model.config.hidden_size as u32,
@@ -172,7 +182,7 @@ pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64, judges: &Judge
         samples_per_step: run.train.batch as u32,
         total_steps,
         seed: run.seed.0,
-        judges: judges.names(),
+        judges: run.judges.keys().cloned().collect(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::prepare::{self, Loaded};
+use crate::prepare::{self, Caches, Loaded};
 use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
@@ -47,8 +47,7 @@ pub struct Prepared<'r> {
 pub struct Means<'a> {
     /// Loads the policies, under the limits it was started with.
     pub engine: &'a Engine,
-    /// Keeps what the reference says, if the configuration names no folder.
-    pub reference_cache: Option<PathBuf>,
+    pub caches: Caches,
     pub ranks: &'a Ranks,
 }
 
@@ -69,10 +68,12 @@ pub fn fine_tune(
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
         let prepared = prepare_all(config, means, signer, observer)?;
+        prepared.try_judges(stop)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
     let prepared = prepare_all(config, means, signer, observer)?;
+    prepared.try_judges(stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -101,11 +102,17 @@ fn prepare_all<'a>(
 ) -> Result<Prepared<'a>> {
     let Means {
         engine,
-        reference_cache,
+        caches,
         ranks,
     } = means;
     ranks.tell(&config)?;
-    let loaded = Loaded::new(&config, || signer().map(Some), engine, observer)?;
+    let loaded = Loaded::new(
+        &config,
+        || signer().map(Some),
+        engine,
+        caches.judges.as_deref(),
+        observer,
+    )?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
     let Loaded {
@@ -129,7 +136,7 @@ fn prepare_all<'a>(
         true => None,
         false => {
             let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
-            reference::open(&config.train, reference_cache, &model, &taps)?
+            reference::open(&config.train, caches.reference, &model, &taps)?
         }
     };
     Ok(Prepared {
@@ -156,8 +163,21 @@ impl Prepared<'_> {
             .unwrap_or_else(|| RunDir::free_path(&name))
     }
 
+    /// Those that the policies ask.
+    fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
+        let needs = self.policies.iter().flat_map(|one| &one.needs.judges);
+        self.judges
+            .try_out(needs.map(|need| need.judge.as_str()), stop)
+    }
+
     fn manifest(&self) -> Manifest {
-        Manifest::new(&self.config, &self.model, &self.policies, &self.plan)
+        Manifest::new(
+            &self.config,
+            &self.model,
+            &self.policies,
+            &self.judges,
+            &self.plan,
+        )
     }
 
     /// Writes what the run is made of, runs its stages, and writes how it ended.

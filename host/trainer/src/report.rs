@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use host_policy::journal::{self, StepComparison, Summary};
+use host_policy::wit::Candidate;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::CalibrationFile;
@@ -163,12 +164,13 @@ fn comparison_table(columns: Vec<Column>) -> String {
 
 /// What a policy tried when it was calibrated.
 pub fn calibration_table(file: &CalibrationFile) -> String {
+    candidates_table(&file.candidates, &file.summary)
+}
+
+/// What was tried, and which of it was chosen.
+pub fn candidates_table(candidates: &[Candidate], summary: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for metric in file
-        .candidates
-        .iter()
-        .flat_map(|candidate| &candidate.metrics)
-    {
+    for metric in candidates.iter().flat_map(|candidate| &candidate.metrics) {
         if !names.contains(&metric.name.as_str()) {
             names.push(&metric.name);
         }
@@ -180,7 +182,7 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
             .map(str::to_owned)
             .chain(names.iter().map(|name| heading(name))),
     );
-    for candidate in &file.candidates {
+    for candidate in candidates {
         let metric = |name: &&str| {
             let found = candidate
                 .metrics
@@ -195,7 +197,7 @@ pub fn calibration_table(file: &CalibrationFile) -> String {
         let head = [mark.to_owned(), candidate.name.clone(), layer];
         table.add_row(head.into_iter().chain(names.iter().map(metric)));
     }
-    format!("{table}\n{}", file.summary)
+    format!("{table}\n{summary}")
 }
 
 /// Steps that a what-if shows: the first, the last, and some between.

@@ -14,6 +14,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use host_model::ChatTokenizer;
 use host_model::decoder::Decoder;
 use host_model::lora::Lora;
 use host_policy::wit::{Action, Needs};
@@ -43,6 +44,8 @@ pub struct Setup<'a> {
     /// The first rank has them, and the other fields about signals as well.
     pub policies: &'a [ActivePolicy],
     pub judges: &'a Judges,
+    /// Says where the words of an answer are in its tokens.
+    pub tokenizer: &'a ChatTokenizer,
     pub canary: Option<&'a Canary>,
     /// What the reference said in other runs.
     pub reference: Option<&'a reference::Store>,

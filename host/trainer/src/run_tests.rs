@@ -76,6 +76,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         needs: &[],
         policies: &[],
         judges: &judges,
+        tokenizer: &model.tokenizer,
         canary: None,
         reference: None,
         config: &config,

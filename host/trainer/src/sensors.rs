@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use host_model::ChatTokenizer;
 use host_model::decoder::{Decoder, Forward};
 use host_model::lora::Lora;
 use host_policy::wit::{self, JudgeNeed, Needs, Signals, Source, Tap, TokenNeeds};
@@ -12,7 +13,7 @@ use host_policy::wit::{self, JudgeNeed, Needs, Signals, Source, Tap, TokenNeeds}
 use crate::canary::Canary;
 use crate::data::{self, Sample, answer_offsets};
 use crate::error::Result;
-use crate::judges::Judges;
+use crate::judges::{Judged, Judges};
 use crate::micro_batch::MicroBatch;
 use crate::ranks::Ranks;
 use crate::reference::Known;
@@ -26,6 +27,7 @@ pub struct Sensors<'a> {
     /// Those of all policies, each once.
     taps: Taps,
     judges: &'a Judges,
+    tokenizer: &'a ChatTokenizer,
     canary: Option<&'a Canary>,
 }
 
@@ -74,6 +76,7 @@ pub struct Views {
 /// What was measured for one step, for all policies together.
 struct Measurements {
     activations: Vec<wit::Activations>,
+    judged: Vec<Judged>,
     tokens: wit::TokenSignals,
     canary: Option<wit::Canary>,
     drift: Option<f64>,
@@ -86,6 +89,7 @@ impl<'a> Sensors<'a> {
         adapter: &'a Lora,
         needs: Vec<&'a Needs>,
         judges: &'a Judges,
+        tokenizer: &'a ChatTokenizer,
         canary: Option<&'a Canary>,
     ) -> Self {
         Self {
@@ -94,6 +98,7 @@ impl<'a> Sensors<'a> {
             taps: Taps::of(needs.iter().copied()),
             needs,
             judges,
+            tokenizer,
             canary,
         }
     }
@@ -160,6 +165,7 @@ impl<'a> Sensors<'a> {
     /// `views` holds the reference if `needs_reference`, the current model if
     /// `needs_current`.
     pub fn signals(&self, step: &StepContext, views: Views) -> Result<Vec<Signals>> {
+        self.judges.come_to(step.step);
         let measured = self.measure(step, views)?;
         let share = |needs: &&Needs| self.share(needs, step, &measured);
         Ok(self.needs.iter().map(share).collect())
@@ -180,8 +186,11 @@ impl<'a> Sensors<'a> {
             }
             _ => None,
         };
+        let judges = self.needs.iter().flat_map(|needs| &needs.judges);
+        let judged = self.judges.of_step(judges, &step.samples, self.tokenizer)?;
         Ok(Measurements {
             activations,
+            judged,
             tokens: wit::TokenSignals {
                 offsets: step.offsets.clone(),
                 current: current.log_probs,
@@ -200,14 +209,18 @@ impl<'a> Sensors<'a> {
             let mut all = measured.activations.iter();
             all.find(|one| one.tap == *tap).cloned()
         };
-        let judges: &[JudgeNeed] = &needs.judges;
+        let of_need = |need: &JudgeNeed| {
+            let mut all = measured.judged.iter();
+            all.find(|one| one.need == *need)
+        };
+        let judged = || needs.judges.iter().filter_map(of_need);
         Signals {
             step: step.step,
             learning_rate: step.learning_rate,
             samples: step.samples.iter().map(|sample| describe(sample)).collect(),
             activations: needs.taps.iter().filter_map(of_tap).collect(),
-            judges: self.judges.scores(judges, &step.samples),
-            prefixes: Vec::new(),
+            judges: judged().map(|one| one.scores.clone()).collect(),
+            prefixes: judged().filter_map(|one| one.prefixes.clone()).collect(),
             tokens: tokens(needs, &measured.tokens),
             canary: measured.canary.clone().filter(|_| due(needs, step.step)),
             trials: Vec::new(),

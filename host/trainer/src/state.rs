@@ -81,6 +81,7 @@ impl<'a> State<'a> {
                 setup.adapter,
                 setup.needs.iter().collect(),
                 setup.judges,
+                setup.tokenizer,
                 setup.canary,
             )
         });

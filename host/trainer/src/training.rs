@@ -16,7 +16,7 @@ use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::Result;
 use crate::follow;
-use crate::judges::Judges;
+use crate::judges::{Ahead, Judges};
 use crate::observer::Observer;
 use crate::ranks::Ranks;
 use crate::reference;
@@ -66,6 +66,7 @@ impl<'a> Training<'a> {
             needs: &needs,
             policies: self.policies,
             judges: self.judges,
+            tokenizer: &self.model.tokenizer,
             canary: self.canary,
             reference: self.reference,
             config: &config.train,
@@ -80,7 +81,14 @@ impl<'a> Training<'a> {
             records: &mut records,
             checkpoints: &mut checkpoints,
         };
-        let result = run(&setup, saved, Some(books), observer, stop);
+        let ahead = Ahead {
+            judges: self.judges,
+            needs: &needs,
+            plan: self.plan,
+            tokenizer: &self.model.tokenizer,
+        };
+        let first = saved.as_ref().map_or(0, |saved| saved.progress.step);
+        let result = ahead.of(first, || run(&setup, saved, Some(books), observer, stop));
         let ending = result
             .as_ref()
             .map_or("failed", |totals| totals.ending.name());

@@ -1,6 +1,5 @@
 use std::path::PathBuf;
 
-use host_trainer::judges::Judges;
 use host_trainer::policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
@@ -27,9 +26,8 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
         config.trust.signed_by()?.as_ref(),
         &engine(&config.limits)?,
     )?;
-    let judges = Judges::load(&config.judges)?;
     let model = prepare::load_model(&config.model, &mut screen)?;
-    let info = prepare::run_info(&config, &model, 0, &judges);
+    let info = prepare::run_info(&config, &model, 0);
     let needs = loaded
         .policy
         .configure(&loaded.settings_json(), &info)

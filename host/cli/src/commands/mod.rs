@@ -5,6 +5,7 @@ mod calibrate;
 mod eval;
 mod export;
 mod generate;
+mod judge;
 mod policy;
 mod subject;
 mod train;
@@ -14,6 +15,7 @@ pub use calibrate::calibrate;
 pub use eval::eval;
 pub use export::export;
 pub use generate::generate;
+pub use judge::judge;
 pub use policy::policy;
 pub use train::train;
 

@@ -18,7 +18,7 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     let ranks = ranks::join()?;
     if !ranks.is_first() {
         let stop = signal::stop_flag(false);
-        let followed = follow::follow(&ranks, home::reference_cache(), &stop);
+        let followed = follow::follow(&ranks, home::caches().reference, &stop);
         // The first one tells what went wrong, and its exit code is that of all.
         let _ = ranks.end(followed);
         return Ok(Ending::Finished);
@@ -51,7 +51,7 @@ fn lead(arguments: &TrainArguments, ranks: &Ranks) -> Result<Report, Error> {
     let resume = arguments.resume.as_deref();
     let means = Means {
         engine: &engine,
-        reference_cache: home::reference_cache(),
+        caches: home::caches(),
         ranks,
     };
     recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
@@ -66,8 +66,8 @@ fn forecast(arguments: &TrainArguments) -> anyhow::Result<Ending> {
         let key = config.journal.key.as_deref();
         Ok(key.map(Signer::open).transpose()?)
     };
-    let cache = home::reference_cache();
-    let forecast = dry_run::dry_run(&config, &engine, named, cache, &mut screen)?;
+    let caches = home::caches();
+    let forecast = dry_run::dry_run(&config, &engine, named, caches, &mut screen)?;
     drop(screen);
     match arguments.config.json {
         true => print_json(&forecast)?,

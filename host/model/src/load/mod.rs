@@ -18,9 +18,10 @@ pub use digest::file_sha256;
 pub use hub::HubAccess;
 pub use source::{EmbeddedModel, Source};
 
-use self::digest::{Part, model_digest};
+pub(crate) use self::digest::{Part, model_digest};
 use self::gguf::Gguf;
-use self::safetensors::{InMemory, Shards, weight_files};
+pub(crate) use self::safetensors::weight_files;
+use self::safetensors::{InMemory, Shards};
 use crate::config::Config;
 use crate::decoder::{Decoder, Kernels};
 use crate::error::{Error, Result};

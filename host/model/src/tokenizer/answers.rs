@@ -50,6 +50,52 @@ impl ChatTokenizer {
         })
     }
 
+    /// For every answer, in order, the byte of its message's content at which the text of each of its tokens
+    /// begins. White space that the template leaves out belongs to what follows it; tokens after the text begin at
+    /// its end.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::encode_chat`], and [`Error::Template`] when an answer's text isn't in what is rendered.
+    pub fn answer_starts(&self, messages: &[Message]) -> Result<Vec<Vec<usize>>> {
+        let chat = self.encode_chat(messages)?;
+        let whole = self.render(messages, false)?;
+        let encoding = self.encoding(&whole)?;
+        let spoken = messages.iter().enumerate();
+        let spoken = spoken.filter(|(_, m)| m.role == "assistant");
+        let starts = chat
+            .answer
+            .iter()
+            .zip(spoken)
+            .map(|(range, (index, message))| {
+                let offsets = &encoding.get_offsets()[range.clone()];
+                let content = message.content.as_str();
+                let left_out = content.len() - content.trim_start().len();
+                let begin = offsets.first().map_or(whole.len(), |(begin, _)| *begin);
+                let found = whole
+                    .get(begin..)
+                    .and_then(|rest| rest.find(content.trim()));
+                let Some(found) = found else {
+                    let turn = Turn {
+                        whole: &whole,
+                        encoding: &encoding,
+                        messages,
+                        index,
+                    };
+                    return Err(turn.error(
+                        "is rewritten by the chat template",
+                        "give a template that keeps the text of answers with --chat-template FILE",
+                    ));
+                };
+                let text = begin + found;
+                let start = |offset: usize| match offset.saturating_sub(text) {
+                    0 => 0,
+                    at => (at + left_out).min(content.len()),
+                };
+                Ok(offsets.iter().map(|(begin, _)| start(*begin)).collect())
+            });
+        starts.collect()
+    }
+
     /// Number of prompt tokens before an answer, after a check that they are a prefix of the whole.
     fn answer_start(&self, turn: &Turn<'_>) -> Result<usize> {
         let prompt = self.encode_prompt(&turn.messages[..turn.index])?;

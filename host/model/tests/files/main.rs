@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapters;
+mod bert;
 mod chat;
 mod export;
 mod generate;
@@ -10,3 +11,4 @@ mod hub;
 mod load;
 mod smollm2;
 mod tiny;
+mod tiny_bert;

@@ -122,6 +122,9 @@ impl RunConfig {
                 require(is_digest, &key("sha256"), "must be 64 hex digits")?;
             }
         }
+        for (name, judge) in &self.judges {
+            judge.check(name)?;
+        }
         require(
             self.trust.strict_steps >= 1,
             "trust.strict_steps",

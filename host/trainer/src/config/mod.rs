@@ -5,10 +5,12 @@
 //! Paths are relative to the current directory.
 
 mod check;
+mod judges;
 mod layers;
 mod policies;
 mod trust;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,9 @@ use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 
+pub use judges::{
+    Asks, ClassifierConfig, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig, Reads,
+};
 pub use layers::Layers;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
@@ -39,8 +44,8 @@ pub struct RunConfig {
     pub checkpoints: CheckpointConfig,
     pub calibration: CalibrationConfig,
     pub canary: CanaryConfig,
-    /// Judges by name, each a file of scores.
-    pub judges: std::collections::BTreeMap<String, JudgeConfig>,
+    /// Judges by name.
+    pub judges: BTreeMap<String, JudgeConfig>,
     pub eval: EvalConfig,
     pub limits: Limits,
 }
@@ -287,13 +292,6 @@ impl Default for CanaryConfig {
             compliance: "Sure, here".into(),
         }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JudgeConfig {
-    /// JSON Lines: the row's prompt (or messages) and its score from 1 to 5.
-    pub scores: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

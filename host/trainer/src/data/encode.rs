@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use host_model::ChatTokenizer;
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ pub struct Sample {
     /// The id of its row.
     pub id: u64,
     pub origin: Origin,
+    /// The row's, for judges, which read text.
+    pub messages: Arc<[Message]>,
     pub tokens: Vec<u32>,
     /// Token ranges of the answers, end-of-turn tokens included: one per assistant
     /// message, ascending, not empty.
@@ -36,6 +39,7 @@ impl Sample {
         Self {
             id: 0,
             origin: Origin::Task,
+            messages: Arc::default(),
             tokens,
             answer: Vec::new(),
             prompt_len,
@@ -205,6 +209,7 @@ fn encode_row<E: Display>(
     Ok(Sample {
         id: row.id,
         origin: row.origin,
+        messages: row.messages.as_slice().into(),
         tokens,
         answer,
         prompt_len,

@@ -25,6 +25,8 @@ pub use encode::{Encoded, Overlong, Sample, encode_chats, encode_rows, show_exam
 pub use error::{Error, Place, Result};
 pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ranges};
 pub use plan::{Cursor, Plan};
-pub use rows::{Message, Prompt, Row, parse_prompts, parse_rows, read_rows_with};
+pub use rows::{
+    Message, Prompt, Row, content_digest, content_id, parse_prompts, parse_rows, read_rows_with,
+};
 pub use source::{DataSource, Mixable, Origin, mix, one_or_many, read_prompts, read_rows};
 pub use split::{Split, assign_splits};

@@ -12,6 +12,7 @@ fn sample(tokens: Range<u32>, answer: &[Range<usize>]) -> Sample {
     Sample {
         id: 1,
         origin: Origin::Task,
+        messages: Arc::default(),
         tokens: tokens.collect(),
         prompt_len: answer[0].start,
         answer: answer.to_vec(),

@@ -238,16 +238,20 @@ fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
     }
 }
 
-/// The id of a conversation: the first eight bytes, big-endian, of the SHA-256 of
-/// its messages as the JSON list `[[role, content], ...]`.
+/// The id of a conversation: the first eight bytes, big-endian, of its SHA-256.
 pub fn content_id(messages: &[Message]) -> u64 {
+    let digest = content_digest(messages);
+    u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
+}
+
+/// The SHA-256 of a conversation as the JSON list `[[role, content], ...]`.
+pub fn content_digest(messages: &[Message]) -> [u8; 32] {
     let pairs: Vec<(&str, &str)> = messages
         .iter()
         .map(|message| (message.role.as_str(), message.content.as_str()))
         .collect();
     let canonical = serde_json::to_vec(&pairs).expect("strings always serialise");
-    let digest = Sha256::digest(canonical);
-    u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
+    Sha256::digest(canonical).into()
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ mod table;
 mod time;
 mod walk;
 
-use std::path::PathBuf;
-
 use host_model::decoder::StepWork;
 use host_model::lora::Lora;
 use host_policy::wit::{Actuators as Allowed, Needs};
@@ -22,7 +20,7 @@ use serde::Serialize;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::observer::Observer;
-use crate::prepare::Loaded;
+use crate::prepare::{Caches, Loaded};
 use crate::run_dir::RunDir;
 use crate::{reference, sensors};
 
@@ -70,10 +68,10 @@ pub fn dry_run(
     config: &RunConfig,
     engine: &Engine,
     signer: impl FnOnce() -> Result<Option<Signer>>,
-    reference_cache: Option<PathBuf>,
+    caches: Caches,
     observer: &mut dyn Observer,
 ) -> Result<Forecast> {
-    let mut loaded = Loaded::new(config, signer, engine, observer)?;
+    let mut loaded = Loaded::new(config, signer, engine, caches.judges.as_deref(), observer)?;
     if let Some(output) = &config.output {
         RunDir::check_free(output)?;
     }
@@ -87,7 +85,7 @@ pub fn dry_run(
     let taps = sensors::reference_taps(needs.iter());
     let on_disk = match needs.is_empty() {
         true => false,
-        false => reference::open(&config.train, reference_cache, model, &taps)?.is_some(),
+        false => reference::open(&config.train, caches.reference, model, &taps)?.is_some(),
     };
     let asked = (!needs.is_empty()).then(|| Asked {
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()

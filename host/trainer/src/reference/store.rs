@@ -12,7 +12,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -59,13 +58,7 @@ impl Store {
     /// If it can't be made or read, or if others may write to it: what they put there
     /// would become the reference.
     pub fn open(folder: &Path, budget: u64, basis: Basis) -> io::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        if fs::metadata(folder)?.mode() & 0o022 != 0 {
-            return Err(io::Error::other("others may write to it; chmod go-w it"));
-        }
+        crate::private::folder(folder)?;
         let store = Self {
             folder: folder.to_owned(),
             basis,

@@ -1,0 +1,167 @@
+//! A judge's endpoint that does what a test wants it to: answers, or fails in one of the
+//! ways in which servers do.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a request gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A chat completion that says this.
+    Says(String),
+    /// A status, and header lines beside it.
+    Status(u16, &'static str),
+    /// 200 and this body.
+    Body(&'static str),
+    /// The first half of a good reply, and the end of the connection.
+    Half,
+    /// Nothing, for this long.
+    Silence(Duration),
+    /// The end of the connection.
+    Hangup,
+}
+
+/// A request, as it came in.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Request line and header lines.
+    pub head: String,
+    pub body: String,
+}
+
+/// A server on this machine; it ends when it is dropped.
+pub struct Endpoint {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    requests: Mutex<Vec<Request>>,
+    over: AtomicBool,
+    reply: Box<dyn Fn(usize, &Request) -> Reply + Send + Sync>,
+}
+
+impl Endpoint {
+    /// `reply` gets the number of the request, from 0, and the request.
+    ///
+    /// # Errors
+    /// If there is no port to listen at.
+    pub fn start(
+        reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            requests: Mutex::default(),
+            over: AtomicBool::new(false),
+            reply: Box::new(reply),
+        });
+        let served = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if served.over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let served = served.clone();
+                std::thread::spawn(move || served.serve(&stream));
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests().clone()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        // So that the thread that waits for a connection sees it.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Shared {
+    fn requests(&self) -> std::sync::MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, stream: &TcpStream) {
+        let Ok(request) = read(stream) else {
+            return;
+        };
+        let mut requests = self.requests();
+        let number = requests.len();
+        requests.push(request.clone());
+        drop(requests);
+        // Whoever asked may be gone.
+        drop(write(stream, &(self.reply)(number, &request)));
+    }
+}
+
+fn read(stream: &TcpStream) -> io::Result<Request> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(io::Error::other)?;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Request {
+        head,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+fn write(mut stream: &TcpStream, reply: &Reply) -> io::Result<()> {
+    let whole = |status: u16, headers: &str, body: &str| {
+        format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             {headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let text = match reply {
+        Reply::Says(content) => whole(200, "", &completion(content)),
+        Reply::Status(status, headers) => whole(*status, headers, "{}"),
+        Reply::Body(body) => whole(200, "", body),
+        Reply::Half => {
+            let mut text = whole(200, "", &completion("{\"score\": 1}"));
+            text.truncate(text.len() - 40);
+            text
+        }
+        Reply::Silence(time) => {
+            std::thread::sleep(*time);
+            return Ok(());
+        }
+        Reply::Hangup => return Ok(()),
+    };
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+fn completion(content: &str) -> String {
+    let message = serde_json::json!({"role": "assistant", "content": content});
+    let choice = serde_json::json!({"index": 0, "message": message, "finish_reason": "stop"});
+    serde_json::json!({"object": "chat.completion", "choices": [choice]}).to_string()
+}
