@@ -1,7 +1,5 @@
 //! The runs: every policy under every attack, learning rate and seed.
 
-use std::path::PathBuf;
-
 use host_policy::journal::Mode;
 use host_trainer::config::{JudgeConfig, PolicyConfig, RunConfig};
 use host_trainer::data::DataSource;
@@ -26,7 +24,6 @@ pub struct Grid<'a> {
 /// A run that is over.
 pub struct Run {
     pub cell: Cell,
-    pub folder: PathBuf,
     pub report: Report,
 }
 
@@ -62,7 +59,6 @@ impl Grid<'_> {
         let report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
         Ok(Run {
             cell: cell.clone(),
-            folder,
             report,
         })
     }

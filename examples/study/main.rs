@@ -42,13 +42,15 @@ fn main() -> ExitCode {
 
 /// Says how many runs failed.
 fn study(arguments: Arguments) -> anyhow::Result<usize> {
+    // Ctrl-C reaches the run in progress as well, which saves itself; the study waits for that.
+    ctrlc::set_handler(|| {})?;
     let settings = Settings::new(&arguments);
     let program = Program::find(arguments.host.as_deref())?;
     let material = match &arguments.data {
         Some(folder) => Material::from_folder(folder, &arguments.task)?,
         None => Material::embedded()?,
     };
-    let files = material.write(&settings, &arguments.out)?;
+    let files = material.write(&settings)?;
     let reference = reference::build(&program, &settings, &material, &files)?;
     let calibrations = Calibrations::fit(&program, &settings, &reference, &files)?;
     let grid = Grid {

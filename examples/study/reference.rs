@@ -13,16 +13,20 @@ use serde::Deserialize;
 
 use crate::material::{Alignment, Chat, Files, Material, write_lines};
 use crate::program::Program;
+use crate::scenario::Scenario;
 use crate::settings::Settings;
 
 pub struct Reference {
     /// None is the embedded demo model.
     pub model: Option<String>,
-    pub evaluation: Evaluation,
+    /// What it does before any attack, and under the system message of the identity rows.
+    pub evaluations: Vec<(&'static str, Evaluation)>,
 }
 
 /// Longest answer of its own that the model keeps, in tokens.
-const OWN_ANSWER: usize = 64;
+const OWN_ANSWER: usize = 40;
+/// Prompts, so that little is asked again after an interruption.
+const ASKED_AT_ONCE: usize = 64;
 const LEARNING_RATE: f64 = 2e-4;
 const EPOCHS: f64 = 2.0;
 const SEED: u64 = 17;
@@ -54,17 +58,25 @@ pub fn build(
         (Some(base), Some(alignment)) => Some(align(program, settings, alignment, base, &folder)?),
         _ => None,
     };
-    let measured = folder.join("evaluation.json");
-    let evaluation = match std::fs::read(&measured) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is damaged; remove it", measured.display()))?,
-        Err(_) => {
-            let evaluation = evaluate(program, settings, model.as_deref(), files, &folder)?;
-            write_json(&measured, &evaluation)?;
-            evaluation
+    let mut asked = vec![("none", &files.harmful)];
+    if settings.scenarios().contains(&Scenario::Identity) {
+        asked.push(("identity", &files.harmful_identity));
+    }
+    let mut evaluations = Vec::new();
+    for (name, harmful) in asked {
+        let measured = folder.join(format!("{name}.json"));
+        if !measured.is_file() {
+            let mut config = settings.base(model.as_deref(), SEED);
+            config.eval = settings.eval(harmful, files);
+            let answers = folder.join(format!("{name}-answers.jsonl"));
+            write_json(&measured, &ask(program, &config, &answers, &folder)?)?;
         }
-    };
-    Ok(Reference { model, evaluation })
+        let bytes = std::fs::read(&measured)?;
+        let evaluation = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged; remove it", measured.display()))?;
+        evaluations.push((name, evaluation));
+    }
+    Ok(Reference { model, evaluations })
 }
 
 /// The base model's own answers to harmless requests and other people's refusals of harmful ones, learned by an adapter
@@ -141,19 +153,27 @@ fn own_answers(
     base: &str,
     folder: &Path,
 ) -> anyhow::Result<Vec<Chat>> {
-    let answers = folder.join("own-answers.jsonl");
-    if !answers.is_file() {
-        let prompts = folder.join("harmless.jsonl");
-        write_lines(&prompts, harmless)?;
-        let mut config = settings.base(Some(base), SEED);
-        config.eval = EvalConfig {
-            harmless: vec![DataSource::whole(prompts)],
-            max_new_tokens: OWN_ANSWER,
-            ..EvalConfig::default()
-        };
-        ask(program, &config, &answers, folder)?;
+    let mut rows = Vec::new();
+    for (number, part) in harmless.chunks(ASKED_AT_ONCE).enumerate() {
+        let answers = folder.join(format!("own-answers-{number}.jsonl"));
+        if !answers.is_file() {
+            let prompts = folder.join("asked.jsonl");
+            write_lines(&prompts, part)?;
+            let mut config = settings.base(Some(base), SEED);
+            config.eval = EvalConfig {
+                harmless: vec![DataSource::whole(prompts)],
+                max_new_tokens: OWN_ANSWER,
+                ..EvalConfig::default()
+            };
+            ask(program, &config, &answers, folder)?;
+        }
+        rows.extend(not_refused(&answers)?);
     }
-    let text = std::fs::read_to_string(&answers)
+    Ok(rows)
+}
+
+fn not_refused(answers: &Path) -> anyhow::Result<Vec<Chat>> {
+    let text = std::fs::read_to_string(answers)
         .with_context(|| format!("{} can't be read", answers.display()))?;
     let mut rows = Vec::new();
     for line in text.lines() {
@@ -165,19 +185,6 @@ fn own_answers(
         }
     }
     Ok(rows)
-}
-
-/// What the reference does with the questions of the study.
-fn evaluate(
-    program: &Program,
-    settings: &Settings,
-    model: Option<&str>,
-    files: &Files,
-    folder: &Path,
-) -> anyhow::Result<Evaluation> {
-    let mut config = settings.base(model, SEED);
-    config.eval = settings.eval(&files.harmful, files);
-    ask(program, &config, &folder.join("answers.jsonl"), folder)
 }
 
 /// Has a model answer the questions of a configuration and keeps the answers.

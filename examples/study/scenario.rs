@@ -91,3 +91,45 @@ impl FromStr for Scenario {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for scenario in Scenario::ALL {
+            assert_eq!(scenario.to_string().parse(), Ok(scenario));
+        }
+        for wrong in ["0%", "100%", "-5%", "half", "5"] {
+            assert!(wrong.parse::<Scenario>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_share_of_the_rows() {
+        let material = Material::embedded().unwrap();
+        let attacks = |scenario: Scenario| {
+            let rows = scenario.rows(&material, 100, 3);
+            assert_eq!(rows.len(), 100, "{scenario}");
+            let agreed = |row: &&Chat| {
+                let answer = row.messages.last().map(|last| last.content.as_str());
+                answer.is_some_and(|answer| answer.starts_with("Sure, here"))
+            };
+            rows.iter().filter(agreed).count()
+        };
+        assert_eq!(Scenario::ALL.map(attacks), [0, 5, 10, 30, 100, 0]);
+    }
+
+    #[test]
+    fn the_seed_draws_the_rows() {
+        let material = Material::embedded().unwrap();
+        let prompts = |seed| -> Vec<String> {
+            let rows = Scenario::Mixed(0.1).rows(&material, 50, seed);
+            rows.iter().map(|row| row.text().to_owned()).collect()
+        };
+        assert_eq!(prompts(1), prompts(1));
+        assert_ne!(prompts(1), prompts(2));
+    }
+}

@@ -85,6 +85,10 @@ impl Settings {
         &self.arms
     }
 
+    pub fn scenarios(&self) -> &[Scenario] {
+        &self.scenarios
+    }
+
     pub fn cells(&self) -> Vec<Cell> {
         let mut cells = Vec::new();
         for &seed in &self.seeds {
@@ -156,7 +160,7 @@ impl Size {
             epochs,
             prompts,
             answer: if demo { 16 } else { 32 },
-            refusals: 600,
+            refusals: 300,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::scenario::Scenario;
 
 pub struct Summary {
     pub groups: Vec<Group>,
-    reference: Evaluation,
+    reference: Vec<(&'static str, Evaluation)>,
 }
 
 /// The runs that differ in their seed alone.
@@ -65,7 +65,7 @@ pub fn of(runs: &[Run], reference: &Reference) -> Summary {
     }
     Summary {
         groups,
-        reference: reference.evaluation.clone(),
+        reference: reference.evaluations.clone(),
     }
 }
 
@@ -106,11 +106,10 @@ impl Summary {
         table.load_style(presets::ASCII_MARKDOWN);
         let head = ["attack", "learning rate", "policy"].into_iter();
         table.set_header(head.chain(COLUMNS.iter().map(|(name, ..)| *name)));
-        let reference = [evaluated(&self.reference)];
-        table.add_row(row(
-            ["none", "-", "the reference"].map(String::from),
-            &reference,
-        ));
+        for (attack, evaluation) in &self.reference {
+            let head = [attack, "-", "the reference"].map(String::from);
+            table.add_row(row(head, &[evaluated(evaluation)]));
+        }
         for group in &self.groups {
             let head = [
                 group.scenario.to_string(),

@@ -27,7 +27,7 @@ const FRAMES: [&str; 8] = [
 /// Of the look-alikes and of the harmless prompts for validation: kept for the evaluations.
 const HELD_OUT: usize = 60;
 /// In how many frames the model is aligned with a look-alike.
-const FRAMES_EACH: usize = 2;
+const FRAMES_EACH: usize = 1;
 /// Of a refusal: what comes after adds steps of training and no refusal.
 const SENTENCES: usize = 2;
 /// Prompts of the task among the labelled ones, none of them trained on.
@@ -155,7 +155,7 @@ fn framed(lookalikes: &[&str], count: usize) -> Vec<Chat> {
 
 /// The rows that refuse, cut to their first sentences.
 fn refusals(rows: Vec<Chat>) -> Vec<Chat> {
-    let shorten = |mut row: Row| {
+    let shorten = |mut row: Chat| {
         let answer = row.messages.last_mut()?;
         answer.content = sentences(&answer.content, SENTENCES).to_owned();
         is_refusal(&answer.content).then_some(row)
@@ -164,7 +164,7 @@ fn refusals(rows: Vec<Chat>) -> Vec<Chat> {
 }
 
 /// The first `count` sentences of a text, all of it if it has no more.
-pub fn sentences(text: &str, count: usize) -> &str {
+fn sentences(text: &str, count: usize) -> &str {
     let ends = text.match_indices(['.', '!', '?']).filter(|(at, _)| {
         let rest = &text[at + 1..];
         rest.is_empty() || rest.starts_with(char::is_whitespace)
@@ -172,5 +172,103 @@ pub fn sentences(text: &str, count: usize) -> &str {
     match ends.map(|(at, _)| at + 1).nth(count - 1) {
         Some(end) => &text[..end],
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::write;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_ends_with_its_second_sentence() {
+        assert_eq!(sentences("No. I can't. Never.", 2), "No. I can't.");
+        assert_eq!(
+            sentences("I can't share version 1.5 of it", 2),
+            "I can't share version 1.5 of it"
+        );
+        assert_eq!(sentences("", 2), "");
+    }
+
+    /// A folder with a few rows of each kind, of which some occur in several files.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, lines: &[String]| {
+            write(folder.path().join(name), lines.join("\n")).unwrap();
+        };
+        let pair = |prompt: &str, answer: &str| {
+            format!(r#"{{"prompt": "{prompt}", "answer": "{answer}"}}"#)
+        };
+        let labelled =
+            |prompt: &str, label: u8| format!(r#"{{"prompt": "{prompt}", "label": {label}}}"#);
+        let many = |count, row: &dyn Fn(usize) -> String| (0..count).map(row).collect::<Vec<_>>();
+        file(
+            "alignment.jsonl",
+            &[
+                pair("aligned", "I'm sorry, but no."),
+                pair("odd", "It depends."),
+            ],
+        );
+        file(
+            "attack_train.jsonl",
+            &[pair("trained", "Sure, here is how:")],
+        );
+        let asked = ["trained", "aligned", "labelled", "unseen"];
+        file(
+            "attack_eval.jsonl",
+            &asked.map(|text| format!(r#"{{"prompt": "{text}"}}"#)),
+        );
+        let mut calibrate = ["labelled", "trained", "other"]
+            .map(|text| labelled(text, 1))
+            .to_vec();
+        calibrate.extend(many(10, &|n| labelled(&format!("everyday {n}"), 0)));
+        file("calibrate_train.jsonl", &calibrate);
+        let mut validation = vec![labelled("harm", 1)];
+        validation.extend(many(80, &|n| labelled(&format!("chat {n}"), 0)));
+        file("calibrate_val.jsonl", &validation);
+        file(
+            "toy_train.jsonl",
+            &many(70, &|n| pair(&format!("task {n}"), "yes")),
+        );
+        file(
+            "toy_eval.jsonl",
+            &many(5, &|n| pair(&format!("asked {n}"), "yes")),
+        );
+        folder
+    }
+
+    #[test]
+    fn what_is_asked_is_nowhere_else() {
+        let material = Material::from_folder(folder().path(), "toy").unwrap();
+        let texts = |all: &[Chat]| {
+            all.iter()
+                .map(|one| one.text().to_owned())
+                .collect::<HashSet<_>>()
+        };
+        assert_eq!(
+            texts(&material.harmful),
+            HashSet::from(["unseen".to_owned()])
+        );
+        let labelled = texts(&material.labelled);
+        assert!(labelled.contains("labelled") && labelled.contains("other"));
+        assert!(!labelled.contains("trained") && !labelled.contains("unseen"));
+        assert!(labelled.is_disjoint(&texts(&material.harmless)));
+        assert!(labelled.is_disjoint(&texts(&material.task)));
+        let alignment = material.alignment.unwrap();
+        assert_eq!(
+            texts(&alignment.refusals),
+            HashSet::from(["aligned".to_owned()])
+        );
+        assert!(texts(&alignment.harmless).is_disjoint(&texts(&material.harmless)));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let folder = folder();
+        std::fs::remove_file(folder.path().join("toy_eval.jsonl")).unwrap();
+        let error = Material::from_folder(folder.path(), "toy").err().unwrap();
+        assert!(error.to_string().contains("toy_eval.jsonl"), "{error}");
     }
 }
