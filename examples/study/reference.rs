@@ -197,6 +197,10 @@ fn ask(
     let file = folder.join("ask.toml");
     write_atomically(&file, resolved_toml(config)?.as_bytes())?;
     let part = answers.with_extension("part");
+    // What an interruption left is no answer.
+    if part.is_file() {
+        std::fs::remove_file(&part)?;
+    }
     let [config, output] = [&file, &part].map(|path| path.display().to_string());
     let before: Before = program.json(&[
         "eval",
