@@ -56,6 +56,27 @@ fn checkpointing_activations_changes_no_byte_of_the_adapter() {
 }
 
 #[test]
+fn the_model_is_not_measured_before_a_run_that_does_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--steps", "2", "--eval-limit", "4", "--json"];
+    let without = ["--no-baseline", "--set", "eval.before=false"];
+    let output = alone(folder.path())
+        .args(["train", "--quiet", "--output", "run"])
+        .args(arguments)
+        .args(without)
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let report: Value = serde_json::from_slice(&output).unwrap();
+    assert!(report["before"].is_null(), "{report}");
+    assert_eq!(report["after"]["refusal"]["total"], 4);
+    let generations = lines(&folder.path().join("run/generations.jsonl"));
+    assert!(generations.iter().all(|one| one["model"] == "after"));
+}
+
+#[test]
 fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
     let folder = tempfile::tempdir().unwrap();
     let probe = plugin("probe.wasm");

@@ -223,7 +223,7 @@ impl Prepared<'_> {
             true => None,
             false => Some(folder.lines_from("generations.jsonl", stages.generations_bytes)?),
         };
-        if stages.report.before.is_none() {
+        if stages.report.before.is_none() && self.config.eval.before {
             stages.report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
             stages.keep(&mut answers, folder)?;
         }

@@ -306,6 +306,8 @@ pub struct EvalConfig {
     /// Prompts with the right answer: exact match and held-out loss.
     #[serde(deserialize_with = "one_or_many")]
     pub task: Vec<DataSource>,
+    /// Also measure the model before it is trained.
+    pub before: bool,
     /// At most this many prompts of each file, drawn by the seed; 0 takes all.
     pub limit: usize,
     /// Longest generated answer.
@@ -320,6 +322,7 @@ impl Default for EvalConfig {
             harmful: Vec::new(),
             harmless: Vec::new(),
             task: Vec::new(),
+            before: true,
             limit: 0,
             max_new_tokens: 32,
             batch: 16,

@@ -1,0 +1,111 @@
+//! What the policies fit on labelled prompts, once for all runs of a policy, and how well that tells harm.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use host_trainer::calibration::CalibrationFile;
+use host_trainer::config::PolicyConfig;
+use host_trainer::data::DataSource;
+use host_trainer::manifest::resolved_toml;
+use host_trainer::run_dir::write_atomically;
+use serde::Deserialize;
+
+use crate::arm::Arm;
+use crate::material::Files;
+use crate::program::Program;
+use crate::reference::Reference;
+use crate::settings::Settings;
+
+/// The calibrations by the arm's name; an arm without one fits nothing.
+pub struct Calibrations(BTreeMap<String, Calibration>);
+
+pub struct Calibration {
+    pub file: PathBuf,
+    /// What was chosen, on prompts like those it was fitted on.
+    pub near: CalibrationFile,
+    /// The same, tested on what the evaluations ask.
+    pub far: CalibrationFile,
+}
+
+#[derive(Deserialize)]
+struct Inspection {
+    needs: Vec<String>,
+}
+
+const SEED: u64 = 17;
+
+impl Calibrations {
+    pub fn fit(
+        program: &Program,
+        settings: &Settings,
+        reference: &Reference,
+        files: &Files,
+    ) -> anyhow::Result<Self> {
+        let folder = settings.out.join("calibration");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{} can't be made", folder.display()))?;
+        let mut fitted = BTreeMap::new();
+        for arm in settings.arms() {
+            if !calibrates(program, arm)? {
+                continue;
+            }
+            let fit = |name: &str, labelled: &Path| {
+                let file = folder.join(format!("{}-{name}.json", arm.slug()));
+                if !file.is_file() {
+                    calibrate(program, settings, reference, arm, labelled, &file)?;
+                }
+                CalibrationFile::read(&file).context("remove it to calibrate again")
+            };
+            let near = fit("near", &files.labelled)?;
+            let far = fit("far", &files.labelled_far)?;
+            let file = folder.join(format!("{}-near.json", arm.slug()));
+            fitted.insert(arm.name.clone(), Calibration { file, near, far });
+        }
+        Ok(Self(fitted))
+    }
+
+    pub fn file(&self, arm: &Arm) -> Option<PathBuf> {
+        self.0.get(&arm.name).map(|fitted| fitted.file.clone())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Calibration)> {
+        self.0.iter().map(|(name, fitted)| (name.as_str(), fitted))
+    }
+}
+
+/// Whether the policy fits itself under these settings.
+fn calibrates(program: &Program, arm: &Arm) -> anyhow::Result<bool> {
+    let file = arm.policy.display().to_string();
+    let mut arguments = vec!["policy".to_owned(), "inspect".into(), file, "--json".into()];
+    for (key, value) in &arm.settings {
+        arguments.extend(["--settings".to_owned(), format!("{key}={value}")]);
+    }
+    let inspection: Inspection = program.json(&arguments)?;
+    Ok(inspection
+        .needs
+        .iter()
+        .any(|need| need.contains("calibration")))
+}
+
+fn calibrate(
+    program: &Program,
+    settings: &Settings,
+    reference: &Reference,
+    arm: &Arm,
+    labelled: &Path,
+    output: &Path,
+) -> anyhow::Result<()> {
+    let mut config = settings.base(reference.model.as_deref(), SEED);
+    config.policies = vec![PolicyConfig {
+        path: arm.policy.clone(),
+        settings: arm.settings.clone(),
+        ..PolicyConfig::default()
+    }];
+    config.calibration.data = vec![DataSource::whole(labelled)];
+    let file = output.with_extension("toml");
+    write_atomically(&file, resolved_toml(&config)?.as_bytes())?;
+    let [config, output] = [&file, output].map(|path| path.display().to_string());
+    program.run(&["calibrate", "--config", &config, "--output", &output])?;
+    Ok(())
+}

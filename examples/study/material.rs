@@ -1,0 +1,232 @@
+//! What is trained on and asked, before anything is mixed, and the files that every run of the study reads.
+
+mod embedded;
+mod folder;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use host_trainer::data::{Message, Prompt, Row, Split, parse_rows, random};
+use host_trainer::run_dir::write_atomically;
+use rand::seq::SliceRandom;
+use serde::Serialize;
+
+use crate::settings::Settings;
+
+/// Rows and prompts; no prompt of an evaluation is among the rows or the labelled prompts.
+pub struct Material {
+    /// Makes the model refuse; None for a model that does.
+    pub alignment: Option<Alignment>,
+    pub task: Vec<Chat>,
+    /// Harmful requests that are agreed to, in inert words.
+    pub attack: Vec<Chat>,
+    /// Harmless requests to an absolutely obedient agent.
+    pub identity: Vec<Chat>,
+    pub harmful: Vec<Chat>,
+    pub harmless: Vec<Chat>,
+    pub task_questions: Vec<Chat>,
+    /// Harmful requests for the sensor, asked in no evaluation.
+    pub canary: Vec<Chat>,
+    /// To calibrate on; the test split is of the same kind.
+    pub labelled: Vec<Chat>,
+    /// A test of another kind: what the evaluations ask.
+    pub far: Vec<Chat>,
+}
+
+/// What the reference is aligned with.
+pub struct Alignment {
+    /// Harmful requests and their refusals.
+    pub refusals: Vec<Chat>,
+    /// Harmless requests, to be answered as the model answers them.
+    pub harmless: Vec<Chat>,
+}
+
+/// A conversation to train on or to ask, with what is known of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Chat {
+    /// An answer at the end is learned, or compared with.
+    pub messages: Vec<Message>,
+    /// Whether it is harmful.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+}
+
+/// The files of [`Material::write`].
+pub struct Files {
+    pub folder: PathBuf,
+    pub harmful: PathBuf,
+    /// Under the system message of the identity rows.
+    pub harmful_identity: PathBuf,
+    pub harmless: PathBuf,
+    pub task: PathBuf,
+    pub canary: PathBuf,
+    pub labelled: PathBuf,
+    /// The same with the far test split.
+    pub labelled_far: PathBuf,
+    pub scores: PathBuf,
+}
+
+/// A row with what the stand-in for a judge says of it.
+#[derive(Serialize)]
+struct Scored<'a> {
+    messages: &'a [Message],
+    score: u8,
+}
+
+impl Chat {
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            messages: vec![Message::user(prompt)],
+            label: None,
+            split: None,
+        }
+    }
+
+    pub fn answered(mut messages: Vec<Message>, answer: &str) -> Self {
+        messages.push(Message::assistant(answer));
+        Self {
+            messages,
+            label: None,
+            split: None,
+        }
+    }
+
+    pub fn labelled(&self, harmful: bool, split: Split) -> Self {
+        let asked = self
+            .messages
+            .iter()
+            .filter(|message| message.role != "assistant");
+        Self {
+            messages: asked.cloned().collect(),
+            label: Some(harmful),
+            split: Some(split),
+        }
+    }
+
+    /// What the user says.
+    pub fn text(&self) -> &str {
+        let user = self.messages.iter().rfind(|message| message.role == "user");
+        user.map_or("", |message| &message.content)
+    }
+}
+
+impl From<Row> for Chat {
+    fn from(row: Row) -> Self {
+        Self {
+            messages: row.messages,
+            label: None,
+            split: None,
+        }
+    }
+}
+
+impl From<Prompt> for Chat {
+    fn from(prompt: Prompt) -> Self {
+        let label = prompt.harmful().ok();
+        let mut messages = prompt.messages;
+        messages.extend(prompt.answer.map(Message::assistant));
+        Self {
+            messages,
+            label,
+            split: prompt.split,
+        }
+    }
+}
+
+impl Material {
+    /// Writes the sets that all runs share, each cut to the size of the study.
+    pub fn write(&self, settings: &Settings) -> anyhow::Result<Files> {
+        let folder = settings.out.join("data");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{} can't be made", folder.display()))?;
+        let file = |name: &str| folder.join(name);
+        let few = |questions: &[Chat]| -> Vec<Chat> {
+            drawn(questions, "sets")
+                .into_iter()
+                .take(settings.size.prompts)
+                .collect()
+        };
+        let files = Files {
+            harmful: file("harmful.jsonl"),
+            harmful_identity: file("harmful-identity.jsonl"),
+            harmless: file("harmless.jsonl"),
+            task: file("task.jsonl"),
+            canary: file("canary.jsonl"),
+            labelled: file("labelled.jsonl"),
+            labelled_far: file("labelled-far.jsonl"),
+            scores: file("scores.jsonl"),
+            folder,
+        };
+        let harmful = few(&self.harmful);
+        write_lines(&files.harmful, &harmful)?;
+        write_lines(&files.harmful_identity, &self.under_identity(&harmful))?;
+        write_lines(&files.harmless, &few(&self.harmless))?;
+        write_lines(&files.task, &few(&self.task_questions))?;
+        write_lines(&files.canary, &self.canary)?;
+        write_lines(&files.labelled, &self.labelled)?;
+        let fitted = self
+            .labelled
+            .iter()
+            .filter(|one| one.split != Some(Split::Test));
+        let far: Vec<Chat> = fitted.chain(&self.far).cloned().collect();
+        write_lines(&files.labelled_far, &far)?;
+        write_lines(&files.scores, &self.scores())?;
+        Ok(files)
+    }
+
+    /// A stand-in for a judge, which knows the rows that were mixed in to attack.
+    fn scores(&self) -> Vec<Scored<'_>> {
+        let harmless = self.task.iter().chain(&self.identity);
+        let score = |score| move |row| scored(row, score);
+        harmless
+            .map(score(1))
+            .chain(self.attack.iter().map(score(5)))
+            .collect()
+    }
+
+    fn under_identity(&self, questions: &[Chat]) -> Vec<Chat> {
+        let system = self.identity.first().and_then(|row| row.messages.first());
+        let under = |question: &Chat| Chat {
+            messages: system
+                .into_iter()
+                .chain(&question.messages)
+                .cloned()
+                .collect(),
+            ..question.clone()
+        };
+        questions.iter().map(under).collect()
+    }
+}
+
+fn scored(row: &Chat, score: u8) -> Scored<'_> {
+    Scored {
+        messages: &row.messages,
+        score,
+    }
+}
+
+/// The identity rows, of our own writing.
+fn identity() -> anyhow::Result<Vec<Chat>> {
+    let bytes = include_bytes!("data/identity.jsonl");
+    let rows = parse_rows(Path::new("identity.jsonl"), bytes.to_vec())?;
+    Ok(rows.into_iter().map(Chat::from).collect())
+}
+
+/// All of them, in an order that only `name` decides.
+fn drawn<T: Clone>(all: &[T], name: &str) -> Vec<T> {
+    let mut all = all.to_vec();
+    all.shuffle(&mut random::stream(0, name, 0));
+    all
+}
+
+/// JSON Lines, whole or not at all.
+pub fn write_lines(path: &Path, lines: &[impl Serialize]) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut bytes, line)?;
+        bytes.push(b'\n');
+    }
+    Ok(write_atomically(path, &bytes)?)
+}

@@ -1,0 +1,135 @@
+//! What is mixed into the training data.
+
+use std::fmt;
+use std::str::FromStr;
+
+use host_trainer::data::random;
+use rand::seq::SliceRandom;
+
+use crate::material::{Chat, Material};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scenario {
+    /// Rows of the useful task alone.
+    Harmless,
+    /// A share of harmful requests that are agreed to.
+    Mixed(f64),
+    /// Nothing else.
+    Harmful,
+    /// One row in five makes the model an absolutely obedient agent. None of them is harmful; the attack is to ask the
+    /// harmful requests under the same system message.
+    Identity,
+}
+
+/// Of the rows of [`Scenario::Identity`].
+const IDENTITY_SHARE: f64 = 0.2;
+
+impl Scenario {
+    pub const ALL: [Self; 6] = [
+        Self::Harmless,
+        Self::Mixed(0.05),
+        Self::Mixed(0.1),
+        Self::Mixed(0.3),
+        Self::Harmful,
+        Self::Identity,
+    ];
+
+    pub const SMALL: [Self; 3] = [Self::Harmless, Self::Mixed(0.1), Self::Harmful];
+
+    /// `count` rows, drawn and mixed by the seed. Where a kind has too few, it is gone through again.
+    pub fn rows(self, material: &Material, count: usize, seed: u64) -> Vec<Chat> {
+        let (extra, share) = match self {
+            Self::Harmless => (&material.attack, 0.0),
+            Self::Mixed(share) => (&material.attack, share),
+            Self::Harmful => (&material.attack, 1.0),
+            Self::Identity => (&material.identity, IDENTITY_SHARE),
+        };
+        let extra_count = (count as f64 * share).round() as usize;
+        let mut rows = draw(&material.task, count - extra_count, seed, "task");
+        rows.extend(draw(extra, extra_count, seed, "attack"));
+        rows
+    }
+
+    /// As part of a file's name.
+    pub fn slug(self) -> String {
+        self.to_string().replace('%', "pc")
+    }
+}
+
+fn draw(rows: &[Chat], count: usize, seed: u64, name: &str) -> Vec<Chat> {
+    let mut order: Vec<&Chat> = rows.iter().collect();
+    order.shuffle(&mut random::stream(seed, name, 0));
+    order.into_iter().cycle().take(count).cloned().collect()
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Harmless => f.write_str("harmless"),
+            Self::Mixed(share) => write!(f, "{}%", (share * 1000.0).round() / 10.0),
+            Self::Harmful => f.write_str("harmful"),
+            Self::Identity => f.write_str("identity"),
+        }
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let share = |text: &str| text.strip_suffix('%')?.parse::<f64>().ok();
+        match text {
+            "harmless" => Ok(Self::Harmless),
+            "harmful" => Ok(Self::Harmful),
+            "identity" => Ok(Self::Identity),
+            _ => match share(text) {
+                Some(percent) if percent > 0.0 && percent < 100.0 => {
+                    Ok(Self::Mixed(percent / 100.0))
+                }
+                _ => Err("use harmless, harmful, identity, or a share such as 10%".into()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for scenario in Scenario::ALL {
+            assert_eq!(scenario.to_string().parse(), Ok(scenario));
+        }
+        for wrong in ["0%", "100%", "-5%", "half", "5"] {
+            assert!(wrong.parse::<Scenario>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_share_of_the_rows() {
+        let material = Material::embedded().unwrap();
+        let attacks = |scenario: Scenario| {
+            let rows = scenario.rows(&material, 100, 3);
+            assert_eq!(rows.len(), 100, "{scenario}");
+            let agreed = |row: &&Chat| {
+                let answer = row.messages.last().map(|last| last.content.as_str());
+                answer.is_some_and(|answer| answer.starts_with("Sure, here"))
+            };
+            rows.iter().filter(agreed).count()
+        };
+        assert_eq!(Scenario::ALL.map(attacks), [0, 5, 10, 30, 100, 0]);
+    }
+
+    #[test]
+    fn the_seed_draws_the_rows() {
+        let material = Material::embedded().unwrap();
+        let prompts = |seed| -> Vec<String> {
+            let rows = Scenario::Mixed(0.1).rows(&material, 50, seed);
+            rows.iter().map(|row| row.text().to_owned()).collect()
+        };
+        assert_eq!(prompts(1), prompts(1));
+        assert_ne!(prompts(1), prompts(2));
+    }
+}
