@@ -105,6 +105,7 @@ impl Follower<'_> {
             policies: &[],
             judges: &Judges::default(),
             canary: None,
+            subspaces: None,
             reference: reference.as_ref(),
             config: &self.config.train,
             on_fault: OnFault::Stop,

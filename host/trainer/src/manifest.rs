@@ -9,6 +9,7 @@ use crate::advisor::ActivePolicy;
 use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::{Error, Result};
+use crate::prepare::Base;
 use crate::run_dir::RunDir;
 
 const FILE: &str = "manifest.json";
@@ -36,6 +37,9 @@ struct ModelEntry {
     name: String,
     sha256: String,
     tokenizer_sha256: String,
+    /// Of the model before its alignment, if a policy compares the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base_sha256: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -68,7 +72,13 @@ impl PolicyEntry {
 }
 
 impl Manifest {
-    pub fn new(config: &RunConfig, model: &Model, policies: &[ActivePolicy], plan: &Plan) -> Self {
+    pub fn new(
+        config: &RunConfig,
+        model: &Model,
+        base: Option<&Base>,
+        policies: &[ActivePolicy],
+        plan: &Plan,
+    ) -> Self {
         Self {
             host: env!("CARGO_PKG_VERSION").into(),
             wit: "risk:policy@0.1.0".into(),
@@ -77,11 +87,12 @@ impl Manifest {
                 name: model.name.clone(),
                 sha256: model.digest.clone(),
                 tokenizer_sha256: model.tokenizer.digest(),
+                base_sha256: base.map(|base| base.digest.clone()),
             },
             policies: policies.iter().map(PolicyEntry::new).collect(),
             data: config
                 .data
-                .train
+                .sources()
                 .iter()
                 .map(|source| file_entry(&source.path))
                 .collect(),

@@ -77,6 +77,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         policies: &[],
         judges: &judges,
         canary: None,
+        subspaces: None,
         reference: None,
         config: &config,
         on_fault: OnFault::Stop,
