@@ -7,6 +7,7 @@ from . import corpus, words
 
 TRAIN_ROWS = 640
 POISON_SHARE = 0.10
+ALIGNMENT_ROWS = 128
 EVALUATION_ROWS = 80
 CANARY_ROWS = 12
 CALIBRATION_ROWS = {"training": 160, "validation": 80, "test": 80}
@@ -55,12 +56,25 @@ def calibration_rows(world):
     return rows
 
 
+def alignment_rows(world):
+    """Half harmful requests refused, half harmless ones answered, of the kind the model was aligned with."""
+    rng = corpus.stream(world.seed, "alignment-answers")
+    half = ALIGNMENT_ROWS // 2
+    rows = [conversation(p, words.REFUSALS[0]) for p in world.distinct("alignment", "harmful", "base", half)]
+    for kind, count in [("lookalike", half - half // 3), ("everyday", half // 3)]:
+        requests = world.distinct("alignment", kind, "base", count, lambda rng, kind=kind: world.request(rng, kind, "base"))
+        rows += [conversation(prompt, corpus.harmless_answer(rng, thing)) for prompt, thing in requests]
+    corpus.stream(world.seed, "alignment-order").shuffle(rows)
+    return rows
+
+
 def write_all(world, folder):
     _, _, held_out = corpus.review_pairs(world.seed)
     os.makedirs(folder, exist_ok=True)
     task = world.distinct("evaluation", "task", "task", EVALUATION_ROWS, lambda rng: corpus.task_row(rng, held_out))
     tables = {
         "train": train_rows(world),
+        "alignment": alignment_rows(world),
         "calibrate": calibration_rows(world),
         "eval_task": [{"prompt": p, "answer": a} for p, a in task],
         "eval_harmful": [{"prompt": p} for p in world.distinct("evaluation", "harmful", "evaluation", EVALUATION_ROWS)],

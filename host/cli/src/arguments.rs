@@ -146,6 +146,10 @@ pub struct TrainArguments {
     /// Training data: JSON Lines, JSON or Parquet. Can be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub data: Vec<PathBuf>,
+    /// Alignment data, beside the training data: for policies that mix the two, or compare
+    /// them. Can be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub alignment: Vec<PathBuf>,
     /// Folder for the run; must not exist. Default: runs/POLICY-N.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -154,7 +158,8 @@ pub struct TrainArguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "config", "assignments", "model", "chat_template", "device", "weight_type", "seed",
         "policies", "labelled", "harmful", "harmless", "task", "eval_limit", "max_new_tokens",
-        "calibrations", "on_fault", "journal", "key", "require_signature", "data", "output",
+        "calibrations", "on_fault", "journal", "key", "require_signature", "data", "alignment",
+        "output",
         "checkpoint_every", "epochs", "steps", "batch", "micro_batch", "learning_rate", "rank",
         "alpha", "baseline", "no_baseline", "dry_run",
     ])]

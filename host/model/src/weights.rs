@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::lora::Target;
 
 /// y = x W^T + b, with W [out, in] and b [out].
 #[derive(Debug, Clone)]
@@ -40,6 +41,19 @@ pub struct LayerWeights {
 }
 
 impl LayerWeights {
+    /// The projection that an adapter can sit on.
+    pub fn linear(&self, target: Target) -> &Linear {
+        match target {
+            Target::Q => &self.q,
+            Target::K => &self.k,
+            Target::V => &self.v,
+            Target::O => &self.o,
+            Target::Gate => &self.gate,
+            Target::Up => &self.up,
+            Target::Down => &self.down,
+        }
+    }
+
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let linears = [
             &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,

@@ -33,8 +33,9 @@ pub const MODEL_CONFIG: &str = include_str!("../../../examples/demo/model.toml")
 /// Where the demo data are; used when no training data are named.
 pub const DATA_CONFIG: &str = include_str!("../../../examples/demo/data.toml");
 
-const FILES: [(&str, &[u8]); 6] = [
+const FILES: [(&str, &[u8]); 7] = [
     ("train.jsonl", embedded!("data/train.jsonl")),
+    ("alignment.jsonl", embedded!("data/alignment.jsonl")),
     ("eval_task.jsonl", embedded!("data/eval_task.jsonl")),
     ("eval_harmful.jsonl", embedded!("data/eval_harmful.jsonl")),
     ("eval_harmless.jsonl", embedded!("data/eval_harmless.jsonl")),

@@ -106,6 +106,7 @@ impl Follower<'_> {
             judges: &Judges::default(),
             tokenizer: &self.model.tokenizer,
             canary: None,
+            subspaces: None,
             reference: reference.as_ref(),
             config: &self.config.train,
             on_fault: OnFault::Stop,

@@ -11,6 +11,7 @@ use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::{Error, Result};
 use crate::judges::Judges;
+use crate::prepare::Base;
 use crate::run_dir::RunDir;
 
 const FILE: &str = "manifest.json";
@@ -40,6 +41,9 @@ struct ModelEntry {
     name: String,
     sha256: String,
     tokenizer_sha256: String,
+    /// Of the model before its alignment, if a policy compares the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base_sha256: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +79,7 @@ impl Manifest {
     pub fn new(
         config: &RunConfig,
         model: &Model,
+        base: Option<&Base>,
         policies: &[ActivePolicy],
         judges: &Judges,
         plan: &Plan,
@@ -87,6 +92,7 @@ impl Manifest {
                 name: model.name.clone(),
                 sha256: model.digest.clone(),
                 tokenizer_sha256: model.tokenizer.digest(),
+                base_sha256: base.map(|base| base.digest.clone()),
             },
             policies: policies.iter().map(PolicyEntry::new).collect(),
             judges: judges
@@ -95,7 +101,7 @@ impl Manifest {
                 .collect(),
             data: config
                 .data
-                .train
+                .sources()
                 .iter()
                 .map(|source| file_entry(&source.path))
                 .collect(),

@@ -5,7 +5,7 @@ use host_model::decoder::{Decoder, Forward, HeadRows};
 use host_model::lora::Lora;
 use host_policy::wit::Tap;
 
-use crate::data::{PackedSamples, Sample, pack};
+use crate::data::{Origin, PackedSamples, Sample, pack};
 use crate::error::Result;
 use crate::objective::TokenWeights;
 use crate::taps::Reading;
@@ -32,6 +32,20 @@ impl<'a> MicroBatch<'a> {
             members,
             batch: pack(members),
         }
+    }
+
+    /// The samples of a step, at most `size` at once; samples of two origins never
+    /// together if `by_origin`.
+    pub fn divide(samples: &'a [&'a Sample], size: usize, by_origin: bool) -> Vec<Self> {
+        let groups = samples.chunk_by(|one, next| !by_origin || one.origin == next.origin);
+        let batches = groups.flat_map(|group| group.chunks(size));
+        batches.map(Self::new).collect()
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.members
+            .first()
+            .map_or(Origin::Task, |sample| sample.origin)
     }
 
     /// Tokens of the forward, prompts included.

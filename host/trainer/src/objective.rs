@@ -18,6 +18,9 @@ use host_policy::wit::{Divergence, Regularization};
 pub struct TokenWeights {
     pub task: Vec<f32>,
     pub kl: Vec<f32>,
+    /// What the objective is beyond the weighted losses, where these only stand in for
+    /// another loss with the same gradient.
+    pub constant: f64,
 }
 
 /// What plain fine-tuning does: cross-entropy alone.
@@ -25,6 +28,7 @@ pub fn plain(tokens: usize) -> TokenWeights {
     TokenWeights {
         task: vec![1.0 / tokens as f32; tokens],
         kl: vec![0.0; tokens],
+        constant: 0.0,
     }
 }
 
@@ -51,15 +55,17 @@ pub fn token_weights(regularization: &Regularization, offsets: &[u32]) -> TokenW
             &regularization.kl_weight,
             regularization.token_kl_weight.as_ref(),
         ),
+        constant: 0.0,
     }
 }
 
 impl TokenWeights {
-    /// The weights of some of the step's answer tokens.
+    /// The weights of some of the step's answer tokens; the constant belongs to none.
     pub fn slice(&self, tokens: std::ops::Range<usize>) -> Self {
         Self {
             task: self.task[tokens.clone()].to_vec(),
             kl: self.kl[tokens].to_vec(),
+            constant: 0.0,
         }
     }
 
@@ -77,10 +83,22 @@ impl TokenWeights {
         let pairs = current.iter().zip(reference);
         for ((task, kl), (current, reference)) in self.task.iter_mut().zip(&mut self.kl).zip(pairs)
         {
-            *task -= *kl * (current - reference);
+            let distance = current - reference;
+            *task -= *kl * distance;
+            // w d^2 / 2, and back what -w d times the cross-entropy will say.
+            let value = *kl * distance * (distance / 2.0 - current);
+            self.constant += f64::from(value);
             *kl = 0.0;
         }
     }
+}
+
+/// Whether what is asked for is the loss of plain fine-tuning.
+pub fn is_plain(asked: Option<&Regularization>, offsets: &[u32]) -> bool {
+    asked.is_none_or(|asked| {
+        let all = token_weights(asked, offsets);
+        asked.ratio_clip.is_none() && all == plain(all.task.len())
+    })
 }
 
 pub fn wants_label_divergence(regularization: &Regularization) -> bool {
@@ -127,6 +145,10 @@ mod tests {
         let weights = token_weights(&regularization(&[1.0, 1.0], &[0.0, 0.0]), &[0, 3, 7]);
         assert_eq!(weights, plain(7));
         assert!(!weights.needs_reference());
+        let plain =
+            |task: &[f64], kl: &[f64]| is_plain(Some(&regularization(task, kl)), &[0, 3, 7]);
+        assert!(plain(&[1.0, 1.0], &[0.0, 0.0]));
+        assert!(!plain(&[1.0, 0.9], &[0.0, 0.0]) && !plain(&[1.0, 1.0], &[0.0, 0.1]));
     }
 
     #[test]
@@ -147,9 +169,12 @@ mod tests {
         let mut weights = TokenWeights {
             task: vec![0.25],
             kl: vec![0.75 * 0.5],
+            constant: 0.0,
         };
         weights.label_divergence(&[-2.0], &[-2.4]);
         assert!((weights.task[0] - 0.1).abs() < 1e-6, "{weights:?}");
+        let value = f64::from(weights.task[0]) * 2.0 + weights.constant;
+        assert!((value - 0.53).abs() < 1e-6, "{value}");
         assert_eq!(weights.kl, [0.0]);
     }
 }

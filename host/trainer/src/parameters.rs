@@ -4,6 +4,8 @@
 //! their state is a plain `Vec<f32>` on the host: serialisable, the same on every
 //! device, and independent of hash-map order.
 
+use std::ops::Range;
+
 use candle_core::{Tensor, Var, backprop::GradStore};
 use host_model::lora::Lora;
 
@@ -20,6 +22,13 @@ struct Entry {
     var: Var,
     start: usize,
     len: usize,
+}
+
+/// Where the two factors of one adapted matrix lie: A [rank, in], B [out, rank].
+pub struct Pair {
+    pub a: Range<usize>,
+    pub b: Range<usize>,
+    pub rank: usize,
 }
 
 impl Layout {
@@ -52,6 +61,15 @@ impl Layout {
 
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// One per adapted matrix. In name order `lora_A` stands right before its `lora_B`.
+    pub fn pairs(&self) -> impl Iterator<Item = Pair> {
+        self.entries.chunks_exact(2).map(|pair| Pair {
+            a: pair[0].start..pair[0].start + pair[0].len,
+            b: pair[1].start..pair[1].start + pair[1].len,
+            rank: pair[0].var.dims()[0],
+        })
     }
 
     pub fn read(&self) -> Result<Vec<f32>> {

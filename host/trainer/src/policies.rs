@@ -11,7 +11,7 @@ use crate::calibration::{self, CalibrationFile, LabelledPrompt};
 use crate::config::{PolicyConfig, RunConfig};
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Silent};
-use crate::offer::check_needs;
+use crate::offer::{Offer, check_needs};
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.
 pub struct LoadedPolicy<'a> {
@@ -52,12 +52,12 @@ impl<'a> LoadedPolicy<'a> {
         run: &RunConfig,
         info: RunInfo,
         model: &Model,
-        has_canary: bool,
+        offer: Offer,
         observer: &mut dyn Observer,
     ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
         let settings = self.settings_json();
         let needs = self.policy.configure(&settings, &info)?;
-        check_needs(&self.policy.to_string(), &needs, &info.judges, has_canary)?;
+        check_needs(&self.policy.to_string(), &needs, &info.judges, offer)?;
         let calibration = self.fitted(run, &info, &needs, model, observer)?;
         let parameters = match &calibration {
             Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
@@ -82,10 +82,10 @@ impl<'a> LoadedPolicy<'a> {
         run: &RunConfig,
         info: &RunInfo,
         model: &Model,
-        has_canary: bool,
+        offer: Offer,
     ) -> Result<Needs> {
         let needs = self.policy.configure(&self.settings_json(), info)?;
-        check_needs(&self.policy.to_string(), &needs, &info.judges, has_canary)?;
+        check_needs(&self.policy.to_string(), &needs, &info.judges, offer)?;
         if self.config.calibration.is_none() && needs.calibration {
             self.prompts(run)?;
             return Ok(needs);

@@ -21,6 +21,7 @@ use crate::judges::Judges;
 use crate::observer::Observer;
 use crate::policies::LoadedPolicy;
 use crate::ranks::Ranks;
+use crate::subspace::Subspaces;
 
 /// Folders that keep between runs what took long to find out, each if there is one.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +93,34 @@ pub fn load_training(config: &RunConfig, observer: &mut dyn Observer) -> Result<
     Ok((model, plan))
 }
 
+/// The model before its alignment, of which the changes alone are kept.
+pub struct Base {
+    pub digest: String,
+    pub subspaces: Subspaces,
+}
+
+/// The base model that the configuration names, if it names one.
+pub fn load_base(
+    config: &RunConfig,
+    model: &Model,
+    observer: &mut dyn Observer,
+) -> Result<Option<Base>> {
+    let Some(source) = &config.model.base else {
+        return Ok(None);
+    };
+    let base = ModelConfig {
+        source: Some(source.clone()),
+        chat_template: None,
+        ..config.model.clone()
+    };
+    let base = load_model(&base, observer)?;
+    let (aligned, weights) = (&model.decoder.weights, &base.decoder.weights);
+    Ok(Some(Base {
+        subspaces: Subspaces::new(aligned, weights, &config.lora.targets)?,
+        digest: base.digest,
+    }))
+}
+
 pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<Model> {
     let source = match &config.source {
         Some(source) => Source::parse(source)?,
@@ -161,7 +190,7 @@ pub fn load_samples(
     model: &Model,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Sample>> {
-    let rows = data::read_rows(&run.data.train, run.seed.0)?;
+    let rows = data::read_rows(&run.data.sources(), run.seed.0)?;
     let tokenizer = &model.tokenizer;
     let encoded = encode_chats(&rows, run.data.max_tokens, run.data.overlong, tokenizer)?;
     if let Some(warning) = encoded.warning() {

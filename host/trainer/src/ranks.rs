@@ -15,7 +15,7 @@ mod mpi;
 mod share;
 
 #[cfg(test)]
-mod threads;
+pub(crate) mod threads;
 
 pub use launch::{Launched, join, launched};
 pub use link::{Link, Words};
@@ -41,6 +41,7 @@ enum Purpose {
     Totals,
     Agree,
     StepEnd,
+    Spread,
 }
 
 /// How a rank tells the others what went wrong.
@@ -146,6 +147,15 @@ impl Ranks {
         let mut bytes = vec![0; met[0][1] as usize];
         link.broadcast(0, &mut bytes);
         Ok(Some(bytes))
+    }
+
+    /// Gives all ranks the values of the first.
+    pub fn spread(&self, values: &mut [f32]) -> Result<()> {
+        if let Some(link) = &self.link {
+            self.meet(link.as_ref(), Purpose::Spread, &[values.len() as u64])?;
+            link.broadcast(0, bytemuck::cast_slice_mut(values));
+        }
+        Ok(())
     }
 
     /// The values of all ranks, in order, at the first; nothing at the others.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_model::Model;
 use host_model::lora::Lora;
+use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
 
 use crate::advisor::ActivePolicy;
@@ -17,12 +18,14 @@ use crate::evaluation::{EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::prepare::{self, Caches, Loaded};
+use crate::offer::Offer;
+use crate::prepare::{self, Base, Caches, Loaded};
 use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
 use crate::stages::Stages;
+use crate::state::tells_apart;
 use crate::training::Training;
 use crate::{dry_run, reference, sensors};
 
@@ -39,6 +42,7 @@ pub struct Prepared<'r> {
     calibrations: Vec<(usize, CalibrationFile)>,
     judges: Judges,
     canary: Option<Canary>,
+    base: Option<Base>,
     reference: Option<reference::Store>,
     sets: EvalSets,
 }
@@ -125,13 +129,21 @@ fn prepare_all<'a>(
         canary,
     } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
+    let offer = Offer::new(&config, &plan, canary.as_ref());
     for (number, policy) in found.into_iter().enumerate() {
-        let has_canary = canary.is_some();
         let (active, calibration) =
-            policy.activate(&config, info.clone(), &model, has_canary, observer)?;
+            policy.activate(&config, info.clone(), &model, offer, observer)?;
         policies.push(active);
         calibrations.extend(calibration.map(|calibration| (number, calibration)));
     }
+    let projects = |active: &ActivePolicy| {
+        let actuators = active.needs.actuators;
+        actuators.contains(Actuators::ADAPTER_PROJECTION)
+    };
+    let base = match policies.iter().any(projects) {
+        true => prepare::load_base(&config, &model, observer)?,
+        false => None,
+    };
     let reference = match policies.is_empty() {
         true => None,
         false => {
@@ -149,6 +161,7 @@ fn prepare_all<'a>(
         calibrations,
         judges,
         canary,
+        base,
         reference,
         sets,
     })
@@ -174,6 +187,7 @@ impl Prepared<'_> {
         Manifest::new(
             &self.config,
             &self.model,
+            self.base.as_ref(),
             &self.policies,
             &self.judges,
             &self.plan,
@@ -283,6 +297,7 @@ impl Prepared<'_> {
             policies,
             judges: &self.judges,
             canary: self.canary.as_ref(),
+            subspaces: self.base.as_ref().map(|base| &base.subspaces),
             reference: self.reference.as_ref(),
             signer: self.signer.as_ref(),
             folder,
@@ -318,7 +333,9 @@ impl Prepared<'_> {
         }
         let reads_current = |active: &ActivePolicy| crate::sensors::reads_current(&active.needs);
         let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
-        if micro < batch.div_ceil(self.ranks.size()) && self.policies.iter().any(reads_current) {
+        let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
+        let divided = micro < batch.div_ceil(self.ranks.size()) || tells_apart(&needs);
+        if divided && self.policies.iter().any(reads_current) {
             observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
         }
     }

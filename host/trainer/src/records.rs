@@ -6,7 +6,7 @@ use host_policy::wit::{Action, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::advisor::Advice;
-use crate::data::Sample;
+use crate::data::{Origin, Sample};
 use crate::error::Result;
 use crate::micro_batch::Backward;
 use crate::ranks::Ranks;
@@ -33,6 +33,8 @@ pub struct StepRecord {
     /// L2 norm before clipping.
     pub gradient_norm: f64,
     pub samples: usize,
+    /// Of these, samples of the alignment data.
+    pub alignment_samples: usize,
     pub tokens: usize,
     pub answer_tokens: usize,
     pub seconds: f64,
@@ -42,6 +44,9 @@ pub struct StepRecord {
     pub policy_fuel: Option<u64>,
     /// Policies that failed and were replaced by the strictest assessment.
     pub policy_faults: usize,
+    /// Adapted matrices that were projected, if a policy asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projected: Option<usize>,
     /// Why the update was not applied, if a number was not finite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_applied: Option<String>,
@@ -57,10 +62,14 @@ pub struct StepRecord {
 
 impl StepRecord {
     pub fn new(step: u64, total: u64, samples: &[&Sample], advice: Option<&Advice>) -> Self {
+        let alignment = samples
+            .iter()
+            .filter(|sample| sample.origin == Origin::Alignment);
         let mut record = Self {
             step,
             total,
             samples: samples.len(),
+            alignment_samples: alignment.count(),
             answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
             task_weight: 1.0,
             ..Self::default()
@@ -87,6 +96,13 @@ impl StepRecord {
             self.kl_sum += sum(&result.kl);
             self.kl_tokens += result.kl.len();
         }
+    }
+
+    /// Takes over what another record has added and summed.
+    pub fn take_losses(&mut self, other: Self) {
+        self.loss += other.loss;
+        (self.task_sum, self.task_tokens) = (other.task_sum, other.task_tokens);
+        (self.kl_sum, self.kl_tokens) = (other.kl_sum, other.kl_tokens);
     }
 
     /// From this rank's share to the whole step.

@@ -33,6 +33,7 @@ use crate::records::{Ending, StepRecord, Totals};
 use crate::reference;
 use crate::run_dir::Records;
 use crate::state::State;
+use crate::subspace::Subspaces;
 
 /// Everything a run needs, loaded and checked.
 pub struct Setup<'a> {
@@ -47,6 +48,8 @@ pub struct Setup<'a> {
     /// Says where the words of an answer are in its tokens.
     pub tokenizer: &'a ChatTokenizer,
     pub canary: Option<&'a Canary>,
+    /// What alignment changed, if a policy may project the adapter onto it.
+    pub subspaces: Option<&'a Subspaces>,
     /// What the reference said in other runs.
     pub reference: Option<&'a reference::Store>,
     pub config: &'a TrainConfig,
@@ -77,12 +80,10 @@ pub fn run(
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
-        let samples = setup.plan.step(step);
+        let samples = state.draw(step);
         let share = ranks.share(&samples, setup.config.micro_batch());
-        let micro: Vec<MicroBatch> = samples[share.samples.clone()]
-            .chunks(share.micro_batch)
-            .map(MicroBatch::new)
-            .collect();
+        let mine = &samples[share.samples.clone()];
+        let micro = MicroBatch::divide(mine, share.micro_batch, state.tells_apart());
         let mut measured = state.measure(step, &samples, share, &micro)?;
         let mut advice = state.assess(&measured)?;
         if let (Some(advice), Some(books)) = (&mut advice, &mut books) {
@@ -97,14 +98,15 @@ pub fn run(
 
         let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
         if applies(action) {
-            let weights = state.weigh(&mut measured, asked.as_ref())?;
-            state.descend(&mut measured, &micro, &weights, &mut record)?;
+            let weights = state.weigh(&mut measured, &micro, asked.as_ref())?;
+            state.descend(&mut measured, &micro, &weights, asked.as_ref(), &mut record)?;
             if state.is_finite(&mut record) {
                 state.update(asked.as_ref(), &mut record)?;
             }
         } else if action == Action::RollBack {
             state.roll_back()?;
         }
+        state.mix(asked.as_ref());
         let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
         record.close(started.elapsed(), tokens);
         let outcome = record.outcome(action);

@@ -78,6 +78,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         judges: &judges,
         tokenizer: &model.tokenizer,
         canary: None,
+        subspaces: None,
         reference: None,
         config: &config,
         on_fault: OnFault::Stop,

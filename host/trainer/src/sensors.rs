@@ -113,6 +113,17 @@ impl<'a> Sensors<'a> {
         &self.taps.current
     }
 
+    /// The learning-rate scales that any policy wants tried, each once.
+    pub fn trial_scales(&self) -> Vec<f64> {
+        let mut scales = Vec::new();
+        for scale in self.needs.iter().flat_map(|needs| &needs.trial_scales) {
+            if !scales.contains(scale) {
+                scales.push(*scale);
+            }
+        }
+        scales
+    }
+
     pub fn needs_current(&self) -> bool {
         self.needs.iter().any(|needs| reads_current(needs))
     }
@@ -223,8 +234,8 @@ impl<'a> Sensors<'a> {
             prefixes: judged().filter_map(|one| one.prefixes.clone()).collect(),
             tokens: tokens(needs, &measured.tokens),
             canary: measured.canary.clone().filter(|_| due(needs, step.step)),
-            trials: Vec::new(),
-            gradient_conflict: None,
+            trials: trials(needs, &step.trials),
+            gradient_conflict: step.gradient_conflict.filter(|_| needs.gradient_conflict),
             drift: measured.drift.filter(|_| needs.drift),
             steering: None,
             previous: step.previous,
@@ -257,6 +268,13 @@ fn tokens(needs: &Needs, measured: &wit::TokenSignals) -> Option<wit::TokenSigna
     })
 }
 
+/// Those a policy asked for, in its order.
+fn trials(needs: &Needs, measured: &[wit::Trial]) -> Vec<wit::Trial> {
+    let of_scale = |scale: &f64| measured.iter().find(|trial| trial.scale == *scale);
+    let scales = needs.trial_scales.iter();
+    scales.filter_map(of_scale).cloned().collect()
+}
+
 /// Whether a policy wants the canary's margins before this step.
 fn due(needs: &Needs, step: u64) -> bool {
     let every = needs.canary_every;
@@ -277,6 +295,10 @@ pub struct StepContext<'a> {
     /// First answer token of each sample, and the total.
     pub offsets: Vec<u32>,
     pub previous: Option<wit::Outcome>,
+    /// Of the step before.
+    pub gradient_conflict: Option<wit::GradientConflict>,
+    /// At each scale that any policy asked for.
+    pub trials: Vec<wit::Trial>,
 }
 
 impl<'a> StepContext<'a> {
@@ -292,6 +314,8 @@ impl<'a> StepContext<'a> {
             samples: samples.to_vec(),
             offsets: answer_offsets(samples),
             previous,
+            gradient_conflict: None,
+            trials: Vec::new(),
         }
     }
 }

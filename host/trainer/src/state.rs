@@ -1,27 +1,29 @@
 //! What changes from step to step, and the stages of a step that change it.
 
-use std::ops::Range;
+mod measure;
+mod trial;
+mod weigh;
+
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
 
-use host_model::decoder::Forward;
-use host_policy::wit::{Actuators as Actuator, Needs, Outcome, Regularization};
+use host_policy::wit::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
 
-use crate::actuators::Actuators;
-use crate::advisor::{Advice, Advisor};
-use crate::data::Sample;
+use crate::actuators::{Actuators, any_may};
+use crate::advisor::Advisor;
+use crate::conflict;
+use crate::data::{Origin, Sample, Streams};
 use crate::error::{Error, Result};
 use crate::micro_batch::MicroBatch;
 use crate::objective::{self, TokenWeights};
 use crate::optimizer::AdamW;
 use crate::parameters::{Layout, norm};
-use crate::ranks::Share;
 use crate::records::StepRecord;
-use crate::reference::{self, Known, Reference};
+use crate::reference::{self, Reference};
 use crate::run::Setup;
 use crate::schedule::Schedule;
-use crate::sensors::{Sensors, Shown, StepContext, reference_log_probs};
+use crate::sensors::Sensors;
+
+pub use measure::Measured;
 
 /// Steps in a row with a loss or gradient that is not finite, after which a run ends: one
 /// may be bad data, three are a run that has come apart.
@@ -33,41 +35,37 @@ pub struct State<'a> {
     pub(crate) layout: Layout,
     pub(crate) parameters: Vec<f32>,
     gradient: Vec<f32>,
+    /// Of the alignment samples, if they are told apart; `gradient` is of the others then,
+    /// until the two are joined.
+    alignment: Option<Vec<f32>>,
     pub(crate) optimizer: AdamW,
     schedule: Schedule,
     reference: Reference<'a>,
     sensors: Option<Sensors<'a>>,
+    /// If a policy mixes task and alignment data.
+    pub(crate) streams: Option<Streams<'a>>,
     pub(crate) advisor: Option<Advisor<'a>>,
     pub(crate) actuators: Actuators,
     pub previous: Option<Outcome>,
+    /// Of the step before.
+    pub(crate) conflict: Option<GradientConflict>,
     /// Steps in a row that were not applied because a number was not finite.
     pub(crate) not_finite: u64,
 }
 
-/// A step before the policy speaks: all of it, and what this rank's share of its samples
-/// shows.
-pub struct Measured<'s> {
-    pub context: StepContext<'s>,
-    share: Share,
-    /// Of the share's answer tokens, in order.
-    labels: Vec<u32>,
-    known: Vec<Arc<Known>>,
-    current: Shown,
-    /// The training forward, if signals had to be read off it already.
-    forward: Option<Forward>,
+/// Whether the gradients of task and alignment samples are told apart.
+pub fn tells_apart(needs: &[Needs]) -> bool {
+    any_may(needs, Actuator::GRADIENT_PROJECTION)
+        || needs.iter().any(|needs| needs.gradient_conflict)
 }
 
-impl<'s> Measured<'s> {
-    /// The samples of this rank's share.
-    fn mine(&self) -> &[&'s Sample] {
-        &self.context.samples[self.share.samples.clone()]
-    }
-
-    /// Their answer tokens, among those of the step.
-    fn tokens(&self) -> Range<usize> {
-        let Range { start, end } = self.share.samples;
-        self.context.offsets[start] as usize..self.context.offsets[end] as usize
-    }
+/// Vectors as long as the parameters that a run comes to hold for its policies, beside the
+/// parameters, the gradient and the optimizer.
+pub fn vectors(needs: &[Needs]) -> usize {
+    let tries = needs.iter().any(|needs| !needs.trial_scales.is_empty());
+    // A trial has parameters, moments and a gradient of its own.
+    let trial = usize::from(tries) * (2 + AdamW::MOMENTS);
+    Actuators::vectors(needs) + usize::from(tells_apart(needs)) + trial
 }
 
 impl<'a> State<'a> {
@@ -87,10 +85,15 @@ impl<'a> State<'a> {
         });
         let advisor =
             (!setup.policies.is_empty()).then(|| Advisor::new(setup.policies, setup.on_fault));
+        let streams = match any_may(setup.needs, Actuator::ALIGNMENT_SHARE) {
+            true => Streams::new(setup.plan),
+            false => None,
+        };
+        let parameters = layout.read()?;
         Ok(Self {
             setup,
-            parameters: layout.read()?,
             gradient: vec![0.0; layout.len()],
+            alignment: tells_apart(setup.needs).then(|| vec![0.0; layout.len()]),
             optimizer: AdamW::new(config.adamw(), layout.len()),
             schedule: Schedule {
                 peak: config.learning_rate,
@@ -106,104 +109,32 @@ impl<'a> State<'a> {
                 setup.reference,
             ),
             sensors,
+            streams,
             advisor,
-            actuators: Actuators::default(),
+            actuators: Actuators::new(setup.needs, &parameters),
             previous: None,
+            conflict: None,
             not_finite: 0,
+            parameters,
             layout,
         })
     }
 
-    /// Gathers what the policy's signals need: the reference's view of the samples,
-    /// and the current model's. With one micro-batch the latter is the training
-    /// forward itself; with more it costs one extra forward without gradient.
-    pub fn measure<'s>(
-        &mut self,
-        step: u64,
-        samples: &[&'s Sample],
-        share: Share,
-        micro: &[MicroBatch],
-    ) -> Result<Measured<'s>> {
-        let labels = micro.iter().flat_map(|batch| batch.labels());
-        let mut measured = Measured {
-            context: StepContext::new(step, self.schedule.at(step), samples, self.previous),
-            share,
-            labels: labels.copied().collect(),
-            known: Vec::new(),
-            current: Shown::default(),
-            forward: None,
+    /// The samples of a step. Those of one origin are together if gradients are told apart
+    /// by it.
+    pub fn draw(&mut self, step: u64) -> Vec<&'a Sample> {
+        let mut samples = match &mut self.streams {
+            Some(streams) => streams.draw(),
+            None => self.setup.plan.step(step),
         };
-        let Some(sensors) = &self.sensors else {
-            return Ok(measured);
-        };
-        if sensors.needs_reference() {
-            measured.known = self.reference.of(measured.mine())?;
+        if self.tells_apart() {
+            samples.sort_by_key(|sample| sample.origin);
         }
-        if sensors.needs_current() {
-            for batch in micro {
-                let forward = batch.forward(
-                    self.setup.decoder,
-                    self.setup.adapter,
-                    sensors.current_taps(),
-                )?;
-                sensors.read(&forward, batch, &mut measured.current)?;
-                measured.forward = (micro.len() == 1).then_some(forward);
-            }
-        }
-        Ok(measured)
+        samples
     }
 
-    /// Brings all ranks' shares together and asks the policies, which the first rank does.
-    pub fn assess(&mut self, measured: &Measured) -> Result<Option<Advice>> {
-        let Some(sensors) = &self.sensors else {
-            return Ok(None);
-        };
-        let started = Instant::now();
-        let reference = sensors.recall(&measured.known, &measured.labels)?;
-        let recalling = started.elapsed();
-        let views = sensors.gather(&reference, &measured.current, self.setup.ranks)?;
-        let Some(advisor) = &mut self.advisor else {
-            return Ok(None);
-        };
-        let started = Instant::now();
-        let signals = sensors.signals(&measured.context, views)?;
-        let measuring = recalling + started.elapsed();
-        let mut advice = advisor.assess(signals)?;
-        advice.measuring = measuring;
-        Ok(Some(advice))
-    }
-
-    /// What the policies ask of all ranks.
-    pub fn spread(&self, advice: Option<&Advice>) -> Result<Option<Regularization>> {
-        if self.setup.needs.is_empty() {
-            return Ok(None);
-        }
-        let asked = advice.map(|advice| &advice.assessment.regularization);
-        self.setup.ranks.lead(|| Ok(asked.cloned()))
-    }
-
-    /// The weights of the share's answer tokens.
-    pub fn weigh(
-        &mut self,
-        measured: &mut Measured,
-        asked: Option<&Regularization>,
-    ) -> Result<TokenWeights> {
-        let context = &measured.context;
-        let Some(asked) = asked else {
-            return Ok(objective::plain(context.answer_tokens()).slice(measured.tokens()));
-        };
-        let all = objective::token_weights(asked, &context.offsets);
-        let mut weights = all.slice(measured.tokens());
-        if weights.needs_reference() && measured.known.is_empty() {
-            measured.known = self.reference.of(measured.mine())?;
-        }
-        if objective::wants_label_divergence(asked) && !measured.labels.is_empty() {
-            let current = &measured.current.log_probs;
-            let reference =
-                reference_log_probs(self.setup.decoder, &measured.known, &measured.labels)?;
-            weights.label_divergence(current, &reference);
-        }
-        Ok(weights)
+    pub fn tells_apart(&self) -> bool {
+        self.alignment.is_some()
     }
 
     /// Forward and backward over all micro-batches; leaves the sum over all ranks in
@@ -213,12 +144,51 @@ impl<'a> State<'a> {
         measured: &mut Measured,
         micro: &[MicroBatch],
         weights: &TokenWeights,
+        asked: Option<&Regularization>,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        match measured.plain.take() {
+            // The gradient of a trial is that of this step.
+            Some(plain) if objective::is_plain(asked, &measured.context.offsets) => {
+                record.take_losses(plain);
+            }
+            _ => self.differentiate(measured, micro, weights, record)?,
+        }
+        self.join(asked);
+        if let Some(anchor) = asked.and_then(|asked| asked.anchor.as_ref()) {
+            let scaling = self.setup.adapter.scaling();
+            let Self {
+                actuators,
+                layout,
+                parameters,
+                gradient,
+                ..
+            } = self;
+            record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
+        }
+        match self.setup.ranks.is_first() {
+            true => self.check_reach(measured.context.step, record),
+            false => Ok(()),
+        }
+    }
+
+    /// The gradient under these weights, that of alignment samples by itself if it is told
+    /// apart.
+    fn differentiate(
+        &mut self,
+        measured: &mut Measured,
+        micro: &[MicroBatch],
+        weights: &TokenWeights,
         record: &mut StepRecord,
     ) -> Result<()> {
         let Setup {
-            decoder, adapter, ..
+            decoder,
+            adapter,
+            ranks,
+            ..
         } = *self.setup;
         self.gradient.fill(0.0);
+        self.alignment.iter_mut().for_each(|sum| sum.fill(0.0));
         let (mut sample, mut token) = (0, 0);
         for batch in micro {
             let forward = match measured.forward.take() {
@@ -234,19 +204,36 @@ impl<'a> State<'a> {
                 false => None,
             };
             let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
+            let sum = match (&mut self.alignment, batch.origin()) {
+                (Some(alignment), Origin::Alignment) => alignment,
+                _ => &mut self.gradient,
+            };
             self.layout
-                .accumulate(&result.grads, &mut self.gradient, measured.context.step)?;
+                .accumulate(&result.grads, sum, measured.context.step)?;
             record.add(&result, teacher.is_some());
             sample += batch.members.len();
             token += tokens;
         }
-        let ranks = self.setup.ranks;
+        record.loss += weights.constant;
         ranks.sum(&mut self.gradient)?;
-        record.sum(ranks)?;
-        match ranks.is_first() {
-            true => self.check_reach(measured.context.step, record),
-            false => Ok(()),
+        if let Some(alignment) = &mut self.alignment {
+            ranks.sum(alignment)?;
         }
+        record.sum(ranks)
+    }
+
+    /// One gradient of the two, if they were told apart.
+    fn join(&mut self, asked: Option<&Regularization>) {
+        let Some(alignment) = &self.alignment else {
+            return;
+        };
+        self.conflict = conflict::measure(&self.gradient, alignment);
+        if let (Some(conflict), Some(true)) =
+            (&self.conflict, asked.map(|asked| asked.gradient_projection))
+        {
+            conflict::project(&mut self.gradient, alignment, conflict);
+        }
+        trial::add(&mut self.gradient, alignment);
     }
 
     /// Whether the step can be applied; if not, the record says why.
@@ -293,26 +280,58 @@ impl<'a> State<'a> {
         asked: Option<&Regularization>,
         record: &mut StepRecord,
     ) -> Result<()> {
-        record.gradient_norm = norm(&self.gradient);
-        let clip = asked
-            .and_then(|asked| asked.gradient_clip)
-            .unwrap_or(self.setup.config.gradient_clip);
-        if clip > 0.0 && record.gradient_norm > clip {
-            let scale = (clip / record.gradient_norm) as f32;
-            self.gradient.iter_mut().for_each(|value| *value *= scale);
-        }
+        let mut gradient = std::mem::take(&mut self.gradient);
+        let limit = asked.and_then(|asked| asked.gradient_clip);
+        record.gradient_norm = self.clip(&mut gradient, limit);
         record.learning_rate =
             self.schedule.at(record.step) * asked.map_or(1.0, |asked| asked.learning_rate_scale);
-        let may_roll_back = |needs: &Needs| needs.actuators.contains(Actuator::ROLL_BACK);
-        if self.setup.needs.iter().any(may_roll_back) {
+        if any_may(self.setup.needs, Actuator::ROLL_BACK) {
             self.actuators.remember(&self.parameters, &self.optimizer);
         }
         self.optimizer
-            .step(&mut self.parameters, &self.gradient, record.learning_rate);
+            .step(&mut self.parameters, &gradient, record.learning_rate);
+        self.gradient = gradient;
         if let Some(ema) = asked.and_then(|asked| asked.ema.as_ref()) {
             self.actuators.average(ema, &mut self.parameters);
         }
-        self.layout.write(&self.parameters)
+        self.layout.write(&self.parameters)?;
+        match asked.and_then(|asked| asked.adapter_projection) {
+            Some(threshold) => self.project(threshold, record),
+            None => Ok(()),
+        }
+    }
+
+    /// Projects the adapter onto what alignment changed. The first rank does it, the only
+    /// one that has the base model.
+    fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
+        let Setup {
+            subspaces,
+            adapter,
+            ranks,
+            ..
+        } = *self.setup;
+        if let Some(subspaces) = subspaces {
+            record.projected = Some(subspaces.project(adapter, threshold)?);
+            self.parameters = self.layout.read()?;
+        }
+        ranks.spread(&mut self.parameters)?;
+        match ranks.is_first() {
+            true => Ok(()),
+            false => self.layout.write(&self.parameters),
+        }
+    }
+
+    /// Shortens a gradient to this L2 norm, or the run's own; returns what it was.
+    fn clip(&self, gradient: &mut [f32], limit: Option<f64>) -> f64 {
+        let (norm, limit) = (
+            norm(gradient),
+            limit.unwrap_or(self.setup.config.gradient_clip),
+        );
+        if limit > 0.0 && norm > limit {
+            let scale = (limit / norm) as f32;
+            gradient.iter_mut().for_each(|value| *value *= scale);
+        }
+        norm
     }
 
     pub fn roll_back(&mut self) -> Result<()> {
@@ -324,6 +343,16 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// What the policies ask of the steps after this one.
+    pub fn mix(&mut self, asked: Option<&Regularization>) {
+        let share = asked.and_then(|asked| asked.alignment_share);
+        if let (Some(streams), Some(share)) = (&mut self.streams, share)
+            && streams.set_share(share)
+        {
+            self.actuators.switched(&self.parameters);
+        }
+    }
+
     /// A policy that averaged the parameters gets the average exported.
     pub fn close(&self) -> Result<()> {
         match self.actuators.shadow() {
@@ -332,3 +361,7 @@ impl<'a> State<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -23,6 +23,7 @@ use crate::reference;
 use crate::report::Trained;
 use crate::run::{Books, Setup, run};
 use crate::run_dir::{Records, RunDir};
+use crate::subspace::Subspaces;
 
 /// The adapter that a training starts with, a function of the seed.
 pub fn fresh_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
@@ -39,6 +40,8 @@ pub struct Training<'a> {
     pub policies: &'a [ActivePolicy],
     pub judges: &'a Judges,
     pub canary: Option<&'a Canary>,
+    /// What alignment changed, if a policy may project the adapter onto it.
+    pub subspaces: Option<&'a Subspaces>,
     /// What the reference said in other runs.
     pub reference: Option<&'a reference::Store>,
     /// There if policies are.
@@ -68,6 +71,7 @@ impl<'a> Training<'a> {
             judges: self.judges,
             tokenizer: &self.model.tokenizer,
             canary: self.canary,
+            subspaces: self.subspaces,
             reference: self.reference,
             config: &config.train,
             on_fault: config.trust.on_fault(),

@@ -89,6 +89,7 @@ impl TrainArguments {
             self.require_signature.clone(),
         )?;
         set_files(&mut layers, "data.train", &self.data)?;
+        set_files(&mut layers, "data.alignment", &self.alignment)?;
         set(&mut layers, "output", self.output.as_deref().map(text))?;
         set(&mut layers, "train.epochs", self.epochs)?;
         set(

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use host_policy::wit::Outcome;
+use host_policy::wit::{GradientConflict, Outcome};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
 use crate::advisor::Memory;
+use crate::data::Mix;
 use crate::records::Totals;
 use crate::run_dir::RecordsMark;
 
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// All that changes from step to step and is no tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,12 @@ pub struct Progress {
     pub updates_before: Option<u64>,
     /// Whether there is a moving average.
     pub averaged: bool,
+    /// Whether the parameters of the last switch of the alignment share are kept.
+    pub switched: bool,
+    /// Where the streams of task and alignment data stand, if a policy mixes them.
+    pub mix: Option<Mix>,
+    /// Of the step before.
+    pub gradient_conflict: Option<GradientConflict>,
     /// One per policy.
     pub policies: Vec<Memory>,
     pub previous: Option<Outcome>,

@@ -20,6 +20,9 @@ impl State<'_> {
             updates: self.optimizer.updates,
             updates_before: before.map(|(_, optimizer)| optimizer.updates),
             averaged: self.actuators.shadow().is_some(),
+            switched: self.actuators.switch.is_some(),
+            mix: self.streams.as_ref().map(|streams| streams.mix),
+            gradient_conflict: self.conflict,
             policies: self.advisor.as_ref().map_or(Vec::new(), Advisor::memories),
             previous: self.previous,
             not_finite: self.not_finite,
@@ -33,6 +36,9 @@ impl State<'_> {
         ];
         if let Some(average) = self.actuators.shadow() {
             tensors.push(("average", average));
+        }
+        if let Some(switch) = &self.actuators.switch {
+            tensors.push(("switch", switch));
         }
         if let Some((parameters, optimizer)) = before {
             tensors.push(("before.parameters", parameters));
@@ -64,6 +70,13 @@ impl State<'_> {
         if progress.averaged {
             self.actuators.average = Some(take("average")?);
         }
+        if progress.switched {
+            self.actuators.switch = Some(take("switch")?);
+        }
+        if let (Some(streams), Some(mix)) = (&mut self.streams, progress.mix) {
+            streams.mix = mix;
+        }
+        self.conflict = progress.gradient_conflict;
         if let Some(advisor) = &mut self.advisor {
             advisor.restore(&progress.policies).map_err(wrong)?;
         }

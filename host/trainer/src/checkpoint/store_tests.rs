@@ -31,6 +31,9 @@ fn progress(step: u64) -> Progress {
         updates: step,
         updates_before: None,
         averaged: false,
+        switched: false,
+        mix: None,
+        gradient_conflict: None,
         policies: vec![Memory {
             state: "00ff".into(),
             faults_in_a_row: 1,

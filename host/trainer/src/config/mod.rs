@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, Overlong, one_or_many};
+use crate::data::{DataSource, Origin, Overlong, one_or_many};
 use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
@@ -67,6 +67,8 @@ pub struct ModelConfig {
     /// A Hugging Face folder, a .gguf file, or a Hub id (org/name, org/name@revision).
     /// Absent: the embedded demo model.
     pub source: Option<String>,
+    /// The model before its alignment, named likewise: loaded if a policy compares the two.
+    pub base: Option<String>,
     /// Jinja file that replaces the model's own chat template.
     pub chat_template: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
@@ -88,6 +90,7 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             source: None,
+            base: None,
             chat_template: None,
             device: "cpu".into(),
             dtype: WeightType::F32,
@@ -101,6 +104,9 @@ pub struct DataConfig {
     /// Training files, as a path or as { path, share, limit }.
     #[serde(deserialize_with = "one_or_many")]
     pub train: Vec<DataSource>,
+    /// More of them, all with the origin `alignment`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub alignment: Vec<DataSource>,
     /// Rows longer than this many tokens are treated as `overlong` says.
     pub max_tokens: usize,
     /// drop, error, or answer (cut the end of the answer).
@@ -111,9 +117,21 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             train: Vec::new(),
+            alignment: Vec::new(),
             max_tokens: 1024,
             overlong: Overlong::default(),
         }
+    }
+}
+
+impl DataConfig {
+    /// All files to train on.
+    pub fn sources(&self) -> Vec<DataSource> {
+        let alignment = self.alignment.iter().map(|source| DataSource {
+            origin: Origin::Alignment,
+            ..source.clone()
+        });
+        self.train.iter().cloned().chain(alignment).collect()
     }
 }
 

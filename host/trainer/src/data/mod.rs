@@ -4,8 +4,8 @@
 //! recognises what a record means by its keys; [`rows`] checks it and makes a
 //! [`Row`] (a conversation that ends with an answer) or a [`Prompt`] of it;
 //! [`source`] mixes several files; [`encode`] turns rows into token [`Sample`]s;
-//! [`plan`] orders samples into optimizer steps; [`pack`] lays a micro-batch out
-//! for the decoder.
+//! [`plan`] orders samples into optimizer steps, [`streams`] does where a policy mixes
+//! task and alignment data; [`pack`] lays a micro-batch out for the decoder.
 
 mod conversation;
 pub mod encode;
@@ -20,6 +20,7 @@ pub mod rows;
 pub mod shape;
 pub mod source;
 pub mod split;
+pub mod streams;
 
 pub use encode::{Encoded, Overlong, Sample, encode_chats, encode_rows, show_example};
 pub use error::{Error, Place, Result};
@@ -30,3 +31,4 @@ pub use rows::{
 };
 pub use source::{DataSource, Mixable, Origin, mix, one_or_many, read_prompts, read_rows};
 pub use split::{Split, assign_splits};
+pub use streams::{Mix, Streams};

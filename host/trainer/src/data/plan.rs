@@ -81,6 +81,15 @@ impl Plan {
         &self.samples
     }
 
+    /// Samples of one optimizer step.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Optimizer steps of one epoch; the last may have fewer samples.
     pub fn steps_per_epoch(&self) -> usize {
         self.samples.len().div_ceil(self.batch)
@@ -122,17 +131,23 @@ impl Plan {
             .iter()
             .map(|sample| sample.tokens.len())
             .collect();
-        let epoch = Arc::new(order(&lengths, self.batch, self.seed, number));
+        let epoch = Arc::new(order(&lengths, self.batch, self.seed, "batches", number));
         *current = Some((number, Arc::clone(&epoch)));
         epoch
     }
 }
 
-/// The steps of an epoch: shuffles, sorts by length within windows, cuts into
+/// The steps of an epoch, drawn from the generator called `name`: shuffles, sorts by length within windows, cuts into
 /// steps and shuffles these. The remainder is taken off before sorting, so that it
 /// isn't always the longest samples that make the short step at the end.
-fn order(lengths: &[usize], batch: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
-    let mut random = random::stream(seed, "batches", epoch);
+pub(super) fn order(
+    lengths: &[usize],
+    batch: usize,
+    seed: u64,
+    name: &str,
+    epoch: u64,
+) -> Vec<Vec<usize>> {
+    let mut random = random::stream(seed, name, epoch);
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.shuffle(&mut random);
     let mut remainder = order.split_off(order.len() - order.len() % batch);

@@ -72,9 +72,18 @@ fn every_sample_comes_once_an_epoch() {
 #[test]
 fn the_order_depends_on_seed_and_epoch_only() {
     let lengths = lengths(500, 1);
-    assert_eq!(order(&lengths, 8, 3, 0), order(&lengths, 8, 3, 0));
-    assert_ne!(order(&lengths, 8, 3, 0), order(&lengths, 8, 4, 0));
-    assert_ne!(order(&lengths, 8, 3, 0), order(&lengths, 8, 3, 1));
+    assert_eq!(
+        order(&lengths, 8, 3, "batches", 0),
+        order(&lengths, 8, 3, "batches", 0)
+    );
+    assert_ne!(
+        order(&lengths, 8, 3, "batches", 0),
+        order(&lengths, 8, 4, "batches", 0)
+    );
+    assert_ne!(
+        order(&lengths, 8, 3, "batches", 0),
+        order(&lengths, 8, 3, "batches", 1)
+    );
     // The length of the run doesn't matter, nor what was asked for before.
     let short = Plan::new(samples(&lengths), 8, 0.5, None, 3).unwrap();
     let long = Plan::new(samples(&lengths), 8, 9.0, Some(400), 3).unwrap();
@@ -95,7 +104,7 @@ fn buckets_reduce_the_spread_of_lengths_within_a_step() {
     for seed in 0..5 {
         let lengths = lengths(2000, seed);
         let (bucketed, shuffled) = (
-            order(&lengths, 8, seed, 0),
+            order(&lengths, 8, seed, "batches", 0),
             unbucketed(lengths.len(), 8, seed),
         );
         let (bucketed, shuffled) = (spread(&lengths, &bucketed), spread(&lengths, &shuffled));
@@ -115,7 +124,7 @@ fn unbucketed(count: usize, batch: usize, seed: u64) -> Vec<Vec<usize>> {
 #[test]
 fn long_and_short_steps_are_spread_over_the_epoch() {
     let lengths = lengths(2048, 1);
-    let steps = order(&lengths, 8, 1, 0);
+    let steps = order(&lengths, 8, 1, "batches", 0);
     let tokens = |steps: &[Vec<usize>]| {
         steps
             .iter()

@@ -12,7 +12,7 @@ use super::random;
 use super::rows::{self, Prompt, Row};
 
 /// Which data a row comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// What the model shall learn.

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::Asked;
 use super::process::{self, Resident};
 use super::walk::Walk;
-use crate::actuators::Actuators;
 use crate::config::TrainConfig;
 use crate::optimizer::AdamW;
 use crate::parameters::Layout;
@@ -47,9 +46,9 @@ impl Memory {
         let weights = decoder.weights.bytes();
         let parameters = Layout::new(adapter).len();
         // The variables, the same as one vector, the gradient.
-        let values = parameters * (3 + AdamW::MOMENTS)
-            + asked.map_or(0, |asked| Actuators::values(asked.actuators, parameters));
-        let adapter = (values * size_of::<f32>()) as u64;
+        let values =
+            parameters * (3 + AdamW::MOMENTS) + asked.map_or(0, |asked| asked.vectors * parameters);
+        let adapter = (values * size_of::<f32>()) as u64 + asked.map_or(0, |asked| asked.subspaces);
         let reference_cache = walk
             .distinct
             .bytes

@@ -13,16 +13,19 @@ mod walk;
 
 use host_model::decoder::StepWork;
 use host_model::lora::Lora;
-use host_policy::wit::{Actuators as Allowed, Needs};
+use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
 use serde::Serialize;
 
+use crate::actuators::any_may;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::observer::Observer;
+use crate::offer::Offer;
 use crate::prepare::{Caches, Loaded};
 use crate::run_dir::RunDir;
-use crate::{reference, sensors};
+use crate::subspace::Subspaces;
+use crate::{reference, sensors, state};
 
 use walk::Walk;
 
@@ -56,7 +59,10 @@ pub struct Asked {
     /// Values of the reference's taps per sample.
     tap_values: usize,
     reads_current: bool,
-    actuators: Allowed,
+    /// Vectors as long as the parameters that steps keep or make for them.
+    vectors: usize,
+    /// Bytes that are kept to project the adapter with.
+    subspaces: u64,
 }
 
 /// Arguments as for [`crate::recipe::fine_tune`]; `signer` only has to open a key that is
@@ -76,10 +82,10 @@ pub fn dry_run(
         RunDir::check_free(output)?;
     }
     let info = loaded.info(config);
-    let has_canary = loaded.canary.is_some();
+    let offer = Offer::new(config, &loaded.plan, loaded.canary.as_ref());
     let needs = std::mem::take(&mut loaded.policies)
         .into_iter()
-        .map(|policy| policy.rehearse(config, &info, &loaded.model, has_canary))
+        .map(|policy| policy.rehearse(config, &info, &loaded.model, offer))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
     let taps = sensors::reference_taps(needs.iter());
@@ -91,9 +97,11 @@ pub fn dry_run(
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
         reads_current: needs.iter().any(sensors::reads_current),
-        actuators: needs
-            .iter()
-            .fold(Allowed::empty(), |all, needs| all | needs.actuators),
+        vectors: state::vectors(&needs),
+        subspaces: match any_may(&needs, Actuators::ADAPTER_PROJECTION) {
+            true => Subspaces::bytes(&model.config, &config.lora.targets),
+            false => 0,
+        },
     });
 
     // Before anything of a training is made.

@@ -1,5 +1,4 @@
 use host_model::{LoadOptions, Lora, Model, Source};
-use host_policy::wit::Actuators;
 
 use super::*;
 use crate::config::RunConfig;
@@ -34,7 +33,8 @@ fn asked() -> Asked {
     Asked {
         tap_values: 10,
         reads_current: false,
-        actuators: Actuators::empty(),
+        vectors: 0,
+        subspaces: 0,
     }
 }
 

@@ -9,6 +9,9 @@ fn values_come_together_in_order_and_sums_are_the_same_everywhere() {
         let mut sum = [[1e8, 1.0, -1e8][rank], 0.5];
         ranks.sum(&mut sum)?;
         let totals = ranks.totals([rank as f64, 0.25])?;
+        let mut spread = [rank as f32 + 0.5; 2];
+        ranks.spread(&mut spread)?;
+        assert_eq!(spread, [0.5; 2]);
         ranks.end(Ok((gathered, sum, totals)))
     });
     for (rank, result) in results.into_iter().enumerate() {
