@@ -37,6 +37,7 @@ pub mod schedule;
 pub mod sensors;
 pub mod stages;
 pub mod state;
+pub mod steering;
 pub mod taps;
 pub mod training;
 

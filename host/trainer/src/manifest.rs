@@ -10,6 +10,7 @@ use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::{Error, Result};
 use crate::run_dir::RunDir;
+use crate::steering::Vectors;
 
 const FILE: &str = "manifest.json";
 
@@ -20,6 +21,9 @@ pub struct Manifest {
     seed: u64,
     model: ModelEntry,
     policies: Vec<PolicyEntry>,
+    /// Of the vectors that a policy steers by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    steering_sha256: Option<String>,
     data: Vec<FileEntry>,
     samples: usize,
     steps: u64,
@@ -68,7 +72,13 @@ impl PolicyEntry {
 }
 
 impl Manifest {
-    pub fn new(config: &RunConfig, model: &Model, policies: &[ActivePolicy], plan: &Plan) -> Self {
+    pub fn new(
+        config: &RunConfig,
+        model: &Model,
+        policies: &[ActivePolicy],
+        steering: Option<&Vectors>,
+        plan: &Plan,
+    ) -> Self {
         Self {
             host: env!("CARGO_PKG_VERSION").into(),
             wit: "risk:policy@0.1.0".into(),
@@ -79,6 +89,7 @@ impl Manifest {
                 tokenizer_sha256: model.tokenizer.digest(),
             },
             policies: policies.iter().map(PolicyEntry::new).collect(),
+            steering_sha256: steering.map(Vectors::digest),
             data: config
                 .data
                 .train
@@ -136,6 +147,8 @@ impl Manifest {
             policies
                 .next()
                 .map(|(_, policy)| format!("the policy {} or its settings are", policy.file)),
+            (self.steering_sha256 != before.steering_sha256)
+                .then(|| "the vectors that are steered by are".to_owned()),
             data.find(|(now, before)| now != before)
                 .map(|(_, file)| format!("the data {} are", file.file)),
             (self.policies.len() != before.policies.len() || self.data.len() != before.data.len())

@@ -55,9 +55,6 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], has_canary: b
     if needs.gradient_conflict {
         return unmet("the gradient conflict", version);
     }
-    if needs.steering.is_some() {
-        return unmet("steering", version);
-    }
     if needs.actuators.contains(Actuators::LABEL_DIVERGENCE)
         && !needs
             .tokens

@@ -23,6 +23,7 @@ use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
 use crate::stages::Stages;
+use crate::steering::{self, Vectors};
 use crate::training::Training;
 use crate::{dry_run, reference, sensors};
 
@@ -40,6 +41,7 @@ pub struct Prepared<'r> {
     judges: Judges,
     canary: Option<Canary>,
     reference: Option<reference::Store>,
+    steering: Option<Vectors>,
     sets: EvalSets,
 }
 
@@ -68,11 +70,11 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
-        let prepared = prepare_all(config, means, signer, observer)?;
+        let prepared = prepare_all(config, Some(&folder), means, signer, observer)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = prepare_all(config, means, signer, observer)?;
+    let prepared = prepare_all(config, None, means, signer, observer)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
@@ -92,9 +94,11 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
     }
 }
 
-/// Loads everything, and configures and calibrates the policies.
+/// Loads everything, configures and calibrates the policies, and fits what they steer by,
+/// if that is not kept in the folder of a run that goes on.
 fn prepare_all<'a>(
     config: RunConfig,
+    goes_on: Option<&RunDir>,
     means: Means<'a>,
     signer: impl FnOnce() -> Result<Signer>,
     observer: &mut dyn Observer,
@@ -132,6 +136,14 @@ fn prepare_all<'a>(
             reference::open(&config.train, reference_cache, &model, &taps)?
         }
     };
+    let kept = match goes_on {
+        Some(folder) => Vectors::kept(folder, config.steering.coefficient)?,
+        None => None,
+    };
+    let steering = match kept {
+        None => steering::prepare(&policies, &config, &model, observer)?,
+        kept => kept,
+    };
     Ok(Prepared {
         ranks,
         config,
@@ -143,6 +155,7 @@ fn prepare_all<'a>(
         judges,
         canary,
         reference,
+        steering,
         sets,
     })
 }
@@ -157,7 +170,14 @@ impl Prepared<'_> {
     }
 
     fn manifest(&self) -> Manifest {
-        Manifest::new(&self.config, &self.model, &self.policies, &self.plan)
+        let steering = self.steering.as_ref();
+        Manifest::new(
+            &self.config,
+            &self.model,
+            &self.policies,
+            steering,
+            &self.plan,
+        )
     }
 
     /// Writes what the run is made of, runs its stages, and writes how it ended.
@@ -169,6 +189,9 @@ impl Prepared<'_> {
         stop: &AtomicBool,
     ) -> Result<Report> {
         manifest.write(folder)?;
+        if let Some(steering) = &self.steering {
+            steering.save(folder, &self.model.digest)?;
+        }
         for (number, calibration) in &self.calibrations {
             calibration.write(&folder.file(&calibration_name(*number)))?;
             let table = crate::report::calibration_table(calibration);
@@ -264,6 +287,8 @@ impl Prepared<'_> {
             judges: &self.judges,
             canary: self.canary.as_ref(),
             reference: self.reference.as_ref(),
+            // Without policies nothing is steered.
+            steering: self.steering.as_ref().filter(|_| !policies.is_empty()),
             signer: self.signer.as_ref(),
             folder,
             ranks: self.ranks,

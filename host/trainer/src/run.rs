@@ -32,6 +32,7 @@ use crate::records::{Ending, StepRecord, Totals};
 use crate::reference;
 use crate::run_dir::Records;
 use crate::state::State;
+use crate::steering::Vectors;
 
 /// Everything a run needs, loaded and checked.
 pub struct Setup<'a> {
@@ -46,6 +47,8 @@ pub struct Setup<'a> {
     pub canary: Option<&'a Canary>,
     /// What the reference said in other runs.
     pub reference: Option<&'a reference::Store>,
+    /// What a policy steers by, on all ranks; there if one does.
+    pub steering: Option<&'a Vectors>,
     pub config: &'a TrainConfig,
     pub on_fault: OnFault,
     pub ranks: &'a Ranks,
@@ -90,6 +93,7 @@ pub fn run(
             }
         }
         let asked = state.spread(advice.as_ref())?;
+        state.steer(asked.as_ref())?;
         let action = asked.as_ref().map_or(Action::Update, |asked| asked.action);
 
         let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
@@ -109,6 +113,7 @@ pub fn run(
             books.records.step(&record, outcome)?;
         }
         totals.add(&record);
+        totals.steering = state.steering();
         for fault in advice.iter().flat_map(Advice::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));
         }

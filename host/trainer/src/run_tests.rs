@@ -78,6 +78,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         judges: &judges,
         canary: None,
         reference: None,
+        steering: None,
         config: &config,
         on_fault: OnFault::Stop,
         ranks: &Ranks::alone(),

@@ -22,6 +22,7 @@ use crate::reference::{self, Known, Reference};
 use crate::run::Setup;
 use crate::schedule::Schedule;
 use crate::sensors::{Sensors, Shown, StepContext, reference_log_probs};
+use crate::steering::{InForce, Steered};
 
 /// Steps in a row with a loss or gradient that is not finite, after which a run ends: one
 /// may be bad data, three are a run that has come apart.
@@ -36,6 +37,9 @@ pub struct State<'a> {
     pub(crate) optimizer: AdamW,
     schedule: Schedule,
     reference: Reference<'a>,
+    /// The reference as it teaches, where that is not the one that signals are read off.
+    teacher: Option<Reference<'a>>,
+    steered: Option<Steered<'a>>,
     sensors: Option<Sensors<'a>>,
     pub(crate) advisor: Option<Advisor<'a>>,
     pub(crate) actuators: Actuators,
@@ -97,13 +101,9 @@ impl<'a> State<'a> {
                 total,
                 floor: config.floor,
             },
-            reference: Reference::new(
-                setup.decoder,
-                sensors.as_ref().map_or(&[][..], Sensors::reference_taps),
-                config.micro_batch(),
-                (config.reference_cache_mib as u64) << 20,
-                setup.reference,
-            ),
+            reference: reference(setup, sensors.as_ref()),
+            teacher: None,
+            steered: setup.steering.map(Steered::new).transpose()?,
             sensors,
             advisor,
             actuators: Actuators::default(),
@@ -165,7 +165,7 @@ impl<'a> State<'a> {
             return Ok(None);
         };
         let started = Instant::now();
-        let signals = sensors.signals(&measured.context, views)?;
+        let signals = sensors.signals(&measured.context, views, self.steered.as_ref())?;
         let measuring = recalling + started.elapsed();
         let mut advice = advisor.assess(signals)?;
         advice.measuring = measuring;
@@ -181,6 +181,41 @@ impl<'a> State<'a> {
         self.setup.ranks.lead(|| Ok(asked.cloned()))
     }
 
+    /// Puts in force what the policies ask of steering, if they do.
+    pub fn steer(&mut self, asked: Option<&Regularization>) -> Result<()> {
+        match asked.and_then(|asked| asked.steering) {
+            Some(steering) => self.put_in_force(steering.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// From here on another reference teaches, which knows nothing of what the one before
+    /// said. Signals are read off the reference as it is.
+    pub(crate) fn put_in_force(&mut self, in_force: InForce) -> Result<()> {
+        let Some(steered) = &mut self.steered else {
+            return Ok(());
+        };
+        if !steered.put(in_force)? {
+            return Ok(());
+        }
+        let unsteered = reference(self.setup, self.sensors.as_ref());
+        let teacher = steered.teacher().cloned();
+        if self.sensors.as_ref().is_some_and(Sensors::needs_reference) {
+            self.teacher = teacher.map(|steering| unsteered.steered(steering));
+        } else {
+            self.reference = match teacher {
+                Some(steering) => unsteered.steered(steering),
+                None => unsteered,
+            };
+        }
+        Ok(())
+    }
+
+    /// What is in force, where there is something to steer by.
+    pub fn steering(&self) -> Option<InForce> {
+        self.steered.as_ref().map(Steered::in_force)
+    }
+
     /// The weights of the share's answer tokens.
     pub fn weigh(
         &mut self,
@@ -193,8 +228,15 @@ impl<'a> State<'a> {
         };
         let all = objective::token_weights(asked, &context.offsets);
         let mut weights = all.slice(measured.tokens());
-        if weights.needs_reference() && measured.known.is_empty() {
-            measured.known = self.reference.of(measured.mine())?;
+        if weights.needs_reference() {
+            // Signals have been read by now, so what taught them may go.
+            match &mut self.teacher {
+                Some(teacher) => measured.known = teacher.of(measured.mine())?,
+                None if measured.known.is_empty() => {
+                    measured.known = self.reference.of(measured.mine())?;
+                }
+                None => {}
+            }
         }
         if objective::wants_label_divergence(asked) && !measured.labels.is_empty() {
             let current = &measured.current.log_probs;
@@ -330,4 +372,19 @@ impl<'a> State<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// The reference as it is, with the memory that it may take: half, if signals are read off
+/// it while a steered one may teach.
+fn reference<'a>(setup: &Setup<'a>, sensors: Option<&Sensors>) -> Reference<'a> {
+    let signals = sensors.is_some_and(Sensors::needs_reference);
+    let halves = signals && setup.steering.is_some();
+    let memory = (setup.config.reference_cache_mib as u64) << 20;
+    Reference::new(
+        setup.decoder,
+        sensors.map_or(&[][..], Sensors::reference_taps),
+        setup.config.micro_batch(),
+        if halves { memory / 2 } else { memory },
+        setup.reference,
+    )
 }

@@ -6,6 +6,7 @@ mod eval;
 mod export;
 mod generate;
 mod policy;
+mod steer;
 mod subject;
 mod train;
 
@@ -15,6 +16,7 @@ pub use eval::eval;
 pub use export::export;
 pub use generate::generate;
 pub use policy::policy;
+pub use steer::steer;
 pub use train::train;
 
 use std::io::Write;

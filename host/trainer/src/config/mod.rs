@@ -7,6 +7,7 @@
 mod check;
 mod layers;
 mod policies;
+mod steering;
 mod trust;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 
 pub use layers::Layers;
+pub use steering::SteeringConfig;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,7 @@ pub struct RunConfig {
     pub checkpoints: CheckpointConfig,
     pub calibration: CalibrationConfig,
     pub canary: CanaryConfig,
+    pub steering: SteeringConfig,
     /// Judges by name, each a file of scores.
     pub judges: std::collections::BTreeMap<String, JudgeConfig>,
     pub eval: EvalConfig,

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::observer::Observer;
 use crate::prepare::Loaded;
 use crate::run_dir::RunDir;
-use crate::{reference, sensors};
+use crate::{reference, sensors, steering};
 
 use walk::Walk;
 
@@ -58,6 +58,8 @@ pub struct Asked {
     /// Values of the reference's taps per sample.
     tap_values: usize,
     reads_current: bool,
+    /// 2 if signals are read off the reference and another, steered one may teach.
+    references: u64,
     actuators: Allowed,
 }
 
@@ -79,11 +81,14 @@ pub fn dry_run(
     }
     let info = loaded.info(config);
     let has_canary = loaded.canary.is_some();
-    let needs = std::mem::take(&mut loaded.policies)
+    let policies = std::mem::take(&mut loaded.policies);
+    let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
+    let needs = policies
         .into_iter()
         .map(|policy| policy.rehearse(config, &info, &loaded.model, has_canary))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
+    let steers = steering::rehearse(names.into_iter().zip(&needs), config, model)?;
     let taps = sensors::reference_taps(needs.iter());
     let on_disk = match needs.is_empty() {
         true => false,
@@ -93,6 +98,10 @@ pub fn dry_run(
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
         reads_current: needs.iter().any(sensors::reads_current),
+        references: match steers && needs.iter().any(sensors::reads_reference) {
+            true => 2,
+            false => 1,
+        },
         actuators: needs
             .iter()
             .fold(Allowed::empty(), |all, needs| all | needs.actuators),

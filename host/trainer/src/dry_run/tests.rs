@@ -34,6 +34,7 @@ fn asked() -> Asked {
     Asked {
         tap_values: 10,
         reads_current: false,
+        references: 1,
         actuators: Actuators::empty(),
     }
 }
