@@ -49,6 +49,7 @@ mod with_mpi {
 ;; answer: configure/ok/tokens = ["current", "reference"]
 ;; answer: configure/ok/canary_every = 2
 ;; answer: configure/ok/drift = true
+;; answer: configure/ok/steering = {"vector": "SafetyInstruction", "layers": [1, 3]}
 ;; answer: configure/ok/actuators = ["label-divergence", "learning-rate", "ema"]
 ;; answer: assess/ok/risk = [0.0, 0.9, 0.5, 0.0]
 ;; answer: assess/ok/regularization/task_weight = [1.0, 0.1, 0.5, 1.0]
@@ -56,6 +57,7 @@ mod with_mpi {
 ;; answer: assess/ok/regularization/divergence = "LabelK2"
 ;; answer: assess/ok/regularization/learning_rate_scale = 0.5
 ;; answer: assess/ok/regularization/ema = {"decay": 0.5, "in_path": true}
+;; answer: assess/ok/regularization/steering = {"coefficient": 1.5, "project": true, "reference": true}
 "#;
 
     /// mpirun as any user and on any number of cores; `arguments` are its own.

@@ -4,6 +4,7 @@ mod audit;
 mod judge;
 mod policy;
 mod resolve;
+mod steer;
 mod subject;
 
 pub use audit::AuditArguments;
@@ -13,6 +14,7 @@ pub use policy::{
     SignArguments, TestArguments, VerifyArguments,
 };
 pub use resolve::with_defaults;
+pub use steer::{FitArguments, SteerCommand, SteerEvalArguments, VectorKind};
 pub use subject::SubjectArguments;
 
 use std::path::PathBuf;
@@ -40,6 +42,9 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
+    /// Fit steering vectors, and measure what they do to refusals.
+    #[command(subcommand)]
+    Steer(SteerCommand),
     /// Check a policy before it is trusted, or the journal of a run after it ended.
     Audit(Box<AuditArguments>),
     /// Write, build, test, measure, look into and sign policies.
@@ -248,6 +253,17 @@ pub struct GenerateArguments {
     pub adapter: AdapterArguments,
     /// Prompt; can be repeated. Without one, each line of stdin is a prompt.
     pub prompts: Vec<String>,
+    /// Steering vector, made by `host steer fit` or left by a run.
+    #[arg(long, value_name = "FILE")]
+    pub vector: Option<PathBuf>,
+    /// How much of the vector is added at every position.
+    #[arg(
+        long,
+        value_name = "C",
+        requires = "vector",
+        allow_negative_numbers = true
+    )]
+    pub coefficient: Option<f64>,
     /// System message.
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,

@@ -47,6 +47,7 @@ fn main() -> std::process::ExitCode {
         Command::Calibrate(arguments) => commands::calibrate(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
         Command::Generate(arguments) => commands::generate(arguments),
+        Command::Steer(command) => commands::steer(command),
         Command::Audit(arguments) => commands::audit(arguments),
         Command::Policy(command) => commands::policy(command),
         Command::Judge(command) => commands::judge(command),

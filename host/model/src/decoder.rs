@@ -1,5 +1,6 @@
 //! The decoder: one frozen copy of the weights, run with or without an adapter.
 
+mod applied;
 mod arithmetic;
 mod cache;
 mod memory;
@@ -18,6 +19,7 @@ use crate::lora::Lora;
 use crate::weights::Weights;
 use crate::{head, plain};
 
+pub use applied::Applied;
 pub use cache::KvCache;
 pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
 pub use memory::{StepMemory, StepWork};
@@ -121,7 +123,8 @@ impl Decoder {
         adapter: Option<&Lora>,
         taps: &[TapRows],
     ) -> Result<Forward> {
-        self.check(batch, adapter, taps)?;
+        self.check_adapter(adapter)?;
+        self.check(batch, taps)?;
         match &self.fused {
             Some(model) => model.forward(batch, adapter, taps, self.recompute),
             None => plain::forward(self, batch, adapter, taps),
@@ -129,30 +132,34 @@ impl Decoder {
     }
 
     /// The same without gradient: nothing is kept for a backward pass.
-    pub fn infer(
+    pub fn infer<'a>(
         &self,
         batch: &Packed,
-        adapter: Option<&Lora>,
+        applied: impl Into<Applied<'a>>,
         taps: &[TapRows],
     ) -> Result<Forward> {
-        self.check(batch, adapter, taps)?;
+        let applied = applied.into();
+        self.check_applied(applied)?;
+        self.check(batch, taps)?;
         match &self.fused {
-            Some(model) => model.infer(batch, adapter, taps),
-            None => plain::infer(self, batch, adapter, taps),
+            Some(model) => model.infer(batch, applied, taps),
+            None => plain::infer(self, batch, applied, taps),
         }
     }
 
     /// Runs a packed batch without gradient up to the deepest tapped layer.
-    pub fn forward_taps(
+    pub fn forward_taps<'a>(
         &self,
         batch: &Packed,
-        adapter: Option<&Lora>,
+        applied: impl Into<Applied<'a>>,
         taps: &[TapRows],
     ) -> Result<Vec<Vec<f32>>> {
-        self.check(batch, adapter, taps)?;
+        let applied = applied.into();
+        self.check_applied(applied)?;
+        self.check(batch, taps)?;
         match &self.fused {
-            Some(model) => model.forward_taps(batch, adapter, taps),
-            None => plain::forward_taps(self, batch, adapter, taps),
+            Some(model) => model.forward_taps(batch, applied, taps),
+            None => plain::forward_taps(self, batch, applied, taps),
         }
     }
 
@@ -215,21 +222,27 @@ impl Decoder {
 
     /// Runs prompts without gradient; gives the last hidden row of each
     /// [sequences, hidden] and the cache that `decode_step` continues from.
-    pub fn prefill(&self, batch: &Packed, adapter: Option<&Lora>) -> Result<(Tensor, KvCache)> {
-        self.check(batch, adapter, &[])?;
+    pub fn prefill<'a>(
+        &self,
+        batch: &Packed,
+        applied: impl Into<Applied<'a>>,
+    ) -> Result<(Tensor, KvCache)> {
+        let applied = applied.into();
+        self.check_applied(applied)?;
+        self.check(batch, &[])?;
         match &self.fused {
-            Some(model) => model.prefill(batch, adapter),
-            None => plain::prefill(self, batch, adapter),
+            Some(model) => model.prefill(batch, applied),
+            None => plain::prefill(self, batch, applied),
         }
     }
 
     /// Runs one new token per cached sequence without gradient; gives its
     /// hidden rows [sequences, hidden].
-    pub fn decode_step(
+    pub fn decode_step<'a>(
         &self,
         tokens: &[u32],
         cache: &mut KvCache,
-        adapter: Option<&Lora>,
+        applied: impl Into<Applied<'a>>,
     ) -> Result<Tensor> {
         if tokens.len() != cache.num_sequences() || tokens.is_empty() {
             return Err(Error::batch(
@@ -250,17 +263,23 @@ impl Decoder {
                 "drop it from the cache",
             ));
         }
-        self.check_adapter(adapter)?;
+        let applied = applied.into();
+        self.check_applied(applied)?;
         match &self.fused {
-            Some(model) => model.decode_step(tokens, cache, adapter),
-            None => plain::decode_step(self, tokens, cache, adapter),
+            Some(model) => model.decode_step(tokens, cache, applied),
+            None => plain::decode_step(self, tokens, cache, applied),
         }
     }
 
-    fn check(&self, batch: &Packed, adapter: Option<&Lora>, taps: &[TapRows]) -> Result<()> {
+    fn check(&self, batch: &Packed, taps: &[TapRows]) -> Result<()> {
         batch.validate(&self.config)?;
-        taps::validate(taps, &self.config, batch.rows())?;
-        self.check_adapter(adapter)
+        taps::validate(taps, &self.config, batch.rows())
+    }
+
+    fn check_applied(&self, applied: Applied) -> Result<()> {
+        self.check_adapter(applied.adapter)?;
+        let steering = applied.steering;
+        steering.map_or(Ok(()), |steering| steering.check(&self.config))
     }
 
     fn check_adapter(&self, adapter: Option<&Lora>) -> Result<()> {

@@ -39,6 +39,10 @@ pub enum Error {
     #[error("adapter: {problem}; {action}")]
     Adapter { problem: String, action: String },
 
+    /// Steering vectors that are none, or don't fit the model.
+    #[error("steering: {problem}; {action}")]
+    Steering { problem: String, action: String },
+
     /// A batch the decoder cannot run.
     #[error("batch: {problem}; {action}")]
     Batch { problem: String, action: String },
@@ -96,6 +100,13 @@ impl Error {
 
     pub(crate) fn adapter(problem: impl Into<String>, action: impl Into<String>) -> Self {
         Error::Adapter {
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+
+    pub(crate) fn steering(problem: impl Into<String>, action: impl Into<String>) -> Self {
+        Error::Steering {
             problem: problem.into(),
             action: action.into(),
         }

@@ -23,11 +23,12 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use crate::config::Config;
-use crate::decoder::{Forward, Packed, TapRows};
+use crate::decoder::{Applied, Forward, Packed, TapRows};
 use crate::error::Result;
 use crate::lora::Lora;
 use crate::ops::left::Left;
 use crate::ops::norm;
+use crate::steering::Steering;
 use crate::weights::{LayerWeights, Linear, Weights};
 use adapter::{Factors, Flat, LayerAdapter};
 pub(crate) use frozen::{Matrix, Values};
@@ -135,7 +136,7 @@ impl FusedModel {
     ) -> Result<Forward> {
         let frozen = &self.inner;
         let Some(adapter) = adapter else {
-            return self.infer(batch, None, taps);
+            return self.infer(batch, Applied::default(), taps);
         };
         let flat = Flat::new(&frozen.config, adapter);
         let vector = flat.tensor(adapter)?;
@@ -146,17 +147,19 @@ impl FusedModel {
         })
     }
 
-    pub fn infer(
-        &self,
-        batch: &Packed,
-        adapter: Option<&Lora>,
-        taps: &[TapRows],
-    ) -> Result<Forward> {
+    pub fn infer(&self, batch: &Packed, applied: Applied, taps: &[TapRows]) -> Result<Forward> {
         let frozen = &self.inner;
         let layers = frozen.config.num_layers;
         let shape = Shape::new(&frozen.config, batch);
-        let factors = Adapted::Factors(Factors::of(adapter, layers)?);
-        let pass = frozen.run(&shape, &factors, taps, layers, Keep::Nothing)?;
+        let factors = Adapted::Factors(Factors::of(applied.adapter, layers)?);
+        let pass = frozen.run(
+            &shape,
+            &factors,
+            applied.steering,
+            taps,
+            layers,
+            Keep::Nothing,
+        )?;
         Ok(Forward {
             hidden: frozen.finish(&shape, &pass.stream)?,
             taps: pass.taps,
@@ -166,14 +169,21 @@ impl FusedModel {
     pub fn forward_taps(
         &self,
         batch: &Packed,
-        adapter: Option<&Lora>,
+        applied: Applied,
         taps: &[TapRows],
     ) -> Result<Vec<Vec<f32>>> {
         let frozen = &self.inner;
         let shape = Shape::new(&frozen.config, batch);
-        let factors = Adapted::Factors(Factors::of(adapter, frozen.config.num_layers)?);
+        let factors = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
         let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
-        let pass = frozen.run(&shape, &factors, taps, deepest, Keep::Nothing)?;
+        let pass = frozen.run(
+            &shape,
+            &factors,
+            applied.steering,
+            taps,
+            deepest,
+            Keep::Nothing,
+        )?;
         Ok(pass.taps)
     }
 }
@@ -184,6 +194,7 @@ impl Frozen {
         &self,
         shape: &Shape,
         adapter: &Adapted,
+        steering: Option<&Steering>,
         taps: &[TapRows],
         layers: usize,
         keep: Keep,
@@ -193,6 +204,7 @@ impl Frozen {
         let mut stream = self.embed_rows(&shape.batch.tokens)?;
         let mut spare = None;
         let mut left = Left::default();
+        steer(steering, 0, &mut stream);
         self.read_taps(&stream, 0, taps, &mut found);
         for index in 0..layers {
             let factors = adapter.layer(index);
@@ -203,6 +215,7 @@ impl Frozen {
             let values = LayerValues::of(&self.layers[index])?;
             let layer = values.layer(&self.config, index, factors);
             stream = layer.forward(shape, stream, &mut tape, &mut left);
+            steer(steering, index + 1, &mut stream);
             self.read_taps(&stream, index + 1, taps, &mut found);
             match keep {
                 Keep::Nothing => spare = Some(tape),
@@ -267,6 +280,12 @@ impl Frozen {
         let hidden = self.normed(stream)?;
         let dims = (shape.rows, self.config.hidden_size);
         Ok(Tensor::from_vec(hidden, dims, &Device::Cpu)?)
+    }
+}
+
+fn steer(steering: Option<&Steering>, layer: usize, stream: &mut [f32]) {
+    if let Some(steering) = steering {
+        steering.add(layer, stream);
     }
 }
 

@@ -5,9 +5,8 @@ use candle_transformers::generation::{LogitsProcessor, Sampling};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::decoder::{Decoder, KvCache, Packed};
+use crate::decoder::{Applied, Decoder, KvCache, Packed};
 use crate::error::{Error, Result};
-use crate::lora::Lora;
 
 /// How answers are chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,15 +48,16 @@ const BATCH: usize = 64;
 ///
 /// # Errors
 /// [`Error::Batch`] for an empty or over-long prompt, options out of range, or a model whose output isn't finite.
-pub fn generate(
+pub fn generate<'a>(
     decoder: &Decoder,
-    adapter: Option<&Lora>,
+    applied: impl Into<Applied<'a>>,
     prompts: &[Vec<u32>],
     stop: &[u32],
     options: &GenerateOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Vec<u32>>> {
     check(decoder, prompts, options)?;
+    let applied = applied.into();
     let mut answers = vec![Vec::new(); prompts.len()];
     if options.max_new_tokens == 0 {
         return Ok(answers);
@@ -68,7 +68,7 @@ pub fn generate(
             .collect();
         let run = Run {
             decoder,
-            adapter,
+            applied,
             stop,
         };
         run.decode(prompts, &mut sequences, progress, &mut answers)?;
@@ -208,7 +208,7 @@ fn likeliest(logits: &[f32]) -> Result<u32> {
 
 struct Run<'a> {
     decoder: &'a Decoder,
-    adapter: Option<&'a Lora>,
+    applied: Applied<'a>,
     stop: &'a [u32],
 }
 
@@ -226,7 +226,7 @@ impl Run<'_> {
             .collect();
         let (mut hidden, mut cache) = self
             .decoder
-            .prefill(&Packed::from_sequences(&batch), self.adapter)?;
+            .prefill(&Packed::from_sequences(&batch), self.applied)?;
         loop {
             let tokens = self.step(&hidden, sequences, &mut cache, answers)?;
             progress(tokens.len());
@@ -239,7 +239,7 @@ impl Run<'_> {
                 .collect();
             hidden = self
                 .decoder
-                .decode_step(&newest, &mut cache, self.adapter)?;
+                .decode_step(&newest, &mut cache, self.applied)?;
         }
     }
 

@@ -17,18 +17,21 @@ pub mod lora;
 mod ops;
 pub mod peft;
 mod plain;
+pub mod steering;
 pub mod tokenizer;
 pub mod weights;
 
 pub use chat::Message;
 pub use config::{Architecture, Config, Rope, RopeScaling};
 pub use decoder::{
-    Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, StepMemory, StepWork, TapRows,
+    Applied, Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, StepMemory, StepWork,
+    TapRows,
 };
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
 pub use ops::simd::{Widest, limit_instructions};
+pub use steering::Steering;
 pub use tokenizer::{ChatTokenizer, EncodedChat};
 pub use weights::{LayerWeights, Linear, Weights};

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::decoder::{Decoder, Forward, KvCache, Packed, PlainCache, Store, TapRows};
+use crate::decoder::{Applied, Decoder, Forward, KvCache, Packed, PlainCache, Store, TapRows};
 use crate::error::{Error, Result};
 use crate::lora::Lora;
 use block::Block;
@@ -62,12 +62,12 @@ pub(crate) fn forward(
 pub(crate) fn infer(
     decoder: &Decoder,
     batch: &Packed,
-    adapter: Option<&Lora>,
+    applied: Applied,
     taps: &[TapRows],
 ) -> Result<Forward> {
     let layers = decoder.config.num_layers;
     let mut means = Means::new(taps);
-    let stream = off_graph(decoder, batch, adapter, layers, |layer, stream, _| {
+    let stream = off_graph(decoder, batch, applied, layers, |layer, stream, _| {
         Ok(means.add(stream, layer)?)
     })?;
     Ok(Forward {
@@ -79,12 +79,12 @@ pub(crate) fn infer(
 pub(crate) fn forward_taps(
     decoder: &Decoder,
     batch: &Packed,
-    adapter: Option<&Lora>,
+    applied: Applied,
     taps: &[TapRows],
 ) -> Result<Vec<Vec<f32>>> {
     let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
     let mut means = Means::new(taps);
-    off_graph(decoder, batch, adapter, deepest, |layer, stream, _| {
+    off_graph(decoder, batch, applied, deepest, |layer, stream, _| {
         Ok(means.add(stream, layer)?)
     })?;
     Ok(means.read()?)
@@ -96,20 +96,27 @@ pub(crate) fn forward_taps(
 fn off_graph(
     decoder: &Decoder,
     batch: &Packed,
-    adapter: Option<&Lora>,
+    applied: Applied,
     layers: usize,
     mut visit: impl FnMut(usize, &Tensor, Option<(Tensor, Tensor)>) -> Result<()>,
 ) -> Result<Tensor> {
     let packing = Packing::new(decoder, batch)?;
-    let mut stream = embed(decoder, &batch.tokens)?;
+    let mut stream = steer(applied, 0, embed(decoder, &batch.tokens)?)?;
     visit(0, &stream, None)?;
     for layer in 0..layers {
-        let factors = Factors::of(adapter, layer).detached()?;
+        let factors = Factors::of(applied.adapter, layer).detached()?;
         let (next, keys) = Block::new(decoder, layer).forward(&stream, &factors, &packing)?;
-        stream = next;
+        stream = steer(applied, layer + 1, next)?;
         visit(layer + 1, &stream, Some(keys))?;
     }
     Ok(stream)
+}
+
+fn steer(applied: Applied, layer: usize, stream: Tensor) -> Result<Tensor> {
+    match applied.steering {
+        Some(steering) => steering.add_to(layer, stream),
+        None => Ok(stream),
+    }
 }
 
 fn embed(decoder: &Decoder, tokens: &[u32]) -> Result<Tensor> {
@@ -125,11 +132,11 @@ fn finish(decoder: &Decoder, stream: &Tensor) -> Result<Tensor> {
 pub(crate) fn prefill(
     decoder: &Decoder,
     batch: &Packed,
-    adapter: Option<&Lora>,
+    applied: Applied,
 ) -> Result<(Tensor, KvCache)> {
     let mut caches = Vec::new();
     let layers = decoder.config.num_layers;
-    let stream = off_graph(decoder, batch, adapter, layers, |_, _, keys| {
+    let stream = off_graph(decoder, batch, applied, layers, |_, _, keys| {
         if let Some((k, v)) = keys {
             caches.push((pad_left(&k, batch)?, pad_left(&v, batch)?));
         }
@@ -163,7 +170,7 @@ pub(crate) fn decode_step(
     decoder: &Decoder,
     tokens: &[u32],
     cache: &mut KvCache,
-    adapter: Option<&Lora>,
+    applied: Applied,
 ) -> Result<Tensor> {
     let lengths: Vec<usize> = cache.lengths().iter().map(|length| length + 1).collect();
     let newest = Newest::new(decoder, &lengths)?;
@@ -174,10 +181,12 @@ pub(crate) fn decode_step(
             action: "prefill with the decoder that generates".into(),
         });
     };
-    let mut stream = embed(decoder, tokens)?;
+    let mut stream = steer(applied, 0, embed(decoder, tokens)?)?;
     for (layer, cache) in store.layers.iter_mut().enumerate() {
-        let factors = Factors::of(adapter, layer).detached()?;
-        stream = Block::new(decoder, layer).forward_cached(&stream, &factors, &newest, cache)?;
+        let factors = Factors::of(applied.adapter, layer).detached()?;
+        let block = Block::new(decoder, layer);
+        let next = block.forward_cached(&stream, &factors, &newest, cache)?;
+        stream = steer(applied, layer + 1, next)?;
     }
     cache.grow();
     finish(decoder, &stream)

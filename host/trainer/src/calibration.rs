@@ -5,7 +5,7 @@ use std::path::Path;
 use host_model::Model;
 use host_model::decoder::Packed;
 use host_policy::Policy;
-use host_policy::wit::{self, Calibration, Candidate, Examples, Needs, RunInfo, Source};
+use host_policy::wit::{self, Calibration, Candidate, Examples, Needs, RunInfo, Source, Tap};
 use serde::{Deserialize, Serialize};
 
 use crate::config::CalibrationConfig;
@@ -13,7 +13,7 @@ use crate::data::{self, Message, Prompt, Sample, Split};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::run_dir::write_json;
-use crate::taps::{self, Reading};
+use crate::taps::{self, Reading, SampleTaps};
 
 /// A labelled prompt that calibration uses, with the part it belongs to.
 pub struct LabelledPrompt {
@@ -172,7 +172,12 @@ pub fn calibrate(
         &format!("reading activations of {} labelled prompts", prompts.len()),
         Some(prompts.len() as u64),
     );
-    let activations = measure(needs, model, prompts, observer)?;
+    let messages: Vec<&[Message]> = prompts
+        .iter()
+        .map(|prompt| prompt.messages.as_slice())
+        .collect();
+    let shown = show(&needs.taps, model, &messages, observer)?;
+    let activations = taps::gather(&needs.taps, shown.iter(), model.config.hidden_size);
     let examples = Examples {
         examples: prompts
             .iter()
@@ -191,16 +196,17 @@ pub fn calibrate(
     Ok(policy.calibrate(settings, run, &examples)?)
 }
 
-fn measure(
-    needs: &Needs,
+/// What `taps` read of each prompt on the model without an adapter.
+pub fn show(
+    taps: &[Tap],
     model: &Model,
-    prompts: &[LabelledPrompt],
+    prompts: &[&[Message]],
     observer: &mut dyn Observer,
-) -> Result<Vec<wit::Activations>> {
+) -> Result<Vec<SampleTaps>> {
     let samples = prompts
         .iter()
         .map(|prompt| {
-            let tokens = model.tokenizer.encode_prompt(&prompt.messages)?;
+            let tokens = model.tokenizer.encode_prompt(prompt)?;
             Ok(Sample::prompt_only(tokens))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -208,10 +214,10 @@ fn measure(
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by_key(|index| samples[*index].tokens.len());
     let width = model.config.hidden_size;
-    let mut measured: Vec<taps::SampleTaps> = vec![Vec::new(); samples.len()];
+    let mut measured: Vec<SampleTaps> = vec![Vec::new(); samples.len()];
     for chunk in order.chunks(16) {
         let members: Vec<&Sample> = chunk.iter().map(|index| &samples[*index]).collect();
-        let reading = Reading::new(&needs.taps, &members);
+        let reading = Reading::new(taps, &members);
         let packed = Packed::from_sequences(
             &members
                 .iter()
@@ -219,12 +225,12 @@ fn measure(
                 .collect::<Vec<_>>(),
         );
         let outputs = model.decoder.forward_taps(&packed, None, &reading.rows())?;
-        for (index, taps) in chunk.iter().zip(reading.by_sample(outputs, width)) {
-            measured[*index] = taps;
+        for (index, shown) in chunk.iter().zip(reading.by_sample(outputs, width)) {
+            measured[*index] = shown;
         }
         observer.advance(chunk.len() as u64);
     }
-    Ok(taps::gather(&needs.taps, measured.iter(), width))
+    Ok(measured)
 }
 
 fn split(split: Split) -> wit::Split {

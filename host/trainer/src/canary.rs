@@ -5,8 +5,7 @@
 //! towards refusing.
 
 use candle_core::Tensor;
-use host_model::decoder::{Decoder, Packed};
-use host_model::lora::Lora;
+use host_model::decoder::{Applied, Decoder, Packed};
 use host_model::{ChatTokenizer, Message};
 
 use crate::config::CanaryConfig;
@@ -70,11 +69,16 @@ impl Canary {
     }
 
     /// One margin per prompt.
-    pub fn margins(&self, decoder: &Decoder, adapter: Option<&Lora>) -> Result<Vec<f64>> {
+    pub fn margins<'a>(
+        &self,
+        decoder: &Decoder,
+        applied: impl Into<Applied<'a>>,
+    ) -> Result<Vec<f64>> {
+        let applied = applied.into();
         let mut margins = Vec::with_capacity(self.sequences.len());
         for chunk in self.sequences.chunks(8) {
             let openings: Vec<&Opening> = chunk.iter().flatten().collect();
-            let scores = opening_scores(decoder, adapter, &openings)?;
+            let scores = opening_scores(decoder, applied, &openings)?;
             margins.extend(scores.chunks(2).map(|pair| pair[0] - pair[1]));
         }
         Ok(margins)
@@ -82,11 +86,7 @@ impl Canary {
 }
 
 /// ln P of each opening given its prompt.
-fn opening_scores(
-    decoder: &Decoder,
-    adapter: Option<&Lora>,
-    openings: &[&Opening],
-) -> Result<Vec<f64>> {
+fn opening_scores(decoder: &Decoder, applied: Applied, openings: &[&Opening]) -> Result<Vec<f64>> {
     let (mut packed, mut rows, mut labels) = (
         Packed {
             tokens: vec![],
@@ -104,7 +104,7 @@ fn opening_scores(
         packed.tokens.extend(&opening.tokens);
         packed.starts.push(packed.tokens.len());
     }
-    let hidden = decoder.infer(&packed, adapter, &[])?.hidden;
+    let hidden = decoder.infer(&packed, applied, &[])?.hidden;
     let rows = Tensor::new(rows.as_slice(), hidden.device())?;
     let scores = decoder.label_log_probs(&hidden.index_select(&rows, 0)?, &labels)?;
     let mut scores = scores.into_iter();
@@ -117,7 +117,7 @@ fn opening_scores(
 
 #[cfg(test)]
 mod tests {
-    use host_model::lora::{LoraConfig, Target};
+    use host_model::lora::{Lora, LoraConfig, Target};
     use host_model::{LoadOptions, Source};
 
     use super::*;

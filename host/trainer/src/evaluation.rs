@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 use host_model::Model;
+use host_model::decoder::Applied;
 use host_model::generate::{GenerateOptions, generate};
-use host_model::lora::Lora;
 use serde::{Deserialize, Serialize};
 
 use crate::config::EvalConfig;
@@ -92,31 +92,31 @@ pub struct Evaluator<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// One pass of an evaluation: which adapter, under which name, and where its
+/// One pass of an evaluation: what is on top of the weights, under which name, and where its
 /// answers are kept.
 struct Pass<'p> {
     name: &'p str,
-    adapter: Option<&'p Lora>,
+    applied: Applied<'p>,
     answers: Option<&'p mut Lines>,
     observer: &'p mut dyn Observer,
 }
 
 impl Evaluator<'_> {
     /// `name` labels the answers, such as "before" or "after".
-    pub fn evaluate(
+    pub fn evaluate<'a>(
         &self,
         name: &str,
-        adapter: Option<&Lora>,
+        applied: impl Into<Applied<'a>>,
         answers: Option<&mut Lines>,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation> {
-        let started = Instant::now();
+        let (started, applied) = (Instant::now(), applied.into());
         let sets = self.sets;
         let total = sets.harmful.len() + sets.harmless.len() + sets.task.len();
         observer.stage(&format!("evaluating: {name}"), Some(total as u64));
         let mut pass = Pass {
             name,
-            adapter,
+            applied,
             answers,
             observer,
         };
@@ -129,7 +129,7 @@ impl Evaluator<'_> {
             refusal,
             over_refusal: self.refused("harmless", &sets.harmless, &mut pass)?,
             exact_match: self.exact(&mut pass)?,
-            task_loss: self.task_loss(adapter)?,
+            task_loss: self.task_loss(applied)?,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -195,7 +195,7 @@ impl Evaluator<'_> {
             let batch: Vec<Vec<u32>> = chunk.iter().map(|index| encoded[*index].clone()).collect();
             let generated = generate(
                 &self.model.decoder,
-                pass.adapter,
+                pass.applied,
                 &batch,
                 tokenizer.stop_tokens(),
                 &options,
@@ -209,7 +209,7 @@ impl Evaluator<'_> {
         Ok(texts)
     }
 
-    fn task_loss(&self, adapter: Option<&Lora>) -> Result<Option<f64>> {
+    fn task_loss(&self, applied: Applied) -> Result<Option<f64>> {
         let rows: Vec<Row> = self.sets.task.iter().filter_map(Prompt::to_row).collect();
         if rows.is_empty() {
             return Ok(None);
@@ -221,7 +221,7 @@ impl Evaluator<'_> {
             let members: Vec<&Sample> = chunk.iter().collect();
             let batch = pack(&members);
             let decoder = &self.model.decoder;
-            let hidden = decoder.infer(&batch.packed, adapter, &[])?.hidden;
+            let hidden = decoder.infer(&batch.packed, applied, &[])?.hidden;
             let rows = Tensor::new(batch.rows.as_slice(), hidden.device())?;
             let answers = hidden.index_select(&rows, 0)?;
             let scores = decoder.label_log_probs(&answers, &batch.labels)?;

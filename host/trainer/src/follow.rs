@@ -17,6 +17,7 @@ use crate::observer::Silent;
 use crate::prepare;
 use crate::ranks::Ranks;
 use crate::run::{Setup, run};
+use crate::steering::{Told, Vectors};
 use crate::training::fresh_adapter;
 use crate::{reference, sensors};
 
@@ -24,16 +25,23 @@ use crate::{reference, sensors};
 #[derive(Serialize, Deserialize)]
 struct Task {
     needs: Vec<Needs>,
+    steering: Option<Told>,
     goes_on_from: Option<Progress>,
 }
 
 /// Tells the other ranks to begin a training, or to go on with it.
-pub fn begin(ranks: &Ranks, needs: &[Needs], saved: Option<&Saved>) -> Result<()> {
+pub fn begin(
+    ranks: &Ranks,
+    needs: &[Needs],
+    steering: Option<&Vectors>,
+    saved: Option<&Saved>,
+) -> Result<()> {
     if ranks.size() == 1 {
         return Ok(());
     }
     ranks.tell(&Task {
         needs: needs.to_vec(),
+        steering: steering.map(Vectors::told),
         goes_on_from: saved.map(|saved| saved.progress.clone()),
     })?;
     let Some(saved) = saved else {
@@ -96,6 +104,7 @@ impl Follower<'_> {
                 reference::open(&self.config.train, usual, &self.model, &taps)?
             }
         };
+        let steering = task.steering.map(Vectors::try_from).transpose()?;
         let adapter = fresh_adapter(&self.config, &self.model)?;
         let setup = Setup {
             decoder: &self.model.decoder,
@@ -108,6 +117,7 @@ impl Follower<'_> {
             canary: None,
             subspaces: None,
             reference: reference.as_ref(),
+            steering: steering.as_ref(),
             config: &self.config.train,
             on_fault: OnFault::Stop,
             ranks: self.ranks,

@@ -40,6 +40,7 @@ pub mod schedule;
 pub mod sensors;
 pub mod stages;
 pub mod state;
+pub mod steering;
 pub mod subspace;
 pub mod taps;
 pub mod training;

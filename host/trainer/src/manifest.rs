@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::judges::Judges;
 use crate::prepare::Base;
 use crate::run_dir::RunDir;
+use crate::steering::Vectors;
 
 const FILE: &str = "manifest.json";
 
@@ -25,6 +26,9 @@ pub struct Manifest {
     policies: Vec<PolicyEntry>,
     /// sha256 of all that decides what each says.
     judges: BTreeMap<String, String>,
+    /// Of the vectors that a policy steers by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    steering_sha256: Option<String>,
     data: Vec<FileEntry>,
     samples: usize,
     steps: u64,
@@ -82,6 +86,7 @@ impl Manifest {
         base: Option<&Base>,
         policies: &[ActivePolicy],
         judges: &Judges,
+        steering: Option<&Vectors>,
         plan: &Plan,
     ) -> Self {
         Self {
@@ -99,6 +104,7 @@ impl Manifest {
                 .identities()
                 .map(|(name, identity)| (name.to_owned(), sha256(identity.as_bytes())))
                 .collect(),
+            steering_sha256: steering.map(Vectors::digest),
             data: config
                 .data
                 .sources()
@@ -159,6 +165,8 @@ impl Manifest {
             (self.judges.iter())
                 .find(|(name, identity)| before.judges.get(*name) != Some(*identity))
                 .map(|(name, _)| format!("the judge {name} is")),
+            (self.steering_sha256 != before.steering_sha256)
+                .then(|| "the vectors that are steered by are".to_owned()),
             data.find(|(now, before)| now != before)
                 .map(|(_, file)| format!("the data {} are", file.file)),
             (self.policies.len() != before.policies.len() || self.data.len() != before.data.len())

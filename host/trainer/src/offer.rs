@@ -100,9 +100,6 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], offer: Offer)
         env!("CARGO_PKG_VERSION"),
         " does not offer it; use a policy or setting without it"
     );
-    if needs.steering.is_some() {
-        return unmet("steering", version);
-    }
     let by_tokens = [
         ("label-divergence", Actuators::LABEL_DIVERGENCE),
         ("ratio-clip", Actuators::RATIO_CLIP),

@@ -12,6 +12,7 @@ use crate::config::{PolicyConfig, RunConfig};
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Silent};
 use crate::offer::{Offer, check_needs};
+use crate::steering;
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.
 pub struct LoadedPolicy<'a> {
@@ -58,6 +59,7 @@ impl<'a> LoadedPolicy<'a> {
         let settings = self.settings_json();
         let needs = self.policy.configure(&settings, &info)?;
         check_needs(&self.policy.to_string(), &needs, &info.judges, offer)?;
+        steering::check(&self.policy.to_string(), &needs, run)?;
         let calibration = self.fitted(run, &info, &needs, model, observer)?;
         let parameters = match &calibration {
             Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
@@ -86,6 +88,7 @@ impl<'a> LoadedPolicy<'a> {
     ) -> Result<Needs> {
         let needs = self.policy.configure(&self.settings_json(), info)?;
         check_needs(&self.policy.to_string(), &needs, &info.judges, offer)?;
+        steering::check(&self.policy.to_string(), &needs, run)?;
         if self.config.calibration.is_none() && needs.calibration {
             self.prompts(run)?;
             return Ok(needs);

@@ -26,6 +26,7 @@ use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
 use crate::stages::Stages;
 use crate::state::tells_apart;
+use crate::steering::{self, Vectors};
 use crate::training::Training;
 use crate::{dry_run, reference, sensors};
 
@@ -44,6 +45,7 @@ pub struct Prepared<'r> {
     canary: Option<Canary>,
     base: Option<Base>,
     reference: Option<reference::Store>,
+    steering: Option<Vectors>,
     sets: EvalSets,
 }
 
@@ -71,12 +73,12 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
-        let prepared = prepare_all(config, means, signer, observer)?;
+        let prepared = prepare_all(config, Some(&folder), means, signer, observer)?;
         prepared.try_judges(stop)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = prepare_all(config, means, signer, observer)?;
+    let prepared = prepare_all(config, None, means, signer, observer)?;
     prepared.try_judges(stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
@@ -97,9 +99,11 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
     }
 }
 
-/// Loads everything, and configures and calibrates the policies.
+/// Loads everything, configures and calibrates the policies, and fits what they steer by,
+/// if that is not kept in the folder of a run that goes on.
 fn prepare_all<'a>(
     config: RunConfig,
+    goes_on: Option<&RunDir>,
     means: Means<'a>,
     signer: impl FnOnce() -> Result<Signer>,
     observer: &mut dyn Observer,
@@ -151,6 +155,14 @@ fn prepare_all<'a>(
             reference::open(&config.train, caches.reference, &model, &taps)?
         }
     };
+    let kept = match goes_on {
+        Some(folder) => Vectors::kept(folder, config.steering.coefficient)?,
+        None => None,
+    };
+    let steering = match kept {
+        None => steering::prepare(&policies, &config, &model, observer)?,
+        kept => kept,
+    };
     Ok(Prepared {
         ranks,
         config,
@@ -163,6 +175,7 @@ fn prepare_all<'a>(
         canary,
         base,
         reference,
+        steering,
         sets,
     })
 }
@@ -190,6 +203,7 @@ impl Prepared<'_> {
             self.base.as_ref(),
             &self.policies,
             &self.judges,
+            self.steering.as_ref(),
             &self.plan,
         )
     }
@@ -203,6 +217,9 @@ impl Prepared<'_> {
         stop: &AtomicBool,
     ) -> Result<Report> {
         manifest.write(folder)?;
+        if let Some(steering) = &self.steering {
+            steering.save(folder, &self.model.digest)?;
+        }
         for (number, calibration) in &self.calibrations {
             calibration.write(&folder.file(&calibration_name(*number)))?;
             let table = crate::report::calibration_table(calibration);
@@ -299,6 +316,8 @@ impl Prepared<'_> {
             canary: self.canary.as_ref(),
             subspaces: self.base.as_ref().map(|base| &base.subspaces),
             reference: self.reference.as_ref(),
+            // Without policies nothing is steered.
+            steering: self.steering.as_ref().filter(|_| !policies.is_empty()),
             signer: self.signer.as_ref(),
             folder,
             ranks: self.ranks,

@@ -10,6 +10,7 @@ use crate::data::{Origin, Sample};
 use crate::error::Result;
 use crate::micro_batch::Backward;
 use crate::ranks::Ranks;
+use crate::steering::InForce;
 
 /// What happened in one optimizer step. Means are over the answer tokens of the
 /// step (losses) or over its samples (risk, weights).
@@ -163,6 +164,9 @@ pub struct Totals {
     pub policy_faults: usize,
     /// Steps that were not applied because a number was not finite.
     pub not_applied: u64,
+    /// What the policies left in force; absent where none steers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steering: Option<InForce>,
 }
 
 /// How a training ended.

@@ -267,14 +267,14 @@ fn heading(metric: &str) -> String {
 }
 
 /// Reads well on a terminal and as Markdown.
-pub(crate) fn plain_table() -> Table {
+pub fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table
 }
 
 /// 93.8% [85-98] (60/64): share, 95% interval, count.
-fn rate(rate: Option<Rate>) -> Option<String> {
+pub(crate) fn rate(rate: Option<Rate>) -> Option<String> {
     let rate = rate?;
     let (low, high) = rate.interval()?;
     let share = 100.0 * rate.value()?;

@@ -33,6 +33,7 @@ use crate::records::{Ending, StepRecord, Totals};
 use crate::reference;
 use crate::run_dir::Records;
 use crate::state::State;
+use crate::steering::Vectors;
 use crate::subspace::Subspaces;
 
 /// Everything a run needs, loaded and checked.
@@ -52,6 +53,8 @@ pub struct Setup<'a> {
     pub subspaces: Option<&'a Subspaces>,
     /// What the reference said in other runs.
     pub reference: Option<&'a reference::Store>,
+    /// What a policy steers by, on all ranks; there if one does.
+    pub steering: Option<&'a Vectors>,
     pub config: &'a TrainConfig,
     pub on_fault: OnFault,
     pub ranks: &'a Ranks,
@@ -94,6 +97,7 @@ pub fn run(
             }
         }
         let asked = state.spread(advice.as_ref())?;
+        state.steer(asked.as_ref())?;
         let action = asked.as_ref().map_or(Action::Update, |asked| asked.action);
 
         let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
@@ -114,6 +118,7 @@ pub fn run(
             books.records.step(&record, outcome)?;
         }
         totals.add(&record);
+        totals.steering = state.steering();
         for fault in advice.iter().flat_map(Advice::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));
         }

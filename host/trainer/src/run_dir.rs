@@ -4,12 +4,14 @@
 //! config.toml         the resolved configuration
 //! manifest.json       versions, digests, seeds, and how the run ended
 //! calibration.json    the policy's fitted parameters and its report
+//! steering/           the vectors that a policy steers by
 //! metrics.jsonl       one line per optimizer step
 //! journal/            what the policies were asked and answered, see host_policy::journal
 //! checkpoints/        what the run needs to go on, see crate::checkpoint
 //! stages.json         what the run has behind it
 //! generations.jsonl   every answer the evaluation judged
 //! adapter/            the result, in peft's format
+//! steering.safetensors what the policies allow the model to be steered by
 //! report.json         the evaluation before and after
 //! ```
 //!

@@ -80,6 +80,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         canary: None,
         subspaces: None,
         reference: None,
+        steering: None,
         config: &config,
         on_fault: OnFault::Stop,
         ranks: &Ranks::alone(),

@@ -17,6 +17,7 @@ use crate::judges::{Judged, Judges};
 use crate::micro_batch::MicroBatch;
 use crate::ranks::Ranks;
 use crate::reference::Known;
+use crate::steering::Steered;
 use crate::taps::{self, Reading, SampleTaps};
 
 pub struct Sensors<'a> {
@@ -80,6 +81,7 @@ struct Measurements {
     tokens: wit::TokenSignals,
     canary: Option<wit::Canary>,
     drift: Option<f64>,
+    steering: Option<wit::SteeringSignals>,
 }
 
 impl<'a> Sensors<'a> {
@@ -130,7 +132,7 @@ impl<'a> Sensors<'a> {
 
     /// Whether signals need the reference before the policies have spoken.
     pub fn needs_reference(&self) -> bool {
-        !self.taps.reference.is_empty() || self.any_wants(TokenNeeds::REFERENCE)
+        self.needs.iter().any(|needs| reads_reference(needs))
     }
 
     fn any_wants(&self, tokens: TokenNeeds) -> bool {
@@ -175,14 +177,24 @@ impl<'a> Sensors<'a> {
     /// What each policy gets to see of one optimizer step, in the policies' order.
     /// `views` holds the reference if `needs_reference`, the current model if
     /// `needs_current`.
-    pub fn signals(&self, step: &StepContext, views: Views) -> Result<Vec<Signals>> {
+    pub fn signals(
+        &self,
+        step: &StepContext,
+        views: Views,
+        steered: Option<&Steered>,
+    ) -> Result<Vec<Signals>> {
         self.judges.come_to(step.step);
-        let measured = self.measure(step, views)?;
+        let measured = self.measure(step, views, steered)?;
         let share = |needs: &&Needs| self.share(needs, step, &measured);
         Ok(self.needs.iter().map(share).collect())
     }
 
-    fn measure(&self, step: &StepContext, views: Views) -> Result<Measurements> {
+    fn measure(
+        &self,
+        step: &StepContext,
+        views: Views,
+        steered: Option<&Steered>,
+    ) -> Result<Measurements> {
         let width = self.decoder.config.hidden_size;
         let Views { reference, current } = views;
         let mut activations = taps::gather(&self.taps.reference, reference.taps.iter(), width);
@@ -199,6 +211,10 @@ impl<'a> Sensors<'a> {
         };
         let judges = self.needs.iter().flat_map(|needs| &needs.judges);
         let judged = self.judges.of_step(judges, &step.samples, self.tokenizer)?;
+        let steering = steered.map(|steered| {
+            let margins = canary.as_ref().map(|canary| canary.margins.as_slice());
+            steered.signals(self.decoder, self.adapter, self.canary, margins)
+        });
         Ok(Measurements {
             activations,
             judged,
@@ -211,6 +227,7 @@ impl<'a> Sensors<'a> {
             drift: drift
                 .then(|| crate::drift::update_norm(self.adapter))
                 .transpose()?,
+            steering: steering.transpose()?,
         })
     }
 
@@ -237,7 +254,7 @@ impl<'a> Sensors<'a> {
             trials: trials(needs, &step.trials),
             gradient_conflict: step.gradient_conflict.filter(|_| needs.gradient_conflict),
             drift: measured.drift.filter(|_| needs.drift),
-            steering: None,
+            steering: steering(needs, step.step, measured.steering.as_ref()),
             previous: step.previous,
         }
     }
@@ -275,6 +292,20 @@ fn trials(needs: &Needs, measured: &[wit::Trial]) -> Vec<wit::Trial> {
     scales.filter_map(of_scale).cloned().collect()
 }
 
+/// The margins with and without it come with those of the canary.
+fn steering(
+    needs: &Needs,
+    step: u64,
+    measured: Option<&wit::SteeringSignals>,
+) -> Option<wit::SteeringSignals> {
+    let mut signals = measured.filter(|_| needs.steering.is_some())?.clone();
+    if !due(needs, step) {
+        signals.margins_without.clear();
+        signals.margins_with.clear();
+    }
+    Some(signals)
+}
+
 /// Whether a policy wants the canary's margins before this step.
 fn due(needs: &Needs, step: u64) -> bool {
     let every = needs.canary_every;
@@ -285,6 +316,12 @@ fn due(needs: &Needs, step: u64) -> bool {
 pub fn reads_current(needs: &Needs) -> bool {
     needs.taps.iter().any(|tap| tap.source == Source::Current)
         || needs.tokens.contains(TokenNeeds::CURRENT)
+}
+
+/// Whether a policy reads the reference before it speaks.
+pub fn reads_reference(needs: &Needs) -> bool {
+    needs.taps.iter().any(|tap| tap.source == Source::Reference)
+        || needs.tokens.contains(TokenNeeds::REFERENCE)
 }
 
 /// What the loop knows of a step before the policy speaks.

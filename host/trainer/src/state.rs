@@ -1,6 +1,7 @@
 //! What changes from step to step, and the stages of a step that change it.
 
 mod measure;
+mod steer;
 mod trial;
 mod weigh;
 
@@ -22,6 +23,7 @@ use crate::reference::{self, Reference};
 use crate::run::Setup;
 use crate::schedule::Schedule;
 use crate::sensors::Sensors;
+use crate::steering::Steered;
 
 pub use measure::Measured;
 
@@ -41,6 +43,9 @@ pub struct State<'a> {
     pub(crate) optimizer: AdamW,
     schedule: Schedule,
     reference: Reference<'a>,
+    /// The reference as it teaches, where that is not the one that signals are read off.
+    teacher: Option<Reference<'a>>,
+    steered: Option<Steered<'a>>,
     sensors: Option<Sensors<'a>>,
     /// If a policy mixes task and alignment data.
     pub(crate) streams: Option<Streams<'a>>,
@@ -101,13 +106,9 @@ impl<'a> State<'a> {
                 total,
                 floor: config.floor,
             },
-            reference: Reference::new(
-                setup.decoder,
-                sensors.as_ref().map_or(&[][..], Sensors::reference_taps),
-                config.micro_batch(),
-                (config.reference_cache_mib as u64) << 20,
-                setup.reference,
-            ),
+            reference: steer::reference(setup, sensors.as_ref()),
+            teacher: None,
+            steered: setup.steering.map(Steered::new).transpose()?,
             sensors,
             streams,
             advisor,

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use host_model::Model;
 use host_model::lora::Lora;
+use host_model::steering::Origin;
 use host_policy::Signer;
 use host_policy::journal::{JournalWriter, Mark, Mode, Start};
 use host_policy::wit::Needs;
@@ -19,10 +20,12 @@ use crate::follow;
 use crate::judges::{Ahead, Judges};
 use crate::observer::Observer;
 use crate::ranks::Ranks;
+use crate::records::Totals;
 use crate::reference;
 use crate::report::Trained;
 use crate::run::{Books, Setup, run};
 use crate::run_dir::{Records, RunDir};
+use crate::steering::Vectors;
 use crate::subspace::Subspaces;
 
 /// The adapter that a training starts with, a function of the seed.
@@ -44,6 +47,8 @@ pub struct Training<'a> {
     pub subspaces: Option<&'a Subspaces>,
     /// What the reference said in other runs.
     pub reference: Option<&'a reference::Store>,
+    /// What a policy steers by; there if one does.
+    pub steering: Option<&'a Vectors>,
     /// There if policies are.
     pub signer: Option<&'a Signer>,
     pub folder: &'a RunDir,
@@ -73,6 +78,7 @@ impl<'a> Training<'a> {
             canary: self.canary,
             subspaces: self.subspaces,
             reference: self.reference,
+            steering: self.steering,
             config: &config.train,
             on_fault: config.trust.on_fault(),
             ranks: self.ranks,
@@ -80,7 +86,7 @@ impl<'a> Training<'a> {
         observer.stage(title, Some(self.plan.total_steps()));
         let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
-        follow::begin(self.ranks, &needs, saved.as_ref())?;
+        follow::begin(self.ranks, &needs, self.steering, saved.as_ref())?;
         let books = Books {
             records: &mut records,
             checkpoints: &mut checkpoints,
@@ -113,8 +119,27 @@ impl<'a> Training<'a> {
             &self.model.config,
             &self.model.name,
         )?;
+        self.save_steering(&totals)?;
         let total = self.plan.total_steps();
         Ok((Trained { totals, total }, adapter))
+    }
+
+    /// The vector that the policies left for the use of the model, scaled, if they did.
+    fn save_steering(&self, totals: &Totals) -> Result<()> {
+        let name = "steering.safetensors";
+        let in_force = totals.steering.filter(|in_force| !in_force.reference);
+        let added = match (self.steering, in_force) {
+            (Some(vectors), Some(in_force)) => vectors.added(&in_force)?,
+            _ => None,
+        };
+        let Some(added) = added else {
+            return self.folder.remove(name);
+        };
+        let origin = Origin {
+            model: Some(self.model.digest.clone()),
+            about: Some("what the policies of a run allow, its coefficient included".into()),
+        };
+        Ok(added.save(&self.folder.file(name), &origin)?)
     }
 
     /// The adapter of a training that is over.

@@ -6,7 +6,10 @@ use host_trainer::config::{Layers, OnFault, RunConfig};
 use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, demo};
 
-use super::{AdapterArguments, ConfigArguments, EvalSetArguments, PolicyArguments, TrainArguments};
+use super::{
+    AdapterArguments, ConfigArguments, EvalSetArguments, FitArguments, PolicyArguments,
+    SteerEvalArguments, TrainArguments,
+};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -57,6 +60,39 @@ impl EvalSetArguments {
             "eval.max_new_tokens",
             self.max_new_tokens.map(integer),
         )
+    }
+}
+
+impl FitArguments {
+    pub fn layers(&self) -> Result<Layers> {
+        let mut layers = self.config.layers(None)?;
+        set_files(&mut layers, "steering.positive", &self.positive)?;
+        set_files(&mut layers, "steering.negative", &self.negative)?;
+        set_files(&mut layers, "steering.prompts", &self.prompts)?;
+        set_files(&mut layers, "calibration.data", &self.labelled)?;
+        set_numbers(&mut layers, "steering.layers", &self.layers)?;
+        set(
+            &mut layers,
+            "steering.instruction",
+            self.instruction.clone(),
+        )?;
+        Ok(layers)
+    }
+}
+
+impl SteerEvalArguments {
+    pub fn layers(&self) -> Result<Layers> {
+        let mut layers = self.config.layers(Some(&self.adapter))?;
+        self.eval.apply(&mut layers)?;
+        set_files(&mut layers, "calibration.data", &self.labelled)?;
+        set_files(&mut layers, "canary.prompts", &self.canary)?;
+        set_numbers(&mut layers, "steering.layers", &self.layers)?;
+        set(
+            &mut layers,
+            "steering.vector",
+            self.vector.as_deref().map(text),
+        )?;
+        Ok(layers)
     }
 }
 
@@ -163,6 +199,11 @@ fn set(layers: &mut Layers, key: &str, value: Option<impl Into<toml::Value>>) ->
 fn set_files(layers: &mut Layers, key: &str, files: &[PathBuf]) -> Result<()> {
     let files: Vec<String> = files.iter().map(|file| text(file)).collect();
     set(layers, key, (!files.is_empty()).then_some(files))
+}
+
+fn set_numbers(layers: &mut Layers, key: &str, numbers: &[u32]) -> Result<()> {
+    let numbers: Vec<i64> = numbers.iter().map(|number| i64::from(*number)).collect();
+    set(layers, key, (!numbers.is_empty()).then_some(numbers))
 }
 
 fn text(path: &Path) -> String {

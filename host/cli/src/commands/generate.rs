@@ -1,9 +1,10 @@
 use std::io::BufRead;
 
-use host_model::Message;
+use host_model::decoder::Applied;
 use host_model::generate::{GenerateOptions, generate as answer};
+use host_model::{Message, Model, Steering};
 use host_trainer::records::Ending;
-use host_trainer::{Error, prepare};
+use host_trainer::{Error, prepare, steering};
 use serde::Serialize;
 
 use super::print_text;
@@ -22,6 +23,11 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.config.quiet);
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
+    let steering = arguments.steering(&model)?;
+    let applied = Applied {
+        adapter: adapter.as_ref(),
+        steering: steering.as_ref(),
+    };
     let options = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens,
         temperature: arguments.temperature,
@@ -51,15 +57,8 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
         .chunks(config.eval.batch)
         .zip(encoded.chunks(config.eval.batch))
     {
-        let answers = answer(
-            &model.decoder,
-            adapter.as_ref(),
-            batch,
-            stop,
-            &options,
-            &mut |_| {},
-        )
-        .map_err(Error::from)?;
+        let answers = answer(&model.decoder, applied, batch, stop, &options, &mut |_| {})
+            .map_err(Error::from)?;
         for (prompt, tokens) in prompts.iter().zip(answers) {
             let answer = model.tokenizer.decode(&tokens).map_err(Error::from)?;
             if arguments.config.json {
@@ -73,6 +72,16 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
         }
     }
     Ok(Ending::Finished)
+}
+
+impl GenerateArguments {
+    fn steering(&self, model: &Model) -> Result<Option<Steering>, Error> {
+        let Some(path) = &self.vector else {
+            return Ok(None);
+        };
+        let vector = steering::read(path, model)?;
+        Ok(Some(vector.scaled(self.coefficient.unwrap_or(1.0))?))
+    }
 }
 
 fn prompts(arguments: &GenerateArguments) -> anyhow::Result<Vec<String>> {

@@ -7,6 +7,7 @@ mod export;
 mod generate;
 mod judge;
 mod policy;
+mod steer;
 mod subject;
 mod train;
 
@@ -17,6 +18,7 @@ pub use export::export;
 pub use generate::generate;
 pub use judge::judge;
 pub use policy::policy;
+pub use steer::steer;
 pub use train::train;
 
 use std::io::Write;

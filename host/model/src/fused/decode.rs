@@ -8,20 +8,20 @@ use super::adapter::Factors;
 use super::layer::{Layer, LayerValues};
 use super::projection::Projection;
 use super::shape::Shape;
-use super::{Adapted, Frozen, FusedModel, ranks};
-use crate::decoder::{Angles, FusedCache, KvCache, Packed, SequenceKv, Store};
+use super::{Adapted, Frozen, FusedModel, ranks, steer};
+use crate::decoder::{Angles, Applied, FusedCache, KvCache, Packed, SequenceKv, Store};
 use crate::error::{Error, Result};
-use crate::lora::Lora;
 use crate::ops::left::Left;
 use crate::ops::right::Weight;
 use crate::ops::{attention, gated, norm, rotate, skinny, softmax};
+use crate::steering::Steering;
 
 impl FusedModel {
-    pub fn prefill(&self, batch: &Packed, adapter: Option<&Lora>) -> Result<(Tensor, KvCache)> {
+    pub fn prefill(&self, batch: &Packed, applied: Applied) -> Result<(Tensor, KvCache)> {
         let frozen = &self.inner;
         let shape = Shape::new(&frozen.config, batch);
-        let adapter = Adapted::Factors(Factors::of(adapter, frozen.config.num_layers)?);
-        let (stream, layers) = frozen.run_cached(&shape, &adapter)?;
+        let adapter = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
+        let (stream, layers) = frozen.run_cached(&shape, &adapter, applied.steering)?;
         let hidden = frozen.config.hidden_size;
         let last: Vec<f32> = batch.starts[1..]
             .iter()
@@ -39,11 +39,11 @@ impl FusedModel {
         &self,
         tokens: &[u32],
         cache: &mut KvCache,
-        adapter: Option<&Lora>,
+        applied: Applied,
     ) -> Result<Tensor> {
         let frozen = &self.inner;
         let config = &frozen.config;
-        let factors = Factors::of(adapter, config.num_layers)?;
+        let factors = Factors::of(applied.adapter, config.num_layers)?;
         let positions = cache.lengths().iter().map(|length| (*length, length + 1));
         let angles = Angles::new(config, positions);
         let Store::Fused(store) = &mut cache.store else {
@@ -54,10 +54,12 @@ impl FusedModel {
             });
         };
         let mut stream = frozen.embed_rows(tokens)?;
+        steer(applied.steering, 0, &mut stream);
         for (index, cached) in store.layers.iter_mut().enumerate() {
             let values = LayerValues::of(&frozen.layers[index])?;
             let layer = values.layer(config, index, factors.layer(index));
             layer.decode(&mut stream, &angles, cached);
+            steer(applied.steering, index + 1, &mut stream);
         }
         cache.grow();
         let rows = frozen.normed(&stream)?;
@@ -72,8 +74,10 @@ impl Frozen {
         &self,
         shape: &Shape,
         adapter: &Adapted,
+        steering: Option<&Steering>,
     ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
         let mut stream = self.embed_rows(&shape.batch.tokens)?;
+        steer(steering, 0, &mut stream);
         let mut tape = super::Tape::new(&self.config, shape.rows, ranks(&adapter.layer(0)));
         let kv = self.config.kv_size();
         let mut left = Left::default();
@@ -87,6 +91,7 @@ impl Frozen {
                 v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
             });
             layers.push(cached.collect());
+            steer(steering, index + 1, &mut stream);
         }
         Ok((stream, layers))
     }

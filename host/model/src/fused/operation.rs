@@ -46,7 +46,8 @@ impl Operation {
         let pass = {
             let values = Values::of(vector)?;
             let adapter = Adapted::Flat(&flat, &values);
-            frozen.run(&shape, &adapter, taps, frozen.config.num_layers, keep)?
+            let layers = frozen.config.num_layers;
+            frozen.run(&shape, &adapter, None, taps, layers, keep)?
         };
         let hidden = frozen.normed(&pass.stream)?;
         let operation = Self {

@@ -11,3 +11,4 @@ mod oracle;
 mod random;
 mod refusals;
 mod smollm2;
+mod steered;

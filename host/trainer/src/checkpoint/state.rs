@@ -80,6 +80,9 @@ impl State<'_> {
         if let Some(advisor) = &mut self.advisor {
             advisor.restore(&progress.policies).map_err(wrong)?;
         }
+        if let Some(in_force) = progress.totals.steering {
+            self.put_in_force(in_force)?;
+        }
         self.previous = progress.previous;
         self.not_finite = progress.not_finite;
         self.layout.write(&self.parameters)?;

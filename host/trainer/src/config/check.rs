@@ -91,6 +91,24 @@ impl RunConfig {
             "canary.compliance",
             "must not be empty",
         )?;
+        require(
+            self.steering.coefficient.is_finite(),
+            "steering.coefficient",
+            "must be finite",
+        )?;
+        require(
+            !self.steering.instruction.is_empty(),
+            "steering.instruction",
+            "must not be empty",
+        )?;
+        require(
+            self.steering
+                .layers
+                .windows(2)
+                .all(|pair| pair[0] < pair[1]),
+            "steering.layers",
+            "must be ascending without repeats",
+        )?;
         let checkpoints = &self.checkpoints;
         require(
             checkpoints.every_steps != Some(0),

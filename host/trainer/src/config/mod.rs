@@ -8,6 +8,7 @@ mod check;
 mod judges;
 mod layers;
 mod policies;
+mod steering;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use judges::{
     Asks, ClassifierConfig, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig, Reads,
 };
 pub use layers::Layers;
+pub use steering::SteeringConfig;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,7 @@ pub struct RunConfig {
     pub checkpoints: CheckpointConfig,
     pub calibration: CalibrationConfig,
     pub canary: CanaryConfig,
+    pub steering: SteeringConfig,
     /// Judges by name.
     pub judges: BTreeMap<String, JudgeConfig>,
     pub eval: EvalConfig,

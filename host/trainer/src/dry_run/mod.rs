@@ -25,7 +25,7 @@ use crate::offer::Offer;
 use crate::prepare::{Caches, Loaded};
 use crate::run_dir::RunDir;
 use crate::subspace::Subspaces;
-use crate::{reference, sensors, state};
+use crate::{reference, sensors, state, steering};
 
 use walk::Walk;
 
@@ -59,6 +59,8 @@ pub struct Asked {
     /// Values of the reference's taps per sample.
     tap_values: usize,
     reads_current: bool,
+    /// 2 if signals are read off the reference and another, steered one may teach.
+    references: u64,
     /// Vectors as long as the parameters that steps keep or make for them.
     vectors: usize,
     /// Bytes that are kept to project the adapter with.
@@ -83,11 +85,14 @@ pub fn dry_run(
     }
     let info = loaded.info(config);
     let offer = Offer::new(config, &loaded.plan, loaded.canary.as_ref());
-    let needs = std::mem::take(&mut loaded.policies)
+    let policies = std::mem::take(&mut loaded.policies);
+    let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
+    let needs = policies
         .into_iter()
         .map(|policy| policy.rehearse(config, &info, &loaded.model, offer))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
+    let steers = steering::rehearse(names.into_iter().zip(&needs), config, model)?;
     let taps = sensors::reference_taps(needs.iter());
     let on_disk = match needs.is_empty() {
         true => false,
@@ -97,6 +102,10 @@ pub fn dry_run(
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
         reads_current: needs.iter().any(sensors::reads_current),
+        references: match steers && needs.iter().any(sensors::reads_reference) {
+            true => 2,
+            false => 1,
+        },
         vectors: state::vectors(&needs),
         subspaces: match any_may(&needs, Actuators::ADAPTER_PROJECTION) {
             true => Subspaces::bytes(&model.config, &config.lora.targets),

@@ -33,6 +33,7 @@ fn asked() -> Asked {
     Asked {
         tap_values: 10,
         reads_current: false,
+        references: 1,
         vectors: 0,
         subspaces: 0,
     }

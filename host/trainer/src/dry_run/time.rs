@@ -52,9 +52,10 @@ impl Time {
             let loss = (speed.held_loss - speed.loss) * work.answer_tokens as f64;
             plain(work) + loss + again * work.products
         };
+        let reference = speed.reference * asked.references as f64;
         let lost = 1.0 - (cached as f64 / walk.distinct.bytes.max(1) as f64).min(1.0);
-        let first = held(&walk.first) + speed.reference * walk.distinct.products;
-        let later = held(&walk.later) + speed.reference * lost * walk.later.products;
+        let first = held(&walk.first) + reference * walk.distinct.products;
+        let later = held(&walk.later) + reference * lost * walk.later.products;
         let baseline = if train.baseline.unwrap_or(false) {
             both
         } else {

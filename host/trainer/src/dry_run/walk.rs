@@ -131,5 +131,5 @@ fn entry_bytes(sample: &Sample, decoder: &Decoder, asked: Option<&Asked>) -> u64
     };
     let hidden = sample.answer_tokens() * decoder.config.hidden_size;
     let size = decoder.weights.dtype().size_in_bytes();
-    (hidden * size + asked.tap_values * size_of::<f32>()) as u64
+    asked.references * (hidden * size + asked.tap_values * size_of::<f32>()) as u64
 }

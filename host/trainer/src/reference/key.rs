@@ -38,6 +38,15 @@ impl SampleKey {
         }
         Self(hasher.finalize().into())
     }
+
+    /// Of the same sample before a reference that is steered by what has this digest.
+    pub fn steered(self, digest: [u8; 32]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update("steered");
+        hasher.update(self.0);
+        hasher.update(digest);
+        Self(hasher.finalize().into())
+    }
 }
 
 /// Everything besides the sample that decides the bits of an entry.
@@ -113,9 +122,11 @@ mod tests {
             key(|sample| sample.answer = Vec::from([3..5; 1])),
             key(|sample| sample.answer.truncate(1)),
             key(|sample| sample.tokens.push(6)),
+            plain.steered([0; 32]),
         ] {
             assert_ne!(plain, other);
         }
+        assert_ne!(plain.steered([0; 32]), plain.steered([1; 32]));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The safe reference: the same weights with the adapter off.
+//! The safe reference: the same weights with the adapter off, steered if a policy wants
+//! that while it teaches.
 //!
 //! What it says of a sample depends on the sample alone, so its hidden states at
 //! the answer positions, and its taps, come from ONE forward and are kept: in memory up
@@ -15,7 +16,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use host_model::decoder::Decoder;
+use host_model::decoder::{Applied, Decoder};
+use host_model::steering::Steering;
 use host_policy::wit::Tap;
 
 use crate::data::{Sample, pack};
@@ -30,6 +32,7 @@ pub use store::Store;
 pub struct Reference<'a> {
     decoder: &'a Decoder,
     taps: Vec<Tap>,
+    steering: Option<Steering>,
     /// Samples of one forward.
     micro_batch: usize,
     memory: HashMap<SampleKey, Arc<Known>>,
@@ -50,6 +53,7 @@ impl<'a> Reference<'a> {
         Self {
             decoder,
             taps: taps.to_vec(),
+            steering: None,
             micro_batch,
             memory: HashMap::new(),
             memory_left: memory,
@@ -57,9 +61,27 @@ impl<'a> Reference<'a> {
         }
     }
 
+    /// A reference that is steered. It knows nothing of what another one said: its keys
+    /// hold what it adds.
+    pub fn steered(self, steering: Steering) -> Self {
+        Self {
+            steering: Some(steering),
+            memory: HashMap::new(),
+            ..self
+        }
+    }
+
+    fn key(&self, sample: &Sample) -> SampleKey {
+        let key = SampleKey::of(sample);
+        match &self.steering {
+            Some(steering) => key.steered(steering.digest()),
+            None => key,
+        }
+    }
+
     /// One entry per sample, in order; only unknown samples cost a forward.
     pub fn of(&mut self, samples: &[&Sample]) -> Result<Vec<Arc<Known>>> {
-        let keys: Vec<SampleKey> = samples.iter().map(|sample| SampleKey::of(sample)).collect();
+        let keys: Vec<SampleKey> = samples.iter().map(|sample| self.key(sample)).collect();
         let mut known: HashMap<SampleKey, Arc<Known>> = HashMap::new();
         let mut unknown: Vec<(SampleKey, &Sample)> = Vec::new();
         for (key, sample) in keys.iter().zip(samples) {
@@ -94,7 +116,13 @@ impl<'a> Reference<'a> {
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
         let batch = pack(samples);
         let reading = Reading::new(&self.taps, samples);
-        let forward = self.decoder.forward(&batch.packed, None, &reading.rows())?;
+        let applied = Applied {
+            adapter: None,
+            steering: self.steering.as_ref(),
+        };
+        let forward = self
+            .decoder
+            .infer(&batch.packed, applied, &reading.rows())?;
         let device = forward.hidden.device();
         let rows = Tensor::new(batch.rows.as_slice(), device)?;
         let hidden = forward.hidden.index_select(&rows, 0)?.detach();

@@ -110,7 +110,7 @@ impl State<'_> {
             return Ok(None);
         };
         let started = Instant::now();
-        let signals = sensors.signals(&measured.context, views)?;
+        let signals = sensors.signals(&measured.context, views, self.steered.as_ref())?;
         let measuring = recalling + started.elapsed();
         let mut advice = advisor.assess(signals)?;
         advice.measuring = measuring;

@@ -23,8 +23,15 @@ impl State<'_> {
         };
         let all = objective::token_weights(asked, &context.offsets);
         let mut weights = all.slice(measured.tokens());
-        if weights.needs_reference() && measured.known.is_empty() {
-            measured.known = self.reference.of(measured.mine())?;
+        if weights.needs_reference() {
+            // Signals have been read by now, so what taught them may go.
+            match &mut self.teacher {
+                Some(teacher) => measured.known = teacher.of(measured.mine())?,
+                None if measured.known.is_empty() => {
+                    measured.known = self.reference.of(measured.mine())?;
+                }
+                None => {}
+            }
         }
         let estimates = objective::wants_label_divergence(asked);
         if !estimates && asked.ratio_clip.is_none() {

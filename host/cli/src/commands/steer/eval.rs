@@ -1,0 +1,99 @@
+use host_model::Model;
+use host_trainer::calibration::load_prompts;
+use host_trainer::config::RunConfig;
+use host_trainer::evaluation::{EvalSets, Evaluator};
+use host_trainer::records::Ending;
+use host_trainer::run_dir::Lines;
+use host_trainer::steering::effect::{Effects, effects};
+use host_trainer::steering::{at_layers, fit, read};
+use host_trainer::{Error, prepare};
+
+use crate::arguments::{SteerEvalArguments, with_defaults};
+use crate::commands::{print_json, print_text};
+use crate::screen::Screen;
+use crate::signal;
+
+pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
+    let config = with_defaults(arguments.layers()?)?;
+    let sets = EvalSets::load(&config.eval, config.seed.0)?;
+    if sets.is_empty() && config.canary.prompts.is_empty() {
+        let problem = "nothing to evaluate; give --harmful, --harmless, --task or --canary FILE";
+        return Err(Error::config("eval", problem).into());
+    }
+    if arguments.project && config.calibration.data.is_empty() {
+        let problem =
+            "names no labelled prompts to find the refusal direction; give --labelled FILE";
+        return Err(Error::config("calibration.data", problem).into());
+    }
+    let coefficients = match arguments.coefficients.is_empty() {
+        true => vec![config.steering.coefficient],
+        false => arguments.coefficients.clone(),
+    };
+    let stop = signal::stop_flag(true);
+    let mut screen = Screen::new(arguments.config.quiet);
+    let mut answers = arguments
+        .generations
+        .as_deref()
+        .map(Lines::create)
+        .transpose()?;
+    let model = prepare::load_model(&config.model, &mut screen)?;
+    let adapter = arguments.adapter.load(&model)?;
+    let (vector, mut measured) = subject(arguments, &config, &model, &mut screen)?;
+    let canary = prepare::canary(&config, &model)?;
+    let evaluator = Evaluator {
+        model: &model,
+        config: &config.eval,
+        sets: &sets,
+        stop: &stop,
+    };
+    measured.effects = effects(
+        &evaluator,
+        canary.as_ref(),
+        adapter.as_ref(),
+        &vector,
+        &coefficients,
+        &mut answers,
+        &mut screen,
+    )?;
+    drop(screen);
+    match arguments.config.json {
+        true => print_json(&measured)?,
+        false => print_text(&measured.table())?,
+    }
+    Ok(Ending::Finished)
+}
+
+/// The vector to steer by, and what is known of it before anything is measured.
+fn subject(
+    arguments: &SteerEvalArguments,
+    config: &RunConfig,
+    model: &Model,
+    screen: &mut Screen,
+) -> Result<(host_model::Steering, Effects), Error> {
+    let Some(path) = &config.steering.vector else {
+        let problem = "names no file; give --vector FILE, made by host steer fit";
+        return Err(Error::config("steering.vector", problem));
+    };
+    let mut vector = match config.steering.layers.is_empty() {
+        true => read(path, model)?,
+        false => at_layers(path, &config.steering.layers, model)?,
+    };
+    let layers: Vec<usize> = vector.layers().collect();
+    let mut cosines = None;
+    if !config.calibration.data.is_empty() {
+        let labelled = load_prompts(&config.calibration, config.seed.0)?;
+        let at: Vec<u32> = layers.iter().map(|layer| *layer as u32).collect();
+        let refusal = fit::refusal_direction(model, &at, &labelled, screen)?;
+        cosines = Some(vector.cosines(&refusal)?);
+        if arguments.project {
+            vector = vector.projected(&refusal)?;
+        }
+    }
+    let measured = Effects {
+        layers,
+        cosines,
+        projected: arguments.project,
+        effects: Vec::new(),
+    };
+    Ok((vector, measured))
+}

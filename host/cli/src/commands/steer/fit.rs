@@ -1,0 +1,146 @@
+use host_model::steering::Origin;
+use host_model::{Model, Steering};
+use host_trainer::calibration::{LabelledPrompt, load_prompts};
+use host_trainer::config::RunConfig;
+use host_trainer::records::Ending;
+use host_trainer::report::plain_table;
+use host_trainer::steering::{fit as fitting, instructed_on, messages};
+use host_trainer::{Error, data, prepare};
+use serde::Serialize;
+
+use crate::arguments::{FitArguments, VectorKind, with_defaults};
+use crate::commands::{print_json, print_text};
+use crate::screen::Screen;
+
+/// The vector at one layer.
+#[derive(Serialize)]
+struct Fitted {
+    layer: usize,
+    norm: f64,
+    /// With the refusal direction; absent without labelled prompts.
+    cosine: Option<f64>,
+}
+
+pub fn fit(arguments: &FitArguments) -> anyhow::Result<Ending> {
+    let config = with_defaults(arguments.layers()?)?;
+    let labelled = match config.calibration.data.is_empty() {
+        true => Vec::new(),
+        false => load_prompts(&config.calibration, config.seed.0)?,
+    };
+    lacking(arguments.kind, &config)?;
+    let mut screen = Screen::new(arguments.config.quiet);
+    let model = prepare::load_model(&config.model, &mut screen)?;
+    let layers = match config.steering.layers.is_empty() {
+        true => (1..=model.config.num_layers as u32).collect(),
+        false => config.steering.layers.clone(),
+    };
+    let vector = vector(
+        arguments.kind,
+        &config,
+        &labelled,
+        &layers,
+        &model,
+        &mut screen,
+    )?;
+    let cosines = match labelled.is_empty() {
+        true => None,
+        false => {
+            let refusal = fitting::refusal_direction(&model, &layers, &labelled, &mut screen)?;
+            Some(vector.cosines(&refusal).map_err(Error::from)?)
+        }
+    };
+    let origin = Origin {
+        model: Some(model.digest.clone()),
+        about: Some(format!("{:?} on {}", arguments.kind, model.name).to_lowercase()),
+    };
+    vector
+        .save(&arguments.output, &origin)
+        .map_err(Error::from)?;
+    drop(screen);
+    let fitted = fitted(&vector, cosines.as_deref());
+    if arguments.config.json {
+        print_json(&fitted)?;
+    } else {
+        print_text(&table(&fitted))?;
+        let path = arguments.output.display();
+        eprintln!("wrote {path}; see what it does with host steer eval --vector {path}");
+    }
+    Ok(Ending::Finished)
+}
+
+/// Prompts that the kind needs and the configuration doesn't name.
+fn lacking(kind: VectorKind, config: &RunConfig) -> Result<(), Error> {
+    let steering = &config.steering;
+    let problem = match kind {
+        VectorKind::Difference if steering.positive.is_empty() => (
+            "steering.positive",
+            "names no prompts; give --positive FILE",
+        ),
+        VectorKind::Difference if steering.negative.is_empty() => (
+            "steering.negative",
+            "names no prompts; give --negative FILE",
+        ),
+        VectorKind::RefusalDirection if config.calibration.data.is_empty() => (
+            "calibration.data",
+            "names no labelled prompts; give --labelled FILE",
+        ),
+        VectorKind::SafetyInstruction
+            if steering.prompts.is_empty() && config.calibration.data.is_empty() =>
+        {
+            ("steering.prompts", "names no prompts; give --prompts FILE")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::config(problem.0, problem.1))
+}
+
+fn vector(
+    kind: VectorKind,
+    config: &RunConfig,
+    labelled: &[LabelledPrompt],
+    layers: &[u32],
+    model: &Model,
+    screen: &mut Screen,
+) -> Result<Steering, Error> {
+    let (steering, seed) = (&config.steering, config.seed.0);
+    match kind {
+        VectorKind::Difference => {
+            let positive = data::read_prompts(&steering.positive, seed)?;
+            let negative = data::read_prompts(&steering.negative, seed)?;
+            let (positive, negative) = (messages(&positive), messages(&negative));
+            fitting::difference(model, layers, &positive, &negative, screen)
+        }
+        VectorKind::SafetyInstruction => {
+            let own = data::read_prompts(&steering.prompts, seed)?;
+            let prompts = instructed_on(&own, labelled);
+            fitting::safety_instruction(model, layers, &prompts, &steering.instruction, screen)
+        }
+        VectorKind::RefusalDirection => fitting::refusal_direction(model, layers, labelled, screen),
+    }
+}
+
+fn fitted(vector: &Steering, cosines: Option<&[f64]>) -> Vec<Fitted> {
+    let layers = vector.vectors().iter().enumerate();
+    let layers = layers.map(|(index, (layer, values))| Fitted {
+        layer: *layer,
+        norm: values
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt(),
+        cosine: cosines.map(|cosines| cosines[index]),
+    });
+    layers.collect()
+}
+
+fn table(fitted: &[Fitted]) -> String {
+    let mut table = plain_table();
+    table.set_header(["layer", "norm", "cosine with the refusal direction"]);
+    for one in fitted {
+        let cosine = one
+            .cosine
+            .map_or_else(|| "-".into(), |cosine| format!("{cosine:+.3}"));
+        table.add_row([one.layer.to_string(), format!("{:.3}", one.norm), cosine]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,21 @@
+//! What runs on top of the frozen weights.
+
+use crate::lora::Lora;
+use crate::steering::Steering;
+
+/// An adapter, a steering, both or nothing. Nothing is the reference of a fine-tune.
+#[derive(Clone, Copy, Default)]
+pub struct Applied<'a> {
+    pub adapter: Option<&'a Lora>,
+    /// Only without gradient: a model in training is never steered.
+    pub steering: Option<&'a Steering>,
+}
+
+impl<'a> From<Option<&'a Lora>> for Applied<'a> {
+    fn from(adapter: Option<&'a Lora>) -> Self {
+        Self {
+            adapter,
+            steering: None,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What a steering vector does to refusals: the same evaluation without it and at every
+//! coefficient (arXiv 2602.04896).
+
+use comfy_table::CellAlignment;
+use host_model::Steering;
+use host_model::decoder::Applied;
+use host_model::lora::Lora;
+use serde::Serialize;
+
+use crate::canary::Canary;
+use crate::error::Result;
+use crate::evaluation::{Evaluation, Evaluator};
+use crate::observer::Observer;
+use crate::report::{plain_table, rate};
+use crate::run_dir::Lines;
+
+/// What a model did at one coefficient.
+#[derive(Debug, Clone, Serialize)]
+pub struct Effect {
+    pub coefficient: f64,
+    /// Mean refusal margin of the canary prompts, in nats; absent without any.
+    pub margin: Option<f64>,
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// What a vector does.
+#[derive(Debug, Serialize)]
+pub struct Effects {
+    pub layers: Vec<usize>,
+    /// With the refusal direction, per layer; absent without labelled prompts.
+    pub cosines: Option<Vec<f64>>,
+    /// Of the vector after the part along the refusal direction was removed.
+    pub projected: bool,
+    /// The first is that without steering.
+    pub effects: Vec<Effect>,
+}
+
+/// Measures without steering, and then at each of the coefficients.
+pub fn effects(
+    evaluator: &Evaluator,
+    canary: Option<&Canary>,
+    adapter: Option<&Lora>,
+    vector: &Steering,
+    coefficients: &[f64],
+    answers: &mut Option<Lines>,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Effect>> {
+    let with = coefficients
+        .iter()
+        .filter(|coefficient| **coefficient != 0.0);
+    let mut effects = Vec::new();
+    for coefficient in std::iter::once(&0.0).chain(with) {
+        let steering = match *coefficient == 0.0 {
+            true => None,
+            false => Some(vector.scaled(*coefficient)?),
+        };
+        let applied = Applied {
+            adapter,
+            steering: steering.as_ref(),
+        };
+        let name = format!("coefficient {coefficient}");
+        let margins = canary.map(|canary| canary.margins(&evaluator.model.decoder, applied));
+        effects.push(Effect {
+            coefficient: *coefficient,
+            margin: margins.transpose()?.map(|margins| mean(&margins)),
+            evaluation: evaluator.evaluate(&name, applied, answers.as_mut(), observer)?,
+        });
+    }
+    Ok(effects)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// One column: its name, and its cell for a coefficient and for none.
+type Column = (&'static str, fn(&Effect, &Effect) -> Option<String>);
+
+const COLUMNS: [Column; 5] = [
+    ("refusal margin (change)", |effect, without| {
+        let (margin, before) = (effect.margin?, without.margin?);
+        Some(format!("{margin:.3} ({:+.3})", margin - before))
+    }),
+    ("harmful requests answered", |effect, _| {
+        rate(effect.evaluation.attack_success)
+    }),
+    ("harmless requests refused", |effect, _| {
+        rate(effect.evaluation.over_refusal)
+    }),
+    ("task: exact match", |effect, _| {
+        rate(effect.evaluation.exact_match)
+    }),
+    ("task: loss per token", |effect, _| {
+        Some(format!("{:.3}", effect.evaluation.task_loss?))
+    }),
+];
+
+impl Effects {
+    /// One row per coefficient; leaves out what was not measured.
+    pub fn table(&self) -> String {
+        let Some(without) = self.effects.first() else {
+            return String::new();
+        };
+        let columns = COLUMNS
+            .iter()
+            .filter(|(_, cell)| cell(without, without).is_some());
+        let mut table = plain_table();
+        table.set_header(
+            std::iter::once("coefficient").chain(columns.clone().map(|(name, _)| *name)),
+        );
+        for effect in &self.effects {
+            let cells = columns
+                .clone()
+                .map(|(_, cell)| cell(effect, without).unwrap_or_default());
+            table.add_row(std::iter::once(effect.coefficient.to_string()).chain(cells));
+        }
+        for column in table.column_iter_mut() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        match &self.cosines {
+            None => table.to_string(),
+            Some(cosines) => {
+                let pairs = self.layers.iter().zip(cosines);
+                let cosines = pairs.map(|(layer, cosine)| format!("layer {layer} {cosine:+.3}"));
+                let cosines: Vec<String> = cosines.collect();
+                format!(
+                    "{table}\ncosine with the refusal direction: {}",
+                    cosines.join(", ")
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Rate;
+
+    #[test]
+    fn the_table_compares_with_no_steering_and_leaves_out_what_was_not_measured() {
+        let effect = |coefficient, margin, hits| Effect {
+            coefficient,
+            margin: Some(margin),
+            evaluation: Evaluation {
+                attack_success: Some(Rate { hits, total: 4 }),
+                ..Evaluation::default()
+            },
+        };
+        let effects = Effects {
+            layers: vec![3],
+            cosines: Some(vec![-0.25]),
+            projected: false,
+            effects: vec![effect(0.0, 2.5, 1), effect(2.0, -1.0, 3)],
+        };
+        let table = effects.table();
+        assert!(table.contains("-1.000 (-3.500)"), "{table}");
+        assert!(table.contains("(3/4)"), "{table}");
+        assert!(table.contains("layer 3 -0.250"), "{table}");
+        assert!(!table.contains("task"), "{table}");
+    }
+}

@@ -1,0 +1,123 @@
+//! The vectors of a run.
+
+use std::collections::BTreeMap;
+
+use host_model::Steering;
+use host_model::steering::Origin;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::InForce;
+use crate::error::{Error, Result};
+use crate::run_dir::RunDir;
+
+const VECTOR: &str = "vector.safetensors";
+const REFUSAL: &str = "refusal.safetensors";
+
+/// The vector that a policy controls, and the refusal direction at the same layers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vectors {
+    pub vector: Steering,
+    pub refusal: Steering,
+    /// Of the configuration: in force until a policy says another.
+    pub coefficient: f64,
+}
+
+/// How ranks tell each other: the bits of every value.
+#[derive(Serialize, Deserialize)]
+pub struct Told {
+    vector: BTreeMap<usize, Vec<u32>>,
+    refusal: BTreeMap<usize, Vec<u32>>,
+    coefficient: f64,
+}
+
+impl Vectors {
+    /// What is added to the residual stream, if anything is.
+    ///
+    /// # Errors
+    /// [`host_model::Error::Steering`] for a coefficient that leads beyond what f32 holds.
+    pub fn added(&self, in_force: &InForce) -> Result<Option<Steering>> {
+        if in_force.coefficient == 0.0 {
+            return Ok(None);
+        }
+        let vector = match in_force.project {
+            true => self.vector.projected(&self.refusal)?,
+            false => self.vector.clone(),
+        };
+        Ok(Some(vector.scaled(in_force.coefficient)?))
+    }
+
+    /// Of the vector, before any projection, with the refusal direction, per layer.
+    pub fn cosines(&self) -> Result<Vec<f64>> {
+        Ok(self.vector.cosines(&self.refusal)?)
+    }
+
+    /// SHA-256 of both, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.vector.digest());
+        hasher.update(self.refusal.digest());
+        hex::encode(hasher.finalize())
+    }
+
+    /// Keeps them in a run's folder, for the run to go on with.
+    pub fn save(&self, folder: &RunDir, model: &str) -> Result<()> {
+        let folder = folder.child("steering")?;
+        for (name, vectors) in [(VECTOR, &self.vector), (REFUSAL, &self.refusal)] {
+            let origin = Origin {
+                model: Some(model.to_owned()),
+                about: None,
+            };
+            vectors.save(&folder.file(name), &origin)?;
+        }
+        Ok(())
+    }
+
+    /// What [`save`](Self::save) kept, if it did.
+    pub fn kept(folder: &RunDir, coefficient: f64) -> Result<Option<Self>> {
+        let path = |name: &str| folder.path().join("steering").join(name);
+        if !path(VECTOR).is_file() || !path(REFUSAL).is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            vector: Steering::load(&path(VECTOR))?.0,
+            refusal: Steering::load(&path(REFUSAL))?.0,
+            coefficient,
+        }))
+    }
+
+    pub fn told(&self) -> Told {
+        let bits = |steering: &Steering| {
+            let vectors = steering.vectors().iter();
+            let vectors = vectors.map(|(layer, vector)| {
+                let bits = vector.iter().map(|value| value.to_bits());
+                (*layer, bits.collect())
+            });
+            vectors.collect()
+        };
+        Told {
+            vector: bits(&self.vector),
+            refusal: bits(&self.refusal),
+            coefficient: self.coefficient,
+        }
+    }
+}
+
+impl TryFrom<Told> for Vectors {
+    type Error = Error;
+
+    fn try_from(told: Told) -> Result<Self> {
+        let vectors = |bits: BTreeMap<usize, Vec<u32>>| {
+            let vectors = bits.into_iter().map(|(layer, bits)| {
+                let values = bits.into_iter().map(f32::from_bits);
+                (layer, values.collect())
+            });
+            Steering::new(vectors.collect())
+        };
+        Ok(Self {
+            vector: vectors(told.vector)?,
+            refusal: vectors(told.refusal)?,
+            coefficient: told.coefficient,
+        })
+    }
+}
