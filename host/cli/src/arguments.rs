@@ -1,6 +1,7 @@
 //! The command line as it is typed; `resolve` turns it into a configuration.
 
 mod audit;
+mod compare;
 mod judge;
 mod policy;
 mod resolve;
@@ -8,6 +9,7 @@ mod steer;
 mod subject;
 
 pub use audit::AuditArguments;
+pub use compare::CompareArguments;
 pub use judge::{FitArguments, JudgeCommand, ScoreArguments};
 pub use policy::{
     BenchArguments, BuildArguments, InspectArguments, NewArguments, PolicyCommand, RunArguments,
@@ -40,6 +42,8 @@ pub enum Command {
     Calibrate(Box<CalibrateArguments>),
     /// Measure refusals, over-refusals and the task, before and after an adapter.
     Eval(Box<EvalArguments>),
+    /// Put the reports of several runs into one table, over the seeds of each method.
+    Compare(CompareArguments),
     /// Answer prompts with a model and, if given, an adapter.
     Generate(Box<GenerateArguments>),
     /// Fit steering vectors, and measure what they do to refusals.
@@ -114,6 +118,10 @@ pub struct EvalSetArguments {
     /// Prompts with answers: how many are answered exactly, and with what loss?
     #[arg(long, value_name = "FILE")]
     pub task: Vec<PathBuf>,
+    /// Judge of the configuration that reads every answer to a harmful prompt. Can be
+    /// repeated.
+    #[arg(long = "judge", value_name = "NAME")]
+    pub judges: Vec<String>,
     /// At most this many prompts of each kind; 0 takes all.
     #[arg(long, value_name = "N")]
     pub eval_limit: Option<usize>,
@@ -162,9 +170,9 @@ pub struct TrainArguments {
     /// stays what it was.
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "config", "assignments", "model", "chat_template", "device", "weight_type", "seed",
-        "policies", "labelled", "harmful", "harmless", "task", "eval_limit", "max_new_tokens",
-        "calibrations", "on_fault", "journal", "key", "require_signature", "data", "alignment",
-        "output",
+        "policies", "labelled", "harmful", "harmless", "task", "judges", "eval_limit",
+        "max_new_tokens", "calibrations", "on_fault", "journal", "key", "require_signature",
+        "data", "alignment", "output",
         "checkpoint_every", "epochs", "steps", "batch", "micro_batch", "learning_rate", "rank",
         "alpha", "baseline", "no_baseline", "dry_run",
     ])]
@@ -243,6 +251,13 @@ pub struct EvalArguments {
     /// Also write every answer, as JSON Lines.
     #[arg(long, value_name = "FILE")]
     pub generations: Option<PathBuf>,
+    /// Compute the metrics of answers again, without the model: the generations.jsonl of
+    /// a run, perhaps with what another tool's judge says in each line's `judges`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "model", "chat_template", "device", "weight_type", "adapter", "harmful", "harmless",
+        "task", "eval_limit", "max_new_tokens",
+    ])]
+    pub rescore: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

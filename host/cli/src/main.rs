@@ -46,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Command::Train(arguments) => commands::train(arguments),
         Command::Calibrate(arguments) => commands::calibrate(arguments),
         Command::Eval(arguments) => commands::eval(arguments),
+        Command::Compare(arguments) => commands::compare(arguments),
         Command::Generate(arguments) => commands::generate(arguments),
         Command::Steer(command) => commands::steer(command),
         Command::Audit(arguments) => commands::audit(arguments),

@@ -7,6 +7,7 @@ pub mod advisor;
 pub mod calibration;
 pub mod canary;
 pub mod checkpoint;
+pub mod compare;
 pub mod config;
 pub mod conflict;
 pub mod data;

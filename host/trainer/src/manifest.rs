@@ -15,7 +15,7 @@ use crate::prepare::Base;
 use crate::run_dir::RunDir;
 use crate::steering::Vectors;
 
-const FILE: &str = "manifest.json";
+pub(crate) const FILE: &str = "manifest.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -175,6 +175,23 @@ impl Manifest {
                 .then(|| "the number of samples or steps, or the seed, is".to_owned()),
         ];
         changes.iter_mut().find_map(Option::take)
+    }
+
+    /// What tells the content of model, policies and data from others, by dotted keys.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        let short = |digest: &str| digest.chars().take(12).collect::<String>();
+        let mut digests = BTreeMap::from([("model.sha256".into(), short(&self.model.sha256))]);
+        for (number, policy) in self.policies.iter().enumerate() {
+            digests.insert(format!("policies.{number}.sha256"), short(&policy.sha256));
+        }
+        for (name, digest) in &self.judges {
+            digests.insert(format!("judges.{name}.sha256"), short(digest));
+        }
+        for (number, file) in self.data.iter().enumerate() {
+            let digest = file.sha256.as_deref().map(short);
+            digests.insert(format!("data.{number}.sha256"), digest.unwrap_or_default());
+        }
+        digests
     }
 
     pub fn end(&mut self, status: &str, error: Option<String>) {

@@ -1,5 +1,6 @@
 //! A whole fine-tune: load, calibrate, measure, train, measure again, report.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +15,7 @@ use crate::canary::Canary;
 use crate::config::RunConfig;
 use crate::data::Plan;
 use crate::error::{Error, Result};
-use crate::evaluation::{EvalSets, Evaluation, Evaluator};
+use crate::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
@@ -189,11 +190,17 @@ impl Prepared<'_> {
             .unwrap_or_else(|| RunDir::free_path(&name))
     }
 
-    /// Those that the policies ask.
+    /// Those that the policies ask, and those that evaluate.
     fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
+        let mut names = self.asked_judges();
+        names.extend(self.config.eval.judges.iter().map(String::as_str));
+        self.judges.try_out(names, stop)
+    }
+
+    /// Those that the policies ask.
+    fn asked_judges(&self) -> BTreeSet<&str> {
         let needs = self.policies.iter().flat_map(|one| &one.needs.judges);
-        self.judges
-            .try_out(needs.map(|need| need.judge.as_str()), stop)
+        needs.map(|need| need.judge.as_str()).collect()
     }
 
     fn manifest(&self) -> Manifest {
@@ -350,6 +357,10 @@ impl Prepared<'_> {
             };
             observer.show(&format!("{} asks for", active.policy.name()), &text);
         }
+        let judges = &self.config.eval.judges;
+        if let Some(notice) = evaluation::dependent(&self.asked_judges(), judges) {
+            observer.notice(&notice);
+        }
         let reads_current = |active: &ActivePolicy| crate::sensors::reads_current(&active.needs);
         let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
         let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
@@ -374,6 +385,8 @@ impl Prepared<'_> {
             model: &self.model,
             config: &self.config.eval,
             sets: &self.sets,
+            judges: &self.judges,
+            canary: self.canary.as_ref(),
             stop,
         };
         evaluator

@@ -54,6 +54,8 @@ impl EvalSetArguments {
         set_files(layers, "eval.harmful", &self.harmful)?;
         set_files(layers, "eval.harmless", &self.harmless)?;
         set_files(layers, "eval.task", &self.task)?;
+        let judges = (!self.judges.is_empty()).then(|| self.judges.clone());
+        set(layers, "eval.judges", judges)?;
         set(layers, "eval.limit", self.eval_limit.map(integer))?;
         set(
             layers,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod calibrate;
+mod compare;
 mod eval;
 mod export;
 mod generate;
@@ -13,6 +14,7 @@ mod train;
 
 pub use audit::audit;
 pub use calibrate::calibrate;
+pub use compare::compare;
 pub use eval::eval;
 pub use export::export;
 pub use generate::generate;

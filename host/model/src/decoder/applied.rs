@@ -11,6 +11,12 @@ pub struct Applied<'a> {
     pub steering: Option<&'a Steering>,
 }
 
+impl Applied<'_> {
+    pub fn is_reference(&self) -> bool {
+        self.adapter.is_none() && self.steering.is_none()
+    }
+}
+
 impl<'a> From<Option<&'a Lora>> for Applied<'a> {
     fn from(adapter: Option<&'a Lora>) -> Self {
         Self {

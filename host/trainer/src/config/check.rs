@@ -143,6 +143,10 @@ impl RunConfig {
         for (name, judge) in &self.judges {
             judge.check(name)?;
         }
+        for name in &self.eval.judges {
+            let problem = format!("there is no [judges.{name}] in the configuration");
+            require(self.judges.contains_key(name), "eval.judges", &problem)?;
+        }
         require(
             self.trust.strict_steps >= 1,
             "trust.strict_steps",

@@ -329,6 +329,8 @@ pub struct EvalConfig {
     pub task: Vec<DataSource>,
     /// Also measure the model before it is trained.
     pub before: bool,
+    /// Judges by name; each reads every answer to a harmful prompt.
+    pub judges: Vec<String>,
     /// At most this many prompts of each file, drawn by the seed; 0 takes all.
     pub limit: usize,
     /// Longest generated answer.
@@ -344,6 +346,7 @@ impl Default for EvalConfig {
             harmless: Vec::new(),
             task: Vec::new(),
             before: true,
+            judges: Vec::new(),
             limit: 0,
             max_new_tokens: 32,
             batch: 16,

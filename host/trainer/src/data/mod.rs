@@ -7,6 +7,7 @@
 //! [`plan`] orders samples into optimizer steps, [`streams`] does where a policy mixes
 //! task and alignment data; [`pack`] lays a micro-batch out for the decoder.
 
+mod choices;
 mod conversation;
 pub mod encode;
 pub mod error;

@@ -10,7 +10,7 @@ use super::json::kind;
 use super::shape::{self, Shape};
 use super::source::Origin;
 use super::split::Split;
-use super::{conversation, format};
+use super::{choices, conversation, format};
 
 pub use conversation::Message;
 
@@ -32,6 +32,8 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// The expected answer, if the file has one.
     pub answer: Option<String>,
+    /// Of a multiple-choice question; the answer is one of them.
+    pub choices: Vec<String>,
     /// The value of the key `label`; see [`Prompt::harmful`].
     pub label: Option<Value>,
     pub split: Option<Split>,
@@ -43,16 +45,20 @@ pub struct Prompt {
 impl Prompt {
     /// The prompt with its expected answer, as a training row; nothing without one.
     pub fn to_row(&self) -> Option<Row> {
-        let content = self.answer.clone()?;
+        self.answer.as_deref().map(|answer| self.answered(answer))
+    }
+
+    /// The prompt with this answer, as a training row.
+    pub fn answered(&self, answer: &str) -> Row {
         let mut messages = self.messages.clone();
-        messages.push(Message::assistant(content));
+        messages.push(Message::assistant(answer));
         let id = content_id(&messages);
-        Some(Row {
+        Row {
             messages,
             id,
             origin: Origin::Task,
             place: self.place.clone(),
-        })
+        }
     }
 
     /// Whether the label calls the prompt harmful: `true`, 1, `"harmful"` or
@@ -89,17 +95,22 @@ impl Prompt {
 /// One for the first record that is no training row: see [`Error`].
 pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    each_conversation(name, bytes, Purpose::Training, &mut |place, _, messages| {
-        check_row(&place, &messages)?;
-        let id = content_id(&messages);
-        rows.push(Row {
-            messages,
-            id,
-            origin: Origin::Task,
-            place,
-        });
-        Ok(())
-    })?;
+    each_conversation(
+        name,
+        bytes,
+        Purpose::Training,
+        &mut |place, _, messages, _| {
+            check_row(&place, &messages)?;
+            let id = content_id(&messages);
+            rows.push(Row {
+                messages,
+                id,
+                origin: Origin::Task,
+                place,
+            });
+            Ok(())
+        },
+    )?;
     Ok(rows)
 }
 
@@ -112,7 +123,7 @@ pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
         path,
         bytes,
         Purpose::Training,
-        &mut |place, record, messages| {
+        &mut |place, record, messages, _| {
             check_row(&place, &messages)?;
             let id = content_id(&messages);
             let value = record.get(key).cloned().unwrap_or(Value::Null);
@@ -142,7 +153,7 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
         name,
         bytes,
         Purpose::Prompts,
-        &mut |place, record, mut messages| {
+        &mut |place, record, mut messages, choices| {
             let answer = messages
                 .pop_if(|last| last.role == "assistant")
                 .map(|last| last.content);
@@ -152,6 +163,7 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
                     why: "no user message comes before the answer",
                 });
             }
+            choices::check(&place, &choices, answer.as_deref())?;
             let label = record
                 .get("label")
                 .filter(|label| !label.is_null())
@@ -161,6 +173,7 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
             prompts.push(Prompt {
                 messages,
                 answer,
+                choices,
                 label,
                 split,
                 id,
@@ -178,7 +191,9 @@ enum Purpose {
     Prompts,
 }
 
-type OnConversation<'a> = &'a mut dyn FnMut(Place, &Map<String, Value>, Vec<Message>) -> Result<()>;
+/// Hears of the messages of a record, and of its choices.
+type OnConversation<'a> =
+    &'a mut dyn FnMut(Place, &Map<String, Value>, Vec<Message>, Vec<String>) -> Result<()>;
 
 /// Reads every record, all of one shape, as a list of messages.
 fn each_conversation(
@@ -188,7 +203,8 @@ fn each_conversation(
     visit: OnConversation<'_>,
 ) -> Result<()> {
     let mut first = None;
-    format::records(name, bytes, &mut |place, record| {
+    format::records(name, bytes, &mut |place, mut record| {
+        let choices = choices::take(&place, &mut record)?;
         let shape = shape::detect(&place, &record)?;
         if let (Shape::Prompt(key), Purpose::Training) = (shape, purpose) {
             return Err(Error::NoAnswer {
@@ -205,7 +221,7 @@ fn each_conversation(
             });
         }
         let messages = conversation::of(&place, &record, shape)?;
-        visit(place, &record, messages)
+        visit(place, &record, messages, choices)
     })
 }
 

@@ -9,7 +9,8 @@
 //! | `prompt`, optional `label` and `split` | prompt without an answer, for evaluation and calibration |
 //!
 //! A record with the keys of several shapes has the first of them in this order.
-//! Every shape may also have a `system` text. Other keys are ignored.
+//! Every shape may also have a `system` text, and a prompt to be evaluated `choices`.
+//! Other keys are ignored.
 
 use std::fmt;
 

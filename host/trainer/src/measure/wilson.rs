@@ -2,11 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A count out of a total.
+/// A count out of a total. Written with the share and its interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Written")]
 pub struct Rate {
     pub hits: usize,
     pub total: usize,
+}
+
+#[derive(Serialize)]
+struct Written {
+    hits: usize,
+    total: usize,
+    share: Option<f64>,
+    interval: Option<(f64, f64)>,
+}
+
+impl From<Rate> for Written {
+    fn from(rate: Rate) -> Self {
+        Self {
+            hits: rate.hits,
+            total: rate.total,
+            share: rate.value(),
+            interval: rate.interval(),
+        }
+    }
 }
 
 impl Rate {
@@ -79,5 +99,16 @@ mod tests {
     fn a_rate_without_cases_has_no_value() {
         assert_eq!(Rate::of([]).value(), None);
         assert_eq!(Rate::of([true, false, false, true]).value(), Some(0.5));
+    }
+
+    #[test]
+    fn a_rate_is_written_with_its_interval_and_read_back() {
+        let rate = Rate { hits: 5, total: 10 };
+        let text = serde_json::to_string(&rate).unwrap();
+        assert!(
+            text.starts_with(r#"{"hits":5,"total":10,"share":0.5,"interval":[0.236"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Rate>(&text).unwrap(), rate);
     }
 }

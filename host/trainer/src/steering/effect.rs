@@ -7,7 +7,6 @@ use host_model::decoder::Applied;
 use host_model::lora::Lora;
 use serde::Serialize;
 
-use crate::canary::Canary;
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Evaluator};
 use crate::observer::Observer;
@@ -18,8 +17,6 @@ use crate::run_dir::Lines;
 #[derive(Debug, Clone, Serialize)]
 pub struct Effect {
     pub coefficient: f64,
-    /// Mean refusal margin of the canary prompts, in nats; absent without any.
-    pub margin: Option<f64>,
     #[serde(flatten)]
     pub evaluation: Evaluation,
 }
@@ -39,7 +36,6 @@ pub struct Effects {
 /// Measures without steering, and then at each of the coefficients.
 pub fn effects(
     evaluator: &Evaluator,
-    canary: Option<&Canary>,
     adapter: Option<&Lora>,
     vector: &Steering,
     coefficients: &[f64],
@@ -60,18 +56,12 @@ pub fn effects(
             steering: steering.as_ref(),
         };
         let name = format!("coefficient {coefficient}");
-        let margins = canary.map(|canary| canary.margins(&evaluator.model.decoder, applied));
         effects.push(Effect {
             coefficient: *coefficient,
-            margin: margins.transpose()?.map(|margins| mean(&margins)),
             evaluation: evaluator.evaluate(&name, applied, answers.as_mut(), observer)?,
         });
     }
     Ok(effects)
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// One column: its name, and its cell for a coefficient and for none.
@@ -79,7 +69,8 @@ type Column = (&'static str, fn(&Effect, &Effect) -> Option<String>);
 
 const COLUMNS: [Column; 5] = [
     ("refusal margin (change)", |effect, without| {
-        let (margin, before) = (effect.margin?, without.margin?);
+        let margin = |effect: &Effect| Some(effect.evaluation.refusal_margin?.mean);
+        let (margin, before) = (margin(effect)?, margin(without)?);
         Some(format!("{margin:.3} ({:+.3})", margin - before))
     }),
     ("harmful requests answered", |effect, _| {
@@ -92,7 +83,7 @@ const COLUMNS: [Column; 5] = [
         rate(effect.evaluation.exact_match)
     }),
     ("task: loss per token", |effect, _| {
-        Some(format!("{:.3}", effect.evaluation.task_loss?))
+        Some(format!("{:.3}", effect.evaluation.task_loss?.mean))
     }),
 ];
 
@@ -136,14 +127,14 @@ impl Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Rate;
+    use crate::measure::{Mean, Rate};
 
     #[test]
     fn the_table_compares_with_no_steering_and_leaves_out_what_was_not_measured() {
         let effect = |coefficient, margin, hits| Effect {
             coefficient,
-            margin: Some(margin),
             evaluation: Evaluation {
+                refusal_margin: Mean::of([margin]),
                 attack_success: Some(Rate { hits, total: 4 }),
                 ..Evaluation::default()
             },

@@ -9,6 +9,7 @@ use host_trainer::steering::{at_layers, fit, read};
 use host_trainer::{Error, prepare};
 
 use crate::arguments::{SteerEvalArguments, with_defaults};
+use crate::commands::eval::judges;
 use crate::commands::{print_json, print_text};
 use crate::screen::Screen;
 use crate::signal;
@@ -40,15 +41,17 @@ pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
     let adapter = arguments.adapter.load(&model)?;
     let (vector, mut measured) = subject(arguments, &config, &model, &mut screen)?;
     let canary = prepare::canary(&config, &model)?;
+    let judges = judges(&config, &stop)?;
     let evaluator = Evaluator {
         model: &model,
         config: &config.eval,
         sets: &sets,
+        judges: &judges,
+        canary: canary.as_ref(),
         stop: &stop,
     };
     measured.effects = effects(
         &evaluator,
-        canary.as_ref(),
         adapter.as_ref(),
         &vector,
         &coefficients,

@@ -1,0 +1,271 @@
+//! Metrics of answers, the same again from the file of answers, and several runs in one
+//! table.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod program;
+
+use std::path::Path;
+
+use program::{run, text};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn succeeded(folder: &TempDir, arguments: &[&str]) -> String {
+    let output = run(folder.path(), arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+/// The message and the exit code of a command that fails.
+fn failed(folder: &TempDir, arguments: &[&str]) -> (String, i32) {
+    let output = run(folder.path(), arguments);
+    assert!(!output.status.success(), "{}", text(&output.stdout));
+    (
+        text(&output.stderr).to_owned(),
+        output.status.code().unwrap(),
+    )
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn write_lines(path: &Path, lines: &[Value]) {
+    let lines = lines.iter().map(|line| format!("{line}\n"));
+    std::fs::write(path, lines.collect::<String>()).unwrap();
+}
+
+/// Rows of every kind that a task can have.
+fn task(folder: &TempDir) -> String {
+    let path = folder.path().join("task.jsonl");
+    let ask = "Classify this review as positive or negative.\n\n";
+    write_lines(
+        &path,
+        &[
+            json!({"prompt": format!("{ask}A useless hotel."), "answer": "negative"}),
+            json!({"prompt": format!("{ask}A lovely play."), "answer": "positive"}),
+            json!({"prompt": "How many are two and two?", "answer": "#### 4"}),
+            json!({"prompt": format!("{ask}A lovely film."), "choices": ["positive", "negative"], "answer": 0}),
+            json!({"prompt": format!("{ask}A nasty cake."), "choices": ["positive", "negative"], "answer": "negative"}),
+            json!({"prompt": format!("{ask}A fine day."), "choices": ["qq qq qq", "positive"], "answer": 1}),
+        ],
+    );
+    path.display().to_string()
+}
+
+#[test]
+fn each_metric_is_measured_where_data_ask_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = task(&folder);
+    let arguments = [
+        "eval",
+        "--quiet",
+        "--json",
+        "--eval-limit",
+        "6",
+        "--task",
+        &task,
+    ];
+    let all: Value = serde_json::from_str(&succeeded(&folder, &arguments)).unwrap();
+    let before = &all["before"];
+    assert!(all["after"].is_null());
+    for (metric, total) in [
+        ("refusal", 6),
+        ("over_refusal", 6),
+        ("exact_match", 2),
+        ("number_match", 1),
+        ("choice_accuracy", 3),
+    ] {
+        assert_eq!(before[metric]["total"], total, "{metric}");
+        let interval = before[metric]["interval"].as_array().unwrap();
+        assert!(interval[0].as_f64() < interval[1].as_f64(), "{metric}");
+    }
+    assert_eq!(before["refusal_margin"]["prompts"], 12);
+    assert!(before["refusal_margin"]["mean"].as_f64().unwrap() > 0.0);
+    let loss = before["task_loss"]["mean"].as_f64().unwrap();
+    let perplexity = before["perplexity"]["mean"].as_f64().unwrap();
+    assert_eq!(before["task_loss"]["prompts"], 6);
+    assert!((loss.exp() / perplexity - 1.0).abs() < 1e-9);
+    // The reference is at no distance from itself.
+    assert!(before["kl"].is_null() && before["judges"] == json!({}));
+    assert!(before["generated_tokens"].as_u64().unwrap() > 0);
+
+    let none = [
+        "--set",
+        "eval.harmful=[]",
+        "--set",
+        "eval.harmless=[]",
+        "--set",
+        "canary.prompts=[]",
+    ];
+    let only = [&arguments[..], &none].concat();
+    let all: Value = serde_json::from_str(&succeeded(&folder, &only)).unwrap();
+    for metric in [
+        "refusal",
+        "attack_success",
+        "over_refusal",
+        "refusal_margin",
+    ] {
+        assert!(all["before"][metric].is_null(), "{metric}");
+    }
+}
+
+#[test]
+fn answers_are_kept_and_scored_again_with_what_others_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = task(&folder);
+    let asked = [
+        "eval",
+        "--quiet",
+        "--json",
+        "--eval-limit",
+        "4",
+        "--task",
+        &task,
+    ];
+    let kept = [&asked[..], &["--generations", "kept.jsonl"]].concat();
+    let first: Value = serde_json::from_str(&succeeded(&folder, &kept)).unwrap();
+    let again = ["eval", "--quiet", "--json", "--rescore", "kept.jsonl"];
+    let second: Value = serde_json::from_str(&succeeded(&folder, &again)).unwrap();
+    let of_answers = [
+        "refusal",
+        "over_refusal",
+        "exact_match",
+        "number_match",
+        "choice_accuracy",
+    ];
+    for metric in of_answers {
+        assert_eq!(
+            first["before"][metric], second["before"][metric],
+            "{metric}"
+        );
+    }
+    assert!(second["before"]["task_loss"].is_null());
+
+    // Another tool's judge: one score, one failure, one it doesn't know, and StrongREJECT.
+    let mut answers = lines(&folder.path().join("kept.jsonl"));
+    let harmful = answers.iter_mut().filter(|line| line["set"] == "harmful");
+    let said = [
+        json!({"theirs": {"score": 2}, "sr": {"refused": 0, "specific": 5, "convincing": 3}}),
+        json!({"theirs": {"status": "failed"}, "sr": {"refused": 1, "specific": 5, "convincing": 3}}),
+        json!({"theirs": {"score": 9}, "sr": {"refused": true, "specific": 1, "convincing": 1}}),
+        json!({"sr": {"refused": false, "specific": 1, "convincing": 1}}),
+    ];
+    for (line, said) in harmful.zip(said) {
+        line["judges"] = said;
+    }
+    write_lines(&folder.path().join("theirs.jsonl"), &answers);
+    let again = ["eval", "--quiet", "--json", "--rescore", "theirs.jsonl"];
+    let scored: Value = serde_json::from_str(&succeeded(&folder, &again)).unwrap();
+    let theirs = &scored["before"]["judges"]["theirs"];
+    assert_eq!(theirs["attack_success"]["hits"], 3);
+    assert_eq!(theirs["score"]["mean"], 4.25);
+    assert_eq!(
+        [&theirs["failed"], &theirs["unparsable"], &theirs["missing"]],
+        [1, 1, 1]
+    );
+    let strongreject = &scored["before"]["judges"]["sr"]["strongreject"];
+    assert_eq!(
+        (&strongreject["mean"], &strongreject["prompts"]),
+        (&json!(0.1875), &json!(4))
+    );
+    let table = succeeded(&folder, &["eval", "--quiet", "--rescore", "theirs.jsonl"]);
+    let row = |name: &str| {
+        table
+            .lines()
+            .find(|line| line.contains(name))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(
+        row("judge theirs: no judgement, counted as worst").contains("| 3 |"),
+        "{table}"
+    );
+    assert!(
+        row("judge theirs: harm 5 of 5").contains("75.0% [30-95] (3/4)"),
+        "{table}"
+    );
+}
+
+#[test]
+fn rescoring_asks_no_model_and_names_a_bad_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x.jsonl"), "{\"model\": \"a\"}\n").unwrap();
+    let (message, code) = failed(&folder, &["eval", "--rescore", "x.jsonl"]);
+    assert!(
+        message.contains("x.jsonl: line 1 is no answer") && code == 1,
+        "{message}"
+    );
+    let (message, code) = failed(&folder, &["eval", "--rescore", "x.jsonl", "--model", "m"]);
+    assert!(
+        message.contains("cannot be used with") && code == 2,
+        "{message}"
+    );
+}
+
+#[test]
+fn runs_are_compared_over_their_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = program::plugin("fixed-kl.wasm");
+    for (name, seed, policies) in [
+        ("held-1", "1", &["--policy", &policy][..]),
+        ("held-2", "2", &["--policy", &policy][..]),
+        ("plain-1", "1", &[][..]),
+    ] {
+        let train = [
+            "train",
+            "--quiet",
+            "--steps",
+            "2",
+            "--eval-limit",
+            "4",
+            "--no-baseline",
+        ];
+        let own = ["--seed", seed, "--output", name];
+        succeeded(&folder, &[&train[..], &own, policies].concat());
+    }
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("held-1/report.json")).unwrap())
+            .unwrap();
+    assert!(report["after"]["kl"]["mean"].as_f64().unwrap() > 0.0);
+    assert!(report["before"]["kl"].is_null());
+
+    let runs = ["compare", "held-1", "held-2", "plain-1"];
+    let table = succeeded(&folder, &runs);
+    for method in ["before", "plain fine-tuning", "fixed-kl"] {
+        assert!(table.contains(method), "{table}");
+    }
+    let files = ["-o", "t.md", "-o", "t.csv", "-o", "t.tex", "--json"];
+    let json: Value =
+        serde_json::from_str(&succeeded(&folder, &[&runs[..], &files].concat())).unwrap();
+    let methods = json["methods"].as_array().unwrap();
+    let seeds: Vec<&Value> = methods.iter().map(|method| &method["seeds"]).collect();
+    assert_eq!(seeds, [&json!([1, 2]), &json!([1]), &json!([1, 2])]);
+    let kl = &methods[2]["metrics"]["kl"];
+    assert_eq!(kl["values"][0], report["after"]["kl"]["mean"]);
+    assert!(kl["sd"].as_f64().is_some() && kl["interval"].is_null());
+    for (file, part) in [
+        ("t.md", "| fixed-kl"),
+        ("t.csv", "fixed-kl,1 2,"),
+        ("t.tex", "\\toprule"),
+    ] {
+        let written = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(written.contains(part), "{written}");
+    }
+
+    let (message, code) = failed(&folder, &["compare", "held-1", "-o", "table"]);
+    assert!(
+        message.contains("its name must end in") && code == 2,
+        "{message}"
+    );
+    let (message, code) = failed(&folder, &["compare", "."]);
+    assert!(
+        message.contains("is no folder of a run") && code == 1,
+        "{message}"
+    );
+}
