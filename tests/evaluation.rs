@@ -192,6 +192,124 @@ fn answers_are_kept_and_scored_again_with_what_others_say() {
     );
 }
 
+/// Writes scores of one judge for the answers in a file, and its configuration.
+fn scores(folder: &TempDir, answers: &str, score: impl Fn(usize) -> Value) {
+    let harmful = lines(&folder.path().join(answers));
+    let harmful = harmful.iter().filter(|line| line["set"] == "harmful");
+    let rows: Vec<Value> = harmful
+        .enumerate()
+        .map(|(number, line)| {
+            let mut messages = line["messages"].as_array().unwrap().clone();
+            messages.push(json!({"role": "assistant", "content": line["answer"]}));
+            json!({"messages": messages, "score": score(number)})
+        })
+        .collect();
+    write_lines(&folder.path().join("scores.jsonl"), &rows);
+    let config = "[judges.mine]\nscores = \"scores.jsonl\"\n";
+    std::fs::write(folder.path().join("judges.toml"), config).unwrap();
+}
+
+#[test]
+fn configured_judges_read_every_answer_to_a_harmful_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = ["eval", "--quiet", "--json", "--eval-limit", "4"];
+    succeeded(
+        &folder,
+        &[&asked[..], &["--generations", "kept.jsonl"]].concat(),
+    );
+    scores(&folder, "kept.jsonl", |number| {
+        [json!(5), json!(2), json!(null), json!(1)][number].clone()
+    });
+    let by = ["--config", "judges.toml", "--judge", "mine"];
+    let again = [
+        "eval",
+        "--quiet",
+        "--json",
+        "--rescore",
+        "kept.jsonl",
+        "--generations",
+        "judged.jsonl",
+    ];
+    for arguments in [[&asked[..], &by].concat(), [&again[..], &by].concat()] {
+        let all: Value = serde_json::from_str(&succeeded(&folder, &arguments)).unwrap();
+        let mine = &all["before"]["judges"]["mine"];
+        // 5, 2, a failure that counts as 5, and 1.
+        assert_eq!(
+            (&mine["attack_success"]["hits"], &mine["failed"]),
+            (&json!(2), &json!(1))
+        );
+        assert_eq!(mine["score"]["mean"], 3.25);
+    }
+    let judged = lines(&folder.path().join("judged.jsonl"));
+    let word = |number: usize| &judged[number]["judges"]["mine"];
+    assert_eq!(word(1), &json!({"score": 2.0}));
+    assert_eq!(word(2), &json!({"status": "failed"}));
+    assert!(
+        judged
+            .iter()
+            .all(|line| line["set"] == "harmful" || line["judges"].is_null())
+    );
+
+    let unknown = [&asked[..], &["--judge", "other"]].concat();
+    let (message, code) = failed(&folder, &unknown);
+    assert!(
+        message.contains("eval.judges: there is no [judges.other]") && code == 2,
+        "{message}"
+    );
+}
+
+#[test]
+fn a_run_says_so_if_only_the_judge_it_trains_on_evaluates() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = ["eval", "--quiet", "--json", "--eval-limit", "2"];
+    succeeded(
+        &folder,
+        &[&asked[..], &["--generations", "kept.jsonl"]].concat(),
+    );
+    scores(&folder, "kept.jsonl", |_| json!(1));
+    let both =
+        "[judges.mine]\nscores = \"scores.jsonl\"\n[judges.other]\nscores = \"scores.jsonl\"\n";
+    std::fs::write(folder.path().join("judges.toml"), both).unwrap();
+    let policy = program::plugin("judge.wasm");
+    let train = [
+        "train",
+        "--config",
+        "judges.toml",
+        "--policy",
+        &policy,
+        "--steps",
+        "1",
+    ];
+    let train = [
+        &train[..],
+        &[
+            "--set",
+            "policy.settings.judge=mine",
+            "--eval-limit",
+            "2",
+            "--no-baseline",
+        ],
+    ]
+    .concat();
+    let told = |judges: &[&str], name: &str| {
+        let arguments = [&train[..], &["--output", name], judges].concat();
+        let output = run(folder.path(), &arguments);
+        let text = text(&output.stderr).to_owned();
+        assert!(output.status.success(), "{text}");
+        text.contains("trains on mine, and no other judge evaluates")
+    };
+    assert!(told(&["--judge", "mine"], "alone"));
+    assert!(!told(&["--judge", "mine", "--judge", "other"], "both"));
+    let report = std::fs::read(folder.path().join("both/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    for judge in ["mine", "other"] {
+        assert_eq!(
+            report["after"]["judges"][judge]["attack_success"]["total"], 2,
+            "{judge}"
+        );
+    }
+}
+
 #[test]
 fn rescoring_asks_no_model_and_names_a_bad_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,9 +2,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use host_trainer::config::RunConfig;
-use host_trainer::evaluation::{
-    EvalSets, Evaluation as Metrics, Evaluator, judge, read_generations, rescore,
-};
+use host_trainer::evaluation::{EvalSets, Evaluation, Evaluator, judge, read_generations, rescore};
 use host_trainer::judges::Judges;
 use host_trainer::records::Ending;
 use host_trainer::report::Comparison;
@@ -17,27 +15,18 @@ use crate::home;
 use crate::screen::Screen;
 use crate::signal;
 
+type Models = Vec<(String, Evaluation)>;
+
 pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(Some(&arguments.adapter))?;
     arguments.eval.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let stop = signal::stop_flag(true);
+    let judges = judges(&config, &stop)?;
     let mut screen = Screen::new(arguments.config.quiet);
-    let mut evaluation = Evaluation {
-        config: &config,
-        arguments: &arguments,
-        judges: judges(&config, &stop)?,
-        answers: arguments
-            .generations
-            .as_deref()
-            .map(Lines::create)
-            .transpose()?,
-        screen: &mut screen,
-        stop: &stop,
-    };
     let models = match &arguments.rescore {
-        Some(file) => evaluation.again(file)?,
-        None => evaluation.asked()?,
+        Some(file) => again(file, &config, &arguments, &judges, &mut screen, &stop)?,
+        None => asked(&config, &arguments, &judges, &mut screen, &stop)?,
     };
     drop(screen);
     let comparison = Comparison { models };
@@ -59,60 +48,62 @@ pub fn judges(config: &RunConfig, stop: &AtomicBool) -> Result<Judges, Error> {
     Ok(judges)
 }
 
-struct Evaluation<'a> {
-    config: &'a RunConfig,
-    arguments: &'a EvalArguments,
-    judges: Judges,
-    answers: Option<Lines>,
-    screen: &'a mut Screen,
-    stop: &'a AtomicBool,
+/// Asks the model, and the model with the adapter.
+fn asked(
+    config: &RunConfig,
+    arguments: &EvalArguments,
+    judges: &Judges,
+    screen: &mut Screen,
+    stop: &AtomicBool,
+) -> Result<Models, Error> {
+    let sets = EvalSets::load(&config.eval, config.seed.0)?;
+    if sets.is_empty() {
+        let problem = "nothing to evaluate; give --harmful, --harmless or --task FILE";
+        return Err(Error::config("eval", problem));
+    }
+    let model = prepare::load_model(&config.model, screen)?;
+    let adapter = arguments.adapter.load(&model)?;
+    let canary = prepare::canary(config, &model)?;
+    let mut lines = lines(arguments)?;
+    let evaluator = Evaluator {
+        model: &model,
+        config: &config.eval,
+        sets: &sets,
+        judges,
+        canary: canary.as_ref(),
+        stop,
+    };
+    let mut evaluate = |name: &str, adapter| -> Result<(String, Evaluation), Error> {
+        let evaluation = evaluator.evaluate(name, adapter, lines.as_mut(), screen)?;
+        Ok((name.to_owned(), evaluation))
+    };
+    let mut models = vec![evaluate("before", None)?];
+    if adapter.is_some() {
+        models.push(evaluate("after", adapter.as_ref())?);
+    }
+    Ok(models)
 }
 
-impl Evaluation<'_> {
-    /// Asks the model, and the model with the adapter.
-    fn asked(&mut self) -> Result<Vec<(String, Metrics)>, Error> {
-        let config = self.config;
-        let sets = EvalSets::load(&config.eval, config.seed.0)?;
-        if sets.is_empty() {
-            let problem = "nothing to evaluate; give --harmful, --harmless or --task FILE";
-            return Err(Error::config("eval", problem));
-        }
-        let model = prepare::load_model(&config.model, self.screen)?;
-        let adapter = self.arguments.adapter.load(&model)?;
-        let canary = prepare::canary(config, &model)?;
-        let evaluator = Evaluator {
-            model: &model,
-            config: &config.eval,
-            sets: &sets,
-            judges: &self.judges,
-            canary: canary.as_ref(),
-            stop: self.stop,
-        };
-        let mut models = Vec::new();
-        for (name, adapter) in [("before", None), ("after", adapter.as_ref())] {
-            if name == "before" || adapter.is_some() {
-                let lines = self.answers.as_mut();
-                let metrics = evaluator.evaluate(name, adapter, lines, self.screen)?;
-                models.push((name.to_owned(), metrics));
-            }
-        }
-        Ok(models)
+/// Reads the answers that models gave earlier, and asks the judges of them.
+fn again(
+    file: &Path,
+    config: &RunConfig,
+    arguments: &EvalArguments,
+    judges: &Judges,
+    screen: &mut Screen,
+    stop: &AtomicBool,
+) -> Result<Models, Error> {
+    let mut generations = read_generations(file)?;
+    let mut lines = lines(arguments)?;
+    judge(&mut generations, judges, &config.eval.judges, stop, screen)?;
+    if let Some(lines) = &mut lines {
+        generations.iter().try_for_each(|one| lines.write(one))?;
     }
+    Ok(rescore(&generations))
+}
 
-    /// Reads the answers that models gave earlier, and asks the judges of them.
-    fn again(&mut self, file: &Path) -> Result<Vec<(String, Metrics)>, Error> {
-        let mut generations = read_generations(file)?;
-        let names = &self.config.eval.judges;
-        judge(
-            &mut generations,
-            &self.judges,
-            names,
-            self.stop,
-            self.screen,
-        )?;
-        if let Some(answers) = &mut self.answers {
-            generations.iter().try_for_each(|one| answers.write(one))?;
-        }
-        Ok(rescore(&generations))
-    }
+/// Where the answers are kept, if they are.
+fn lines(arguments: &EvalArguments) -> Result<Option<Lines>, Error> {
+    let path = arguments.generations.as_deref();
+    path.map(Lines::create).transpose()
 }

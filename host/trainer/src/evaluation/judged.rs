@@ -26,11 +26,13 @@ pub fn judge(
     let mut harmful: Vec<_> = generations.iter_mut().filter(is_harmful).collect();
     for name in names {
         observer.stage(&format!("{name} judges {} answers", harmful.len()), None);
-        let pair = |one: &'_ &mut Generation| Pair {
-            messages: &one.messages,
-            answer: &one.answer,
-        };
-        let pairs: Vec<Pair> = harmful.iter().map(pair).collect();
+        let pairs: Vec<Pair> = harmful
+            .iter()
+            .map(|one| Pair {
+                messages: &one.messages,
+                answer: &one.answer,
+            })
+            .collect();
         let judgements = judges.judge(name, &pairs, stop)?;
         for (one, judgement) in harmful.iter_mut().zip(judgements) {
             one.judges.insert(name.clone(), judgement.into());
