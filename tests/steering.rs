@@ -83,14 +83,22 @@ fn a_vector_is_fitted_and_what_it_does_to_refusals_is_measured() {
         run(folder.path(), &[&arguments, more].concat())
     };
     let effects = json(&eval(&["--coefficient", "-1", "--coefficient", "1"]));
-    let margin = |index: usize| effects["effects"][index]["refusal_margin"]["mean"].as_f64().unwrap();
+    let margin = |index: usize| {
+        effects["effects"][index]["refusal_margin"]["mean"]
+            .as_f64()
+            .unwrap()
+    };
     assert_eq!(effects["effects"][0]["coefficient"], 0.0);
     assert!(margin(1) < margin(0) && margin(0) < margin(2), "{effects}");
     let answered = |index: usize| &effects["effects"][index]["attack_success"]["hits"];
     assert!(answered(1).as_u64() >= answered(0).as_u64(), "{effects}");
     // Nothing of the refusal direction is left without the part along itself.
     let nothing = json(&eval(&["--coefficient", "-1", "--project"]));
-    let margin = |index: usize| nothing["effects"][index]["refusal_margin"]["mean"].as_f64().unwrap();
+    let margin = |index: usize| {
+        nothing["effects"][index]["refusal_margin"]["mean"]
+            .as_f64()
+            .unwrap()
+    };
     assert!((margin(0) - margin(1)).abs() < 1e-3, "{nothing}");
 }
 
