@@ -83,7 +83,7 @@ fn evaluated(evaluation: &Evaluation) -> Measured {
         attack_success: share(evaluation.attack_success),
         over_refusal: share(evaluation.over_refusal),
         exact_match: share(evaluation.exact_match),
-        task_loss: evaluation.task_loss.unwrap_or(f64::NAN),
+        task_loss: evaluation.task_loss.map_or(f64::NAN, |loss| loss.mean),
         seconds: f64::NAN,
     }
 }
