@@ -87,9 +87,7 @@ impl Grid<'_> {
         }];
         config.journal.mode = Mode::Light;
         config.canary.prompts = vec![DataSource::whole(&files.canary)];
-        let judge = JudgeConfig {
-            scores: files.scores.clone(),
-        };
+        let judge = JudgeConfig::Scores(files.scores.clone());
         config.judges = [("mixed-in".to_owned(), judge)].into();
         let harmful = match cell.scenario {
             Scenario::Identity => &files.harmful_identity,

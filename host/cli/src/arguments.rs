@@ -16,7 +16,7 @@ pub use policy::{
     SignArguments, TestArguments, VerifyArguments,
 };
 pub use resolve::with_defaults;
-pub use steer::{FitArguments, SteerCommand, SteerEvalArguments, VectorKind};
+pub use steer::{SteerCommand, SteerEvalArguments, SteerFitArguments, VectorKind};
 pub use subject::SubjectArguments;
 
 use std::path::PathBuf;

@@ -7,8 +7,8 @@ use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, demo};
 
 use super::{
-    AdapterArguments, ConfigArguments, EvalSetArguments, FitArguments, PolicyArguments,
-    SteerEvalArguments, TrainArguments,
+    AdapterArguments, ConfigArguments, EvalSetArguments, PolicyArguments, SteerEvalArguments,
+    SteerFitArguments, TrainArguments,
 };
 
 type Result<T> = std::result::Result<T, Error>;
@@ -65,7 +65,7 @@ impl EvalSetArguments {
     }
 }
 
-impl FitArguments {
+impl SteerFitArguments {
     pub fn layers(&self) -> Result<Layers> {
         let mut layers = self.config.layers(None)?;
         set_files(&mut layers, "steering.positive", &self.positive)?;

@@ -9,7 +9,7 @@ use super::{AdapterArguments, ConfigArguments, EvalSetArguments};
 #[derive(Debug, Subcommand)]
 pub enum SteerCommand {
     /// Fit a vector on a model's activations at the last prompt token.
-    Fit(Box<FitArguments>),
+    Fit(Box<SteerFitArguments>),
     /// Measure what a vector does to refusals: margin, attack success, over-refusal.
     Eval(Box<SteerEvalArguments>),
 }
@@ -26,7 +26,7 @@ pub enum VectorKind {
 }
 
 #[derive(Debug, Args)]
-pub struct FitArguments {
+pub struct SteerFitArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     /// What the vector is the difference of.

@@ -16,6 +16,7 @@ fn plan(task: usize, alignment: usize, seed: u64) -> Plan {
         tokens: vec![0; 3 + id * 7 % 40],
         prompt_len: 1,
         answer: std::iter::once(1..3).collect(),
+        messages: Arc::default(),
         place: Place::line(&file, id + 1),
     };
     let task = (0..task).map(|id| sample(id, Origin::Task));

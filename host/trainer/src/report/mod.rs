@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::evaluation::Evaluation;
 use crate::records::{Ending, Totals};
 
+pub(crate) use models::rate;
 pub use policies::{calibration_table, candidates_table, what_if_table};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

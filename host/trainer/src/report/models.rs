@@ -121,7 +121,7 @@ fn training(trained: Option<&Trained>) -> Vec<Cell> {
 }
 
 /// 93.8% [85-98] (60/64): share, 95% interval, count.
-fn rate(rate: Option<Rate>) -> Option<String> {
+pub(crate) fn rate(rate: Option<Rate>) -> Option<String> {
     let rate = rate?;
     let (low, high) = rate.interval()?;
     let share = 100.0 * rate.value()?;

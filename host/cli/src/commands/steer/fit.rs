@@ -8,7 +8,7 @@ use host_trainer::steering::{fit as fitting, instructed_on, messages};
 use host_trainer::{Error, data, prepare};
 use serde::Serialize;
 
-use crate::arguments::{FitArguments, VectorKind, with_defaults};
+use crate::arguments::{SteerFitArguments, VectorKind, with_defaults};
 use crate::commands::{print_json, print_text};
 use crate::screen::Screen;
 
@@ -21,7 +21,7 @@ struct Fitted {
     cosine: Option<f64>,
 }
 
-pub fn fit(arguments: &FitArguments) -> anyhow::Result<Ending> {
+pub fn fit(arguments: &SteerFitArguments) -> anyhow::Result<Ending> {
     let config = with_defaults(arguments.layers()?)?;
     let labelled = match config.calibration.data.is_empty() {
         true => Vec::new(),
