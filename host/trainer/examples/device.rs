@@ -165,6 +165,7 @@ fn main() -> Result<(), Failure> {
     let batch = MicroBatch::new(&members);
     let share = 1.0 / batch.labels().len() as f32;
     let weights = TokenWeights {
+        constant: 0.0,
         task: vec![share; batch.labels().len()],
         kl: vec![if options.kl { share } else { 0.0 }; batch.labels().len()],
     };

@@ -147,6 +147,7 @@ fn backward(
 ) -> host_trainer::micro_batch::Backward {
     let share = 1.0 / total as f32;
     let weights = TokenWeights {
+        constant: 0.0,
         task: vec![share; batch.labels().len()],
         kl: vec![0.3 * share; batch.labels().len()],
     };
