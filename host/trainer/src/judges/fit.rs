@@ -115,8 +115,8 @@ fn choose(rows: &[Embedded], digest: &str, reads: Reads) -> Result<Fitted> {
     }
     // Of equals the first, which is held down the most.
     let mut best = 0;
-    for index in 1..tried.len() {
-        if value(&tried[index].1, "validation.auroc") > value(&tried[best].1, "validation.auroc") {
+    for (index, (_, candidate)) in tried.iter().enumerate() {
+        if value(candidate, "validation.auroc") > value(&tried[best].1, "validation.auroc") {
             best = index;
         }
     }

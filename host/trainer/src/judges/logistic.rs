@@ -84,11 +84,11 @@ fn derivatives(
     let mut gradient = transposed.matmul(&wrong)?.flatten_all()?.to_vec1::<f64>()?;
     let curvature = transposed.matmul(&data.broadcast_mul(&slope)?)?;
     let mut curvature = curvature.to_vec2::<f64>()?;
-    for index in 0..width {
+    for (index, row) in curvature.iter_mut().enumerate() {
         // So that it can be inverted even where all is decided.
         let penalty = if index + 1 < width { l2 } else { 1e-12 };
         gradient[index] += penalty * parameters[index];
-        curvature[index][index] += penalty;
+        row[index] += penalty;
     }
     Ok((gradient, curvature))
 }
@@ -107,9 +107,9 @@ fn solve(a: &mut [Vec<f64>], mut b: Vec<f64>) -> Vec<f64> {
             other[j] = (other[j] - dot) / row[j];
         }
     }
-    for i in 0..n {
-        let known: f64 = a[i][..i].iter().zip(&b).map(|(x, y)| x * y).sum();
-        b[i] = (b[i] - known) / a[i][i];
+    for (i, row) in a.iter().enumerate() {
+        let known: f64 = row[..i].iter().zip(&b).map(|(x, y)| x * y).sum();
+        b[i] = (b[i] - known) / row[i];
     }
     for i in (0..n).rev() {
         let known: f64 = (i + 1..n).map(|k| a[k][i] * b[k]).sum();
