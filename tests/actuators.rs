@@ -250,7 +250,8 @@ fn safe_lora_projects_at_the_end_and_only_onto_a_base() {
     alone(&folder).args(export).assert().success();
     let base = folder.path().join("base");
     let base = format!("model.base=\"{}\"", base.display());
-    let (_folder, run) = goes_on("safe-lora.wasm", &["--set", &base]);
+    let all = ["--set", "policy.settings.threshold=1"];
+    let (_folder, run) = goes_on("safe-lora.wasm", &[&["--set", &base][..], &all].concat());
     let lines = lines(&run.join("metrics.jsonl"));
     let (last, before) = lines.split_last().unwrap();
     assert!(last["projected"].as_u64().unwrap() > 0, "{last}");

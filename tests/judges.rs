@@ -248,7 +248,7 @@ fn scores_written_down_train_the_same_adapter_as_the_judge_does() {
         (&tally["failed"], &tally["missing"]),
         (&0.into(), &0.into())
     );
-    assert!(tally["scored"].as_u64().unwrap() > 32);
+    assert!(tally["scored"].as_u64().unwrap() > 32, "{tally}");
     // All but the one that tries out are known from the run before.
     assert_eq!(server.requests().len(), requests + 1);
 

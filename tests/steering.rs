@@ -173,11 +173,15 @@ fn files_and_arguments_that_can_not_be_are_refused() {
     }
 }
 
-/// A short training under self-guard.
+/// A short training under self-guard, of four steps unless `more` says another number.
 fn guarded(folder: &TempDir, name: &str, more: &[&str]) -> std::path::PathBuf {
     let policy = plugin("self-guard.wasm");
-    let arguments = ["--policy", &policy, "--steps", "4", "--batch", "4"];
-    trained(folder, name, &[&arguments, more].concat())
+    let arguments = ["--policy", &policy, "--batch", "4"];
+    let steps: &[&str] = match more.contains(&"--steps") {
+        true => &[],
+        false => &["--steps", "4"],
+    };
+    trained(folder, name, &[&arguments, steps, more].concat())
 }
 
 /// Before the first update the model in training is the reference, so a teacher that is
