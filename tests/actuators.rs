@@ -100,13 +100,13 @@ fn goes_on(policy: &str, arguments: &[&str]) -> (TempDir, PathBuf) {
 
 /// One line that says what is missing and what to do, and no run folder.
 #[track_caller]
-fn refused(policy: &str, arguments: &[&str], remedy: &str) {
+fn refused(code: i32, policy: &str, arguments: &[&str], remedy: &str) {
     let folder = tempfile::tempdir().unwrap();
     let policy = plugin(policy);
     let arguments = [&["--policy", &policy][..], arguments].concat();
     let output = train(&folder, "run", &arguments);
     let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(code), "{said}");
     let mut errors = said.lines().filter(|line| line.starts_with("error: "));
     let error = errors.next().unwrap();
     assert!(error.contains(remedy), "{remedy:?} in {said}");
@@ -130,7 +130,7 @@ fn lisa_takes_turns_and_is_held_near_where_each_began() {
     let held = metric(&run, "loss");
     assert_eq!(held[0], free[0]);
     assert!(held[1] > free[1], "{held:?} {free:?}");
-    refused("lisa.wasm", &[], "--alignment FILE");
+    refused(1, "lisa.wasm", &[], "--alignment FILE");
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn safe_mix_has_alignment_samples_in_every_step_but_the_first() {
     let (_folder, run) = goes_on("safe-mix.wasm", &[&ALIGNMENT[..], &share].concat());
     let found = metric(&run, "alignment_samples");
     assert_eq!(found, [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
-    refused("safe-mix.wasm", &[], "--alignment FILE");
+    refused(1, "safe-mix.wasm", &[], "--alignment FILE");
     let only = "data.train=[{ path = \"demo:alignment.jsonl\", origin = \"alignment\" }]";
-    refused("safe-mix.wasm", &["--set", only], "origin = \"task\"");
+    refused(1, "safe-mix.wasm", &["--set", only], "origin = \"task\"");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn safegrad_is_told_the_conflict_of_the_step_before() {
             assert!((-1.0..=1.0).contains(&cosine) && cosine != 0.0);
         }
     }
-    refused("safegrad.wasm", &[], "--alignment FILE");
+    refused(1, "safegrad.wasm", &[], "--alignment FILE");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn prpo_holds_what_a_judge_finds_harmful() {
     let losses = metric(&run, "loss");
     assert!(losses[STEPS - 1] < losses[0], "{losses:?}");
     assert!(losses.iter().all(|loss| *loss >= -10.0), "{losses:?}");
-    refused("prpo.wasm", &[], "judge `safety`");
+    refused(1, "prpo.wasm", &[], "judge `safety`");
 }
 
 #[test]
@@ -229,6 +229,7 @@ fn safepred_takes_no_update_that_leads_too_far() {
         |run: &Path| std::fs::read(run.join("adapter/adapter_model.safetensors")).unwrap();
     assert!(adapter(&loose) == adapter(&plain));
     refused(
+        1,
         "safepred.wasm",
         &["--set", "canary.prompts=[]"],
         "canary.prompts",
@@ -259,12 +260,17 @@ fn safe_lora_projects_at_the_end_and_only_onto_a_base() {
     let manifest = std::fs::read_to_string(run.join("manifest.json")).unwrap();
     assert!(manifest.contains("base_sha256"));
 
-    refused("safe-lora.wasm", &[], "model.base");
+    refused(1, "safe-lora.wasm", &[], "model.base");
     let itself = folder.path().join("itself");
     let steps = ["--steps", "1", "--lr", "1e-30"];
     trained(&folder, "still", &steps);
     let export = ["export", "--run", "still", "--merged", "--output", "itself"];
     alone(&folder).args(export).assert().success();
     let base = format!("model.base=\"{}\"", itself.display());
-    refused("safe-lora.wasm", &["--set", &base], "before its alignment");
+    refused(
+        2,
+        "safe-lora.wasm",
+        &["--set", &base],
+        "before its alignment",
+    );
 }

@@ -207,7 +207,8 @@ fn adapter(run: &Path) -> Vec<u8> {
 
 /// Writes some rows of the demo data down, as a file that both commands read.
 fn rows(folder: &TempDir) -> String {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo/data/train.jsonl");
+    let demo =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo/data/alignment.jsonl");
     let all = std::fs::read_to_string(demo).unwrap();
     let some: String = all
         .lines()
