@@ -205,18 +205,17 @@ fn adapter(run: &Path) -> Vec<u8> {
     std::fs::read(run.join("adapter/adapter_model.safetensors")).unwrap()
 }
 
-/// Writes some rows of the demo data down, as a file that both commands read.
+/// Writes some rows of the demo data down, as a file that both commands read: answers of one
+/// word, and long ones.
 fn rows(folder: &TempDir) -> String {
-    let demo =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo/data/alignment.jsonl");
-    let all = std::fs::read_to_string(demo).unwrap();
-    let some: String = all
-        .lines()
-        .take(32)
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo/data");
+    let first = |file: &str| -> String {
+        let all = std::fs::read_to_string(demo.join(file)).unwrap();
+        let some = all.lines().take(16).map(|line| format!("{line}\n"));
+        some.collect()
+    };
     let path = folder.path().join("rows.jsonl");
-    std::fs::write(&path, some).unwrap();
+    std::fs::write(&path, first("train.jsonl") + &first("alignment.jsonl")).unwrap();
     path.display().to_string()
 }
 

@@ -168,7 +168,7 @@ impl<'a> State<'a> {
             record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
         }
         match self.setup.ranks.is_first() {
-            true => self.check_reach(measured.context.step, record),
+            true => self.check_reach(measured.context.step, record, weights),
             false => Ok(()),
         }
     }
@@ -263,10 +263,12 @@ impl<'a> State<'a> {
         }
     }
 
-    /// At step 0 every part of the adapter must get a gradient.
-    fn check_reach(&self, step: u64, record: &StepRecord) -> Result<()> {
+    /// At step 0 every part of the adapter must get a gradient, unless the policies let
+    /// nothing be learned from this rank's share.
+    fn check_reach(&self, step: u64, record: &StepRecord, weights: &TokenWeights) -> Result<()> {
         // The KL to the reference has no gradient where a run starts, at the reference.
-        let learns = record.task_weight != 0.0;
+        let by_token = weights.task.iter().any(|weight| *weight != 0.0);
+        let learns = record.task_weight != 0.0 && by_token;
         match self.layout.first_dead_b(&self.gradient) {
             Some(name) if step == 0 && learns => Err(Error::Gradient {
                 step,
