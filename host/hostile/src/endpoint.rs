@@ -38,10 +38,13 @@ pub struct Endpoint {
     shared: Arc<Shared>,
 }
 
+/// What a request of this number, from 0, is answered.
+type Answer = dyn Fn(usize, &Request) -> Reply + Send + Sync;
+
 struct Shared {
     requests: Mutex<Vec<Request>>,
     over: AtomicBool,
-    reply: Box<dyn Fn(usize, &Request) -> Reply + Send + Sync>,
+    reply: Box<Answer>,
 }
 
 impl Endpoint {

@@ -77,8 +77,8 @@ mod tests {
             -0.0,
             f32::INFINITY,
             f32::NEG_INFINITY,
-            1.00390625,
-            1.01171875,
+            1.0 + 1.0 / 256.0,
+            1.0 + 3.0 / 256.0,
             f32::MAX,
         ]);
         let mut pairs = vec![0; values.len().div_ceil(2)];
