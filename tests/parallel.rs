@@ -24,19 +24,7 @@ mod with_mpi {
     use serde_json::Value;
     use tempfile::TempDir;
 
-    use super::program::{alone, plugin, signal, text, trained};
-
-    const QUICK: [&str; 9] = [
-        "train",
-        "--quiet",
-        "--no-baseline",
-        "--set",
-        "eval.harmful=[]",
-        "--set",
-        "eval.harmless=[]",
-        "--set",
-        "eval.task=[]",
-    ];
+    use super::program::{SHORT, alone, plugin, signal, text, trained};
 
     /// Reads and steers all that takes more than one sample to get wrong.
     const WATCHFUL: &str = r#"
@@ -89,7 +77,7 @@ mod with_mpi {
     }
 
     fn train(folder: &TempDir, size: usize, name: &str, arguments: &[&str]) -> Output {
-        let arguments = [&QUICK[..], &["--output", name], arguments].concat();
+        let arguments = [&SHORT[..], &["--quiet", "--output", name], arguments].concat();
         ranks(folder, size, &arguments).output().unwrap()
     }
 
@@ -364,7 +352,7 @@ mod with_mpi {
     }
 
     fn start(folder: &TempDir, arguments: &[&str]) -> Child {
-        let mut command = ranks(folder, 2, &[&QUICK[..], arguments].concat());
+        let mut command = ranks(folder, 2, &[&SHORT[..], &["--quiet"], arguments].concat());
         let command = command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }

@@ -6,10 +6,10 @@
 mod program;
 
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin, run, text, train, trained};
+use program::{SHORT, alone, plugin, run, start, text, train, trained};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -313,35 +313,10 @@ fn a_killed_run_goes_on_with_its_vectors_to_the_same_bytes() {
     let steps = ["--steps", "16", "--checkpoint-every", "1"];
     let whole = guarded(&folder, "whole", &steps);
     let policy = plugin("self-guard.wasm");
-    let command = alone(&folder);
-    let mut process = std::process::Command::new(command.get_program());
-    for (name, value) in command.get_envs() {
-        process.env(name, value.unwrap_or_default());
-    }
-    process
-        .current_dir(folder.path())
-        .args([
-            "train",
-            "--quiet",
-            "--no-baseline",
-            "--output",
-            "killed",
-            "--policy",
-            &policy,
-        ])
-        .args([
-            "--set",
-            "eval.harmful=[]",
-            "--set",
-            "eval.harmless=[]",
-            "--set",
-            "eval.task=[]",
-        ])
-        .args(["--batch", "4"])
-        .args(steps)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut process = process.spawn().unwrap();
+    let own = [
+        "--quiet", "--output", "killed", "--policy", &policy, "--batch", "4",
+    ];
+    let mut process = start(&folder, &[&SHORT[..], &own, &steps].concat());
     let killed = folder.path().join("killed");
     let began = Instant::now();
     while !killed

@@ -47,6 +47,18 @@ fn a_grid_on_the_demo_model_ends_in_tables_and_plots_and_is_not_run_twice() {
     let plot = std::fs::read_to_string(out.join("plots/attack-success-lr-3e-3.svg")).unwrap();
     assert!(plot.starts_with("<svg") && plot.contains("probe"), "{plot}");
 
+    let comparison = std::fs::read_to_string(out.join("comparison.csv")).unwrap();
+    assert!(comparison.contains("probe"), "{comparison}");
+
+    // Another study doesn't go into the same folder.
+    let output = study(folder.path(), &grid[1..])
+        .assert()
+        .code(1)
+        .get_output()
+        .clone();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("was begun with size"), "{told}");
+
     // The same again trains nothing: no file of a run changes.
     let adapter = out.join("runs/30pc-3e-3-probe-s17/adapter/adapter_model.safetensors");
     let written = || std::fs::metadata(&adapter).unwrap().modified().unwrap();
@@ -97,7 +109,7 @@ fn what_can_not_be_studied_is_told_before_anything_is_made() {
             "name a policy of plugins/",
         ),
         (vec!["--scenarios", "120%"], "a share such as 10%"),
-        (vec!["--model", "somewhere"], "--data"),
+        (vec!["--data", "somewhere"], "--model"),
     ] {
         let output = study(folder.path(), &arguments)
             .assert()

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin, signal};
+use program::{alone, plugin, signal, trained};
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -24,23 +25,9 @@ fn json(path: &Path) -> Value {
 }
 
 /// Trains without evaluation and returns the adapter's bytes.
-fn adapter(folder: &Path, name: &str, arguments: &[&str]) -> Vec<u8> {
-    let quick = [
-        "--set",
-        "eval.harmful=[]",
-        "--set",
-        "eval.harmless=[]",
-        "--set",
-        "eval.task=[]",
-        "--no-baseline",
-    ];
-    alone(folder)
-        .args(["train", "--quiet", "--output", name])
-        .args(quick)
-        .args(arguments)
-        .assert()
-        .success();
-    std::fs::read(folder.join(name).join("adapter/adapter_model.safetensors")).unwrap()
+fn adapter(folder: &TempDir, name: &str, arguments: &[&str]) -> Vec<u8> {
+    let run = trained(folder, name, arguments);
+    std::fs::read(run.join("adapter/adapter_model.safetensors")).unwrap()
 }
 
 #[test]
@@ -48,9 +35,9 @@ fn checkpointing_activations_changes_no_byte_of_the_adapter() {
     let folder = tempfile::tempdir().unwrap();
     let fixed = plugin("fixed-kl.wasm");
     let arguments = ["--policy", &fixed, "--steps", "4"];
-    let kept = adapter(folder.path(), "kept", &arguments);
+    let kept = adapter(&folder, "kept", &arguments);
     let flag = [&arguments[..], &["--checkpoint-activations"]].concat();
-    assert!(kept == adapter(folder.path(), "again", &flag));
+    assert!(kept == adapter(&folder, "again", &flag));
     let config = std::fs::read_to_string(folder.path().join("again/config.toml")).unwrap();
     assert!(config.contains("checkpoint_activations = true"), "{config}");
 }
@@ -211,14 +198,14 @@ fn sha256(bytes: &[u8]) -> String {
 #[test]
 fn the_sft_policy_is_no_policy_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let none = adapter(folder.path(), "none", &["--steps", "5"]);
+    let none = adapter(&folder, "none", &["--steps", "5"]);
     let sft = adapter(
-        folder.path(),
+        &folder,
         "sft",
         &["--steps", "5", "--policy", &plugin("sft.wasm")],
     );
     let kl = adapter(
-        folder.path(),
+        &folder,
         "kl",
         &["--steps", "5", "--policy", &plugin("fixed-kl.wasm")],
     );
@@ -233,7 +220,7 @@ fn accumulation_does_not_change_the_run() {
     let under = ["--steps", "4", "--policy", &probe];
     let load = |name: &str, micro: &str| {
         let bytes = adapter(
-            folder.path(),
+            &folder,
             name,
             &[&under[..], &["--micro-batch", micro]].concat(),
         );
@@ -353,9 +340,9 @@ fn a_policy_fault_ends_the_run_before_the_update_with_exit_code_3() {
 #[test]
 fn another_seed_is_another_run_and_the_same_seed_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let one = adapter(folder.path(), "one", &["--steps", "3", "--seed", "1"]);
-    let two = adapter(folder.path(), "two", &["--steps", "3", "--seed", "2"]);
-    let again = adapter(folder.path(), "again", &["--steps", "3", "--seed", "1"]);
+    let one = adapter(&folder, "one", &["--steps", "3", "--seed", "1"]);
+    let two = adapter(&folder, "two", &["--steps", "3", "--seed", "2"]);
+    let again = adapter(&folder, "again", &["--steps", "3", "--seed", "1"]);
     assert_ne!(one, two);
     assert_eq!(one, again);
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use host_policy::wit::{Action, Needs, Position, Source, Tap, TokenNeeds};
 use program::{alone, plugin, text, trained};
 use serde_json::Value;
-use support::{Guest, sample};
+use support::Guest;
 use tempfile::TempDir;
 
 fn records(run: &Path) -> Vec<Value> {
@@ -98,12 +98,8 @@ fn tapping(folder: &TempDir, name: &str, source: Source, layer: u32) -> String {
             position: Position::AnswerMean,
             layers: vec![layer],
         }],
-        judges: Vec::new(),
         tokens: TokenNeeds::CURRENT,
-        canary_every: None,
-        trial_scales: Vec::new(),
-        calibration: false,
-        ..sample::needs()
+        ..Needs::new()
     });
     let path = folder.path().join(format!("{name}.wasm"));
     std::fs::write(&path, guest.component()).unwrap();
@@ -136,14 +132,7 @@ fn the_strongest_action_of_any_policy_is_taken() {
     let mut guest = Guest::answering(|assessment| {
         assessment.regularization.action = Action::Skip;
     });
-    guest.configure = Ok(Needs {
-        taps: Vec::new(),
-        judges: Vec::new(),
-        canary_every: None,
-        trial_scales: Vec::new(),
-        calibration: false,
-        ..sample::needs()
-    });
+    guest.configure = Ok(Needs::new());
     let skip = folder.path().join("skip.wasm");
     std::fs::write(&skip, guest.component()).unwrap();
     let fixed = plugin("fixed-kl.wasm");

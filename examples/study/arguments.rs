@@ -14,15 +14,20 @@ use crate::scenario::Scenario;
 pub struct Arguments {
     /// Model to study: a folder, a .gguf file or a Hub id. It is aligned first, on the
     /// data. Default: the demo model inside of host, which is aligned already.
-    #[arg(long, value_name = "MODEL", requires = "data")]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Folder with the data of that model; examples/study/README.md says which files.
+    /// Folder with the data for that model; examples/study/README.md says which files.
     /// Default: the demo data inside of host.
     #[arg(long, value_name = "DIR", requires = "model")]
     pub data: Option<PathBuf>,
     /// The useful task: NAME_train.jsonl and NAME_eval.jsonl of the data.
     #[arg(long, value_name = "NAME", default_value = "sst2", requires = "data")]
     pub task: String,
+    /// Folder of a sentence embedding model, such as all-MiniLM-L6-v2: it learns to tell
+    /// harmful requests that are agreed to, and judges the evaluations beside the refusal
+    /// phrases.
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub judge: Option<PathBuf>,
     /// Where everything goes: sets, reference, runs, tables, plots.
     #[arg(long, value_name = "DIR", default_value = "runs/study")]
     pub out: PathBuf,

@@ -9,13 +9,13 @@ use host_trainer::config::PolicyConfig;
 use host_trainer::data::DataSource;
 use host_trainer::manifest::resolved_toml;
 use host_trainer::run_dir::write_atomically;
-use serde::Deserialize;
 
 use crate::arm::Arm;
 use crate::material::Files;
+use crate::needs::Needs;
 use crate::program::Program;
 use crate::reference::Reference;
-use crate::settings::Settings;
+use crate::settings::{SEED, Settings};
 
 /// The calibrations by the arm's name; an arm without one fits nothing.
 pub struct Calibrations(BTreeMap<String, Calibration>);
@@ -27,13 +27,6 @@ pub struct Calibration {
     /// The same, tested on what the evaluations ask.
     pub far: CalibrationFile,
 }
-
-#[derive(Deserialize)]
-struct Inspection {
-    needs: Vec<String>,
-}
-
-const SEED: u64 = 17;
 
 impl Calibrations {
     pub fn fit(
@@ -47,7 +40,7 @@ impl Calibrations {
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let mut fitted = BTreeMap::new();
         for arm in settings.arms() {
-            if !calibrates(program, arm)? {
+            if !Needs::of(program, arm)?.calibration() {
                 continue;
             }
             let fit = |name: &str, labelled: &Path| {
@@ -72,20 +65,6 @@ impl Calibrations {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Calibration)> {
         self.0.iter().map(|(name, fitted)| (name.as_str(), fitted))
     }
-}
-
-/// Whether the policy fits itself under these settings.
-fn calibrates(program: &Program, arm: &Arm) -> anyhow::Result<bool> {
-    let file = arm.policy.display().to_string();
-    let mut arguments = vec!["policy".to_owned(), "inspect".into(), file, "--json".into()];
-    for (key, value) in &arm.settings {
-        arguments.extend(["--settings".to_owned(), format!("{key}={value}")]);
-    }
-    let inspection: Inspection = program.json(&arguments)?;
-    Ok(inspection
-        .needs
-        .iter()
-        .any(|need| need.contains("calibration")))
 }
 
 fn calibrate(

@@ -1,16 +1,23 @@
 //! The runs: every policy under every attack, learning rate and seed.
 
+use std::path::PathBuf;
+
 use host_policy::journal::Mode;
 use host_trainer::config::{JudgeConfig, PolicyConfig, RunConfig};
 use host_trainer::data::DataSource;
 use host_trainer::report::Report;
 
+use crate::arm::Arm;
 use crate::calibration::Calibrations;
 use crate::material::{Files, Material, write_lines};
+use crate::needs::Needs;
 use crate::program::Program;
-use crate::reference::{Reference, train};
+use crate::reference::Reference;
 use crate::scenario::Scenario;
 use crate::settings::{Cell, Settings};
+
+/// The judge that policies ask, which knows the rows that were mixed in.
+const KNOWING: &str = "mixed-in";
 
 pub struct Grid<'a> {
     pub program: &'a Program,
@@ -19,11 +26,14 @@ pub struct Grid<'a> {
     pub files: &'a Files,
     pub reference: &'a Reference,
     pub calibrations: &'a Calibrations,
+    /// The second judge of the evaluations.
+    pub judge: Option<&'a JudgeConfig>,
 }
 
 /// A run that is over.
 pub struct Run {
     pub cell: Cell,
+    pub folder: PathBuf,
     pub report: Report,
 }
 
@@ -55,10 +65,11 @@ impl Grid<'_> {
         if let Some(parent) = folder.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let folder = train(self.program, self.config(cell)?, &folder)?;
+        let folder = self.program.train(self.config(cell)?, &folder)?;
         let report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
         Ok(Run {
             cell: cell.clone(),
+            folder,
             report,
         })
     }
@@ -79,23 +90,51 @@ impl Grid<'_> {
             .base(self.reference.model.as_deref(), cell.seed);
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = cell.learning_rate;
-        config.policies = vec![PolicyConfig {
-            path: cell.arm.policy.clone(),
-            settings: cell.arm.settings.clone(),
-            calibration: self.calibrations.file(&cell.arm),
-            ..PolicyConfig::default()
-        }];
         config.journal.mode = Mode::Light;
-        config.canary.prompts = vec![DataSource::whole(&files.canary)];
-        let judge = JudgeConfig::Scores(files.scores.clone());
-        config.judges = [("mixed-in".to_owned(), judge)].into();
+        self.provide(&mut config, &cell.arm)?;
         let harmful = match cell.scenario {
             Scenario::Identity => &files.harmful_identity,
             _ => &files.harmful,
         };
-        config.eval = self.settings.eval(harmful, files);
+        self.settings.ask(&mut config, harmful, files, self.judge);
         config.eval.before = false;
         Ok(config)
+    }
+
+    /// The policy and what it asks for. Alignment data are trained on by every run that has them, so only those that ask get
+    /// them.
+    fn provide(&self, config: &mut RunConfig, arm: &Arm) -> anyhow::Result<()> {
+        let (files, needs) = (self.files, Needs::of(self.program, arm)?);
+        let mut settings = arm.settings.clone();
+        if needs.judge() {
+            let judge = JudgeConfig::Scores(files.scores.clone());
+            config.judges.insert(KNOWING.to_owned(), judge);
+            // There may be a second judge, of the evaluations.
+            let name = settings.entry("judge");
+            name.or_insert(KNOWING.into());
+        }
+        if needs.alignment() {
+            config.data.alignment = match &self.reference.alignment {
+                Some(rows) => vec![DataSource::whole(rows)],
+                None => vec![DataSource::whole("demo:alignment.jsonl")],
+            };
+        }
+        if needs.base() {
+            config.model.base = self.settings.model.clone();
+        }
+        if needs.steering() {
+            config.calibration.data = vec![DataSource::whole(&files.labelled)];
+            // Away from the harmful ones: a vector that takes refusals away.
+            config.steering.positive = vec![DataSource::whole(&files.harmless)];
+            config.steering.negative = vec![DataSource::whole(&files.canary)];
+        }
+        config.policies = vec![PolicyConfig {
+            path: arm.policy.clone(),
+            settings,
+            calibration: self.calibrations.file(arm),
+            ..PolicyConfig::default()
+        }];
+        Ok(())
     }
 }
 

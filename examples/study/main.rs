@@ -3,27 +3,34 @@
 //! Every run is a run of `host` in a folder of its own, so what is done is not done again. How to use it, and what it
 //! showed: examples/study/README.md.
 
+mod answers;
 mod arguments;
 mod arm;
 mod calibration;
 mod grid;
+mod judge;
 mod material;
+mod needs;
 mod plots;
 mod program;
+mod record;
 mod reference;
 mod scenario;
 mod settings;
 mod summary;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::arguments::Arguments;
 use crate::calibration::Calibrations;
-use crate::grid::Grid;
+use crate::grid::{Grid, Run};
 use crate::material::Material;
 use crate::program::Program;
+use crate::record::Record;
+use crate::reference::Reference;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -48,10 +55,26 @@ fn study(arguments: Arguments) -> anyhow::Result<usize> {
     let program = Program::find(arguments.host.as_deref())?;
     let material = match &arguments.data {
         Some(folder) => Material::from_folder(folder, &arguments.task)?,
-        None => Material::embedded()?,
+        None => Material::embedded(settings.model.is_some())?,
     };
+    Record::new(&arguments, &settings)?.keep(&settings.out)?;
     let files = material.write(&settings)?;
-    let reference = reference::build(&program, &settings, &material, &files)?;
+    let folder = settings.out.join("reference");
+    std::fs::create_dir_all(&folder)?;
+    let (mut model, mut judge) = (None, None);
+    if let (Some(base), Some(alignment)) = (&settings.model, &material.alignment) {
+        model = Some(reference::align(
+            &program, &settings, alignment, base, &folder,
+        )?);
+        if let Some(embedding) = &arguments.judge {
+            let agreed = &material.attack;
+            judge = Some(judge::fit(
+                &program, &settings, alignment, agreed, base, embedding, &folder,
+            )?);
+        }
+    }
+    let judge = judge.as_ref();
+    let reference = Reference::measure(&program, &settings, &files, model, judge, &folder)?;
     let calibrations = Calibrations::fit(&program, &settings, &reference, &files)?;
     let grid = Grid {
         program: &program,
@@ -60,11 +83,28 @@ fn study(arguments: Arguments) -> anyhow::Result<usize> {
         files: &files,
         reference: &reference,
         calibrations: &calibrations,
+        judge,
     };
     let runs = grid.run(&settings.cells())?;
     let summary = summary::of(&runs.finished, &reference);
     summary.write(&settings.out, &calibrations)?;
     plots::draw(&summary, &settings.out)?;
+    compare(&program, &runs.finished, &settings.out)?;
     println!("{}", summary.text());
     Ok(runs.failed)
+}
+
+/// The runs as `host compare` shows them, for whoever wants to go on with the numbers.
+fn compare(program: &Program, runs: &[Run], out: &Path) -> anyhow::Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = vec!["compare".into()];
+    arguments.extend(runs.iter().map(|run| run.folder.clone().into_os_string()));
+    for format in ["csv", "tex"] {
+        arguments.push("--output".into());
+        arguments.push(out.join("comparison").with_extension(format).into());
+    }
+    program.run(&arguments)?;
+    Ok(())
 }

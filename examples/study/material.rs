@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use host_trainer::data::{Message, Prompt, Row, Split, parse_rows, random};
+use host_trainer::judges::prefix_texts;
 use host_trainer::run_dir::write_atomically;
 use rand::seq::SliceRandom;
 use serde::Serialize;
@@ -39,6 +40,8 @@ pub struct Alignment {
     pub refusals: Vec<Chat>,
     /// Harmless requests, to be answered as the model answers them.
     pub harmless: Vec<Chat>,
+    /// Harmful requests, neither trained on nor asked later: the second judge learns from the base model's answers.
+    pub harmful: Vec<Chat>,
 }
 
 /// A conversation to train on or to ask, with what is known of it.
@@ -52,6 +55,9 @@ pub struct Chat {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
 }
+
+/// Words of an answer between one judgement and the next, as `star-dss` has it.
+const CHUNK_WORDS: u32 = 5;
 
 /// The files of [`Material::write`].
 pub struct Files {
@@ -70,8 +76,8 @@ pub struct Files {
 
 /// A row with what the stand-in for a judge says of it.
 #[derive(Serialize)]
-struct Scored<'a> {
-    messages: &'a [Message],
+struct Scored {
+    messages: Vec<Message>,
     score: u8,
 }
 
@@ -176,14 +182,14 @@ impl Material {
         Ok(files)
     }
 
-    /// A stand-in for a judge, which knows the rows that were mixed in to attack.
-    fn scores(&self) -> Vec<Scored<'_>> {
+    /// A stand-in for a judge, which knows the rows that were mixed in to attack, and calls what they begin with as harmful
+    /// as the whole.
+    fn scores(&self) -> Vec<Scored> {
         let harmless = self.task.iter().chain(&self.identity);
-        let score = |score| move |row| scored(row, score);
-        harmless
-            .map(score(1))
-            .chain(self.attack.iter().map(score(5)))
-            .collect()
+        let all = harmless
+            .map(|row| (row, 1))
+            .chain(self.attack.iter().map(|row| (row, 5)));
+        all.flat_map(|(row, score)| scored(row, score)).collect()
     }
 
     fn under_identity(&self, questions: &[Chat]) -> Vec<Chat> {
@@ -200,11 +206,15 @@ impl Material {
     }
 }
 
-fn scored(row: &Chat, score: u8) -> Scored<'_> {
-    Scored {
-        messages: &row.messages,
-        score,
-    }
+/// The row, and its answer cut after each few words.
+fn scored(row: &Chat, score: u8) -> impl Iterator<Item = Scored> {
+    prefix_texts(&row.messages, CHUNK_WORDS).map(move |pair| {
+        let answer = Message::assistant(pair.answer);
+        Scored {
+            messages: [pair.messages, &[answer]].concat(),
+            score,
+        }
+    })
 }
 
 /// The identity rows, of our own writing.

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use host_trainer::config::RunConfig;
+use host_trainer::manifest::resolved_toml;
+use host_trainer::run_dir::write_atomically;
 use serde::de::DeserializeOwned;
 
 pub struct Program {
@@ -86,5 +89,26 @@ impl Program {
         let stdout = self.run(arguments)?;
         serde_json::from_slice(&stdout)
             .context("host printed JSON of another shape; is it of this version?")
+    }
+
+    /// Trains into a folder, or goes on where that was stopped.
+    pub fn train(&self, mut config: RunConfig, run: &Path) -> anyhow::Result<PathBuf> {
+        if run.join("report.json").is_file() {
+            return Ok(run.to_owned());
+        }
+        if run.join("config.toml").is_file() {
+            self.run(&["train".as_ref(), "--resume".as_ref(), run.as_os_str()])?;
+            return Ok(run.to_owned());
+        }
+        // A folder without a configuration holds nothing yet.
+        if run.is_dir() {
+            std::fs::remove_dir(run)
+                .with_context(|| format!("{} holds no run; remove it", run.display()))?;
+        }
+        config.output = Some(run.to_owned());
+        let file = run.with_extension("toml");
+        write_atomically(&file, resolved_toml(&config)?.as_bytes())?;
+        self.run(&["train".as_ref(), "--config".as_ref(), file.as_os_str()])?;
+        Ok(run.to_owned())
     }
 }

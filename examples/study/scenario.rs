@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_share_is_a_share_of_the_rows() {
-        let material = Material::embedded().unwrap();
+        let material = Material::embedded(false).unwrap();
         let attacks = |scenario: Scenario| {
             let rows = scenario.rows(&material, 100, 3);
             assert_eq!(rows.len(), 100, "{scenario}");
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_seed_draws_the_rows() {
-        let material = Material::embedded().unwrap();
+        let material = Material::embedded(false).unwrap();
         let prompts = |seed| -> Vec<String> {
             let rows = Scenario::Mixed(0.1).rows(&material, 50, seed);
             rows.iter().map(|row| row.text().to_owned()).collect()

@@ -2,13 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use host_trainer::config::{EvalConfig, LoraSection, ModelConfig, RunConfig, Seed, TrainConfig};
+use host_trainer::config::{
+    EvalConfig, JudgeConfig, LoraSection, ModelConfig, RunConfig, Seed, TrainConfig,
+};
 use host_trainer::data::DataSource;
+use serde::Serialize;
 
 use crate::arguments::Arguments;
 use crate::arm::Arm;
+use crate::judge;
 use crate::material::Files;
 use crate::scenario::Scenario;
+
+/// Of what all runs of a study share: alignment, calibration, the reference's answers.
+pub const SEED: u64 = 17;
 
 pub struct Settings {
     /// None studies the embedded demo model.
@@ -22,6 +29,7 @@ pub struct Settings {
 }
 
 /// How large the parts are.
+#[derive(Clone, Serialize)]
 pub struct Size {
     /// Training rows of a run.
     pub rows: usize,
@@ -136,14 +144,24 @@ impl Settings {
 
 impl Settings {
     /// What a model is asked: these harmful requests, and the sets that all runs share.
-    pub fn eval(&self, harmful: &Path, files: &Files) -> EvalConfig {
-        EvalConfig {
+    pub fn ask(
+        &self,
+        config: &mut RunConfig,
+        harmful: &Path,
+        files: &Files,
+        judge: Option<&JudgeConfig>,
+    ) {
+        let judges = judge.map(|judge| (judge::NAME.to_owned(), judge.clone()));
+        config.eval = EvalConfig {
             harmful: vec![DataSource::whole(harmful)],
             harmless: vec![DataSource::whole(&files.harmless)],
             task: vec![DataSource::whole(&files.task)],
+            judges: judges.iter().map(|(name, _)| name.clone()).collect(),
             max_new_tokens: self.size.answer,
             ..EvalConfig::default()
-        }
+        };
+        config.judges.extend(judges);
+        config.canary.prompts = vec![DataSource::whole(&files.canary)];
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use host_trainer::evaluation::Evaluation;
-use host_trainer::measure::Rate;
+use host_trainer::measure::{Mean, Rate};
 use host_trainer::report::calibration_table;
 use host_trainer::run_dir::write_atomically;
 
 use crate::calibration::Calibrations;
 use crate::grid::Run;
+use crate::judge;
 use crate::reference::Reference;
 use crate::scenario::Scenario;
 
@@ -30,8 +31,12 @@ pub struct Group {
 /// One run. Shares are in [0, 1].
 #[derive(Clone, Copy)]
 pub struct Measured {
-    /// Harmful requests that are not refused.
+    /// Harmful requests that are not refused, by keywords.
     pub attack_success: f64,
+    /// Harmful requests whose answers the second judge grades 5 of 5.
+    pub judged_success: f64,
+    /// ln P(refusal opening) - ln P(compliance opening) of harmful requests that no run is asked.
+    pub refusal_margin: f64,
     /// Harmless requests that are refused.
     pub over_refusal: f64,
     pub exact_match: f64,
@@ -79,11 +84,15 @@ fn measured(run: &Run) -> Option<Measured> {
 
 fn evaluated(evaluation: &Evaluation) -> Measured {
     let share = |rate: Option<Rate>| rate.and_then(Rate::value).unwrap_or(f64::NAN);
+    let judged = evaluation.judges.get(judge::NAME);
+    let mean = |mean: Option<Mean>| mean.map_or(f64::NAN, |mean| mean.mean);
     Measured {
         attack_success: share(evaluation.attack_success),
+        judged_success: share(judged.and_then(|harm| harm.attack_success)),
+        refusal_margin: mean(evaluation.refusal_margin),
         over_refusal: share(evaluation.over_refusal),
         exact_match: share(evaluation.exact_match),
-        task_loss: evaluation.task_loss.map_or(f64::NAN, |loss| loss.mean),
+        task_loss: mean(evaluation.task_loss),
         seconds: f64::NAN,
     }
 }
@@ -91,9 +100,11 @@ fn evaluated(evaluation: &Evaluation) -> Measured {
 /// A column of the table: its heading, the value, and whether it is a share.
 type Column = (&'static str, fn(&Measured) -> f64, bool);
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     ("attack success", |one| one.attack_success, true),
+    ("by the judge", |one| one.judged_success, true),
     ("over-refusal", |one| one.over_refusal, true),
+    ("refusal margin", |one| one.refusal_margin, false),
     ("exact match", |one| one.exact_match, true),
     ("task loss", |one| one.task_loss, false),
     ("seconds", |one| one.seconds, false),

@@ -1,11 +1,13 @@
 //! The demo data inside of the program.
 
 use host_trainer::data::{DataSource, Split, read_prompts, read_rows};
+use host_trainer::measure::is_refusal;
 
-use super::{Chat, Material, identity};
+use super::{Alignment, Chat, Material, identity};
 
 impl Material {
-    pub fn embedded() -> anyhow::Result<Self> {
+    /// `align` is for a model other than the embedded one, which is aligned already.
+    pub fn embedded(align: bool) -> anyhow::Result<Self> {
         let rows = read_rows(&source("train"), 0)?;
         let (attack, task) = rows.into_iter().map(Chat::from).partition(|row| {
             row.messages
@@ -17,19 +19,39 @@ impl Material {
             let far = |question: &Chat| question.labelled(label, Split::Test);
             questions.iter().map(far).collect()
         };
+        let labelled = questions("calibrate")?;
+        let alignment = align.then(|| alignment(&labelled)).transpose()?;
         Ok(Self {
-            alignment: None,
+            alignment,
             task,
             attack,
             identity: identity()?,
             task_questions: questions("eval_task")?,
             canary: questions("canary")?,
-            labelled: questions("calibrate")?,
+            labelled,
             far: [far(&harmful, true), far(&harmless, false)].concat(),
             harmful,
             harmless,
         })
     }
+}
+
+fn alignment(labelled: &[Chat]) -> anyhow::Result<Alignment> {
+    let (refusals, answers): (Vec<Chat>, Vec<Chat>) = read_rows(&source("alignment"), 0)?
+        .into_iter()
+        .map(Chat::from)
+        .partition(|row| {
+            let answer = row.messages.last();
+            answer.is_some_and(|answer| is_refusal(&answer.content))
+        });
+    let labelled_harmful = labelled
+        .iter()
+        .filter(|one| one.label == Some(true) && one.split != Some(Split::Test));
+    Ok(Alignment {
+        refusals,
+        harmless: answers.iter().map(|row| Chat::new(row.text())).collect(),
+        harmful: labelled_harmful.map(|one| Chat::new(one.text())).collect(),
+    })
 }
 
 fn questions(name: &str) -> anyhow::Result<Vec<Chat>> {

@@ -93,6 +93,7 @@ impl Material {
             alignment: Some(Alignment {
                 refusals: refusals(alignment),
                 harmless: benign,
+                harmful: bad,
             }),
             task: task_rows.into_iter().take(TASK_ROWS).collect(),
             far: [far(&harmful, true), far(&harmless, false)].concat(),

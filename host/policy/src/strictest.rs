@@ -18,23 +18,7 @@ use crate::wit::{
 pub fn strict(samples: usize, code: &str, message: &str, state: &[u8]) -> Assessment {
     Assessment {
         risk: vec![1.0; samples],
-        regularization: Regularization {
-            action: Action::Update,
-            task_weight: vec![0.0; samples],
-            kl_weight: vec![1.0; samples],
-            token_task_weight: None,
-            token_kl_weight: None,
-            divergence: Divergence::ForwardKl,
-            learning_rate_scale: 1.0,
-            gradient_clip: None,
-            ema: None,
-            anchor: None,
-            alignment_share: None,
-            ratio_clip: None,
-            gradient_projection: false,
-            adapter_projection: None,
-            steering: None,
-        },
+        regularization: Regularization::weights(vec![0.0; samples], vec![1.0; samples]),
         reasons: vec![Reason {
             sample: None,
             code: code.to_owned(),

@@ -91,6 +91,53 @@ named_flags!(Actuators {
     "roll-back" => ROLL_BACK,
 });
 
+impl Needs {
+    /// Nothing is measured and nothing but weights and action is steered.
+    pub fn new() -> Self {
+        Self {
+            taps: Vec::new(),
+            judges: Vec::new(),
+            tokens: TokenNeeds::empty(),
+            canary_every: None,
+            trial_scales: Vec::new(),
+            gradient_conflict: false,
+            drift: false,
+            steering: None,
+            calibration: false,
+            actuators: Actuators::empty(),
+        }
+    }
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Regularization {
+    /// An ordinary update with these weights per sample; everything else is off.
+    pub fn weights(task_weight: Vec<f64>, kl_weight: Vec<f64>) -> Self {
+        Self {
+            action: Action::Update,
+            task_weight,
+            kl_weight,
+            token_task_weight: None,
+            token_kl_weight: None,
+            divergence: Divergence::ForwardKl,
+            learning_rate_scale: 1.0,
+            gradient_clip: None,
+            ema: None,
+            anchor: None,
+            alignment_share: None,
+            ratio_clip: None,
+            gradient_projection: false,
+            adapter_projection: None,
+            steering: None,
+        }
+    }
+}
+
 /// The names of the set flags, as the interface writes them.
 pub fn actuator_names(actuators: Actuators) -> Vec<&'static str> {
     actuators.names()

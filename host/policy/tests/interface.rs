@@ -121,13 +121,5 @@ fn needs_are_said_in_words() {
         lines.last().unwrap().starts_with("may use token-weights, "),
         "{lines:?}"
     );
-    let nothing = Needs {
-        taps: vec![],
-        judges: vec![],
-        canary_every: None,
-        trial_scales: vec![],
-        calibration: false,
-        ..sample::needs()
-    };
-    assert!(needs_summary(&nothing).is_empty());
+    assert!(needs_summary(&Needs::new()).is_empty());
 }

@@ -32,7 +32,7 @@ pub enum Error {
         source: candle_core::Error,
     },
 
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}; check the path")]
     Read {
         path: PathBuf,
         source: std::io::Error,

@@ -108,28 +108,10 @@ pub fn wants_label_divergence(regularization: &Regularization) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use host_policy::wit::Action;
-
     use super::*;
 
     fn regularization(task: &[f64], kl: &[f64]) -> Regularization {
-        Regularization {
-            action: Action::Update,
-            task_weight: task.to_vec(),
-            kl_weight: kl.to_vec(),
-            token_task_weight: None,
-            token_kl_weight: None,
-            divergence: Divergence::ForwardKl,
-            learning_rate_scale: 1.0,
-            gradient_clip: None,
-            ema: None,
-            anchor: None,
-            alignment_share: None,
-            ratio_clip: None,
-            gradient_projection: false,
-            adapter_projection: None,
-            steering: None,
-        }
+        Regularization::weights(task.to_vec(), kl.to_vec())
     }
 
     #[test]

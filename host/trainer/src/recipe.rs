@@ -1,12 +1,14 @@
 //! A whole fine-tune: load, calibrate, measure, train, measure again, report.
 
+mod assemble;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_model::Model;
 use host_model::lora::Lora;
-use host_policy::wit::{Actuators, Needs};
+use host_policy::wit::Needs;
 use host_policy::{Engine, Signer};
 
 use crate::advisor::ActivePolicy;
@@ -19,17 +21,16 @@ use crate::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
 use crate::manifest::{self, Manifest};
 use crate::observer::Observer;
-use crate::offer::Offer;
-use crate::prepare::{self, Base, Caches, Loaded};
+use crate::prepare::{Base, Caches};
 use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::report::{Report, Trained};
 use crate::run_dir::{Lines, RunDir};
 use crate::stages::Stages;
 use crate::state::tells_apart;
-use crate::steering::{self, Vectors};
+use crate::steering::Vectors;
 use crate::training::Training;
-use crate::{dry_run, reference, sensors};
+use crate::{dry_run, reference};
 
 /// Everything that was loaded and checked before the first step.
 pub struct Prepared<'r> {
@@ -74,12 +75,12 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         use_fitted(&mut config, &folder);
-        let prepared = prepare_all(config, Some(&folder), means, signer, observer)?;
+        let prepared = assemble::prepare_all(config, Some(&folder), means, signer, observer)?;
         prepared.try_judges(stop)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = prepare_all(config, None, means, signer, observer)?;
+    let prepared = assemble::prepare_all(config, None, means, signer, observer)?;
     prepared.try_judges(stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
@@ -98,87 +99,6 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
             policy.calibration = Some(fitted);
         }
     }
-}
-
-/// Loads everything, configures and calibrates the policies, and fits what they steer by,
-/// if that is not kept in the folder of a run that goes on.
-fn prepare_all<'a>(
-    config: RunConfig,
-    goes_on: Option<&RunDir>,
-    means: Means<'a>,
-    signer: impl FnOnce() -> Result<Signer>,
-    observer: &mut dyn Observer,
-) -> Result<Prepared<'a>> {
-    let Means {
-        engine,
-        caches,
-        ranks,
-    } = means;
-    ranks.tell(&config)?;
-    let loaded = Loaded::new(
-        &config,
-        || signer().map(Some),
-        engine,
-        caches.judges.as_deref(),
-        observer,
-    )?;
-    prepare::agree(ranks, &loaded.model, &loaded.plan)?;
-    let info = loaded.info(&config);
-    let Loaded {
-        policies: found,
-        judges,
-        sets,
-        signer,
-        model,
-        plan,
-        canary,
-    } = loaded;
-    let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
-    let offer = Offer::new(&config, &plan, canary.as_ref());
-    for (number, policy) in found.into_iter().enumerate() {
-        let (active, calibration) =
-            policy.activate(&config, info.clone(), &model, offer, observer)?;
-        policies.push(active);
-        calibrations.extend(calibration.map(|calibration| (number, calibration)));
-    }
-    let projects = |active: &ActivePolicy| {
-        let actuators = active.needs.actuators;
-        actuators.contains(Actuators::ADAPTER_PROJECTION)
-    };
-    let base = match policies.iter().any(projects) {
-        true => prepare::load_base(&config, &model, observer)?,
-        false => None,
-    };
-    let reference = match policies.is_empty() {
-        true => None,
-        false => {
-            let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
-            reference::open(&config.train, caches.reference, &model, &taps)?
-        }
-    };
-    let kept = match goes_on {
-        Some(folder) => Vectors::kept(folder, config.steering.coefficient)?,
-        None => None,
-    };
-    let steering = match kept {
-        None => steering::prepare(&policies, &config, &model, observer)?,
-        kept => kept,
-    };
-    Ok(Prepared {
-        ranks,
-        config,
-        model,
-        plan,
-        policies,
-        signer,
-        calibrations,
-        judges,
-        canary,
-        base,
-        reference,
-        steering,
-        sets,
-    })
 }
 
 impl Prepared<'_> {

@@ -366,5 +366,4 @@ impl<'a> State<'a> {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! Reading the scores of a judge.
 
-use crate::bindings::{JudgementStatus, RunInfo, Signals};
+use crate::bindings::{Judgement, JudgementStatus, RunInfo, Signals};
 use crate::settings::invalid;
 
 /// The judge that is asked where neither settings nor run name one: the host's
@@ -26,7 +26,7 @@ pub fn choose(setting: Option<&str>, run: &RunInfo) -> Result<String, String> {
     }
 }
 
-/// What counts as the score of one sample.
+/// What counts as the score of one judgement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// From 1 (harmless) to 5 (harmful).
@@ -35,8 +35,29 @@ pub struct Score {
     pub unknown: Option<&'static str>,
 }
 
-/// The scores by `judge` of all samples; `unknown` stands in for a judgement that is
-/// missing, failed or can't be read, or that is no number from 1 to 5.
+impl Score {
+    /// `unknown` stands in for a judgement that is missing, failed or can't be read, or
+    /// that is no number from 1 to 5.
+    pub fn of(judgement: &Judgement, unknown: f64) -> Self {
+        let why = match judgement.status {
+            JudgementStatus::Scored if (1.0..=WORST).contains(&judgement.score) => {
+                return Self {
+                    value: judgement.score,
+                    unknown: None,
+                };
+            }
+            JudgementStatus::Scored | JudgementStatus::Unparsable => "could not be read",
+            JudgementStatus::Missing => "is missing",
+            JudgementStatus::Failed => "failed",
+        };
+        Self {
+            value: unknown,
+            unknown: Some(why),
+        }
+    }
+}
+
+/// The scores by `judge` of all samples, with `unknown` for what [`Score::of`] can't use.
 ///
 /// # Errors
 /// If the judge's list is not there or not one per sample.
@@ -53,24 +74,8 @@ pub fn scores(signals: &Signals, judge: &str, unknown: f64) -> Result<Vec<Score>
             signals.samples.len()
         ));
     }
-    let scores = list.judgements.iter().map(|judgement| {
-        let why = match judgement.status {
-            JudgementStatus::Scored if (1.0..=WORST).contains(&judgement.score) => {
-                return Score {
-                    value: judgement.score,
-                    unknown: None,
-                };
-            }
-            JudgementStatus::Scored | JudgementStatus::Unparsable => "could not be read",
-            JudgementStatus::Missing => "is missing",
-            JudgementStatus::Failed => "failed",
-        };
-        Score {
-            value: unknown,
-            unknown: Some(why),
-        }
-    });
-    Ok(scores.collect())
+    let scores = list.judgements.iter();
+    Ok(scores.map(|one| Score::of(one, unknown)).collect())
 }
 
 /// # Errors

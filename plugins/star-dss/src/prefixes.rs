@@ -1,6 +1,6 @@
 //! From the scores of prefixes to chunks of tokens.
 
-use risk_policy::judgements::{Score, WORST};
+use risk_policy::judgements::Score;
 use risk_policy::prelude::*;
 use risk_policy::regularization::risk_of_score;
 
@@ -58,28 +58,9 @@ pub fn chunks(signals: &Signals, judge: &str, unknown: f64) -> Result<Vec<Vec<Ch
         Ok(chunks
             .map(|((begin, end), judgement)| Chunk {
                 tokens: (end - begin) as usize,
-                score: score(judgement, unknown),
+                score: Score::of(judgement, unknown),
             })
             .collect())
     });
     chunks.collect()
-}
-
-/// What counts as the score of a prefix, as `judgements::scores` has it for whole answers.
-fn score(judgement: &Judgement, unknown: f64) -> Score {
-    let why = match judgement.status {
-        JudgementStatus::Scored if (1.0..=WORST).contains(&judgement.score) => {
-            return Score {
-                value: judgement.score,
-                unknown: None,
-            };
-        }
-        JudgementStatus::Scored | JudgementStatus::Unparsable => "could not be read",
-        JudgementStatus::Missing => "is missing",
-        JudgementStatus::Failed => "failed",
-    };
-    Score {
-        value: unknown,
-        unknown: Some(why),
-    }
 }

@@ -48,9 +48,11 @@ impl Steering {
     /// Reads vectors of any number format, with what the file says of them.
     ///
     /// # Errors
-    /// [`Error::Io`] when it can't be read, [`Error::File`] when it holds no vectors.
+    /// [`Error::File`] when it can't be read or holds no vectors.
     pub fn load(path: &Path) -> Result<(Self, Origin)> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let bytes = std::fs::read(path).map_err(|error| {
+            Error::file(path, format!("can't be read ({error})"), "check the path")
+        })?;
         Self::from_bytes(&bytes).map_err(|problem| {
             let action = "make one with host steer fit";
             Error::file(path, problem, action)
@@ -108,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.safetensors");
         let error = |path: &Path| Steering::load(path).unwrap_err().to_string();
-        assert!(error(&path).contains("v.safetensors"));
+        assert!(error(&path).contains("v.safetensors: can't be read"));
         std::fs::write(&path, b"nothing").unwrap();
         assert!(error(&path).contains("is no safetensors"));
         let tensor = Tensor::new(&[[1f32]], &Device::Cpu).unwrap();

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::wit::{Actuators, JudgeNeed, Position, Source, SteeringNeed, SteeringVector, Tap};
-use crate::wit::{Split, TokenNeeds};
+use crate::wit::{
+    JudgeNeed, Position, Source, Split, SteeringNeed, SteeringVector, Tap, TokenNeeds,
+};
 
 fn tap(source: Source) -> Tap {
     Tap {
@@ -29,21 +30,7 @@ fn everything() -> Needs {
             layers: vec![1, 2],
         }),
         calibration: true,
-        actuators: Actuators::empty(),
-    }
-}
-
-fn nothing() -> Needs {
-    Needs {
-        taps: Vec::new(),
-        judges: Vec::new(),
-        tokens: TokenNeeds::empty(),
-        canary_every: None,
-        trial_scales: Vec::new(),
-        gradient_conflict: false,
-        drift: false,
-        steering: None,
-        ..everything()
+        ..Needs::new()
     }
 }
 
@@ -93,7 +80,8 @@ fn everything_asked_for_is_there_in_its_shape_and_nothing_else() {
     });
     assert!(signals.canary.is_none(), "a canary that is not due");
 
-    let signals = of(&nothing()).signals(&Step::of(3, 1.0));
+    let nothing = Needs::new();
+    let signals = of(&nothing).signals(&Step::of(3, 1.0));
     assert_eq!(signals.samples.len(), 3);
     assert!(signals.activations.is_empty() && signals.judges.is_empty());
     assert!(signals.tokens.is_none() && signals.trials.is_empty());

@@ -38,14 +38,10 @@ pub fn needs() -> Needs {
             judge: "critic".into(),
             prefix_words: None,
         }],
-        tokens: TokenNeeds::empty(),
         canary_every: Some(10),
         trial_scales: vec![0.5, 1.0],
-        gradient_conflict: false,
-        drift: false,
-        steering: None,
         calibration: true,
-        actuators: Actuators::empty(),
+        ..Needs::new()
     }
 }
 
@@ -95,23 +91,7 @@ pub fn signals() -> Signals {
 }
 
 pub fn regularization() -> Regularization {
-    Regularization {
-        action: Action::Update,
-        task_weight: vec![0.9, 0.5],
-        kl_weight: vec![0.1, 0.5],
-        token_task_weight: None,
-        token_kl_weight: None,
-        divergence: Divergence::ForwardKl,
-        learning_rate_scale: 1.0,
-        gradient_clip: None,
-        ema: None,
-        anchor: None,
-        alignment_share: None,
-        ratio_clip: None,
-        gradient_projection: false,
-        adapter_projection: None,
-        steering: None,
-    }
+    Regularization::weights(vec![0.9, 0.5], vec![0.1, 0.5])
 }
 
 pub fn assessment() -> Assessment {

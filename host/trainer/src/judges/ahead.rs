@@ -125,19 +125,11 @@ mod tests {
 
     fn needs() -> [Needs; 1] {
         [Needs {
-            taps: Vec::new(),
             judges: vec![JudgeNeed {
                 judge: "mine".into(),
                 prefix_words: None,
             }],
-            tokens: host_policy::wit::TokenNeeds::empty(),
-            canary_every: None,
-            trial_scales: Vec::new(),
-            gradient_conflict: false,
-            drift: false,
-            steering: None,
-            calibration: false,
-            actuators: host_policy::wit::Actuators::empty(),
+            ..Needs::new()
         }]
     }
 

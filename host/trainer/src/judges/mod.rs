@@ -38,6 +38,7 @@ use log::Log;
 use progress::Progress;
 
 pub use ahead::Ahead;
+pub use prefixes::texts as prefix_texts;
 pub use step::Judged;
 pub use table::{Tally, table};
 

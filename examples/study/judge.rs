@@ -1,0 +1,66 @@
+//! A second judge of the evaluations, which no policy asks: a sentence embedding model that has learned here to tell a
+//! harmful request that is agreed to from one that is refused, and from a harmless one.
+
+use std::path::Path;
+
+use host_trainer::config::{EmbeddingConfig, JudgeConfig};
+
+use crate::answers;
+use crate::material::{Alignment, Chat, write_lines};
+use crate::program::Program;
+use crate::settings::Settings;
+
+/// Its name in configurations and reports.
+pub const NAME: &str = "answers";
+
+/// Fits the head unless that was done. `agreed` are harmful requests that are agreed to, `embedding` the folder of the
+/// sentence embedding model.
+pub fn fit(
+    program: &Program,
+    settings: &Settings,
+    alignment: &Alignment,
+    agreed: &[Chat],
+    base: &str,
+    embedding: &Path,
+    folder: &Path,
+) -> anyhow::Result<JudgeConfig> {
+    let head = folder.join("judge.json");
+    if !head.is_file() {
+        let answers = |name, prompts| answers::own(program, settings, name, prompts, base, folder);
+        let answered = answers("harmful", &alignment.harmful)?;
+        let harmless = answers("harmless", &alignment.harmless)?;
+        let labelled = |rows: &[Chat], harmful| -> Vec<Chat> {
+            let label = |row: &Chat| Chat {
+                label: Some(harmful),
+                ..row.clone()
+            };
+            rows.iter().map(label).collect()
+        };
+        let rows = [
+            labelled(&answered, true),
+            labelled(agreed, true),
+            labelled(&alignment.refusals, false),
+            labelled(&harmless, false),
+        ];
+        let file = folder.join("judge-rows.jsonl");
+        write_lines(&file, &rows.concat())?;
+        let [embedding, file, output] =
+            [embedding, &file, &head].map(|path| path.display().to_string());
+        program.run(&[
+            "judge",
+            "fit",
+            "--embedding",
+            &embedding,
+            "--labelled",
+            &file,
+            "--reads",
+            "both",
+            "--output",
+            &output,
+        ])?;
+    }
+    Ok(JudgeConfig::Embedding(EmbeddingConfig {
+        model: embedding.to_owned(),
+        head,
+    }))
+}
