@@ -28,6 +28,7 @@ use crate::error::Result;
 use crate::lora::Lora;
 use crate::ops::left::Left;
 use crate::ops::norm;
+use crate::ops::pool::on_pool;
 use crate::steering::Steering;
 use crate::weights::{LayerWeights, Linear, Weights};
 use adapter::{Factors, Flat, LayerAdapter};
@@ -152,14 +153,17 @@ impl FusedModel {
         let layers = frozen.config.num_layers;
         let shape = Shape::new(&frozen.config, batch);
         let factors = Adapted::Factors(Factors::of(applied.adapter, layers)?);
-        let pass = frozen.run(
-            &shape,
-            &factors,
-            applied.steering,
-            taps,
-            layers,
-            Keep::Nothing,
-        )?;
+        let run = || {
+            frozen.run(
+                &shape,
+                &factors,
+                applied.steering,
+                taps,
+                layers,
+                Keep::Nothing,
+            )
+        };
+        let pass = on_pool(run)?;
         Ok(Forward {
             hidden: frozen.finish(&shape, &pass.stream)?,
             taps: pass.taps,
@@ -176,15 +180,17 @@ impl FusedModel {
         let shape = Shape::new(&frozen.config, batch);
         let factors = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
         let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
-        let pass = frozen.run(
-            &shape,
-            &factors,
-            applied.steering,
-            taps,
-            deepest,
-            Keep::Nothing,
-        )?;
-        Ok(pass.taps)
+        let run = || {
+            frozen.run(
+                &shape,
+                &factors,
+                applied.steering,
+                taps,
+                deepest,
+                Keep::Nothing,
+            )
+        };
+        Ok(on_pool(run)?.taps)
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod left;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod pack;
+pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod right;
 pub(crate) mod rotate;

@@ -12,6 +12,7 @@ use super::{Adapted, Frozen, FusedModel, ranks, steer};
 use crate::decoder::{Angles, Applied, FusedCache, KvCache, Packed, SequenceKv, Store};
 use crate::error::{Error, Result};
 use crate::ops::left::Left;
+use crate::ops::pool::on_pool;
 use crate::ops::right::Weight;
 use crate::ops::{attention, gated, norm, rotate, skinny, softmax};
 use crate::steering::Steering;
@@ -21,7 +22,8 @@ impl FusedModel {
         let frozen = &self.inner;
         let shape = Shape::new(&frozen.config, batch);
         let adapter = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
-        let (stream, layers) = frozen.run_cached(&shape, &adapter, applied.steering)?;
+        let run = || frozen.run_cached(&shape, &adapter, applied.steering);
+        let (stream, layers) = on_pool(run)?;
         let hidden = frozen.config.hidden_size;
         let last: Vec<f32> = batch.starts[1..]
             .iter()
@@ -55,12 +57,15 @@ impl FusedModel {
         };
         let mut stream = frozen.embed_rows(tokens)?;
         steer(applied.steering, 0, &mut stream);
-        for (index, cached) in store.layers.iter_mut().enumerate() {
-            let values = LayerValues::of(&frozen.layers[index])?;
-            let layer = values.layer(config, index, factors.layer(index));
-            layer.decode(&mut stream, &angles, cached);
-            steer(applied.steering, index + 1, &mut stream);
-        }
+        on_pool(|| -> Result<()> {
+            for (index, cached) in store.layers.iter_mut().enumerate() {
+                let values = LayerValues::of(&frozen.layers[index])?;
+                let layer = values.layer(config, index, factors.layer(index));
+                layer.decode(&mut stream, &angles, cached);
+                steer(applied.steering, index + 1, &mut stream);
+            }
+            Ok(())
+        })?;
         cache.grow();
         let rows = frozen.normed(&stream)?;
         let dims = (tokens.len(), config.hidden_size);

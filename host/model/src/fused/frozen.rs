@@ -10,7 +10,7 @@ use crate::ops::right::Weight;
 /// The values of a contiguous f32 tensor on the CPU, row-major.
 pub(crate) struct Values<'a> {
     /// candle's read lock, whose type it does not name.
-    storage: Box<dyn Deref<Target = Storage> + 'a>,
+    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
     range: Range<usize>,
 }
 
@@ -46,7 +46,7 @@ impl Deref for Values<'_> {
 
 /// The values of a contiguous f32 or bf16 tensor on the CPU, row-major.
 pub(crate) struct Matrix<'a> {
-    storage: Box<dyn Deref<Target = Storage> + 'a>,
+    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
     range: Range<usize>,
 }
 

@@ -14,6 +14,7 @@ use super::{Adapted, Frozen, Keep, ranks};
 use crate::decoder::{Packed, TapRows};
 use crate::error::Result;
 use crate::ops::norm;
+use crate::ops::pool::on_pool;
 
 /// The pass is run before the operation enters the graph, so that taps can be
 /// read from it; the operation hands out the hidden rows and holds the tapes.
@@ -47,7 +48,7 @@ impl Operation {
             let values = Values::of(vector)?;
             let adapter = Adapted::Flat(&flat, &values);
             let layers = frozen.config.num_layers;
-            frozen.run(&shape, &adapter, None, taps, layers, keep)?
+            on_pool(|| frozen.run(&shape, &adapter, None, taps, layers, keep))?
         };
         let hidden = frozen.normed(&pass.stream)?;
         let operation = Self {
@@ -115,7 +116,8 @@ impl CustomOp1 for Operation {
     }
 
     fn bwd(&self, vector: &Tensor, _: &Tensor, g: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let gradient = self.gradient(vector, g).map_err(candle_core::Error::wrap)?;
+        let gradient = on_pool(|| self.gradient(vector, g));
+        let gradient = gradient.map_err(candle_core::Error::wrap)?;
         let size = gradient.len();
         Ok(Some(Tensor::from_vec(gradient, size, vector.device())?))
     }

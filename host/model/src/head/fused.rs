@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::fused::{Matrix, Values};
 use crate::ops::left::{Format, Left};
 use crate::ops::matmul::Into;
+use crate::ops::pool::on_pool;
 use crate::ops::product::{self, Product, Term};
 use crate::ops::right::Weight;
 use crate::ops::{skinny, softmax};
@@ -133,7 +134,7 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
             let start = index * held;
             let span = start..start + found.len();
             let values = start * size..span.end * size;
-            Part {
+            let part = Part {
                 head: head.weight(),
                 size,
                 vocabulary,
@@ -142,8 +143,8 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
                 labels: &rows.labels[span.clone()],
                 task_weights: &rows.task_weights[span.clone()],
                 kl_weights: &rows.kl_weights[span],
-            }
-            .run(&mut logits, gradient, found);
+            };
+            on_pool(|| part.run(&mut logits, gradient, found));
         }
     }
     let weights = rows.task_weights.iter().zip(rows.kl_weights);

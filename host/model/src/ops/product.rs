@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::kernel::{COLS, Piece, ROWS, Tile};
 use super::left::{Left, Panel};
 use super::matmul::{Into, Mat};
+use super::pack::Word;
 use super::right::Right;
 
 /// Depth of a round: this much of a panel stays in the second-level cache.
@@ -116,9 +117,28 @@ struct Part {
 
 #[derive(Default)]
 struct Buffers {
-    floats: Vec<f32>,
-    words: Vec<u32>,
+    floats: Packed<f32>,
+    words: Packed<u32>,
     parts: Vec<Part>,
+}
+
+/// Values that stay when a round is over, so that no round clears what it will write.
+#[derive(Default)]
+struct Packed<T> {
+    values: Vec<T>,
+    used: usize,
+}
+
+impl<T: Word> Packed<T> {
+    /// The next `count` values, whatever they hold, and where they begin.
+    fn take(&mut self, count: usize) -> (usize, &mut [T]) {
+        let at = self.used;
+        self.used += count;
+        if self.values.len() < self.used {
+            self.values.resize(self.used, T::default());
+        }
+        (at, &mut self.values[at..self.used])
+    }
 }
 
 /// Values that a thread keeps for packing.
@@ -195,8 +215,8 @@ unsafe fn panel(
 
 impl Buffers {
     fn start(&mut self) {
-        self.floats.clear();
-        self.words.clear();
+        self.floats.used = 0;
+        self.words.used = 0;
         self.parts.clear();
     }
 
@@ -208,26 +228,25 @@ impl Buffers {
         (start, depth): (usize, usize),
         (side, cols): (usize, usize),
     ) {
-        let mut part = Part {
-            term,
-            start,
-            depth,
-            at: self.floats.len(),
-        };
         let (right, pairs) = match product.terms[term] {
             Term::Packed(left, right) => (right, left.is_pairs()),
             Term::Rows(_, _, right) => (Right::F32(right), false),
         };
-        if pairs {
-            part.at = self.words.len();
-            let size = part.at + depth.div_ceil(2) * COLS;
-            self.words.resize(size, 0);
-            right.pairs((start, depth), (side, cols), &mut self.words[part.at..]);
+        let at = if pairs {
+            let (at, panel) = self.words.take(depth.div_ceil(2) * COLS);
+            right.pairs((start, depth), (side, cols), panel);
+            at
         } else {
-            self.floats.resize(part.at + depth * COLS, 0.0);
-            right.floats((start, depth), (side, cols), &mut self.floats[part.at..]);
-        }
-        self.parts.push(part);
+            let (at, panel) = self.floats.take(depth * COLS);
+            right.floats((start, depth), (side, cols), panel);
+            at
+        };
+        self.parts.push(Part {
+            term,
+            start,
+            depth,
+            at,
+        });
     }
 
     fn piece<'a>(
@@ -244,19 +263,19 @@ impl Buffers {
             Term::Packed(left, _) => match left.panel(top / ROWS) {
                 Panel::F32(panel) => Piece::packed(
                     &panel[start * ROWS..(start + depth) * ROWS],
-                    &self.floats[at..at + depth * COLS],
+                    &self.floats.values[at..at + depth * COLS],
                 ),
                 Panel::Pairs(panel) => {
                     let (start, depth) = (start / 2, depth.div_ceil(2));
                     Piece::pairs(
                         &panel[start * ROWS..(start + depth) * ROWS],
-                        &self.words[at..at + depth * COLS],
+                        &self.words.values[at..at + depth * COLS],
                     )
                 }
             },
             Term::Rows(left, stride, _) => {
                 let left = &left[top * stride..(top + rows) * stride];
-                let right = &self.floats[at..at + depth * COLS];
+                let right = &self.floats.values[at..at + depth * COLS];
                 Piece::rows(left, stride, start, right, COLS)
             }
         }

@@ -10,10 +10,12 @@ type Sums<const V: usize> = [[__m512; V]; ROWS];
 /// c points at ROWS rows of V vectors, `stride` floats apart.
 #[target_feature(enable = "avx512f")]
 pub unsafe fn avx512<const V: usize>(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
+    // SAFETY: as the caller promises.
+    unsafe { fetch::<V>(c, stride) };
     let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
     for piece in pieces {
         // SAFETY: the constructors of operands checked their bounds.
-        sums = unsafe { add_floats(floats(piece), sums) };
+        unsafe { add_floats(&floats(piece), &mut sums) };
     }
     // SAFETY: as the caller promises.
     unsafe { store(into, sums, c, stride) };
@@ -25,25 +27,44 @@ pub unsafe fn avx512<const V: usize>(into: Into, pieces: &[Piece], c: *mut f32, 
 /// c points at ROWS rows of COLS floats, `stride` apart.
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub unsafe fn pairs(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
+    // SAFETY: as the caller promises.
+    unsafe { fetch::<2>(c, stride) };
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
     for piece in pieces {
-        sums = match piece {
+        match piece {
             // SAFETY: the constructors of pieces checked their bounds.
-            Piece::F32(operands) => unsafe { add_floats(*operands, sums) },
+            Piece::F32(operands) => unsafe { add_floats(operands, &mut sums) },
             // SAFETY: as above.
-            Piece::Pairs { left, right } => unsafe { add_pairs(left, right, sums) },
-        };
+            Piece::Pairs { left, right } => unsafe { add_pairs(left, right, &mut sums) },
+        }
     }
     // SAFETY: as the caller promises.
     unsafe { store(into, sums, c, stride) };
+}
+
+/// Asks for the lines of C, so that they are there when the sums are stored: a tile is the
+/// only one to touch them, and stores that wait for memory hold up the next tile.
+///
+/// # Safety
+/// c points at ROWS rows of V vectors, `stride` floats apart.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn fetch<const V: usize>(c: *mut f32, stride: usize) {
+    for row in 0..ROWS {
+        for side in 0..V {
+            // SAFETY: inside the tile, as the caller promises.
+            let line = unsafe { c.add(row * stride + side * 16) };
+            _mm_prefetch::<_MM_HINT_ET0>(line.cast());
+        }
+    }
 }
 
 /// # Safety
 /// The operands are in bounds.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn add_floats<const V: usize>(operands: Operands, mut sums: Sums<V>) -> Sums<V> {
-    let Operands {
+unsafe fn add_floats<const V: usize>(operands: &Operands, into: &mut Sums<V>) {
+    let &Operands {
         left,
         left_step,
         right,
@@ -51,6 +72,7 @@ unsafe fn add_floats<const V: usize>(operands: Operands, mut sums: Sums<V>) -> S
         depth,
         ..
     } = operands;
+    let mut sums = *into;
     // With steps the compiler knows, one pointer walks over a packed panel.
     if (left_step, right_step) == (ROWS, COLS) {
         let left = left[0];
@@ -70,7 +92,7 @@ unsafe fn add_floats<const V: usize>(operands: Operands, mut sums: Sums<V>) -> S
             };
         }
     }
-    sums
+    *into = sums;
 }
 
 /// # Safety
@@ -98,7 +120,8 @@ unsafe fn multiply<const V: usize>(
 /// Both hold as many steps of packed pairs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn add_pairs(left: &[u32], right: &[u32], mut sums: Sums<2>) -> Sums<2> {
+unsafe fn add_pairs(left: &[u32], right: &[u32], into: &mut Sums<2>) {
+    let mut sums = *into;
     let (left, _) = left.as_chunks::<ROWS>();
     let (right, _) = right.as_chunks::<COLS>();
     for (a, b) in left.iter().zip(right) {
@@ -114,7 +137,7 @@ unsafe fn add_pairs(left: &[u32], right: &[u32], mut sums: Sums<2>) -> Sums<2> {
             }
         }
     }
-    sums
+    *into = sums;
 }
 
 /// # Safety
