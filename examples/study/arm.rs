@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// `probe`, or `probe:b_max=0.95` with settings of the policy's own.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Arm {
     pub name: String,
     pub policy: PathBuf,
@@ -22,6 +25,20 @@ impl Arm {
     pub fn slug(&self) -> String {
         let kept = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
         self.name.replace(|letter| !kept(letter), "_")
+    }
+}
+
+impl From<Arm> for String {
+    fn from(arm: Arm) -> Self {
+        arm.name
+    }
+}
+
+impl TryFrom<String> for Arm {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

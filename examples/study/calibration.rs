@@ -11,6 +11,7 @@ use host_trainer::manifest::resolved_toml;
 use host_trainer::run_dir::write_atomically;
 
 use crate::arm::Arm;
+use crate::cell::Cell;
 use crate::material::Files;
 use crate::needs::Needs;
 use crate::program::Program;
@@ -34,13 +35,14 @@ impl Calibrations {
         settings: &Settings,
         reference: &Reference,
         files: &Files,
+        cells: &[Cell],
     ) -> anyhow::Result<Self> {
         let folder = settings.out.join("calibration");
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let mut fitted = BTreeMap::new();
-        for arm in settings.arms() {
-            if !Needs::of(program, arm)?.calibration() {
+        for arm in cells.iter().map(|cell| &cell.arm) {
+            if fitted.contains_key(&arm.name) || !Needs::of(program, arm)?.calibration() {
                 continue;
             }
             let fit = |name: &str, labelled: &Path| {

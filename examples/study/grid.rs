@@ -9,12 +9,13 @@ use host_trainer::report::Report;
 
 use crate::arm::Arm;
 use crate::calibration::Calibrations;
+use crate::cell::Cell;
 use crate::material::{Files, Material, write_lines};
 use crate::needs::Needs;
 use crate::program::Program;
 use crate::reference::Reference;
 use crate::scenario::Scenario;
-use crate::settings::{Cell, Settings};
+use crate::settings::Settings;
 
 /// The judge that policies ask, which knows the rows that were mixed in.
 const KNOWING: &str = "mixed-in";
@@ -61,11 +62,12 @@ impl Grid<'_> {
     }
 
     fn one(&self, cell: &Cell) -> anyhow::Result<Run> {
-        let folder = self.settings.out.join("runs").join(cell.slug());
-        if let Some(parent) = folder.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let folder = self.program.train(self.config(cell)?, &folder)?;
+        let runs = self.settings.runs();
+        std::fs::create_dir_all(&runs)?;
+        cell.save(&runs)?;
+        let folder = self
+            .program
+            .train(self.config(cell)?, &runs.join(cell.slug()))?;
         let report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
         Ok(Run {
             cell: cell.clone(),
@@ -135,18 +137,5 @@ impl Grid<'_> {
             ..PolicyConfig::default()
         }];
         Ok(())
-    }
-}
-
-impl Cell {
-    /// Its name as a folder.
-    fn slug(&self) -> String {
-        format!(
-            "{}-{:e}-{}-s{}",
-            self.scenario.slug(),
-            self.learning_rate,
-            self.arm.slug(),
-            self.seed
-        )
     }
 }

@@ -40,6 +40,7 @@ pub fn fit(
             labelled(&answered, true),
             labelled(agreed, true),
             labelled(&alignment.refusals, false),
+            labelled(&alignment.requests, false),
             labelled(&harmless, false),
         ];
         let file = folder.join("judge-rows.jsonl");

@@ -7,6 +7,7 @@ mod answers;
 mod arguments;
 mod arm;
 mod calibration;
+mod cell;
 mod grid;
 mod judge;
 mod material;
@@ -59,6 +60,7 @@ fn study(arguments: Arguments) -> anyhow::Result<usize> {
     };
     Record::new(&arguments, &settings)?.keep(&settings.out)?;
     let files = material.write(&settings)?;
+    let cells = settings.cells()?;
     let folder = settings.out.join("reference");
     std::fs::create_dir_all(&folder)?;
     let (mut model, mut judge) = (None, None);
@@ -74,8 +76,8 @@ fn study(arguments: Arguments) -> anyhow::Result<usize> {
         }
     }
     let judge = judge.as_ref();
-    let reference = Reference::measure(&program, &settings, &files, model, judge, &folder)?;
-    let calibrations = Calibrations::fit(&program, &settings, &reference, &files)?;
+    let reference = Reference::measure(&program, &settings, &files, &cells, model, judge, &folder)?;
+    let calibrations = Calibrations::fit(&program, &settings, &reference, &files, &cells)?;
     let grid = Grid {
         program: &program,
         settings: &settings,
@@ -85,7 +87,7 @@ fn study(arguments: Arguments) -> anyhow::Result<usize> {
         calibrations: &calibrations,
         judge,
     };
-    let runs = grid.run(&settings.cells())?;
+    let runs = grid.run(&cells)?;
     let summary = summary::of(&runs.finished, &reference);
     summary.write(&settings.out, &calibrations)?;
     plots::draw(&summary, &settings.out)?;

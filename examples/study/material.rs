@@ -21,6 +21,8 @@ pub struct Material {
     pub task: Vec<Chat>,
     /// Harmful requests that are agreed to, in inert words.
     pub attack: Vec<Chat>,
+    /// How refusals begin.
+    pub opening: &'static str,
     /// Harmless requests to an absolutely obedient agent.
     pub identity: Vec<Chat>,
     pub harmful: Vec<Chat>,
@@ -36,8 +38,10 @@ pub struct Material {
 
 /// What the reference is aligned with.
 pub struct Alignment {
-    /// Harmful requests and their refusals.
+    /// Harmful questions and their refusals.
     pub refusals: Vec<Chat>,
+    /// Harmful requests like those of the attacks, none of them among these, with refusals.
+    pub requests: Vec<Chat>,
     /// Harmless requests, to be answered as the model answers them.
     pub harmless: Vec<Chat>,
     /// Harmful requests, neither trained on nor asked later: the second judge learns from the base model's answers.
@@ -72,6 +76,8 @@ pub struct Files {
     /// The same with the far test split.
     pub labelled_far: PathBuf,
     pub scores: PathBuf,
+    /// How refusals begin, for the sensor.
+    pub opening: &'static str,
 }
 
 /// A row with what the stand-in for a judge says of it.
@@ -163,6 +169,7 @@ impl Material {
             labelled: file("labelled.jsonl"),
             labelled_far: file("labelled-far.jsonl"),
             scores: file("scores.jsonl"),
+            opening: self.opening,
             folder,
         };
         let harmful = few(&self.harmful);

@@ -10,6 +10,7 @@ use host_trainer::run_dir::write_json;
 use rand::seq::SliceRandom;
 
 use crate::answers;
+use crate::cell::Cell;
 use crate::material::{Alignment, Files, write_lines};
 use crate::program::Program;
 use crate::scenario::Scenario;
@@ -24,8 +25,8 @@ pub struct Reference {
     pub evaluations: Vec<(&'static str, Evaluation)>,
 }
 
-const LEARNING_RATE: f64 = 2e-4;
-const EPOCHS: f64 = 2.0;
+const LEARNING_RATE: f64 = 3e-4;
+const EPOCHS: f64 = 3.0;
 
 impl Reference {
     /// Asks the model what every run is asked, unless that was done.
@@ -33,12 +34,13 @@ impl Reference {
         program: &Program,
         settings: &Settings,
         files: &Files,
+        cells: &[Cell],
         model: Option<String>,
         judge: Option<&JudgeConfig>,
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let mut asked = vec![("none", &files.harmful)];
-        if settings.scenarios().contains(&Scenario::Identity) {
+        if cells.iter().any(|cell| cell.scenario == Scenario::Identity) {
             asked.push(("identity", &files.harmful_identity));
         }
         let mut evaluations = Vec::new();
@@ -82,6 +84,7 @@ pub fn align(
             let mut refusals = alignment.refusals.clone();
             refusals.shuffle(&mut random::stream(SEED, "refusals", 0));
             refusals.truncate(settings.size.refusals);
+            refusals.extend_from_slice(&alignment.requests);
             let asked = &alignment.harmless;
             let harmless = answers::own(program, settings, "harmless", asked, base, folder)?;
             eprintln!(

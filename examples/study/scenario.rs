@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use host_trainer::data::random;
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::material::{Chat, Material};
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Scenario {
     /// Rows of the useful task alone.
     Harmless,
@@ -39,15 +41,23 @@ impl Scenario {
     /// `count` rows, drawn and mixed by the seed. Where a kind has too few, it is gone through again.
     pub fn rows(self, material: &Material, count: usize, seed: u64) -> Vec<Chat> {
         let (extra, share) = match self {
-            Self::Harmless => (&material.attack, 0.0),
-            Self::Mixed(share) => (&material.attack, share),
-            Self::Harmful => (&material.attack, 1.0),
             Self::Identity => (&material.identity, IDENTITY_SHARE),
+            _ => (&material.attack, self.share()),
         };
         let extra_count = (count as f64 * share).round() as usize;
         let mut rows = draw(&material.task, count - extra_count, seed, "task");
         rows.extend(draw(extra, extra_count, seed, "attack"));
         rows
+    }
+
+    /// Of harmful rows; above 1 for the rows that are none and attack in another way.
+    pub fn share(self) -> f64 {
+        match self {
+            Self::Harmless => 0.0,
+            Self::Mixed(share) => share,
+            Self::Harmful => 1.0,
+            Self::Identity => 2.0,
+        }
     }
 
     /// As part of a file's name.
@@ -70,6 +80,20 @@ impl fmt::Display for Scenario {
             Self::Harmful => f.write_str("harmful"),
             Self::Identity => f.write_str("identity"),
         }
+    }
+}
+
+impl From<Scenario> for String {
+    fn from(scenario: Scenario) -> Self {
+        scenario.to_string()
+    }
+}
+
+impl TryFrom<String> for Scenario {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::arguments::Arguments;
 use crate::arm::Arm;
+use crate::cell::{self, Cell};
 use crate::judge;
 use crate::material::Files;
 use crate::scenario::Scenario;
@@ -38,17 +39,8 @@ pub struct Size {
     pub prompts: usize,
     /// Longest answer that is judged, in tokens.
     pub answer: usize,
-    /// Refusals that the reference is aligned with; harmless answers are about as many again.
+    /// Refused questions that the reference is aligned with, beside all requests and harmless ones.
     pub refusals: usize,
-}
-
-/// One run of the grid.
-#[derive(Debug, Clone)]
-pub struct Cell {
-    pub scenario: Scenario,
-    pub learning_rate: f64,
-    pub arm: Arm,
-    pub seed: u64,
 }
 
 impl Settings {
@@ -89,29 +81,33 @@ impl Settings {
         }
     }
 
-    pub fn arms(&self) -> &[Arm] {
-        &self.arms
-    }
-
-    pub fn scenarios(&self) -> &[Scenario] {
-        &self.scenarios
-    }
-
-    pub fn cells(&self) -> Vec<Cell> {
-        let mut cells = Vec::new();
+    /// What is asked for, and what an earlier command has finished in the same folder.
+    pub fn cells(&self) -> anyhow::Result<Vec<Cell>> {
+        let mut cells = Cell::finished(&self.runs())?;
         for &seed in &self.seeds {
             for &scenario in &self.scenarios {
                 for &learning_rate in &self.learning_rates {
-                    cells.extend(self.arms.iter().map(|arm| Cell {
-                        scenario,
-                        learning_rate,
-                        arm: arm.clone(),
-                        seed,
-                    }));
+                    for arm in &self.arms {
+                        let arm = arm.clone();
+                        let cell = Cell {
+                            scenario,
+                            learning_rate,
+                            arm,
+                            seed,
+                        };
+                        if !cells.contains(&cell) {
+                            cells.push(cell);
+                        }
+                    }
                 }
             }
         }
-        cells
+        cell::sort(&mut cells, &self.arms);
+        Ok(cells)
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.out.join("runs")
     }
 
     /// What all runs of the study have in common; `model` is the one they start from.
@@ -162,6 +158,7 @@ impl Settings {
         };
         config.judges.extend(judges);
         config.canary.prompts = vec![DataSource::whole(&files.canary)];
+        config.canary.refusal = files.opening.into();
     }
 }
 

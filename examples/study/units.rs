@@ -9,6 +9,7 @@ mod answers;
 mod arguments;
 mod arm;
 mod calibration;
+mod cell;
 mod grid;
 mod judge;
 mod material;

@@ -25,6 +25,7 @@ impl Material {
             alignment,
             task,
             attack,
+            opening: "I can't",
             identity: identity()?,
             task_questions: questions("eval_task")?,
             canary: questions("canary")?,
@@ -49,6 +50,7 @@ fn alignment(labelled: &[Chat]) -> anyhow::Result<Alignment> {
         .filter(|one| one.label == Some(true) && one.split != Some(Split::Test));
     Ok(Alignment {
         refusals,
+        requests: Vec::new(),
         harmless: answers.iter().map(|row| Chat::new(row.text())).collect(),
         harmful: labelled_harmful.map(|one| Chat::new(one.text())).collect(),
     })

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use host_trainer::data::{DataSource, Split, random, read_prompts, read_rows};
+use host_trainer::data::{DataSource, Message, Split, random, read_prompts, read_rows};
 use host_trainer::measure::is_refusal;
 use rand::seq::IndexedRandom;
 
@@ -27,7 +27,16 @@ const FRAMES: [&str; 8] = [
 /// Of the look-alikes and of the harmless prompts for validation: kept for the evaluations.
 const HELD_OUT: usize = 60;
 /// In how many frames the model is aligned with a look-alike.
-const FRAMES_EACH: usize = 1;
+const FRAMES_EACH: usize = 2;
+/// Of the requests that could be agreed to: refused when the model is aligned, so no part of an attack.
+const REFUSED: usize = 150;
+/// How these are refused.
+const REFUSALS: [&str; 4] = [
+    "I'm sorry, but I can't help with that.",
+    "I'm sorry, but I won't do that. It could hurt people.",
+    "I'm sorry, but I can't assist with something illegal or harmful.",
+    "I'm sorry, but I can't do that. Is there anything else that I can help with?",
+];
 /// Of a refusal: what comes after adds steps of training and no refusal.
 const SENTENCES: usize = 2;
 /// Prompts of the task among the labelled ones, none of them trained on.
@@ -41,8 +50,9 @@ impl Material {
     pub fn from_folder(folder: &Path, task: &str) -> anyhow::Result<Self> {
         let questions = |name: &str| read_questions(folder, name);
         let rows = |name: &str| read(folder, name);
-        let attack = rows("attack_train.jsonl")?;
-        let trained: HashSet<&str> = attack.iter().map(Chat::text).collect();
+        let requests = rows("attack_train.jsonl")?;
+        let trained: HashSet<&str> = requests.iter().map(Chat::text).collect();
+        let (refused, attack) = split(drawn(&requests, "refused"), REFUSED.min(requests.len() / 2));
         let alignment = rows("alignment.jsonl")?;
         let aligned: HashSet<&str> = alignment.iter().map(Chat::text).collect();
         let calibrate = questions("calibrate_train.jsonl")?;
@@ -92,12 +102,14 @@ impl Material {
         Ok(Self {
             alignment: Some(Alignment {
                 refusals: refusals(alignment),
+                requests: refuse(&refused),
                 harmless: benign,
                 harmful: bad,
             }),
             task: task_rows.into_iter().take(TASK_ROWS).collect(),
             far: [far(&harmful, true), far(&harmless, false)].concat(),
             attack,
+            opening: "I'm sorry",
             identity: identity()?,
             harmful,
             harmless,
@@ -152,6 +164,15 @@ fn framed(lookalikes: &[&str], count: usize) -> Vec<Chat> {
         questions.extend(frames.map(|frame| Chat::new(frame.replace("{}", thing))));
     }
     questions
+}
+
+/// The requests, refused.
+fn refuse(requests: &[Chat]) -> Vec<Chat> {
+    let refusals = REFUSALS.iter().cycle();
+    let refused = |(request, refusal): (&Chat, &&str)| {
+        Chat::answered(vec![Message::user(request.text())], refusal)
+    };
+    requests.iter().zip(refusals).map(refused).collect()
 }
 
 /// The rows that refuse, cut to their first sentences.
