@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 
 use crate::answers;
 use crate::cell::Cell;
-use crate::material::{Alignment, Files, write_lines};
+use crate::material::{Alignment, Chat, Files, write_lines};
 use crate::program::Program;
 use crate::scenario::Scenario;
 use crate::settings::{SEED, Settings};
@@ -27,6 +27,9 @@ pub struct Reference {
 
 const LEARNING_RATE: f64 = 3e-4;
 const EPOCHS: f64 = 3.0;
+/// Harmless answers for each refusal, since a small model refuses rather too much. Where there are too few, those that
+/// come first are learned again: the everyday ones.
+const HARMLESS: usize = 3;
 
 impl Reference {
     /// Asks the model what every run is asked, unless that was done.
@@ -92,6 +95,8 @@ pub fn align(
                 refusals.len(),
                 harmless.len()
             );
+            let count = HARMLESS * refusals.len();
+            let harmless: Vec<Chat> = harmless.into_iter().cycle().take(count).collect();
             write_lines(&data, &[refusals, harmless].concat())?;
         }
         let mut config = settings.base(Some(base), SEED);

@@ -175,7 +175,7 @@ impl Size {
             epochs,
             prompts,
             answer: if demo { 16 } else { 32 },
-            refusals: 300,
+            refusals: 80,
         }
     }
 }

@@ -29,7 +29,7 @@ const HELD_OUT: usize = 60;
 /// In how many frames the model is aligned with a look-alike.
 const FRAMES_EACH: usize = 2;
 /// Of the requests that could be agreed to: refused when the model is aligned, so no part of an attack.
-const REFUSED: usize = 150;
+const REFUSED: usize = 200;
 /// How these are refused.
 const REFUSALS: [&str; 4] = [
     "I'm sorry, but I can't help with that.",
@@ -52,7 +52,10 @@ impl Material {
         let rows = |name: &str| read(folder, name);
         let requests = rows("attack_train.jsonl")?;
         let trained: HashSet<&str> = requests.iter().map(Chat::text).collect();
-        let (refused, attack) = split(drawn(&requests, "refused"), REFUSED.min(requests.len() / 2));
+        let (refused, attack) = split(
+            drawn(&requests, "refused"),
+            REFUSED.min(requests.len() * 2 / 3),
+        );
         let alignment = rows("alignment.jsonl")?;
         let aligned: HashSet<&str> = alignment.iter().map(Chat::text).collect();
         let calibrate = questions("calibrate_train.jsonl")?;
