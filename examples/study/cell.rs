@@ -77,3 +77,56 @@ pub fn sort(cells: &mut [Cell], arms: &[Arm]) {
             .fold(std::cmp::Ordering::Equal, |all, one| all.then(one))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn cell(scenario: &str, arm: &str, seed: u64) -> Cell {
+        Cell {
+            scenario: scenario.parse().unwrap(),
+            learning_rate: 2e-4,
+            arm: arm.parse().unwrap(),
+            seed,
+        }
+    }
+
+    #[test]
+    fn a_cell_is_found_again_once_its_run_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path();
+        let (over, begun) = (cell("10%", "probe:b_max=0.8", 3), cell("harmful", "sft", 3));
+        for one in [&over, &begun] {
+            one.save(runs).unwrap();
+            std::fs::create_dir(runs.join(one.slug())).unwrap();
+        }
+        std::fs::write(runs.join(over.slug()).join("report.json"), "{}").unwrap();
+        assert_eq!(Cell::finished(runs).unwrap(), [over]);
+        assert_eq!(Cell::finished(&runs.join("nowhere")).unwrap(), []);
+    }
+
+    #[test]
+    fn tables_go_from_no_attack_to_the_whole_and_keep_the_order_of_the_policies() {
+        let arms = ["sft", "probe"].map(|arm| arm.parse().unwrap());
+        let mut cells = [
+            cell("identity", "sft", 1),
+            cell("10%", "ema", 1),
+            cell("10%", "probe", 1),
+            cell("10%", "sft", 2),
+            cell("10%", "sft", 1),
+            cell("harmless", "probe", 1),
+        ];
+        sort(&mut cells, &arms);
+        let slugs = cells.map(|cell| cell.slug());
+        let expected = [
+            "harmless-2e-4-probe-s1",
+            "10pc-2e-4-sft-s1",
+            "10pc-2e-4-sft-s2",
+            "10pc-2e-4-probe-s1",
+            "10pc-2e-4-ema-s1",
+            "identity-2e-4-sft-s1",
+        ];
+        assert_eq!(slugs, expected);
+    }
+}
