@@ -120,6 +120,10 @@ impl Grid<'_> {
                 Some(rows) => vec![DataSource::whole(rows)],
                 None => vec![DataSource::whole("demo:alignment.jsonl")],
             };
+            // An epoch would go through these rows as well: no longer than the other runs.
+            let (size, batch) = (&self.settings.size, config.train.batch);
+            let samples = size.rows as f64 * size.epochs;
+            config.train.max_steps = Some((samples / batch as f64).ceil() as u64);
         }
         if needs.base() {
             config.model.base = self.settings.model.clone();

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use host_trainer::config::{EmbeddingConfig, JudgeConfig};
+use host_trainer::run_dir::write_atomically;
 
 use crate::answers;
 use crate::material::{Alignment, Chat, write_lines};
@@ -47,7 +48,7 @@ pub fn fit(
         write_lines(&file, &rows.concat())?;
         let [embedding, file, output] =
             [embedding, &file, &head].map(|path| path.display().to_string());
-        program.run(&[
+        let found = program.run(&[
             "judge",
             "fit",
             "--embedding",
@@ -59,6 +60,7 @@ pub fn fit(
             "--output",
             &output,
         ])?;
+        write_atomically(&folder.join("judge.txt"), &found)?;
     }
     Ok(JudgeConfig::Embedding(EmbeddingConfig {
         model: embedding.to_owned(),
