@@ -41,8 +41,9 @@ impl Calibrations {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let mut fitted = BTreeMap::new();
-        for arm in cells.iter().map(|cell| &cell.arm) {
-            if fitted.contains_key(&arm.name) || !Needs::of(program, arm)?.calibration() {
+        let arms = cells.iter().map(|cell| (&cell.arm.name, &cell.arm));
+        for arm in arms.collect::<BTreeMap<_, _>>().into_values() {
+            if !Needs::of(program, arm)?.calibration() {
                 continue;
             }
             let fit = |name: &str, labelled: &Path| {

@@ -65,9 +65,8 @@ impl Grid<'_> {
         let runs = self.settings.runs();
         std::fs::create_dir_all(&runs)?;
         cell.save(&runs)?;
-        let folder = self
-            .program
-            .train(self.config(cell)?, &runs.join(cell.slug()))?;
+        let folder = runs.join(cell.slug());
+        let folder = self.program.train(&folder, || self.config(cell))?;
         let report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
         Ok(Run {
             cell: cell.clone(),

@@ -91,8 +91,12 @@ impl Program {
             .context("host printed JSON of another shape; is it of this version?")
     }
 
-    /// Trains into a folder, or goes on where that was stopped.
-    pub fn train(&self, mut config: RunConfig, run: &Path) -> anyhow::Result<PathBuf> {
+    /// Trains into a folder, or goes on where that was stopped. Only a run that is begun asks for its configuration.
+    pub fn train(
+        &self,
+        run: &Path,
+        config: impl FnOnce() -> anyhow::Result<RunConfig>,
+    ) -> anyhow::Result<PathBuf> {
         if run.join("report.json").is_file() {
             return Ok(run.to_owned());
         }
@@ -105,6 +109,7 @@ impl Program {
             std::fs::remove_dir(run)
                 .with_context(|| format!("{} holds no run; remove it", run.display()))?;
         }
+        let mut config = config()?;
         config.output = Some(run.to_owned());
         let file = run.with_extension("toml");
         write_atomically(&file, resolved_toml(&config)?.as_bytes())?;

@@ -103,7 +103,7 @@ pub fn align(
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = LEARNING_RATE;
         config.train.epochs = EPOCHS;
-        let run = program.train(config, &folder.join("run"))?;
+        let run = program.train(&folder.join("run"), || Ok(config))?;
         let [adapter, output] =
             [run.join("adapter"), model.clone()].map(|path| path.display().to_string());
         program.run(&[
