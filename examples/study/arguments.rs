@@ -40,10 +40,13 @@ pub struct Arguments {
     /// harmless, harmful, identity, or a share of harmful rows such as 10%.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     pub scenarios: Vec<Scenario>,
-    /// Policies of plugins/, each with settings if wanted, such as fixed-kl:kl_weight=0.3
-    /// or probe:b_max=0.95:b_min=0.05.
+    /// Policies of plugins/, each with settings if wanted, such as fixed-kl:kl_weight=0.3 or
+    /// probe:b_max=0.95:b_min=0.05; several at once as probe+safe-mix:share=0.25.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     pub policies: Vec<Arm>,
+    /// How often a run goes through its rows. Default: twice, the demo model once.
+    #[arg(long, value_name = "X")]
+    pub epochs: Option<f64>,
     /// Highest learning rates.
     #[arg(long, value_name = "X,X", value_delimiter = ',')]
     pub learning_rates: Vec<f64>,

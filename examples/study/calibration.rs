@@ -10,7 +10,7 @@ use host_trainer::data::DataSource;
 use host_trainer::manifest::resolved_toml;
 use host_trainer::run_dir::write_atomically;
 
-use crate::arm::Arm;
+use crate::arm::Choice;
 use crate::cell::Cell;
 use crate::material::Files;
 use crate::needs::Needs;
@@ -18,7 +18,7 @@ use crate::program::Program;
 use crate::reference::Reference;
 use crate::settings::{SEED, Settings};
 
-/// The calibrations by the arm's name; an arm without one fits nothing.
+/// The calibrations by the policy's name with its settings; one without fits nothing.
 pub struct Calibrations(BTreeMap<String, Calibration>);
 
 pub struct Calibration {
@@ -41,28 +41,29 @@ impl Calibrations {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let mut fitted = BTreeMap::new();
-        let arms = cells.iter().map(|cell| (&cell.arm.name, &cell.arm));
-        for arm in arms.collect::<BTreeMap<_, _>>().into_values() {
-            if !Needs::of(program, arm)?.calibration() {
+        let choices = cells.iter().flat_map(|cell| &cell.arm.policies);
+        let choices = choices.map(|choice| (&choice.name, choice));
+        for choice in choices.collect::<BTreeMap<_, _>>().into_values() {
+            if !Needs::of(program, choice)?.calibration() {
                 continue;
             }
             let fit = |name: &str, labelled: &Path| {
-                let file = folder.join(format!("{}-{name}.json", arm.slug()));
+                let file = folder.join(format!("{}-{name}.json", choice.slug()));
                 if !file.is_file() {
-                    calibrate(program, settings, reference, arm, labelled, &file)?;
+                    calibrate(program, settings, reference, choice, labelled, &file)?;
                 }
                 CalibrationFile::read(&file).context("remove it to calibrate again")
             };
             let near = fit("near", &files.labelled)?;
             let far = fit("far", &files.labelled_far)?;
-            let file = folder.join(format!("{}-near.json", arm.slug()));
-            fitted.insert(arm.name.clone(), Calibration { file, near, far });
+            let file = folder.join(format!("{}-near.json", choice.slug()));
+            fitted.insert(choice.name.clone(), Calibration { file, near, far });
         }
         Ok(Self(fitted))
     }
 
-    pub fn file(&self, arm: &Arm) -> Option<PathBuf> {
-        self.0.get(&arm.name).map(|fitted| fitted.file.clone())
+    pub fn file(&self, choice: &Choice) -> Option<PathBuf> {
+        self.0.get(&choice.name).map(|fitted| fitted.file.clone())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Calibration)> {
@@ -74,14 +75,14 @@ fn calibrate(
     program: &Program,
     settings: &Settings,
     reference: &Reference,
-    arm: &Arm,
+    choice: &Choice,
     labelled: &Path,
     output: &Path,
 ) -> anyhow::Result<()> {
     let mut config = settings.base(reference.model.as_deref(), SEED);
     config.policies = vec![PolicyConfig {
-        path: arm.policy.clone(),
-        settings: arm.settings.clone(),
+        path: choice.policy.clone(),
+        settings: choice.settings.clone(),
         ..PolicyConfig::default()
     }];
     config.calibration.data = vec![DataSource::whole(labelled)];

@@ -7,7 +7,7 @@ use host_trainer::config::{JudgeConfig, PolicyConfig, RunConfig};
 use host_trainer::data::DataSource;
 use host_trainer::report::Report;
 
-use crate::arm::Arm;
+use crate::arm::Choice;
 use crate::calibration::Calibrations;
 use crate::cell::Cell;
 use crate::material::{Files, Material, write_lines};
@@ -92,7 +92,9 @@ impl Grid<'_> {
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = cell.learning_rate;
         config.journal.mode = Mode::Light;
-        self.provide(&mut config, &cell.arm)?;
+        for choice in &cell.arm.policies {
+            self.provide(&mut config, choice)?;
+        }
         let harmful = match cell.scenario {
             Scenario::Identity => &files.harmful_identity,
             _ => &files.harmful,
@@ -104,9 +106,9 @@ impl Grid<'_> {
 
     /// The policy and what it asks for. Alignment data are trained on by every run that has them, so only those that ask get
     /// them.
-    fn provide(&self, config: &mut RunConfig, arm: &Arm) -> anyhow::Result<()> {
-        let (files, needs) = (self.files, Needs::of(self.program, arm)?);
-        let mut settings = arm.settings.clone();
+    fn provide(&self, config: &mut RunConfig, choice: &Choice) -> anyhow::Result<()> {
+        let (files, needs) = (self.files, Needs::of(self.program, choice)?);
+        let mut settings = choice.settings.clone();
         if needs.judge() {
             let judge = JudgeConfig::Scores(files.scores.clone());
             config.judges.insert(KNOWING.to_owned(), judge);
@@ -133,12 +135,12 @@ impl Grid<'_> {
             config.steering.positive = vec![DataSource::whole(&files.harmless)];
             config.steering.negative = vec![DataSource::whole(&files.canary)];
         }
-        config.policies = vec![PolicyConfig {
-            path: arm.policy.clone(),
+        config.policies.push(PolicyConfig {
+            path: choice.policy.clone(),
             settings,
-            calibration: self.calibrations.file(arm),
+            calibration: self.calibrations.file(choice),
             ..PolicyConfig::default()
-        }];
+        });
         Ok(())
     }
 }

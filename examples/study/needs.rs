@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::arm::Arm;
+use crate::arm::Choice;
 use crate::program::Program;
 
 #[derive(Deserialize)]
@@ -12,10 +12,10 @@ pub struct Needs {
 }
 
 impl Needs {
-    pub fn of(program: &Program, arm: &Arm) -> anyhow::Result<Self> {
-        let file = arm.policy.display().to_string();
+    pub fn of(program: &Program, choice: &Choice) -> anyhow::Result<Self> {
+        let file = choice.policy.display().to_string();
         let mut arguments = vec!["policy".to_owned(), "inspect".into(), file, "--json".into()];
-        for (key, value) in &arm.settings {
+        for (key, value) in &choice.settings {
             arguments.extend(["--settings".to_owned(), format!("{key}={value}")]);
         }
         program.json(&arguments)

@@ -46,6 +46,7 @@ pub struct Size {
 impl Settings {
     pub fn new(arguments: &Arguments) -> Self {
         let (small, demo) = (arguments.small, arguments.model.is_none());
+        let size = Size::new(small, demo);
         let given = |given: &[f64], default: &[f64]| match given {
             [] => default.to_vec(),
             given => given.to_vec(),
@@ -53,7 +54,10 @@ impl Settings {
         Self {
             model: arguments.model.clone(),
             out: arguments.out.clone(),
-            size: Size::new(small, demo),
+            size: Size {
+                epochs: arguments.epochs.unwrap_or(size.epochs),
+                ..size
+            },
             seeds: match arguments.seeds.as_slice() {
                 [] if small => vec![17],
                 [] => vec![17, 18],

@@ -131,6 +131,13 @@ impl Decoder {
         }
     }
 
+    /// Gives back the memory that training steps leave for the next one.
+    pub fn release(&self) {
+        if let Some(model) = &self.fused {
+            model.release();
+        }
+    }
+
     /// The same without gradient: nothing is kept for a backward pass.
     pub fn infer<'a>(
         &self,

@@ -15,6 +15,7 @@ mod operation;
 mod projection;
 mod scratch;
 mod shape;
+mod spare;
 mod tape;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) use frozen::{Matrix, Values};
 use layer::LayerValues;
 use operation::Operation;
 use shape::{BLOCK, Shape};
+use spare::Spare;
 use tape::Tape;
 
 /// The frozen weights, contiguous, shared with the graphs that need them.
@@ -49,6 +51,7 @@ pub(crate) struct Frozen {
     pub layers: Vec<LayerWeights>,
     pub final_norm: Tensor,
     pub head: Tensor,
+    spare: Spare,
 }
 
 /// Adapter values for the layers of one pass.
@@ -120,6 +123,7 @@ impl FusedModel {
                 layers,
                 final_norm: vector(&weights.final_norm)?,
                 head: weights.head_matrix().contiguous()?,
+                spare: Spare::default(),
             }),
         })
     }
@@ -149,23 +153,11 @@ impl FusedModel {
     }
 
     pub fn infer(&self, batch: &Packed, applied: Applied, taps: &[TapRows]) -> Result<Forward> {
-        let frozen = &self.inner;
-        let layers = frozen.config.num_layers;
-        let shape = Shape::new(&frozen.config, batch);
-        let factors = Adapted::Factors(Factors::of(applied.adapter, layers)?);
-        let run = || {
-            frozen.run(
-                &shape,
-                &factors,
-                applied.steering,
-                taps,
-                layers,
-                Keep::Nothing,
-            )
-        };
-        let pass = on_pool(run)?;
+        let pass = self.pass(batch, applied, taps, self.inner.config.num_layers)?;
+        let hidden = self.inner.normed(&pass.stream)?;
+        let dims = (batch.rows(), self.inner.config.hidden_size);
         Ok(Forward {
-            hidden: frozen.finish(&shape, &pass.stream)?,
+            hidden: Tensor::from_vec(hidden, dims, &Device::Cpu)?,
             taps: pass.taps,
         })
     }
@@ -176,27 +168,47 @@ impl FusedModel {
         applied: Applied,
         taps: &[TapRows],
     ) -> Result<Vec<Vec<f32>>> {
-        let frozen = &self.inner;
-        let shape = Shape::new(&frozen.config, batch);
-        let factors = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
         let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
-        let run = || {
-            frozen.run(
-                &shape,
-                &factors,
-                applied.steering,
-                taps,
-                deepest,
-                Keep::Nothing,
-            )
-        };
-        Ok(on_pool(run)?.taps)
+        Ok(self.pass(batch, applied, taps, deepest)?.taps)
+    }
+
+    /// The first `layers` blocks without gradient.
+    fn pass(
+        &self,
+        batch: &Packed,
+        applied: Applied,
+        taps: &[TapRows],
+        layers: usize,
+    ) -> Result<Pass> {
+        let config = &self.inner.config;
+        let shape = Shape::new(config, batch);
+        let adapter = Adapted::Factors(Factors::of(applied.adapter, config.num_layers)?);
+        let (steering, keep) = (applied.steering, Keep::Nothing);
+        self.inner
+            .run(&shape, &adapter, steering, taps, layers, keep)
+    }
+
+    /// Gives back what steps leave for the next one.
+    pub fn release(&self) {
+        self.inner.spare.clear();
     }
 }
 
 impl Frozen {
     /// Embeds and runs the first `layers` blocks.
     fn run(
+        &self,
+        shape: &Shape,
+        adapter: &Adapted,
+        steering: Option<&Steering>,
+        taps: &[TapRows],
+        layers: usize,
+        keep: Keep,
+    ) -> Result<Pass> {
+        on_pool(|| self.blocks(shape, adapter, steering, taps, layers, keep))
+    }
+
+    fn blocks(
         &self,
         shape: &Shape,
         adapter: &Adapted,
@@ -217,7 +229,7 @@ impl Frozen {
             let ranks = ranks(&factors);
             let mut tape = spare
                 .take()
-                .unwrap_or_else(|| Tape::new(&self.config, shape.rows, ranks));
+                .unwrap_or_else(|| self.spare.tape(&self.config, shape.rows, ranks));
             let values = LayerValues::of(&self.layers[index])?;
             let layer = values.layer(&self.config, index, factors);
             stream = layer.forward(shape, stream, &mut tape, &mut left);
@@ -234,6 +246,7 @@ impl Frozen {
                 }
             }
         }
+        self.spare.keep(spare);
         Ok(Pass {
             stream,
             taps: found,
@@ -280,12 +293,6 @@ impl Frozen {
             .zip(stream.par_chunks(size))
             .for_each(|(y, x)| norm::forward(x, weight, eps, y));
         Ok(hidden)
-    }
-
-    fn finish(&self, shape: &Shape, stream: &[f32]) -> Result<Tensor> {
-        let hidden = self.normed(stream)?;
-        let dims = (shape.rows, self.config.hidden_size);
-        Ok(Tensor::from_vec(hidden, dims, &Device::Cpu)?)
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod right;
 pub(crate) mod rotate;
+mod round;
 pub(crate) mod skinny;
 pub(crate) mod softmax;
 pub(crate) mod turned;

@@ -43,6 +43,7 @@ fn step(decoder: &Decoder, batch: &Packed, lora: &Lora, held: bool) -> usize {
     let labels: Vec<u32> = rows.iter().map(|row| batch.tokens[*row as usize]).collect();
     let weights = vec![1.0 / rows.len() as f32; rows.len()];
     let rows = Tensor::new(rows, &Device::Cpu).unwrap();
+    decoder.release();
     let before = LIVE.load(SeqCst);
     PEAK.store(before, SeqCst);
     let select = |forward: &Forward| forward.hidden.index_select(&rows, 0).unwrap();

@@ -192,6 +192,7 @@ impl Prepared<'_> {
                 (Some(_), None) => training.adapter()?,
                 (trained, _) => {
                     let (ended, adapter) = training.run(&arm.title, observer, stop)?;
+                    self.model.decoder.release();
                     let interrupted = ended.totals.ending == Ending::Interrupted;
                     *trained = Some(ended);
                     if interrupted {

@@ -22,8 +22,7 @@ impl FusedModel {
         let frozen = &self.inner;
         let shape = Shape::new(&frozen.config, batch);
         let adapter = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
-        let run = || frozen.run_cached(&shape, &adapter, applied.steering);
-        let (stream, layers) = on_pool(run)?;
+        let (stream, layers) = frozen.run_cached(&shape, &adapter, applied.steering)?;
         let hidden = frozen.config.hidden_size;
         let last: Vec<f32> = batch.starts[1..]
             .iter()
@@ -81,9 +80,19 @@ impl Frozen {
         adapter: &Adapted,
         steering: Option<&Steering>,
     ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
+        on_pool(|| self.blocks_cached(shape, adapter, steering))
+    }
+
+    fn blocks_cached(
+        &self,
+        shape: &Shape,
+        adapter: &Adapted,
+        steering: Option<&Steering>,
+    ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
         let mut stream = self.embed_rows(&shape.batch.tokens)?;
         steer(steering, 0, &mut stream);
-        let mut tape = super::Tape::new(&self.config, shape.rows, ranks(&adapter.layer(0)));
+        let ranks = ranks(&adapter.layer(0));
+        let mut tape = self.spare.tape(&self.config, shape.rows, ranks);
         let kv = self.config.kv_size();
         let mut left = Left::default();
         let mut layers = Vec::with_capacity(self.layers.len());
@@ -98,6 +107,7 @@ impl Frozen {
             layers.push(cached.collect());
             steer(steering, index + 1, &mut stream);
         }
+        self.spare.keep([tape]);
         Ok((stream, layers))
     }
 }

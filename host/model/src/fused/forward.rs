@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::layer::Layer;
 use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
-use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
+use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
 use crate::lora::Target;
 use crate::ops::attention::Head;
 use crate::ops::left::Left;
@@ -25,7 +25,8 @@ impl Layer<'_> {
     ) -> Vec<f32> {
         self.project_rows(shape, &x, tape, left);
         self.attend(shape, tape);
-        let mut out = vec![0f32; x.len()];
+        let mut out = std::mem::take(&mut tape.x);
+        fit(&mut out, x.len());
         self.finish_rows(shape, &x, tape, &mut out, left);
         tape.x = x;
         out

@@ -48,7 +48,7 @@ impl Operation {
             let values = Values::of(vector)?;
             let adapter = Adapted::Flat(&flat, &values);
             let layers = frozen.config.num_layers;
-            on_pool(|| frozen.run(&shape, &adapter, None, taps, layers, keep))?
+            frozen.run(&shape, &adapter, None, taps, layers, keep)?
         };
         let hidden = frozen.normed(&pass.stream)?;
         let operation = Self {
@@ -84,7 +84,7 @@ impl Operation {
             let layer = weights.layer(config, index, factors);
             let stored = &self.tapes[index];
             let again = self.recompute.then(|| {
-                let mut tape = Tape::new(config, shape.rows, ranks);
+                let mut tape = self.frozen.spare.tape(config, shape.rows, ranks);
                 let [left, ..] = &mut scratch.left;
                 layer.forward(&shape, stored.x.clone(), &mut tape, left);
                 tape
@@ -99,8 +99,18 @@ impl Operation {
                 gradient,
                 wants_input,
             );
+            self.frozen.spare.keep(again);
         }
         Ok(gradient)
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        // Where blocks are computed again, the tapes have no room but for their inputs.
+        if !self.recompute {
+            self.frozen.spare.keep(self.tapes.drain(..));
+        }
     }
 }
 

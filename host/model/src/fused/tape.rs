@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::lora::Target;
 
 /// Values per row of one block; norms and the activation are computed again.
+#[derive(Default)]
 pub(super) struct Tape {
     /// The block's input [rows, hidden].
     pub x: Vec<f32>,
@@ -27,23 +28,32 @@ pub(super) struct Tape {
 }
 
 impl Tape {
+    /// With room for the rows of a batch.
     pub fn new(config: &Config, rows: usize, ranks: [usize; 7]) -> Self {
-        let zeros = |cols: usize| vec![0f32; rows * cols];
+        let mut tape = Self::default();
+        tape.fit(config, rows, ranks);
+        tape
+    }
+
+    /// Makes room for the rows of a batch; in it is what was there before.
+    pub fn fit(&mut self, config: &Config, rows: usize, ranks: [usize; 7]) {
         let (q, kv) = (config.q_size(), config.kv_size());
-        let raw = |cols: usize| zeros(if config.qk_norm { cols } else { 0 });
-        Self {
-            x: Vec::new(),
-            q_raw: raw(q),
-            k_raw: raw(kv),
-            q: zeros(q),
-            k: zeros(kv),
-            v: zeros(kv),
-            totals: Vec::new(),
-            mixed: zeros(q),
-            mid: zeros(config.hidden_size),
-            gate: zeros(config.intermediate_size),
-            up: zeros(config.intermediate_size),
-            low: ranks.map(zeros),
+        let raw = usize::from(config.qk_norm);
+        for (values, cols) in [
+            (&mut self.q_raw, raw * q),
+            (&mut self.k_raw, raw * kv),
+            (&mut self.q, q),
+            (&mut self.k, kv),
+            (&mut self.v, kv),
+            (&mut self.mixed, q),
+            (&mut self.mid, config.hidden_size),
+            (&mut self.gate, config.intermediate_size),
+            (&mut self.up, config.intermediate_size),
+        ] {
+            fit(values, rows * cols);
+        }
+        for (values, rank) in self.low.iter_mut().zip(ranks) {
+            fit(values, rows * rank);
         }
     }
 
@@ -67,6 +77,14 @@ impl Tape {
         let all = parts.into_iter().chain(totals).chain(low);
         all.map(Vec::len).sum()
     }
+}
+
+/// Makes room for as many values, whatever they are; what is too small is given back first.
+pub(super) fn fit(values: &mut Vec<f32>, count: usize) {
+    if values.capacity() < count {
+        *values = Vec::new();
+    }
+    values.resize(count, 0.0);
 }
 
 /// A buffer in blocks; an empty buffer gives empty blocks.

@@ -1,25 +1,28 @@
 //! C = sum of A B, or C += it, over all rows of a batch, its columns split over the
 //! threads.
 //!
-//! The left sides come packed, once for all columns. A thread packs a panel of the
-//! right sides and walks all rows with it, so a frozen weight is packed once per
+//! The left sides come packed, once for all columns. A thread packs a few panels of the
+//! right sides and walks all rows with them, so a frozen weight is packed once per
 //! product. Every element of C is one chain of sums over the depth, in rounds that
 //! depend on the depth alone, so no split can change a bit of it.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{COLS, Piece, ROWS, Tile};
-use super::left::{Left, Panel};
+use super::kernel::{COLS, ROWS, Tile};
+use super::left::Left;
 use super::matmul::{Into, Mat};
-use super::pack::Word;
 use super::right::Right;
+use super::round::{DEPTH, Round};
 
-/// Depth of a round: this much of a panel stays in the second-level cache.
-const DEPTH: usize = 2048;
-/// Pieces of a round at most.
-const PIECES: usize = 8;
+/// Panels of a piece of work.
+const GROUP: usize = 3;
+/// The same where the left sides are larger than the caches (in values): they come from memory
+/// once for each piece.
+const LARGE: usize = 2 << 20;
+const LARGE_GROUP: usize = 9;
 /// Rows of a piece of work, at least, where columns alone are too few for the threads.
 const FEW: usize = 64;
 
@@ -32,7 +35,7 @@ pub(crate) enum Term<'a> {
 }
 
 impl Term<'_> {
-    fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         match self {
             Self::Packed(left, _) => left.depth,
             Self::Rows(_, depth, _) => *depth,
@@ -59,144 +62,103 @@ unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
-/// Computes products over the same rows together.
-pub(crate) fn run(products: &mut [Product]) {
-    let mut sides = 0;
-    let mut rows = 0;
-    for product in products.iter() {
-        rows = product.c.len() / product.cols;
-        assert!(rows * product.cols == product.c.len() && !product.terms.is_empty());
-        for term in &product.terms {
+impl Product<'_> {
+    fn rows(&self) -> usize {
+        self.c.len() / self.cols
+    }
+
+    /// Columns of a piece of work: as many pieces for every thread, of a few panels each.
+    fn width(&self, threads: usize) -> usize {
+        let depth: usize = self.terms.iter().map(Term::depth).sum();
+        let group = match depth * self.rows() > LARGE {
+            true => LARGE_GROUP,
+            false => GROUP,
+        };
+        let panels = self.cols.div_ceil(COLS);
+        let pieces = panels.div_ceil(group * threads) * threads;
+        panels.div_ceil(pieces) * COLS
+    }
+
+    fn check(&self, rows: usize) {
+        assert!(rows * self.cols == self.c.len() && !self.terms.is_empty());
+        for term in &self.terms {
             assert!(term.depth() > 0);
             match term {
                 Term::Packed(left, right) => {
                     assert!(left.rows == rows);
-                    right.check(left.depth, product.cols);
+                    right.check(left.depth, self.cols);
                 }
                 Term::Rows(left, depth, right) => {
                     assert!(left.len() == rows * depth);
-                    right.check(*depth, product.cols);
+                    right.check(*depth, self.cols);
                 }
             }
         }
-        sides += product.cols.div_ceil(COLS);
     }
-    if rows == 0 || sides == 0 {
+}
+
+/// Computes products over the same rows together.
+pub(crate) fn run(products: &mut [Product]) {
+    let Some(rows) = products.first().map(Product::rows).filter(|rows| *rows > 0) else {
         return;
-    }
+    };
+    products.iter().for_each(|product| product.check(rows));
     let threads = rayon::current_num_threads();
-    let parts = (4 * threads).div_ceil(sides).min(rows.div_ceil(FEW));
+    let pieces = products.iter();
+    let pieces = pieces.map(|product| product.cols.div_ceil(product.width(threads)));
+    let parts = (2 * threads).div_ceil(pieces.sum()).min(rows.div_ceil(FEW));
     let height = rows.div_ceil(parts).next_multiple_of(ROWS);
-    let mut work = Vec::with_capacity(sides * parts);
+    let mut work = Vec::new();
     for product in products {
         let c = Shared(product.c.as_mut_ptr());
         let product = &*product;
-        for side in (0..product.cols).step_by(COLS) {
+        let width = product.width(threads);
+        for side in (0..product.cols).step_by(width) {
             for top in (0..rows).step_by(height) {
-                work.push((c, product, side, top..rows.min(top + height)));
+                let cols = side..product.cols.min(side + width);
+                work.push((c, product, cols, top..rows.min(top + height)));
             }
         }
     }
-    work.into_par_iter().for_each(|(c, product, side, rows)| {
-        let cols = COLS.min(product.cols - side);
+    work.into_par_iter().for_each(|(c, product, cols, rows)| {
         // SAFETY: no other piece of work has these rows and columns, and the
         // product's own borrow of C is not used meanwhile.
-        unsafe { panel(product, c.0, (side, cols), rows) };
+        unsafe { group(product, c.0, cols, rows) };
     });
-}
-
-/// Where the packed right sides of a round lie, and what they are multiplied with.
-#[derive(Clone, Copy)]
-struct Part {
-    term: usize,
-    start: usize,
-    depth: usize,
-    /// In the floats, or in the words for pairs.
-    at: usize,
-}
-
-#[derive(Default)]
-struct Buffers {
-    floats: Packed<f32>,
-    words: Packed<u32>,
-    parts: Vec<Part>,
-}
-
-/// Values that stay when a round is over, so that no round clears what it will write.
-#[derive(Default)]
-struct Packed<T> {
-    values: Vec<T>,
-    used: usize,
-}
-
-impl<T: Word> Packed<T> {
-    /// The next `count` values, whatever they hold, and where they begin.
-    fn take(&mut self, count: usize) -> (usize, &mut [T]) {
-        let at = self.used;
-        self.used += count;
-        if self.values.len() < self.used {
-            self.values.resize(self.used, T::default());
-        }
-        (at, &mut self.values[at..self.used])
-    }
 }
 
 /// Values that a thread keeps for packing.
 pub(crate) const fn panel_values() -> usize {
-    DEPTH * COLS
+    LARGE_GROUP * DEPTH * COLS
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static ROUND: RefCell<Round> = RefCell::default();
 }
 
-/// Some rows of a panel of columns.
+/// Some rows of some panels of columns.
 ///
 /// # Safety
 /// Nothing else uses these elements of c.
-unsafe fn panel(
-    product: &Product,
-    c: *mut f32,
-    (side, cols): (usize, usize),
-    rows: std::ops::Range<usize>,
-) {
-    BUFFERS.with_borrow_mut(|buffers| {
-        let mut into = product.into;
-        let (mut term, mut start) = (0, 0);
-        while term < product.terms.len() {
-            buffers.start();
-            let mut room = DEPTH;
-            while room > 0 && term < product.terms.len() && buffers.parts.len() < PIECES {
-                let rest = product.terms[term].depth() - start;
-                // A cut is at an even place, between pairs.
-                let depth = if rest <= room { rest } else { room & !1 };
-                if depth == 0 {
-                    break;
-                }
-                buffers.pack(product, term, (start, depth), (side, cols));
-                room -= depth;
-                start += depth;
-                if start == product.terms[term].depth() {
-                    (term, start) = (term + 1, 0);
-                }
-            }
+unsafe fn group(product: &Product, c: *mut f32, cols: Range<usize>, rows: Range<usize>) {
+    ROUND.with_borrow_mut(|round| {
+        let terms = &product.terms[..];
+        let (mut into, mut at) = (product.into, (0, 0));
+        while at.0 < terms.len() {
+            at = round.pack(terms, at, &cols);
+            // The rows of a tile stay in the first-level cache for all panels.
             for top in rows.clone().step_by(ROWS) {
-                let tile = Tile {
-                    rows: ROWS.min(rows.end - top),
-                    cols,
-                    stride: product.cols,
-                };
-                let mut pieces = [Piece::Pairs {
-                    left: &[],
-                    right: &[],
-                }; PIECES];
-                for (piece, part) in pieces.iter_mut().zip(&buffers.parts) {
-                    *piece = buffers.piece(product, part, top, tile.rows);
-                }
-                // SAFETY: inside C, as `run` checked; the caller gave the elements.
-                unsafe {
-                    let c = c.add(top * product.cols + side);
-                    tile.run(into, &pieces[..buffers.parts.len()], c);
+                for (index, side) in cols.clone().step_by(COLS).enumerate() {
+                    let tile = Tile {
+                        rows: ROWS.min(rows.end - top),
+                        cols: COLS.min(cols.end - side),
+                        stride: product.cols,
+                    };
+                    // SAFETY: inside C, as `run` checked; the caller gave the elements.
+                    unsafe {
+                        let c = c.add(top * product.cols + side);
+                        round.run(terms, into, &tile, (top, index), c);
+                    }
                 }
             }
             into = Into::Add;
@@ -205,81 +167,15 @@ unsafe fn panel(
             for row in rows {
                 // SAFETY: as above.
                 let c = unsafe {
-                    std::slice::from_raw_parts_mut(c.add(row * product.cols + side), cols)
+                    let first = c.add(row * product.cols + cols.start);
+                    std::slice::from_raw_parts_mut(first, cols.len())
                 };
-                c.iter_mut().zip(&bias[side..]).for_each(|(c, b)| *c += b);
+                c.iter_mut()
+                    .zip(&bias[cols.start..])
+                    .for_each(|(c, b)| *c += b);
             }
         }
     });
-}
-
-impl Buffers {
-    fn start(&mut self) {
-        self.floats.used = 0;
-        self.words.used = 0;
-        self.parts.clear();
-    }
-
-    /// Packs one part of a round.
-    fn pack(
-        &mut self,
-        product: &Product,
-        term: usize,
-        (start, depth): (usize, usize),
-        (side, cols): (usize, usize),
-    ) {
-        let (right, pairs) = match product.terms[term] {
-            Term::Packed(left, right) => (right, left.is_pairs()),
-            Term::Rows(_, _, right) => (Right::F32(right), false),
-        };
-        let at = if pairs {
-            let (at, panel) = self.words.take(depth.div_ceil(2) * COLS);
-            right.pairs((start, depth), (side, cols), panel);
-            at
-        } else {
-            let (at, panel) = self.floats.take(depth * COLS);
-            right.floats((start, depth), (side, cols), panel);
-            at
-        };
-        self.parts.push(Part {
-            term,
-            start,
-            depth,
-            at,
-        });
-    }
-
-    fn piece<'a>(
-        &'a self,
-        product: &'a Product,
-        part: &Part,
-        top: usize,
-        rows: usize,
-    ) -> Piece<'a> {
-        let Part {
-            start, depth, at, ..
-        } = *part;
-        match product.terms[part.term] {
-            Term::Packed(left, _) => match left.panel(top / ROWS) {
-                Panel::F32(panel) => Piece::packed(
-                    &panel[start * ROWS..(start + depth) * ROWS],
-                    &self.floats.values[at..at + depth * COLS],
-                ),
-                Panel::Pairs(panel) => {
-                    let (start, depth) = (start / 2, depth.div_ceil(2));
-                    Piece::pairs(
-                        &panel[start * ROWS..(start + depth) * ROWS],
-                        &self.words.values[at..at + depth * COLS],
-                    )
-                }
-            },
-            Term::Rows(left, stride, _) => {
-                let left = &left[top * stride..(top + rows) * stride];
-                let right = &self.floats.values[at..at + depth * COLS];
-                Piece::rows(left, stride, start, right, COLS)
-            }
-        }
-    }
 }
 
 #[cfg(test)]
