@@ -1,11 +1,15 @@
 //! A judge's endpoint that does what a test wants it to: answers, or fails in one of the
 //! ways in which servers do.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What a request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,7 @@ pub struct Request {
 /// A server on this machine; it ends when it is dropped.
 pub struct Endpoint {
     address: SocketAddr,
+    scheme: &'static str,
     shared: Arc<Shared>,
 }
 
@@ -55,6 +60,40 @@ impl Endpoint {
     pub fn start(
         reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::listen("http", reply, |served, stream| served.serve(&stream))
+    }
+
+    /// The same over TLS, with a certificate that no one but itself has signed, in PEM.
+    ///
+    /// # Errors
+    /// As above, or if no certificate can be made.
+    pub fn start_encrypted(
+        reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+    ) -> io::Result<(Self, String)> {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]);
+        let own = own.map_err(io::Error::other)?;
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.map_err(io::Error::other)?)
+            .map_err(io::Error::other)?;
+        let config = Arc::new(config);
+        let server = Self::listen("https", reply, move |served, stream| {
+            if let Ok(connection) = ServerConnection::new(config.clone()) {
+                served.serve(StreamOwned::new(connection, stream));
+            }
+        })?;
+        Ok((server, own.cert.pem()))
+    }
+
+    fn listen(
+        scheme: &'static str,
+        reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+        serve: impl Fn(&Shared, TcpStream) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let serve = Arc::new(serve);
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -68,15 +107,19 @@ impl Endpoint {
                 if served.over.load(Ordering::Relaxed) {
                     return;
                 }
-                let served = served.clone();
-                std::thread::spawn(move || served.serve(&stream));
+                let (served, serve) = (served.clone(), serve.clone());
+                std::thread::spawn(move || serve(&served, stream));
             }
         });
-        Ok(Self { address, shared })
+        Ok(Self {
+            address,
+            scheme,
+            shared,
+        })
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("{}://{}/v1", self.scheme, self.address)
     }
 
     /// All requests so far.
@@ -98,8 +141,8 @@ impl Shared {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, stream: &TcpStream) {
-        let Ok(request) = read(stream) else {
+    fn serve(&self, mut stream: impl Read + Write) {
+        let Ok(request) = read(&mut stream) else {
             return;
         };
         let mut requests = self.requests();
@@ -107,11 +150,11 @@ impl Shared {
         requests.push(request.clone());
         drop(requests);
         // Whoever asked may be gone.
-        drop(write(stream, &(self.reply)(number, &request)));
+        drop(write(&mut stream, &(self.reply)(number, &request)));
     }
 }
 
-fn read(stream: &TcpStream) -> io::Result<Request> {
+fn read(stream: impl Read) -> io::Result<Request> {
     let mut reader = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -136,7 +179,7 @@ fn read(stream: &TcpStream) -> io::Result<Request> {
     })
 }
 
-fn write(mut stream: &TcpStream, reply: &Reply) -> io::Result<()> {
+fn write(mut stream: impl Write, reply: &Reply) -> io::Result<()> {
     let whole = |status: u16, headers: &str, body: &str| {
         format!(
             "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n\

@@ -12,8 +12,8 @@ use super::pack::Word;
 use super::product::Term;
 use super::right::Right;
 
-/// Depth at most: of three panels, and three of the tile's rows, this much stays in the
-/// second-level cache. Sums begin and end with a round, so it can't depend on anything else.
+/// Depth at most: three panels of it stay in the second-level cache, a tile's rows in the first.
+/// Sums begin and end with a round, so it can depend on nothing else.
 pub(super) const DEPTH: usize = 1024;
 /// Pieces at most.
 const PIECES: usize = 8;

@@ -99,6 +99,9 @@ pub struct EndpointConfig {
     pub model: String,
     /// Environment variable that holds the key of the service.
     pub key_variable: Option<String>,
+    /// PEM file with the certificates that an https server's own one must be signed by. Default:
+    /// the public authorities.
+    pub certificates: Option<PathBuf>,
     /// Text that replaces our rubric.
     pub rubric: Option<PathBuf>,
     /// Requests at the same time.
@@ -118,6 +121,7 @@ impl Default for EndpointConfig {
             url: String::new(),
             model: String::new(),
             key_variable: None,
+            certificates: None,
             rubric: None,
             concurrency: 8,
             timeout_seconds: 60.0,

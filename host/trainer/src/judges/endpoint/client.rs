@@ -1,10 +1,12 @@
 //! One request: its time limits, and how often and when it is made again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use host_policy::wit::JudgementStatus;
 use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::config::EndpointConfig;
 use crate::error::{Error, Result};
@@ -78,7 +80,12 @@ impl Client {
                 Some(format!("Bearer {}", secret.trim()))
             }
         };
+        let roots = match &config.certificates {
+            None => RootCerts::WebPki,
+            Some(path) => read_certificates(path, key("certificates"))?,
+        };
         let agent = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_global(Some(Duration::from_secs_f64(config.timeout_seconds)))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -154,6 +161,28 @@ impl Client {
             error => broken(error),
         })?;
         Ok(String::from_utf8_lossy(&reply).into_owned())
+    }
+}
+
+/// The certificates of a PEM file, which the field `key` names.
+fn read_certificates(path: &Path, key: String) -> Result<RootCerts> {
+    let pem = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>();
+    let items = items
+        .map_err(|error| Error::config(&key, format!("{}: {error}", path.display())))?
+        .into_iter();
+    let certificates: Vec<_> = items
+        .filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    match certificates.is_empty() {
+        true => {
+            let problem = format!("{} holds no certificate in PEM", path.display());
+            Err(Error::config(key, problem))
+        }
+        false => Ok(certificates.into()),
     }
 }
 

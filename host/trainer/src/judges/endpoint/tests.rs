@@ -193,10 +193,47 @@ fn an_endpoint_that_can_t_be_used_is_named_before_it_is_asked() {
             "NO_SUCH_VARIABLE",
         ),
         (message(&|it| it.rubric = Some("none.md".into())), "none.md"),
+        (
+            message(&|it| it.certificates = Some("none.pem".into())),
+            "none.pem",
+        ),
+        (
+            message(&|it| it.certificates = Some("Cargo.toml".into())),
+            "mine.endpoint.certificates",
+        ),
     ] {
         assert!(text.contains(field), "{text}");
         assert!(!text.contains("secret"), "{text}");
     }
+}
+
+/// In pairs: a certificate that is expected, and the same one where only the public
+/// authorities' are.
+#[test]
+fn a_server_behind_tls_is_asked_if_its_certificate_is_signed_by_those_that_count() {
+    let good = |_: usize, _: &hostile::Request| Reply::Says("{\"score\": 4}".into());
+    let (server, pem) = Server::start_encrypted(good).expect("listens");
+    let folder = tempfile::tempdir().expect("made");
+    let own = folder.path().join("own.pem");
+    std::fs::write(&own, pem).expect("written");
+    assert!(server.url().starts_with("https://"));
+    let patient = EndpointConfig {
+        timeout_seconds: 10.0,
+        retries: 0,
+        ..config(&server)
+    };
+    let trusting = EndpointConfig {
+        certificates: Some(own),
+        ..patient.clone()
+    };
+    assert_eq!(judged(&trusting).score, 4.0);
+    assert_eq!(server.requests().len(), 1);
+
+    assert_eq!(judged(&patient).status, JudgementStatus::Failed);
+    let endpoint = Endpoint::new("mine", &patient).expect("made");
+    let text = endpoint.try_out(&GO).expect_err("refused").to_string();
+    assert!(text.contains("certificate"), "{text}");
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
