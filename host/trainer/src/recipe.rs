@@ -85,8 +85,8 @@ pub fn fine_tune(
     if stop.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
-    let folder = RunDir::create(&prepared.output())?;
-    folder.write_text("config.toml", &manifest::resolved_toml(&prepared.config)?)?;
+    let config = manifest::resolved_toml(&prepared.config)?;
+    let folder = RunDir::create(&prepared.output(), &config)?;
     let _lock = folder.lock()?;
     prepared.execute(&folder, prepared.manifest(), observer, stop)
 }

@@ -23,6 +23,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use host_model::atomic::{self, Folder};
 use host_policy::journal::{Answered, JournalWriter, Mark};
 use host_policy::wit::Outcome;
 use serde::{Deserialize, Serialize};
@@ -39,17 +40,21 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the folder, which must not exist.
-    pub fn create(path: &Path) -> Result<Self> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|source| Error::write(parent, source))?;
-        }
-        match std::fs::create_dir(path) {
+    /// Makes the folder, which must not exist, with its configuration in it: whoever is killed
+    /// meanwhile leaves a run that can go on, or no run.
+    pub fn create(path: &Path, config: &str) -> Result<Self> {
+        Self::check_free(path)?;
+        let made = Folder::begin(path).and_then(|folder| {
+            atomic::write(&folder.path().join(CONFIG), config.as_bytes())?;
+            folder.finish()
+        });
+        match made {
             Ok(()) => Ok(Self { path: path.into() }),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(Error::OutputExists { path: path.into() })
-            }
-            Err(source) => Err(Error::write(path, source)),
+            // Another process was faster.
+            Err(_) if path.exists() => Err(Error::OutputExists { path: path.into() }),
+            // Where it was to be, and not its name meanwhile.
+            Err(host_model::Error::Io { source, .. }) => Err(Error::write(path, source)),
+            Err(other) => Err(other.into()),
         }
     }
 
@@ -106,10 +111,6 @@ impl RunDir {
 
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
-    }
-
-    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
-        write_atomically(&self.file(name), text.as_bytes())
     }
 
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
@@ -189,7 +190,7 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 /// The whole file or nothing; see `host_model::atomic`.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    host_model::atomic::write(path, bytes).map_err(|error| match error {
+    atomic::write(path, bytes).map_err(|error| match error {
         host_model::Error::Io { path, source } => Error::Write { path, source },
         other => other.into(),
     })
@@ -342,10 +343,9 @@ mod tests {
     fn an_existing_folder_is_never_touched() {
         let folder = tempfile::tempdir().expect("temp");
         let path = folder.path().join("a/run");
-        let run = RunDir::create(&path).expect("fresh");
-        run.write_text("config.toml", "seed = 1\n")
-            .expect("written");
-        let error = RunDir::create(&path).expect_err("exists").to_string();
+        let run = RunDir::create(&path, "seed = 1\n").expect("fresh");
+        let error = RunDir::create(&path, "seed = 2\n").expect_err("exists");
+        let error = error.to_string();
         assert!(
             error.contains("exists already; choose another --output"),
             "{error}"
@@ -354,6 +354,27 @@ mod tests {
             std::fs::read_to_string(run.file("config.toml")).expect("kept"),
             "seed = 1\n"
         );
+    }
+
+    #[test]
+    fn of_many_that_begin_a_run_at_once_one_does_and_nothing_is_left_of_the_others() {
+        let folder = tempfile::tempdir().expect("temp");
+        let path = folder.path().join("run");
+        let begun = std::thread::scope(|scope| {
+            let begin = |number: usize| {
+                let path = &path;
+                scope.spawn(move || RunDir::create(path, &format!("seed = {number}\n")).is_ok())
+            };
+            let all: Vec<_> = (0..8).map(begin).collect();
+            all.into_iter()
+                .filter_map(|one| one.join().ok())
+                .filter(|begun| *begun)
+                .count()
+        });
+        assert_eq!(begun, 1);
+        let left = std::fs::read_dir(folder.path()).expect("read").count();
+        assert_eq!(left, 1);
+        RunDir::open(&path).expect("whole");
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
         on_fault: OnFault::Stop,
         ranks: &Ranks::alone(),
     };
-    let folder = RunDir::create(&at.join("run")).expect("fresh");
+    let folder = RunDir::create(&at.join("run"), "").expect("fresh");
     let mut records = folder.records(None).expect("made");
     let mut checkpoints = Checkpoints::new(&folder, &CheckpointConfig::default());
     let totals = run(

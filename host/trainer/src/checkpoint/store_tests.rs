@@ -12,7 +12,7 @@ struct Desk {
 
 fn desk(keep: usize) -> Desk {
     let folder = tempfile::tempdir().expect("temp");
-    let run = RunDir::create(&folder.path().join("run")).expect("fresh");
+    let run = RunDir::create(&folder.path().join("run"), "").expect("fresh");
     let config = CheckpointConfig {
         every_steps: Some(4),
         every_minutes: 0.0,

@@ -64,7 +64,7 @@ fn the_ranks_and_a_run_that_goes_on_get_the_same_bits() {
     assert_eq!(Vectors::try_from(heard).expect("vectors"), vectors);
 
     let folder = tempfile::tempdir().expect("a folder");
-    let folder = RunDir::create(&folder.path().join("run")).expect("fresh");
+    let folder = RunDir::create(&folder.path().join("run"), "").expect("fresh");
     assert_eq!(Vectors::kept(&folder, 0.1).expect("none"), None);
     vectors.save(&folder, "model").expect("saved");
     let kept = Vectors::kept(&folder, 0.1).expect("kept");
