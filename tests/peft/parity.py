@@ -10,6 +10,7 @@ Without torch, transformers and peft it says so and ends with code 77.
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -25,7 +26,8 @@ except ImportError as missing:
     sys.exit(77)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-HOST = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/examples/peft_parity")
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+HOST = sys.argv[1] if len(sys.argv) > 1 else str(TARGET / "release/examples/peft_parity")
 TOLERANCE = 1e-4
 VOCABULARY = 300
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [299, 17, 17], [42], list(range(100, 200))]
