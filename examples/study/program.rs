@@ -104,11 +104,6 @@ impl Program {
             self.run(&["train".as_ref(), "--resume".as_ref(), run.as_os_str()])?;
             return Ok(run.to_owned());
         }
-        // A folder without a configuration holds nothing yet.
-        if run.is_dir() {
-            std::fs::remove_dir(run)
-                .with_context(|| format!("{} holds no run; remove it", run.display()))?;
-        }
         let mut config = config()?;
         config.output = Some(run.to_owned());
         let file = run.with_extension("toml");

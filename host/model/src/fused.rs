@@ -205,52 +205,42 @@ impl Frozen {
         layers: usize,
         keep: Keep,
     ) -> Result<Pass> {
-        on_pool(|| self.blocks(shape, adapter, steering, taps, layers, keep))
-    }
-
-    fn blocks(
-        &self,
-        shape: &Shape,
-        adapter: &Adapted,
-        steering: Option<&Steering>,
-        taps: &[TapRows],
-        layers: usize,
-        keep: Keep,
-    ) -> Result<Pass> {
-        let mut tapes = Vec::new();
-        let mut found = vec![Vec::new(); taps.len()];
-        let mut stream = self.embed_rows(&shape.batch.tokens)?;
-        let mut spare = None;
-        let mut left = Left::default();
-        steer(steering, 0, &mut stream);
-        self.read_taps(&stream, 0, taps, &mut found);
-        for index in 0..layers {
-            let factors = adapter.layer(index);
-            let ranks = ranks(&factors);
-            let mut tape = spare
-                .take()
-                .unwrap_or_else(|| self.spare.tape(&self.config, shape.rows, ranks));
-            let values = LayerValues::of(&self.layers[index])?;
-            let layer = values.layer(&self.config, index, factors);
-            stream = layer.forward(shape, stream, &mut tape, &mut left);
-            steer(steering, index + 1, &mut stream);
-            self.read_taps(&stream, index + 1, taps, &mut found);
-            match keep {
-                Keep::Nothing => spare = Some(tape),
-                Keep::Everything => tapes.push(tape),
-                Keep::Inputs => {
-                    let mut input = Tape::new(&self.config, 0, ranks);
-                    input.x = std::mem::take(&mut tape.x);
-                    tapes.push(input);
-                    spare = Some(tape);
+        on_pool(|| {
+            let mut tapes = Vec::new();
+            let mut found = vec![Vec::new(); taps.len()];
+            let mut stream = self.embed_rows(&shape.batch.tokens)?;
+            let mut spare = None;
+            let mut left = Left::default();
+            steer(steering, 0, &mut stream);
+            self.read_taps(&stream, 0, taps, &mut found);
+            for index in 0..layers {
+                let factors = adapter.layer(index);
+                let ranks = ranks(&factors);
+                let mut tape = spare
+                    .take()
+                    .unwrap_or_else(|| self.spare.tape(&self.config, shape.rows, ranks));
+                let values = LayerValues::of(&self.layers[index])?;
+                let layer = values.layer(&self.config, index, factors);
+                stream = layer.forward(shape, stream, &mut tape, &mut left);
+                steer(steering, index + 1, &mut stream);
+                self.read_taps(&stream, index + 1, taps, &mut found);
+                match keep {
+                    Keep::Nothing => spare = Some(tape),
+                    Keep::Everything => tapes.push(tape),
+                    Keep::Inputs => {
+                        let mut input = Tape::new(&self.config, 0, ranks);
+                        input.x = std::mem::take(&mut tape.x);
+                        tapes.push(input);
+                        spare = Some(tape);
+                    }
                 }
             }
-        }
-        self.spare.keep(spare);
-        Ok(Pass {
-            stream,
-            taps: found,
-            tapes,
+            self.spare.keep(spare);
+            Ok(Pass {
+                stream,
+                taps: found,
+                tapes,
+            })
         })
     }
 

@@ -80,35 +80,28 @@ impl Frozen {
         adapter: &Adapted,
         steering: Option<&Steering>,
     ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
-        on_pool(|| self.blocks_cached(shape, adapter, steering))
-    }
-
-    fn blocks_cached(
-        &self,
-        shape: &Shape,
-        adapter: &Adapted,
-        steering: Option<&Steering>,
-    ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
-        let mut stream = self.embed_rows(&shape.batch.tokens)?;
-        steer(steering, 0, &mut stream);
-        let ranks = ranks(&adapter.layer(0));
-        let mut tape = self.spare.tape(&self.config, shape.rows, ranks);
-        let kv = self.config.kv_size();
-        let mut left = Left::default();
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (index, weights) in self.layers.iter().enumerate() {
-            let values = LayerValues::of(weights)?;
-            let layer = values.layer(&self.config, index, adapter.layer(index));
-            stream = layer.forward(shape, stream, &mut tape, &mut left);
-            let cached = shape.batch.sequences().map(|rows| SequenceKv {
-                k: tape.k[rows.start * kv..rows.end * kv].to_vec(),
-                v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
-            });
-            layers.push(cached.collect());
-            steer(steering, index + 1, &mut stream);
-        }
-        self.spare.keep([tape]);
-        Ok((stream, layers))
+        on_pool(|| {
+            let mut stream = self.embed_rows(&shape.batch.tokens)?;
+            steer(steering, 0, &mut stream);
+            let ranks = ranks(&adapter.layer(0));
+            let mut tape = self.spare.tape(&self.config, shape.rows, ranks);
+            let kv = self.config.kv_size();
+            let mut left = Left::default();
+            let mut layers = Vec::with_capacity(self.layers.len());
+            for (index, weights) in self.layers.iter().enumerate() {
+                let values = LayerValues::of(weights)?;
+                let layer = values.layer(&self.config, index, adapter.layer(index));
+                stream = layer.forward(shape, stream, &mut tape, &mut left);
+                let cached = shape.batch.sequences().map(|rows| SequenceKv {
+                    k: tape.k[rows.start * kv..rows.end * kv].to_vec(),
+                    v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
+                });
+                layers.push(cached.collect());
+                steer(steering, index + 1, &mut stream);
+            }
+            self.spare.keep([tape]);
+            Ok((stream, layers))
+        })
     }
 }
 

@@ -104,20 +104,22 @@ pub(crate) fn run(products: &mut [Product]) {
     };
     products.iter().for_each(|product| product.check(rows));
     let threads = rayon::current_num_threads();
-    let pieces = products.iter();
-    let pieces = pieces.map(|product| product.cols.div_ceil(product.width(threads)));
-    let parts = (2 * threads).div_ceil(pieces.sum()).min(rows.div_ceil(FEW));
-    let height = rows.div_ceil(parts).next_multiple_of(ROWS);
-    let mut work = Vec::new();
+    let mut groups = Vec::new();
     for product in products {
         let c = Shared(product.c.as_mut_ptr());
         let product = &*product;
         let width = product.width(threads);
         for side in (0..product.cols).step_by(width) {
-            for top in (0..rows).step_by(height) {
-                let cols = side..product.cols.min(side + width);
-                work.push((c, product, cols, top..rows.min(top + height)));
-            }
+            groups.push((c, product, side..product.cols.min(side + width)));
+        }
+    }
+    let parts = (2 * threads).div_ceil(groups.len());
+    let height = rows.div_ceil(parts.min(rows.div_ceil(FEW)));
+    let height = height.next_multiple_of(ROWS);
+    let mut work = Vec::new();
+    for (c, product, cols) in groups {
+        for top in (0..rows).step_by(height) {
+            work.push((c, product, cols.clone(), top..rows.min(top + height)));
         }
     }
     work.into_par_iter().for_each(|(c, product, cols, rows)| {
