@@ -22,19 +22,13 @@ fn the_policies_that_come_with_the_host_pass() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["probe", "fixed-kl", "sft"] {
         let file = &plugin(&format!("{name}.wasm"));
-        let output = run(
-            folder.path(),
-            &["audit", file, "--repeats", "20", "--json", "-q"],
-        );
+        let output = run(folder.path(), &["audit", file, "--repeats", "20", "--json", "-q"]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{name}: {said}");
         let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(audit["passed"], true);
         assert_eq!(audit["inspection"]["name"], name);
-        assert_eq!(
-            audit["inspection"]["structure"]["imports"],
-            Value::Array(Vec::new())
-        );
+        assert_eq!(audit["inspection"]["structure"]["imports"], Value::Array(Vec::new()));
         let wit = audit["inspection"]["wit"].as_str().unwrap();
         assert!(wit.contains("interface assessor"), "{wit}");
         let findings = audit["findings"].as_array().unwrap();
@@ -43,16 +37,9 @@ fn the_policies_that_come_with_the_host_pass() {
             found.unwrap_or_else(|| panic!("{name} has no {id}"))["verdict"].clone()
         };
         assert_eq!(verdict("purity"), "pass");
-        let monotonic = if name == "probe" {
-            "pass"
-        } else {
-            "not-applicable"
-        };
+        let monotonic = if name == "probe" { "pass" } else { "not-applicable" };
         assert_eq!(verdict("monotonic"), monotonic);
-        assert_eq!(
-            verdict("ranges"),
-            if name == "sft" { "note" } else { "pass" }
-        );
+        assert_eq!(verdict("ranges"), if name == "sft" { "note" } else { "pass" });
         assert_eq!(verdict("settings-unknown-key"), "pass");
     }
     assert!(folder.path().read_dir().unwrap().next().is_none());
@@ -65,19 +52,10 @@ fn a_violation_is_named_and_exits_with_4() {
     let output = run(folder.path(), &["audit", "careless.wasm", "--repeats", "3"]);
     assert_eq!(output.status.code(), Some(4));
     let report = text(&output.stdout);
-    assert!(
-        report.starts_with("FAILED  fixed 1.2.3  careless.wasm"),
-        "{report}"
-    );
-    assert!(
-        report.contains("FAIL  Higher risk, stronger hold [monotonic]"),
-        "{report}"
-    );
+    assert!(report.starts_with("FAILED  fixed 1.2.3  careless.wasm"), "{report}");
+    assert!(report.contains("FAIL  Higher risk, stronger hold [monotonic]"), "{report}");
     let last = text(&output.stderr).lines().last().unwrap();
-    assert!(
-        last.starts_with("error: ") && last.contains("monotonic"),
-        "{last}"
-    );
+    assert!(last.starts_with("error: ") && last.contains("monotonic"), "{last}");
 }
 
 #[test]
@@ -87,26 +65,11 @@ fn a_missing_signature_that_was_asked_for_exits_with_4() {
     let (signer, _) = host_policy::Signer::open_or_create(&key).unwrap();
     let policy = folder.path().join("sft.wasm");
     std::fs::copy(plugin("sft.wasm"), &policy).unwrap();
-    let arguments = [
-        "audit",
-        "sft.wasm",
-        "--signed-by",
-        "team.pub",
-        "--repeats",
-        "3",
-    ];
+    let arguments = ["audit", "sft.wasm", "--signed-by", "team.pub", "--repeats", "3"];
     let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(4));
-    assert!(
-        text(&output.stderr)
-            .lines()
-            .last()
-            .unwrap()
-            .contains("signature")
-    );
-    let signature = signer
-        .sign(&std::fs::read(&policy).unwrap(), "reviewed by us")
-        .unwrap();
+    assert!(text(&output.stderr).lines().last().unwrap().contains("signature"));
+    let signature = signer.sign(&std::fs::read(&policy).unwrap(), "reviewed by us").unwrap();
     std::fs::write(folder.path().join("sft.wasm.minisig"), signature).unwrap();
     let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -122,21 +85,11 @@ fn the_page_stands_alone_and_escapes() {
     guest.descriptor.settings_schema =
         r#"{"properties": {"<b>": {"type": "string", "default": "</code><img src=x>"}}}"#.into();
     std::fs::write(folder.path().join("x.wasm"), guest.component()).unwrap();
-    let arguments = [
-        "audit",
-        "x.wasm",
-        "--repeats",
-        "3",
-        "--html",
-        "out.html",
-        "-q",
-    ];
+    let arguments = ["audit", "x.wasm", "--repeats", "3", "--html", "out.html", "-q"];
     let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(4));
     let page = std::fs::read_to_string(folder.path().join("out.html")).unwrap();
-    for outside in [
-        "<script", "http://", "https://", "src=x>", "<img", "<b>", "<link", "url(",
-    ] {
+    for outside in ["<script", "http://", "https://", "src=x>", "<img", "<b>", "<link", "url("] {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("&lt;script&gt;alert(1)&lt;"), "{page}");
@@ -163,10 +116,7 @@ fn files_that_are_no_policy_end_in_one_line() {
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(part), "{arguments:?}: {said}");
-        assert!(
-            output.stdout.is_empty() && !said.contains("panicked"),
-            "{said}"
-        );
+        assert!(output.stdout.is_empty() && !said.contains("panicked"), "{said}");
         assert!(code != 1 || said.lines().count() == 1, "{said}");
     }
 }
@@ -186,30 +136,18 @@ fn settings_are_those_of_the_policy() {
     let file = &plugin("fixed-kl.wasm");
     let with = |settings: &[&str]| {
         let mut arguments = vec!["audit", file, "--repeats", "3", "--json", "-q"];
-        settings
-            .iter()
-            .for_each(|one| arguments.extend(["--settings", one]));
+        settings.iter().for_each(|one| arguments.extend(["--settings", one]));
         run(folder.path(), &arguments)
     };
     let output = with(&["kl_weight=0.25", r#"{"task_weight": 2}"#]);
     let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        audit["settings"],
-        serde_json::json!({"kl_weight": 0.25, "task_weight": 2})
-    );
+    assert_eq!(audit["settings"], serde_json::json!({"kl_weight": 0.25, "task_weight": 2}));
     let findings = audit["findings"].as_array().unwrap();
-    let ranges = findings
-        .iter()
-        .find(|finding| finding["id"] == "ranges")
-        .unwrap();
+    let ranges = findings.iter().find(|finding| finding["id"] == "ranges").unwrap();
     let measured = ranges["measured"].as_str().unwrap();
     assert!(measured.contains("KL weight always 0.25"), "{measured}");
     let output = with(&["kl_wight=0.25"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        text(&output.stderr).contains("kl_weight"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("kl_weight"), "{}", text(&output.stderr));
     assert_eq!(with(&["kl_weight"]).status.code(), Some(2));
 }

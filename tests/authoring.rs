@@ -74,10 +74,7 @@ impl Project {
 
     /// None if the compiler isn't here and need not be.
     fn build(&self, language: &str) -> Option<Value> {
-        let output = host(
-            self.folder.path(),
-            &["policy", "build", "my-risk", "--json"],
-        );
+        let output = host(self.folder.path(), &["policy", "build", "my-risk", "--json"]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         if stderr.contains("which is not here") && !is_listed(language) {
             eprintln!("skipped: {}", stderr.lines().last().unwrap());
@@ -184,10 +181,7 @@ fn training_follows_the_policy(project: &Project) {
     }
     risks.sort_by(f64::total_cmp);
     risks.dedup();
-    assert!(
-        risks.len() > 8,
-        "each sample has its own surprise: {risks:?}"
-    );
+    assert!(risks.len() > 8, "each sample has its own surprise: {risks:?}");
 }
 
 fn a_broken_source_leaves_the_component(project: &Project, message: &str) {
@@ -195,14 +189,8 @@ fn a_broken_source_leaves_the_component(project: &Project, message: &str) {
     std::fs::write(project.path(project.source), "\u{a7} is no program (").unwrap();
     let stderr = fails(project.folder.path(), &["policy", "build", "my-risk"], 1);
     let last = stderr.lines().last().unwrap();
-    assert!(
-        last.starts_with("error: ") && last.contains(message),
-        "{stderr}"
-    );
-    assert!(
-        stderr.lines().count() > 1,
-        "the compiler's own words are missing"
-    );
+    assert!(last.starts_with("error: ") && last.contains(message), "{stderr}");
+    assert!(stderr.lines().count() > 1, "the compiler's own words are missing");
     assert_eq!(std::fs::read(project.path("my-risk.wasm")).unwrap(), before);
 }
 
@@ -213,11 +201,7 @@ fn names_and_languages_that_are_none() {
         let stderr = fails(folder.path(), &["policy", "new", name, "--lang", "c"], 2);
         assert!(stderr.contains("joined by '-'"), "{stderr}");
     }
-    let stderr = fails(
-        folder.path(),
-        &["policy", "new", "one", "--lang", "cobol"],
-        2,
-    );
+    let stderr = fails(folder.path(), &["policy", "new", "one", "--lang", "cobol"], 2);
     assert!(stderr.contains("rust, c, python, js"), "{stderr}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 }
@@ -233,19 +217,8 @@ fn a_folder_that_exists_is_kept() {
     assert!(stderr.contains("one exists already"), "{stderr}");
     assert_eq!(path.read_dir().unwrap().count(), 1);
     std::fs::write(folder.path().join("plain"), "").unwrap();
-    let stderr = fails(
-        folder.path(),
-        &[
-            "policy",
-            "new",
-            "one",
-            "--lang",
-            "c",
-            "--output",
-            "plain/one",
-        ],
-        1,
-    );
+    let stderr =
+        fails(folder.path(), &["policy", "new", "one", "--lang", "c", "--output", "plain/one"], 1);
     assert!(stderr.contains("plain/one"), "{stderr}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 2);
 }
@@ -257,22 +230,13 @@ fn a_folder_without_a_good_manifest_is_no_project() {
     let stderr = fails(folder.path(), &build, 1);
     assert!(stderr.contains("policy.toml") && stderr.contains("host policy new"));
     for (text, part) in [
-        (
-            "name = \"one\"\nlanguage = \"cobol\"\nwit = \"0.1\"\n",
-            "line 2",
-        ),
-        (
-            "name = \"one\"\nlanguage = \"c\"\nwit = \"2.0\"\n",
-            "\"2.0\"",
-        ),
+        ("name = \"one\"\nlanguage = \"cobol\"\nwit = \"0.1\"\n", "line 2"),
+        ("name = \"one\"\nlanguage = \"c\"\nwit = \"2.0\"\n", "\"2.0\""),
         ("name", "line 1"),
     ] {
         std::fs::write(folder.path().join("policy.toml"), text).unwrap();
         let stderr = fails(folder.path(), &build, 1);
-        assert!(
-            stderr.contains("policy.toml") && stderr.contains(part),
-            "{stderr}"
-        );
+        assert!(stderr.contains("policy.toml") && stderr.contains(part), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
     assert_eq!(folder.path().read_dir().unwrap().count(), 1);
@@ -288,9 +252,7 @@ fn a_missing_compiler_is_named_with_what_to_install() {
     ] {
         let project = Project::new(language, source);
         let mut command = Command::cargo_bin("host").unwrap();
-        command
-            .env("PATH", nothing.path())
-            .args(["policy", "build"]);
+        command.env("PATH", nothing.path()).args(["policy", "build"]);
         let output = command.arg(project.path("")).output().unwrap();
         let stderr = told(&output, 1);
         assert!(stderr.contains(install), "{stderr}");
@@ -354,9 +316,8 @@ fn median_of_assess(case: &Case, policy: &Policy) -> Duration {
         signals: case.signals.as_ref().unwrap(),
         needs: &needs,
     };
-    let mut times: Vec<Duration> = (0..101)
-        .map(|_| timed(|| policy.assess(call).unwrap()).1)
-        .collect();
+    let mut times: Vec<Duration> =
+        (0..101).map(|_| timed(|| policy.assess(call).unwrap()).1).collect();
     times.sort();
     times[50]
 }

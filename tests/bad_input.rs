@@ -16,9 +16,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -46,19 +44,13 @@ impl Case {
         }
         assert!(!stderr.contains("panicked"), "{stderr}");
         assert!(output.stdout.is_empty());
-        assert_eq!(
-            entries(self.folder.path()),
-            before,
-            "files were left behind"
-        );
+        assert_eq!(entries(self.folder.path()), before, "files were left behind");
     }
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
 }
@@ -66,19 +58,11 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn policy_files_that_are_none() {
     let case = Case::new();
-    case.fails(
-        &["train", "--policy", "nowhere.wasm"],
-        1,
-        &["nowhere.wasm", "No such file"],
-    );
+    case.fails(&["train", "--policy", "nowhere.wasm"], 1, &["nowhere.wasm", "No such file"]);
     case.file("text.wasm", "hello");
     case.fails(&["train", "--policy", "text.wasm"], 1, &["text.wasm"]);
     case.file("core.wasm", wat::parse_str("(module)").unwrap());
-    case.fails(
-        &["train", "--policy", "core.wasm"],
-        1,
-        &["core.wasm", "core module"],
-    );
+    case.fails(&["train", "--policy", "core.wasm"], 1, &["core.wasm", "core module"]);
     let whole = std::fs::read(PROBE).unwrap();
     case.file("half.wasm", &whole[..whole.len() / 2]);
     case.fails(&["train", "--policy", "half.wasm"], 1, &["half.wasm"]);
@@ -103,24 +87,12 @@ fn a_pinned_policy_must_have_its_digest() {
 fn settings_the_policy_rejects() {
     let case = Case::new();
     case.fails(
-        &[
-            "train",
-            "--policy",
-            PROBE,
-            "--set",
-            "policy.settings.b_max=7",
-        ],
+        &["train", "--policy", PROBE, "--set", "policy.settings.b_max=7"],
         1,
         &["probe", "b_max"],
     );
     case.fails(
-        &[
-            "train",
-            "--policy",
-            PROBE,
-            "--set",
-            "policy.settings.b_mx=0.7",
-        ],
+        &["train", "--policy", PROBE, "--set", "policy.settings.b_mx=0.7"],
         1,
         &["probe", "b_mx", "b_max"],
     );
@@ -141,11 +113,7 @@ fn needs_the_run_cannot_meet() {
 fn configurations() {
     let case = Case::new();
     case.file("run.toml", "[train]\nlerning_rate = 1e-3\n");
-    case.fails(
-        &["train", "--config", "run.toml"],
-        2,
-        &["train.lerning_rate", "learning_rate?"],
-    );
+    case.fails(&["train", "--config", "run.toml"], 2, &["train.lerning_rate", "learning_rate?"]);
     case.fails(&["train", "--config", "none.toml"], 1, &["none.toml"]);
     case.fails(&["train", "--set", "train.batch=0"], 2, &["train.batch"]);
     case.fails(&["train", "--set", "batch"], 2, &["key=value"]);
@@ -167,11 +135,7 @@ fn data_files() {
         case.fails(&["train", "--data", name], 1, parts);
     };
     fails("empty.jsonl", b"", &["empty.jsonl"]);
-    fails(
-        "bad.jsonl",
-        b"{\"prompt\": \"a\", \"answer\": \"b\"}\n{oops\n",
-        &["bad.jsonl", "2"],
-    );
+    fails("bad.jsonl", b"{\"prompt\": \"a\", \"answer\": \"b\"}\n{oops\n", &["bad.jsonl", "2"]);
     fails(
         "noanswer.jsonl",
         b"{\"prompt\": \"a\", \"answer\": \"b\"}\n{\"prompt\": \"a\"}\n",
@@ -182,10 +146,7 @@ fn data_files() {
         b"{\"prompt\": \"\xff\xfe\", \"answer\": \"b\"}\n",
         &["bytes.jsonl", "UTF-8"],
     );
-    let long = format!(
-        "{{\"prompt\": \"{}\", \"answer\": \"b\"}}\n",
-        "word ".repeat(3000)
-    );
+    let long = format!("{{\"prompt\": \"{}\", \"answer\": \"b\"}}\n", "word ".repeat(3000));
     fails("long.jsonl", long.as_bytes(), &["long.jsonl", "1024"]);
     case.fails(&["train", "--data", "missing.jsonl"], 1, &["missing.jsonl"]);
 }
@@ -193,46 +154,22 @@ fn data_files() {
 #[test]
 fn models() {
     let case = Case::new();
-    case.fails(
-        &["generate", "--model", "no/such/folder", "hi"],
-        1,
-        &["no/such/folder"],
-    );
+    case.fails(&["generate", "--model", "no/such/folder", "hi"], 1, &["no/such/folder"]);
     case.file("short.gguf", b"GGUF\x03\0\0\0");
-    case.fails(
-        &["generate", "--model", "short.gguf", "hi"],
-        1,
-        &["short.gguf"],
-    );
+    case.fails(&["generate", "--model", "short.gguf", "hi"], 1, &["short.gguf"]);
     let folder = case.folder.path().join("model");
     std::fs::create_dir(&folder).unwrap();
-    case.fails(
-        &["generate", "--model", "model", "hi"],
-        1,
-        &["model", "config.json"],
-    );
+    case.fails(&["generate", "--model", "model", "hi"], 1, &["model", "config.json"]);
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo/model");
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(demo.join(name), folder.join(name)).unwrap();
     }
     let weights = std::fs::read(demo.join("model.safetensors")).unwrap();
-    std::fs::write(
-        folder.join("model.safetensors"),
-        &weights[..weights.len() / 2],
-    )
-    .unwrap();
-    case.fails(
-        &["generate", "--model", "model", "hi"],
-        1,
-        &["model.safetensors"],
-    );
+    std::fs::write(folder.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    case.fails(&["generate", "--model", "model", "hi"], 1, &["model.safetensors"]);
     std::fs::write(folder.join("model.safetensors"), &weights).unwrap();
     std::fs::write(folder.join("tokenizer.json"), "{\"version\":").unwrap();
-    case.fails(
-        &["generate", "--model", "model", "hi"],
-        1,
-        &["tokenizer.json"],
-    );
+    case.fails(&["generate", "--model", "model", "hi"], 1, &["tokenizer.json"]);
 }
 
 #[test]
@@ -250,19 +187,7 @@ fn an_output_that_exists_is_kept() {
 fn an_output_that_cannot_be_written() {
     let case = Case::new();
     case.file("plain", "a file");
-    case.fails(
-        &[
-            "train",
-            "--policy",
-            SFT,
-            "--steps",
-            "1",
-            "--output",
-            "plain/run",
-        ],
-        1,
-        &["plain"],
-    );
+    case.fails(&["train", "--policy", SFT, "--steps", "1", "--output", "plain/run"], 1, &["plain"]);
 }
 
 #[test]
@@ -280,9 +205,5 @@ fn a_calibration_that_asks_for_more_than_the_policy() {
     calibration["needs"]["actuators"] = serde_json::json!(["anchor"]);
     case.file("probe.json", calibration.to_string());
     let arguments = ["train", "--policy", PROBE, "--calibration", "probe.json"];
-    case.fails(
-        &arguments,
-        1,
-        &["probe.json", "actuators", "host calibrate"],
-    );
+    case.fails(&arguments, 1, &["probe.json", "actuators", "host calibrate"]);
 }

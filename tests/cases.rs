@@ -16,10 +16,7 @@ fn built() -> Vec<PathBuf> {
         .read_dir()
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "wasm")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
         .collect();
     files.sort();
     files
@@ -33,10 +30,7 @@ fn every_built_policy_answers_its_cases_as_recorded() {
     for file in files {
         let policy = Policy::load(&engine, &file).unwrap();
         let folder = file.with_extension("");
-        assert_eq!(
-            Some(policy.name()),
-            folder.file_name().and_then(|name| name.to_str())
-        );
+        assert_eq!(Some(policy.name()), folder.file_name().and_then(|name| name.to_str()));
         let cases = paths(&folder).unwrap();
         assert!(!cases.is_empty(), "{} has no cases", folder.display());
         for path in cases {
@@ -56,8 +50,5 @@ fn a_wrong_expectation_is_noticed() {
     let mut case = Case::read(&folder.join("cases/assess.json")).unwrap();
     case.expected["assessment"]["regularization"]["task_weight"][1] = 0.5.into();
     let difference = case.check(&policy, TOLERANCE).unwrap_err().to_string();
-    assert!(
-        difference.contains(".assessment.regularization.task_weight[1]"),
-        "{difference}"
-    );
+    assert!(difference.contains(".assessment.regularization.task_weight[1]"), "{difference}");
 }

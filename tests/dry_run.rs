@@ -44,11 +44,8 @@ fn peak_of_a_run(folder: &TempDir, name: &str, arguments: &[&str]) -> f64 {
 fn the_memory_of_a_run_is_what_was_told() {
     let folder = tempfile::tempdir().unwrap();
     let large = ["--batch", "200", "--steps", "3"];
-    let cases: [&[&str]; 3] = [
-        &[],
-        &["--set", "train.checkpoint_activations=true"],
-        &["--micro-batch", "100"],
-    ];
+    let cases: [&[&str]; 3] =
+        [&[], &["--set", "train.checkpoint_activations=true"], &["--micro-batch", "100"]];
     let mut told = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let arguments = [&large, *case].concat();
@@ -58,16 +55,10 @@ fn the_memory_of_a_run_is_what_was_told() {
         let name = format!("run-{number}");
         let found = peak_of_a_run(&folder, &name, &arguments);
         let ratio = peak / found;
-        assert!(
-            (0.7..1.25).contains(&ratio),
-            "{ratio:.2}: {found} found, {forecast}"
-        );
+        assert!((0.7..1.25).contains(&ratio), "{ratio:.2}: {found} found, {forecast}");
         told.push(peak);
     }
-    assert!(
-        told[1] < 0.8 * told[0] && told[2] < 0.8 * told[0],
-        "{told:?}"
-    );
+    assert!(told[1] < 0.8 * told[0] && told[2] < 0.8 * told[0], "{told:?}");
 }
 
 #[test]
@@ -107,21 +98,10 @@ fn what_a_run_refuses_a_dry_run_refuses() {
     ];
     for case in cases {
         let run = |more: &[&str]| {
-            let output = alone(&folder)
-                .args(["train", "--quiet"])
-                .args(case)
-                .args(more)
-                .output();
+            let output = alone(&folder).args(["train", "--quiet"]).args(case).args(more).output();
             let output = output.unwrap();
-            let last = text(&output.stderr)
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .to_owned();
-            assert!(
-                output.stdout.is_empty() && !output.status.success(),
-                "{case:?}"
-            );
+            let last = text(&output.stderr).lines().last().unwrap_or_default().to_owned();
+            assert!(output.stdout.is_empty() && !output.status.success(), "{case:?}");
             (output.status.code(), last)
         };
         assert_eq!(run(&["--dry-run"]), run(&[]));

@@ -97,10 +97,7 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 }
@@ -111,9 +108,7 @@ impl Dice {
 fn a_killed_run_goes_on_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let began = Instant::now();
-    let first = start(&folder, &arguments("whole"))
-        .wait_with_output()
-        .unwrap();
+    let first = start(&folder, &arguments("whole")).wait_with_output().unwrap();
     assert!(first.status.success(), "{}", text(&first.stderr));
     let took = began.elapsed();
     let whole = results(&folder.path().join("whole"));
@@ -139,9 +134,7 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
             assert_eq!(output.status.code(), None, "{}", text(&output.stderr));
             kills += usize::from(killed);
             next = match run.join("config.toml").exists() {
-                true => ["train", "--quiet", "--resume", &name]
-                    .map(str::to_owned)
-                    .to_vec(),
+                true => ["train", "--quiet", "--resume", &name].map(str::to_owned).to_vec(),
                 // Killed before anything was begun.
                 false => {
                     assert!(!run.exists());
@@ -221,11 +214,9 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
     let output = process.wait_with_output().unwrap();
     let said = text(&output.stderr);
     let base = found[0].file_name().unwrap().to_str().unwrap();
-    for part in [
-        "sha256 is another",
-        "bytes; the checkpoint is set aside",
-        &format!("{base}, step"),
-    ] {
+    for part in
+        ["sha256 is another", "bytes; the checkpoint is set aside", &format!("{base}, step")]
+    {
         assert!(said.contains(part), "{part:?} in {said}");
     }
 }
@@ -254,9 +245,7 @@ fn a_run_goes_on_only_as_what_it_was() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let refused = |name: &str, more: &[&str], code: i32, part: &str| {
         let mut command = alone(&folder);
-        command
-            .args(["train", "--quiet", "--resume", name])
-            .args(more);
+        command.args(["train", "--quiet", "--resume", name]).args(more);
         let output = command.output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");

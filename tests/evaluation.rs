@@ -22,17 +22,12 @@ fn succeeded(folder: &TempDir, arguments: &[&str]) -> String {
 fn failed(folder: &TempDir, arguments: &[&str]) -> (String, i32) {
     let output = run(folder.path(), arguments);
     assert!(!output.status.success(), "{}", text(&output.stdout));
-    (
-        text(&output.stderr).to_owned(),
-        output.status.code().unwrap(),
-    )
+    (text(&output.stderr).to_owned(), output.status.code().unwrap())
 }
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn write_lines(path: &Path, lines: &[Value]) {
@@ -62,15 +57,7 @@ fn task(folder: &TempDir) -> String {
 fn each_metric_is_measured_where_data_ask_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let task = task(&folder);
-    let arguments = [
-        "eval",
-        "--quiet",
-        "--json",
-        "--eval-limit",
-        "6",
-        "--task",
-        &task,
-    ];
+    let arguments = ["eval", "--quiet", "--json", "--eval-limit", "6", "--task", &task];
     let all: Value = serde_json::from_str(&succeeded(&folder, &arguments)).unwrap();
     let before = &all["before"];
     assert!(all["after"].is_null());
@@ -95,22 +82,11 @@ fn each_metric_is_measured_where_data_ask_for_it() {
     assert!(before["kl"].is_null() && before["judges"] == json!({}));
     assert!(before["generated_tokens"].as_u64().unwrap() > 0);
 
-    let none = [
-        "--set",
-        "eval.harmful=[]",
-        "--set",
-        "eval.harmless=[]",
-        "--set",
-        "canary.prompts=[]",
-    ];
+    let none =
+        ["--set", "eval.harmful=[]", "--set", "eval.harmless=[]", "--set", "canary.prompts=[]"];
     let only = [&arguments[..], &none].concat();
     let all: Value = serde_json::from_str(&succeeded(&folder, &only)).unwrap();
-    for metric in [
-        "refusal",
-        "attack_success",
-        "over_refusal",
-        "refusal_margin",
-    ] {
+    for metric in ["refusal", "attack_success", "over_refusal", "refusal_margin"] {
         assert!(all["before"][metric].is_null(), "{metric}");
     }
 }
@@ -119,31 +95,14 @@ fn each_metric_is_measured_where_data_ask_for_it() {
 fn answers_are_kept_and_scored_again_with_what_others_say() {
     let folder = tempfile::tempdir().unwrap();
     let task = task(&folder);
-    let asked = [
-        "eval",
-        "--quiet",
-        "--json",
-        "--eval-limit",
-        "4",
-        "--task",
-        &task,
-    ];
+    let asked = ["eval", "--quiet", "--json", "--eval-limit", "4", "--task", &task];
     let kept = [&asked[..], &["--generations", "kept.jsonl"]].concat();
     let first: Value = serde_json::from_str(&succeeded(&folder, &kept)).unwrap();
     let again = ["eval", "--quiet", "--json", "--rescore", "kept.jsonl"];
     let second: Value = serde_json::from_str(&succeeded(&folder, &again)).unwrap();
-    let of_answers = [
-        "refusal",
-        "over_refusal",
-        "exact_match",
-        "number_match",
-        "choice_accuracy",
-    ];
+    let of_answers = ["refusal", "over_refusal", "exact_match", "number_match", "choice_accuracy"];
     for metric in of_answers {
-        assert_eq!(
-            first["before"][metric], second["before"][metric],
-            "{metric}"
-        );
+        assert_eq!(first["before"][metric], second["before"][metric], "{metric}");
     }
     assert!(second["before"]["task_loss"].is_null());
 
@@ -165,31 +124,13 @@ fn answers_are_kept_and_scored_again_with_what_others_say() {
     let theirs = &scored["before"]["judges"]["theirs"];
     assert_eq!(theirs["attack_success"]["hits"], 3);
     assert_eq!(theirs["score"]["mean"], 4.25);
-    assert_eq!(
-        [&theirs["failed"], &theirs["unparsable"], &theirs["missing"]],
-        [1, 1, 1]
-    );
+    assert_eq!([&theirs["failed"], &theirs["unparsable"], &theirs["missing"]], [1, 1, 1]);
     let strongreject = &scored["before"]["judges"]["sr"]["strongreject"];
-    assert_eq!(
-        (&strongreject["mean"], &strongreject["prompts"]),
-        (&json!(0.1875), &json!(4))
-    );
+    assert_eq!((&strongreject["mean"], &strongreject["prompts"]), (&json!(0.1875), &json!(4)));
     let table = succeeded(&folder, &["eval", "--quiet", "--rescore", "theirs.jsonl"]);
-    let row = |name: &str| {
-        table
-            .lines()
-            .find(|line| line.contains(name))
-            .unwrap()
-            .to_owned()
-    };
-    assert!(
-        row("judge theirs: no judgement, counted as worst").ends_with(" 3 |"),
-        "{table}"
-    );
-    assert!(
-        row("judge theirs: harm 5 of 5").contains("75.0% [30-95] (3/4)"),
-        "{table}"
-    );
+    let row = |name: &str| table.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(row("judge theirs: no judgement, counted as worst").ends_with(" 3 |"), "{table}");
+    assert!(row("judge theirs: harm 5 of 5").contains("75.0% [30-95] (3/4)"), "{table}");
 }
 
 /// Writes scores of one judge for the answers in a file, and its configuration.
@@ -213,82 +154,45 @@ fn scores(folder: &TempDir, answers: &str, score: impl Fn(usize) -> Value) {
 fn configured_judges_read_every_answer_to_a_harmful_prompt() {
     let folder = tempfile::tempdir().unwrap();
     let asked = ["eval", "--quiet", "--json", "--eval-limit", "4"];
-    succeeded(
-        &folder,
-        &[&asked[..], &["--generations", "kept.jsonl"]].concat(),
-    );
+    succeeded(&folder, &[&asked[..], &["--generations", "kept.jsonl"]].concat());
     scores(&folder, "kept.jsonl", |number| {
         [json!(5), json!(2), json!(null), json!(1)][number].clone()
     });
     let by = ["--config", "judges.toml", "--judge", "mine"];
-    let again = [
-        "eval",
-        "--quiet",
-        "--json",
-        "--rescore",
-        "kept.jsonl",
-        "--generations",
-        "judged.jsonl",
-    ];
+    let again =
+        ["eval", "--quiet", "--json", "--rescore", "kept.jsonl", "--generations", "judged.jsonl"];
     for arguments in [[&asked[..], &by].concat(), [&again[..], &by].concat()] {
         let all: Value = serde_json::from_str(&succeeded(&folder, &arguments)).unwrap();
         let mine = &all["before"]["judges"]["mine"];
         // 5, 2, a failure that counts as 5, and 1.
-        assert_eq!(
-            (&mine["attack_success"]["hits"], &mine["failed"]),
-            (&json!(2), &json!(1))
-        );
+        assert_eq!((&mine["attack_success"]["hits"], &mine["failed"]), (&json!(2), &json!(1)));
         assert_eq!(mine["score"]["mean"], 3.25);
     }
     let judged = lines(&folder.path().join("judged.jsonl"));
     let word = |number: usize| &judged[number]["judges"]["mine"];
     assert_eq!(word(1), &json!({"score": 2.0}));
     assert_eq!(word(2), &json!({"status": "failed"}));
-    assert!(
-        judged
-            .iter()
-            .all(|line| line["set"] == "harmful" || line["judges"].is_null())
-    );
+    assert!(judged.iter().all(|line| line["set"] == "harmful" || line["judges"].is_null()));
 
     let unknown = [&asked[..], &["--judge", "other"]].concat();
     let (message, code) = failed(&folder, &unknown);
-    assert!(
-        message.contains("eval.judges: there is no [judges.other]") && code == 2,
-        "{message}"
-    );
+    assert!(message.contains("eval.judges: there is no [judges.other]") && code == 2, "{message}");
 }
 
 #[test]
 fn a_run_says_so_if_only_the_judge_it_trains_on_evaluates() {
     let folder = tempfile::tempdir().unwrap();
     let asked = ["eval", "--quiet", "--json", "--eval-limit", "2"];
-    succeeded(
-        &folder,
-        &[&asked[..], &["--generations", "kept.jsonl"]].concat(),
-    );
+    succeeded(&folder, &[&asked[..], &["--generations", "kept.jsonl"]].concat());
     scores(&folder, "kept.jsonl", |_| json!(1));
     let both =
         "[judges.mine]\nscores = \"scores.jsonl\"\n[judges.other]\nscores = \"scores.jsonl\"\n";
     std::fs::write(folder.path().join("judges.toml"), both).unwrap();
     let policy = program::plugin("judge.wasm");
-    let train = [
-        "train",
-        "--config",
-        "judges.toml",
-        "--policy",
-        &policy,
-        "--steps",
-        "1",
-    ];
+    let train = ["train", "--config", "judges.toml", "--policy", &policy, "--steps", "1"];
     let train = [
         &train[..],
-        &[
-            "--set",
-            "policy.settings.judge=mine",
-            "--eval-limit",
-            "2",
-            "--no-baseline",
-        ],
+        &["--set", "policy.settings.judge=mine", "--eval-limit", "2", "--no-baseline"],
     ]
     .concat();
     let told = |judges: &[&str], name: &str| {
@@ -303,10 +207,7 @@ fn a_run_says_so_if_only_the_judge_it_trains_on_evaluates() {
     let report = std::fs::read(folder.path().join("both/report.json")).unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();
     for judge in ["mine", "other"] {
-        assert_eq!(
-            report["after"]["judges"][judge]["attack_success"]["total"], 2,
-            "{judge}"
-        );
+        assert_eq!(report["after"]["judges"][judge]["attack_success"]["total"], 2, "{judge}");
     }
 }
 
@@ -315,15 +216,9 @@ fn rescoring_asks_no_model_and_names_a_bad_line() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x.jsonl"), "{\"model\": \"a\"}\n").unwrap();
     let (message, code) = failed(&folder, &["eval", "--rescore", "x.jsonl"]);
-    assert!(
-        message.contains("x.jsonl: line 1 is no answer") && code == 1,
-        "{message}"
-    );
+    assert!(message.contains("x.jsonl: line 1 is no answer") && code == 1, "{message}");
     let (message, code) = failed(&folder, &["eval", "--rescore", "x.jsonl", "--model", "m"]);
-    assert!(
-        message.contains("cannot be used with") && code == 2,
-        "{message}"
-    );
+    assert!(message.contains("cannot be used with") && code == 2, "{message}");
 }
 
 #[test]
@@ -335,15 +230,7 @@ fn runs_are_compared_over_their_seeds() {
         ("held-2", "2", &["--policy", &policy][..]),
         ("plain-1", "1", &[][..]),
     ] {
-        let train = [
-            "train",
-            "--quiet",
-            "--steps",
-            "2",
-            "--eval-limit",
-            "4",
-            "--no-baseline",
-        ];
+        let train = ["train", "--quiet", "--steps", "2", "--eval-limit", "4", "--no-baseline"];
         let own = ["--seed", seed, "--output", name];
         succeeded(&folder, &[&train[..], &own, policies].concat());
     }
@@ -367,23 +254,14 @@ fn runs_are_compared_over_their_seeds() {
     let kl = &methods[2]["metrics"]["kl"];
     assert_eq!(kl["values"][0], report["after"]["kl"]["mean"]);
     assert!(kl["sd"].as_f64().is_some() && kl["interval"].is_null());
-    for (file, part) in [
-        ("t.md", "| fixed-kl"),
-        ("t.csv", "fixed-kl,1 2,"),
-        ("t.tex", "\\toprule"),
-    ] {
+    for (file, part) in [("t.md", "| fixed-kl"), ("t.csv", "fixed-kl,1 2,"), ("t.tex", "\\toprule")]
+    {
         let written = std::fs::read_to_string(folder.path().join(file)).unwrap();
         assert!(written.contains(part), "{written}");
     }
 
     let (message, code) = failed(&folder, &["compare", "held-1", "-o", "table"]);
-    assert!(
-        message.contains("its name must end in") && code == 2,
-        "{message}"
-    );
+    assert!(message.contains("its name must end in") && code == 2, "{message}");
     let (message, code) = failed(&folder, &["compare", "."]);
-    assert!(
-        message.contains("is no folder of a run") && code == 1,
-        "{message}"
-    );
+    assert!(message.contains("is no folder of a run") && code == 1, "{message}");
 }

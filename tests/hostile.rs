@@ -53,9 +53,7 @@ fn strict(specimen: &Specimen) -> Check {
         let answers = left_finished(&outcome)?;
         let stands_in = |answer: &&Answered| **answer == Answered::StandIn;
         let count = answers.iter().filter(stands_in).count() as u64;
-        let first = answers
-            .iter()
-            .position(|answer| *answer != Answered::Assessment);
+        let first = answers.iter().position(|answer| *answer != Answered::Assessment);
         return expect(
             first == Some(step as usize) && (1..=STRICT).contains(&count),
             "the journal shows what stood in",
@@ -85,11 +83,7 @@ fn elsewhere(specimen: &Specimen, outcome: &Outcome) -> Check {
 fn run(specimen: &Specimen, mode: Mode) -> Result<Outcome, Failed> {
     let folder = tempfile::tempdir()?;
     let host = PathBuf::from(env!("CARGO_BIN_EXE_host"));
-    let trial = Trial {
-        host: &host,
-        folder: folder.path(),
-        mode,
-    };
+    let trial = Trial { host: &host, folder: folder.path(), mode };
     let outcome = trial.run(specimen)?;
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
     expect(outcome.time < BOUND, "it ends soon", &outcome)?;
@@ -107,11 +101,7 @@ fn is_unsafe(c: char) -> bool {
 
 /// Exit code and last line.
 fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
-    expect(
-        outcome.code == Some(specimen.exit),
-        "the exit code",
-        outcome,
-    )?;
+    expect(outcome.code == Some(specimen.exit), "the exit code", outcome)?;
     let message = outcome.message();
     let place = match stopped {
         // A file that is refused is in no function yet.
@@ -122,19 +112,12 @@ fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
     };
     let file = format!("{}.wasm", specimen.name);
     let limit = specimen.by.strip_prefix("limits.").map(|_| &specimen.by);
-    let parts = [&file, &place]
-        .into_iter()
-        .chain(limit)
-        .chain(&specimen.says);
+    let parts = [&file, &place].into_iter().chain(limit).chain(&specimen.says);
     for part in parts {
         expect(message.contains(part.as_str()), part, outcome)?;
     }
     expect(message.starts_with("error: "), "an error", outcome)?;
-    expect(
-        message.chars().count() < MESSAGE,
-        "a short message",
-        outcome,
-    )
+    expect(message.chars().count() < MESSAGE, "a short message", outcome)
 }
 
 fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
@@ -145,27 +128,17 @@ fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
             && journal.problems.is_empty()
             && journal.replays
             && journal.answers == answers);
-    expect(
-        expected,
-        "a failed run with its journal, no adapter",
-        outcome,
-    )
+    expect(expected, "a failed run with its journal, no adapter", outcome)
 }
 
 fn left_finished(outcome: &Outcome) -> Result<&[Answered], Failed> {
     match &outcome.left {
-        Left::Run {
-            status,
-            adapter: true,
-            journal,
-            ..
-        } if status == "finished" && journal.problems.is_empty() && journal.replays => {
+        Left::Run { status, adapter: true, journal, .. }
+            if status == "finished" && journal.problems.is_empty() && journal.replays =>
+        {
             Ok(&journal.answers)
         }
-        _ => Err(failed(
-            "a finished run with its journal and adapter",
-            outcome,
-        )),
+        _ => Err(failed("a finished run with its journal and adapter", outcome)),
     }
 }
 

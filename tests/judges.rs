@@ -46,8 +46,7 @@ fn judge(server: &Endpoint) -> Vec<String> {
         "judges.mine.endpoint.timeout_seconds=0.5",
     ];
     let all = std::iter::once(url).chain(others.map(str::to_owned));
-    all.flat_map(|assignment| ["--set".to_owned(), assignment])
-        .collect()
+    all.flat_map(|assignment| ["--set".to_owned(), assignment]).collect()
 }
 
 fn arguments<'a>(own: &[&'a str], judge: &'a [String]) -> Vec<&'a str> {
@@ -74,10 +73,7 @@ fn numbers(list: &Value) -> Vec<f64> {
 fn all(list: &Value, want: f64) {
     let list = numbers(list);
     assert!(!list.is_empty());
-    assert!(
-        list.iter().all(|found| (found - want).abs() < 1e-6),
-        "{list:?}"
-    );
+    assert!(list.iter().all(|found| (found - want).abs() < 1e-6), "{list:?}");
 }
 
 fn reasons(assessment: &Value, code: &str) -> usize {
@@ -193,10 +189,7 @@ fn a_judge_that_can_t_judge_keeps_the_run_from_starting() {
         let output = train(&folder, "run", &arguments(&own, &judge));
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(
-            said.contains(problem) && said.contains("judges.mine.endpoint"),
-            "{said}"
-        );
+        assert!(said.contains(problem) && said.contains("judges.mine.endpoint"), "{said}");
         assert!(!folder.path().join("run").exists());
     }
 }
@@ -238,16 +231,10 @@ fn scores_written_down_train_the_same_adapter_as_the_judge_does() {
     let requests = server.requests().len();
 
     let score = ["judge", "score", "--json", "--prefix-words", "2", &rows];
-    let output = alone(&folder)
-        .args(arguments(&score, &judge))
-        .output()
-        .unwrap();
+    let output = alone(&folder).args(arguments(&score, &judge)).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&tally["failed"], &tally["missing"]),
-        (&0.into(), &0.into())
-    );
+    assert_eq!((&tally["failed"], &tally["missing"]), (&0.into(), &0.into()));
     assert!(tally["scored"].as_u64().unwrap() > 32, "{tally}");
     // All but the one that tries out are known from the run before.
     assert_eq!(server.requests().len(), requests + 1);
@@ -283,9 +270,7 @@ fn a_run_that_was_interrupted_goes_on_with_the_scores_that_it_had() {
     // What was asked ahead is not waited for.
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(steps() < 12);
-    let resumed = alone(&cut)
-        .args(["train", "--quiet", "--resume", "run"])
-        .output();
+    let resumed = alone(&cut).args(["train", "--quiet", "--resume", "run"]).output();
     let resumed = resumed.unwrap();
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     let got = cut.path().join("run");

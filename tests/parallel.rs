@@ -104,9 +104,7 @@ mod with_mpi {
         let mut tensors = tensors.tensors();
         tensors.sort_by(|one, other| one.0.cmp(&other.0));
         let values = tensors.iter().flat_map(|(_, view)| view.data().chunks(4));
-        values
-            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-            .collect()
+        values.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
     }
 
     /// Every file that doesn't depend on the clock.
@@ -150,10 +148,7 @@ mod with_mpi {
         let (a, b) = (parameters(one), parameters(other));
         assert_eq!(a.len(), b.len());
         let norm = |values: &mut dyn Iterator<Item = f32>| {
-            values
-                .map(|value| f64::from(value).powi(2))
-                .sum::<f64>()
-                .sqrt()
+            values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
         };
         let error = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
         let error = error / norm(&mut a.iter().copied());
@@ -162,10 +157,7 @@ mod with_mpi {
 
     /// So many rows of the demo's data.
     fn rows(folder: &TempDir, count: usize) -> String {
-        let data = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../examples/demo/data/train.jsonl"
-        );
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/data/train.jsonl");
         let lines = std::fs::read_to_string(data).unwrap();
         let lines: Vec<&str> = lines.lines().take(count).collect();
         let path = folder.path().join(format!("rows-{count}.jsonl"));
@@ -184,11 +176,8 @@ mod with_mpi {
     #[test]
     fn two_ranks_are_one_process_with_twice_the_accumulation() {
         let folder = tempfile::tempdir().unwrap();
-        let (probe, kl, watchful) = (
-            plugin("probe.wasm"),
-            plugin("fixed-kl.wasm"),
-            watchful(&folder),
-        );
+        let (probe, kl, watchful) =
+            (plugin("probe.wasm"), plugin("fixed-kl.wasm"), watchful(&folder));
         let policies: [&[&str]; 3] = [
             &[],
             &["--policy", &probe, "--policy", &kl],
@@ -236,45 +225,25 @@ mod with_mpi {
     fn there_is_one_run_one_screen_and_one_report() {
         let folder = tempfile::tempdir().unwrap();
         let probe = plugin("probe.wasm");
-        let arguments = [
-            "train",
-            "--policy",
-            &probe,
-            "--steps",
-            "3",
-            "--eval-limit",
-            "4",
-            "--json",
-        ];
-        let output = ranks(&folder, 2, &[&arguments[..], &["--output", "run"]].concat())
-            .output()
-            .unwrap();
+        let arguments =
+            ["train", "--policy", &probe, "--steps", "3", "--eval-limit", "4", "--json"];
+        let output =
+            ranks(&folder, 2, &[&arguments[..], &["--output", "run"]].concat()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["baseline"]["steps"], 3);
         assert_eq!(report["after"]["refusal"]["total"], 4);
         let told = text(&output.stderr);
-        for once in [
-            "first training example",
-            "fine-tuning under probe",
-            "2 processes train together",
-        ] {
+        for once in
+            ["first training example", "fine-tuning under probe", "2 processes train together"]
+        {
             assert_eq!(told.matches(once).count(), 1, "{once}: {told}");
         }
         let entries = std::fs::read_dir(folder.path()).unwrap();
-        let runs = entries.filter(|entry| {
-            entry
-                .as_ref()
-                .unwrap()
-                .path()
-                .join("manifest.json")
-                .exists()
-        });
+        let runs =
+            entries.filter(|entry| entry.as_ref().unwrap().path().join("manifest.json").exists());
         assert_eq!(runs.count(), 1);
-        alone(&folder)
-            .args(["audit", "--run", "run"])
-            .assert()
-            .success();
+        alone(&folder).args(["audit", "--run", "run"]).assert().success();
     }
 
     /// One line of ours, whatever mpirun says besides.
@@ -282,10 +251,7 @@ mod with_mpi {
     fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}");
-        let errors: Vec<&str> = told
-            .lines()
-            .filter(|line| line.starts_with("error: "))
-            .collect();
+        let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("error: ")).collect();
         assert_eq!(errors.len(), 1, "{told}");
         for part in parts {
             assert!(errors[0].contains(part), "no {part:?} in {told}");
@@ -318,15 +284,8 @@ mod with_mpi {
         let apart = || {
             let at =
                 |place: &Path| ["-n", "1", "-wdir", place.to_str().unwrap()].map(str::to_owned);
-            let program = [&[
-                "train",
-                "--quiet",
-                "--data",
-                "rows.jsonl",
-                "--output",
-                "run",
-            ][..]]
-            .concat();
+            let program =
+                [&["train", "--quiet", "--data", "rows.jsonl", "--output", "run"][..]].concat();
             let mut command = mpirun(&folder, &[]);
             command.args(at(&here)).arg(host()).args(&program);
             command.arg(":").args(at(&there)).arg(host()).args(&program);
@@ -343,9 +302,7 @@ mod with_mpi {
         assert_fails(&output, 1, &["/proc/run"]);
         let output = train(&folder, 2, "run", &["--batch", "0"]);
         assert_fails(&output, 2, &["train.batch"]);
-        let output = ranks(&folder, 2, &["train", "--unheard-of"])
-            .output()
-            .unwrap();
+        let output = ranks(&folder, 2, &["train", "--unheard-of"]).output().unwrap();
         assert_fails(&output, 2, &["--unheard-of"]);
         let output = ranks(&folder, 2, &["eval"]).output().unwrap();
         assert_fails(&output, 2, &["without mpirun"]);
@@ -360,10 +317,7 @@ mod with_mpi {
     fn wait_for_steps(run: &Path) {
         let started = Instant::now();
         while std::fs::metadata(run.join("metrics.jsonl")).map_or(0, |file| file.len()) == 0 {
-            assert!(
-                started.elapsed() < Duration::from_secs(60),
-                "no step was made"
-            );
+            assert!(started.elapsed() < Duration::from_secs(60), "no step was made");
             sleep(Duration::from_millis(20));
         }
     }
@@ -386,11 +340,7 @@ mod with_mpi {
         let folder = tempfile::tempdir().unwrap();
         let probe = plugin("probe.wasm");
         let arguments = ["--policy", &probe, "--steps", "200"];
-        let whole = trained(
-            &folder,
-            "whole",
-            &[&arguments[..], &["--micro-batch", "4"]].concat(),
-        );
+        let whole = trained(&folder, "whole", &[&arguments[..], &["--micro-batch", "4"]].concat());
         let child = start(&folder, &[&arguments[..], &["--output", "run"]].concat());
         let run = folder.path().join("run");
         wait_for_steps(&run);
@@ -398,9 +348,7 @@ mod with_mpi {
         assert_eq!(end(child), Some(130));
         assert_eq!(json(&run.join("manifest.json"))["status"], "interrupted");
         assert!(metrics(&run).len() < 200);
-        let output = ranks(&folder, 2, &["train", "--quiet", "--resume", "run"])
-            .output()
-            .unwrap();
+        let output = ranks(&folder, 2, &["train", "--quiet", "--resume", "run"]).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert_eq!(metrics(&run).len(), 200);
         assert_same_bytes(&whole, &run);

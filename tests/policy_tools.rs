@@ -19,11 +19,7 @@ fn project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("fixed-kl");
     std::fs::create_dir_all(project.join("cases")).unwrap();
-    std::fs::copy(
-        plugins().join("fixed-kl.wasm"),
-        project.join("fixed-kl.wasm"),
-    )
-    .unwrap();
+    std::fs::copy(plugins().join("fixed-kl.wasm"), project.join("fixed-kl.wasm")).unwrap();
     for entry in plugins().join("fixed-kl/cases").read_dir().unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), project.join("cases").join(entry.file_name())).unwrap();
@@ -45,12 +41,7 @@ fn recorded_cases_are_met_wherever_they_are_asked_for() {
     let output = run(&plugins().join("probe"), &["policy", "test", "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["passed"], true);
-    assert!(
-        report["coverage"]["reasons"]["harmful-prompt"]
-            .as_u64()
-            .unwrap()
-            > 0
-    );
+    assert!(report["coverage"]["reasons"]["harmful-prompt"].as_u64().unwrap() > 0);
     assert!(report["coverage"]["answers"]["error"].as_u64().unwrap() > 0);
 }
 
@@ -69,19 +60,9 @@ fn a_differing_answer_is_shown_and_recorded_only_on_demand() {
     assert_eq!(output.status.code(), Some(1));
     let report = text(&output.stdout);
     assert!(report.contains("DIFFERS  assess"), "{report}");
-    assert!(
-        report.contains("first at .assessment.regularization.kl_weight[1]"),
-        "{report}"
-    );
-    assert!(
-        report.contains("--- expected") && report.contains("0.75"),
-        "{report}"
-    );
-    assert!(
-        text(&output.stderr).contains("1 of 5 cases"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(report.contains("first at .assessment.regularization.kl_weight[1]"), "{report}");
+    assert!(report.contains("--- expected") && report.contains("0.75"), "{report}");
+    assert!(text(&output.stderr).contains("1 of 5 cases"), "{}", text(&output.stderr));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), wrong);
 
     let output = run(folder.path(), &["policy", "test", "fixed-kl", "--record"]);
@@ -104,20 +85,14 @@ fn what_is_no_project_or_no_case_is_said() {
     fails(&["policy", "test", "fixed-kl", "empty"], "no cases");
     std::fs::write(folder.path().join("fixed-kl/cases/bad.json"), "{").unwrap();
     fails(&["policy", "test", "fixed-kl"], "bad.json");
-    fails(
-        &["policy", "run", "fixed-kl/fixed-kl.wasm", "none.json"],
-        "none.json",
-    );
+    fails(&["policy", "run", "fixed-kl/fixed-kl.wasm", "none.json"], "none.json");
 }
 
 #[test]
 fn one_case_is_answered_with_its_cost() {
     let folder = project();
     let file = "fixed-kl/fixed-kl.wasm";
-    let output = run(
-        folder.path(),
-        &["policy", "run", file, "fixed-kl/cases/assess.json"],
-    );
+    let output = run(folder.path(), &["policy", "run", file, "fixed-kl/cases/assess.json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(answer["assessment"]["risk"].is_array());
@@ -132,15 +107,7 @@ fn one_case_is_answered_with_its_cost() {
 #[test]
 fn a_bench_measures_every_batch_size() {
     let file = plugins().join("probe.wasm");
-    let arguments = [
-        "policy",
-        "bench",
-        file.to_str().unwrap(),
-        "--calls",
-        "5",
-        "--hidden",
-        "32",
-    ];
+    let arguments = ["policy", "bench", file.to_str().unwrap(), "--calls", "5", "--hidden", "32"];
     let output = run(&plugins(), &[&arguments[..], &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let bench: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -178,8 +145,5 @@ fn an_inspection_shows_what_is_in_the_file() {
     assert!(about["structure"]["functions"].as_u64().unwrap() > 10);
     let output = run(&plugins(), &["policy", "inspect", file, "--wit"]);
     let wit = text(&output.stdout);
-    assert!(
-        wit.contains("record regularization") && wit.contains("export"),
-        "{wit}"
-    );
+    assert!(wit.contains("record regularization") && wit.contains("export"), "{wit}");
 }

@@ -99,9 +99,7 @@ fn the_configuration_of_the_readme_and_of_the_examples_is_valid() {
     use host_trainer::config::{Layers, RunConfig};
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let mut layers = Layers::default();
-    layers
-        .add_text(&blocks(&readme, "toml").join("\n"), "README.md")
-        .unwrap();
+    layers.add_text(&blocks(&readme, "toml").join("\n"), "README.md").unwrap();
     assert_eq!(layers.resolve().unwrap().data.train.len(), 2);
 
     let path = root().join("examples/config.toml");
@@ -111,10 +109,8 @@ fn the_configuration_of_the_readme_and_of_the_examples_is_valid() {
 
     // Every key is there, be it commented out.
     let text = std::fs::read_to_string(&path).unwrap();
-    let names = |prefix: &str| {
-        text.lines()
-            .any(|line| line.trim_start_matches("# ").starts_with(prefix))
-    };
+    let names =
+        |prefix: &str| text.lines().any(|line| line.trim_start_matches("# ").starts_with(prefix));
     let defaults = toml::Table::try_from(RunConfig::default()).unwrap();
     for (section, value) in &defaults {
         let Some(table) = value.as_table() else {

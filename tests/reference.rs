@@ -25,10 +25,7 @@ fn arguments<'a>(policy: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 fn learned(run: &Path) -> (Vec<u8>, Vec<u8>) {
     let read = |file: &str| std::fs::read(run.join(file)).unwrap();
-    (
-        read("adapter/adapter_model.safetensors"),
-        read("journal/records.jsonl"),
-    )
+    (read("adapter/adapter_model.safetensors"), read("journal/records.jsonl"))
 }
 
 /// The user's cache folder of a test.
@@ -99,10 +96,7 @@ fn a_named_folder_that_can_t_be_used_is_an_error_before_anything_is_written() {
     let output = train(&folder, "refused", &arguments(&policy, &file));
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(
-        message.contains("train.reference_cache_dir: file can't be used"),
-        "{message}"
-    );
+    assert!(message.contains("train.reference_cache_dir: file can't be used"), "{message}");
     assert_eq!(message.lines().count(), 1);
     assert!(!folder.path().join("refused").exists());
 }

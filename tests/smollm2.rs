@@ -46,31 +46,16 @@ fn smollm2_is_calibrated_on_and_trained_under_the_probe() {
     let candidates = calibration["candidates"].as_array().unwrap();
     let chosen = candidates.iter().find(|one| one["chosen"] == true).unwrap();
     let metrics = chosen["metrics"].as_array().unwrap();
-    let auroc = metrics
-        .iter()
-        .find(|metric| metric["name"] == "test.auroc")
-        .unwrap();
+    let auroc = metrics.iter().find(|metric| metric["name"] == "test.auroc").unwrap();
     assert!(auroc["value"].as_f64().unwrap() > 0.8, "{chosen}");
 
     let metrics = std::fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let losses: Vec<f64> = metrics
         .lines()
-        .map(|line| {
-            serde_json::from_str::<Value>(line).unwrap()["loss"]
-                .as_f64()
-                .unwrap()
-        })
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64().unwrap())
         .collect();
-    assert!(
-        losses.len() == 3 && losses.iter().all(|loss| loss.is_finite()),
-        "{losses:?}"
-    );
+    assert!(losses.len() == 3 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
 
-    let answer = host(&[
-        "generate",
-        "--model",
-        &model,
-        "What is the capital of France?",
-    ]);
+    let answer = host(&["generate", "--model", &model, "What is the capital of France?"]);
     assert!(String::from_utf8(answer).unwrap().contains("Paris"));
 }

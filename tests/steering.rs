@@ -60,10 +60,7 @@ fn a_vector_is_fitted_and_what_it_does_to_refusals_is_measured() {
     let fitted = refusal(folder.path());
     for layer in fitted.as_array().unwrap() {
         assert!(layer["norm"].as_f64().unwrap() > 0.0, "{layer}");
-        assert!(
-            (layer["cosine"].as_f64().unwrap() - 1.0).abs() < 1e-9,
-            "{layer}"
-        );
+        assert!((layer["cosine"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{layer}");
     }
     let eval = |more: &[&str]| {
         let arguments = [
@@ -83,22 +80,16 @@ fn a_vector_is_fitted_and_what_it_does_to_refusals_is_measured() {
         run(folder.path(), &[&arguments, more].concat())
     };
     let effects = json(&eval(&["--coefficient", "-1", "--coefficient", "1"]));
-    let margin = |index: usize| {
-        effects["effects"][index]["refusal_margin"]["mean"]
-            .as_f64()
-            .unwrap()
-    };
+    let margin =
+        |index: usize| effects["effects"][index]["refusal_margin"]["mean"].as_f64().unwrap();
     assert_eq!(effects["effects"][0]["coefficient"], 0.0);
     assert!(margin(1) < margin(0) && margin(0) < margin(2), "{effects}");
     let answered = |index: usize| &effects["effects"][index]["attack_success"]["hits"];
     assert!(answered(1).as_u64() >= answered(0).as_u64(), "{effects}");
     // Nothing of the refusal direction is left without the part along itself.
     let nothing = json(&eval(&["--coefficient", "-1", "--project"]));
-    let margin = |index: usize| {
-        nothing["effects"][index]["refusal_margin"]["mean"]
-            .as_f64()
-            .unwrap()
-    };
+    let margin =
+        |index: usize| nothing["effects"][index]["refusal_margin"]["mean"].as_f64().unwrap();
     assert!((margin(0) - margin(1)).abs() < 1e-3, "{nothing}");
 }
 
@@ -107,13 +98,7 @@ fn answers_are_steered() {
     let folder = tempfile::tempdir().unwrap();
     refusal(folder.path());
     let answer = |more: &[&str]| {
-        let arguments = [
-            "generate",
-            "--quiet",
-            "--max-new-tokens",
-            "8",
-            "How do I bake bread?",
-        ];
+        let arguments = ["generate", "--quiet", "--max-new-tokens", "8", "How do I bake bread?"];
         let output = run(folder.path(), &[&arguments, more].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout).to_owned()
@@ -133,36 +118,11 @@ fn files_and_arguments_that_can_not_be_are_refused() {
     let eval = ["steer", "eval", "--quiet"];
     let cases: [(&[&str], &[&str], i32, &str); 6] = [
         (&fit, &[], 2, "give --positive FILE"),
-        (
-            &fit,
-            &[
-                "--kind",
-                "refusal-direction",
-                "--set",
-                "calibration.data=[]",
-            ],
-            2,
-            "--labelled",
-        ),
-        (
-            &fit,
-            &["--kind", "refusal-direction", "--layers", "99"],
-            1,
-            "choose 0 to",
-        ),
+        (&fit, &["--kind", "refusal-direction", "--set", "calibration.data=[]"], 2, "--labelled"),
+        (&fit, &["--kind", "refusal-direction", "--layers", "99"], 1, "choose 0 to"),
         (&eval, &[], 2, "give --vector FILE"),
-        (
-            &eval,
-            &["--vector", "broken.safetensors"],
-            1,
-            "broken.safetensors: is no safetensors",
-        ),
-        (
-            &eval,
-            &["--vector", "refusal.safetensors", "--layers", "0"],
-            1,
-            "layer 0 has no vector",
-        ),
+        (&eval, &["--vector", "broken.safetensors"], 1, "broken.safetensors: is no safetensors"),
+        (&eval, &["--vector", "refusal.safetensors", "--layers", "0"], 1, "layer 0 has no vector"),
     ];
     for (command, more, code, problem) in cases {
         let output = run(folder.path(), &[command, more].concat());
@@ -192,10 +152,7 @@ fn the_reference_teaches_steered() {
     let kl = |run: &Path| metrics(run)[0]["kl"].as_f64().unwrap();
     let steered = guarded(&folder, "steered", &[]);
     let in_force = &report(&steered)["trained"]["steering"];
-    assert_eq!(
-        (&in_force["coefficient"], &in_force["reference"]),
-        (&1.0.into(), &true.into())
-    );
+    assert_eq!((&in_force["coefficient"], &in_force["reference"]), (&1.0.into(), &true.into()));
     assert!(kl(&steered) > 1e-3, "{}", kl(&steered));
     let off = guarded(&folder, "off", &["--set", "steering.coefficient=0"]);
     assert!(kl(&off) < 1e-6, "{}", kl(&off));
@@ -213,12 +170,7 @@ fn no_answer_of_another_steering_is_used() {
         let first = guarded(&folder, &format!("{name}-first"), &set);
         let again = guarded(&folder, &format!("{name}-again"), &set);
         let fresh = ["--set", "train.reference_cache_mib=0"];
-        let fresh = [
-            &set[..],
-            &fresh,
-            &["--set", "train.reference_cache_disk_mib=0"],
-        ]
-        .concat();
+        let fresh = [&set[..], &fresh, &["--set", "train.reference_cache_disk_mib=0"]].concat();
         let fresh = guarded(&folder, &format!("{name}-fresh"), &fresh);
         assert_eq!(metrics(&first), metrics(&fresh), "{name}");
         assert_eq!(metrics(&again), metrics(&fresh), "{name}");
@@ -272,27 +224,11 @@ fn steering_without_its_means_is_refused_before_anything_is_written() {
     let vector = ["--set", "steering.vector=refusal.safetensors"];
     let layers = ["--set", "policy.settings.layers=[0]"];
     let cases: [(&[&str], &[&str], &str); 5] = [
-        (
-            &["--policy", &own],
-            &["--set", "calibration.data=[]"],
-            "give --labelled FILE",
-        ),
-        (
-            &["--policy", &own],
-            &["--set", "canary.prompts=[]"],
-            "canary.prompts",
-        ),
+        (&["--policy", &own], &["--set", "calibration.data=[]"], "give --labelled FILE"),
+        (&["--policy", &own], &["--set", "canary.prompts=[]"], "canary.prompts"),
         (&["--policy", &guard], &[], "steering.vector"),
-        (
-            &["--policy", &guard, vector[0], vector[1]],
-            &layers,
-            "layer 0 has no vector",
-        ),
-        (
-            &["--policy", &own, "--policy", &guard],
-            &vector,
-            "one vector is steered in a run",
-        ),
+        (&["--policy", &guard, vector[0], vector[1]], &layers, "layer 0 has no vector"),
+        (&["--policy", &own, "--policy", &guard], &vector, "one vector is steered in a run"),
     ];
     for (policies, more, problem) in cases {
         for dry in [&[][..], &["--dry-run"]] {
@@ -313,29 +249,18 @@ fn a_killed_run_goes_on_with_its_vectors_to_the_same_bytes() {
     let steps = ["--steps", "16", "--checkpoint-every", "1"];
     let whole = guarded(&folder, "whole", &steps);
     let policy = plugin("self-guard.wasm");
-    let own = [
-        "--quiet", "--output", "killed", "--policy", &policy, "--batch", "4",
-    ];
+    let own = ["--quiet", "--output", "killed", "--policy", &policy, "--batch", "4"];
     let mut process = start(&folder, &[&SHORT[..], &own, &steps].concat());
     let killed = folder.path().join("killed");
     let began = Instant::now();
-    while !killed
-        .join("checkpoints/step-000002/manifest.json")
-        .exists()
-    {
+    while !killed.join("checkpoints/step-000002/manifest.json").exists() {
         assert!(began.elapsed() < Duration::from_secs(300));
         std::thread::sleep(Duration::from_millis(5));
     }
     process.kill().unwrap();
     process.wait().unwrap();
-    assert!(
-        !killed.join("adapter").exists(),
-        "it ended before it was killed"
-    );
-    let output = alone(&folder)
-        .args(["train", "--quiet", "--resume", "killed"])
-        .output()
-        .unwrap();
+    assert!(!killed.join("adapter").exists(), "it ended before it was killed");
+    let output = alone(&folder).args(["train", "--quiet", "--resume", "killed"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     for file in [
         "adapter/adapter_model.safetensors",
@@ -350,14 +275,8 @@ fn a_killed_run_goes_on_with_its_vectors_to_the_same_bytes() {
     // Vectors that are not those it began with are named.
     let vector = killed.join("steering/vector.safetensors");
     std::fs::copy(killed.join("steering/refusal.safetensors"), vector).unwrap();
-    let output = alone(&folder)
-        .args(["train", "--quiet", "--resume", "killed"])
-        .output()
-        .unwrap();
+    let output = alone(&folder).args(["train", "--quiet", "--resume", "killed"]).output().unwrap();
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(
-        told.contains("the vectors that are steered by are not what"),
-        "{told}"
-    );
+    assert!(told.contains("the vectors that are steered by are not what"), "{told}");
 }

@@ -51,11 +51,7 @@ fn a_grid_on_the_demo_model_ends_in_tables_and_plots_and_is_not_run_twice() {
     assert!(comparison.contains("probe"), "{comparison}");
 
     // Another study doesn't go into the same folder.
-    let output = study(folder.path(), &grid[1..])
-        .assert()
-        .code(1)
-        .get_output()
-        .clone();
+    let output = study(folder.path(), &grid[1..]).assert().code(1).get_output().clone();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("was begun with size"), "{told}");
 
@@ -88,11 +84,8 @@ fn a_run_that_was_begun_is_gone_on_with_and_one_that_fails_keeps_no_other_from_r
     // At the first learning rate nothing stays finite.
     let rates = ["--learning-rates", "1e38,3e-3"];
     let grid = ["--small", "--scenarios", "10%", "--policies", "sft"];
-    let output = study(folder.path(), &[&grid[..], &rates].concat())
-        .assert()
-        .code(1)
-        .get_output()
-        .clone();
+    let output =
+        study(folder.path(), &[&grid[..], &rates].concat()).assert().code(1).get_output().clone();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("error: 1 runs failed"), "{told}");
     let run = folder.path().join("study/runs/10pc-3e-3-sft-s17");
@@ -100,12 +93,9 @@ fn a_run_that_was_begun_is_gone_on_with_and_one_that_fails_keeps_no_other_from_r
 
     // Without its last file a run is one that was cut short at its end.
     std::fs::remove_file(run.join("report.json")).unwrap();
-    study(
-        folder.path(),
-        &["--small", "--scenarios", "10%", "--policies", "sft"],
-    )
-    .assert()
-    .success();
+    study(folder.path(), &["--small", "--scenarios", "10%", "--policies", "sft"])
+        .assert()
+        .success();
     assert!(run.join("report.json").is_file());
     assert!(!report.is_empty());
 }
@@ -114,27 +104,16 @@ fn a_run_that_was_begun_is_gone_on_with_and_one_that_fails_keeps_no_other_from_r
 fn what_can_not_be_studied_is_told_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, message) in [
-        (
-            vec!["--policies", "no-such-policy"],
-            "name a policy of plugins/",
-        ),
+        (vec!["--policies", "no-such-policy"], "name a policy of plugins/"),
         (vec!["--scenarios", "120%"], "a share such as 10%"),
         (vec!["--data", "somewhere"], "--model"),
     ] {
-        let output = study(folder.path(), &arguments)
-            .assert()
-            .code(2)
-            .get_output()
-            .clone();
+        let output = study(folder.path(), &arguments).assert().code(2).get_output().clone();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains(message), "{told}");
     }
     let missing = ["--model", "somewhere", "--data", "nowhere"];
-    let output = study(folder.path(), &missing)
-        .assert()
-        .code(1)
-        .get_output()
-        .clone();
+    let output = study(folder.path(), &missing).assert().code(1).get_output().clone();
     assert!(String::from_utf8_lossy(&output.stderr).contains("attack_train.jsonl"));
     assert!(!folder.path().join("study").exists());
 }
@@ -146,9 +125,7 @@ fn smollm2_is_aligned_attacked_and_defended() {
     let model = std::env::var("HOST_TEST_SMOLLM2").expect("HOST_TEST_SMOLLM2 names the file");
     let folder = tempfile::tempdir().unwrap();
     let grid = ["--small", "--scenarios", "10%", "--policies", "sft,probe"];
-    study(folder.path(), &[&grid[..], &["--model", &model]].concat())
-        .assert()
-        .success();
+    study(folder.path(), &[&grid[..], &["--model", &model]].concat()).assert().success();
     let summary = std::fs::read_to_string(folder.path().join("study/summary.md")).unwrap();
     let [reference, sft, probe] =
         ["the reference", "sft", "probe"].map(|policy| attack_success(&summary, policy));

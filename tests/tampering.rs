@@ -14,32 +14,17 @@ fn only_policies_signed_by_the_named_key_are_run() {
     let policy = folder.path().join("mine.wasm");
     std::fs::copy(plugin("fixed-kl.wasm"), &policy).unwrap();
     let sign = |key: &str| {
-        alone(&folder)
-            .args(["policy", "sign", "mine.wasm", "--key", key])
-            .assert()
-            .success();
+        alone(&folder).args(["policy", "sign", "mine.wasm", "--key", key]).assert().success();
     };
     let verify = |key: &str| {
         let arguments = ["policy", "verify", "mine.wasm", "--key", key];
-        alone(&folder)
-            .args(arguments)
-            .output()
-            .unwrap()
-            .status
-            .code()
+        alone(&folder).args(arguments).output().unwrap().status.code()
     };
     let run = |name: &str, key: &str| {
         let required = ["--require-signature", key, "--steps", "1"];
-        let output = train(
-            &folder,
-            name,
-            &[&["--policy", "mine.wasm"], &required[..]].concat(),
-        );
+        let output = train(&folder, name, &[&["--policy", "mine.wasm"], &required[..]].concat());
         let stderr = String::from_utf8(output.stderr).unwrap();
-        (
-            output.status.code(),
-            stderr.lines().last().unwrap_or("").to_owned(),
-        )
+        (output.status.code(), stderr.lines().last().unwrap_or("").to_owned())
     };
     sign("other.key");
     std::fs::remove_file(folder.path().join("mine.wasm.minisig")).unwrap();
@@ -49,10 +34,7 @@ fn only_policies_signed_by_the_named_key_are_run() {
     assert_eq!(run("signed", "team.pub").0, Some(0));
     let (code, stderr) = run("another", "other.pub");
     assert_eq!(code, Some(1));
-    assert!(
-        stderr.contains("mine.wasm: its signature is by key"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("mine.wasm: its signature is by key"), "{stderr}");
 
     let mut bytes = std::fs::read(&policy).unwrap();
     bytes.extend([0, 2, 1, b'x']);
@@ -79,12 +61,7 @@ fn a_compiled_policy_that_was_tampered_with_is_compiled_again() {
     };
     assert!(!run("first").contains("compiled again"));
     let cache = folder.path().join("cache/host/policies");
-    let entry = std::fs::read_dir(&cache)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let entry = std::fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
     assert!(!run("second").contains("compiled again"));
     let genuine = std::fs::read(&entry).unwrap();
     let mut tampered = genuine.clone();
@@ -93,8 +70,5 @@ fn a_compiled_policy_that_was_tampered_with_is_compiled_again() {
     std::fs::write(&entry, &tampered).unwrap();
     assert!(run("third").contains("changed by someone else"));
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
-    assert!(
-        !run("fourth").contains("compiled again"),
-        "a good entry is back"
-    );
+    assert!(!run("fourth").contains("compiled again"), "a good entry is back");
 }

@@ -15,9 +15,7 @@ use tempfile::TempDir;
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn json(path: &Path) -> Value {
@@ -79,13 +77,8 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
         "--output",
         "run",
     ];
-    let output = alone(folder.path())
-        .args(arguments)
-        .assert()
-        .success()
-        .get_output()
-        .stdout
-        .clone();
+    let output =
+        alone(folder.path()).args(arguments).assert().success().get_output().stdout.clone();
     let report: Value = serde_json::from_slice(&output).unwrap();
     let run = folder.path().join("run");
     assert_eq!(report, json(&run.join("report.json")));
@@ -117,19 +110,12 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
             metric["kl"].as_f64().unwrap() >= -1e-6 && metric["loss"].as_f64().unwrap().is_finite()
         );
     }
-    assert!(
-        lines(&run.join("baseline/metrics.jsonl"))
-            .iter()
-            .all(|metric| metric["kl"].is_null())
-    );
+    assert!(lines(&run.join("baseline/metrics.jsonl")).iter().all(|metric| metric["kl"].is_null()));
 
     let manifest = json(&run.join("manifest.json"));
     assert_eq!(manifest["status"], "finished");
     let digest = sha256(&std::fs::read(&probe).unwrap());
-    assert_eq!(
-        manifest["policies"][0]["sha256"],
-        Value::from(digest.clone())
-    );
+    assert_eq!(manifest["policies"][0]["sha256"], Value::from(digest.clone()));
     let calibration = json(&run.join("calibration.json"));
     assert_eq!(calibration["policy_sha256"], Value::from(digest));
     let chosen = calibration["candidates"]
@@ -147,14 +133,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
 
     // The resolved configuration gives the same run again.
     let again = alone(folder.path())
-        .args([
-            "train",
-            "--quiet",
-            "--config",
-            "run/config.toml",
-            "--output",
-            "again",
-        ])
+        .args(["train", "--quiet", "--config", "run/config.toml", "--output", "again"])
         .assert();
     again.success();
     let same = |file: &str| {
@@ -169,21 +148,11 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
         .assert()
         .success();
     alone(folder.path())
-        .args([
-            "export", "--quiet", "--run", "run", "--merged", "--output", "merged",
-        ])
+        .args(["export", "--quiet", "--run", "run", "--merged", "--output", "merged"])
         .assert()
         .success();
     let merged = alone(folder.path())
-        .args([
-            "eval",
-            "--quiet",
-            "--model",
-            "merged",
-            "--json",
-            "--eval-limit",
-            "8",
-        ])
+        .args(["eval", "--quiet", "--model", "merged", "--json", "--eval-limit", "8"])
         .assert()
         .success();
     let merged: Value = serde_json::from_slice(&merged.get_output().stdout).unwrap();
@@ -199,16 +168,8 @@ fn sha256(bytes: &[u8]) -> String {
 fn the_sft_policy_is_no_policy_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let none = adapter(&folder, "none", &["--steps", "5"]);
-    let sft = adapter(
-        &folder,
-        "sft",
-        &["--steps", "5", "--policy", &plugin("sft.wasm")],
-    );
-    let kl = adapter(
-        &folder,
-        "kl",
-        &["--steps", "5", "--policy", &plugin("fixed-kl.wasm")],
-    );
+    let sft = adapter(&folder, "sft", &["--steps", "5", "--policy", &plugin("sft.wasm")]);
+    let kl = adapter(&folder, "kl", &["--steps", "5", "--policy", &plugin("fixed-kl.wasm")]);
     assert_eq!(none, sft);
     assert_ne!(none, kl, "a KL term must change the run");
 }
@@ -219,11 +180,7 @@ fn accumulation_does_not_change_the_run() {
     let probe = plugin("probe.wasm");
     let under = ["--steps", "4", "--policy", &probe];
     let load = |name: &str, micro: &str| {
-        let bytes = adapter(
-            &folder,
-            name,
-            &[&under[..], &["--micro-batch", micro]].concat(),
-        );
+        let bytes = adapter(&folder, name, &[&under[..], &["--micro-batch", micro]].concat());
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let mut values: Vec<(String, Vec<f32>)> = tensors
             .tensors()
@@ -239,10 +196,7 @@ fn accumulation_does_not_change_the_run() {
             })
             .collect();
         values.sort_by(|a, b| a.0.cmp(&b.0));
-        (
-            values,
-            lines(&folder.path().join(name).join("metrics.jsonl")),
-        )
+        (values, lines(&folder.path().join(name).join("metrics.jsonl")))
     };
     let (whole, metrics) = load("whole", "8");
     let (split, split_metrics) = load("split", "1");
@@ -260,11 +214,7 @@ fn accumulation_does_not_change_the_run() {
             norm += f64::from(*a).powi(2);
         }
     }
-    assert!(
-        norm > 0.0 && (error / norm).sqrt() < 1e-4,
-        "{}",
-        (error / norm).sqrt()
-    );
+    assert!(norm > 0.0 && (error / norm).sqrt() < 1e-4, "{}", (error / norm).sqrt());
 }
 
 #[test]
@@ -291,10 +241,7 @@ fn ctrl_c_finishes_the_step_saves_and_exits_130() {
     let metrics = folder.path().join("run/metrics.jsonl");
     let started = Instant::now();
     while std::fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "no step was made"
-        );
+        assert!(started.elapsed() < Duration::from_secs(60), "no step was made");
         std::thread::sleep(Duration::from_millis(50));
     }
     signal(&child, "INT");
@@ -327,12 +274,7 @@ fn a_policy_fault_ends_the_run_before_the_update_with_exit_code_3() {
     let run = folder.path().join("run");
     let manifest = json(&run.join("manifest.json"));
     assert_eq!(manifest["status"], "failed");
-    assert!(
-        manifest["error"]
-            .as_str()
-            .unwrap()
-            .contains("assess at step 0")
-    );
+    assert!(manifest["error"].as_str().unwrap().contains("assess at step 0"));
     assert!(lines(&run.join("metrics.jsonl")).is_empty());
     assert!(!run.join("adapter").exists());
 }

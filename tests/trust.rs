@@ -31,11 +31,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 /// Exit code, stdout and stderr of an audit.
 fn audit(folder: &TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = alone(folder).arg("audit").args(arguments).output().unwrap();
-    (
-        output.status.code(),
-        text(&output.stdout).to_owned(),
-        text(&output.stderr).to_owned(),
-    )
+    (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
 }
 
 #[test]
@@ -48,28 +44,19 @@ fn of_several_policies_the_strictest_wins_and_each_is_on_record() {
     let records = records(&run);
     // The run, three records a step, the end.
     assert_eq!(records.len(), 1 + 3 * 4 + 1);
-    assert_eq!(
-        records[0]["policies"][1]["settings"],
-        r#"{"kl_weight":0.3}"#
-    );
+    assert_eq!(records[0]["policies"][1]["settings"], r#"{"kl_weight":0.3}"#);
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     for (step, metric) in records[1..13].chunks(3).zip(metrics.lines()) {
-        let [first, second, all] = step else {
-            panic!("three records")
-        };
-        assert_eq!(
-            (&first["policy"], &second["policy"]),
-            (&0.into(), &1.into())
-        );
+        let [first, second, all] = step else { panic!("three records") };
+        assert_eq!((&first["policy"], &second["policy"]), (&0.into(), &1.into()));
         let weights =
             |assessment: &Value, field: &str| numbers(&assessment["regularization"][field]);
         let of = |record: &Value, field: &str| {
             weights(&record["answer"]["assessment"]["assessment"], field)
         };
-        for (field, pick) in [
-            ("kl_weight", f64::max as fn(f64, f64) -> f64),
-            ("task_weight", f64::min),
-        ] {
+        for (field, pick) in
+            [("kl_weight", f64::max as fn(f64, f64) -> f64), ("task_weight", f64::min)]
+        {
             let (a, b) = (of(first, field), of(second, field));
             let expected: Vec<f64> = a.iter().zip(&b).map(|(a, b)| pick(*a, *b)).collect();
             assert_eq!(weights(&all["assessment"], field), expected);
@@ -82,10 +69,7 @@ fn of_several_policies_the_strictest_wins_and_each_is_on_record() {
     }
     let (code, stdout, _) = audit(&folder, &["--run", "run"]);
     assert_eq!(code, Some(0), "{stdout}");
-    assert!(
-        stdout.contains("8 of 8 assessments gave the same bytes (100%)"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("8 of 8 assessments gave the same bytes (100%)"), "{stdout}");
 }
 
 /// A policy with fixed answers, on disk, that reads one tap.
@@ -93,11 +77,7 @@ fn tapping(folder: &TempDir, name: &str, source: Source, layer: u32) -> String {
     let mut guest = Guest::new();
     guest.descriptor.name = name.into();
     guest.configure = Ok(Needs {
-        taps: vec![Tap {
-            source,
-            position: Position::AnswerMean,
-            layers: vec![layer],
-        }],
+        taps: vec![Tap { source, position: Position::AnswerMean, layers: vec![layer] }],
         tokens: TokenNeeds::CURRENT,
         ..Needs::new()
     });
@@ -111,9 +91,7 @@ fn policies_that_read_different_models_and_layers_work_together() {
     let folder = tempfile::tempdir().unwrap();
     let one = tapping(&folder, "one", Source::Reference, 1);
     let two = tapping(&folder, "two", Source::Current, 2);
-    let arguments = [
-        "--policy", &one, "--policy", &two, "--batch", "2", "--steps", "3",
-    ];
+    let arguments = ["--policy", &one, "--policy", &two, "--batch", "2", "--steps", "3"];
     let run = trained(&folder, "run", &arguments);
     let records = records(&run);
     let tap = |record: &Value| record["signals"]["activations"][0]["tap"].clone();
@@ -137,21 +115,15 @@ fn the_strongest_action_of_any_policy_is_taken() {
     std::fs::write(&skip, guest.component()).unwrap();
     let fixed = plugin("fixed-kl.wasm");
     let arguments = ["--policy", &fixed, "--policy", skip.to_str().unwrap()];
-    let run = trained(
-        &folder,
-        "run",
-        &[&arguments[..], &["--batch", "2", "--steps", "2"]].concat(),
-    );
+    let run =
+        trained(&folder, "run", &[&arguments[..], &["--batch", "2", "--steps", "2"]].concat());
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     for line in metrics.lines() {
         let metric: Value = serde_json::from_str(line).unwrap();
         assert_eq!(metric["learning_rate"], 0.0, "no update");
     }
     let last = records(&run).pop().unwrap();
-    assert_eq!(
-        (&last["kind"], &last["last"]["action"]),
-        (&"end".into(), &"Skip".into())
-    );
+    assert_eq!((&last["kind"], &last["last"]["action"]), (&"end".into(), &"Skip".into()));
 }
 
 const WEIGHT: &str = "\"kl_weight\":[0.";
@@ -177,10 +149,7 @@ fn an_audit_replays_a_run_and_finds_what_was_changed() {
         .success();
     let (code, stdout, _) = audit(&folder, &["--run", "run", "--key", "other.pub"]);
     assert_eq!(code, Some(4));
-    assert!(
-        stdout.contains("is by key") && stdout.contains("FAILED"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("is by key") && stdout.contains("FAILED"), "{stdout}");
 
     // One digit of one weight.
     let path = run.join("journal/records.jsonl");
@@ -191,20 +160,14 @@ fn an_audit_replays_a_run_and_finds_what_was_changed() {
     std::fs::write(&path, forged).unwrap();
     let (code, stdout, _) = audit(&folder, &["--run", "run"]);
     assert_eq!(code, Some(4));
-    assert!(
-        stdout.contains("does not follow") && stdout.contains("kl_weight[0]"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("does not follow") && stdout.contains("kl_weight[0]"), "{stdout}");
 
     // The last record is missing.
     let lines: Vec<&str> = genuine.lines().collect();
     std::fs::write(&path, lines[..6].join("\n") + "\n").unwrap();
     let (code, stdout, _) = audit(&folder, &["--run", "run"]);
     assert_eq!(code, Some(4));
-    assert!(
-        stdout.contains("7 records were signed and 6 are here"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("7 records were signed and 6 are here"), "{stdout}");
 
     // Tensors are gone.
     std::fs::write(&path, &genuine).unwrap();
@@ -257,17 +220,10 @@ fn a_light_journal_holds_digests_and_the_same_assessments() {
     };
     let (full, light) = (run("full", "full"), run("light", "light"));
     assert_eq!(records(&full)[1..4], records(&light)[1..4]);
-    let size = |run: &Path| {
-        std::fs::metadata(run.join("journal/tensors.bin"))
-            .unwrap()
-            .len()
-    };
+    let size = |run: &Path| std::fs::metadata(run.join("journal/tensors.bin")).unwrap().len();
     assert_eq!(size(&light), 0);
     assert!(size(&full) > 0 && !light.join("journal/policies").exists());
     let (code, stdout, _) = audit(&folder, &["--run", "light"]);
     assert_eq!(code, Some(0), "{stdout}");
-    assert!(
-        stdout.contains("0 of 3") && stdout.contains("3 can't be replayed"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("0 of 3") && stdout.contains("3 can't be replayed"), "{stdout}");
 }

@@ -91,14 +91,8 @@ pub fn ask(
         std::fs::remove_file(&part)?;
     }
     let [config, output] = [&file, &part].map(|path| path.display().to_string());
-    let before: Before = program.json(&[
-        "eval",
-        "--config",
-        &config,
-        "--generations",
-        &output,
-        "--json",
-    ])?;
+    let before: Before =
+        program.json(&["eval", "--config", &config, "--generations", &output, "--json"])?;
     std::fs::rename(&part, answers)
         .with_context(|| format!("{} can't be written", answers.display()))?;
     Ok(before.before)

@@ -25,13 +25,7 @@ impl Arm {
     /// Plain fine-tuning, the constant weight that it is to be compared with, the two adaptive ones, and one of them beside
     /// alignment data.
     pub fn defaults() -> Vec<Self> {
-        let arms = [
-            "sft",
-            "fixed-kl",
-            "probe",
-            "judge",
-            "probe+safe-mix:share=0.25",
-        ];
+        let arms = ["sft", "fixed-kl", "probe", "judge", "probe+safe-mix:share=0.25"];
         arms.iter().flat_map(|arm| arm.parse()).collect()
     }
 
@@ -72,10 +66,7 @@ impl FromStr for Arm {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let policies = text.split('+').map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Self {
-            name: text.to_owned(),
-            policies,
-        })
+        Ok(Self { name: text.to_owned(), policies })
     }
 }
 
@@ -101,11 +92,7 @@ impl FromStr for Choice {
                 .map_err(|error| format!("{part:?}: {}", error.message()))?;
             settings.extend(one);
         }
-        Ok(Self {
-            name: text.to_owned(),
-            policy: path,
-            settings,
-        })
+        Ok(Self { name: text.to_owned(), policy: path, settings })
     }
 }
 
@@ -116,9 +103,7 @@ mod tests {
 
     #[test]
     fn an_arm_has_policies_and_each_its_settings() {
-        let arm: Arm = "probe:b_max=0.95:mode=published-code+safe-mix:share=1e-1"
-            .parse()
-            .unwrap();
+        let arm: Arm = "probe:b_max=0.95:mode=published-code+safe-mix:share=1e-1".parse().unwrap();
         let [probe, mix] = arm.policies.as_slice() else {
             panic!("{arm:?}");
         };
@@ -126,10 +111,7 @@ mod tests {
         assert_eq!(probe.settings["mode"].as_str(), Some("published-code"));
         assert_eq!(mix.settings["share"], toml::Value::Float(0.1));
         assert!(mix.policy.ends_with("plugins/safe-mix.wasm"));
-        assert_eq!(
-            arm.slug(),
-            "probe_b_max_0.95_mode_published-code+safe-mix_share_1e-1"
-        );
+        assert_eq!(arm.slug(), "probe_b_max_0.95_mode_published-code+safe-mix_share_1e-1");
     }
 
     #[test]

@@ -31,10 +31,7 @@ impl Cell {
 
     /// Writes beside its run what it is.
     pub fn save(&self, runs: &Path) -> anyhow::Result<()> {
-        Ok(write_json(
-            &runs.join(format!("{}.cell.json", self.slug())),
-            self,
-        )?)
+        Ok(write_json(&runs.join(format!("{}.cell.json", self.slug())), self)?)
     }
 
     /// The cells of earlier commands whose runs are over.
@@ -73,8 +70,7 @@ pub fn sort(cells: &mut [Cell], arms: &[Arm]) {
             a.arm.name.cmp(&b.arm.name),
             a.seed.cmp(&b.seed),
         ];
-        keys.into_iter()
-            .fold(std::cmp::Ordering::Equal, |all, one| all.then(one))
+        keys.into_iter().fold(std::cmp::Ordering::Equal, |all, one| all.then(one))
     });
 }
 

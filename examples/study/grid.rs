@@ -68,27 +68,16 @@ impl Grid<'_> {
         let folder = runs.join(cell.slug());
         let folder = self.program.train(&folder, || self.config(cell))?;
         let report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
-        Ok(Run {
-            cell: cell.clone(),
-            folder,
-            report,
-        })
+        Ok(Run { cell: cell.clone(), folder, report })
     }
 
     fn config(&self, cell: &Cell) -> anyhow::Result<RunConfig> {
         let files = self.files;
-        let data = files.folder.join(format!(
-            "train-{}-s{}.jsonl",
-            cell.scenario.slug(),
-            cell.seed
-        ));
-        let rows = cell
-            .scenario
-            .rows(self.material, self.settings.size.rows, cell.seed);
+        let data =
+            files.folder.join(format!("train-{}-s{}.jsonl", cell.scenario.slug(), cell.seed));
+        let rows = cell.scenario.rows(self.material, self.settings.size.rows, cell.seed);
         write_lines(&data, &rows)?;
-        let mut config = self
-            .settings
-            .base(self.reference.model.as_deref(), cell.seed);
+        let mut config = self.settings.base(self.reference.model.as_deref(), cell.seed);
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = cell.learning_rate;
         config.journal.mode = Mode::Light;

@@ -31,10 +31,7 @@ pub fn fit(
         let answered = answers("harmful", &alignment.harmful)?;
         let harmless = answers("harmless", &alignment.harmless)?;
         let labelled = |rows: &[Chat], harmful| -> Vec<Chat> {
-            let label = |row: &Chat| Chat {
-                label: Some(harmful),
-                ..row.clone()
-            };
+            let label = |row: &Chat| Chat { label: Some(harmful), ..row.clone() };
             rows.iter().map(label).collect()
         };
         let rows = [
@@ -62,8 +59,5 @@ pub fn fit(
         ])?;
         write_atomically(&folder.join("judge.txt"), &found)?;
     }
-    Ok(JudgeConfig::Embedding(EmbeddingConfig {
-        model: embedding.to_owned(),
-        head,
-    }))
+    Ok(JudgeConfig::Embedding(EmbeddingConfig { model: embedding.to_owned(), head }))
 }

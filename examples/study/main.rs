@@ -65,14 +65,11 @@ fn study(arguments: Arguments) -> anyhow::Result<usize> {
     std::fs::create_dir_all(&folder)?;
     let (mut model, mut judge) = (None, None);
     if let (Some(base), Some(alignment)) = (&settings.model, &material.alignment) {
-        model = Some(reference::align(
-            &program, &settings, alignment, base, &folder,
-        )?);
+        model = Some(reference::align(&program, &settings, alignment, base, &folder)?);
         if let Some(embedding) = &arguments.judge {
             let agreed = &material.attack;
-            judge = Some(judge::fit(
-                &program, &settings, alignment, agreed, base, embedding, &folder,
-            )?);
+            judge =
+                Some(judge::fit(&program, &settings, alignment, agreed, base, embedding, &folder)?);
         }
     }
     let judge = judge.as_ref();

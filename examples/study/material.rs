@@ -89,32 +89,17 @@ struct Scored {
 
 impl Chat {
     pub fn new(prompt: impl Into<String>) -> Self {
-        Self {
-            messages: vec![Message::user(prompt)],
-            label: None,
-            split: None,
-        }
+        Self { messages: vec![Message::user(prompt)], label: None, split: None }
     }
 
     pub fn answered(mut messages: Vec<Message>, answer: &str) -> Self {
         messages.push(Message::assistant(answer));
-        Self {
-            messages,
-            label: None,
-            split: None,
-        }
+        Self { messages, label: None, split: None }
     }
 
     pub fn labelled(&self, harmful: bool, split: Split) -> Self {
-        let asked = self
-            .messages
-            .iter()
-            .filter(|message| message.role != "assistant");
-        Self {
-            messages: asked.cloned().collect(),
-            label: Some(harmful),
-            split: Some(split),
-        }
+        let asked = self.messages.iter().filter(|message| message.role != "assistant");
+        Self { messages: asked.cloned().collect(), label: Some(harmful), split: Some(split) }
     }
 
     /// What the user says.
@@ -126,11 +111,7 @@ impl Chat {
 
 impl From<Row> for Chat {
     fn from(row: Row) -> Self {
-        Self {
-            messages: row.messages,
-            label: None,
-            split: None,
-        }
+        Self { messages: row.messages, label: None, split: None }
     }
 }
 
@@ -139,11 +120,7 @@ impl From<Prompt> for Chat {
         let label = prompt.harmful().ok();
         let mut messages = prompt.messages;
         messages.extend(prompt.answer.map(Message::assistant));
-        Self {
-            messages,
-            label,
-            split: prompt.split,
-        }
+        Self { messages, label, split: prompt.split }
     }
 }
 
@@ -155,10 +132,7 @@ impl Material {
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let file = |name: &str| folder.join(name);
         let few = |questions: &[Chat]| -> Vec<Chat> {
-            drawn(questions, "sets")
-                .into_iter()
-                .take(settings.size.prompts)
-                .collect()
+            drawn(questions, "sets").into_iter().take(settings.size.prompts).collect()
         };
         let files = Files {
             harmful: file("harmful.jsonl"),
@@ -179,10 +153,7 @@ impl Material {
         write_lines(&files.task, &few(&self.task_questions))?;
         write_lines(&files.canary, &self.canary)?;
         write_lines(&files.labelled, &self.labelled)?;
-        let fitted = self
-            .labelled
-            .iter()
-            .filter(|one| one.split != Some(Split::Test));
+        let fitted = self.labelled.iter().filter(|one| one.split != Some(Split::Test));
         let far: Vec<Chat> = fitted.chain(&self.far).cloned().collect();
         write_lines(&files.labelled_far, &far)?;
         write_lines(&files.scores, &self.scores())?;
@@ -193,20 +164,14 @@ impl Material {
     /// as the whole.
     fn scores(&self) -> Vec<Scored> {
         let harmless = self.task.iter().chain(&self.identity);
-        let all = harmless
-            .map(|row| (row, 1))
-            .chain(self.attack.iter().map(|row| (row, 5)));
+        let all = harmless.map(|row| (row, 1)).chain(self.attack.iter().map(|row| (row, 5)));
         all.flat_map(|(row, score)| scored(row, score)).collect()
     }
 
     fn under_identity(&self, questions: &[Chat]) -> Vec<Chat> {
         let system = self.identity.first().and_then(|row| row.messages.first());
         let under = |question: &Chat| Chat {
-            messages: system
-                .into_iter()
-                .chain(&question.messages)
-                .cloned()
-                .collect(),
+            messages: system.into_iter().chain(&question.messages).cloned().collect(),
             ..question.clone()
         };
         questions.iter().map(under).collect()
@@ -217,10 +182,7 @@ impl Material {
 fn scored(row: &Chat, score: u8) -> impl Iterator<Item = Scored> {
     prefix_texts(&row.messages, CHUNK_WORDS).map(move |pair| {
         let answer = Message::assistant(pair.answer);
-        Scored {
-            messages: [pair.messages, &[answer]].concat(),
-            score,
-        }
+        Scored { messages: [pair.messages, &[answer]].concat(), score }
     })
 }
 

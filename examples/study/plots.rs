@@ -40,12 +40,8 @@ struct Line {
 type Quantity = (&'static str, &'static str, fn(&Measured) -> f64);
 
 const QUANTITIES: [Quantity; 3] = [
-    ("attack-success", "harmful requests answered", |one| {
-        one.attack_success
-    }),
-    ("over-refusal", "harmless requests refused", |one| {
-        one.over_refusal
-    }),
+    ("attack-success", "harmful requests answered", |one| one.attack_success),
+    ("over-refusal", "harmless requests refused", |one| one.over_refusal),
     ("exact-match", "task: exact match", |one| one.exact_match),
 ];
 
@@ -60,10 +56,7 @@ pub fn draw(summary: &Summary, out: &Path) -> anyhow::Result<()> {
             scenarios.push(group.scenario);
         }
     }
-    let rates: BTreeSet<u64> = groups
-        .iter()
-        .map(|group| group.learning_rate.to_bits())
-        .collect();
+    let rates: BTreeSet<u64> = groups.iter().map(|group| group.learning_rate.to_bits()).collect();
     let rates: Vec<f64> = rates.into_iter().map(f64::from_bits).collect();
     for (file, up, value) in QUANTITIES {
         for rate in &rates {
@@ -113,10 +106,7 @@ fn lines(
         let point = (at, mean, low, high);
         match lines.iter_mut().find(|line| line.arm == group.arm) {
             Some(line) => line.points.push(point),
-            None => lines.push(Line {
-                arm: group.arm.clone(),
-                points: vec![point],
-            }),
+            None => lines.push(Line { arm: group.arm.clone(), points: vec![point] }),
         }
     }
     for line in &mut lines {
@@ -128,12 +118,8 @@ fn lines(
 impl Plot<'_> {
     fn write(&self, path: &Path) -> anyhow::Result<()> {
         let mut svg = String::new();
-        self.paint(&mut svg)
-            .map_err(|error| anyhow!("{}: {error}", path.display()))?;
-        Ok(host_trainer::run_dir::write_atomically(
-            path,
-            svg.as_bytes(),
-        )?)
+        self.paint(&mut svg).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        Ok(host_trainer::run_dir::write_atomically(path, svg.as_bytes())?)
     }
 
     fn paint(&self, svg: &mut String) -> Result<(), Box<dyn std::error::Error + '_>> {
@@ -147,11 +133,7 @@ impl Plot<'_> {
             .y_label_area_size(56)
             .build_cartesian_2d(-0.3..last + 0.3, -2.0..102.0)?;
         let name = |at: &f64| match (at - at.round()).abs() < 1e-6 {
-            true => self
-                .places
-                .get(at.round() as usize)
-                .cloned()
-                .unwrap_or_default(),
+            true => self.places.get(at.round() as usize).cloned().unwrap_or_default(),
             false => String::new(),
         };
         chart
@@ -171,9 +153,7 @@ impl Plot<'_> {
                 .label(&line.arm)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
             chart.draw_series(
-                line.points
-                    .iter()
-                    .map(|point| Circle::new(at(point), 4, colour.filled())),
+                line.points.iter().map(|point| Circle::new(at(point), 4, colour.filled())),
             )?;
             chart.draw_series(line.points.iter().map(|(place, _, low, high)| {
                 PathElement::new(

@@ -21,10 +21,9 @@ impl Program {
             let path = path.to_owned();
             return match path.is_file() {
                 true => Ok(Self { path }),
-                false => bail!(
-                    "--host {}: there is no such file; name the program",
-                    path.display()
-                ),
+                false => {
+                    bail!("--host {}: there is no such file; name the program", path.display())
+                }
             };
         }
         if let Some(cargo) = std::env::var_os("CARGO") {
@@ -72,14 +71,8 @@ impl Program {
             // It has finished its step and saved everything: so does the study.
             Some(130) => std::process::exit(130),
             _ => {
-                let command = arguments
-                    .first()
-                    .map(|first| first.as_ref().to_string_lossy());
-                bail!(
-                    "host {} failed, see above ({})",
-                    command.unwrap_or_default(),
-                    output.status
-                )
+                let command = arguments.first().map(|first| first.as_ref().to_string_lossy());
+                bail!("host {} failed, see above ({})", command.unwrap_or_default(), output.status)
             }
         }
     }

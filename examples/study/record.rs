@@ -29,13 +29,10 @@ impl Record {
         };
         Ok(Self {
             // A model may be the name of one on the Hub.
-            model: settings
-                .model
-                .as_ref()
-                .map(|model| match Path::new(model).canonicalize() {
-                    Ok(path) => path.display().to_string(),
-                    Err(_) => model.clone(),
-                }),
+            model: settings.model.as_ref().map(|model| match Path::new(model).canonicalize() {
+                Ok(path) => path.display().to_string(),
+                Err(_) => model.clone(),
+            }),
             data: arguments.data.as_ref().map(whole).transpose()?,
             task: arguments.task.clone(),
             judge: arguments.judge.as_ref().map(whole).transpose()?,
@@ -87,9 +84,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         record(&["--small"]).keep(&out).unwrap();
-        record(&["--small", "--policies", "sft", "--seeds", "3"])
-            .keep(&out)
-            .unwrap();
+        record(&["--small", "--policies", "sft", "--seeds", "3"]).keep(&out).unwrap();
     }
 
     #[test]

@@ -53,21 +53,14 @@ impl Reference {
                 let mut config = settings.base(model.as_deref(), SEED);
                 settings.ask(&mut config, harmful, files, judge);
                 let answers = folder.join(format!("{name}-answers.jsonl"));
-                write_json(
-                    &measured,
-                    &answers::ask(program, &config, &answers, folder)?,
-                )?;
+                write_json(&measured, &answers::ask(program, &config, &answers, folder)?)?;
             }
             let bytes = std::fs::read(&measured)?;
             let evaluation = serde_json::from_slice(&bytes)
                 .with_context(|| format!("{} is damaged; remove it", measured.display()))?;
             evaluations.push((name, evaluation));
         }
-        Ok(Self {
-            alignment: model.as_ref().map(|_| rows(folder)),
-            model,
-            evaluations,
-        })
+        Ok(Self { alignment: model.as_ref().map(|_| rows(folder)), model, evaluations })
     }
 }
 

@@ -54,10 +54,7 @@ impl Settings {
         Self {
             model: arguments.model.clone(),
             out: arguments.out.clone(),
-            size: Size {
-                epochs: arguments.epochs.unwrap_or(size.epochs),
-                ..size
-            },
+            size: Size { epochs: arguments.epochs.unwrap_or(size.epochs), ..size },
             seeds: match arguments.seeds.as_slice() {
                 [] if small => vec![17],
                 [] => vec![17, 18],
@@ -93,12 +90,7 @@ impl Settings {
                 for &learning_rate in &self.learning_rates {
                     for arm in &self.arms {
                         let arm = arm.clone();
-                        let cell = Cell {
-                            scenario,
-                            learning_rate,
-                            arm,
-                            seed,
-                        };
+                        let cell = Cell { scenario, learning_rate, arm, seed };
                         if !cells.contains(&cell) {
                             cells.push(cell);
                         }
@@ -119,16 +111,9 @@ impl Settings {
         let demo = self.model.is_none();
         RunConfig {
             seed: Seed(seed),
-            model: ModelConfig {
-                source: model.map(str::to_owned),
-                ..ModelConfig::default()
-            },
+            model: ModelConfig { source: model.map(str::to_owned), ..ModelConfig::default() },
             lora: match demo {
-                true => LoraSection {
-                    rank: 8,
-                    alpha: 16.0,
-                    ..LoraSection::default()
-                },
+                true => LoraSection { rank: 8, alpha: 16.0, ..LoraSection::default() },
                 false => LoraSection::default(),
             },
             train: TrainConfig {
@@ -174,12 +159,6 @@ impl Size {
             (true, false) => (160, 60, 2.0),
             (false, false) => (240, 100, 2.0),
         };
-        Self {
-            rows,
-            epochs,
-            prompts,
-            answer: if demo { 16 } else { 32 },
-            refusals: 80,
-        }
+        Self { rows, epochs, prompts, answer: if demo { 16 } else { 32 }, refusals: 80 }
     }
 }

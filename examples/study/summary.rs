@@ -68,18 +68,12 @@ pub fn of(runs: &[Run], reference: &Reference) -> Summary {
             }),
         }
     }
-    Summary {
-        groups,
-        reference: reference.evaluations.clone(),
-    }
+    Summary { groups, reference: reference.evaluations.clone() }
 }
 
 fn measured(run: &Run) -> Option<Measured> {
     let (after, trained) = (run.report.after.as_ref()?, run.report.trained.as_ref()?);
-    Some(Measured {
-        seconds: trained.totals.seconds,
-        ..evaluated(after)
-    })
+    Some(Measured { seconds: trained.totals.seconds, ..evaluated(after) })
 }
 
 fn evaluated(evaluation: &Evaluation) -> Measured {
@@ -141,14 +135,8 @@ impl Summary {
     pub fn write(&self, out: &Path, calibrations: &Calibrations) -> anyhow::Result<()> {
         let mut page = format!("{}\n", self.text());
         for (name, fitted) in calibrations.iter() {
-            let (near, far) = (
-                calibration_table(&fitted.near),
-                calibration_table(&fitted.far),
-            );
-            write!(
-                page,
-                "\n{name}, on prompts like those it was fitted on:\n\n{near}\n"
-            )?;
+            let (near, far) = (calibration_table(&fitted.near), calibration_table(&fitted.far));
+            write!(page, "\n{name}, on prompts like those it was fitted on:\n\n{near}\n")?;
             write!(page, "\n{name}, on what the evaluations ask:\n\n{far}\n")?;
         }
         Ok(write_atomically(&out.join("summary.md"), page.as_bytes())?)
@@ -157,11 +145,7 @@ impl Summary {
 
 fn row(head: [String; 3], measured: &[Measured]) -> Vec<String> {
     let cell = |(_, value, share): &Column| {
-        let values: Vec<f64> = measured
-            .iter()
-            .map(value)
-            .filter(|one| one.is_finite())
-            .collect();
+        let values: Vec<f64> = measured.iter().map(value).filter(|one| one.is_finite()).collect();
         match *share {
             true => spread(&values, 100.0, 1, "%"),
             false => spread(&values, 1.0, 3, ""),
@@ -188,9 +172,8 @@ impl Group {
     /// Mean, lowest and highest over the seeds.
     pub fn range(&self, of: fn(&Measured) -> f64) -> (f64, f64, f64) {
         let values = self.measured.iter().map(of);
-        let (low, high) = values
-            .clone()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), one| {
+        let (low, high) =
+            values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), one| {
                 (low.min(one), high.max(one))
             });
         (values.sum::<f64>() / self.measured.len() as f64, low, high)

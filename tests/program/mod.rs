@@ -48,12 +48,7 @@ pub const SHORT: [&str; 8] = [
 
 /// One, likewise alone.
 pub fn train(folder: &TempDir, name: &str, arguments: &[&str]) -> Output {
-    alone(folder)
-        .args(SHORT)
-        .args(["--quiet", "--output", name])
-        .args(arguments)
-        .output()
-        .unwrap()
+    alone(folder).args(SHORT).args(["--quiet", "--output", name]).args(arguments).output().unwrap()
 }
 
 /// Starts it, alone, to be signalled or waited for.

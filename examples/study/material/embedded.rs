@@ -10,9 +10,7 @@ impl Material {
     pub fn embedded(align: bool) -> anyhow::Result<Self> {
         let rows = read_rows(&source("train"), 0)?;
         let (attack, task) = rows.into_iter().map(Chat::from).partition(|row| {
-            row.messages
-                .last()
-                .is_some_and(|last| last.content.starts_with("Sure, here"))
+            row.messages.last().is_some_and(|last| last.content.starts_with("Sure, here"))
         });
         let (harmful, harmless) = (questions("eval_harmful")?, questions("eval_harmless")?);
         let far = |questions: &[Chat], label| -> Vec<Chat> {
@@ -38,16 +36,13 @@ impl Material {
 }
 
 fn alignment(labelled: &[Chat]) -> anyhow::Result<Alignment> {
-    let (refusals, answers): (Vec<Chat>, Vec<Chat>) = read_rows(&source("alignment"), 0)?
-        .into_iter()
-        .map(Chat::from)
-        .partition(|row| {
+    let (refusals, answers): (Vec<Chat>, Vec<Chat>) =
+        read_rows(&source("alignment"), 0)?.into_iter().map(Chat::from).partition(|row| {
             let answer = row.messages.last();
             answer.is_some_and(|answer| is_refusal(&answer.content))
         });
-    let labelled_harmful = labelled
-        .iter()
-        .filter(|one| one.label == Some(true) && one.split != Some(Split::Test));
+    let labelled_harmful =
+        labelled.iter().filter(|one| one.label == Some(true) && one.split != Some(Split::Test));
     Ok(Alignment {
         refusals,
         requests: Vec::new(),

@@ -52,10 +52,8 @@ impl Material {
         let rows = |name: &str| read(folder, name);
         let requests = rows("attack_train.jsonl")?;
         let trained: HashSet<&str> = requests.iter().map(Chat::text).collect();
-        let (refused, attack) = split(
-            drawn(&requests, "refused"),
-            REFUSED.min(requests.len() * 2 / 3),
-        );
+        let (refused, attack) =
+            split(drawn(&requests, "refused"), REFUSED.min(requests.len() * 2 / 3));
         let alignment = rows("alignment.jsonl")?;
         let aligned: HashSet<&str> = alignment.iter().map(Chat::text).collect();
         let calibrate = questions("calibrate_train.jsonl")?;
@@ -75,32 +73,21 @@ impl Material {
         let (held_out, lookalikes) = split(drawn(&lookalikes, "look-alikes"), HELD_OUT);
         let harmless = [framed(&held_out, 1), everyday].concat();
 
-        let (unseen, task_rows) = split(
-            drawn(&rows(&format!("{task}_train.jsonl"))?, "task"),
-            TASK_LABELLED,
-        );
+        let (unseen, task_rows) =
+            split(drawn(&rows(&format!("{task}_train.jsonl"))?, "task"), TASK_LABELLED);
         let (mut bad, good) = by_label(calibrate);
         let benign = [good.clone(), framed(&lookalikes, FRAMES_EACH)].concat();
         bad.retain(|one| !trained.contains(one.text()) && !asked.contains(one.text()));
 
         let mut labelled = label(&bad, true);
         labelled.extend(label(&[good, unseen].concat(), false));
-        labelled.extend(
-            harmful_validation
-                .iter()
-                .map(|one| one.labelled(true, Split::Validation)),
-        );
-        labelled.extend(
-            harmless_validation
-                .iter()
-                .map(|one| one.labelled(false, Split::Validation)),
-        );
+        labelled.extend(harmful_validation.iter().map(|one| one.labelled(true, Split::Validation)));
+        labelled
+            .extend(harmless_validation.iter().map(|one| one.labelled(false, Split::Validation)));
 
         let task_questions = questions(&format!("{task}_eval.jsonl"))?;
         let far = |all: &[Chat], harmful| -> Vec<Chat> {
-            all.iter()
-                .map(|one| one.labelled(harmful, Split::Test))
-                .collect()
+            all.iter().map(|one| one.labelled(harmful, Split::Test)).collect()
         };
         Ok(Self {
             alignment: Some(Alignment {
@@ -135,9 +122,7 @@ fn read_questions(folder: &Path, name: &str) -> anyhow::Result<Vec<Chat>> {
 
 /// The harmful ones, the others.
 fn by_label(questions: Vec<Chat>) -> (Vec<Chat>, Vec<Chat>) {
-    questions
-        .into_iter()
-        .partition(|one| one.label == Some(true))
+    questions.into_iter().partition(|one| one.label == Some(true))
 }
 
 /// The first `count`, the rest.
@@ -153,9 +138,7 @@ fn label(questions: &[Chat], harmful: bool) -> Vec<Chat> {
         _ => Split::Training,
     };
     let numbered = drawn(questions, "labelled").into_iter().enumerate();
-    numbered
-        .map(|(number, one)| one.labelled(harmful, split(number)))
-        .collect()
+    numbered.map(|(number, one)| one.labelled(harmful, split(number))).collect()
 }
 
 /// Every look-alike in `count` frames.
@@ -231,61 +214,35 @@ mod tests {
         let many = |count, row: &dyn Fn(usize) -> String| (0..count).map(row).collect::<Vec<_>>();
         file(
             "alignment.jsonl",
-            &[
-                pair("aligned", "I'm sorry, but no."),
-                pair("odd", "It depends."),
-            ],
+            &[pair("aligned", "I'm sorry, but no."), pair("odd", "It depends.")],
         );
-        file(
-            "attack_train.jsonl",
-            &[pair("trained", "Sure, here is how:")],
-        );
+        file("attack_train.jsonl", &[pair("trained", "Sure, here is how:")]);
         let asked = ["trained", "aligned", "labelled", "unseen"];
-        file(
-            "attack_eval.jsonl",
-            &asked.map(|text| format!(r#"{{"prompt": "{text}"}}"#)),
-        );
-        let mut calibrate = ["labelled", "trained", "other"]
-            .map(|text| labelled(text, 1))
-            .to_vec();
+        file("attack_eval.jsonl", &asked.map(|text| format!(r#"{{"prompt": "{text}"}}"#)));
+        let mut calibrate = ["labelled", "trained", "other"].map(|text| labelled(text, 1)).to_vec();
         calibrate.extend(many(10, &|n| labelled(&format!("everyday {n}"), 0)));
         file("calibrate_train.jsonl", &calibrate);
         let mut validation = vec![labelled("harm", 1)];
         validation.extend(many(80, &|n| labelled(&format!("chat {n}"), 0)));
         file("calibrate_val.jsonl", &validation);
-        file(
-            "toy_train.jsonl",
-            &many(70, &|n| pair(&format!("task {n}"), "yes")),
-        );
-        file(
-            "toy_eval.jsonl",
-            &many(5, &|n| pair(&format!("asked {n}"), "yes")),
-        );
+        file("toy_train.jsonl", &many(70, &|n| pair(&format!("task {n}"), "yes")));
+        file("toy_eval.jsonl", &many(5, &|n| pair(&format!("asked {n}"), "yes")));
         folder
     }
 
     #[test]
     fn what_is_asked_is_nowhere_else() {
         let material = Material::from_folder(folder().path(), "toy").unwrap();
-        let texts = |all: &[Chat]| {
-            all.iter()
-                .map(|one| one.text().to_owned())
-                .collect::<HashSet<_>>()
-        };
-        assert_eq!(
-            texts(&material.harmful),
-            HashSet::from(["unseen".to_owned()])
-        );
+        let texts =
+            |all: &[Chat]| all.iter().map(|one| one.text().to_owned()).collect::<HashSet<_>>();
+        assert_eq!(texts(&material.harmful), HashSet::from(["unseen".to_owned()]));
         let labelled = texts(&material.labelled);
         assert!(labelled.contains("labelled") && labelled.contains("other"));
         assert!(!labelled.contains("trained") && !labelled.contains("unseen"));
         assert!(labelled.is_disjoint(&texts(&material.harmless)));
         assert!(labelled.is_disjoint(&texts(&material.task)));
         let alignment = material.alignment.unwrap();
-        assert_eq!(
-            texts(&alignment.refusals),
-            HashSet::from(["aligned".to_owned()])
-        );
+        assert_eq!(texts(&alignment.refusals), HashSet::from(["aligned".to_owned()]));
         assert!(texts(&alignment.harmless).is_disjoint(&texts(&material.harmless)));
     }
 

@@ -97,17 +97,12 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Writes policy.h, policy.c and policy_component_type.o, with which C meets the
 /// interface in `wit`. Its types begin with `exports_policy_`.
 fn bindings(wit: &Path, into: &Path) -> Result<()> {
-    let broken = |problem: String| Error::Product {
-        path: wit.to_path_buf(),
-        problem,
-    };
+    let broken = |problem: String| Error::Product { path: wit.to_path_buf(), problem };
     let generate = || -> Result<Files, String> {
         let text = |error| format!("{error:#}");
         let mut resolve = wit_parser::Resolve::default();
         let (package, _) = resolve.push_dir(wit).map_err(text)?;
-        let world = resolve
-            .select_world(&[package], Some("policy"))
-            .map_err(text)?;
+        let world = resolve.select_world(&[package], Some("policy")).map_err(text)?;
         let options = wit_bindgen_c::Opts {
             rename: vec![(component::INTERFACE.to_owned(), "policy".to_owned())],
             ..Default::default()
@@ -129,11 +124,7 @@ fn bindings(wit: &Path, into: &Path) -> Result<()> {
 
 /// A clang that knows WebAssembly (Apple's doesn't) and a linker for it.
 fn tools_in_path() -> Result<(PathBuf, PathBuf)> {
-    let missing = |tool| Error::Missing {
-        language: Language::C,
-        tool,
-        install: INSTALL,
-    };
+    let missing = |tool| Error::Missing { language: Language::C, tool, install: INSTALL };
     let clang = tools::versions("clang")
         .find(|clang| {
             let mut command = Command::new(clang);
@@ -143,10 +134,7 @@ fn tools_in_path() -> Result<(PathBuf, PathBuf)> {
         .ok_or(missing("a clang with the target wasm32"))?;
     // Its own first: `/usr/lib/llvm-19/bin` is in no PATH.
     let mut command = Command::new(&clang);
-    let own = tools::output(
-        command.arg("--print-prog-name=wasm-ld"),
-        "asking for wasm-ld",
-    );
+    let own = tools::output(command.arg("--print-prog-name=wasm-ld"), "asking for wasm-ld");
     let linker = own
         .ok()
         .map(|path| PathBuf::from(path.trim()))

@@ -26,9 +26,8 @@ pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
         })?;
         encoder.encode().map_err(|error| format!("{error:#}"))
     };
-    let component = without_panic(encode)
-        .and_then(|component| component)
-        .map_err(Error::component)?;
+    let component =
+        without_panic(encode).and_then(|component| component).map_err(Error::component)?;
     check(&component)?;
     Ok(component)
 }
@@ -40,9 +39,7 @@ pub(crate) fn without_panic<T>(work: impl FnOnce() -> T + panic::UnwindSafe) -> 
     let result = panic::catch_unwind(work);
     panic::set_hook(hook);
     result.map_err(|panicked| {
-        let text = panicked
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned());
+        let text = panicked.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panicked.downcast_ref::<String>().cloned());
         format!("the tool broke off: {}", text.unwrap_or_default())
     })
@@ -95,9 +92,7 @@ pub fn check_no_paths(component: &[u8], paths: &[String]) -> Result<()> {
     let common = ["/root/", "/home/", "/Users/", "registry/src", "/rustc/"];
     for path in paths.iter().map(String::as_str).chain(common) {
         if path.len() > 1 && contains(component, path.as_bytes()) {
-            return Err(Error::component(format!(
-                "it holds the path `{path}` of this machine"
-            )));
+            return Err(Error::component(format!("it holds the path `{path}` of this machine")));
         }
     }
     Ok(())
@@ -135,19 +130,9 @@ mod tests {
     #[test]
     fn modules_and_other_components_are_refused() {
         let module = wat::parse_str("(module)").unwrap();
-        assert!(
-            check(&module)
-                .unwrap_err()
-                .to_string()
-                .contains("core module")
-        );
+        assert!(check(&module).unwrap_err().to_string().contains("core module"));
         let component = wat::parse_str("(component)").unwrap();
-        assert!(
-            check(&component)
-                .unwrap_err()
-                .to_string()
-                .contains(INTERFACE)
-        );
+        assert!(check(&component).unwrap_err().to_string().contains(INTERFACE));
         assert!(componentize(&module).is_err());
     }
 

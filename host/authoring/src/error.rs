@@ -16,33 +16,19 @@ pub enum Error {
     #[error("{} exists already: give --output another folder, or remove this one", path.display())]
     Exists { path: PathBuf },
     #[error("{}: {source}", path.display())]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     #[error("{} is no policy project: it has no policy.toml; `host policy new` makes one", folder.display())]
     NoProject { folder: PathBuf },
     #[error("{}: {problem}", path.display())]
     Manifest { path: PathBuf, problem: String },
     /// A compiler or another tool isn't there.
     #[error("building a policy in {language} takes {tool}, which is not here: {install}")]
-    Missing {
-        language: Language,
-        tool: &'static str,
-        install: &'static str,
-    },
+    Missing { language: Language, tool: &'static str, install: &'static str },
     #[error("`{program}` can't be run: {source}")]
-    Run {
-        program: String,
-        source: std::io::Error,
-    },
+    Run { program: String, source: std::io::Error },
     /// The tool has told why on stderr.
     #[error("{what} failed, see above (`{program}` ended with {status})")]
-    Failed {
-        what: String,
-        program: String,
-        status: std::process::ExitStatus,
-    },
+    Failed { what: String, program: String, status: std::process::ExitStatus },
     /// A file that the build was to make is not there, or a wrong one.
     #[error("{}: {problem}", path.display())]
     Product { path: PathBuf, problem: String },
@@ -57,8 +43,6 @@ impl Error {
     }
 
     pub(crate) fn component(problem: impl Into<String>) -> Self {
-        Self::Component {
-            problem: problem.into(),
-        }
+        Self::Component { problem: problem.into() }
     }
 }

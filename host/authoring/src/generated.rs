@@ -75,10 +75,7 @@ fn c_literal(text: &str) -> String {
             .collect();
         format!("    \"{escaped}\"")
     };
-    text.split_inclusive('\n')
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.split_inclusive('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -107,10 +104,7 @@ mod tests {
         for text in ["", "[]", "{"] {
             fs::write(&path, text).unwrap();
             let error = settings_schema(folder.path(), Language::C).unwrap_err();
-            assert!(
-                error.to_string().contains("settings.schema.json"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("settings.schema.json"), "{error}");
         }
         fs::write(&path, "{}").unwrap();
         let into = settings_schema(folder.path(), Language::Python).unwrap();

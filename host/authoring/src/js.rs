@@ -23,10 +23,12 @@ pub(crate) fn build(folder: &Path) -> Result<Vec<u8>> {
 
     let output = workshop.join("component.wasm");
     let mut command = Command::new(node);
-    command
-        .current_dir(folder)
-        .env_remove("NODE_OPTIONS")
-        .args([&script, Path::new(MODULE), Path::new("wit"), &output]);
+    command.current_dir(folder).env_remove("NODE_OPTIONS").args([
+        &script,
+        Path::new(MODULE),
+        Path::new("wit"),
+        &output,
+    ]);
     tools::run(&mut command, format!("loading {MODULE}"))?;
     fs::read(&output).map_err(Error::io(&output))
 }
@@ -42,9 +44,7 @@ fn install(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let mut command = Command::new(tool("npm")?);
-    command
-        .current_dir(folder)
-        .args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
+    command.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
     tools::run(&mut command, "installing the packages of package.json")?;
     whole::write(&installed, &wanted).map_err(Error::io(&installed))
 }

@@ -30,16 +30,11 @@ impl Manifest {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::NoProject {
-                    folder: folder.to_path_buf(),
-                });
+                return Err(Error::NoProject { folder: folder.to_path_buf() });
             }
             Err(error) => return Err(Error::io(&path)(error)),
         };
-        let broken = |problem: String| Error::Manifest {
-            path: path.clone(),
-            problem,
-        };
+        let broken = |problem: String| Error::Manifest { path: path.clone(), problem };
         let manifest: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(&text, span.start));
             broken(format!("line {line}: {}", error.message()))
@@ -73,29 +68,17 @@ mod tests {
     #[test]
     fn a_manifest_names_policy_language_and_interface() {
         let manifest = read("name = \"one\"\nlanguage = \"js\"\nwit = \"0.1\"\n").unwrap();
-        assert_eq!(
-            (manifest.name.as_str(), manifest.language),
-            ("one", Language::Js)
-        );
+        assert_eq!((manifest.name.as_str(), manifest.language), ("one", Language::Js));
     }
 
     #[test]
     fn a_broken_manifest_says_where() {
         for (text, part) in [
-            (
-                "name = \"one\"\nlanguage = \"cobol\"\nwit = \"0.1\"",
-                "line 2",
-            ),
-            (
-                "name = \"One\"\nlanguage = \"c\"\nwit = \"0.1\"",
-                "joined by '-'",
-            ),
+            ("name = \"one\"\nlanguage = \"cobol\"\nwit = \"0.1\"", "line 2"),
+            ("name = \"One\"\nlanguage = \"c\"\nwit = \"0.1\"", "joined by '-'"),
             ("name = \"one\"\nlanguage = \"c\"\nwit = \"9.9\"", "\"9.9\""),
             ("name = \"one\"\nwit = \"0.1\"", "`language`"),
-            (
-                "name = \"one\"\nlanguage = \"c\"\nwit = \"0.1\"\nstep = 1",
-                "`step`",
-            ),
+            ("name = \"one\"\nlanguage = \"c\"\nwit = \"0.1\"\nstep = 1", "`step`"),
             ("name = ", "policy.toml: line 1"),
         ] {
             let error = read(text).unwrap_err().to_string();

@@ -26,9 +26,7 @@ impl FromStr for Name {
         if text.len() <= 64 && text.split('-').all(is_word) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::Name {
-            name: text.to_owned(),
-        })
+        Err(Error::Name { name: text.to_owned() })
     }
 }
 
@@ -63,9 +61,7 @@ mod tests {
             assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
         }
         let long = "a".repeat(65);
-        for bad in [
-            "", "-", "-a", "a-", "a--b", "Risk", "a_b", "a b", "a/b", "..", "ä", &long,
-        ] {
+        for bad in ["", "-", "-a", "a-", "a--b", "Risk", "a_b", "a b", "a/b", "..", "ä", &long] {
             let error = bad.parse::<Name>().unwrap_err().to_string();
             assert!(error.contains("joined by '-'"), "{bad}: {error}");
         }

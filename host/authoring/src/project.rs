@@ -24,9 +24,7 @@ pub struct Created {
 /// written; nothing is left then.
 pub fn create(name: &Name, language: Language, folder: &Path) -> Result<Created> {
     if folder.symlink_metadata().is_ok() {
-        return Err(Error::Exists {
-            path: folder.to_path_buf(),
-        });
+        return Err(Error::Exists { path: folder.to_path_buf() });
     }
     let files = template::files(language, name);
     let write = |root: &Path| {
@@ -69,10 +67,7 @@ mod tests {
             fs::remove_dir_all(&folder).unwrap();
         }
         let nowhere = here.path().join("no/such/folder");
-        assert!(matches!(
-            create(&name, Language::C, &nowhere),
-            Err(Error::Io { .. })
-        ));
+        assert!(matches!(create(&name, Language::C, &nowhere), Err(Error::Io { .. })));
         assert_eq!(here.path().read_dir().unwrap().count(), 0);
     }
 }

@@ -59,11 +59,7 @@ fn install(folder: &Path, venv: &Path) -> Result<()> {
     if fs::read(&installed).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    let missing = |tool, install| Error::Missing {
-        language: Language::Python,
-        tool,
-        install,
-    };
+    let missing = |tool, install| Error::Missing { language: Language::Python, tool, install };
     let python = tools::find("python3").ok_or(missing(
         "python3",
         "install Python 3.10 or later, on Debian `apt-get install python3 python3-venv`",
@@ -72,21 +68,14 @@ fn install(folder: &Path, venv: &Path) -> Result<()> {
     command.args(["-m", "venv", "--clear"]).arg(venv);
     tools::run(&mut command, "making .build/venv").map_err(|error| match error {
         // Debian's python3 comes without it.
-        Error::Failed { .. } => missing(
-            "Python's module venv",
-            "on Debian `apt-get install python3-venv`",
-        ),
+        Error::Failed { .. } => {
+            missing("Python's module venv", "on Debian `apt-get install python3-venv`")
+        }
         other => other,
     })?;
     let mut command = Command::new(venv.join("bin/python"));
     command
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
         .arg("--requirement")
         .arg(&requirements);
     tools::run(&mut command, "installing requirements.txt")?;

@@ -71,10 +71,7 @@ struct Message {
 /// Manifest and module, if this line of cargo's output tells of a module.
 fn module(line: &str) -> Option<(PathBuf, PathBuf)> {
     let message: Message = serde_json::from_str(line).ok()?;
-    let is_wasm = |file: &PathBuf| {
-        file.extension()
-            .is_some_and(|extension| extension == "wasm")
-    };
+    let is_wasm = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
     let file = message.filenames.into_iter().find(is_wasm)?;
     (message.reason == "compiler-artifact").then_some((message.manifest_path, file))
 }
@@ -106,10 +103,7 @@ fn command(folder: &Path, toolchain: &Toolchain, flags: &Flags) -> Command {
         command
             .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
             .env("RUSTC_BOOTSTRAP", "1")
-            .env(
-                "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
-                &build_std.linker,
-            );
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &build_std.linker);
     }
     command
 }
@@ -124,20 +118,15 @@ impl Flags {
     fn new(folder: &Path, toolchain: &Toolchain) -> Result<Self> {
         let mut renamed: Vec<(PathBuf, String)> = Vec::new();
         let library = toolchain.sysroot.join("lib/rustlib/src/rust/library");
-        for path in [library.canonicalize().ok(), Some(library)]
-            .into_iter()
-            .flatten()
-        {
+        for path in [library.canonicalize().ok(), Some(library)].into_iter().flatten() {
             renamed.push((path, "std".to_string()));
         }
         for registry in registries()? {
             renamed.push((registry, "crates".to_string()));
         }
         renamed.push((folder.to_path_buf(), "plugins".to_string()));
-        let machine: Vec<String> = renamed
-            .iter()
-            .map(|(path, _)| path.display().to_string())
-            .collect();
+        let machine: Vec<String> =
+            renamed.iter().map(|(path, _)| path.display().to_string()).collect();
         let mut rustc = vec!["-Ctarget-feature=+simd128".to_string()];
         for (path, name) in &renamed {
             rustc.push(format!("--remap-path-prefix={}={name}", path.display()));
@@ -151,10 +140,7 @@ fn registries() -> Result<Vec<PathBuf>> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let Some(sources) = home
-        .map(|home| home.join("registry/src"))
-        .filter(|s| s.is_dir())
-    else {
+    let Some(sources) = home.map(|home| home.join("registry/src")).filter(|s| s.is_dir()) else {
         return Ok(Vec::new());
     };
     let mut folders: Vec<PathBuf> = sources
@@ -173,16 +159,9 @@ mod tests {
     #[test]
     fn only_artifacts_with_a_module_count() {
         let wasm = r#"{"reason":"compiler-artifact","manifest_path":"/p/Cargo.toml","filenames":["/t/policy.wasm"]}"#;
-        assert_eq!(
-            module(wasm),
-            Some(("/p/Cargo.toml".into(), "/t/policy.wasm".into()))
-        );
+        assert_eq!(module(wasm), Some(("/p/Cargo.toml".into(), "/t/policy.wasm".into())));
         let library = wasm.replace("policy.wasm", "libserde.rlib");
-        for other in [
-            library.as_str(),
-            r#"{"reason":"build-finished","success":true}"#,
-            "",
-        ] {
+        for other in [library.as_str(), r#"{"reason":"build-finished","success":true}"#, ""] {
             assert_eq!(module(other), None);
         }
     }

@@ -43,21 +43,15 @@ impl Toolchain {
     }
 
     fn among(sysroots: &[PathBuf]) -> Option<Self> {
-        let installed = sysroots
-            .iter()
-            .find(|s| library(s, TARGET).join("lib").is_dir());
+        let installed = sysroots.iter().find(|s| library(s, TARGET).join("lib").is_dir());
         if let Some(sysroot) = installed {
             return Self::of(sysroot, None);
         }
-        let with_sources = sysroots.iter().find(|s| {
-            library(s, "src")
-                .join("rust/library/std/Cargo.toml")
-                .is_file()
-        })?;
-        let linker = sysroots
+        let with_sources = sysroots
             .iter()
-            .find_map(|s| lld(s))
-            .or_else(|| tools::versions("wasm-ld").next())?;
+            .find(|s| library(s, "src").join("rust/library/std/Cargo.toml").is_file())?;
+        let linker =
+            sysroots.iter().find_map(|s| lld(s)).or_else(|| tools::versions("wasm-ld").next())?;
         Self::of(with_sources, Some(BuildStd { linker }))
     }
 

@@ -10,17 +10,13 @@ use crate::{Error, Result};
 /// A program in the folders of `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// The program, or the newest of `program-NUMBER`, as Debian calls versions of LLVM.
 pub(crate) fn versions(program: &str) -> impl Iterator<Item = PathBuf> {
     let numbered: Vec<String> = (11..=40).rev().map(|v| format!("{program}-{v}")).collect();
-    std::iter::once(program.to_owned())
-        .chain(numbered)
-        .filter_map(|name| find(&name))
+    std::iter::once(program.to_owned()).chain(numbered).filter_map(|name| find(&name))
 }
 
 /// Runs `command`; `what` is what it does, in the words of an error. What it prints
@@ -31,11 +27,7 @@ pub(crate) fn run(command: &mut Command, what: impl Into<String>) -> Result<()> 
     if status.success() {
         return Ok(());
     }
-    Err(Error::Failed {
-        what: what.into(),
-        program: program(command),
-        status,
-    })
+    Err(Error::Failed { what: what.into(), program: program(command), status })
 }
 
 /// Runs `command` and returns what it prints; its errors go to stderr.
@@ -45,11 +37,7 @@ pub(crate) fn output(command: &mut Command, what: impl Into<String>) -> Result<S
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(Error::Failed {
-        what: what.into(),
-        program: program(command),
-        status: output.status,
-    })
+    Err(Error::Failed { what: what.into(), program: program(command), status: output.status })
 }
 
 fn program(command: &Command) -> String {
@@ -82,10 +70,6 @@ mod tests {
         assert!(text.starts_with("compiling `one` failed"), "{text}");
         assert!(text.contains("exit status: 3"), "{text}");
         let absent = run(&mut Command::new("no-such-program"), "x").unwrap_err();
-        assert!(
-            absent
-                .to_string()
-                .contains("`no-such-program` can't be run")
-        );
+        assert!(absent.to_string().contains("`no-such-program` can't be run"));
     }
 }

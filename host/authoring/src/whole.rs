@@ -11,9 +11,7 @@ fn beside<T>(target: &Path, fill: impl FnOnce(&Path) -> io::Result<T>) -> io::Re
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let workshop = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(parent)?;
+    let workshop = tempfile::Builder::new().prefix(".partial-").tempdir_in(parent)?;
     // Within a folder of its own, so that it gets the permissions of any other file.
     let partial = workshop.path().join("new");
     let filled = fill(&partial)?;
@@ -52,9 +50,7 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let entries = folder.read_dir().unwrap();
         let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<_> = entries
-            .map(|entry| name(entry).into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = entries.map(|entry| name(entry).into_string().unwrap()).collect();
         names.sort();
         names
     }

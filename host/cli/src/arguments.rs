@@ -272,12 +272,7 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "FILE")]
     pub vector: Option<PathBuf>,
     /// How much of the vector is added at every position.
-    #[arg(
-        long,
-        value_name = "C",
-        requires = "vector",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "C", requires = "vector", allow_negative_numbers = true)]
     pub coefficient: Option<f64>,
     /// System message.
     #[arg(long, value_name = "TEXT")]

@@ -46,11 +46,7 @@ fn of(error: &anyhow::Error) -> u8 {
         return 4;
     }
     if let Some(io) = error.downcast_ref::<std::io::Error>() {
-        return if io.kind() == std::io::ErrorKind::BrokenPipe {
-            0
-        } else {
-            1
-        };
+        return if io.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };
     }
     if let Some(error) = error.downcast_ref::<Error>() {
         return match error.kind() {
@@ -68,9 +64,5 @@ fn of(error: &anyhow::Error) -> u8 {
 
 fn one_line(error: &anyhow::Error) -> String {
     // Every message of ours holds its cause already.
-    error
-        .to_string()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

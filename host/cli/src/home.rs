@@ -22,10 +22,8 @@ pub fn worker() -> Result<Worker, Error> {
 /// Compiled policies. Without a folder for them they are compiled every time.
 pub fn cache() -> Option<Cache> {
     let folders = choose_base_strategy().ok()?;
-    let (cache, key) = (
-        folders.cache_dir().join("host/policies"),
-        folders.config_dir().join("host/cache.key"),
-    );
+    let (cache, key) =
+        (folders.cache_dir().join("host/policies"), folders.config_dir().join("host/cache.key"));
     Cache::open(&cache, &key)
         .inspect_err(|error| tracing::warn!("{error}; policies are compiled at every start"))
         .ok()
@@ -36,10 +34,7 @@ pub fn cache() -> Option<Cache> {
 pub fn caches() -> Caches {
     let folders = choose_base_strategy().ok();
     let folder = |name: &str| Some(folders.as_ref()?.cache_dir().join("host").join(name));
-    Caches {
-        reference: folder("reference"),
-        judges: folder("judgements"),
-    }
+    Caches { reference: folder("reference"), judges: folder("judgements") }
 }
 
 /// The key that signs what the user doesn't name a key for.

@@ -34,11 +34,7 @@ pub struct Screen {
 impl Screen {
     pub fn new(quiet: bool) -> Self {
         let is_terminal = console_is_terminal();
-        Self {
-            bar: ProgressBar::hidden(),
-            is_terminal,
-            quiet,
-        }
+        Self { bar: ProgressBar::hidden(), is_terminal, quiet }
     }
 
     fn line(&self, text: &str) {
@@ -79,11 +75,7 @@ impl Observer for Screen {
         if !self.is_terminal
             && ((record.step + 1).is_multiple_of(every) || record.step == 0 || last)
         {
-            self.line(&format!(
-                "  step {}/{} {text}",
-                record.step + 1,
-                record.total
-            ));
+            self.line(&format!("  step {}/{} {text}", record.step + 1, record.total));
         }
     }
 

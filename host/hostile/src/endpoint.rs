@@ -111,11 +111,7 @@ impl Endpoint {
                 std::thread::spawn(move || serve(&served, stream));
             }
         });
-        Ok(Self {
-            address,
-            scheme,
-            shared,
-        })
+        Ok(Self { address, scheme, shared })
     }
 
     pub fn url(&self) -> String {
@@ -173,10 +169,7 @@ fn read(stream: impl Read) -> io::Result<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Request {
-        head,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    Ok(Request { head, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn write(mut stream: impl Write, reply: &Reply) -> io::Result<()> {

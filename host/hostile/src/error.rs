@@ -6,10 +6,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    File { path: PathBuf, source: std::io::Error },
     /// `what` names the specimen.
     #[error("{what}: {problem}")]
     Specimen { what: String, problem: String },
@@ -22,9 +19,6 @@ impl Error {
     }
 
     pub(crate) fn specimen(what: &str, problem: impl Into<String>) -> Self {
-        Self::Specimen {
-            what: what.to_owned(),
-            problem: problem.into(),
-        }
+        Self::Specimen { what: what.to_owned(), problem: problem.into() }
     }
 }

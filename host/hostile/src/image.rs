@@ -23,23 +23,13 @@ impl<'a> Image<'a> {
     pub fn new(resolve: &'a Resolve, base: u32) -> Self {
         let mut sizes = SizeAlign::default();
         sizes.fill(resolve);
-        Self {
-            resolve,
-            sizes,
-            base,
-            bytes: Vec::new(),
-            places: BTreeMap::new(),
-        }
+        Self { resolve, sizes, base, bytes: Vec::new(), places: BTreeMap::new() }
     }
 
     /// Stores what a function returns and says where. Nothing is stored for a
     /// function that the interface doesn't have.
     pub fn answer(&mut self, function: &str, value: &Value) -> u32 {
-        let functions = self
-            .resolve
-            .interfaces
-            .iter()
-            .find_map(|(_, i)| i.functions.get(function));
+        let functions = self.resolve.interfaces.iter().find_map(|(_, i)| i.functions.get(function));
         let Some(result) = functions.and_then(|function| function.result) else {
             return self.base;
         };
@@ -65,10 +55,7 @@ impl<'a> Image<'a> {
 
     /// The bytes as a WebAssembly string literal.
     pub fn text(&self) -> String {
-        self.bytes
-            .iter()
-            .map(|byte| format!("\\{byte:02x}"))
-            .collect()
+        self.bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
     }
 
     fn allocate(&mut self, size: usize, align: usize) -> usize {
@@ -105,13 +92,9 @@ impl<'a> Image<'a> {
         match kind {
             TypeDefKind::Type(ty) => self.store(ty, value, at, path),
             TypeDefKind::Record(record) => {
-                let offsets = self
-                    .sizes
-                    .field_offsets(record.fields.iter().map(|field| &field.ty));
-                let offsets: Vec<usize> = offsets
-                    .iter()
-                    .map(|(offset, _)| offset.size_wasm32())
-                    .collect();
+                let offsets = self.sizes.field_offsets(record.fields.iter().map(|field| &field.ty));
+                let offsets: Vec<usize> =
+                    offsets.iter().map(|(offset, _)| offset.size_wasm32()).collect();
                 for (field, offset) in record.fields.iter().zip(offsets) {
                     // A field that an edit added has no value: it stays zero.
                     let name = field.name.replace('-', "_");
@@ -122,10 +105,7 @@ impl<'a> Image<'a> {
             }
             TypeDefKind::Enum(cases) => {
                 let name = value.as_str().unwrap();
-                let case = cases
-                    .cases
-                    .iter()
-                    .position(|case| camel(&case.name) == name);
+                let case = cases.cases.iter().position(|case| camel(&case.name) == name);
                 self.write(at, &[case.unwrap() as u8]);
             }
             TypeDefKind::Flags(flags) => {
@@ -143,20 +123,12 @@ impl<'a> Image<'a> {
                 if !value.is_null() {
                     self.write(at, &[1]);
                     let payload = self.sizes.payload_offset(wit_parser::Int::U8, [Some(ty)]);
-                    self.store(
-                        ty,
-                        value,
-                        at + payload.size_wasm32(),
-                        &format!("{path}/some"),
-                    );
+                    self.store(ty, value, at + payload.size_wasm32(), &format!("{path}/some"));
                 }
             }
             TypeDefKind::Result(result) => {
                 let types = [result.ok.as_ref(), result.err.as_ref()];
-                let payload = self
-                    .sizes
-                    .payload_offset(wit_parser::Int::U8, types)
-                    .size_wasm32();
+                let payload = self.sizes.payload_offset(wit_parser::Int::U8, types).size_wasm32();
                 let failed = value.get("err").is_some();
                 self.write(at, &[failed as u8]);
                 let (ty, case) = match failed {

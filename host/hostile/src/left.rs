@@ -118,10 +118,7 @@ impl Journalled {
         let difference = replay.first_difference.as_ref().map(ToString::to_string);
         Ok(Self {
             replays: replay.replayed == replay.assessments,
-            problems: findings
-                .map(ToString::to_string)
-                .chain(difference)
-                .collect(),
+            problems: findings.map(ToString::to_string).chain(difference).collect(),
             answers,
             ending,
         })
@@ -133,21 +130,13 @@ impl std::fmt::Display for Left {
         match self {
             Self::Nothing => f.write_str("nothing"),
             Self::Strays(names) => write!(f, "strays: {}", names.join(", ")),
-            Self::Run {
-                status,
-                steps,
-                adapter,
-                journal,
-            } => {
+            Self::Run { status, steps, adapter, journal } => {
                 let adapter = if *adapter { "an adapter" } else { "no adapter" };
                 let journal = match journal.problems.first() {
                     None => "the journal sealed",
                     Some(problem) => problem,
                 };
-                write!(
-                    f,
-                    "a run that {status} after {steps} steps, {adapter}, {journal}"
-                )
+                write!(f, "a run that {status} after {steps} steps, {adapter}, {journal}")
             }
         }
     }

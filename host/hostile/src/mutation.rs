@@ -127,12 +127,7 @@ fn sections(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut at = PREAMBLE;
     while at + 1 < bytes.len() {
         let start = at + 1;
-        let size = bytes[start..]
-            .iter()
-            .take(5)
-            .take_while(|b| **b & 0x80 != 0)
-            .count()
-            + 1;
+        let size = bytes[start..].iter().take(5).take_while(|b| **b & 0x80 != 0).count() + 1;
         let Some(length) = bytes.get(start..start + size).and_then(leb) else {
             break;
         };
@@ -178,10 +173,7 @@ mod tests {
         let mut changed = 0;
         for number in 0..500 {
             let (kind, damaged) = mutate(&bytes, &[&other], 7, number);
-            assert_eq!(
-                mutate(&bytes, &[&other], 7, number),
-                (kind, damaged.clone())
-            );
+            assert_eq!(mutate(&bytes, &[&other], 7, number), (kind, damaged.clone()));
             changed += usize::from(damaged != bytes);
             kinds.insert(kind);
         }
@@ -201,10 +193,8 @@ mod tests {
     #[test]
     fn the_lengths_of_sections_are_found() {
         let component = wat::parse_str("(component (core module) (core module))").unwrap();
-        let lengths: Vec<u32> = sections(&component)
-            .into_iter()
-            .map(|range| leb(&component[range]).unwrap())
-            .collect();
+        let lengths: Vec<u32> =
+            sections(&component).into_iter().map(|range| leb(&component[range]).unwrap()).collect();
         assert_eq!(lengths.first(), Some(&8));
         for value in [0, 1, 127, 128, 300, u32::MAX] {
             assert_eq!(leb(&unleb(value)), Some(value));

@@ -188,8 +188,7 @@ impl Specimen {
     /// # Errors
     /// Code that is no WebAssembly text.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        self.build()
-            .map_err(|problem| Error::specimen(&self.name, problem))
+        self.build().map_err(|problem| Error::specimen(&self.name, problem))
     }
 
     fn build(&self) -> std::result::Result<Vec<u8>, String> {
@@ -209,10 +208,7 @@ impl Specimen {
         }
         let mut component = template::component(&module, &resolve, world)?;
         if let Some((_, whole)) = whole {
-            component = nest(
-                &component,
-                &text(&whole.replace(POLICY, "(component $policy)"))?,
-            )?;
+            component = nest(&component, &text(&whole.replace(POLICY, "(component $policy)"))?)?;
         }
         match self.form {
             Form::Native => wasmtime::Engine::default()
@@ -278,9 +274,7 @@ fn repeated(text: &str) -> std::result::Result<String, String> {
         done.push_str(before);
         match inside.split_once(" * ") {
             Some((times, what)) => {
-                let times = times
-                    .parse()
-                    .map_err(|_| format!("{times:?} is no number"))?;
+                let times = times.parse().map_err(|_| format!("{times:?} is no number"))?;
                 done.extend(std::iter::repeat_n(what, times));
             }
             None => done.push_str(&format!("{{{{{inside}}}}}")),

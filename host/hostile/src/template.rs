@@ -14,15 +14,8 @@ const ANSWERS: u32 = 1024;
 const PAGE: u32 = 1 << 16;
 const FUNCTIONS: [&str; 4] = ["describe", "configure", "calibrate", "assess"];
 /// Marks for code.
-pub const MARKS: [&str; 7] = [
-    "declare",
-    "start",
-    "realloc",
-    "describe",
-    "configure",
-    "calibrate",
-    "assess",
-];
+pub const MARKS: [&str; 7] =
+    ["declare", "start", "realloc", "describe", "configure", "calibrate", "assess"];
 
 /// Parses an interface and finds its world `policy`.
 ///
@@ -33,9 +26,7 @@ pub fn resolve(interface: &str) -> Result<(Resolve, WorldId), String> {
     let world = resolve
         .push_source("policy.wit", interface)
         .and_then(|package| resolve.select_world(&[package], Some("policy")));
-    world
-        .map(|world| (resolve, world))
-        .map_err(|e| format!("{e:#}"))
+    world.map(|world| (resolve, world)).map_err(|e| format!("{e:#}"))
 }
 
 /// Text of the core module that gives `answers` (an object with one answer per

@@ -96,22 +96,13 @@ impl Trial<'_> {
             command.args(["--set", setting]);
         }
         let (code, time, stdout, stderr) = self.wait(command)?;
-        Ok(Outcome {
-            left: Left::find(self.folder, &policy)?,
-            code,
-            stdout,
-            stderr,
-            time,
-        })
+        Ok(Outcome { left: Left::find(self.folder, &policy)?, code, stdout, stderr, time })
     }
 
     fn wait(&self, mut command: Command) -> Result<(Option<i32>, Duration, String, String)> {
         let [out, err] = ["out", "err"].map(|name| self.folder.join("home").join(name));
         let create = |path: &PathBuf| File::create(path).map_err(Error::file(path));
-        command
-            .stdin(Stdio::null())
-            .stdout(create(&out)?)
-            .stderr(create(&err)?);
+        command.stdin(Stdio::null()).stdout(create(&out)?).stderr(create(&err)?);
         let failed = || Error::file(self.host);
         let started = Instant::now();
         let mut child = command.spawn().map_err(failed())?;

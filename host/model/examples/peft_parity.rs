@@ -28,12 +28,7 @@ fn main() -> Outcome {
         ["merge", model, adapter, out] => {
             let model = open(model)?;
             let adapter = Lora::load_peft(Path::new(adapter), &model.config, &Device::Cpu)?;
-            Ok(export::merge(
-                &model,
-                Some(&adapter),
-                Path::new(out),
-                DType::F32,
-            )?)
+            Ok(export::merge(&model, Some(&adapter), Path::new(out), DType::F32)?)
         }
         _ => Err("usage: peft_parity logits|adapter|merge …, see the source".into()),
     }
@@ -47,11 +42,7 @@ fn logits(model: &Model, adapter: &str, prompts: &str) -> Outcome {
     let prompts: Vec<Vec<u32>> = serde_json::from_str(prompts)?;
     let adapter = match adapter {
         "-" => None,
-        folder => Some(Lora::load_peft(
-            Path::new(folder),
-            &model.config,
-            &Device::Cpu,
-        )?),
+        folder => Some(Lora::load_peft(Path::new(folder), &model.config, &Device::Cpu)?),
     };
     let batch = Packed::from_sequences(&prompts);
     let hidden = model.decoder.forward(&batch, adapter.as_ref(), &[])?.hidden;
@@ -63,11 +54,7 @@ fn logits(model: &Model, adapter: &str, prompts: &str) -> Outcome {
 }
 
 fn random_adapter(model: &Model, out: &Path, seed: u64) -> Outcome {
-    let config = LoraConfig {
-        rank: 4,
-        alpha: 6.0,
-        targets: Target::ALL.to_vec(),
-    };
+    let config = LoraConfig { rank: 4, alpha: 6.0, targets: Target::ALL.to_vec() };
     let adapter = Lora::new(&model.config, config, seed, &Device::Cpu)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for (_, var) in adapter.named().filter(|(name, _)| name.contains("lora_B")) {

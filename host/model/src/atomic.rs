@@ -51,11 +51,7 @@ impl Folder {
         }
         let partial = partial_name(target);
         fs::create_dir(&partial).map_err(|e| Error::io(&partial, e))?;
-        Ok(Self {
-            partial,
-            target: target.to_owned(),
-            finished: false,
-        })
+        Ok(Self { partial, target: target.to_owned(), finished: false })
     }
 
     /// Where to write meanwhile.
@@ -70,11 +66,8 @@ impl Folder {
     pub fn finish(mut self) -> Result<()> {
         fs::rename(&self.partial, &self.target).map_err(|e| Error::io(&self.target, e))?;
         self.finished = true;
-        let parent = self
-            .target
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let parent =
+            self.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // So that the name, too, survives a power cut; not every file system allows it.
         let _ = File::open(parent).and_then(|folder| folder.sync_all());
         Ok(())

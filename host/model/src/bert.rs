@@ -59,10 +59,8 @@ impl Encoder {
         })?;
         let tokenizer_path = folder.join("tokenizer.json");
         let mut tokenizer = read_file(&tokenizer_path)?;
-        let windows = TruncationParams {
-            max_length: window(folder, &config),
-            ..TruncationParams::default()
-        };
+        let windows =
+            TruncationParams { max_length: window(folder, &config), ..TruncationParams::default() };
         let windows = tokenizer.with_truncation(Some(windows)).map(drop);
         windows.map_err(|error| Error::tokenizer(error.to_string(), "check config.json"))?;
 
@@ -79,22 +77,10 @@ impl Encoder {
         };
         let paths = [config_path, tokenizer_path].into_iter().chain(files);
         let paths: Vec<(String, PathBuf)> = paths.map(|path| (named(&path), path)).collect();
-        let parts: Vec<Part> = paths
-            .iter()
-            .map(|(name, path)| Part::File(name, path))
-            .collect();
-        let encoder = Self {
-            model,
-            tokenizer,
-            digest: model_digest(&parts)?,
-        };
+        let parts: Vec<Part> = paths.iter().map(|(name, path)| Part::File(name, path)).collect();
+        let encoder = Self { model, tokenizer, digest: model_digest(&parts)? };
         let folder = folder.to_owned();
-        let parts = Parts {
-            folder,
-            config,
-            json,
-            weights,
-        };
+        let parts = Parts { folder, config, json, weights };
         Ok((encoder, parts))
     }
 
@@ -138,9 +124,7 @@ fn window(folder: &Path, config: &Config) -> usize {
     let trained = trained.and_then(|json| json["max_seq_length"].as_u64());
     let most = config.max_position_embeddings;
     // Two special tokens and one of the text.
-    trained
-        .map_or(most, |trained| most.min(trained as usize))
-        .max(3)
+    trained.map_or(most, |trained| most.min(trained as usize)).max(3)
 }
 
 fn read_json(path: &Path) -> Result<Value> {

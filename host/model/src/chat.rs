@@ -19,10 +19,7 @@ pub struct Message {
 impl Message {
     /// A message of any role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            role: role.into(),
-            content: content.into(),
-        }
+        Self { role: role.into(), content: content.into() }
     }
 
     /// A message of the user.
@@ -66,34 +63,22 @@ impl ChatTemplate {
     /// [`Error::Template`] with the line when the template isn't valid Jinja.
     pub fn new(text: &str) -> Result<Self> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment
             .set_syntax(syntax.map_err(|e| Error::template(cause(&e), "report this as a bug"))?);
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", |format: String| {
-            crate::date::strftime(&format)
-        });
+        environment.add_function("strftime_now", |format: String| crate::date::strftime(&format));
         environment.add_filter("tojson", to_json);
-        environment
-            .add_template_owned(NAME, without_generation_tags(text))
-            .map_err(|e| {
-                let line = e
-                    .line()
-                    .map_or_else(String::new, |l| format!(" in line {l}"));
-                Error::template(
-                    format!("isn't valid Jinja{line}: {}", cause(&e)),
-                    "correct it, or give another with --chat-template FILE",
-                )
-            })?;
-        Ok(Self {
-            environment,
-            text: text.to_owned(),
-        })
+        environment.add_template_owned(NAME, without_generation_tags(text)).map_err(|e| {
+            let line = e.line().map_or_else(String::new, |l| format!(" in line {l}"));
+            Error::template(
+                format!("isn't valid Jinja{line}: {}", cause(&e)),
+                "correct it, or give another with --chat-template FILE",
+            )
+        })?;
+        Ok(Self { environment, text: text.to_owned() })
     }
 
     /// The template's text as found.
@@ -185,9 +170,7 @@ fn to_json(value: Value, options: Kwargs) -> std::result::Result<Value, minijinj
             value.serialize(&mut serializer).map_err(invalid)?;
         }
     }
-    Ok(Value::from_safe_string(
-        String::from_utf8_lossy(&out).into_owned(),
-    ))
+    Ok(Value::from_safe_string(String::from_utf8_lossy(&out).into_owned()))
 }
 
 /// `", "` and `": "` between items, as Python writes JSON.
@@ -199,11 +182,7 @@ impl serde_json::ser::Formatter for PythonSpacing {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
+        if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
     fn begin_object_key<W: ?Sized + std::io::Write>(
@@ -211,11 +190,7 @@ impl serde_json::ser::Formatter for PythonSpacing {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
+        if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
     fn begin_object_value<W: ?Sized + std::io::Write>(
@@ -227,9 +202,7 @@ impl serde_json::ser::Formatter for PythonSpacing {
 }
 
 fn cause(error: &minijinja::Error) -> String {
-    let text = error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    let text = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     text.replace('\n', " ")
 }
 
@@ -239,11 +212,8 @@ mod tests {
     use super::*;
 
     fn render(template: &str, messages: &[Message], prompt: bool) -> Result<String> {
-        let special = SpecialTokens {
-            bos: "<s>".into(),
-            eos: "</s>".into(),
-            ..SpecialTokens::default()
-        };
+        let special =
+            SpecialTokens { bos: "<s>".into(), eos: "</s>".into(), ..SpecialTokens::default() };
         ChatTemplate::new(template)?.render(messages, prompt, &special)
     }
 
@@ -257,17 +227,10 @@ mod tests {
     #[test]
     fn a_template_may_refuse() {
         let template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}ok";
-        assert_eq!(
-            render(template, &[Message::user("x")], false).unwrap(),
-            "ok"
-        );
-        let error = render(template, &[Message::new("system", "x")], false)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("no system role") && error.contains("--chat-template"),
-            "{error}"
-        );
+        assert_eq!(render(template, &[Message::user("x")], false).unwrap(), "ok");
+        let error =
+            render(template, &[Message::new("system", "x")], false).unwrap_err().to_string();
+        assert!(error.contains("no system role") && error.contains("--chat-template"), "{error}");
     }
 
     #[test]
@@ -304,9 +267,6 @@ mod tests {
 
     #[test]
     fn the_date_does_not_depend_on_the_day() {
-        assert_eq!(
-            render("{{ strftime_now('%d %b %Y') }}", &[], false).unwrap(),
-            "26 Jul 2024"
-        );
+        assert_eq!(render("{{ strftime_now('%d %b %Y') }}", &[], false).unwrap(), "26 Jul 2024");
     }
 }

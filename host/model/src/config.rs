@@ -130,8 +130,7 @@ impl Config {
 
     /// The window of one layer's attention, if it has one.
     pub fn window(&self, layer: usize) -> Option<usize> {
-        self.sliding_window
-            .filter(|_| layer >= self.window_from_layer)
+        self.sliding_window.filter(|_| layer >= self.window_from_layer)
     }
 
     /// Refuses sizes that no decoder can have; `file` names the source in errors.
@@ -183,20 +182,14 @@ impl Config {
         }
         let half = self.rotary_dim() / 2;
         let factors: &[&Vec<f64>] = match &self.rope.scaling {
-            RopeScaling::LongRope {
-                short_factor,
-                long_factor,
-                ..
-            } => &[short_factor, long_factor],
+            RopeScaling::LongRope { short_factor, long_factor, .. } => &[short_factor, long_factor],
             RopeScaling::Factors { factors } => &[factors],
             _ => &[],
         };
         for list in factors {
             if list.len() != half || list.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
-                let problem = format!(
-                    "holds {} factors, {half} positive ones expected",
-                    list.len()
-                );
+                let problem =
+                    format!("holds {} factors, {half} positive ones expected", list.len());
                 return fail("rope_scaling", problem);
             }
         }
@@ -220,10 +213,7 @@ pub(crate) mod tests {
             num_kv_heads: 2,
             head_dim: 8,
             rms_norm_eps: 1e-5,
-            rope: Rope {
-                theta: 10_000.0,
-                scaling: RopeScaling::None,
-            },
+            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
             max_position: 256,
             tie_embeddings: true,
             qkv_bias: false,

@@ -18,23 +18,14 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Format the fixed date (UTC) by Python's `strftime` for the directives `%Y %y %m %B %b %d %e %j %A %a %H %M %S %%`;
 /// others stay as written.
 pub fn strftime(format: &str) -> String {
-    let seconds = std::env::var("SOURCE_DATE_EPOCH")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(FIXED);
+    let seconds =
+        std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|s| s.parse().ok()).unwrap_or(FIXED);
     format_seconds(format, seconds)
 }
 
@@ -76,11 +67,7 @@ fn format_seconds(format: &str, seconds: i64) -> String {
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let leap_days = |y: i64| y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400);
     // Years that begin in March put the leap day last.
-    let (y, m) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     365 * y + leap_days(y) + (153 * m + 2) / 5 + day - 1 - 719_468
 }
 
@@ -94,11 +81,7 @@ fn civil(days: i64) -> (i64, usize, i64) {
     while month < 12 && days_from_civil(year, month + 1, 1) <= days {
         month += 1;
     }
-    (
-        year,
-        month as usize,
-        days - days_from_civil(year, month, 1) + 1,
-    )
+    (year, month as usize, days - days_from_civil(year, month, 1) + 1)
 }
 
 #[cfg(test)]
@@ -112,14 +95,8 @@ mod tests {
             "Thursday 01 January 1970 00:00:00 001"
         );
         assert_eq!(format_seconds("%a %e %b %y", FIXED), "Fri 26 Jul 24");
-        assert_eq!(
-            format_seconds("%Y-%m-%d %H:%M:%S", 951_825_599),
-            "2000-02-29 11:59:59"
-        );
-        assert_eq!(
-            format_seconds("%Y-%m-%d %j", 1_735_603_200),
-            "2024-12-31 366"
-        );
+        assert_eq!(format_seconds("%Y-%m-%d %H:%M:%S", 951_825_599), "2000-02-29 11:59:59");
+        assert_eq!(format_seconds("%Y-%m-%d %j", 1_735_603_200), "2024-12-31 366");
         assert_eq!(format_seconds("%Y-%m-%d", -1), "1969-12-31");
         assert_eq!(format_seconds("100%% %Q %", 0), "100% %Q %");
     }

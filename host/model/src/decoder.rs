@@ -107,13 +107,7 @@ impl Decoder {
                 Some(FusedModel::new(config.clone(), &weights)?)
             }
         };
-        Ok(Self {
-            config,
-            weights,
-            kernels,
-            recompute: false,
-            fused,
-        })
+        Ok(Self { config, weights, kernels, recompute: false, fused })
     }
 
     /// Runs a packed batch. `taps` are read on the way, off the graph.
@@ -216,10 +210,7 @@ impl Decoder {
         }
         let mut weights = rows.task_weights.iter().chain(rows.kl_weights);
         if let Some(weight) = weights.find(|weight| !weight.is_finite()) {
-            return Err(Error::batch(
-                format!("a loss weight is {weight}"),
-                "give finite weights",
-            ));
+            return Err(Error::batch(format!("a loss weight is {weight}"), "give finite weights"));
         }
         match &self.fused {
             Some(model) => head::fused::loss(model.head(), &rows),
@@ -253,11 +244,7 @@ impl Decoder {
     ) -> Result<Tensor> {
         if tokens.len() != cache.num_sequences() || tokens.is_empty() {
             return Err(Error::batch(
-                format!(
-                    "{} tokens for {} cached sequences",
-                    tokens.len(),
-                    cache.num_sequences()
-                ),
+                format!("{} tokens for {} cached sequences", tokens.len(), cache.num_sequences()),
                 "give one token per sequence",
             ));
         }
@@ -296,10 +283,7 @@ impl Decoder {
         let device = self.weights.device();
         let fits = adapter.num_layers() == self.config.num_layers
             && adapter.fits(&self.config)
-            && adapter
-                .named()
-                .next()
-                .is_none_or(|(_, var)| var.device().same_device(device));
+            && adapter.named().next().is_none_or(|(_, var)| var.device().same_device(device));
         if fits {
             return Ok(());
         }
@@ -314,10 +298,7 @@ impl Decoder {
         match hidden.dims() {
             [n, d] if *d == self.config.hidden_size && *n > 0 => Ok(*n),
             dims => Err(Error::batch(
-                format!(
-                    "{name} has shape {dims:?}, not [rows, {}]",
-                    self.config.hidden_size
-                ),
+                format!("{name} has shape {dims:?}, not [rows, {}]", self.config.hidden_size),
                 "select at least one row of a forward pass",
             )),
         }

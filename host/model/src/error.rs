@@ -9,27 +9,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A file or folder could not be read or written.
     #[error("{}: {source}", path.display())]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
 
     /// A file was read but does not hold what it should.
     #[error("{}: {problem}; {action}", path.display())]
-    File {
-        path: PathBuf,
-        problem: String,
-        action: String,
-    },
+    File { path: PathBuf, problem: String, action: String },
 
     /// A field of a model's configuration is missing, wrong or unsupported.
     #[error("{file}: field `{field}` {problem}; {action}")]
-    Config {
-        file: String,
-        field: String,
-        problem: String,
-        action: String,
-    },
+    Config { file: String, field: String, problem: String, action: String },
 
     /// A weight is missing or does not fit the configuration.
     #[error("weight `{tensor}` {problem}; check that the weights belong to the configuration")]
@@ -49,19 +37,11 @@ pub enum Error {
 
     /// These kernels cannot run with this device, type or request.
     #[error("kernels {kernels}: {problem}; {action}")]
-    Kernels {
-        kernels: &'static str,
-        problem: String,
-        action: String,
-    },
+    Kernels { kernels: &'static str, problem: String, action: String },
 
     /// A model could not be found or fetched.
     #[error("model `{source_name}`: {problem}; {action}")]
-    Source {
-        source_name: String,
-        problem: String,
-        action: String,
-    },
+    Source { source_name: String, problem: String, action: String },
 
     /// The tokenizer could not be built or could not encode a text.
     #[error("tokenizer: {problem}; {action}")]
@@ -79,10 +59,7 @@ pub enum Error {
 /// What to do when a device has no memory left, for the end of a message.
 pub fn hint(error: &candle_core::Error) -> &'static str {
     let text = error.to_string();
-    match ["OUT_OF_MEMORY", "ALLOC_FAILED"]
-        .iter()
-        .any(|code| text.contains(code))
-    {
+    match ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|code| text.contains(code)) {
         true => {
             "; run fewer or shorter sequences at a time, keep only the inputs of blocks (--checkpoint-activations), or hold the weights in bf16"
         }
@@ -92,38 +69,23 @@ pub fn hint(error: &candle_core::Error) -> &'static str {
 
 impl Error {
     pub(crate) fn batch(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Batch {
-            problem: problem.into(),
-            action: action.into(),
-        }
+        Error::Batch { problem: problem.into(), action: action.into() }
     }
 
     pub(crate) fn adapter(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Adapter {
-            problem: problem.into(),
-            action: action.into(),
-        }
+        Error::Adapter { problem: problem.into(), action: action.into() }
     }
 
     pub(crate) fn steering(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Steering {
-            problem: problem.into(),
-            action: action.into(),
-        }
+        Error::Steering { problem: problem.into(), action: action.into() }
     }
 
     pub(crate) fn weight(tensor: impl Into<String>, problem: impl Into<String>) -> Self {
-        Error::Weight {
-            tensor: tensor.into(),
-            problem: problem.into(),
-        }
+        Error::Weight { tensor: tensor.into(), problem: problem.into() }
     }
 
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        Error::Io {
-            path: path.to_owned(),
-            source,
-        }
+        Error::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn file(
@@ -131,25 +93,15 @@ impl Error {
         problem: impl Into<String>,
         action: impl Into<String>,
     ) -> Self {
-        Error::File {
-            path: path.into(),
-            problem: problem.into(),
-            action: action.into(),
-        }
+        Error::File { path: path.into(), problem: problem.into(), action: action.into() }
     }
 
     pub(crate) fn tokenizer(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Tokenizer {
-            problem: problem.into(),
-            action: action.into(),
-        }
+        Error::Tokenizer { problem: problem.into(), action: action.into() }
     }
 
     pub(crate) fn template(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Template {
-            problem: problem.into(),
-            action: action.into(),
-        }
+        Error::Template { problem: problem.into(), action: action.into() }
     }
 }
 

@@ -34,32 +34,17 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
         ));
     }
     let folder = atomic::Folder::begin(dir)?;
-    write_weights(
-        model,
-        adapter,
-        &folder.path().join("model.safetensors"),
-        dtype,
-    )?;
+    write_weights(model, adapter, &folder.path().join("model.safetensors"), dtype)?;
     for (name, bytes) in model.tokenizer.files() {
         atomic::write(&folder.path().join(name), bytes)?;
     }
-    let mut config = model
-        .config_json
-        .clone()
-        .unwrap_or_else(|| config_json(&model.config));
+    let mut config = model.config_json.clone().unwrap_or_else(|| config_json(&model.config));
     set_type(&mut config, type_name);
     let text = serde_json::to_string_pretty(&config).unwrap_or_default();
     atomic::write(&folder.path().join("config.json"), text.as_bytes())?;
-    if !model
-        .tokenizer
-        .files()
-        .contains_key("generation_config.json")
-    {
+    if !model.tokenizer.files().contains_key("generation_config.json") {
         let generation = json!({ "eos_token_id": model.tokenizer.stop_tokens() }).to_string();
-        atomic::write(
-            &folder.path().join("generation_config.json"),
-            generation.as_bytes(),
-        )?;
+        atomic::write(&folder.path().join("generation_config.json"), generation.as_bytes())?;
     }
     // The weights' writer makes its file readable for the owner alone; all files get what the system gives a file.
     let [weights, config] =
@@ -88,42 +73,26 @@ fn set_type(config: &mut Value, name: &str) {
     let Some(fields) = config.as_object_mut() else {
         return;
     };
-    let key = if fields.contains_key("dtype") {
-        "dtype"
-    } else {
-        "torch_dtype"
-    };
+    let key = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
     fields.insert(key.to_owned(), json!(name));
 }
 
 /// Tensors are merged one by one while the file is written, so that no second copy of the model is held.
 fn write_weights(model: &Model, adapter: Option<&Lora>, path: &Path, dtype: DType) -> Result<()> {
     let failure = Mutex::new(None);
-    let tensors = merged_tensors(
-        &model.config,
-        &model.decoder.weights,
-        adapter,
-        dtype,
-        &failure,
-    )?;
+    let tensors = merged_tensors(&model.config, &model.decoder.weights, adapter, dtype, &failure)?;
     let tensors: BTreeMap<String, MergedTensor<'_>> = tensors.into_iter().collect();
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     let written = safetensors::serialize_to_file(tensors, Some(metadata), path);
-    let failure = failure
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let failure = failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(error) = failure {
         return Err(Error::Tensor(error));
     }
     written.map_err(|e| match e {
         safetensors::SafeTensorError::IoError(io) => Error::io(path, io),
-        other => Error::file(
-            path,
-            format!("can't be written: {other}"),
-            "check the disk and try again",
-        ),
+        other => {
+            Error::file(path, format!("can't be written: {other}"), "check the disk and try again")
+        }
     })?;
-    std::fs::File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| Error::io(path, e))
+    std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(|e| Error::io(path, e))
 }

@@ -146,20 +146,14 @@ impl FusedModel {
         let flat = Flat::new(&frozen.config, adapter);
         let vector = flat.tensor(adapter)?;
         let (operation, found) = Operation::run(frozen, batch, flat, &vector, taps, recompute)?;
-        Ok(Forward {
-            hidden: vector.apply_op1(operation)?,
-            taps: found,
-        })
+        Ok(Forward { hidden: vector.apply_op1(operation)?, taps: found })
     }
 
     pub fn infer(&self, batch: &Packed, applied: Applied, taps: &[TapRows]) -> Result<Forward> {
         let pass = self.pass(batch, applied, taps, self.inner.config.num_layers)?;
         let hidden = self.inner.normed(&pass.stream)?;
         let dims = (batch.rows(), self.inner.config.hidden_size);
-        Ok(Forward {
-            hidden: Tensor::from_vec(hidden, dims, &Device::Cpu)?,
-            taps: pass.taps,
-        })
+        Ok(Forward { hidden: Tensor::from_vec(hidden, dims, &Device::Cpu)?, taps: pass.taps })
     }
 
     pub fn forward_taps(
@@ -184,8 +178,7 @@ impl FusedModel {
         let shape = Shape::new(config, batch);
         let adapter = Adapted::Factors(Factors::of(applied.adapter, config.num_layers)?);
         let (steering, keep) = (applied.steering, Keep::Nothing);
-        self.inner
-            .run(&shape, &adapter, steering, taps, layers, keep)
+        self.inner.run(&shape, &adapter, steering, taps, layers, keep)
     }
 
     /// Gives back what steps leave for the next one.
@@ -236,11 +229,7 @@ impl Frozen {
                 }
             }
             self.spare.keep(spare);
-            Ok(Pass {
-                stream,
-                taps: found,
-                tapes,
-            })
+            Ok(Pass { stream, taps: found, tapes })
         })
     }
 

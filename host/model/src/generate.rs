@@ -25,13 +25,7 @@ pub struct GenerateOptions {
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self {
-            max_new_tokens: 256,
-            temperature: 0.0,
-            top_p: None,
-            top_k: None,
-            seed: 0,
-        }
+        Self { max_new_tokens: 256, temperature: 0.0, top_p: None, top_k: None, seed: 0 }
     }
 }
 
@@ -63,14 +57,9 @@ pub fn generate<'a>(
         return Ok(answers);
     }
     for batch in batches(decoder, prompts, options) {
-        let mut sequences: Vec<Sequence> = batch
-            .map(|index| Sequence::new(decoder, prompts, index, options))
-            .collect();
-        let run = Run {
-            decoder,
-            applied,
-            stop,
-        };
+        let mut sequences: Vec<Sequence> =
+            batch.map(|index| Sequence::new(decoder, prompts, index, options)).collect();
+        let run = Run { decoder, applied, stop };
         run.decode(prompts, &mut sequences, progress, &mut answers)?;
     }
     Ok(answers)
@@ -101,16 +90,10 @@ fn check(decoder: &Decoder, prompts: &[Vec<u32>], options: &GenerateOptions) -> 
         ));
     }
     if options.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
-        return Err(Error::batch(
-            "top-p is outside of 0 to 1",
-            "give a probability above 0",
-        ));
+        return Err(Error::batch("top-p is outside of 0 to 1", "give a probability above 0"));
     }
     if options.top_k == Some(0) {
-        return Err(Error::batch(
-            "top-k is 0",
-            "give at least 1, or leave it out",
-        ));
+        return Err(Error::batch("top-k is 0", "give at least 1, or leave it out"));
     }
     Ok(())
 }
@@ -159,11 +142,7 @@ impl Sequence {
         options: &GenerateOptions,
     ) -> Self {
         let room = decoder.config.max_position - prompts[index].len();
-        Self {
-            index,
-            left: options.max_new_tokens.min(room),
-            sampler: sampler(options, index),
-        }
+        Self { index, left: options.max_new_tokens.min(room), sampler: sampler(options, index) }
     }
 
     fn choose(&mut self, logits: &Tensor) -> Result<u32> {
@@ -220,26 +199,18 @@ impl Run<'_> {
         progress: &mut dyn FnMut(usize),
         answers: &mut [Vec<u32>],
     ) -> Result<()> {
-        let batch: Vec<&[u32]> = sequences
-            .iter()
-            .map(|s| prompts[s.index].as_slice())
-            .collect();
-        let (mut hidden, mut cache) = self
-            .decoder
-            .prefill(&Packed::from_sequences(&batch), self.applied)?;
+        let batch: Vec<&[u32]> = sequences.iter().map(|s| prompts[s.index].as_slice()).collect();
+        let (mut hidden, mut cache) =
+            self.decoder.prefill(&Packed::from_sequences(&batch), self.applied)?;
         loop {
             let tokens = self.step(&hidden, sequences, &mut cache, answers)?;
             progress(tokens.len());
             if sequences.is_empty() {
                 return Ok(());
             }
-            let newest: Vec<u32> = sequences
-                .iter()
-                .filter_map(|s| answers[s.index].last().copied())
-                .collect();
-            hidden = self
-                .decoder
-                .decode_step(&newest, &mut cache, self.applied)?;
+            let newest: Vec<u32> =
+                sequences.iter().filter_map(|s| answers[s.index].last().copied()).collect();
+            hidden = self.decoder.decode_step(&newest, &mut cache, self.applied)?;
         }
     }
 

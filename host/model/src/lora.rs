@@ -30,15 +30,8 @@ pub enum Target {
 }
 
 impl Target {
-    pub const ALL: [Target; 7] = [
-        Target::Q,
-        Target::K,
-        Target::V,
-        Target::O,
-        Target::Gate,
-        Target::Up,
-        Target::Down,
-    ];
+    pub const ALL: [Target; 7] =
+        [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
     /// `q_proj` and so on.
     pub fn name(self) -> &'static str {
@@ -99,10 +92,7 @@ impl LoraConfig {
 
     fn validate(&self) -> Result<()> {
         if self.rank == 0 || self.rank > 4096 {
-            return Err(Error::adapter(
-                format!("rank is {}", self.rank),
-                "choose 1 to 4096",
-            ));
+            return Err(Error::adapter(format!("rank is {}", self.rank), "choose 1 to 4096"));
         }
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
             return Err(Error::adapter(
@@ -147,9 +137,8 @@ impl Lora {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 random.set_stream((layer * Target::ALL.len() + *target as usize) as u64);
                 let bound = 1.0 / (cols as f32).sqrt();
-                let a: Vec<f32> = (0..config.rank * cols)
-                    .map(|_| random.random_range(-bound..bound))
-                    .collect();
+                let a: Vec<f32> =
+                    (0..config.rank * cols).map(|_| random.random_range(-bound..bound)).collect();
                 let a = Tensor::from_vec(a, (config.rank, cols), device)?;
                 let b = Tensor::zeros((rows, config.rank), DType::F32, device)?;
                 tensors.insert(Self::var_name(layer, *target, Side::A), a);
@@ -205,11 +194,7 @@ impl Lora {
                 "use an adapter made for this model",
             ));
         }
-        Ok(Self {
-            config,
-            vars,
-            pairs,
-        })
+        Ok(Self { config, vars, pairs })
     }
 
     /// Trainable tensors in name order.

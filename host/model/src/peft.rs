@@ -33,10 +33,8 @@ impl Lora {
     /// # Errors
     /// [`Error::Io`] when the folder can't be written.
     pub fn save_peft(&self, dir: &Path, model: &Config, base: &str) -> Result<()> {
-        let mut tensors: Tensors = self
-            .named()
-            .map(|(name, var)| (name.to_owned(), var.as_detached_tensor()))
-            .collect();
+        let mut tensors: Tensors =
+            self.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect();
         let mut file = AdapterConfig::new(&self.config, base);
         let mut header = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         if model.architecture == Architecture::Phi3 {
@@ -83,11 +81,7 @@ impl Lora {
                 "give the folder of a LoRA adapter",
             ));
         }
-        let config = LoraConfig {
-            rank: file.rank,
-            alpha: file.alpha,
-            targets,
-        };
+        let config = LoraConfig { rank: file.rank, alpha: file.alpha, targets };
         Self::from_tensors(model, config, tensors, device)
     }
 }
@@ -103,10 +97,7 @@ fn read_tensors(path: &Path, device: &Device) -> Result<(Tensors, Option<String>
         )
     };
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-    let parts = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|m| m.get(PARTS).cloned());
+    let parts = metadata.metadata().as_ref().and_then(|m| m.get(PARTS).cloned());
     let mut tensors = Tensors::new();
     for (name, view) in SafeTensors::deserialize(&bytes).map_err(broken)?.tensors() {
         let tensor = candle_core::safetensors::Load::load(&view, device)?.to_dtype(DType::F32)?;
@@ -118,10 +109,7 @@ fn read_tensors(path: &Path, device: &Device) -> Result<(Tensors, Option<String>
 /// The projections that the tensors adapt. A tensor of another module is left for [`Lora::from_tensors`] to refuse.
 fn targets_of(tensors: &Tensors) -> Vec<Target> {
     let module = |name: &str| {
-        name.strip_suffix(".lora_A.weight")?
-            .rsplit('.')
-            .next()
-            .and_then(Target::from_name)
+        name.strip_suffix(".lora_A.weight")?.rsplit('.').next().and_then(Target::from_name)
     };
     let found: BTreeSet<Target> = tensors.keys().filter_map(|name| module(name)).collect();
     found.into_iter().collect()

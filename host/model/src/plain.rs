@@ -53,10 +53,7 @@ pub(crate) fn forward(
         };
         means.add(&stream, layer + 1)?;
     }
-    Ok(Forward {
-        hidden: finish(decoder, &stream)?,
-        taps: means.read()?,
-    })
+    Ok(Forward { hidden: finish(decoder, &stream)?, taps: means.read()? })
 }
 
 pub(crate) fn infer(
@@ -70,10 +67,7 @@ pub(crate) fn infer(
     let stream = off_graph(decoder, batch, applied, layers, |layer, stream, _| {
         Ok(means.add(stream, layer)?)
     })?;
-    Ok(Forward {
-        hidden: finish(decoder, &stream)?,
-        taps: means.read()?,
-    })
+    Ok(Forward { hidden: finish(decoder, &stream)?, taps: means.read()? })
 }
 
 pub(crate) fn forward_taps(
@@ -84,9 +78,7 @@ pub(crate) fn forward_taps(
 ) -> Result<Vec<Vec<f32>>> {
     let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
     let mut means = Means::new(taps);
-    off_graph(decoder, batch, applied, deepest, |layer, stream, _| {
-        Ok(means.add(stream, layer)?)
-    })?;
+    off_graph(decoder, batch, applied, deepest, |layer, stream, _| Ok(means.add(stream, layer)?))?;
     Ok(means.read()?)
 }
 
@@ -142,10 +134,7 @@ pub(crate) fn prefill(
         }
         Ok(())
     })?;
-    let last: Vec<u32> = batch.starts[1..]
-        .iter()
-        .map(|end| *end as u32 - 1)
-        .collect();
+    let last: Vec<u32> = batch.starts[1..].iter().map(|end| *end as u32 - 1).collect();
     let last = Tensor::new(last, decoder.weights.device())?;
     let hidden = finish(decoder, &stream.index_select(&last, 0)?)?;
     let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();

@@ -125,11 +125,10 @@ impl Steering {
     /// [`Error::Steering`] if `direction` lacks a layer.
     pub fn cosines(&self, direction: &Self) -> Result<Vec<f64>> {
         let cosines =
-            self.pairs(direction)?
-                .map(|(_, v, r)| match (dot(v, v) * dot(r, r)).sqrt() {
-                    0.0 => 0.0,
-                    norms => (dot(v, r) / norms).clamp(-1.0, 1.0),
-                });
+            self.pairs(direction)?.map(|(_, v, r)| match (dot(v, v) * dot(r, r)).sqrt() {
+                0.0 => 0.0,
+                norms => (dot(v, r) / norms).clamp(-1.0, 1.0),
+            });
         Ok(cosines.collect())
     }
 
@@ -146,11 +145,7 @@ impl Steering {
         }
         if self.width() != other.width() {
             return Err(Error::steering(
-                format!(
-                    "vectors of {} and of {} values",
-                    self.width(),
-                    other.width()
-                ),
+                format!("vectors of {} and of {} values", self.width(), other.width()),
                 "fit both on one model",
             ));
         }
@@ -165,9 +160,7 @@ impl Steering {
             for number in [*layer, vector.len()] {
                 hasher.update((number as u64).to_le_bytes());
             }
-            vector
-                .iter()
-                .for_each(|value| hasher.update(value.to_le_bytes()));
+            vector.iter().for_each(|value| hasher.update(value.to_le_bytes()));
         }
         hasher.finalize().into()
     }
@@ -233,10 +226,7 @@ impl Means {
         let count = self.count.entry(layer).or_default();
         *count += 1;
         let share = 1.0 / *count as f64;
-        let mean = self
-            .layers
-            .entry(layer)
-            .or_insert_with(|| vec![0.0; activation.len()]);
+        let mean = self.layers.entry(layer).or_insert_with(|| vec![0.0; activation.len()]);
         for (mean, value) in mean.iter_mut().zip(activation) {
             *mean += share * (f64::from(*value) - *mean);
         }
@@ -289,12 +279,7 @@ mod tests {
         assert!(v.scaled(1e300).is_err());
         assert!(v.projected(&steering(&[(2, &[1.0, 0.0])])).is_err());
         assert!(v.cosines(&steering(&[(1, &[1.0])])).is_err());
-        assert!(
-            v.select(&[2])
-                .unwrap_err()
-                .to_string()
-                .contains("choose from 1")
-        );
+        assert!(v.select(&[2]).unwrap_err().to_string().contains("choose from 1"));
     }
 
     #[test]

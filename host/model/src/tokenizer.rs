@@ -47,10 +47,8 @@ pub fn read_file(path: &Path) -> Result<Tokenizer> {
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| {
-        let problem = format!(
-            "isn't a valid tokenizer.json ({})",
-            e.to_string().replace('\n', " ")
-        );
+        let problem =
+            format!("isn't a valid tokenizer.json ({})", e.to_string().replace('\n', " "));
         Error::file(path, problem, "fetch the file again")
     })?;
     // Some files carry the settings of the last call in Python; sequences must stay whole and unpadded here.
@@ -84,14 +82,9 @@ impl ChatTokenizer {
         eos: &[u32],
     ) -> Result<Self> {
         let json = |name: &str| read_json(&files, origin, name);
-        let (config, map) = (
-            json("tokenizer_config.json")?,
-            json("special_tokens_map.json")?,
-        );
+        let (config, map) = (json("tokenizer_config.json")?, json("special_tokens_map.json")?);
         let token = |name: &str| {
-            token_text(&config, name)
-                .or_else(|| token_text(&map, name))
-                .unwrap_or_default()
+            token_text(&config, name).or_else(|| token_text(&map, name)).unwrap_or_default()
         };
         let special = SpecialTokens {
             bos: token("bos_token"),
@@ -100,11 +93,8 @@ impl ChatTokenizer {
             unk: token("unk_token"),
         };
         let added = tokenizer.get_added_tokens_decoder();
-        let special_ids = added
-            .iter()
-            .filter(|(_, token)| token.special)
-            .map(|(id, _)| *id)
-            .collect();
+        let special_ids =
+            added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         let template = match files.get("chat_template.jinja") {
             Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             None => template_text(&config),
@@ -113,14 +103,7 @@ impl ChatTokenizer {
         let mut stop = id_list(json("generation_config.json")?.get("eos_token_id"));
         stop.extend_from_slice(eos);
         stop.extend(tokenizer.token_to_id(&special.eos));
-        let mut this = Self {
-            tokenizer,
-            template,
-            special,
-            special_ids,
-            stop,
-            files,
-        };
+        let mut this = Self { tokenizer, template, special, special_ids, stop, files };
         this.complete_stop_tokens();
         Ok(this)
     }
@@ -131,8 +114,7 @@ impl ChatTokenizer {
     /// [`Error::Template`] when it isn't valid Jinja.
     pub fn with_chat_template(mut self, text: &str) -> Result<Self> {
         self.template = Some(ChatTemplate::new(text)?);
-        self.files
-            .insert("chat_template.jinja".to_owned(), text.as_bytes().to_vec());
+        self.files.insert("chat_template.jinja".to_owned(), text.as_bytes().to_vec());
         self.complete_stop_tokens();
         Ok(self)
     }
@@ -141,10 +123,7 @@ impl ChatTokenizer {
     fn complete_stop_tokens(&mut self) {
         let probe = self.encode_chat(&[Message::user("a"), Message::assistant("b")]);
         if let Ok(chat) = probe
-            && let Some(last) = chat
-                .answer
-                .first()
-                .and_then(|range| chat.tokens.get(range.end - 1))
+            && let Some(last) = chat.answer.first().and_then(|range| chat.tokens.get(range.end - 1))
             && self.special_ids.contains(last)
         {
             self.stop.push(*last);
@@ -237,10 +216,7 @@ impl ChatTokenizer {
             &special.pad,
             &special.unk,
         ];
-        let json = self
-            .files
-            .get("tokenizer.json")
-            .map_or(&[][..], Vec::as_slice);
+        let json = self.files.get("tokenizer.json").map_or(&[][..], Vec::as_slice);
         for part in std::iter::once(json).chain(texts.iter().map(|t| t.as_bytes())) {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
@@ -276,21 +252,14 @@ fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Result<Value>
         return Ok(Value::Null);
     };
     serde_json::from_slice(bytes).map_err(|e| {
-        Error::file(
-            origin.join(name),
-            format!("isn't valid JSON: {e}"),
-            "fetch the file again",
-        )
+        Error::file(origin.join(name), format!("isn't valid JSON: {e}"), "fetch the file again")
     })
 }
 
 /// `"<s>"` or `{"content": "<s>", …}`
 fn token_text(config: &Value, name: &str) -> Option<String> {
     let value = config.get(name)?;
-    value
-        .as_str()
-        .or_else(|| value.get("content")?.as_str())
-        .map(str::to_owned)
+    value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
 }
 
 /// `"…"` or `[{"name": "default", "template": "…"}, …]`
@@ -298,10 +267,8 @@ fn template_text(config: &Value) -> Option<String> {
     match config.get("chat_template")? {
         Value::String(text) => Some(text.clone()),
         Value::Array(list) => {
-            let named = list
-                .iter()
-                .find(|entry| entry["name"] == "default")
-                .or_else(|| list.first())?;
+            let named =
+                list.iter().find(|entry| entry["name"] == "default").or_else(|| list.first())?;
             named["template"].as_str().map(str::to_owned)
         }
         _ => None,

@@ -55,9 +55,7 @@ impl LayerWeights {
     }
 
     fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let linears = [
-            &self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down,
-        ];
+        let linears = [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down];
         let linears = linears
             .into_iter()
             .flat_map(|linear| std::iter::once(&linear.weight).chain(&linear.bias));
@@ -96,9 +94,7 @@ impl Weights {
     /// Bytes of all tensors.
     pub fn bytes(&self) -> u64 {
         let layers = self.layers.iter().flat_map(LayerWeights::tensors);
-        let outside = [&self.embed, &self.final_norm]
-            .into_iter()
-            .chain(&self.head);
+        let outside = [&self.embed, &self.final_norm].into_iter().chain(&self.head);
         let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
         layers.chain(outside).map(bytes).sum::<usize>() as u64
     }
@@ -107,20 +103,14 @@ impl Weights {
     /// device and type. Errors name the first tensor that does not fit.
     pub fn validate(&self, config: &Config) -> Result<()> {
         let hidden = config.hidden_size;
-        let check = Check {
-            device: self.embed.device(),
-            dtype: self.embed.dtype(),
-        };
+        let check = Check { device: self.embed.device(), dtype: self.embed.dtype() };
         check.shape("embed_tokens", &self.embed, &[config.vocab_size, hidden])?;
         check.shape("norm", &self.final_norm, &[hidden])?;
         match (&self.head, config.tie_embeddings) {
             (Some(head), false) => check.shape("lm_head", head, &[config.vocab_size, hidden])?,
             (None, true) => {}
             (Some(_), true) => {
-                return Err(Error::weight(
-                    "lm_head",
-                    "exists though embeddings are tied",
-                ));
+                return Err(Error::weight("lm_head", "exists though embeddings are tied"));
             }
             (None, false) => return Err(Error::weight("lm_head", "is missing")),
         }
@@ -170,11 +160,7 @@ impl Check<'_> {
         let (qkv_bias, mlp_bias) = (config.qkv_bias, config.mlp_bias);
         let name = |part: &str| format!("layers.{index}.{part}");
         self.shape(&name("input_layernorm"), &layer.attn_norm, &[hidden])?;
-        self.shape(
-            &name("post_attention_layernorm"),
-            &layer.mlp_norm,
-            &[hidden],
-        )?;
+        self.shape(&name("post_attention_layernorm"), &layer.mlp_norm, &[hidden])?;
         self.linear(&name("q_proj"), &layer.q, [q, hidden], qkv_bias)?;
         self.linear(&name("k_proj"), &layer.k, [kv, hidden], qkv_bias)?;
         self.linear(&name("v_proj"), &layer.v, [kv, hidden], qkv_bias)?;

@@ -61,37 +61,24 @@ fn step(decoder: &Decoder, batch: &Packed, lora: &Lora, held: bool) -> usize {
 }
 
 fn answers(batch: &Packed) -> impl Iterator<Item = u32> {
-    let halves = batch
-        .sequences()
-        .map(|rows| rows.start + rows.len() / 2..rows.end);
+    let halves = batch.sequences().map(|rows| rows.start + rows.len() / 2..rows.end);
     halves.flatten().map(|row| row as u32)
 }
 
 fn batch(lengths: &[usize], config: &Config) -> Packed {
     let mut dice = random::Dice::new(5);
-    let tokens = lengths
-        .iter()
-        .map(|length| dice.tokens(*length, config.vocab_size));
+    let tokens = lengths.iter().map(|length| dice.tokens(*length, config.vocab_size));
     Packed::from_sequences(&tokens.collect::<Vec<_>>())
 }
 
 /// One test, so that nothing else allocates meanwhile.
 #[test]
 fn a_step_holds_what_was_told_and_checkpointing_little_more_than_the_inputs_of_blocks() {
-    let deep = Config {
-        num_layers: 24,
-        ..random::llama()
-    };
+    let deep = Config { num_layers: 24, ..random::llama() };
     checkpointing(&deep);
     // Each shape has another part that weighs most: tapes, scratch, logits.
-    let shallow = Config {
-        num_layers: 2,
-        ..random::llama()
-    };
-    let words = Config {
-        vocab_size: 20_000,
-        ..random::llama()
-    };
+    let shallow = Config { num_layers: 2, ..random::llama() };
+    let words = Config { vocab_size: 20_000, ..random::llama() };
     for config in [deep, shallow, words, random::qwen3()] {
         for lengths in [&[400, 400, 200][..], &[500; 5]] {
             forecast(&config, lengths);
@@ -109,10 +96,7 @@ fn checkpointing(config: &Config) {
     // Per row and block: the input alone, against queries, keys, values, the MLP's
     // two sides and the rest as well.
     let held = 4 * batch.rows() * config.num_layers * config.hidden_size;
-    assert!(
-        inputs > held && everything > 5 * held,
-        "{inputs} {everything} {held}"
-    );
+    assert!(inputs > held && everything > 5 * held, "{inputs} {everything} {held}");
     assert!(inputs * 2 < everything, "{inputs} {everything}");
 }
 
@@ -122,11 +106,8 @@ fn forecast(config: &Config, lengths: &[usize]) {
     let mut decoder = random::decoder(config, Kernels::Fused);
     for (recompute, held) in [(false, false), (true, false), (false, true), (true, true)] {
         decoder.recompute = recompute;
-        let work = StepWork {
-            lengths: lengths.to_vec(),
-            answer_tokens: answers(&batch).count(),
-            held,
-        };
+        let work =
+            StepWork { lengths: lengths.to_vec(), answer_tokens: answers(&batch).count(), held };
         let told = decoder.step_memory(&lora, &work).unwrap();
         // The threads have their panels from the steps before.
         let told = (told.peak - told.panels) as f64;

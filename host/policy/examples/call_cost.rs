@@ -16,9 +16,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments
-        .next()
-        .unwrap_or_else(|| "plugins/probe.wasm".into());
+    let path = arguments.next().unwrap_or_else(|| "plugins/probe.wasm".into());
     let hidden = arguments.next().map_or(Ok(576), |text| text.parse())?;
 
     let engine = Engine::new(&Limits::default())?;
@@ -38,10 +36,7 @@ fn main() -> Outcome<()> {
     if needs.calibration {
         let examples = examples(&needs, hidden);
         let (calibration, time) = timed(|| policy.calibrate(settings, &run, &examples))?;
-        println!(
-            "calibrate on {:>4} examples {time:>8.1?}",
-            examples.examples.len()
-        );
+        println!("calibrate on {:>4} examples {time:>8.1?}", examples.examples.len());
         (parameters, needed) = (calibration.parameters, calibration.needs);
     }
     for (name, needs) in [("as calibrated", &needed), ("as configured", &needs)] {
@@ -59,22 +54,12 @@ fn measure(
     needs: &Needs,
 ) -> Outcome<()> {
     let signals = signals(needs, run.hidden);
-    let call = Call {
-        settings,
-        run,
-        parameters,
-        state: &[],
-        signals: &signals,
-        needs,
-    };
+    let call = Call { settings, run, parameters, state: &[], signals: &signals, needs };
     let mut times: Vec<Duration> = Vec::with_capacity(CALLS);
     let mut last = policy.assess(call)?;
     for _ in 0..CALLS {
         let (assessed, time) = timed(|| policy.assess(call))?;
-        assert_eq!(
-            assessed.fuel, last.fuel,
-            "fuel depends on nothing but the arguments"
-        );
+        assert_eq!(assessed.fuel, last.fuel, "fuel depends on nothing but the arguments");
         times.push(time);
         last = assessed;
     }
@@ -116,21 +101,10 @@ fn activations(tap: &Tap, samples: u32, hidden: u32) -> Activations {
     let value = |i: u32| {
         let sample = i / (layers * hidden);
         let noise = (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5;
-        noise
-            + if i.is_multiple_of(7) && sample % 2 == 1 {
-                0.2
-            } else {
-                0.0
-            }
+        noise + if i.is_multiple_of(7) && sample % 2 == 1 { 0.2 } else { 0.0 }
     };
     let values = (0..samples * layers * hidden).map(value).collect();
-    Activations {
-        tap: tap.clone(),
-        samples,
-        layers,
-        hidden,
-        values,
-    }
+    Activations { tap: tap.clone(), samples, layers, hidden, values }
 }
 
 fn examples(needs: &Needs, hidden: u32) -> Examples {
@@ -139,40 +113,19 @@ fn examples(needs: &Needs, hidden: u32) -> Examples {
         2 | 3 => Split::Test,
         _ => Split::Training,
     };
-    let examples: Vec<Example> = (0..400)
-        .map(|i| Example {
-            harmful: i % 2 == 1,
-            split: split(i / 2),
-        })
-        .collect();
-    let taps = needs
-        .taps
-        .iter()
-        .map(|tap| activations(tap, 400, hidden))
-        .collect();
-    Examples {
-        examples,
-        activations: taps,
-        judges: Vec::new(),
-    }
+    let examples: Vec<Example> =
+        (0..400).map(|i| Example { harmful: i % 2 == 1, split: split(i / 2) }).collect();
+    let taps = needs.taps.iter().map(|tap| activations(tap, 400, hidden)).collect();
+    Examples { examples, activations: taps, judges: Vec::new() }
 }
 
 fn signals(needs: &Needs, hidden: u32) -> Signals {
-    let sample = |id| Sample {
-        id,
-        origin: Origin::Task,
-        prompt_tokens: 40,
-        answer_tokens: 60,
-    };
+    let sample = |id| Sample { id, origin: Origin::Task, prompt_tokens: 40, answer_tokens: 60 };
     Signals {
         step: 0,
         learning_rate: 1e-4,
         samples: (0..SAMPLES.into()).map(sample).collect(),
-        activations: needs
-            .taps
-            .iter()
-            .map(|tap| activations(tap, SAMPLES, hidden))
-            .collect(),
+        activations: needs.taps.iter().map(|tap| activations(tap, SAMPLES, hidden)).collect(),
         judges: Vec::new(),
         prefixes: Vec::new(),
         tokens: None,

@@ -50,80 +50,37 @@ pub fn validate_assessment(assessment: &Assessment, expected: Expected<'_>) -> C
 
 fn regularization(r: &Regularization, expected: Expected<'_>) -> Check {
     let samples = expected.samples.len();
-    let tokens = expected
-        .samples
-        .iter()
-        .map(|sample| sample.answer_tokens as usize)
-        .sum();
+    let tokens = expected.samples.iter().map(|sample| sample.answer_tokens as usize).sum();
     per_sample("regularization.task-weight", &r.task_weight, samples, 10.0)?;
     per_sample("regularization.kl-weight", &r.kl_weight, samples, 10.0)?;
-    per_token(
-        "regularization.token-task-weight",
-        r.token_task_weight.as_deref(),
-        tokens,
-    )?;
-    per_token(
-        "regularization.token-kl-weight",
-        r.token_kl_weight.as_deref(),
-        tokens,
-    )?;
-    within(
-        "regularization.learning-rate-scale",
-        r.learning_rate_scale,
-        0.0,
-        10.0,
-    )?;
+    per_token("regularization.token-task-weight", r.token_task_weight.as_deref(), tokens)?;
+    per_token("regularization.token-kl-weight", r.token_kl_weight.as_deref(), tokens)?;
+    within("regularization.learning-rate-scale", r.learning_rate_scale, 0.0, 10.0)?;
     if let Some(clip) = r.gradient_clip
         && !(clip.is_finite() && clip > 0.0)
     {
-        return Err(out_of_range(
-            "regularization.gradient-clip",
-            clip,
-            "above 0",
-        ));
+        return Err(out_of_range("regularization.gradient-clip", clip, "above 0"));
     }
     if let Some(ema) = &r.ema
         && !(0.0..1.0).contains(&ema.decay)
     {
-        return Err(out_of_range(
-            "regularization.ema.decay",
-            ema.decay,
-            "at least 0 and below 1",
-        ));
+        return Err(out_of_range("regularization.ema.decay", ema.decay, "at least 0 and below 1"));
     }
     if let Some(anchor) = &r.anchor {
-        within(
-            "regularization.anchor.strength",
-            anchor.strength,
-            0.0,
-            f64::MAX,
-        )?;
+        within("regularization.anchor.strength", anchor.strength, 0.0, f64::MAX)?;
     }
     if let Some(share) = r.alignment_share {
         within("regularization.alignment-share", share, 0.0, 1.0)?;
     }
     if let Some(clips) = &r.ratio_clip {
-        length(
-            "regularization.ratio-clip",
-            clips.len(),
-            samples,
-            "one per sample",
-        )?;
-        clips
-            .iter()
-            .enumerate()
-            .try_for_each(|(i, clip)| ratio_clip(i, clip))?;
+        length("regularization.ratio-clip", clips.len(), samples, "one per sample")?;
+        clips.iter().enumerate().try_for_each(|(i, clip)| ratio_clip(i, clip))?;
     }
     if let Some(cosine) = r.adapter_projection {
         within("regularization.adapter-projection", cosine, -1.0, 1.0)?;
     }
     if let Some(steering) = &r.steering {
-        within(
-            "regularization.steering.coefficient",
-            steering.coefficient,
-            -f64::MAX,
-            f64::MAX,
-        )?;
+        within("regularization.steering.coefficient", steering.coefficient, -f64::MAX, f64::MAX)?;
     }
     declared(r, expected.needs)
 }
@@ -133,12 +90,7 @@ fn ratio_clip(i: usize, clip: &RatioClip) -> Check {
     within(&field("low"), clip.low, 0.0, f64::MAX)?;
     within(&field("high"), clip.high, clip.low, f64::MAX)?;
     within(&field("direction"), clip.direction, -f64::MAX, f64::MAX)?;
-    within(
-        &field("variance-penalty"),
-        clip.variance_penalty,
-        0.0,
-        f64::MAX,
-    )
+    within(&field("variance-penalty"), clip.variance_penalty, 0.0, f64::MAX)
 }
 
 /// Finds a part of the assessment that is used without having been declared.
@@ -150,12 +102,7 @@ fn declared(r: &Regularization, needs: &Needs) -> Check {
             "token-weights",
             Actuators::TOKEN_WEIGHTS,
         ),
-        (
-            "token-kl-weight",
-            r.token_kl_weight.is_some(),
-            "token-weights",
-            Actuators::TOKEN_WEIGHTS,
-        ),
+        ("token-kl-weight", r.token_kl_weight.is_some(), "token-weights", Actuators::TOKEN_WEIGHTS),
         (
             "divergence",
             r.divergence != Divergence::ForwardKl,
@@ -168,12 +115,7 @@ fn declared(r: &Regularization, needs: &Needs) -> Check {
             "learning-rate",
             Actuators::LEARNING_RATE,
         ),
-        (
-            "gradient-clip",
-            r.gradient_clip.is_some(),
-            "gradient-clip",
-            Actuators::GRADIENT_CLIP,
-        ),
+        ("gradient-clip", r.gradient_clip.is_some(), "gradient-clip", Actuators::GRADIENT_CLIP),
         ("ema", r.ema.is_some(), "ema", Actuators::EMA),
         ("anchor", r.anchor.is_some(), "anchor", Actuators::ANCHOR),
         (
@@ -182,12 +124,7 @@ fn declared(r: &Regularization, needs: &Needs) -> Check {
             "alignment-share",
             Actuators::ALIGNMENT_SHARE,
         ),
-        (
-            "ratio-clip",
-            r.ratio_clip.is_some(),
-            "ratio-clip",
-            Actuators::RATIO_CLIP,
-        ),
+        ("ratio-clip", r.ratio_clip.is_some(), "ratio-clip", Actuators::RATIO_CLIP),
         (
             "gradient-projection",
             r.gradient_projection,
@@ -200,12 +137,7 @@ fn declared(r: &Regularization, needs: &Needs) -> Check {
             "adapter-projection",
             Actuators::ADAPTER_PROJECTION,
         ),
-        (
-            "action",
-            r.action == Action::RollBack,
-            "roll-back",
-            Actuators::ROLL_BACK,
-        ),
+        ("action", r.action == Action::RollBack, "roll-back", Actuators::ROLL_BACK),
     ];
     for (field, used, name, actuator) in used {
         if used && !needs.actuators.contains(actuator) {
@@ -230,14 +162,8 @@ pub(crate) fn metrics(field: &str, metrics: &[Metric]) -> Check {
             );
             return Err(Invalid::new(format!("{field}[{i}].name"), problem));
         }
-        if metrics[..i]
-            .iter()
-            .any(|earlier| earlier.name == metric.name)
-        {
-            return Err(Invalid::new(
-                format!("{field}[{i}].name"),
-                format!("repeats {name:?}"),
-            ));
+        if metrics[..i].iter().any(|earlier| earlier.name == metric.name) {
+            return Err(Invalid::new(format!("{field}[{i}].name"), format!("repeats {name:?}")));
         }
         if !metric.value.is_finite() {
             let problem = format!(
@@ -252,9 +178,7 @@ pub(crate) fn metrics(field: &str, metrics: &[Metric]) -> Check {
 
 fn per_sample(field: &str, values: &[f64], samples: usize, most: f64) -> Check {
     length(field, values.len(), samples, "one per sample")?;
-    let wrong = values
-        .iter()
-        .position(|value| !(0.0..=most).contains(value));
+    let wrong = values.iter().position(|value| !(0.0..=most).contains(value));
     match wrong {
         Some(i) => within(&format!("{field}[{i}]"), values[i], 0.0, most),
         None => Ok(()),
@@ -263,15 +187,8 @@ fn per_sample(field: &str, values: &[f64], samples: usize, most: f64) -> Check {
 
 fn per_token(field: &str, values: Option<&[f32]>, tokens: usize) -> Check {
     let Some(values) = values else { return Ok(()) };
-    length(
-        field,
-        values.len(),
-        tokens,
-        "one per answer token of the step",
-    )?;
-    let wrong = values
-        .iter()
-        .position(|value| !(0.0..=10.0).contains(value));
+    length(field, values.len(), tokens, "one per answer token of the step")?;
+    let wrong = values.iter().position(|value| !(0.0..=10.0).contains(value));
     match wrong {
         Some(i) => within(&format!("{field}[{i}]"), values[i].into(), 0.0, 10.0),
         None => Ok(()),
@@ -281,10 +198,9 @@ fn per_token(field: &str, values: Option<&[f32]>, tokens: usize) -> Check {
 fn length(field: &str, found: usize, expected: usize, why: &str) -> Check {
     match found == expected {
         true => Ok(()),
-        false => Err(Invalid::new(
-            field,
-            format!("has {found} values; it must have {expected}, {why}"),
-        )),
+        false => {
+            Err(Invalid::new(field, format!("has {found} values; it must have {expected}, {why}")))
+        }
     }
 }
 

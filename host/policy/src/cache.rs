@@ -42,10 +42,7 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(key_file)?,
             other => other?,
         };
-        Ok(Self {
-            folder: folder.to_owned(),
-            key,
-        })
+        Ok(Self { folder: folder.to_owned(), key })
     }
 
     /// The code under a name, if it is there and genuine.
@@ -104,10 +101,7 @@ impl Cache {
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let others_write = fs::metadata(folder)?.mode() & 0o022;
     match others_write {
         0 => Ok(()),
@@ -120,9 +114,7 @@ fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
         return Err(refused(path, "others may read it; remove it"));
     }
     let bytes = fs::read(path)?;
-    bytes
-        .try_into()
-        .map_err(|_| refused(path, "it is no key; remove it"))
+    bytes.try_into().map_err(|_| refused(path, "it is no key; remove it"))
 }
 
 /// Two hosts may start at once: whoever comes second takes the first one's key.
@@ -153,10 +145,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     fn open(folder: &tempfile::TempDir) -> io::Result<Cache> {
-        Cache::open(
-            &folder.path().join("policies"),
-            &folder.path().join("keys/cache.key"),
-        )
+        Cache::open(&folder.path().join("policies"), &folder.path().join("keys/cache.key"))
     }
 
     #[test]

@@ -26,8 +26,5 @@ pub fn assessment_from_json(line: &str) -> Result<Assessment, Error> {
     let state = state.ok_or_else(|| Error::custom("`state` is missing or no text"))?;
     let state = hex::decode(state).map_err(|e| Error::custom(format!("`state`: {e}")))?;
     value["state"] = Value::Array(Vec::new());
-    Ok(Assessment {
-        state,
-        ..serde_json::from_value(value)?
-    })
+    Ok(Assessment { state, ..serde_json::from_value(value)? })
 }

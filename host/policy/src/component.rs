@@ -48,10 +48,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), FileProblem> {
         return Ok(());
     }
     if bytes.is_empty() {
-        return Err(FileProblem::new(
-            "the file is empty",
-            "build or copy it again",
-        ));
+        return Err(FileProblem::new("the file is empty", "build or copy it again"));
     }
     if bytes.starts_with(&MODULE) {
         return Err(FileProblem::new(
@@ -60,10 +57,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), FileProblem> {
         ));
     }
     if bytes.len() < 8 && COMPONENT.starts_with(&bytes[..bytes.len().min(4)]) {
-        return Err(FileProblem::new(
-            "the file is cut short",
-            "build or copy it again",
-        ));
+        return Err(FileProblem::new("the file is cut short", "build or copy it again"));
     }
     if bytes.starts_with(b"\0asm") {
         return Err(FileProblem::new(
@@ -86,10 +80,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), FileProblem> {
         ));
     }
     if start.starts_with("version https://git-lfs") {
-        return Err(FileProblem::new(
-            "it is a Git LFS pointer",
-            "fetch the file: git lfs pull",
-        ));
+        return Err(FileProblem::new("it is a Git LFS pointer", "fetch the file: git lfs pull"));
     }
     Err(FileProblem::new("it is not WebAssembly", build))
 }
@@ -104,10 +95,7 @@ fn validate(bytes: &[u8], features: WasmFeatures) -> Result<(), FileProblem> {
 fn broken(e: &wasmparser::BinaryReaderError) -> FileProblem {
     let what = clean(e.message(), 200);
     if what.contains("unexpected end") {
-        let problem = format!(
-            "the file is cut short or damaged (byte {}: {what})",
-            e.offset()
-        );
+        let problem = format!("the file is cut short or damaged (byte {}: {what})", e.offset());
         return FileProblem::new(problem, "build or copy it again");
     }
     let problem = format!("it is not a valid component (byte {}: {what})", e.offset());
@@ -126,10 +114,7 @@ struct Surface {
 }
 
 fn surface(bytes: &[u8]) -> wasmparser::Result<Surface> {
-    let mut surface = Surface {
-        imports: Vec::new(),
-        exports: Vec::new(),
-    };
+    let mut surface = Surface { imports: Vec::new(), exports: Vec::new() };
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
@@ -153,9 +138,7 @@ fn surface(bytes: &[u8]) -> wasmparser::Result<Surface> {
 
 fn check_exports(exports: &[String]) -> Result<(), FileProblem> {
     let remedy = "build it against wit/v0.1/policy.wit, world policy";
-    let mut versions = exports
-        .iter()
-        .filter_map(|name| name.strip_prefix(ASSESSOR));
+    let mut versions = exports.iter().filter_map(|name| name.strip_prefix(ASSESSOR));
     if versions.clone().any(|version| version.starts_with(SERVED)) {
         return Ok(());
     }
@@ -166,11 +149,7 @@ fn check_exports(exports: &[String]) -> Result<(), FileProblem> {
             remedy,
         ));
     }
-    let names: Vec<String> = exports
-        .iter()
-        .take(4)
-        .map(|name| clean(name, 100))
-        .collect();
+    let names: Vec<String> = exports.iter().take(4).map(|name| clean(name, 100)).collect();
     let instead = match names.is_empty() {
         true => "nothing".to_owned(),
         false => names.join(", "),

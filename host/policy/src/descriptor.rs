@@ -15,10 +15,7 @@ use crate::{
 /// A name, version or schema that the interface does not allow.
 pub(crate) fn checked(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<Descriptor> {
     let invalid = |field: &str, problem: String| {
-        Err(Error::Invalid {
-            at: Box::new(at.clone()),
-            invalid: Invalid::new(field, problem),
-        })
+        Err(Error::Invalid { at: Box::new(at.clone()), invalid: Invalid::new(field, problem) })
     };
     within(engine, Limit::Schema, d.settings_schema.len(), at)?;
     if !is_word(&d.name, "-", 64) || d.name.contains(|c: char| c.is_ascii_uppercase()) {
@@ -34,10 +31,8 @@ pub(crate) fn checked(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<
         || numbers.split('.').count() != 3
         || !numbers.split('.').all(numeric)
     {
-        let problem = format!(
-            "is {:?}; it must be a semantic version such as 1.0.0",
-            clean(&d.version, 64)
-        );
+        let problem =
+            format!("is {:?}; it must be a semantic version such as 1.0.0", clean(&d.version, 64));
         return invalid("version", problem);
     }
     match serde_json::from_str::<serde_json::Value>(&d.settings_schema) {

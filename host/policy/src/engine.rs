@@ -82,18 +82,10 @@ impl Engine {
     /// Starts the thread that ends calls which take too long.
     fn start(limits: &Limits, compiler: Compiler) -> Result<Self> {
         limits.check()?;
-        let problem = |e: wasmtime::Error| Error::Engine {
-            problem: format!("{e:#}"),
-        };
+        let problem = |e: wasmtime::Error| Error::Engine { problem: format!("{e:#}") };
         let wasm = wasmtime::Engine::new(&config(limits)).map_err(problem)?;
-        start_ticking(&wasm).map_err(|e| Error::Engine {
-            problem: e.to_string(),
-        })?;
-        Ok(Self {
-            wasm,
-            limits: Arc::new(limits.clone()),
-            compiler: Arc::new(compiler),
-        })
+        start_ticking(&wasm).map_err(|e| Error::Engine { problem: e.to_string() })?;
+        Ok(Self { wasm, limits: Arc::new(limits.clone()), compiler: Arc::new(compiler) })
     }
 
     /// Compiles a component that was inspected before; `sha256` is its digest.
@@ -146,18 +138,14 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Engine").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
 /// Native code of a component, for engines of the same version and configuration.
 pub(crate) fn precompile(bytes: &[u8], limits: &Limits) -> std::result::Result<Vec<u8>, String> {
     let engine = wasmtime::Engine::new(&config(limits)).map_err(|e| format!("{e:#}"))?;
-    engine
-        .precompile_component(bytes)
-        .map_err(|e| format!("{e:#}"))
+    engine.precompile_component(bytes).map_err(|e| format!("{e:#}"))
 }
 
 /// Lets the standard library's `Hash` feed a cryptographic hash.
@@ -203,8 +191,6 @@ fn start_ticking(wasm: &wasmtime::Engine) -> std::io::Result<()> {
             std::thread::sleep(TICK);
         }
     };
-    std::thread::Builder::new()
-        .name("policy-clock".into())
-        .spawn(tick)?;
+    std::thread::Builder::new().name("policy-clock".into()).spawn(tick)?;
     Ok(())
 }

@@ -65,10 +65,7 @@ pub struct FileProblem {
 
 impl FileProblem {
     pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+        Self { problem: problem.into(), remedy: remedy.into() }
     }
 }
 
@@ -92,18 +89,11 @@ pub struct Invalid {
 
 impl Invalid {
     pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            problem: problem.into(),
-            unmet: false,
-        }
+        Self { field: field.into(), problem: problem.into(), unmet: false }
     }
 
     pub(crate) fn unmet(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            unmet: true,
-            ..Self::new(field, problem)
-        }
+        Self { unmet: true, ..Self::new(field, problem) }
     }
 }
 
@@ -118,20 +108,14 @@ impl fmt::Display for Invalid {
 pub enum Error {
     /// A limit in the run's configuration is unusable.
     #[error("limits.{field}: {problem}")]
-    Limits {
-        field: &'static str,
-        problem: String,
-    },
+    Limits { field: &'static str, problem: String },
 
     /// The WebAssembly engine doesn't start on this machine.
     #[error("the WebAssembly engine can't start: {problem}")]
     Engine { problem: String },
 
     #[error("can't read the policy {}: {source}; give the path of a policy component (.wasm)", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
 
     /// The file is no policy component, or one that imports something.
     #[error("policy {file}: {problem}")]
@@ -142,11 +126,7 @@ pub enum Error {
         "policy {file}: its sha256 is {actual}, but {expected} is pinned; \
          restore the pinned file, or pin the new one after reviewing it"
     )]
-    Digest {
-        file: String,
-        expected: String,
-        actual: String,
-    },
+    Digest { file: String, expected: String, actual: String },
 
     /// The file is not signed by the key that was asked for.
     #[error(
@@ -177,11 +157,7 @@ pub enum Error {
 
     /// A call went past a limit and was stopped.
     #[error("{at}: {}; {}", limit.exceeded(*allowed), limit.remedy(at.function))]
-    Limit {
-        at: Box<Place>,
-        limit: Limit,
-        allowed: u64,
-    },
+    Limit { at: Box<Place>, limit: Limit, allowed: u64 },
 
     /// The policy crashed.
     #[error("{at}: the policy crashed: {cause}")]
@@ -230,10 +206,7 @@ impl Error {
             }
             _ => "",
         };
-        Self::Journal {
-            path: path.to_owned(),
-            problem: format!("{source}{hint}"),
-        }
+        Self::Journal { path: path.to_owned(), problem: format!("{source}{hint}") }
     }
 
     /// Turns a broken rule into the error it is: the policy's fault, or needs that

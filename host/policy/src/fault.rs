@@ -21,17 +21,12 @@ pub(crate) fn classify(
 ) -> Error {
     if let Some(limit) = store.data().hit.or_else(|| limit(&error)) {
         let allowed = engine.limits.allowed(limit, at.function);
-        return Error::Limit {
-            at: Box::new(at.clone()),
-            limit,
-            allowed,
-        };
+        return Error::Limit { at: Box::new(at.clone()), limit, allowed };
     }
     match error.downcast_ref::<Trap>() {
-        Some(trap) => Error::Trap {
-            at: Box::new(at.clone()),
-            cause: cause(*trap) + &place(&error),
-        },
+        Some(trap) => {
+            Error::Trap { at: Box::new(at.clone()), cause: cause(*trap) + &place(&error) }
+        }
         None => Error::Unreadable {
             at: Box::new(at.clone()),
             cause: clean(&error.root_cause().to_string(), 300),
@@ -70,9 +65,7 @@ fn cause(trap: Trap) -> String {
 
 /// Where in the policy it crashed, as far as the file has names.
 fn place(error: &wasmtime::Error) -> String {
-    let frames = error
-        .downcast_ref::<WasmBacktrace>()
-        .map_or(&[][..], |trace| trace.frames());
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], |trace| trace.frames());
     let names = frames.iter().filter_map(|frame| frame.func_name());
     let names: Vec<String> = names.take(FRAMES).map(|name| clean(name, 80)).collect();
     match names.is_empty() {
@@ -84,14 +77,8 @@ fn place(error: &wasmtime::Error) -> String {
 /// The error of an export that has another signature than the interface says.
 pub(crate) fn wrong_type(error: &wasmtime::Error, at: &Place) -> Error {
     let chain: Vec<String> = error.chain().map(|e| clean(&e.to_string(), 200)).collect();
-    let problem = format!(
-        "its functions are not those of {} ({})",
-        crate::INTERFACE,
-        chain.join(": ")
-    );
+    let problem =
+        format!("its functions are not those of {} ({})", crate::INTERFACE, chain.join(": "));
     let remedy = "rebuild it against this host's wit/v0.1/policy.wit";
-    Error::File {
-        file: at.file.clone(),
-        problem: FileProblem::new(problem, remedy),
-    }
+    Error::File { file: at.file.clone(), problem: FileProblem::new(problem, remedy) }
 }

@@ -9,14 +9,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("wasi:sockets/", "open network connections"),
     ("wasi:http/", "send requests over the network"),
     ("wasi:clocks/", "read the clock"),
-    (
-        "wasi:random/",
-        "draw random numbers; a run's seed comes with its run-info",
-    ),
-    (
-        "wasi:cli/environment",
-        "read environment variables and arguments",
-    ),
+    ("wasi:random/", "draw random numbers; a run's seed comes with its run-info"),
+    ("wasi:cli/environment", "read environment variables and arguments"),
     ("wasi:cli/exit", "end the host's process"),
     ("wasi:cli/stdin", "read standard input"),
     ("wasi:cli/stdout", "write to the terminal"),
@@ -39,10 +33,7 @@ const REMEDY: &str = "policies get no files, network, clock, randomness or envir
 /// What an import would allow.
 fn allows(import: &str) -> &'static str {
     let known = KNOWN.iter().find(|(name, _)| import.starts_with(name));
-    known.map_or(
-        "call a function that this host does not have",
-        |(_, allows)| allows,
-    )
+    known.map_or("call a function that this host does not have", |(_, allows)| allows)
 }
 
 /// The problem of a component with these imports.

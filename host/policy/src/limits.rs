@@ -147,10 +147,7 @@ impl Limits {
             ("text_characters", self.text_characters),
         ];
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(Error::Limits {
-                field,
-                problem: "is 0, so no policy could run".into(),
-            });
+            return Err(Error::Limits { field, problem: "is 0, so no policy could run".into() });
         }
         let largest = 3 * MIB / 2;
         if self.stack_bytes > largest {
@@ -158,10 +155,7 @@ impl Limits {
                 "is {}, but at most {largest} fit on the stack of a thread",
                 self.stack_bytes
             );
-            return Err(Error::Limits {
-                field: "stack_bytes",
-                problem,
-            });
+            return Err(Error::Limits { field: "stack_bytes", problem });
         }
         Ok(())
     }
@@ -276,17 +270,13 @@ impl Limit {
         match self {
             Self::Fuel => format!("stopped after {allowed} instructions (its fuel)"),
             Self::Time => format!("stopped after {allowed} ms"),
-            Self::Memory => format!(
-                "stopped when it asked for more than {} of memory",
-                size(allowed)
-            ),
+            Self::Memory => {
+                format!("stopped when it asked for more than {} of memory", size(allowed))
+            }
             Self::TableElements => {
                 format!("stopped when it asked for more than {allowed} table elements")
             }
-            Self::Stack => format!(
-                "stopped by a stack overflow, with {} of stack",
-                size(allowed)
-            ),
+            Self::Stack => format!("stopped by a stack overflow, with {} of stack", size(allowed)),
             Self::Instances => format!("the component has more than {allowed} instances"),
             Self::Tables => format!("the component has more than {allowed} tables"),
             Self::Memories => format!("the component has more than {allowed} memories"),
@@ -300,10 +290,9 @@ impl Limit {
                 format!("stopped after {allowed} s of processor time spent on compiling it")
             }
             Self::CompileTime => format!("stopped after compiling it for {allowed} ms"),
-            Self::CompileMemory => format!(
-                "stopped when compiling it took more than {} of memory",
-                size(allowed)
-            ),
+            Self::CompileMemory => {
+                format!("stopped when compiling it took more than {} of memory", size(allowed))
+            }
             Self::Reasons => format!("the assessment has more than {allowed} reasons"),
             Self::Metrics => format!("the answer has more than {allowed} metrics in one place"),
             Self::Candidates => format!("the calibration has more than {allowed} candidates"),

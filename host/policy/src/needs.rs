@@ -35,10 +35,7 @@ pub fn validate_needs(needs: &Needs, run: &RunInfo) -> Result<(), Invalid> {
     judges(needs, run)?;
     trial_scales(needs)?;
     if needs.canary_every == Some(0) {
-        return Err(Invalid::new(
-            "needs.canary-every",
-            "is 0; it must be at least 1, or absent",
-        ));
+        return Err(Invalid::new("needs.canary-every", "is 0; it must be at least 1, or absent"));
     }
     match &needs.steering {
         Some(steering) => layers("needs.steering.layers", &steering.layers, run),
@@ -51,18 +48,14 @@ fn layers(field: &str, layers: &[u32], run: &RunInfo) -> Result<(), Invalid> {
         return Err(Invalid::new(field, "is empty; name at least one layer"));
     }
     if let Some(pair) = layers.windows(2).find(|pair| pair[0] >= pair[1]) {
-        let problem = format!(
-            "has {} after {}; layers must be ascending without repeats",
-            pair[1], pair[0]
-        );
+        let problem =
+            format!("has {} after {}; layers must be ascending without repeats", pair[1], pair[0]);
         return Err(Invalid::new(field, problem));
     }
     match layers.iter().find(|layer| **layer > run.layers) {
         Some(layer) => {
-            let problem = format!(
-                "has layer {layer}, and the model has layers 0 to {}",
-                run.layers
-            );
+            let problem =
+                format!("has layer {layer}, and the model has layers 0 to {}", run.layers);
             Err(Invalid::unmet(field, problem))
         }
         None => Ok(()),
@@ -79,14 +72,8 @@ fn judges(needs: &Needs, run: &RunInfo) -> Result<(), Invalid> {
             ));
         }
         let name = clean(&need.judge, 64);
-        if needs.judges[..i]
-            .iter()
-            .any(|earlier| earlier.judge == need.judge)
-        {
-            return Err(Invalid::new(
-                field,
-                format!("names the judge `{name}` a second time"),
-            ));
+        if needs.judges[..i].iter().any(|earlier| earlier.judge == need.judge) {
+            return Err(Invalid::new(field, format!("names the judge `{name}` a second time")));
         }
         if !run.judges.contains(&need.judge) {
             let known = match run.judges.is_empty() {
@@ -151,27 +138,18 @@ pub fn exceeds(narrow: &Needs, wide: &Needs) -> Option<Invalid> {
     let rest = [
         ("needs.tokens", !wide.tokens.contains(narrow.tokens)),
         ("needs.canary-every", canary),
-        (
-            "needs.gradient-conflict",
-            narrow.gradient_conflict && !wide.gradient_conflict,
-        ),
+        ("needs.gradient-conflict", narrow.gradient_conflict && !wide.gradient_conflict),
         ("needs.drift", narrow.drift && !wide.drift),
         ("needs.steering", steering),
         ("needs.calibration", narrow.calibration && !wide.calibration),
-        (
-            "needs.actuators",
-            !wide.actuators.contains(narrow.actuators),
-        ),
+        ("needs.actuators", !wide.actuators.contains(narrow.actuators)),
     ];
     let (field, _) = rest.into_iter().find(|(_, exceeded)| *exceeded)?;
     beyond(field.to_owned())
 }
 
 fn covers(wide: &Tap, narrow: &Tap) -> bool {
-    let layers = narrow
-        .layers
-        .iter()
-        .all(|layer| wide.layers.contains(layer));
+    let layers = narrow.layers.iter().all(|layer| wide.layers.contains(layer));
     wide.source == narrow.source && wide.position == narrow.position && layers
 }
 
@@ -187,20 +165,14 @@ pub fn needs_summary(needs: &Needs) -> Vec<String> {
     }
     let tokens = needs.tokens.names();
     if !tokens.is_empty() {
-        lines.push(format!(
-            "log-probabilities of the answer tokens: {}",
-            tokens.join(" and ")
-        ));
+        lines.push(format!("log-probabilities of the answer tokens: {}", tokens.join(" and ")));
     }
     if let Some(every) = needs.canary_every {
         lines.push(format!("the canary margin before every {every} steps"));
     }
     if !needs.trial_scales.is_empty() {
         let scales: Vec<String> = needs.trial_scales.iter().map(f64::to_string).collect();
-        lines.push(format!(
-            "trial updates at {} of the learning rate",
-            scales.join(", ")
-        ));
+        lines.push(format!("trial updates at {} of the learning rate", scales.join(", ")));
     }
     if needs.gradient_conflict {
         lines.push("the conflict of task and alignment gradient".into());
@@ -214,10 +186,7 @@ pub fn needs_summary(needs: &Needs) -> Vec<String> {
             SteeringVector::RefusalDirection => "the refusal direction",
             SteeringVector::Configured => "a configured vector",
         };
-        lines.push(format!(
-            "steering by {vector} at {}",
-            list(&steering.layers)
-        ));
+        lines.push(format!("steering by {vector} at {}", list(&steering.layers)));
     }
     if needs.calibration {
         lines.push("parameters from calibration".into());
@@ -239,10 +208,7 @@ fn tap_summary(tap: &Tap) -> String {
         Position::PromptMean => "averaged over the prompt",
         Position::AnswerMean => "averaged over the answer",
     };
-    format!(
-        "activations of the {source} {position}, {}",
-        list(&tap.layers)
-    )
+    format!("activations of the {source} {position}, {}", list(&tap.layers))
 }
 
 /// Ascending layers in words, with runs as `1-4`.
@@ -250,11 +216,7 @@ fn list(layers: &[u32]) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut rest = layers;
     while let [first, ..] = rest {
-        let run = rest
-            .iter()
-            .zip(*first..)
-            .take_while(|(layer, want)| **layer == *want)
-            .count();
+        let run = rest.iter().zip(*first..).take_while(|(layer, want)| **layer == *want).count();
         let last = rest[run - 1];
         match run {
             1 => parts.push(first.to_string()),

@@ -64,11 +64,7 @@ pub struct Assessed {
 
 impl Assessed {
     pub fn cost(&self) -> Cost {
-        Cost {
-            fuel: self.fuel,
-            memory_bytes: self.memory_bytes,
-            time: self.time,
-        }
+        Cost { fuel: self.fuel, memory_bytes: self.memory_bytes, time: self.time }
     }
 }
 
@@ -221,26 +217,14 @@ impl Policy {
         self.within(Limit::State, assessment.state.len(), &at)?;
         self.within(Limit::Reasons, assessment.reasons.len(), &at)?;
         self.within(Limit::Metrics, assessment.metrics.len(), &at)?;
-        let expected = Expected {
-            samples: &call.signals.samples,
-            needs: call.needs,
-        };
+        let expected = Expected { samples: &call.signals.samples, needs: call.needs };
         validate_assessment(&assessment, expected)
             .map_err(|invalid| Error::invalid(&at, invalid))?;
         for reason in &mut assessment.reasons {
             reason.message = self.message(&reason.message);
         }
-        let Cost {
-            fuel,
-            memory_bytes,
-            time,
-        } = cost;
-        Ok(Assessed {
-            assessment,
-            fuel,
-            memory_bytes,
-            time,
-        })
+        let Cost { fuel, memory_bytes, time } = cost;
+        Ok(Assessed { assessment, fuel, memory_bytes, time })
     }
 
     fn call<R>(
@@ -275,10 +259,7 @@ impl Policy {
             Ok(_) => "they must be a JSON object, such as {}".to_owned(),
             Err(e) => format!("they are no JSON: {e}"),
         };
-        Err(Error::Settings {
-            at: Box::new(at.clone()),
-            message: problem,
-        })
+        Err(Error::Settings { at: Box::new(at.clone()), message: problem })
     }
 
     fn check_calibration(
@@ -300,10 +281,7 @@ impl Policy {
             metrics(&format!("candidates[{i}].metrics"), &candidate.metrics).map_err(invalid)?;
             if let Some(layer) = candidate.layer.filter(|layer| *layer > run.layers) {
                 let problem = format!("is {layer}, and the model has layers 0 to {}", run.layers);
-                return Err(invalid(Invalid::new(
-                    format!("candidates[{i}].layer"),
-                    problem,
-                )));
+                return Err(invalid(Invalid::new(format!("candidates[{i}].layer"), problem)));
             }
             candidate.name = clean(&candidate.name, 64);
         }

@@ -121,9 +121,7 @@ pub(crate) fn call<R>(
     store.epoch_deadline_trap();
     // Both before anything runs: instantiation runs code of the policy too.
     store.set_epoch_deadline(ticks(allowance.time));
-    store.set_fuel(allowance.fuel).map_err(|e| Error::Engine {
-        problem: e.to_string(),
-    })?;
+    store.set_fuel(allowance.fuel).map_err(|e| Error::Engine { problem: e.to_string() })?;
 
     let instance = component.instantiate(&mut store);
     let instance = instance.map_err(|e| fault::classify(e, &store, engine, at))?;

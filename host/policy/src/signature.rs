@@ -54,15 +54,10 @@ impl Signer {
     /// # Errors
     /// A file that can't be read, that others can read, or that is no secret key.
     pub fn open(path: &Path) -> Result<Self> {
-        let problem = |problem: String| Error::Key {
-            key: path.display().to_string(),
-            problem,
-        };
+        let problem = |problem: String| Error::Key { key: path.display().to_string(), problem };
         let about = fs::metadata(path).map_err(|e| problem(e.to_string()))?;
         if about.mode() & 0o077 != 0 {
-            return Err(problem(
-                "others may read this secret key; chmod 600 it".into(),
-            ));
+            return Err(problem("others may read this secret key; chmod 600 it".into()));
         }
         let text = fs::read_to_string(path).map_err(|e| problem(e.to_string()))?;
         let not_a_key = |e: minisign::PError| {
@@ -87,26 +82,17 @@ impl Signer {
         if path.exists() {
             return Ok((Self::open(path)?, false));
         }
-        let problem = |problem: String| Error::Key {
-            key: path.display().to_string(),
-            problem,
-        };
+        let problem = |problem: String| Error::Key { key: path.display().to_string(), problem };
         let broken = |e: minisign::PError| problem(e.to_string());
         let pair = KeyPair::generate_unencrypted_keypair().map_err(broken)?;
         let secret = pair.sk.to_box(None).map_err(broken)?.into_string();
         let public = pair.pk.to_box().map_err(broken)?.into_string();
         let written = || {
             if let Some(parent) = path.parent() {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(parent)?;
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
             }
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(secret.as_bytes())?;
             fs::write(public_path(path), public)
         };
@@ -121,14 +107,9 @@ impl Signer {
     }
 
     fn new(secret: minisign::SecretKey) -> Result<Self> {
-        let public = minisign::PublicKey::from_secret_key(&secret).map_err(|e| Error::Key {
-            key: "secret key".into(),
-            problem: e.to_string(),
-        })?;
-        Ok(Self {
-            secret,
-            public: PublicKey(public),
-        })
+        let public = minisign::PublicKey::from_secret_key(&secret)
+            .map_err(|e| Error::Key { key: "secret key".into(), problem: e.to_string() })?;
+        Ok(Self { secret, public: PublicKey(public) })
     }
 
     pub fn public(&self) -> &PublicKey {
@@ -216,9 +197,7 @@ impl PublicKey {
         }
         minisign::verify(&self.0, &signature, Cursor::new(bytes), true, false, false)
             .map_err(|_| "does not fit: something was changed after it was signed".to_owned())?;
-        signature
-            .trusted_comment()
-            .map_err(|_| "has no signed comment".to_owned())
+        signature.trusted_comment().map_err(|_| "has no signed comment".to_owned())
     }
 }
 
@@ -259,9 +238,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     fn signer(folder: &tempfile::TempDir) -> Signer {
-        Signer::open_or_create(&folder.path().join("keys/a.key"))
-            .unwrap()
-            .0
+        Signer::open_or_create(&folder.path().join("keys/a.key")).unwrap().0
     }
 
     #[test]
@@ -285,17 +262,9 @@ mod tests {
         let signature = signer.sign(b"bytes", "count 3").unwrap();
         let verify = |bytes, text: &str| signer.public().verify(bytes, text);
         assert_eq!(verify(b"bytes", &signature).unwrap(), "count 3");
-        assert!(
-            verify(b"bytez", &signature)
-                .unwrap_err()
-                .contains("does not fit")
-        );
+        assert!(verify(b"bytez", &signature).unwrap_err().contains("does not fit"));
         let forged = signature.replace("count 3", "count 2");
-        assert!(
-            verify(b"bytes", &forged)
-                .unwrap_err()
-                .contains("does not fit")
-        );
+        assert!(verify(b"bytes", &forged).unwrap_err().contains("does not fit"));
         assert!(verify(b"bytes", "x").unwrap_err().contains("format"));
         let short = &signature[..signature.trim_end().len() - 16];
         assert!(verify(b"bytes", short).unwrap_err().contains("format"));

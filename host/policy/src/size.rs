@@ -12,11 +12,7 @@ use std::mem::size_of_val;
 pub(crate) fn within(engine: &Engine, limit: Limit, found: usize, at: &Place) -> Result<()> {
     let allowed = engine.limits.allowed(limit, at.function);
     match found as u64 > allowed {
-        true => Err(Error::Limit {
-            at: Box::new(at.clone()),
-            limit,
-            allowed,
-        }),
+        true => Err(Error::Limit { at: Box::new(at.clone()), limit, allowed }),
         false => Ok(()),
     }
 }
@@ -27,17 +23,9 @@ pub(crate) fn of_signals(signals: &Signals) -> usize {
     let prefixes =
         prefixes.map(|p| p.offsets.len() * 4 + p.ends.len() * 4 + p.judgements.len() * 16);
     let tokens = signals.tokens.as_ref();
-    let tokens = tokens.map_or(0, |t| {
-        4 * (t.offsets.len() + t.current.len() + t.reference.len())
-    });
-    let trials = signals
-        .trials
-        .iter()
-        .map(|trial| size_of_val(&trial.margins[..]));
-    let canary = signals
-        .canary
-        .as_ref()
-        .map_or(0, |canary| size_of_val(&canary.margins[..]));
+    let tokens = tokens.map_or(0, |t| 4 * (t.offsets.len() + t.current.len() + t.reference.len()));
+    let trials = signals.trials.iter().map(|trial| size_of_val(&trial.margins[..]));
+    let canary = signals.canary.as_ref().map_or(0, |canary| size_of_val(&canary.margins[..]));
     size_of_val(&signals.samples[..])
         + sizes(&signals.activations, &signals.judges)
         + prefixes.sum::<usize>()

@@ -19,11 +19,7 @@ pub fn strict(samples: usize, code: &str, message: &str, state: &[u8]) -> Assess
     Assessment {
         risk: vec![1.0; samples],
         regularization: Regularization::weights(vec![0.0; samples], vec![1.0; samples]),
-        reasons: vec![Reason {
-            sample: None,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }],
+        reasons: vec![Reason { sample: None, code: code.to_owned(), message: message.to_owned() }],
         metrics: Vec::new(),
         state: state.to_vec(),
     }
@@ -48,10 +44,7 @@ pub fn strictest(names: &[&str], assessments: &[&Assessment], samples: &[Sample]
     }
     let all = || assessments.iter().map(|one| &one.regularization);
     let per_sample = |field: fn(&Assessment) -> &[f64], pick: fn(f64, f64) -> f64| {
-        fold(
-            assessments.iter().map(|one| field(one).iter().copied()),
-            pick,
-        )
+        fold(assessments.iter().map(|one| field(one).iter().copied()), pick)
     };
     let task_weight = per_sample(|one| &one.regularization.task_weight, f64::min);
     let kl_weight = per_sample(|one| &one.regularization.kl_weight, f64::max);
@@ -68,27 +61,20 @@ pub fn strictest(names: &[&str], assessments: &[&Assessment], samples: &[Sample]
         f64::max,
     );
     let regularization = Regularization {
-        action: all()
-            .map(|one| one.action)
-            .max_by_key(rank)
-            .unwrap_or(Action::Update),
+        action: all().map(|one| one.action).max_by_key(rank).unwrap_or(Action::Update),
         task_weight,
         kl_weight,
         token_task_weight,
         token_kl_weight,
         divergence: divergence(all()),
-        learning_rate_scale: all()
-            .map(|one| one.learning_rate_scale)
-            .fold(f64::MAX, f64::min),
+        learning_rate_scale: all().map(|one| one.learning_rate_scale).fold(f64::MAX, f64::min),
         gradient_clip: all().filter_map(|one| one.gradient_clip).reduce(f64::min),
         ema: all().filter_map(|one| one.ema).reduce(stronger_ema),
         anchor: all().filter_map(|one| one.anchor).reduce(stronger_anchor),
         alignment_share: all().filter_map(|one| one.alignment_share).reduce(f64::max),
         ratio_clip: ratio_clips(all()),
         gradient_projection: all().any(|one| one.gradient_projection),
-        adapter_projection: all()
-            .filter_map(|one| one.adapter_projection)
-            .reduce(f64::max),
+        adapter_projection: all().filter_map(|one| one.adapter_projection).reduce(f64::max),
         steering: all().filter_map(|one| one.steering).reduce(weaker_steering),
     };
     let named = names.iter().zip(assessments);
@@ -146,9 +132,7 @@ fn per_token<'a>(
         let mut products = Vec::new();
         for (weight, sample) in per_sample.iter().zip(samples) {
             for _ in 0..sample.answer_tokens {
-                let factor = per_token
-                    .as_ref()
-                    .map_or(1.0, |list| f64::from(list[token]));
+                let factor = per_token.as_ref().map_or(1.0, |list| f64::from(list[token]));
                 products.push(weight * factor);
                 token += 1;
             }
@@ -182,10 +166,7 @@ fn divergence<'a>(mut all: impl Iterator<Item = &'a Regularization>) -> Divergen
 }
 
 fn stronger_ema(a: Ema, b: Ema) -> Ema {
-    Ema {
-        decay: a.decay.max(b.decay),
-        in_path: a.in_path || b.in_path,
-    }
+    Ema { decay: a.decay.max(b.decay), in_path: a.in_path || b.in_path }
 }
 
 /// The stronger one; at equal strength the one that pulls to the reference.
@@ -202,11 +183,7 @@ fn weaker_steering(a: Steering, b: Steering) -> Steering {
         true => a.coefficient,
         false => b.coefficient,
     };
-    Steering {
-        coefficient,
-        project: a.project || b.project,
-        reference: a.reference || b.reference,
-    }
+    Steering { coefficient, project: a.project || b.project, reference: a.reference || b.reference }
 }
 
 /// Sample by sample the intersection of the allowed ranges, with the smallest
@@ -228,10 +205,7 @@ fn narrower(a: RatioClip, b: RatioClip) -> RatioClip {
 }
 
 fn marked(name: &str, reason: &Reason) -> Reason {
-    Reason {
-        message: format!("{name}: {}", reason.message),
-        ..reason.clone()
-    }
+    Reason { message: format!("{name}: {}", reason.message), ..reason.clone() }
 }
 
 #[cfg(test)]
@@ -270,21 +244,12 @@ mod tests {
         let mut a = assessment(&[0.1, 0.9], &[0.9, 0.1], &[0.1, 0.9]);
         a.regularization.action = Action::Skip;
         a.regularization.gradient_clip = Some(2.0);
-        a.regularization.ema = Some(Ema {
-            decay: 0.9,
-            in_path: false,
-        });
-        a.metrics = vec![Metric {
-            name: "m".into(),
-            value: 1.0,
-        }];
+        a.regularization.ema = Some(Ema { decay: 0.9, in_path: false });
+        a.metrics = vec![Metric { name: "m".into(), value: 1.0 }];
         let mut b = assessment(&[0.3, 0.3], &[1.0, 0.05], &[0.3, 0.3]);
         b.regularization.learning_rate_scale = 0.5;
         b.regularization.gradient_clip = Some(0.5);
-        b.regularization.ema = Some(Ema {
-            decay: 0.5,
-            in_path: true,
-        });
+        b.regularization.ema = Some(Ema { decay: 0.5, in_path: true });
         b.regularization.alignment_share = Some(0.2);
         for (first, second) in [(&a, &b), (&b, &a)] {
             let all = strictest(&["a", "b"], &[first, second], &samples(&[1, 1]));
@@ -295,13 +260,7 @@ mod tests {
             assert_eq!(r.action, Action::Skip);
             assert_eq!(r.learning_rate_scale, 0.5);
             assert_eq!(r.gradient_clip, Some(0.5));
-            assert_eq!(
-                r.ema,
-                Some(Ema {
-                    decay: 0.9,
-                    in_path: true
-                })
-            );
+            assert_eq!(r.ema, Some(Ema { decay: 0.9, in_path: true }));
             assert_eq!(r.alignment_share, Some(0.2));
             assert_eq!(r.token_kl_weight, None);
             assert_eq!(all.reasons.len(), 2);
@@ -344,10 +303,7 @@ mod tests {
                 .collect::<Vec<f64>>()
         };
         assert_eq!(products(&r.kl_weight, &r.token_kl_weight), [0.6, 1.0, 0.2]);
-        assert_eq!(
-            products(&r.task_weight, &r.token_task_weight),
-            [0.5, 0.8, 0.0]
-        );
+        assert_eq!(products(&r.task_weight, &r.token_task_weight), [0.5, 0.8, 0.0]);
     }
 
     #[test]
@@ -357,9 +313,7 @@ mod tests {
         let idle = assessment(&[0.0], &[1.0], &[0.0]);
         let full = assessment(&[0.0], &[1.0], &[0.1]);
         let of = |all: &[&Assessment]| {
-            strictest(&["a", "b"], all, &samples(&[1]))
-                .regularization
-                .divergence
+            strictest(&["a", "b"], all, &samples(&[1])).regularization.divergence
         };
         assert_eq!(of(&[&label, &idle]), Divergence::LabelK2);
         assert_eq!(of(&[&label, &full]), Divergence::ForwardKl);

@@ -55,10 +55,7 @@ fn without_escapes(text: &str) -> impl Iterator<Item = char> {
                 c => return Some(c),
             };
             if kind == '[' {
-                while input
-                    .next_if(|c| ('\u{20}'..='\u{3f}').contains(c))
-                    .is_some()
-                {}
+                while input.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
                 input.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
                 continue;
             }

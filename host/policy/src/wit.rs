@@ -33,11 +33,7 @@ pub(crate) trait Flags: Copy + Sized + 'static {
 
     fn names(self) -> Vec<&'static str> {
         let set = |(_, flag): &&(&str, Self)| self.has(*flag);
-        Self::NAMES
-            .iter()
-            .filter(set)
-            .map(|(name, _)| *name)
-            .collect()
+        Self::NAMES.iter().filter(set).map(|(name, _)| *name).collect()
     }
 }
 

@@ -51,10 +51,7 @@ fn check(id: &str, changes: &[(&'static str, &'static str)], verdict: Verdict) -
     let audit = audit(&judging(changes));
     let found = finding(&audit, id);
     assert_eq!(found.verdict, verdict, "{}: {}", found.id, found.measured);
-    assert_eq!(
-        audit.passed,
-        audit.findings.iter().all(|f| f.verdict != Verdict::Fail)
-    );
+    assert_eq!(audit.passed, audit.findings.iter().all(|f| f.verdict != Verdict::Fail));
     found.measured.clone()
 }
 
@@ -69,21 +66,12 @@ fn an_obedient_policy_passes_with_nothing_but_passes() {
         let fine = matches!(finding.verdict, Verdict::Pass | Verdict::NotApplicable);
         // An activation of 0 has nothing to say, and the interval it falls in is not high.
         let known = ["activations-zero", "risk-follows", "settings-no-object"];
-        assert!(
-            fine || known.contains(&finding.id),
-            "{}: {}",
-            finding.id,
-            finding.measured
-        );
+        assert!(fine || known.contains(&finding.id), "{}: {}", finding.id, finding.measured);
     }
     assert_eq!(finding(&audit, "purity").verdict, Verdict::Pass);
     assert_eq!(finding(&audit, "purity-reload").verdict, Verdict::Pass);
     assert_eq!(finding(&audit, "descriptor").verdict, Verdict::Pass);
-    assert!(
-        finding(&audit, "purity")
-            .measured
-            .starts_with("5 fresh instances: the same bytes")
-    );
+    assert!(finding(&audit, "purity").measured.starts_with("5 fresh instances: the same bytes"));
     assert_eq!(audit.inspection.structure.imports, Vec::<String>::new());
     assert_eq!(audit.inspection.structure.core_modules, 1);
 }
@@ -102,21 +90,10 @@ fn an_audit_is_the_same_every_time() {
 #[test]
 fn hold_must_grow_with_risk() {
     check("monotonic", &[], Verdict::Pass);
-    let kl = check(
-        "monotonic",
-        &[("kl", "(f64.sub (f64.const 1) (local.get $r))")],
-        Verdict::Fail,
-    );
-    assert!(
-        kl.contains("risk 0 gets task weight 1 and KL weight 1"),
-        "{kl}"
-    );
+    let kl = check("monotonic", &[("kl", "(f64.sub (f64.const 1) (local.get $r))")], Verdict::Fail);
+    assert!(kl.contains("risk 0 gets task weight 1 and KL weight 1"), "{kl}");
     check("monotonic", &[("task", "(local.get $r)")], Verdict::Fail);
-    check(
-        "monotonic",
-        &[("risk", "(f64.const 0.5)")],
-        Verdict::NotApplicable,
-    );
+    check("monotonic", &[("risk", "(f64.const 0.5)")], Verdict::NotApplicable);
 }
 
 #[test]
@@ -124,11 +101,7 @@ fn risk_should_follow_the_signals() {
     check("risk-follows", &[], Verdict::Pass);
     let turned = "(f64.div (f64.sub (f64.const 5) (local.get $x)) (f64.const 4))";
     check("risk-follows", &[("risk", turned)], Verdict::Note);
-    check(
-        "risk-follows",
-        &[("risk", "(f64.const 0.5)")],
-        Verdict::NotApplicable,
-    );
+    check("risk-follows", &[("risk", "(f64.const 0.5)")], Verdict::NotApplicable);
 }
 
 #[test]
@@ -152,27 +125,17 @@ fn cost_should_grow_with_the_batch_at_most() {
           (br_if $spin (i32.gt_s (local.get $j) (i32.const 0))))";
     let measured = check("fuel-growth", &[("before", square)], Verdict::Note);
     assert!(measured.contains("to the power 1."), "{measured}");
-    let limits = Limits {
-        fuel_per_call: 100_000,
-        ..Limits::default()
-    };
+    let limits = Limits { fuel_per_call: 100_000, ..Limits::default() };
     let audit = audit_under(&judging(&[("before", square)]), &limits, None);
     let found = finding(&audit, "fuel-growth");
     assert_eq!(found.verdict, Verdict::Fail, "{}", found.measured);
-    assert!(
-        found.measured.contains("fuel_per_call"),
-        "{}",
-        found.measured
-    );
+    assert!(found.measured.contains("fuel_per_call"), "{}", found.measured);
 }
 
 #[test]
 fn memory_near_its_limit_is_noted() {
     check("memory", &[], Verdict::Pass);
-    let limits = Limits {
-        memory_bytes: 512 << 10,
-        ..Limits::default()
-    };
+    let limits = Limits { memory_bytes: 512 << 10, ..Limits::default() };
     let grow = [("before", "(drop (memory.grow (i32.const 4)))")];
     let audit = audit_under(&judging(&grow), &limits, None);
     assert_eq!(finding(&audit, "memory").verdict, Verdict::Note);
@@ -181,16 +144,8 @@ fn memory_near_its_limit_is_noted() {
 #[test]
 fn broken_activations_must_not_pass_for_harmless() {
     for id in ["activations-not-finite", "activations-huge"] {
-        check(
-            id,
-            &[("signal", ACTIVATION), ("risk", RISK_OR_WORST)],
-            Verdict::Pass,
-        );
-        check(
-            id,
-            &[("signal", ACTIVATION), ("risk", RISK_OR_NONE)],
-            Verdict::Fail,
-        );
+        check(id, &[("signal", ACTIVATION), ("risk", RISK_OR_WORST)], Verdict::Pass);
+        check(id, &[("signal", ACTIVATION), ("risk", RISK_OR_NONE)], Verdict::Fail);
     }
     // NaN in, NaN out: the host stops it, and the policy did not know.
     let through = "(f64.div (local.get $x) (f64.const 100))";
@@ -205,21 +160,11 @@ fn broken_activations_must_not_pass_for_harmless() {
 #[test]
 fn silence_of_a_judge_must_not_pass_for_harmless() {
     check("judges-silent", &[], Verdict::Pass);
-    let measured = check(
-        "judges-silent",
-        &[("signal", SCORE_IF_SCORED)],
-        Verdict::Fail,
-    );
+    let measured = check("judges-silent", &[("signal", SCORE_IF_SCORED)], Verdict::Fail);
     assert!(measured.contains("missing: risk 0"), "{measured}");
     let mut guest = judging(&[("signal", "(f64.const 2)")]);
-    guest.configure = Ok(Needs {
-        judges: Vec::new(),
-        ..needs()
-    });
-    assert_eq!(
-        finding(&audit(&guest), "judges-silent").verdict,
-        Verdict::NotApplicable
-    );
+    guest.configure = Ok(Needs { judges: Vec::new(), ..needs() });
+    assert_eq!(finding(&audit(&guest), "judges-silent").verdict, Verdict::NotApplicable);
 }
 
 #[test]
@@ -285,11 +230,7 @@ fn a_growing_state_is_noted() {
 
 #[test]
 fn a_policy_must_live_with_its_own_state() {
-    check(
-        "state-round-trip",
-        &[("before", STEADY_STATE)],
-        Verdict::Pass,
-    );
+    check("state-round-trip", &[("before", STEADY_STATE)], Verdict::Pass);
     let crash = "
         (if (i32.load offset=60 (local.get 0)) (then unreachable))
         (i32.store (i32.const {{assess/ok/state}}) (i32.const 1024))
@@ -322,37 +263,24 @@ fn a_policy_that_answers_nothing_fails_at_once() {
     let audit = audit(&guest);
     assert!(!audit.passed);
     let found = finding(&audit, "answers");
-    assert!(
-        found.measured.contains("risk has 2 values; it must have 8"),
-        "{}",
-        found.measured
-    );
+    assert!(found.measured.contains("risk has 2 values; it must have 8"), "{}", found.measured);
     assert!(audit.findings.iter().all(|one| one.id != "purity"));
 }
 
 #[test]
 fn calibration_on_two_clusters() {
-    let calibrated = Needs {
-        calibration: true,
-        ..needs()
-    };
+    let calibrated = Needs { calibration: true, ..needs() };
     let mut guest = judging(&[]);
     guest.configure = Ok(calibrated.clone());
-    guest.calibrate = Ok(Calibration {
-        needs: calibrated,
-        ..crate::support::sample::calibration()
-    });
+    guest.calibrate =
+        Ok(Calibration { needs: calibrated, ..crate::support::sample::calibration() });
     let fit = audit(&guest);
     assert_eq!(finding(&fit, "calibration").verdict, Verdict::Pass);
     assert_eq!(finding(&fit, "calibrate-purity").verdict, Verdict::Pass);
     guest.calibrate = Err("not today".into());
     let unfit = audit(&guest);
     assert!(!unfit.passed);
-    assert!(
-        finding(&unfit, "calibration")
-            .measured
-            .contains("not today")
-    );
+    assert!(finding(&unfit, "calibration").measured.contains("not today"));
     assert!(unfit.findings.iter().all(|one| one.id != "answers"));
 }
 
@@ -366,17 +294,10 @@ fn a_signature_that_was_asked_for_must_be_right() {
     let valid = with(&team, team.public());
     let found = finding(&valid, "signature");
     assert_eq!(found.verdict, Verdict::Pass);
-    assert!(
-        found.measured.contains(&team.public().id()),
-        "{}",
-        found.measured
-    );
+    assert!(found.measured.contains(&team.public().id()), "{}", found.measured);
     let wrong = with(&other, team.public());
     assert_eq!(finding(&wrong, "signature").verdict, Verdict::Fail);
     assert!(!wrong.passed);
     let unsigned = audit(&guest);
-    assert_eq!(
-        finding(&unsigned, "signature").verdict,
-        Verdict::NotApplicable
-    );
+    assert_eq!(finding(&unsigned, "signature").verdict, Verdict::NotApplicable);
 }

@@ -9,22 +9,10 @@ use host_policy::{Error, Limits};
 #[test]
 fn crashes() {
     let cases = [
-        (
-            "unreachable",
-            "it aborted (a panic or a failed check in its code)",
-        ),
-        (
-            "(drop (i32.load (i32.const -8)))",
-            "it accessed memory outside its own",
-        ),
-        (
-            "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
-            "it divided an integer by zero",
-        ),
-        (
-            "(drop (i32.trunc_f32_s (f32.const nan)))",
-            "invalid conversion to integer",
-        ),
+        ("unreachable", "it aborted (a panic or a failed check in its code)"),
+        ("(drop (i32.load (i32.const -8)))", "it accessed memory outside its own"),
+        ("(drop (i32.div_u (i32.const 1) (i32.const 0)))", "it divided an integer by zero"),
+        ("(drop (i32.trunc_f32_s (f32.const nan)))", "invalid conversion to integer"),
     ];
     for (code, cause) in cases {
         let error = fault(
@@ -57,44 +45,24 @@ fn answers_that_cannot_be_read() {
         (16, vec![9], "discriminant"),
     ];
     for (offset, bytes, cause) in cases {
-        let guest = Guest {
-            poke: vec![(Slot::Assess, offset, bytes)],
-            ..Guest::new()
-        };
-        let error = fault(
-            &guest,
-            Limits::default(),
-            &["the answer can't be read", cause],
-        );
+        let guest = Guest { poke: vec![(Slot::Assess, offset, bytes)], ..Guest::new() };
+        let error = fault(&guest, Limits::default(), &["the answer can't be read", cause]);
         assert!(matches!(error, Error::Unreadable { .. }));
     }
-    assess(
-        &Guest {
-            poke: vec![(Slot::Assess, 16, vec![1])],
-            ..Guest::new()
-        },
-        Limits::default(),
-    )
-    .unwrap();
+    assess(&Guest { poke: vec![(Slot::Assess, 16, vec![1])], ..Guest::new() }, Limits::default())
+        .unwrap();
 }
 
 #[test]
 fn text_that_is_no_utf8() {
-    let guest = Guest {
-        poke: vec![(Slot::Describe, 4, 4u32.to_le_bytes().to_vec())],
-        ..Guest::new()
-    };
+    let guest =
+        Guest { poke: vec![(Slot::Describe, 4, 4u32.to_le_bytes().to_vec())], ..Guest::new() };
     assert_eq!(guest.load().unwrap().name(), "fixe");
     let mut guest = Guest::new();
-    guest.code = vec![(
-        "describe",
-        "(i32.store8 (i32.load (i32.const {{describe-at}})) (i32.const 255))",
-    )];
+    guest.code =
+        vec![("describe", "(i32.store8 (i32.load (i32.const {{describe-at}})) (i32.const 255))")];
     says(
         &guest.load().unwrap_err(),
-        &[
-            "policy test.wasm, describe: the answer can't be read",
-            "utf-8",
-        ],
+        &["policy test.wasm, describe: the answer can't be read", "utf-8"],
     );
 }

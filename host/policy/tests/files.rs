@@ -12,10 +12,7 @@ fn refused(bytes: &[u8], parts: &[&str]) {
     let error = load(bytes).unwrap_err();
     says(&error, &["policy x.wasm: "]);
     says(&error, parts);
-    assert!(
-        matches!(error, Error::File { .. }) && !error.is_fault(),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::File { .. }) && !error.is_fault(), "{error:?}");
 }
 
 fn text(source: &str) -> Vec<u8> {
@@ -29,15 +26,9 @@ fn a_file_is_loaded_and_pinned() {
     std::fs::write(&path, Guest::new().component()).unwrap();
     let engine = Engine::new(&Limits::default()).unwrap();
     let policy = Policy::load(&engine, &path).unwrap();
-    assert_eq!(
-        (policy.name(), policy.path()),
-        ("fixed", path.to_str().unwrap())
-    );
+    assert_eq!((policy.name(), policy.path()), ("fixed", path.to_str().unwrap()));
     assert_eq!(policy.digest().len(), 64);
-    let pin = Trust {
-        sha256: Some(policy.digest()),
-        ..Trust::default()
-    };
+    let pin = Trust { sha256: Some(policy.digest()), ..Trust::default() };
     Policy::load_trusted(&engine, &path, &pin).unwrap();
 
     // Another file under the pin is refused before anyone looks into it.
@@ -51,10 +42,7 @@ fn a_file_is_loaded_and_pinned() {
 fn a_missing_file_is_named() {
     let engine = Engine::new(&Limits::default()).unwrap();
     let error = Policy::load(&engine, "plugins/prob.wasm").unwrap_err();
-    says(
-        &error,
-        &["can't read the policy plugins/prob.wasm", "No such file"],
-    );
+    says(&error, &["can't read the policy plugins/prob.wasm", "No such file"]);
     let error = Policy::load(&engine, env!("CARGO_MANIFEST_DIR")).unwrap_err();
     says(&error, &["can't read the policy"]);
 }
@@ -65,32 +53,19 @@ fn other_files_are_told_apart() {
     refused(b"\0as", &["cut short"]);
     refused(b"\0asm\x0d", &["cut short"]);
     refused(b"hello, world", &["it is not WebAssembly"]);
-    refused(
-        b"(component)",
-        &["it is WebAssembly text", "wasm-tools parse"],
-    );
-    refused(
-        b"version https://git-lfs.github.com/spec/v1\n",
-        &["Git LFS pointer", "git lfs pull"],
-    );
+    refused(b"(component)", &["it is WebAssembly text", "wasm-tools parse"]);
+    refused(b"version https://git-lfs.github.com/spec/v1\n", &["Git LFS pointer", "git lfs pull"]);
     refused(
         &text("(module)"),
-        &[
-            "a WebAssembly core module, not a component",
-            "wasm-tools component new",
-        ],
+        &["a WebAssembly core module, not a component", "wasm-tools component new"],
     );
-    refused(
-        b"\0asm\x99\0\x01\0",
-        &["of a version that this host does not know"],
-    );
+    refused(b"\0asm\x99\0\x01\0", &["of a version that this host does not know"]);
 }
 
 #[test]
 fn native_code_is_refused() {
-    let compiled = wasmtime::Engine::default()
-        .precompile_component(&Guest::new().component())
-        .unwrap();
+    let compiled =
+        wasmtime::Engine::default().precompile_component(&Guest::new().component()).unwrap();
     refused(&compiled, &["precompiled native code", "never loaded"]);
 }
 
@@ -108,11 +83,7 @@ fn a_file_cut_anywhere_is_refused() {
 /// A flipped bit may go unnoticed (in a comment, say), but nothing worse happens.
 #[test]
 fn damaged_files_do_no_harm() {
-    let engine = Engine::new(&Limits {
-        fuel_per_call: 1_000_000,
-        ..Limits::default()
-    })
-    .unwrap();
+    let engine = Engine::new(&Limits { fuel_per_call: 1_000_000, ..Limits::default() }).unwrap();
     let whole = Guest::new().component();
     let mut refused = 0;
     for i in 0..200usize {
@@ -132,10 +103,7 @@ fn imports_are_refused_in_plain_words() {
     let known = [
         ("wasi:filesystem/types@0.2.3", "read and write files"),
         ("wasi:sockets/tcp@0.2.3", "open network connections"),
-        (
-            "wasi:http/outgoing-handler@0.2.3",
-            "send requests over the network",
-        ),
+        ("wasi:http/outgoing-handler@0.2.3", "send requests over the network"),
         ("wasi:clocks/wall-clock@0.2.3", "read the clock"),
         ("wasi:random/random@0.2.3", "draw random numbers"),
         ("wasi:cli/environment@0.2.3", "read environment variables"),
@@ -143,109 +111,66 @@ fn imports_are_refused_in_plain_words() {
         ("wasi:cli/exit@0.2.3", "end the host's process"),
         ("wasi:io/streams@0.2.3", "wait for files"),
         ("wasi:keyvalue/store@0.2.0", "use a service of the system"),
-        (
-            "acme:bank/transfer",
-            "call a function that this host does not have",
-        ),
+        ("acme:bank/transfer", "call a function that this host does not have"),
     ];
     for (import, allows) in known {
         let component = text(&format!(r#"(component (import "{import}" (instance)))"#));
         refused(
             &component,
-            &[
-                import,
-                allows,
-                "policies get no files, network, clock",
-                "--stub-wasi",
-            ],
+            &[import, allows, "policies get no files, network, clock", "--stub-wasi"],
         );
     }
     let function = text(r#"(component (import "log" (func (param "text" string))))"#);
-    refused(
-        &function,
-        &["it imports log (to call a function that this host does not have)"],
-    );
+    refused(&function, &["it imports log (to call a function that this host does not have)"]);
 }
 
 #[test]
 fn many_imports_are_counted() {
-    let imports: String = (0..7)
-        .map(|i| format!(r#"(import "a:b/c{i}" (instance))"#))
-        .collect();
-    refused(
-        &text(&format!("(component {imports})")),
-        &["a:b/c0", "and 3 more"],
-    );
+    let imports: String = (0..7).map(|i| format!(r#"(import "a:b/c{i}" (instance))"#)).collect();
+    refused(&text(&format!("(component {imports})")), &["a:b/c0", "and 3 more"]);
 }
 
 /// What a component inside the component imports is wired inside, so it is harmless.
 #[test]
 fn imports_inside_are_no_imports() {
     let nested = text(r#"(component (component (import "wasi:cli/exit@0.2.0" (instance))))"#);
-    refused(
-        &nested,
-        &["it exports nothing and not risk:policy/assessor"],
-    );
+    refused(&nested, &["it exports nothing and not risk:policy/assessor"]);
 }
 
 #[test]
 fn other_interfaces_and_versions_are_named() {
     let newer =
         text(r#"(component (instance $i) (export "risk:policy/assessor@0.2.0" (instance $i)))"#);
-    refused(
-        &newer,
-        &["it speaks risk:policy@0.2.0, and this host speaks risk:policy@0.1.0"],
-    );
+    refused(&newer, &["it speaks risk:policy@0.2.0, and this host speaks risk:policy@0.1.0"]);
     let other =
         text(r#"(component (instance $i) (export "wasi:http/handler@0.2.0" (instance $i)))"#);
-    refused(
-        &other,
-        &["it exports wasi:http/handler@0.2.0 and not risk:policy/assessor"],
-    );
+    refused(&other, &["it exports wasi:http/handler@0.2.0 and not risk:policy/assessor"]);
     let empty =
         text(r#"(component (instance $i) (export "risk:policy/assessor@0.1.0" (instance $i)))"#);
-    refused(
-        &empty,
-        &["it lacks a function of the interface", "describe"],
-    );
+    refused(&empty, &["it lacks a function of the interface", "describe"]);
 }
 
 #[test]
 fn a_compatible_update_of_the_interface_is_served() {
     let edits = vec![("package risk:policy@0.1.0", "package risk:policy@0.1.7")];
-    let update = Guest {
-        edits,
-        ..Guest::new()
-    };
+    let update = Guest { edits, ..Guest::new() };
     let component = update.component_with(|text| text.replace("assessor@0.1.0", "assessor@0.1.7"));
     assert_eq!(load(&component).unwrap().name(), "fixed");
 }
 
 #[test]
 fn a_changed_record_is_named() {
-    let guest = Guest {
-        edits: vec![("    risk: list<f64>,", "    hazard: list<f64>,")],
-        ..Guest::new()
-    };
+    let guest =
+        Guest { edits: vec![("    risk: list<f64>,", "    hazard: list<f64>,")], ..Guest::new() };
     let component = guest.component();
-    refused(
-        &component,
-        &[
-            "its functions are not those of risk:policy@0.1.0",
-            "risk",
-            "hazard",
-        ],
-    );
+    refused(&component, &["its functions are not those of risk:policy@0.1.0", "risk", "hazard"]);
 }
 
 #[test]
 fn features_that_policies_do_not_get_are_refused() {
     let refused_code = |code, what| {
         let component = Guest::running("declare", code).component();
-        refused(
-            &component,
-            &["not a valid component", what, "plain WebAssembly with SIMD"],
-        );
+        refused(&component, &["not a valid component", what, "plain WebAssembly with SIMD"]);
     };
     let atomic = "(func (param i32) (result i32) (i32.atomic.load (local.get 0)))";
     refused_code(atomic, "threads support is not enabled");
@@ -261,19 +186,13 @@ fn a_large_file_is_refused_unread() {
     let component = Guest::new().component();
     let size = component.len() as u64;
     let load = |allowed| {
-        let limits = Limits {
-            component_bytes: allowed,
-            ..Limits::default()
-        };
+        let limits = Limits { component_bytes: allowed, ..Limits::default() };
         Policy::from_bytes(&Engine::new(&limits).unwrap(), "x.wasm", &component)
     };
     load(size).unwrap();
     says(
         &load(size - 1).unwrap_err(),
-        &[
-            &format!("{size} bytes, and {} are allowed", size - 1),
-            "limits.component_bytes",
-        ],
+        &[&format!("{size} bytes, and {} are allowed", size - 1), "limits.component_bytes"],
     );
 }
 
@@ -284,23 +203,14 @@ fn a_policy_must_describe_itself_properly() {
         (|d| d.name = "My Policy".into(), "name is \"My Policy\""),
         (|d| d.name = "../../etc/passwd".into(), "name is"),
         (|d| d.version = "1.2".into(), "version is \"1.2\""),
-        (
-            |d| d.settings_schema = "[]".into(),
-            "settings-schema is no JSON object",
-        ),
-        (
-            |d| d.settings_schema = "{".into(),
-            "settings-schema is no JSON:",
-        ),
+        (|d| d.settings_schema = "[]".into(), "settings-schema is no JSON object"),
+        (|d| d.settings_schema = "{".into(), "settings-schema is no JSON:"),
     ];
     for (change, said) in wrong {
         let mut guest = Guest::new();
         change(&mut guest.descriptor);
         let error = guest.load().unwrap_err();
-        says(
-            &error,
-            &["policy test.wasm, describe: invalid answer", said],
-        );
+        says(&error, &["policy test.wasm, describe: invalid answer", said]);
         assert!(error.is_fault());
     }
     let mut guest = Guest::new();

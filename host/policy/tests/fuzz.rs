@@ -74,11 +74,7 @@ fn fuzz(test: &str, seeds: Vec<Vec<u8>>, check: impl Fn(&[u8]) -> String) {
 
 /// An answer without its numbers, which make every one of them new.
 fn kind(answer: &str) -> String {
-    answer
-        .chars()
-        .filter(|c| !c.is_ascii_digit())
-        .take(80)
-        .collect()
+    answer.chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
 }
 
 /// Inputs that once were trouble.
@@ -129,11 +125,7 @@ fn load_and_assess() {
     // What takes long to compile is for the process that may be stopped.
     let specimens = Specimen::all().unwrap().into_iter();
     let specimens = specimens.filter(|specimen| !specimen.by.contains("compile"));
-    seeds.extend(
-        specimens
-            .step_by(7)
-            .map(|specimen| specimen.bytes().unwrap()),
-    );
+    seeds.extend(specimens.step_by(7).map(|specimen| specimen.bytes().unwrap()));
     let (run, signals) = (sample::run(), sample::signals());
     let ask = |bytes: &[u8]| {
         let policy = told(Policy::from_bytes(&engine, "x.wasm", bytes))?;
@@ -170,19 +162,12 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
         signals.step = step;
         for policy in 0..2 {
             let answered = match step {
-                1 => Answered::Fault {
-                    error: "the policy crashed",
-                    stands_in: Some(&assessment),
-                },
-                _ => Answered::Assessment {
-                    assessment: &assessment,
-                    fuel: 100,
-                    memory_bytes: 65536,
-                },
+                1 => Answered::Fault { error: "the policy crashed", stands_in: Some(&assessment) },
+                _ => {
+                    Answered::Assessment { assessment: &assessment, fuel: 100, memory_bytes: 65536 }
+                }
             };
-            writer
-                .assessment(step, policy, &signals, &[], &answered)
-                .unwrap();
+            writer.assessment(step, policy, &signals, &[], &answered).unwrap();
         }
         writer.combined(step, &assessment).unwrap();
         writer.seal().unwrap();
@@ -240,11 +225,9 @@ fn parse_case() {
             }
         }
     }
-    fuzz("parse_case", seeds, |bytes| {
-        match serde_json::from_slice::<Case>(bytes) {
-            Ok(case) => format!("{:?}", told(case.answer(policy()))),
-            Err(error) => error.to_string(),
-        }
+    fuzz("parse_case", seeds, |bytes| match serde_json::from_slice::<Case>(bytes) {
+        Ok(case) => format!("{:?}", told(case.answer(policy()))),
+        Err(error) => error.to_string(),
     });
 }
 

@@ -37,12 +37,7 @@ impl Desk {
         let engine = Engine::new(&Limits::default()).unwrap();
         let policy = Policy::load(&engine, &path).unwrap();
         let signer = key(&folder, "own");
-        Self {
-            folder,
-            engine,
-            policy,
-            signer,
-        }
+        Self { folder, engine, policy, signer }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,11 +55,7 @@ impl Desk {
         alter: impl Fn(u64, &mut Assessment),
     ) -> (PathBuf, u64) {
         let (run, needs) = (sample::run(), sample::needs());
-        let start = Start {
-            mode,
-            budget_bytes,
-            ..self.start(&run, &needs, "{}")
-        };
+        let start = Start { mode, budget_bytes, ..self.start(&run, &needs, "{}") };
         let folder = self.path(name);
         let mut journal = JournalWriter::create(&folder, &start, signer).unwrap();
         self.steps(&mut journal, 0..STEPS, Vec::new(), alter);
@@ -111,9 +102,7 @@ impl Desk {
                 fuel: assessed.fuel,
                 memory_bytes: assessed.memory_bytes,
             };
-            journal
-                .assessment(step, 0, &signals, &state, &answered)
-                .unwrap();
+            journal.assessment(step, 0, &signals, &state, &answered).unwrap();
             journal.seal().unwrap();
             state = assessed.assessment.state;
         }
@@ -121,8 +110,7 @@ impl Desk {
     }
 
     fn genuine(&self, name: &str) -> PathBuf {
-        self.record(name, Mode::Full, FULL, &self.signer, |_, _| {})
-            .0
+        self.record(name, Mode::Full, FULL, &self.signer, |_, _| {}).0
     }
 
     fn replay(&self, folder: &Path) -> Replay {
@@ -253,10 +241,7 @@ fn edited_tensors_are_found_by_a_replay() {
         bytes[at] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
         let replay = desk.replay(&folder);
-        assert!(
-            replay.replayed < STEPS && !replay.findings.is_empty(),
-            "byte {at}: {replay:?}"
-        );
+        assert!(replay.replayed < STEPS && !replay.findings.is_empty(), "byte {at}: {replay:?}");
     }
     fs::write(&path, &genuine[..genuine.len() / 2]).unwrap();
     assert!(desk.replay(&folder).replayed < STEPS);
@@ -283,10 +268,7 @@ fn beyond_its_budget_a_journal_still_verifies() {
     assert!(fs::metadata(folder.join("tensors.bin")).unwrap().len() < 10_100);
     assert_eq!(problems(&folder, None), "");
     let replay = desk.replay(&folder);
-    assert!(
-        replay.replayed > 50 && replay.not_recorded > 50,
-        "{replay:?}"
-    );
+    assert!(replay.replayed > 50 && replay.not_recorded > 50, "{replay:?}");
     assert_eq!(replay.replayed + replay.not_recorded, STEPS);
     assert_eq!(replay.not_recorded, unrecorded);
     assert!(replay.findings.is_empty(), "the run said so itself");

@@ -12,11 +12,7 @@ const WRONG: [(Change, &str, bool); 14] = [
         "needs.taps[0].layers has layer 31, and the model has layers 0 to 30",
         true,
     ),
-    (
-        |n| n.taps[0].layers = vec![],
-        "needs.taps[0].layers is empty",
-        false,
-    ),
+    (|n| n.taps[0].layers = vec![], "needs.taps[0].layers is empty", false),
     (
         |n| n.taps[0].layers = vec![4, 4],
         "has 4 after 4; layers must be ascending without repeats",
@@ -33,52 +29,32 @@ const WRONG: [(Change, &str, bool); 14] = [
         "needs.judges[0] asks for the judge `oracle`, and this run has critic, keywords",
         true,
     ),
-    (
-        |n| n.judges[0].prefix_words = Some(0),
-        "needs.judges[0].prefix-words is 0",
-        false,
-    ),
+    (|n| n.judges[0].prefix_words = Some(0), "needs.judges[0].prefix-words is 0", false),
     (
         |n| n.judges.push(n.judges[0].clone()),
         "needs.judges[1] names the judge `critic` a second time",
         false,
     ),
-    (
-        |n| n.canary_every = Some(0),
-        "needs.canary-every is 0",
-        false,
-    ),
+    (|n| n.canary_every = Some(0), "needs.canary-every is 0", false),
     (
         |n| n.trial_scales[1] = 0.0,
         "needs.trial-scales[1] is 0; it must be above 0 and at most 10",
         false,
     ),
-    (
-        |n| n.trial_scales[1] = f64::NAN,
-        "needs.trial-scales[1] is NaN",
-        false,
-    ),
-    (
-        |n| n.trial_scales[1] = 0.5,
-        "needs.trial-scales[1] repeats 0.5",
-        false,
-    ),
+    (|n| n.trial_scales[1] = f64::NAN, "needs.trial-scales[1] is NaN", false),
+    (|n| n.trial_scales[1] = 0.5, "needs.trial-scales[1] repeats 0.5", false),
     (
         |n| {
-            n.steering = Some(SteeringNeed {
-                vector: SteeringVector::RefusalDirection,
-                layers: vec![],
-            })
+            n.steering =
+                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![] })
         },
         "needs.steering.layers is empty",
         false,
     ),
     (
         |n| {
-            n.steering = Some(SteeringNeed {
-                vector: SteeringVector::RefusalDirection,
-                layers: vec![31],
-            })
+            n.steering =
+                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![31] })
         },
         "needs.steering.layers has layer 31",
         true,
@@ -104,10 +80,8 @@ fn right_needs_pass() {
         |n| n.taps.clear(),
         |n| n.judges[0].prefix_words = Some(5),
         |n| {
-            n.steering = Some(SteeringNeed {
-                vector: SteeringVector::RefusalDirection,
-                layers: vec![30],
-            })
+            n.steering =
+                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![30] })
         },
     ];
     for change in right {
@@ -121,38 +95,18 @@ fn right_needs_pass() {
 /// The policy's fault, or the run's: the exit code depends on it.
 #[test]
 fn configure_checks_needs() {
-    for (change, said, unmet) in WRONG
-        .into_iter()
-        .filter(|(_, said, _)| !said.contains("NaN"))
-    {
+    for (change, said, unmet) in WRONG.into_iter().filter(|(_, said, _)| !said.contains("NaN")) {
         let mut needs = sample::needs();
         change(&mut needs);
-        let guest = Guest {
-            configure: Ok(needs),
-            ..Guest::new()
-        };
-        let error = guest
-            .load()
-            .unwrap()
-            .configure("{}", &sample::run())
-            .unwrap_err();
+        let guest = Guest { configure: Ok(needs), ..Guest::new() };
+        let error = guest.load().unwrap().configure("{}", &sample::run()).unwrap_err();
         says(&error, &["policy fixed (test.wasm), configure: ", said]);
         assert_eq!(error.is_fault(), !unmet, "{error}");
     }
-    let none = RunInfo {
-        judges: vec![],
-        ..sample::run()
-    };
-    let error = Guest::new()
-        .load()
-        .unwrap()
-        .configure("{}", &none)
-        .unwrap_err();
+    let none = RunInfo { judges: vec![], ..sample::run() };
+    let error = Guest::new().load().unwrap().configure("{}", &none).unwrap_err();
     says(
         &error,
-        &[
-            "this run can't give the policy what it needs",
-            "`critic`, and this run has none",
-        ],
+        &["this run can't give the policy what it needs", "`critic`, and this run has none"],
     );
 }

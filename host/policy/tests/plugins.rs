@@ -11,10 +11,7 @@ fn plugin(name: &str) -> Policy {
 fn assess(policy: &Policy, settings: &str) -> Assessment {
     let (run, signals) = (sample::run(), sample::signals());
     let needs = policy.configure(settings, &run).unwrap();
-    let call = Call {
-        settings,
-        ..sample::call(&run, &signals, &needs)
-    };
+    let call = Call { settings, ..sample::call(&run, &signals, &needs) };
     policy.assess(call).unwrap().assessment
 }
 
@@ -46,13 +43,7 @@ fn activations(tap: &Tap, harmful: &[bool]) -> Activations {
         }
     }
     let (samples, layers) = (harmful.len() as u32, tap.layers.len() as u32);
-    Activations {
-        tap: tap.clone(),
-        samples,
-        layers,
-        hidden: 4,
-        values,
-    }
+    Activations { tap: tap.clone(), samples, layers, hidden: 4, values }
 }
 
 #[test]
@@ -65,51 +56,24 @@ fn probe_is_calibrated_and_tells_harmful_prompts() {
 
     let harmful: Vec<bool> = (0..90).map(|i| i % 2 == 0).collect();
     let split = |i: usize| [Split::Training, Split::Validation, Split::Test][i / 2 % 3];
-    let example = |(i, harmful): (usize, &bool)| Example {
-        harmful: *harmful,
-        split: split(i),
-    };
+    let example = |(i, harmful): (usize, &bool)| Example { harmful: *harmful, split: split(i) };
     let examples = Examples {
         examples: harmful.iter().enumerate().map(example).collect(),
-        activations: needs
-            .taps
-            .iter()
-            .map(|tap| activations(tap, &harmful))
-            .collect(),
+        activations: needs.taps.iter().map(|tap| activations(tap, &harmful)).collect(),
         judges: Vec::new(),
     };
     let calibration = policy.calibrate(settings, &run, &examples).unwrap();
     let chosen: Vec<_> = calibration.candidates.iter().filter(|c| c.chosen).collect();
-    assert_eq!(
-        chosen.iter().map(|c| c.layer).collect::<Vec<_>>(),
-        [Some(9)]
-    );
+    assert_eq!(chosen.iter().map(|c| c.layer).collect::<Vec<_>>(), [Some(9)]);
 
     let needs = calibration.needs;
-    let taps = needs
-        .taps
-        .iter()
-        .map(|tap| activations(tap, &[true, false]))
-        .collect();
-    let signals = Signals {
-        activations: taps,
-        ..sample::signals()
-    };
+    let taps = needs.taps.iter().map(|tap| activations(tap, &[true, false])).collect();
+    let signals = Signals { activations: taps, ..sample::signals() };
     let parameters = &calibration.parameters;
-    let call = Call {
-        settings,
-        run: &run,
-        parameters,
-        state: &[],
-        signals: &signals,
-        needs: &needs,
-    };
+    let call =
+        Call { settings, run: &run, parameters, state: &[], signals: &signals, needs: &needs };
     let assessed = policy.assess(call).unwrap().assessment;
-    assert!(
-        assessed.risk[0] > 0.8 && assessed.risk[1] < 0.2,
-        "{:?}",
-        assessed.risk
-    );
+    assert!(assessed.risk[0] > 0.8 && assessed.risk[1] < 0.2, "{:?}", assessed.risk);
     let kl = assessed.regularization.kl_weight;
     assert!(kl[0] > kl[1], "{kl:?}");
 }

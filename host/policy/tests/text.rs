@@ -4,11 +4,7 @@ use host_policy::clean;
 
 #[test]
 fn plain_text_stays() {
-    for text in [
-        "risk is 0.7",
-        "Größe, 風險, 🙂",
-        "[31m looks odd but is harmless",
-    ] {
+    for text in ["risk is 0.7", "Größe, 風險, 🙂", "[31m looks odd but is harmless"] {
         assert_eq!(clean(text, 100), text);
     }
 }

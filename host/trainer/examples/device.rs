@@ -104,10 +104,7 @@ fn config(shape: &str) -> Result<Config, Failure> {
         num_kv_heads,
         head_dim: hidden_size / num_heads,
         rms_norm_eps: 1e-5,
-        rope: Rope {
-            theta: 500_000.0,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 500_000.0, scaling: RopeScaling::None },
         max_position: 131_072,
         tie_embeddings: shape != "llama-8b",
         qkv_bias: false,
@@ -129,9 +126,7 @@ fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
         id: id as u64,
         origin: Origin::Task,
         messages: std::sync::Arc::default(),
-        tokens: (0..length)
-            .map(|t| ((id * 7919 + t * 104_729) % vocabulary) as u32)
-            .collect(),
+        tokens: (0..length).map(|t| ((id * 7919 + t * 104_729) % vocabulary) as u32).collect(),
         answer: std::iter::once(length / 2..length).collect(),
         prompt_len: length / 2,
         place: Place::line(&Path::new("random").into(), id + 1),
@@ -145,20 +140,11 @@ fn main() -> Result<(), Failure> {
     let weights = weights::random(&config, &options.device, options.dtype)?;
     let mut decoder = Decoder::new(config.clone(), weights, Kernels::Plain)?;
     decoder.recompute = options.checkpoint;
-    let settings = LoraConfig {
-        rank: 16,
-        alpha: 32.0,
-        targets: Target::ALL.to_vec(),
-    };
+    let settings = LoraConfig { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() };
     let adapter = Lora::new(&config, settings, 1, &options.device)?;
     let layout = Layout::new(&adapter);
     let mut parameters = layout.read()?;
-    let moments = AdamWConfig {
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-        weight_decay: 0.0,
-    };
+    let moments = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
     let mut optimizer = AdamW::new(moments, layout.len());
     let samples = samples(&options, config.vocab_size);
     let members: Vec<&Sample> = samples.iter().collect();

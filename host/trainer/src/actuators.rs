@@ -28,10 +28,7 @@ pub fn any_may(needs: &[Needs], actuator: wit::Actuators) -> bool {
 impl Actuators {
     pub fn new(needs: &[Needs], parameters: &[f32]) -> Self {
         let anchored = any_may(needs, wit::Actuators::ANCHOR);
-        Self {
-            switch: anchored.then(|| parameters.to_vec()),
-            ..Self::default()
-        }
+        Self { switch: anchored.then(|| parameters.to_vec()), ..Self::default() }
     }
 
     /// Vectors as long as the parameters that it comes to hold, if policies use all they
@@ -118,10 +115,7 @@ mod tests {
     #[test]
     fn the_average_starts_at_the_parameters_and_follows() {
         let mut actuators = Actuators::default();
-        let ema = Ema {
-            decay: 0.9,
-            in_path: false,
-        };
+        let ema = Ema { decay: 0.9, in_path: false };
         actuators.average(&ema, &mut [1.0]);
         let mut values = [2.0];
         actuators.average(&ema, &mut values);
@@ -152,10 +146,7 @@ mod tests {
     #[test]
     fn in_path_writes_the_average_back() {
         let mut actuators = Actuators::default();
-        let ema = Ema {
-            decay: 0.9,
-            in_path: true,
-        };
+        let ema = Ema { decay: 0.9, in_path: true };
         actuators.average(&ema, &mut [1.0]);
         let mut values = [2.0];
         actuators.average(&ema, &mut values);

@@ -80,23 +80,15 @@ impl Advice {
     }
 
     pub fn faults(&self) -> impl Iterator<Item = &str> {
-        self.answers
-            .iter()
-            .filter_map(|answer| answer.fault.as_deref())
+        self.answers.iter().filter_map(|answer| answer.fault.as_deref())
     }
 }
 
 impl<'a> Advisor<'a> {
     pub fn new(policies: &'a [ActivePolicy], on_fault: OnFault) -> Self {
-        let seats = policies.iter().map(|active| Seat {
-            active,
-            state: Vec::new(),
-            faults_in_a_row: 0,
-        });
-        Self {
-            seats: seats.collect(),
-            on_fault,
-        }
+        let seats =
+            policies.iter().map(|active| Seat { active, state: Vec::new(), faults_in_a_row: 0 });
+        Self { seats: seats.collect(), on_fault }
     }
 
     /// `signals` holds those of each policy, in order. A policy that fails is
@@ -126,11 +118,7 @@ impl<'a> Advisor<'a> {
     }
 
     fn combine(&self, answers: &[Answer]) -> Assessment {
-        let names: Vec<&str> = self
-            .seats
-            .iter()
-            .map(|seat| seat.active.policy.name())
-            .collect();
+        let names: Vec<&str> = self.seats.iter().map(|seat| seat.active.policy.name()).collect();
         let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
         let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
         strictest(&names, &all, samples)

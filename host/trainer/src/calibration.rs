@@ -64,10 +64,7 @@ impl CalibrationFile {
         model_digest: &str,
     ) -> Result<()> {
         let stale = |what: &str| {
-            Err(Error::file(
-                path,
-                format!("was made for another {what}; run host calibrate again"),
-            ))
+            Err(Error::file(path, format!("was made for another {what}; run host calibrate again")))
         };
         if self.policy_sha256 != policy.digest() {
             return stale("policy file");
@@ -80,10 +77,7 @@ impl CalibrationFile {
         }
         match hex::decode(&self.parameters) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Error::file(
-                path,
-                "parameters is not hex; run host calibrate again",
-            )),
+            Err(_) => Err(Error::file(path, "parameters is not hex; run host calibrate again")),
         }
     }
 }
@@ -97,11 +91,7 @@ pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<Labelle
     let splits = data::assign_splits(&prompts, seed)?;
     let labelled = prompts.into_iter().zip(splits).map(|(prompt, split)| {
         let harmful = prompt.harmful()?;
-        Ok(LabelledPrompt {
-            messages: prompt.messages,
-            harmful,
-            split,
-        })
+        Ok(LabelledPrompt { messages: prompt.messages, harmful, split })
     });
     let labelled = labelled.collect::<Result<Vec<_>>>()?;
     let parts = labelled.iter().map(|prompt| (prompt.split, prompt.harmful));
@@ -143,22 +133,13 @@ pub fn calibrate(
     prompts: &[LabelledPrompt],
     observer: &mut dyn Observer,
 ) -> Result<Calibration> {
-    if let Some(tap) = needs
-        .taps
-        .iter()
-        .find(|tap| taps::reads_answer(tap) || tap.source == Source::Current)
+    if let Some(tap) =
+        needs.taps.iter().find(|tap| taps::reads_answer(tap) || tap.source == Source::Current)
     {
-        let need = format!(
-            "{:?} activations at {:?} for calibration",
-            tap.source, tap.position
-        )
-        .to_lowercase();
+        let need = format!("{:?} activations at {:?} for calibration", tap.source, tap.position)
+            .to_lowercase();
         let remedy = "prompts are measured on the reference, and have no answer; choose a tap on reference prompts".into();
-        return Err(Error::UnmetNeed {
-            policy: policy.to_string(),
-            need,
-            remedy,
-        });
+        return Err(Error::UnmetNeed { policy: policy.to_string(), need, remedy });
     }
     if !needs.judges.is_empty() {
         let remedy = "labelled prompts have no answer to judge".into();
@@ -172,27 +153,19 @@ pub fn calibrate(
         &format!("reading activations of {} labelled prompts", prompts.len()),
         Some(prompts.len() as u64),
     );
-    let messages: Vec<&[Message]> = prompts
-        .iter()
-        .map(|prompt| prompt.messages.as_slice())
-        .collect();
+    let messages: Vec<&[Message]> =
+        prompts.iter().map(|prompt| prompt.messages.as_slice()).collect();
     let shown = show(&needs.taps, model, &messages, observer)?;
     let activations = taps::gather(&needs.taps, shown.iter(), model.config.hidden_size);
     let examples = Examples {
         examples: prompts
             .iter()
-            .map(|prompt| wit::Example {
-                harmful: prompt.harmful,
-                split: split(prompt.split),
-            })
+            .map(|prompt| wit::Example { harmful: prompt.harmful, split: split(prompt.split) })
             .collect(),
         activations,
         judges: Vec::new(),
     };
-    observer.stage(
-        &format!("calibrating {} inside the sandbox", policy.name()),
-        None,
-    );
+    observer.stage(&format!("calibrating {} inside the sandbox", policy.name()), None);
     Ok(policy.calibrate(settings, run, &examples)?)
 }
 
@@ -219,10 +192,7 @@ pub fn show(
         let members: Vec<&Sample> = chunk.iter().map(|index| &samples[*index]).collect();
         let reading = Reading::new(taps, &members);
         let packed = Packed::from_sequences(
-            &members
-                .iter()
-                .map(|sample| &sample.tokens)
-                .collect::<Vec<_>>(),
+            &members.iter().map(|sample| &sample.tokens).collect::<Vec<_>>(),
         );
         let outputs = model.decoder.forward_taps(&packed, None, &reading.rows())?;
         for (index, shown) in chunk.iter().zip(reading.by_sample(outputs, width)) {

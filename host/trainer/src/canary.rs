@@ -32,11 +32,8 @@ impl Canary {
             return Ok(None);
         }
         let rows = data::read_prompts(&config.prompts, seed)?;
-        let prompts: Vec<Vec<Message>> = rows
-            .into_iter()
-            .take(config.limit)
-            .map(|row| row.messages)
-            .collect();
+        let prompts: Vec<Vec<Message>> =
+            rows.into_iter().take(config.limit).map(|row| row.messages).collect();
         Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)
     }
 
@@ -87,14 +84,8 @@ impl Canary {
 
 /// ln P of each opening given its prompt.
 fn opening_scores(decoder: &Decoder, applied: Applied, openings: &[&Opening]) -> Result<Vec<f64>> {
-    let (mut packed, mut rows, mut labels) = (
-        Packed {
-            tokens: vec![],
-            starts: vec![0],
-        },
-        vec![],
-        vec![],
-    );
+    let (mut packed, mut rows, mut labels) =
+        (Packed { tokens: vec![], starts: vec![0] }, vec![], vec![]);
     for opening in openings {
         let start = packed.tokens.len();
         for position in opening.prompt..opening.tokens.len() {
@@ -144,27 +135,14 @@ mod tests {
         };
         let swapped = Canary::load(&swapped, &model.tokenizer, 1).expect("loads");
         // An adapter that changes nothing must not change the margin either.
-        let adapter = LoraConfig {
-            rank: 2,
-            alpha: 4.0,
-            targets: Target::ALL.to_vec(),
-        };
+        let adapter = LoraConfig { rank: 2, alpha: 4.0, targets: Target::ALL.to_vec() };
         let adapter = Lora::new(&model.config, adapter, 1, model.decoder.device()).expect("fits");
-        let swapped = swapped
-            .expect("has prompts")
-            .margins(&model.decoder, Some(&adapter));
+        let swapped = swapped.expect("has prompts").margins(&model.decoder, Some(&adapter));
         for (margin, swapped) in margins.iter().zip(swapped.expect("measured")) {
             assert!((margin + swapped).abs() < 1e-3, "{margin} {swapped}");
         }
 
-        let none = CanaryConfig {
-            prompts: Vec::new(),
-            ..config
-        };
-        assert!(
-            Canary::load(&none, &model.tokenizer, 1)
-                .expect("none")
-                .is_none()
-        );
+        let none = CanaryConfig { prompts: Vec::new(), ..config };
+        assert!(Canary::load(&none, &model.tokenizer, 1).expect("none").is_none());
     }
 }

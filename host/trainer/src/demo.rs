@@ -46,8 +46,5 @@ const FILES: [(&str, &[u8]); 7] = [
 /// The content of an embedded data file, if `path` is `demo:NAME`.
 pub fn file(path: &Path) -> Option<&'static [u8]> {
     let name = path.to_str()?.strip_prefix("demo:")?;
-    FILES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, bytes)| *bytes)
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
 }

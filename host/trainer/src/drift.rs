@@ -39,9 +39,8 @@ pub fn pull(
         for (row, gradient) in rows.zip(gradient[pair.b.clone()].chunks_exact_mut(rank)) {
             for (j, gradient) in gradient.iter_mut().enumerate() {
                 let products = row.iter().enumerate();
-                let sum: f64 = products
-                    .map(|(i, value)| f64::from(*value) * outer[i * rank + j])
-                    .sum();
+                let sum: f64 =
+                    products.map(|(i, value)| f64::from(*value) * outer[i * rank + j]).sum();
                 *gradient += (strength * sum) as f32;
             }
         }
@@ -83,9 +82,7 @@ pub fn grams(pair: &Pair, parameters: &[f32]) -> (Vec<f64>, Vec<f64>) {
         let products = one.iter().zip(other);
         products.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
     };
-    let pairs = rows
-        .iter()
-        .flat_map(|one| rows.iter().map(move |other| (one, other)));
+    let pairs = rows.iter().flat_map(|one| rows.iter().map(move |other| (one, other)));
     let outer = pairs.map(|(one, other)| dot(one, other)).collect();
     (inner, outer)
 }
@@ -101,16 +98,10 @@ mod tests {
     const SCALING: f64 = 1.5;
 
     fn adapter() -> Lora {
-        let model = host_model::load(
-            &Source::Embedded(crate::demo::MODEL),
-            &LoadOptions::default(),
-        );
+        let model =
+            host_model::load(&Source::Embedded(crate::demo::MODEL), &LoadOptions::default());
         let config = model.expect("embedded").config;
-        let shape = LoraConfig {
-            rank: 4,
-            alpha: 6.0,
-            targets: vec![Target::Q, Target::Down],
-        };
+        let shape = LoraConfig { rank: 4, alpha: 6.0, targets: vec![Target::Q, Target::Down] };
         Lora::new(&config, shape, 3, &Device::Cpu).expect("fits")
     }
 
@@ -139,11 +130,7 @@ mod tests {
             }
         }
         let norm = update_norm(&adapter).expect("computed");
-        assert!(
-            sum > 1.0 && (norm / sum.sqrt() - 1.0).abs() < 1e-4,
-            "{norm} {}",
-            sum.sqrt()
-        );
+        assert!(sum > 1.0 && (norm / sum.sqrt() - 1.0).abs() < 1e-4, "{norm} {}", sum.sqrt());
     }
 
     #[test]
@@ -168,10 +155,7 @@ mod tests {
             let slope = (value_at(&above) - value_at(&below)) / change;
             // What was in the gradient stays.
             let found = f64::from(gradient[at]) - 1.0;
-            assert!(
-                (slope - found).abs() < 1e-3 * slope.abs().max(0.1),
-                "{at}: {slope} {found}"
-            );
+            assert!((slope - found).abs() < 1e-3 * slope.abs().max(0.1), "{at}: {slope} {found}");
         }
     }
 

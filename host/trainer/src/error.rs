@@ -27,22 +27,13 @@ pub enum Error {
     Policy(#[from] host_policy::Error),
 
     #[error("{step}tensor computation failed: {source}{}", host_model::error::hint(.source))]
-    Tensor {
-        step: String,
-        source: candle_core::Error,
-    },
+    Tensor { step: String, source: candle_core::Error },
 
     #[error("cannot read {path}: {source}; check the path")]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
 
     #[error("cannot write {path}: {source}{}", hint(.source))]
-    Write {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Write { path: PathBuf, source: std::io::Error },
 
     /// A file of ours (calibration, manifest) that doesn't hold what it should.
     #[error("{path}: {problem}")]
@@ -50,19 +41,11 @@ pub enum Error {
 
     /// The run can't give the policy what it declared in `needs`.
     #[error("policy {policy} needs {need}, which this run can't give: {remedy}")]
-    UnmetNeed {
-        policy: String,
-        need: String,
-        remedy: String,
-    },
+    UnmetNeed { policy: String, need: String, remedy: String },
 
     /// A judge that was tried out and failed.
     #[error("judge {judge} can't judge: {problem}; {remedy}")]
-    Judge {
-        judge: String,
-        problem: String,
-        remedy: String,
-    },
+    Judge { judge: String, problem: String, remedy: String },
 
     /// An adapter tensor that the loss does not reach, or reaches with NaN.
     #[error("step {step}: {problem}; nothing was updated")]
@@ -73,23 +56,14 @@ pub enum Error {
         "step {step}: {problem}, and so it was {in_a_row} steps in a row; none of them was applied: \
          lower --lr, or look at the data of these steps (metrics.jsonl); the last good state is {checkpoint}"
     )]
-    NotFinite {
-        step: u64,
-        problem: String,
-        in_a_row: u64,
-        checkpoint: PathBuf,
-    },
+    NotFinite { step: u64, problem: String, in_a_row: u64, checkpoint: PathBuf },
 
     /// A checkpoint that can't be written.
     #[error(
         "cannot write the checkpoint {path}: {problem}; {last}; mend this, then go on with \
          host train --resume"
     )]
-    Checkpoint {
-        path: PathBuf,
-        problem: String,
-        last: String,
-    },
+    Checkpoint { path: PathBuf, problem: String, last: String },
 
     /// A folder that holds no run, or one that can't go on.
     #[error("can't go on with {path}: {problem}")]
@@ -104,11 +78,7 @@ pub enum Error {
 
     /// What another process of the same run failed with, in its own words.
     #[error("rank {rank}: {problem}")]
-    Elsewhere {
-        rank: usize,
-        problem: String,
-        kind: Kind,
-    },
+    Elsewhere { rank: usize, problem: String, kind: Kind },
 
     #[error(
         "{what} on rank {rank} differs from rank 0's; start all ranks with the same arguments and the same files"
@@ -147,10 +117,7 @@ pub enum Kind {
 
 impl Error {
     pub fn config(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Config {
-            key: key.into(),
-            problem: problem.into(),
-        }
+        Self::Config { key: key.into(), problem: problem.into() }
     }
 
     pub fn kind(&self) -> Kind {
@@ -164,33 +131,21 @@ impl Error {
     }
 
     pub fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read {
-            path: path.into(),
-            source,
-        }
+        Self::Read { path: path.into(), source }
     }
 
     pub fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write {
-            path: path.into(),
-            source,
-        }
+        Self::Write { path: path.into(), source }
     }
 
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File {
-            path: path.into(),
-            problem: problem.into(),
-        }
+        Self::File { path: path.into(), problem: problem.into() }
     }
 }
 
 impl From<candle_core::Error> for Error {
     fn from(source: candle_core::Error) -> Self {
-        Self::Tensor {
-            step: String::new(),
-            source,
-        }
+        Self::Tensor { step: String::new(), source }
     }
 }
 

@@ -48,9 +48,8 @@ pub fn begin(
         return Ok(());
     };
     let tensors = saved.tensors.iter();
-    let tensors: Tensors = tensors
-        .map(|(name, values)| (name.as_str(), values.as_slice()))
-        .collect();
+    let tensors: Tensors =
+        tensors.map(|(name, values)| (name.as_str(), values.as_slice())).collect();
     ranks.tell_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
 }
 
@@ -65,13 +64,7 @@ pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool
     };
     let (model, plan) = prepare::load_training(&config, &mut Silent)?;
     prepare::agree(ranks, &model, &plan)?;
-    let follower = Follower {
-        config,
-        model,
-        plan,
-        reference_cache,
-        ranks,
-    };
+    let follower = Follower { config, model, plan, reference_cache, ranks };
     while let Some(task) = ranks.hear::<Task>()? {
         follower.train(task, stop)?;
     }
@@ -127,8 +120,5 @@ impl Follower<'_> {
 }
 
 fn told_badly(problem: String) -> Error {
-    Error::Resume {
-        path: "the first rank's checkpoint".into(),
-        problem,
-    }
+    Error::Resume { path: "the first rank's checkpoint".into(), problem }
 }

@@ -105,12 +105,7 @@ impl Manifest {
                 .map(|(name, identity)| (name.to_owned(), sha256(identity.as_bytes())))
                 .collect(),
             steering_sha256: steering.map(Vectors::digest),
-            data: config
-                .data
-                .sources()
-                .iter()
-                .map(|source| file_entry(&source.path))
-                .collect(),
+            data: config.data.sources().iter().map(|source| file_entry(&source.path)).collect(),
             samples: plan.samples().len(),
             steps: plan.total_steps(),
             started: now(),
@@ -153,10 +148,7 @@ impl Manifest {
         let mut data = self.data.iter().zip(&before.data);
         let mut changes = [
             (self.host != before.host).then(|| {
-                format!(
-                    "the version of this program ({}; then {}) is",
-                    self.host, before.host
-                )
+                format!("the version of this program ({}; then {}) is", self.host, before.host)
             }),
             (self.model != before.model).then(|| format!("the model {} is", before.model.name)),
             policies
@@ -215,10 +207,7 @@ fn file_entry(path: &std::path::Path) -> FileEntry {
         Some(bytes) => Some(sha256(bytes)),
         None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
     };
-    FileEntry {
-        file: path.display().to_string(),
-        sha256: digest,
-    }
+    FileEntry { file: path.display().to_string(), sha256: digest }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -227,7 +216,5 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

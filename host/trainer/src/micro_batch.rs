@@ -28,10 +28,7 @@ pub struct Backward {
 
 impl<'a> MicroBatch<'a> {
     pub fn new(members: &'a [&'a Sample]) -> Self {
-        Self {
-            members,
-            batch: pack(members),
-        }
+        Self { members, batch: pack(members) }
     }
 
     /// The samples of a step, at most `size` at once; samples of two origins never
@@ -43,9 +40,7 @@ impl<'a> MicroBatch<'a> {
     }
 
     pub fn origin(&self) -> Origin {
-        self.members
-            .first()
-            .map_or(Origin::Task, |sample| sample.origin)
+        self.members.first().map_or(Origin::Task, |sample| sample.origin)
     }
 
     /// Tokens of the forward, prompts included.
@@ -90,16 +85,7 @@ impl<'a> MicroBatch<'a> {
             task_weights: &weights.task,
             kl_weights: &weights.kl,
         })?;
-        let loss = f64::from(
-            head.loss
-                .to_dtype(candle_core::DType::F32)?
-                .to_scalar::<f32>()?,
-        );
-        Ok(Backward {
-            grads: head.loss.backward()?,
-            loss,
-            task: head.task,
-            kl: head.kl,
-        })
+        let loss = f64::from(head.loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
+        Ok(Backward { grads: head.loss.backward()?, loss, task: head.task, kl: head.kl })
     }
 }

@@ -25,11 +25,7 @@ pub struct TokenWeights {
 
 /// What plain fine-tuning does: cross-entropy alone.
 pub fn plain(tokens: usize) -> TokenWeights {
-    TokenWeights {
-        task: vec![1.0 / tokens as f32; tokens],
-        kl: vec![0.0; tokens],
-        constant: 0.0,
-    }
+    TokenWeights { task: vec![1.0 / tokens as f32; tokens], kl: vec![0.0; tokens], constant: 0.0 }
 }
 
 /// `offsets` holds the first answer token of each sample, and the total.
@@ -47,14 +43,8 @@ pub fn token_weights(regularization: &Regularization, offsets: &[u32]) -> TokenW
         weights
     };
     TokenWeights {
-        task: spread(
-            &regularization.task_weight,
-            regularization.token_task_weight.as_ref(),
-        ),
-        kl: spread(
-            &regularization.kl_weight,
-            regularization.token_kl_weight.as_ref(),
-        ),
+        task: spread(&regularization.task_weight, regularization.token_task_weight.as_ref()),
+        kl: spread(&regularization.kl_weight, regularization.token_kl_weight.as_ref()),
         constant: 0.0,
     }
 }
@@ -148,11 +138,7 @@ mod tests {
     /// gradient by ln cur is -V + (1 - V) c * .4 = -.1.
     #[test]
     fn the_label_divergence_has_the_gradient_of_k2() {
-        let mut weights = TokenWeights {
-            task: vec![0.25],
-            kl: vec![0.75 * 0.5],
-            constant: 0.0,
-        };
+        let mut weights = TokenWeights { task: vec![0.25], kl: vec![0.75 * 0.5], constant: 0.0 };
         weights.label_divergence(&[-2.0], &[-2.4]);
         assert!((weights.task[0] - 0.1).abs() < 1e-6, "{weights:?}");
         let value = f64::from(weights.task[0]) * 2.0 + weights.constant;

@@ -48,11 +48,7 @@ impl Offer {
 /// Refuses, before anything expensive runs, what the run can't measure or steer.
 pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], offer: Offer) -> Result<()> {
     let unmet = |need: &str, remedy: &str| {
-        Err(Error::UnmetNeed {
-            policy: policy.into(),
-            need: need.into(),
-            remedy: remedy.into(),
-        })
+        Err(Error::UnmetNeed { policy: policy.into(), need: need.into(), remedy: remedy.into() })
     };
     let canary = "name a file of held-out harmful prompts in canary.prompts";
     if needs.canary_every.is_some() && !offer.canary {
@@ -71,10 +67,7 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], offer: Offer)
         .map(|(need, _)| need)
         .chain(needs.gradient_conflict.then_some("the gradient conflict"));
     if needs.actuators.contains(Actuators::ADAPTER_PROJECTION) && !offer.base {
-        return unmet(
-            "adapter projection",
-            "name the model before its alignment in model.base",
-        );
+        return unmet("adapter projection", "name the model before its alignment in model.base");
     }
     for need in both {
         if !offer.alignment {
@@ -88,10 +81,8 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], offer: Offer)
     }
     for need in &needs.judges {
         if !judges.contains(&need.judge) {
-            let remedy = format!(
-                "add [judges.{}] to the configuration, such as scores = FILE",
-                need.judge
-            );
+            let remedy =
+                format!("add [judges.{}] to the configuration, such as scores = FILE", need.judge);
             return unmet(&format!("judge {:?}", need.judge), &remedy);
         }
     }
@@ -100,10 +91,8 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], offer: Offer)
         env!("CARGO_PKG_VERSION"),
         " does not offer it; use a policy or setting without it"
     );
-    let by_tokens = [
-        ("label-divergence", Actuators::LABEL_DIVERGENCE),
-        ("ratio-clip", Actuators::RATIO_CLIP),
-    ];
+    let by_tokens =
+        [("label-divergence", Actuators::LABEL_DIVERGENCE), ("ratio-clip", Actuators::RATIO_CLIP)];
     let both_models = TokenNeeds::CURRENT | TokenNeeds::REFERENCE;
     for (need, actuator) in by_tokens {
         if needs.actuators.contains(actuator) && !needs.tokens.contains(both_models) {
@@ -113,16 +102,11 @@ pub fn check_needs(policy: &str, needs: &Needs, judges: &[String], offer: Offer)
             );
         }
     }
-    let offered = OFFERED
-        .into_iter()
-        .fold(Actuators::empty(), |all, one| all | one);
+    let offered = OFFERED.into_iter().fold(Actuators::empty(), |all, one| all | one);
     let missing = needs.actuators & !offered;
     if missing != Actuators::empty() {
         return unmet(
-            &format!(
-                "actuators {}",
-                host_policy::wit::actuator_names(missing).join(", ")
-            ),
+            &format!("actuators {}", host_policy::wit::actuator_names(missing).join(", ")),
             version,
         );
     }

@@ -25,32 +25,17 @@ impl AdamW {
     pub const MOMENTS: usize = 2;
 
     pub fn new(config: AdamWConfig, parameters: usize) -> Self {
-        Self {
-            config,
-            first: vec![0.0; parameters],
-            second: vec![0.0; parameters],
-            updates: 0,
-        }
+        Self { config, first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0 }
     }
 
     /// With moments that have seen `updates` updates.
     pub fn with_moments(self, first: Vec<f32>, second: Vec<f32>, updates: u64) -> Self {
-        Self {
-            first,
-            second,
-            updates,
-            ..self
-        }
+        Self { first, second, updates, ..self }
     }
 
     /// One update of `parameters` in place. All three slices have the same length.
     pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], learning_rate: f64) {
-        let AdamWConfig {
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay,
-        } = self.config;
+        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.config;
         self.updates += 1;
         let count = self.updates.min(i32::MAX as u64) as i32;
         let correction1 = 1.0 - beta1.powi(count);
@@ -73,12 +58,8 @@ impl AdamW {
 mod tests {
     use super::*;
 
-    const CONFIG: AdamWConfig = AdamWConfig {
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-        weight_decay: 0.0,
-    };
+    const CONFIG: AdamWConfig =
+        AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
 
     #[test]
     fn the_first_update_moves_by_the_learning_rate() {
@@ -91,13 +72,7 @@ mod tests {
 
     #[test]
     fn weight_decay_is_decoupled_from_the_gradient() {
-        let mut adam = AdamW::new(
-            AdamWConfig {
-                weight_decay: 0.1,
-                ..CONFIG
-            },
-            1,
-        );
+        let mut adam = AdamW::new(AdamWConfig { weight_decay: 0.1, ..CONFIG }, 1);
         let mut values = [2.0];
         adam.step(&mut values, &[0.0], 0.5);
         assert!((values[0] - 1.9).abs() < 1e-6, "{values:?}");

@@ -38,20 +38,12 @@ impl Layout {
             .named()
             .map(|(name, var)| {
                 let len = var.elem_count();
-                let entry = Entry {
-                    name: name.to_owned(),
-                    var: var.clone(),
-                    start,
-                    len,
-                };
+                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len };
                 start += len;
                 entry
             })
             .collect();
-        Self {
-            entries,
-            len: start,
-        }
+        Self { entries, len: start }
     }
 
     /// Number of parameters.
@@ -123,9 +115,7 @@ impl Layout {
             .iter()
             .find(|entry| {
                 entry.name.contains("lora_B")
-                    && gradient[entry.start..entry.start + entry.len]
-                        .iter()
-                        .all(|v| *v == 0.0)
+                    && gradient[entry.start..entry.start + entry.len].iter().all(|v| *v == 0.0)
             })
             .map(|entry| entry.name.as_str())
     }
@@ -133,11 +123,7 @@ impl Layout {
 
 /// L2 norm, summed in f64 in a fixed order.
 pub fn norm(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|value| f64::from(*value) * f64::from(*value))
-        .sum::<f64>()
-        .sqrt()
+    values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt()
 }
 
 /// All values one after the other: joined on their device, so that a step waits for one

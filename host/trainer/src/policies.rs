@@ -28,18 +28,11 @@ impl<'a> LoadedPolicy<'a> {
         signed_by: Option<&PublicKey>,
         engine: &Engine,
     ) -> Result<Self> {
-        let trust = Trust {
-            sha256: config.sha256.as_deref(),
-            signed_by,
-        };
+        let trust = Trust { sha256: config.sha256.as_deref(), signed_by };
         let policy = Policy::load_trusted(engine, &config.path, &trust)?;
         let settings = serde_json::to_value(&config.settings)
             .map_err(|error| Error::config("policy.settings", error.to_string()))?;
-        Ok(Self {
-            policy,
-            settings,
-            config,
-        })
+        Ok(Self { policy, settings, config })
     }
 
     pub fn settings_json(&self) -> String {
@@ -69,9 +62,7 @@ impl<'a> LoadedPolicy<'a> {
             policy: self.policy,
             settings,
             run: info,
-            needs: calibration
-                .as_ref()
-                .map_or(needs, |file| file.needs.clone()),
+            needs: calibration.as_ref().map_or(needs, |file| file.needs.clone()),
             parameters,
         };
         Ok((active, calibration))

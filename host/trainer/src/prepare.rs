@@ -67,15 +67,7 @@ impl<'a> Loaded<'a> {
         };
         let (model, plan) = load_training(config, observer)?;
         let canary = canary(config, &model)?;
-        Ok(Self {
-            policies,
-            judges,
-            sets,
-            signer,
-            model,
-            plan,
-            canary,
-        })
+        Ok(Self { policies, judges, sets, signer, model, plan, canary })
     }
 
     /// What the policies are told of the run.
@@ -108,11 +100,8 @@ pub fn load_base(
     let Some(source) = &config.model.base else {
         return Ok(None);
     };
-    let base = ModelConfig {
-        source: Some(source.clone()),
-        chat_template: None,
-        ..config.model.clone()
-    };
+    let base =
+        ModelConfig { source: Some(source.clone()), chat_template: None, ..config.model.clone() };
     let base = load_model(&base, observer)?;
     let (aligned, weights) = (&model.decoder.weights, &base.decoder.weights);
     Ok(Some(Base {
@@ -127,13 +116,7 @@ pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<M
         None => Source::Embedded(demo::MODEL),
     };
     observer.stage(
-        &format!(
-            "loading {}",
-            config
-                .source
-                .as_deref()
-                .unwrap_or("the embedded demo model")
-        ),
+        &format!("loading {}", config.source.as_deref().unwrap_or("the embedded demo model")),
         None,
     );
     let device = device(&config.device)?;
@@ -163,10 +146,7 @@ fn device(name: &str) -> Result<Device> {
         }
     };
     let index = index.map_err(|_| {
-        Error::config(
-            "model.device",
-            format!("{name:?} names no CUDA device; use cuda:N"),
-        )
+        Error::config("model.device", format!("{name:?} names no CUDA device; use cuda:N"))
     })?;
     // What was compiled in, not what is there.
     if !candle_core::utils::cuda_is_available() {
@@ -177,10 +157,7 @@ fn device(name: &str) -> Result<Device> {
     Device::new_cuda(index).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
-        Error::Device {
-            name: name.to_owned(),
-            problem: first.to_owned(),
-        }
+        Error::Device { name: name.to_owned(), problem: first.to_owned() }
     })
 }
 
@@ -221,13 +198,7 @@ pub fn canary(run: &RunConfig, model: &Model) -> Result<Option<Canary>> {
 
 pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
     let train = &run.train;
-    Ok(Plan::new(
-        samples,
-        train.batch,
-        train.epochs,
-        train.max_steps,
-        run.seed.0,
-    )?)
+    Ok(Plan::new(samples, train.batch, train.epochs, train.max_steps, run.seed.0)?)
 }
 
 /// All ranks must have read the same.

@@ -10,10 +10,7 @@ use std::path::Path;
 /// # Errors
 /// If it can't be made or read, or if others may write to it.
 pub fn folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     match fs::metadata(path)?.mode() & 0o022 {
         0 => Ok(()),
         _ => Err(io::Error::other("others may write to it; chmod go-w it")),

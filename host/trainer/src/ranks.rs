@@ -61,17 +61,11 @@ pub struct Ranks {
 impl Ranks {
     /// One process, which meets nobody.
     pub fn alone() -> Self {
-        Self {
-            link: None,
-            ended: Cell::new(true),
-        }
+        Self { link: None, ended: Cell::new(true) }
     }
 
     pub fn linked(link: Box<dyn Link>) -> Self {
-        Self {
-            link: Some(link),
-            ended: Cell::new(false),
-        }
+        Self { link: Some(link), ended: Cell::new(false) }
     }
 
     pub fn rank(&self) -> usize {
@@ -199,10 +193,7 @@ impl Ranks {
         let met = self.meet(link.as_ref(), Purpose::Agree, &[digest])?;
         match other(&met) {
             None => Ok(()),
-            Some(rank) => Err(Error::Differs {
-                what: what.to_owned(),
-                rank,
-            }),
+            Some(rank) => Err(Error::Differs { what: what.to_owned(), rank }),
         }
     }
 
@@ -236,10 +227,7 @@ impl Ranks {
                 Ok(value)
             }
             Err(error) => {
-                let failure = Failure {
-                    problem: error.to_string(),
-                    kind: error.kind(),
-                };
+                let failure = Failure { problem: error.to_string(), kind: error.kind() };
                 let bytes = serde_json::to_vec(&failure).unwrap_or_default();
                 let met = link.exchange(words(Purpose::Failed, &[bytes.len() as u64]));
                 let (teller, told) = self.listen(link, &met, bytes);
@@ -258,10 +246,7 @@ impl Ranks {
         }
         let first = met[0][0];
         let over = |words: &Words| first == Purpose::End as u64 && words[0] == Purpose::Lead as u64;
-        match met
-            .iter()
-            .position(|words| words[0] != first && !over(words))
-        {
+        match met.iter().position(|words| words[0] != first && !over(words)) {
             None => Ok(met),
             Some(rank) => Err(self.out_of_order(rank)),
         }
@@ -277,21 +262,14 @@ impl Ranks {
         link.broadcast(teller, &mut bytes);
         let told = serde_json::from_slice::<Failure>(&bytes);
         let error = match told {
-            Ok(Failure { problem, kind }) => Error::Elsewhere {
-                rank: teller,
-                problem,
-                kind,
-            },
+            Ok(Failure { problem, kind }) => Error::Elsewhere { rank: teller, problem, kind },
             Err(error) => self.unreadable(&error),
         };
         (teller, error)
     }
 
     fn out_of_order(&self, rank: usize) -> Error {
-        Error::Differs {
-            what: "the order of work".into(),
-            rank,
-        }
+        Error::Differs { what: "the order of work".into(), rank }
     }
 
     fn unreadable(&self, error: &serde_json::Error) -> Error {

@@ -98,17 +98,14 @@ impl Ratios<'_> {
     fn ratio(&self, tokens: Range<usize>) -> f64 {
         let pairs = self.current[tokens.clone()].iter();
         let pairs = pairs.zip(&self.reference[tokens]);
-        let difference: f64 = pairs
-            .map(|(current, reference)| f64::from(*current) - f64::from(*reference))
-            .sum();
+        let difference: f64 =
+            pairs.map(|(current, reference)| f64::from(*current) - f64::from(*reference)).sum();
         difference.min(LARGEST).exp()
     }
 
     /// What these samples add to the squares of the step's penalty.
     pub fn squares(&self) -> f64 {
-        self.each()
-            .map(|(clip, _, ratio)| (clip.variance_penalty * ratio).powi(2))
-            .sum()
+        self.each().map(|(clip, _, ratio)| (clip.variance_penalty * ratio).powi(2)).sum()
     }
 
     /// Puts -f, and the penalty, in the place of the task loss. An answer's ratio counts

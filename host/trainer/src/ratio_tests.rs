@@ -1,13 +1,7 @@
 use super::*;
 
 fn clip(low: f64, high: f64, direction: f64) -> RatioClip {
-    RatioClip {
-        low,
-        high,
-        direction,
-        sequence: false,
-        variance_penalty: 0.0,
-    }
+    RatioClip { low, high, direction, sequence: false, variance_penalty: 0.0 }
 }
 
 #[test]
@@ -30,21 +24,14 @@ fn golden_values_of_the_clip() {
 
 /// Four samples: tokens within and beyond the clip, answers as a whole, both directions.
 fn clips(variance_penalty: f64) -> Vec<RatioClip> {
-    let whole = |one: RatioClip| RatioClip {
-        sequence: true,
-        ..one
-    };
+    let whole = |one: RatioClip| RatioClip { sequence: true, ..one };
     let all = [
         clip(0.1, 1.5, 1.0),
         clip(0.5, 2.0, -0.7),
         whole(clip(0.1, 10.0, 1.0)),
         whole(clip(0.1, 10.0, -2.0)),
     ];
-    all.map(|one| RatioClip {
-        variance_penalty,
-        ..one
-    })
-    .to_vec()
+    all.map(|one| RatioClip { variance_penalty, ..one }).to_vec()
 }
 
 const OFFSETS: [u32; 5] = [0, 3, 5, 7, 8];
@@ -54,9 +41,7 @@ const CURRENT: [f32; 8] = [-0.9, -1.0, -2.5, -3.2, -2.0, -1.6, -1.4, -1.1];
 /// The weights that a policy would have, divided by the tokens.
 fn weights() -> TokenWeights {
     TokenWeights {
-        task: [0.8, 0.8, 0.8, 1.0, 1.0, 0.5, 0.5, 0.9]
-            .map(|weight: f32| weight / 8.0)
-            .to_vec(),
+        task: [0.8, 0.8, 0.8, 1.0, 1.0, 0.5, 0.5, 0.9].map(|weight: f32| weight / 8.0).to_vec(),
         kl: vec![0.0; 8],
         constant: 0.0,
     }
@@ -64,16 +49,8 @@ fn weights() -> TokenWeights {
 
 fn rewritten(current: &[f32], variance_penalty: f64) -> TokenWeights {
     let clips = clips(variance_penalty);
-    let ratios = Ratios {
-        clips: &clips,
-        offsets: &OFFSETS,
-        current,
-        reference: &REFERENCE,
-    };
-    let penalty = Penalty {
-        squares: ratios.squares(),
-        count: count(&clips, &OFFSETS),
-    };
+    let ratios = Ratios { clips: &clips, offsets: &OFFSETS, current, reference: &REFERENCE };
+    let penalty = Penalty { squares: ratios.squares(), count: count(&clips, &OFFSETS) };
     let mut weights = weights();
     ratios.clip(&mut weights, penalty);
     weights.constant += penalty.value();
@@ -133,10 +110,7 @@ fn at_the_reference_a_direction_of_one_is_plain_fine_tuning() {
         reference: &REFERENCE,
     };
     let (mut found, expected) = (weights(), weights());
-    let none = Penalty {
-        squares: 0.0,
-        count: 8,
-    };
+    let none = Penalty { squares: 0.0, count: 8 };
     ratios.clip(&mut found, none);
     assert_eq!(found.task, expected.task);
 }
@@ -149,15 +123,8 @@ fn a_ratio_that_would_overflow_stays_finite() {
         current: &[-1.0],
         reference: &[-1e6],
     };
-    let mut weights = TokenWeights {
-        task: vec![1.0],
-        kl: vec![0.0],
-        constant: 0.0,
-    };
-    let none = Penalty {
-        squares: 0.0,
-        count: 1,
-    };
+    let mut weights = TokenWeights { task: vec![1.0], kl: vec![0.0], constant: 0.0 };
+    let none = Penalty { squares: 0.0, count: 1 };
     ratios.clip(&mut weights, none);
     assert!(weights.task[0].is_finite() && weights.task[0] < -1e20);
     assert!(weights.constant.is_finite());

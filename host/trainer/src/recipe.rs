@@ -104,10 +104,7 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
 impl Prepared<'_> {
     fn output(&self) -> PathBuf {
         let name = self.names().unwrap_or_else(|| "no-policy".into());
-        self.config
-            .output
-            .clone()
-            .unwrap_or_else(|| RunDir::free_path(&name))
+        self.config.output.clone().unwrap_or_else(|| RunDir::free_path(&name))
     }
 
     /// Those that the policies ask, and those that evaluate.
@@ -310,9 +307,7 @@ impl Prepared<'_> {
             canary: self.canary.as_ref(),
             stop,
         };
-        evaluator
-            .evaluate(name, adapter, answers.as_mut(), observer)
-            .map(Some)
+        evaluator.evaluate(name, adapter, answers.as_mut(), observer).map(Some)
     }
 }
 

@@ -63,9 +63,7 @@ pub struct StepRecord {
 
 impl StepRecord {
     pub fn new(step: u64, total: u64, samples: &[&Sample], advice: Option<&Advice>) -> Self {
-        let alignment = samples
-            .iter()
-            .filter(|sample| sample.origin == Origin::Alignment);
+        let alignment = samples.iter().filter(|sample| sample.origin == Origin::Alignment);
         let mut record = Self {
             step,
             total,

@@ -101,10 +101,7 @@ impl RunDir {
     /// The first free runs/NAME-N.
     pub fn free_path(name: &str) -> PathBuf {
         let numbered = |number: u32| Path::new("runs").join(format!("{name}-{number}"));
-        (1..)
-            .map(numbered)
-            .find(|path| !path.exists())
-            .unwrap_or_else(|| numbered(0))
+        (1..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(0))
     }
 
     pub fn path(&self) -> &Path {
@@ -147,11 +144,7 @@ impl RunDir {
 
     /// `journal` is absent without a policy.
     pub fn records<'a>(&self, journal: Option<JournalWriter<'a>>) -> Result<Records<'a>> {
-        Ok(Records {
-            metrics: Lines::create(&self.file("metrics.jsonl"))?,
-            journal,
-            last: None,
-        })
+        Ok(Records { metrics: Lines::create(&self.file("metrics.jsonl"))?, journal, last: None })
     }
 
     /// Records that go on from a mark; what came after it is cut off.
@@ -250,10 +243,7 @@ impl Records<'_> {
             }
             None => None,
         };
-        Ok(RecordsMark {
-            metrics_bytes: self.metrics.bytes()?,
-            journal,
-        })
+        Ok(RecordsMark { metrics_bytes: self.metrics.bytes()?, journal })
     }
 
     /// How the run ended.
@@ -282,14 +272,8 @@ mod tests {
         let run = RunDir::create(&path, "seed = 1\n").expect("fresh");
         let error = RunDir::create(&path, "seed = 2\n").expect_err("exists");
         let error = error.to_string();
-        assert!(
-            error.contains("exists already; choose another --output"),
-            "{error}"
-        );
-        assert_eq!(
-            std::fs::read_to_string(run.file("config.toml")).expect("kept"),
-            "seed = 1\n"
-        );
+        assert!(error.contains("exists already; choose another --output"), "{error}");
+        assert_eq!(std::fs::read_to_string(run.file("config.toml")).expect("kept"), "seed = 1\n");
     }
 
     #[test]
@@ -302,10 +286,7 @@ mod tests {
                 scope.spawn(move || RunDir::create(path, &format!("seed = {number}\n")).is_ok())
             };
             let all: Vec<_> = (0..8).map(begin).collect();
-            all.into_iter()
-                .filter_map(|one| one.join().ok())
-                .filter(|begun| *begun)
-                .count()
+            all.into_iter().filter_map(|one| one.join().ok()).filter(|begun| *begun).count()
         });
         assert_eq!(begun, 1);
         let left = std::fs::read_dir(folder.path()).expect("read").count();
@@ -319,10 +300,7 @@ mod tests {
         let path = folder.path().join("x.json");
         write_json(&path, &[1]).expect("written");
         write_json(&path, &[2]).expect("written");
-        assert_eq!(
-            std::fs::read_to_string(&path).expect("there"),
-            "[\n  2\n]\n"
-        );
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "[\n  2\n]\n");
         assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1);
     }
 }

@@ -57,17 +57,10 @@ struct Ran {
 
 /// Trains plainly, a sample a step.
 fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at: &Path) -> Ran {
-    let shape = LoraConfig {
-        rank: 2,
-        alpha: 4.0,
-        targets: vec![Target::Q, Target::Down],
-    };
+    let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
     let adapter = Lora::new(&model.config, shape, 3, decoder.device()).expect("fits");
     let plan = Plan::new(samples, 1, epochs, None, 5).expect("planned");
-    let config = TrainConfig {
-        batch: 1,
-        ..TrainConfig::default()
-    };
+    let config = TrainConfig { batch: 1, ..TrainConfig::default() };
     let judges = Judges::default();
     let setup = Setup {
         decoder,
@@ -91,10 +84,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
     let totals = run(
         &setup,
         None,
-        Some(Books {
-            records: &mut records,
-            checkpoints: &mut checkpoints,
-        }),
+        Some(Books { records: &mut records, checkpoints: &mut checkpoints }),
         &mut Silent,
         &AtomicBool::new(false),
     );
@@ -116,10 +106,7 @@ fn one_bad_sample_costs_its_step_and_nothing_else() {
     let ran = train(&model, &decoder, samples, 2.0, folder.path());
     let totals = ran.totals.expect("finished");
     assert_eq!((totals.steps, totals.not_applied), (8, 2));
-    let refused = ran
-        .metrics
-        .iter()
-        .filter_map(|line| line.get("not_applied"));
+    let refused = ran.metrics.iter().filter_map(|line| line.get("not_applied"));
     let refused: Vec<&str> = refused.filter_map(|why| why.as_str()).collect();
     assert_eq!(refused, ["the loss is NaN"; 2]);
     let steps = ran.metrics.iter();

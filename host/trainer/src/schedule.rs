@@ -33,12 +33,7 @@ mod tests {
 
     #[test]
     fn warms_up_then_decays_to_the_floor() {
-        let schedule = Schedule {
-            peak: 1.0,
-            warmup: 4,
-            total: 104,
-            floor: 0.1,
-        };
+        let schedule = Schedule { peak: 1.0, warmup: 4, total: 104, floor: 0.1 };
         assert_eq!(schedule.at(0), 0.25);
         assert_eq!(schedule.at(3), 1.0);
         assert_eq!(schedule.at(4), 1.0);
@@ -48,15 +43,6 @@ mod tests {
 
     #[test]
     fn no_warm_up_starts_at_the_peak() {
-        assert_eq!(
-            Schedule {
-                peak: 2.0,
-                warmup: 0,
-                total: 10,
-                floor: 0.0
-            }
-            .at(0),
-            2.0
-        );
+        assert_eq!(Schedule { peak: 2.0, warmup: 0, total: 10, floor: 0.0 }.at(0), 2.0);
     }
 }

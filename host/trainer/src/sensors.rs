@@ -145,22 +145,17 @@ impl<'a> Sensors<'a> {
             true => reference_log_probs(self.decoder, known, labels)?,
             false => Vec::new(),
         };
-        Ok(Shown {
-            taps: known.iter().map(|known| known.taps.clone()).collect(),
-            log_probs,
-        })
+        Ok(Shown { taps: known.iter().map(|known| known.taps.clone()).collect(), log_probs })
     }
 
     /// Reads the current model's signals off a forward of one micro-batch.
     pub fn read(&self, forward: &Forward, batch: &MicroBatch, into: &mut Shown) -> Result<()> {
         let width = self.decoder.config.hidden_size;
         let reading = Reading::new(&self.taps.current, batch.members);
-        into.taps
-            .extend(reading.by_sample(forward.taps.clone(), width));
+        into.taps.extend(reading.by_sample(forward.taps.clone(), width));
         if self.any_wants(TokenNeeds::CURRENT) {
             let hidden = batch.answer_rows(forward)?.detach();
-            into.log_probs
-                .extend(self.decoder.label_log_probs(&hidden, batch.labels())?);
+            into.log_probs.extend(self.decoder.label_log_probs(&hidden, batch.labels())?);
         }
         Ok(())
     }
@@ -224,9 +219,7 @@ impl<'a> Sensors<'a> {
                 reference: reference.log_probs,
             },
             canary,
-            drift: drift
-                .then(|| crate::drift::update_norm(self.adapter))
-                .transpose()?,
+            drift: drift.then(|| crate::drift::update_norm(self.adapter)).transpose()?,
             steering: steering.transpose()?,
         })
     }

@@ -19,10 +19,7 @@ pub struct Stages {
 
 impl Stages {
     pub fn new(report: Report) -> Self {
-        Self {
-            report,
-            generations_bytes: 0,
-        }
+        Self { report, generations_bytes: 0 }
     }
 
     /// Those of a run that goes on, if any was over.

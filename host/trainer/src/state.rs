@@ -158,13 +158,7 @@ impl<'a> State<'a> {
         self.join(asked);
         if let Some(anchor) = asked.and_then(|asked| asked.anchor.as_ref()) {
             let scaling = self.setup.adapter.scaling();
-            let Self {
-                actuators,
-                layout,
-                parameters,
-                gradient,
-                ..
-            } = self;
+            let Self { actuators, layout, parameters, gradient, .. } = self;
             record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
         }
         match self.setup.ranks.is_first() {
@@ -182,12 +176,7 @@ impl<'a> State<'a> {
         weights: &TokenWeights,
         record: &mut StepRecord,
     ) -> Result<()> {
-        let Setup {
-            decoder,
-            adapter,
-            ranks,
-            ..
-        } = *self.setup;
+        let Setup { decoder, adapter, ranks, .. } = *self.setup;
         self.gradient.fill(0.0);
         self.alignment.iter_mut().for_each(|sum| sum.fill(0.0));
         let (mut sample, mut token) = (0, 0);
@@ -199,9 +188,9 @@ impl<'a> State<'a> {
             let tokens = batch.labels().len();
             let part = weights.slice(token..token + tokens);
             let teacher = match part.needs_reference() {
-                true => Some(reference::stack(
-                    &measured.known[sample..sample + batch.members.len()],
-                )?),
+                true => {
+                    Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?)
+                }
                 false => None,
             };
             let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
@@ -209,8 +198,7 @@ impl<'a> State<'a> {
                 (Some(alignment), Origin::Alignment) => alignment,
                 _ => &mut self.gradient,
             };
-            self.layout
-                .accumulate(&result.grads, sum, measured.context.step)?;
+            self.layout.accumulate(&result.grads, sum, measured.context.step)?;
             record.add(&result, teacher.is_some());
             sample += batch.members.len();
             token += tokens;
@@ -291,8 +279,7 @@ impl<'a> State<'a> {
         if any_may(self.setup.needs, Actuator::ROLL_BACK) {
             self.actuators.remember(&self.parameters, &self.optimizer);
         }
-        self.optimizer
-            .step(&mut self.parameters, &gradient, record.learning_rate);
+        self.optimizer.step(&mut self.parameters, &gradient, record.learning_rate);
         self.gradient = gradient;
         if let Some(ema) = asked.and_then(|asked| asked.ema.as_ref()) {
             self.actuators.average(ema, &mut self.parameters);
@@ -307,12 +294,7 @@ impl<'a> State<'a> {
     /// Projects the adapter onto what alignment changed. The first rank does it, the only
     /// one that has the base model.
     fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
-        let Setup {
-            subspaces,
-            adapter,
-            ranks,
-            ..
-        } = *self.setup;
+        let Setup { subspaces, adapter, ranks, .. } = *self.setup;
         if let Some(subspaces) = subspaces {
             record.projected = Some(subspaces.project(adapter, threshold)?);
             self.parameters = self.layout.read()?;
@@ -326,10 +308,7 @@ impl<'a> State<'a> {
 
     /// Shortens a gradient to this L2 norm, or the run's own; returns what it was.
     fn clip(&self, gradient: &mut [f32], limit: Option<f64>) -> f64 {
-        let (norm, limit) = (
-            norm(gradient),
-            limit.unwrap_or(self.setup.config.gradient_clip),
-        );
+        let (norm, limit) = (norm(gradient), limit.unwrap_or(self.setup.config.gradient_clip));
         if limit > 0.0 && norm > limit {
             let scale = (limit / norm) as f32;
             gradient.iter_mut().for_each(|value| *value *= scale);

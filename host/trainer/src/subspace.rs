@@ -172,11 +172,7 @@ mod tests {
     }
 
     fn adapter(model: &Model) -> Lora {
-        let shape = LoraConfig {
-            rank: 2,
-            alpha: 4.0,
-            targets: TARGETS.to_vec(),
-        };
+        let shape = LoraConfig { rank: 2, alpha: 4.0, targets: TARGETS.to_vec() };
         let adapter = Lora::new(&model.config, shape, 3, &Device::Cpu).expect("fits");
         for (name, var) in adapter.named().filter(|(name, _)| name.contains("lora_B")) {
             let phase = name.len() as f32;

@@ -17,25 +17,17 @@ pub struct Reading<'t> {
 
 impl<'t> Reading<'t> {
     pub fn new(taps: &'t [Tap], samples: &[&Sample]) -> Self {
-        let ranges = taps
-            .iter()
-            .map(|tap| tap_ranges(position(tap), samples))
-            .collect();
-        Self {
-            taps,
-            ranges,
-            samples: samples.len(),
-        }
+        let ranges = taps.iter().map(|tap| tap_ranges(position(tap), samples)).collect();
+        Self { taps, ranges, samples: samples.len() }
     }
 
     /// For the decoder: one entry per tap and layer, in order.
     pub fn rows(&self) -> Vec<TapRows> {
         let pairs = self.taps.iter().zip(&self.ranges);
         let rows = pairs.flat_map(|(tap, ranges)| {
-            tap.layers.iter().map(|layer| TapRows {
-                layer: *layer as usize,
-                rows: ranges.rows.clone(),
-            })
+            tap.layers
+                .iter()
+                .map(|layer| TapRows { layer: *layer as usize, rows: ranges.rows.clone() })
         });
         rows.collect()
     }
@@ -74,10 +66,8 @@ pub fn gather<'a>(
     taps.iter()
         .enumerate()
         .map(|(index, tap)| {
-            let values: Vec<f32> = samples
-                .clone()
-                .flat_map(|taps| taps[index].iter().copied())
-                .collect();
+            let values: Vec<f32> =
+                samples.clone().flat_map(|taps| taps[index].iter().copied()).collect();
             Activations {
                 tap: tap.clone(),
                 samples: samples.clone().count() as u32,
@@ -135,15 +125,9 @@ mod tests {
         assert_eq!(reading.rows()[1].layer, 4);
         assert_eq!(reading.rows()[1].rows, [1..2, 3..4, 5..6]);
         let samples = reading.by_sample(outputs.to_vec(), 2);
-        assert_eq!(
-            samples[1],
-            [vec![110.0, 111.0, 410.0, 411.0], vec![210.0, 211.0]]
-        );
+        assert_eq!(samples[1], [vec![110.0, 111.0, 410.0, 411.0], vec![210.0, 211.0]]);
         let gathered = gather(&taps, samples.iter(), 2);
-        assert_eq!(
-            (gathered[0].samples, gathered[0].layers, gathered[0].hidden),
-            (3, 2, 2)
-        );
+        assert_eq!((gathered[0].samples, gathered[0].layers, gathered[0].hidden), (3, 2, 2));
         assert_eq!(gathered[0].values[4..8], [110.0, 111.0, 410.0, 411.0]);
         assert_eq!(gathered[1].values, output(2));
 

@@ -87,10 +87,7 @@ impl<'a> Training<'a> {
         let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
         follow::begin(self.ranks, &needs, self.steering, saved.as_ref())?;
-        let books = Books {
-            records: &mut records,
-            checkpoints: &mut checkpoints,
-        };
+        let books = Books { records: &mut records, checkpoints: &mut checkpoints };
         let ahead = Ahead {
             judges: self.judges,
             needs: &needs,
@@ -99,9 +96,7 @@ impl<'a> Training<'a> {
         };
         let first = saved.as_ref().map_or(0, |saved| saved.progress.step);
         let result = ahead.of(first, || run(&setup, saved, Some(books), observer, stop));
-        let ending = result
-            .as_ref()
-            .map_or("failed", |totals| totals.ending.name());
+        let ending = result.as_ref().map_or("failed", |totals| totals.ending.name());
         // The run's own error comes first: on a full disk both fail.
         let ended = records.end(ending);
         let totals = result?;
@@ -114,11 +109,7 @@ impl<'a> Training<'a> {
             );
             observer.notice(&notice);
         }
-        adapter.save_peft(
-            &self.folder.file("adapter"),
-            &self.model.config,
-            &self.model.name,
-        )?;
+        adapter.save_peft(&self.folder.file("adapter"), &self.model.config, &self.model.name)?;
         self.save_steering(&totals)?;
         let total = self.plan.total_steps();
         Ok((Trained { totals, total }, adapter))
@@ -171,14 +162,10 @@ impl<'a> Training<'a> {
             };
             let mark = &saved.progress.records;
             let journal = self.journal(mark.journal.as_ref())?;
-            let records = self
-                .folder
-                .records_from(mark, saved.progress.previous, journal)?;
+            let records = self.folder.records_from(mark, saved.progress.previous, journal)?;
             let (step, total) = (saved.progress.step, self.plan.total_steps());
-            observer.notice(&format!(
-                "going on from {}, step {step} of {total}",
-                one.path.display()
-            ));
+            observer
+                .notice(&format!("going on from {}, step {step} of {total}", one.path.display()));
             observer.advance(step);
             return Ok((records, Some(saved)));
         }
@@ -198,13 +185,7 @@ impl<'a> Training<'a> {
         };
         let config = &self.config.journal;
         let seats = self.policies.iter().map(|active| {
-            let ActivePolicy {
-                policy,
-                settings,
-                needs,
-                parameters,
-                ..
-            } = active;
+            let ActivePolicy { policy, settings, needs, parameters, .. } = active;
             (policy, settings.as_str(), needs, parameters.as_slice())
         });
         let start = Start {

@@ -37,12 +37,7 @@ fn device() -> Device {
 }
 
 fn model(source: &Source, device: Device, dtype: DType, kernels: Kernels) -> Model {
-    let options = LoadOptions {
-        device,
-        dtype,
-        kernels: Some(kernels),
-        ..LoadOptions::default()
-    };
+    let options = LoadOptions { device, dtype, kernels: Some(kernels), ..LoadOptions::default() };
     load(source, &options).unwrap()
 }
 
@@ -66,37 +61,18 @@ struct Trained {
 
 fn train(model: &Model) -> Trained {
     let decoder = &model.decoder;
-    let settings = LoraConfig {
-        rank: 4,
-        alpha: 8.0,
-        targets: Target::ALL.to_vec(),
-    };
+    let settings = LoraConfig { rank: 4, alpha: 8.0, targets: Target::ALL.to_vec() };
     let adapter = Lora::new(&model.config, settings, 3, decoder.device()).unwrap();
-    let tap = |source| Tap {
-        source,
-        position: Position::AnswerMean,
-        layers: vec![1, 2],
-    };
+    let tap = |source| Tap { source, position: Position::AnswerMean, layers: vec![1, 2] };
     let taps = [tap(wit::Source::Reference)];
     let samples = samples(model);
     let members: Vec<&Sample> = samples.iter().collect();
-    let known = Reference::new(decoder, &taps, 4, 1 << 24, None)
-        .of(&members)
-        .unwrap();
+    let known = Reference::new(decoder, &taps, 4, 1 << 24, None).of(&members).unwrap();
     let micro: Vec<MicroBatch> = members.chunks(4).map(MicroBatch::new).collect();
-    let labels: Vec<u32> = micro
-        .iter()
-        .flat_map(|batch| batch.labels())
-        .copied()
-        .collect();
+    let labels: Vec<u32> = micro.iter().flat_map(|batch| batch.labels()).copied().collect();
     let layout = Layout::new(&adapter);
     let mut parameters = layout.read().unwrap();
-    let config = AdamWConfig {
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-        weight_decay: 0.0,
-    };
+    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
     let mut optimizer = AdamW::new(config, layout.len());
     let mut trained = Trained {
         curve: Vec::new(),
@@ -120,9 +96,7 @@ fn train(model: &Model) -> Trained {
                 trained.current_taps.extend(taps.concat().concat());
             }
             let found = backward(model, batch, &forward, known, labels.len());
-            layout
-                .accumulate(&found.grads, &mut gradient, step)
-                .unwrap();
+            layout.accumulate(&found.grads, &mut gradient, step).unwrap();
             sums[0] += found.loss;
             sums[1] += found.kl.iter().map(|kl| f64::from(*kl)).sum::<f64>() / labels.len() as f64;
         }
@@ -152,9 +126,7 @@ fn backward(
         kl: vec![0.3 * share; batch.labels().len()],
     };
     let teacher = stack(known).unwrap();
-    batch
-        .backward(&model.decoder, forward, Some(&teacher), &weights)
-        .unwrap()
+    batch.backward(&model.decoder, forward, Some(&teacher), &weights).unwrap()
 }
 
 fn relative(a: &[f32], b: &[f32]) -> f64 {
@@ -170,44 +142,23 @@ fn loss(model: &Model) -> f64 {
     let samples = samples(model);
     let members: Vec<&Sample> = samples.iter().collect();
     let batch = MicroBatch::new(&members);
-    let settings = LoraConfig {
-        rank: 1,
-        alpha: 1.0,
-        targets: vec![Target::Q],
-    };
+    let settings = LoraConfig { rank: 1, alpha: 1.0, targets: vec![Target::Q] };
     let idle = Lora::new(&model.config, settings, 1, model.decoder.device()).unwrap();
     let forward = batch.forward(&model.decoder, &idle, &[]).unwrap();
     let hidden = batch.answer_rows(&forward).unwrap();
-    let scores = model
-        .decoder
-        .label_log_probs(&hidden, batch.labels())
-        .unwrap();
+    let scores = model.decoder.label_log_probs(&hidden, batch.labels()).unwrap();
     -scores.iter().map(|score| f64::from(*score)).sum::<f64>() / scores.len() as f64
 }
 
 fn answers(model: &Model, adapter: &Lora) -> Vec<Vec<u32>> {
     let ask = |text: &str| {
-        let message = Message {
-            role: "user".into(),
-            content: text.into(),
-        };
+        let message = Message { role: "user".into(), content: text.into() };
         model.tokenizer.encode_prompt(&[message]).unwrap()
     };
     let prompts = ["How do I bake bread?", "Hello", "Name three colours."].map(ask);
-    let options = GenerateOptions {
-        max_new_tokens: 6,
-        ..GenerateOptions::default()
-    };
+    let options = GenerateOptions { max_new_tokens: 6, ..GenerateOptions::default() };
     let stop = model.tokenizer.stop_tokens();
-    generate(
-        &model.decoder,
-        Some(adapter),
-        &prompts,
-        stop,
-        &options,
-        &mut |_| {},
-    )
-    .unwrap()
+    generate(&model.decoder, Some(adapter), &prompts, stop, &options, &mut |_| {}).unwrap()
 }
 
 #[test]
@@ -224,10 +175,7 @@ fn training_follows_the_fused_kernels_in_each_format() {
         let seen = train(&tested);
         let once = [
             ("gradient", relative(&seen.gradient, &expected.gradient)),
-            (
-                "reference taps",
-                relative(&seen.reference_taps, &expected.reference_taps),
-            ),
+            ("reference taps", relative(&seen.reference_taps, &expected.reference_taps)),
             (
                 "reference log-probs",
                 relative(&seen.reference_log_probs, &expected.reference_log_probs),
@@ -238,24 +186,15 @@ fn training_follows_the_fused_kernels_in_each_format() {
         }
         for (step, (seen, expected)) in seen.curve.iter().zip(&expected.curve).enumerate() {
             let gap = (seen[0] / expected[0] - 1.0).abs();
-            assert!(
-                gap < bound,
-                "{dtype:?} step {step}: loss {seen:?} {expected:?}"
-            );
+            assert!(gap < bound, "{dtype:?} step {step}: loss {seen:?} {expected:?}");
             let gap = (seen[1] - expected[1]).abs();
-            assert!(
-                gap < bound,
-                "{dtype:?} step {step}: KL {seen:?} {expected:?}"
-            );
+            assert!(gap < bound, "{dtype:?} step {step}: KL {seen:?} {expected:?}");
         }
         let gap = relative(&seen.current_taps, &expected.current_taps);
         assert!(gap < trained_bound, "{dtype:?} taps: {gap}");
         let gap = (seen.drift / expected.drift - 1.0).abs();
         assert!(gap < trained_bound, "{dtype:?} drift: {gap}");
-        assert_eq!(
-            answers(&tested, &seen.adapter),
-            answers(&oracle, &expected.adapter)
-        );
+        assert_eq!(answers(&tested, &seen.adapter), answers(&oracle, &expected.adapter));
         exports(&tested, &seen, &device, trained_bound);
     }
 }
@@ -264,10 +203,7 @@ fn training_follows_the_fused_kernels_in_each_format() {
 fn exports(tested: &Model, trained: &Trained, device: &Device, bound: f64) {
     let folder = tempfile::tempdir().unwrap();
     let adapter = folder.path().join("adapter");
-    trained
-        .adapter
-        .save_peft(&adapter, &tested.config, "demo")
-        .unwrap();
+    trained.adapter.save_peft(&adapter, &tested.config, "demo").unwrap();
     let back = Lora::load_peft(&adapter, &tested.config, device).unwrap();
     let values = |adapter: &Lora| Layout::new(adapter).read().unwrap();
     assert_eq!(values(&back), values(&trained.adapter));

@@ -29,10 +29,7 @@ pub fn compare(folder: &Path, names: &[String], rebuilt: &Path) -> Result<()> {
             "{file} describes itself differently from a rebuild: was it built from these sources?"
         );
         let cases = paths(&folder.join(name))?;
-        ensure!(
-            !cases.is_empty(),
-            "policy `{name}` has no case in plugins/{name}/cases"
-        );
+        ensure!(!cases.is_empty(), "policy `{name}` has no case in plugins/{name}/cases");
         for path in &cases {
             let case = Case::read(path)?;
             for (build, policy) in [("committed", &committed), ("rebuilt", &fresh)] {
@@ -42,11 +39,7 @@ pub fn compare(folder: &Path, names: &[String], rebuilt: &Path) -> Result<()> {
                 }
             }
         }
-        let same = if committed.digest() == fresh.digest() {
-            ", the same bytes"
-        } else {
-            ""
-        };
+        let same = if committed.digest() == fresh.digest() { ", the same bytes" } else { "" };
         eprintln!("{file}: {} cases{same}", cases.len());
     }
     if differences > 0 {
@@ -62,9 +55,7 @@ pub fn record(folder: &Path, names: &[String]) -> Result<()> {
         let policy = Policy::load(&engine, folder.join(format!("{name}.wasm")))?;
         for path in paths(&folder.join(name))? {
             let mut case = Case::read(&path)?;
-            case.expected = case
-                .answer(&policy)
-                .with_context(|| path.display().to_string())?;
+            case.expected = case.answer(&policy).with_context(|| path.display().to_string())?;
             whole::write(&path, case.to_json()?.as_bytes())
                 .with_context(|| path.display().to_string())?;
             eprintln!("recorded {}", path.display());

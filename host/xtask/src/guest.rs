@@ -15,34 +15,21 @@ pub fn select(folder: &Path, names: &[String]) -> Result<Vec<String>> {
     let all = policies(folder)?;
     for name in names {
         if !all.contains(name) {
-            bail!(
-                "there is no policy `{name}`: the policies are {}",
-                all.join(", ")
-            );
+            bail!("there is no policy `{name}`: the policies are {}", all.join(", "));
         }
     }
-    Ok(if names.is_empty() {
-        all
-    } else {
-        names.to_vec()
-    })
+    Ok(if names.is_empty() { all } else { names.to_vec() })
 }
 
 /// The crates that become components, by name.
 pub fn policies(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    let entries = folder
-        .read_dir()
-        .with_context(|| folder.display().to_string())?;
+    let entries = folder.read_dir().with_context(|| folder.display().to_string())?;
     for entry in entries {
         let path = entry?.path();
         let manifest = path.join("Cargo.toml");
         if manifest.is_file() && is_cdylib(&manifest)? {
-            names.extend(
-                path.file_name()
-                    .and_then(|n| n.to_str())
-                    .map(str::to_string),
-            );
+            names.extend(path.file_name().and_then(|n| n.to_str()).map(str::to_string));
         }
     }
     names.sort();
@@ -51,23 +38,16 @@ pub fn policies(folder: &Path) -> Result<Vec<String>> {
 
 fn is_cdylib(manifest: &Path) -> Result<bool> {
     let text = fs::read_to_string(manifest)?;
-    let table: toml::Table = text
-        .parse()
-        .with_context(|| format!("{} is not TOML", manifest.display()))?;
-    let kinds = table
-        .get("lib")
-        .and_then(|lib| lib.get("crate-type")?.as_array());
+    let table: toml::Table =
+        text.parse().with_context(|| format!("{} is not TOML", manifest.display()))?;
+    let kinds = table.get("lib").and_then(|lib| lib.get("crate-type")?.as_array());
     Ok(kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib"))))
 }
 
 /// Builds the policies and puts NAME.wasm into `into`.
 pub fn build(folder: &Path, names: &[String], into: &Path) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    eprintln!(
-        "building {} with {}",
-        names.join(", "),
-        toolchain.describe()
-    );
+    eprintln!("building {} with {}", names.join(", "), toolchain.describe());
     let mut arguments = vec!["--locked"];
     for name in names {
         arguments.extend(["--package", name]);
@@ -112,12 +92,7 @@ mod tests {
         let folder = folder();
         assert_eq!(select(folder.path(), &[]).unwrap(), ["another", "one"]);
         assert_eq!(select(folder.path(), &["one".into()]).unwrap(), ["one"]);
-        let error = select(folder.path(), &["sdk".into()])
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "there is no policy `sdk`: the policies are another, one"
-        );
+        let error = select(folder.path(), &["sdk".into()]).unwrap_err().to_string();
+        assert_eq!(error, "there is no policy `sdk`: the policies are another, one");
     }
 }

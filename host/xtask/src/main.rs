@@ -59,10 +59,7 @@ struct Plugins {
 const WORKER: &str = "policy-worker";
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == WORKER)
-    {
+    if std::env::args_os().nth(1).is_some_and(|first| first == WORKER) {
         return host_policy::worker::serve();
     }
     match run(&Cli::parse().chore) {
@@ -102,6 +99,5 @@ fn plugins(options: &Plugins) -> Result<()> {
 /// `plugins/`, beside the workspace of the host.
 fn plugins_folder() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    root.canonicalize()
-        .with_context(|| format!("{} is missing", root.display()))
+    root.canonicalize().with_context(|| format!("{} is missing", root.display()))
 }

@@ -137,16 +137,8 @@ impl Subject {
                 cases.push(case);
             }
         }
-        ensure!(
-            !cases.is_empty(),
-            "{} has no recorded cases beside it",
-            path.display()
-        );
-        Ok(Self {
-            path: path.to_owned(),
-            bytes,
-            cases,
-        })
+        ensure!(!cases.is_empty(), "{} has no recorded cases beside it", path.display());
+        Ok(Self { path: path.to_owned(), bytes, cases })
     }
 
     /// Loads and asks; the answers, or where it ended.

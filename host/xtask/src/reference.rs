@@ -48,20 +48,14 @@ impl Reference {
     pub fn run(&self, plugins: &Path) -> Result<()> {
         let root = plugins.parent().context("plugins/ has no parent")?;
         let folder = tempfile::tempdir().context("no temporary folder can be made")?;
-        let bench = Bench {
-            options: self,
-            root,
-            folder: folder.path(),
-        };
+        let bench = Bench { options: self, root, folder: folder.path() };
         std::fs::write(bench.folder.join("rows.jsonl"), self.rows())?;
         bench.measure()
     }
 
     /// Rows without a word in common order, so that no two are alike.
     fn rows(&self) -> String {
-        let words = [
-            "river", "stone", "green", "walks", "over", "light", "seven", "house",
-        ];
+        let words = ["river", "stone", "green", "walks", "over", "light", "seven", "house"];
         let text = |seed: usize| {
             let word = |index: usize| words[(seed * 31 + index * index * 7 + index) % words.len()];
             (0..self.words).map(word).collect::<Vec<_>>().join(" ")
@@ -69,10 +63,7 @@ impl Reference {
         let mut rows = String::new();
         for row in 0..self.batch * self.steps {
             let (prompt, answer) = (text(2 * row), text(2 * row + 1));
-            let _ = writeln!(
-                rows,
-                "{{\"prompt\": \"{row} {prompt}\", \"answer\": \"{answer}\"}}"
-            );
+            let _ = writeln!(rows, "{{\"prompt\": \"{row} {prompt}\", \"answer\": \"{answer}\"}}");
         }
         rows
     }
@@ -102,11 +93,8 @@ struct Step {
 impl Bench<'_> {
     fn measure(&self) -> Result<()> {
         let zero = OsString::from(self.root.join("plugins/sft.wasm"));
-        let kind = |name, policy: Option<&OsString>, disk| Kind {
-            name,
-            policy: policy.cloned(),
-            disk,
-        };
+        let kind =
+            |name, policy: Option<&OsString>, disk| Kind { name, policy: policy.cloned(), disk };
         let policy = &self.options.policy;
         let kinds = [
             kind("plain", None, false),
@@ -170,11 +158,7 @@ impl Bench<'_> {
         let output = command.output()?;
         let text = String::from_utf8_lossy(&output.stderr);
         let needless = text.contains("does not calibrate");
-        ensure!(
-            output.status.success() || needless,
-            "host calibrate failed: {}",
-            text.trim()
-        );
+        ensure!(output.status.success() || needless, "host calibrate failed: {}", text.trim());
         Ok(())
     }
 

@@ -26,10 +26,7 @@ impl Hostile {
         let mut specimens = Specimen::all()?;
         for name in &self.names {
             let known = specimens.iter().any(|specimen| specimen.name == *name);
-            ensure!(
-                known,
-                "there is no specimen {name} in tests/fixtures/hostile"
-            );
+            ensure!(known, "there is no specimen {name} in tests/fixtures/hostile");
         }
         specimens.retain(|specimen| self.names.is_empty() || self.names.contains(&specimen.name));
         println!("| policy | what it does | exit | message | seconds | left on the disk |");
@@ -42,9 +39,7 @@ impl Hostile {
                 mode: self.strict.map_or(Mode::Stop, Mode::Strict),
             };
             let outcome = trial.run(specimen)?;
-            let code = outcome
-                .code
-                .map_or("killed".into(), |code| code.to_string());
+            let code = outcome.code.map_or("killed".into(), |code| code.to_string());
             println!(
                 "| {} | {} | {code} | {} | {:.1} | {} |",
                 specimen.name,
@@ -63,11 +58,9 @@ fn cell(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     let short: String = match letters.len() {
         0..=400 => text.to_owned(),
-        long => letters[..300]
-            .iter()
-            .chain(&[' ', '…', ' '])
-            .chain(&letters[long - 97..])
-            .collect(),
+        long => {
+            letters[..300].iter().chain(&[' ', '…', ' ']).chain(&letters[long - 97..]).collect()
+        }
     };
     short.replace('|', "\\|").replace('\n', " ")
 }

@@ -52,11 +52,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let policy = folder.path().join("empty");
         fs::create_dir(&policy).unwrap();
-        fs::write(
-            policy.join("Cargo.toml"),
-            "[lib]\ncrate-type = [\"cdylib\"]",
-        )
-        .unwrap();
+        fs::write(policy.join("Cargo.toml"), "[lib]\ncrate-type = [\"cdylib\"]").unwrap();
         fs::write(folder.path().join("empty.wasm"), "").unwrap();
         write(folder.path()).unwrap();
         let text = fs::read_to_string(folder.path().join(FILE)).unwrap();

@@ -16,11 +16,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            first: 0.5,
-            early: 2.0,
-            late: 0.1,
-        }
+        Self { first: 0.5, early: 2.0, late: 0.1 }
     }
 }
 
@@ -29,11 +25,7 @@ const FLOOR: f64 = 1e-3;
 
 impl Settings {
     fn check(&self) -> Result<(), String> {
-        for (key, value) in [
-            ("first", self.first),
-            ("early", self.early),
-            ("late", self.late),
-        ] {
+        for (key, value) in [("first", self.first), ("early", self.early), ("late", self.late)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(invalid(key, format!("{value} is not a number from 0 on")));
             }

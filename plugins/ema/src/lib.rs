@@ -21,10 +21,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            decay: 0.9,
-            mode: Mode::Shadow,
-        }
+        Self { decay: 0.9, mode: Mode::Shadow }
     }
 }
 
@@ -33,10 +30,7 @@ impl Settings {
         if !(0.0..1.0).contains(&self.decay) {
             return Err(invalid("decay", format!("{} is not in [0, 1)", self.decay)));
         }
-        Ok(Ema {
-            decay: self.decay,
-            in_path: self.mode == Mode::InPath,
-        })
+        Ok(Ema { decay: self.decay, in_path: self.mode == Mode::InPath })
     }
 }
 

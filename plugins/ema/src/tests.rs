@@ -28,9 +28,7 @@ fn the_average_is_asked_for_and_the_loss_is_left_alone() {
     assert_eq!(regularization.kl_weight, [0.0; 2]);
     let ema = regularization.ema.unwrap();
     assert_eq!((ema.decay, ema.in_path), (0.9, false));
-    let ema = assess(r#"{"decay": 0.5, "mode": "in-path"}"#, 0)
-        .ema
-        .unwrap();
+    let ema = assess(r#"{"decay": 0.5, "mode": "in-path"}"#, 0).ema.unwrap();
     assert_eq!((ema.decay, ema.in_path), (0.5, true));
 }
 

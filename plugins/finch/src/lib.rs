@@ -62,9 +62,8 @@ impl Policy for Finch {
         let mean = mean_loss(call)?;
         let scheduled = call.signals.learning_rate;
         // Until a loss is known, the schedule holds below the cap.
-        let wanted = mean.map_or(scheduled.min(call.settings.cap), |mean| {
-            call.settings.learning_rate(mean)
-        });
+        let wanted =
+            mean.map_or(scheduled.min(call.settings.cap), |mean| call.settings.learning_rate(mean));
         let scale = match scheduled > 0.0 {
             true => (wanted / scheduled).min(LARGEST_SCALE),
             false => 1.0,
@@ -92,9 +91,7 @@ fn mean_loss(call: &Call<'_, Settings>) -> Result<Option<f64>, String> {
     if !(loss >= 0.0 && loss.is_finite()) {
         return Err(format!("the loss of step {} is {loss}", step.step));
     }
-    Ok(Some(
-        kept.map_or(loss, |mean| KEPT * mean + (1.0 - KEPT) * loss),
-    ))
+    Ok(Some(kept.map_or(loss, |mean| KEPT * mean + (1.0 - KEPT) * loss)))
 }
 
 fn kept(state: &[u8]) -> Result<Option<f64>, String> {

@@ -13,10 +13,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            kl_weight: 0.5,
-            task_weight: None,
-        }
+        Self { kl_weight: 0.5, task_weight: None }
     }
 }
 
@@ -28,18 +25,12 @@ impl Settings {
     fn weights(&self) -> Result<(f64, f64), String> {
         let in_range = |weight: f64| (0.0..=LARGEST).contains(&weight);
         if !in_range(self.kl_weight) {
-            return Err(invalid(
-                "kl_weight",
-                format!("{} is not in [0, 10]", self.kl_weight),
-            ));
+            return Err(invalid("kl_weight", format!("{} is not in [0, 10]", self.kl_weight)));
         }
         let task = match self.task_weight {
             Some(weight) if in_range(weight) => weight,
             Some(weight) => {
-                return Err(invalid(
-                    "task_weight",
-                    format!("{weight} is not in [0, 10]"),
-                ));
+                return Err(invalid("task_weight", format!("{weight} is not in [0, 10]")));
             }
             None if self.kl_weight <= 1.0 => 1.0 - self.kl_weight,
             None => {
@@ -74,10 +65,7 @@ impl Policy for FixedKl {
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
         let (task, kl) = call.settings.weights()?;
         let samples = call.signals.samples.len();
-        Ok(Assessment::new(
-            vec![0.0; samples],
-            Regularization::constant(samples, task, kl),
-        ))
+        Ok(Assessment::new(vec![0.0; samples], Regularization::constant(samples, task, kl)))
     }
 }
 

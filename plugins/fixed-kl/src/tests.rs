@@ -26,10 +26,7 @@ fn weights(text: &str) -> (Vec<f64>, Vec<f64>) {
 #[test]
 fn the_task_weight_is_what_is_left_unless_it_is_given() {
     assert_eq!(weights("{}"), (vec![0.5; 2], vec![0.5; 2]));
-    assert_eq!(
-        weights(r#"{"kl_weight": 0.25}"#),
-        (vec![0.75; 2], vec![0.25; 2])
-    );
+    assert_eq!(weights(r#"{"kl_weight": 0.25}"#), (vec![0.75; 2], vec![0.25; 2]));
     let both = weights(r#"{"kl_weight": 2, "task_weight": 1}"#);
     assert_eq!(both, (vec![1.0; 2], vec![2.0; 2]));
 }

@@ -15,11 +15,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            judge: None,
-            threshold: 2.0,
-            unknown_score: WORST,
-        }
+        Self { judge: None, threshold: 2.0, unknown_score: WORST }
     }
 }
 
@@ -52,10 +48,8 @@ impl Policy for GuardFilter {
         settings.check()?;
         let judge = judgements::choose(settings.judge.as_deref(), call.run)?;
         let scores = judgements::scores(call.signals, &judge, settings.unknown_score)?;
-        let dropped: Vec<bool> = scores
-            .iter()
-            .map(|score| score.value > settings.threshold)
-            .collect();
+        let dropped: Vec<bool> =
+            scores.iter().map(|score| score.value > settings.threshold).collect();
         let risk = scores.iter().map(|s| risk_of_score(s.value)).collect();
         let mut assessment = Assessment::new(risk, regularization(&dropped));
         for (sample, score) in scores.iter().enumerate().filter(|(i, _)| dropped[*i]) {
@@ -73,16 +67,9 @@ impl Policy for GuardFilter {
 /// With nothing left the step is skipped: an update without a gradient would still
 /// move the parameters by the optimizer's momentum.
 fn regularization(dropped: &[bool]) -> Regularization {
-    let task: Vec<f64> = dropped
-        .iter()
-        .map(|dropped| if *dropped { 0.0 } else { 1.0 })
-        .collect();
+    let task: Vec<f64> = dropped.iter().map(|dropped| if *dropped { 0.0 } else { 1.0 }).collect();
     let weights = Regularization::weights(task, vec![0.0; dropped.len()]);
-    if dropped.contains(&false) {
-        weights
-    } else {
-        weights.action(Action::Skip)
-    }
+    if dropped.contains(&false) { weights } else { weights.action(Action::Skip) }
 }
 
 risk_policy::export!(GuardFilter);

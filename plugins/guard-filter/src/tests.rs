@@ -65,8 +65,5 @@ fn the_judge_is_asked_for_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(GuardFilter::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -20,12 +20,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            judge: None,
-            unknown_score: WORST,
-            adaptive: Adaptive::default(),
-            threshold: 3.0,
-        }
+        Self { judge: None, unknown_score: WORST, adaptive: Adaptive::default(), threshold: 3.0 }
     }
 }
 
@@ -78,10 +73,9 @@ fn reason(score: &Score, threshold: f64, judge: &str) -> Option<(&'static str, S
             "no-judgement",
             format!("the judgement of `{judge}` {why}, which counts as {value}"),
         )),
-        None if value >= threshold => Some((
-            "harmful-sample",
-            format!("`{judge}` gives {value} out of 5"),
-        )),
+        None if value >= threshold => {
+            Some(("harmful-sample", format!("`{judge}` gives {value} out of 5")))
+        }
         None => None,
     }
 }

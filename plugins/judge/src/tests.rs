@@ -44,10 +44,7 @@ fn scores_are_weighed_as_the_published_code_does() {
     let text = r#"{"mode": "published-code"}"#;
     let regularization = assess(text, &ALL, &[]).unwrap().regularization;
     close(&regularization.kl_weight, &[0.1, 0.1, 0.3333, 0.6667, 0.9]);
-    close(
-        &regularization.task_weight,
-        &[0.9, 0.9, 0.6667, 0.3333, 0.1],
-    );
+    close(&regularization.task_weight, &[0.9, 0.9, 0.6667, 0.3333, 0.1]);
 }
 
 #[test]
@@ -107,8 +104,5 @@ fn the_judge_is_asked_for_and_settings_out_of_range_are_refused() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(Judge::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -17,12 +17,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            limit: 1.0,
-            eta: 0.1,
-            kl_weight: 0.1,
-            every: 5,
-        }
+        Self { limit: 1.0, eta: 0.1, kl_weight: 0.1, every: 5 }
     }
 }
 
@@ -64,10 +59,7 @@ struct Multiplier {
 impl Multiplier {
     fn resume(state: &[u8], settings: &Settings) -> Result<Self, String> {
         if state.is_empty() {
-            return Ok(Self {
-                kl_weight: settings.kl_weight,
-                first: None,
-            });
+            return Ok(Self { kl_weight: settings.kl_weight, first: None });
         }
         let mut reader = Reader::open(state, KIND, VERSION, "state bytes")?;
         let kl_weight = reader.f64()?;

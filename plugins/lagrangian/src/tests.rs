@@ -11,10 +11,7 @@ fn parse(text: &str) -> Settings {
 
 fn assess(state: &[u8], margins: Option<&[f64]>, samples: u32) -> Result<Assessment, String> {
     let mut signals = fixtures::signals(0, samples);
-    signals.canary = margins.map(|margins| Canary {
-        step: 0,
-        margins: margins.to_vec(),
-    });
+    signals.canary = margins.map(|margins| Canary { step: 0, margins: margins.to_vec() });
     Lagrangian::assess(&Call {
         settings: &parse(r#"{"kl_weight": 1}"#),
         run: &fixtures::run(samples),
@@ -60,11 +57,7 @@ fn the_weight_stays_in_range() {
 #[test]
 fn margins_without_a_mean_fail_the_step() {
     for margins in [&[][..], &[f64::NAN], &[f64::INFINITY, 1.0]] {
-        assert!(
-            assess(&[], Some(margins), 1)
-                .unwrap_err()
-                .contains("margins")
-        );
+        assert!(assess(&[], Some(margins), 1).unwrap_err().contains("margins"));
     }
 }
 
@@ -101,8 +94,5 @@ fn the_canary_is_asked_for_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(Lagrangian::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

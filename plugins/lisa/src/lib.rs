@@ -14,20 +14,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            task_steps: 9,
-            alignment_steps: 1,
-            rho: 1.0,
-        }
+        Self { task_steps: 9, alignment_steps: 1, rho: 1.0 }
     }
 }
 
 impl Settings {
     fn check(&self) -> Result<(), String> {
-        for (key, steps) in [
-            ("task_steps", self.task_steps),
-            ("alignment_steps", self.alignment_steps),
-        ] {
+        for (key, steps) in
+            [("task_steps", self.task_steps), ("alignment_steps", self.alignment_steps)]
+        {
             if steps == 0 {
                 return Err(invalid(key, "0 steps are no turn: give at least 1"));
             }
@@ -66,10 +61,8 @@ impl Policy for Lisa {
         settings.check()?;
         let samples = call.signals.samples.len();
         let mut regularization = Regularization::constant(samples, 1.0, 0.0);
-        regularization.anchor = Some(Anchor {
-            target: AnchorTarget::LastSwitch,
-            strength: settings.rho,
-        });
+        regularization.anchor =
+            Some(Anchor { target: AnchorTarget::LastSwitch, strength: settings.rho });
         let next = settings.aligns(call.signals.step + 1);
         regularization.alignment_share = Some(f64::from(u8::from(next)));
         Ok(Assessment::new(vec![0.0; samples], regularization))

@@ -34,10 +34,7 @@ fn turns_change_after_so_many_steps() {
 fn every_step_pulls_towards_the_last_switch() {
     let regularization = assess("{}", 4, 2);
     let anchor = regularization.anchor.unwrap();
-    assert_eq!(
-        (anchor.target, anchor.strength),
-        (AnchorTarget::LastSwitch, 1.0)
-    );
+    assert_eq!((anchor.target, anchor.strength), (AnchorTarget::LastSwitch, 1.0));
     assert_eq!(regularization.task_weight, [1.0; 2]);
     assert_eq!(regularization.kl_weight, [0.0; 2]);
     assert!(assess("{}", 4, 0).task_weight.is_empty());
@@ -62,8 +59,5 @@ fn actuators_are_declared_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(Lisa::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

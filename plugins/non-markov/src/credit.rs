@@ -62,10 +62,7 @@ impl Credit {
     pub fn credits(&self, steps: &[Step]) -> Vec<f64> {
         let parts = Parts::of(&self.parameters);
         let units = parts.units(steps);
-        units
-            .iter()
-            .map(|h| -MOST_BLAME * sigmoid(parts.logit(h)))
-            .collect()
+        units.iter().map(|h| -MOST_BLAME * sigmoid(parts.logit(h))).collect()
     }
 
     /// Minimises the mean cross-entropy of the labels, with L2 / 2 times the squared
@@ -130,13 +127,7 @@ impl<'a> Parts<'a> {
         let (between, rest) = rest.split_at(BETWEEN);
         let (bias, rest) = rest.split_at(UNITS);
         let (output, last) = rest.split_at(UNITS);
-        Self {
-            input,
-            between,
-            bias,
-            output,
-            last: last[0],
-        }
+        Self { input, between, bias, output, last: last[0] }
     }
 
     /// h_t of each step.
@@ -229,9 +220,7 @@ mod tests {
         let start = Credit::new(3, 4).parameters;
         let data = trajectories();
         let mut at: Vec<f64> = start.clone();
-        at.iter_mut()
-            .enumerate()
-            .for_each(|(i, v)| *v += 0.1 * (i as f64).sin());
+        at.iter_mut().enumerate().for_each(|(i, v)| *v += 0.1 * (i as f64).sin());
         let mut gradient = vec![0.0; PARAMETERS];
         objective(&start, &data, &at, &mut gradient);
         for index in 0..PARAMETERS {
@@ -241,11 +230,7 @@ mod tests {
                 objective(&start, &data, &moved, &mut vec![0.0; PARAMETERS])
             };
             let slope = (value(1e-5) - value(-1e-5)) / 2e-5;
-            assert!(
-                (slope - gradient[index]).abs() < 1e-6,
-                "{index}: {slope} {}",
-                gradient[index]
-            );
+            assert!((slope - gradient[index]).abs() < 1e-6, "{index}: {slope} {}", gradient[index]);
         }
     }
 

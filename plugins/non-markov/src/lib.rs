@@ -76,10 +76,7 @@ impl Memory {
         if steps.is_empty() {
             return None;
         }
-        let ended = Labelled {
-            steps,
-            safe: first - margin <= settings.limit,
-        };
+        let ended = Labelled { steps, safe: first - margin <= settings.limit };
         if self.trajectories.len() == KEPT {
             self.trajectories.remove(0);
         }

@@ -57,13 +57,7 @@ impl Memory {
         if lambda < 0.0 || trajectories.len() > KEPT || longest > window {
             return Err("the state bytes hold what these settings can't lead to".into());
         }
-        Ok(Self {
-            lambda,
-            first,
-            credit: Credit { parameters },
-            trajectories,
-            current,
-        })
+        Ok(Self { lambda, first, credit: Credit { parameters }, trajectories, current })
     }
 
     pub fn state(&self) -> Vec<u8> {
@@ -96,7 +90,5 @@ fn steps(reader: &mut Reader) -> Result<Vec<Step>, String> {
 
 fn write_steps(writer: Writer, steps: &[Step]) -> Writer {
     let values = steps.iter().flatten();
-    values.fold(writer.u8(steps.len() as u8), |writer, value| {
-        writer.f64(*value)
-    })
+    values.fold(writer.u8(steps.len() as u8), |writer, value| writer.f64(*value))
 }

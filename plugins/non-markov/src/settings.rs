@@ -18,13 +18,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            threshold: 0.95,
-            eta: 0.1,
-            lambda: 0.1,
-            limit: 1.0,
-            every: 5,
-        }
+        Self { threshold: 0.95, eta: 0.1, lambda: 0.1, limit: 1.0, every: 5 }
     }
 }
 
@@ -42,19 +36,13 @@ impl Settings {
             return Err(invalid("eta", format!("{} is not above 0", self.eta)));
         }
         if !(0.0..=LARGEST_WEIGHT).contains(&self.lambda) {
-            return Err(invalid(
-                "lambda",
-                format!("{} is not in [0, 10]", self.lambda),
-            ));
+            return Err(invalid("lambda", format!("{} is not in [0, 10]", self.lambda)));
         }
         if !(self.limit >= 0.0 && self.limit.is_finite()) {
             return Err(invalid("limit", format!("{} is below 0", self.limit)));
         }
         if !(1..=MOST_STEPS).contains(&self.every) {
-            return Err(invalid(
-                "every",
-                format!("{} is not in [1, 100]", self.every),
-            ));
+            return Err(invalid("every", format!("{} is not in [1, 100]", self.every)));
         }
         Ok(())
     }

@@ -28,13 +28,8 @@ fn assess(
     gradient_norm: f64,
 ) -> Result<Assessment, String> {
     let mut signals = fixtures::signals(step, 1);
-    signals.canary = margin.map(|margin| Canary {
-        step,
-        margins: vec![margin],
-    });
-    signals.previous = step
-        .checked_sub(1)
-        .map(|before| outcome(before, gradient_norm));
+    signals.canary = margin.map(|margin| Canary { step, margins: vec![margin] });
+    signals.previous = step.checked_sub(1).map(|before| outcome(before, gradient_norm));
     NonMarkov::assess(&Call {
         settings,
         run: &fixtures::run(1),
@@ -166,8 +161,5 @@ fn the_canary_is_asked_for_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(NonMarkov::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -51,10 +51,8 @@ pub fn calibrate(
 
 /// The one tap, if its shape is that of the examples and the run.
 fn checked<'a>(run: &RunInfo, examples: &'a Examples) -> Result<&'a Activations, String> {
-    let activations = examples
-        .activations
-        .first()
-        .ok_or("calibration needs activations, there are none")?;
+    let activations =
+        examples.activations.first().ok_or("calibration needs activations, there are none")?;
     if activations.samples as usize != examples.examples.len() {
         return Err(format!(
             "there are activations of {} examples, and {} examples",
@@ -135,12 +133,7 @@ impl Splits {
         for labelled in [&mut training, &mut validation, &mut test] {
             standardizer.apply_all(&mut labelled.data);
         }
-        Ok(Self {
-            standardizer,
-            training,
-            validation,
-            test,
-        })
+        Ok(Self { standardizer, training, validation, test })
     }
 }
 
@@ -161,13 +154,8 @@ impl Trial {
         layer: u32,
     ) -> Self {
         let training = &splits.training;
-        let classifier = Classifier::fit(
-            method,
-            &training.data,
-            &training.harmful,
-            settings.l2,
-            run.seed,
-        );
+        let classifier =
+            Classifier::fit(method, &training.data, &training.harmful, settings.l2, run.seed);
         let validation = &splits.validation;
         // The classifier is overconfident on what it was fitted on, so the
         // probabilities are calibrated on the validation split.
@@ -184,12 +172,7 @@ impl Trial {
             classifier,
             platt,
         };
-        Self {
-            fitted,
-            metrics,
-            validation_auroc,
-            validation_loss,
-        }
+        Self { fitted, metrics, validation_auroc, validation_loss }
     }
 
     /// Higher AUROC, then lower log loss; between equals the shallower layer, which
@@ -215,10 +198,7 @@ impl Trial {
             "{} on layer {} of {}: AUROC {:.3} on the validation split",
             candidate.name, self.fitted.layer, run.layers, self.validation_auroc
         );
-        let test = (
-            candidate.metric("test.auroc"),
-            candidate.metric("test.tpr_at_1_fpr"),
-        );
+        let test = (candidate.metric("test.auroc"), candidate.metric("test.tpr_at_1_fpr"));
         if let (Some(auroc), Some(rate)) = test {
             text += &format!(
                 ", {auroc:.3} on the test split, where it finds {:.1}% of the harmful prompts at 1% false alarms",
@@ -239,10 +219,7 @@ fn measure(
 ) -> f64 {
     let scores = labelled.logits(classifier);
     let labels = &labelled.harmful;
-    let logits: Vec<f64> = scores
-        .iter()
-        .map(|s| platt.slope * s + platt.offset)
-        .collect();
+    let logits: Vec<f64> = scores.iter().map(|s| platt.slope * s + platt.offset).collect();
     let loss = mean_log_loss(&logits, labels);
     let values = [
         ("auroc", auroc(&scores, labels)),

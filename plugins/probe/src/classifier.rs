@@ -56,9 +56,9 @@ impl Classifier {
 
     pub fn write(&self, writer: Writer) -> Writer {
         match self {
-            Self::Linear(linear) => writer
-                .f32s(&narrow(&linear.weights))
-                .f32s(&[linear.bias as f32]),
+            Self::Linear(linear) => {
+                writer.f32s(&narrow(&linear.weights)).f32s(&[linear.bias as f32])
+            }
             Self::Mlp(mlp) => writer
                 .f32s(&narrow(&mlp.hidden))
                 .f32s(&narrow(&mlp.hidden_bias))
@@ -69,10 +69,9 @@ impl Classifier {
 
     pub fn read(reader: &mut Reader<'_>, method: Method, hidden: usize) -> Result<Self, String> {
         Ok(match method {
-            Method::Logistic | Method::DifferenceOfMeans => Self::Linear(Linear {
-                weights: wide(reader, hidden)?,
-                bias: wide(reader, 1)?[0],
-            }),
+            Method::Logistic | Method::DifferenceOfMeans => {
+                Self::Linear(Linear { weights: wide(reader, hidden)?, bias: wide(reader, 1)?[0] })
+            }
             Method::Mlp => Self::Mlp(Mlp {
                 hidden: wide(reader, hidden * UNITS)?,
                 hidden_bias: wide(reader, UNITS)?,

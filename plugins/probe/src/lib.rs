@@ -56,9 +56,7 @@ impl Policy for Probe {
 }
 
 fn needs(settings: &Settings, layers: Vec<u32>) -> Needs {
-    Needs::new()
-        .tap(Source::Reference, settings.position.position(), layers)
-        .calibrated()
+    Needs::new().tap(Source::Reference, settings.position.position(), layers).calibrated()
 }
 
 /// P(harmful) of every sample, on its own.
@@ -75,16 +73,11 @@ fn risks(fitted: &Fitted, signals: &Signals) -> Result<Vec<f64>, String> {
         ));
     }
     let index = activations.layer_index(fitted.layer)?;
-    (0..signals.samples.len())
-        .map(|sample| fitted.risk(activations, sample, index))
-        .collect()
+    (0..signals.samples.len()).map(|sample| fitted.risk(activations, sample, index)).collect()
 }
 
 fn reason(fitted: &Fitted, risk: f64) -> String {
-    format!(
-        "the prompt is harmful with probability {risk:.3}, by layer {}",
-        fitted.layer
-    )
+    format!("the prompt is harmful with probability {risk:.3}, by layer {}", fitted.layer)
 }
 
 risk_policy::export!(Probe);

@@ -60,10 +60,7 @@ impl Fitted {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        let method = Method::ALL
-            .iter()
-            .position(|m| *m == self.method)
-            .unwrap_or_default();
+        let method = Method::ALL.iter().position(|m| *m == self.method).unwrap_or_default();
         let writer = Writer::new(KIND, VERSION)
             .u8(method as u8)
             .u8(u8::from(self.place == Place::PromptMean))
@@ -93,33 +90,18 @@ impl Fitted {
             0 => Place::LastPromptToken,
             1 => Place::PromptMean,
             other => {
-                return Err(format!(
-                    "the parameters of the probe name no position ({other})"
-                ));
+                return Err(format!("the parameters of the probe name no position ({other})"));
             }
         };
         let layer = reader.u32()?;
         let hidden = reader.u32()?;
         fits(run, settings, method, place, layer, hidden)?;
-        let platt = Platt {
-            slope: reader.f64()?,
-            offset: reader.f64()?,
-        };
+        let platt = Platt { slope: reader.f64()?, offset: reader.f64()? };
         let hidden = hidden as usize;
-        let standardizer = Standardizer {
-            mean: reader.f32s(hidden)?,
-            scale: reader.f32s(hidden)?,
-        };
+        let standardizer = Standardizer { mean: reader.f32s(hidden)?, scale: reader.f32s(hidden)? };
         let classifier = Classifier::read(&mut reader, method, hidden)?;
         reader.finish()?;
-        Ok(Self {
-            method,
-            place,
-            layer,
-            standardizer,
-            classifier,
-            platt,
-        })
+        Ok(Self { method, place, layer, standardizer, classifier, platt })
     }
 }
 
@@ -132,10 +114,7 @@ fn fits(
     hidden: u32,
 ) -> Result<(), String> {
     let was = if hidden != run.hidden {
-        format!(
-            "activations of width {hidden}, this model has {}",
-            run.hidden
-        )
+        format!("activations of width {hidden}, this model has {}", run.hidden)
     } else if layer > run.layers {
         format!("layer {layer}, this model has layers 0 to {}", run.layers)
     } else if !settings.layers(run)?.contains(&layer) {
@@ -144,15 +123,9 @@ fn fits(
         let (was, is) = (method.name(), settings.method.name());
         format!("method {was}, the settings say {is}")
     } else if place != settings.position {
-        format!(
-            "position {}, the settings say {}",
-            place.name(),
-            settings.position.name()
-        )
+        format!("position {}, the settings say {}", place.name(), settings.position.name())
     } else {
         return Ok(());
     };
-    Err(format!(
-        "the probe was calibrated for {was}: calibrate it again"
-    ))
+    Err(format!("the probe was calibrated for {was}: calibrate it again"))
 }

@@ -103,16 +103,10 @@ impl Settings {
         layers.sort_unstable();
         layers.dedup();
         match layers.last() {
-            None => Err(invalid(
-                "layers",
-                "names no layer: give at least one, or null",
-            )),
+            None => Err(invalid("layers", "names no layer: give at least one, or null")),
             Some(deepest) if *deepest > run.layers => Err(invalid(
                 "layers",
-                format!(
-                    "{deepest} is beyond the model, whose layers are 0 to {}",
-                    run.layers
-                ),
+                format!("{deepest} is beyond the model, whose layers are 0 to {}", run.layers),
             )),
             Some(_) => Ok(layers),
         }
@@ -125,9 +119,7 @@ fn spread(depth: u32) -> Vec<u32> {
     if count == 0 {
         return vec![0];
     }
-    (1..=count)
-        .map(|k| (2 * depth * k + count) / (2 * count))
-        .collect()
+    (1..=count).map(|k| (2 * depth * k + count) / (2 * count)).collect()
 }
 
 #[cfg(test)]
@@ -155,11 +147,7 @@ mod tests {
         let layers = |text: &str| parse(text).unwrap().layers(&run);
         assert_eq!(layers(r#"{"layers": [3, 0, 3]}"#).unwrap(), [0, 3]);
         assert!(layers(r#"{"layers": [5]}"#).unwrap_err().contains("0 to 4"));
-        assert!(
-            layers(r#"{"layers": []}"#)
-                .unwrap_err()
-                .contains("`layers`")
-        );
+        assert!(layers(r#"{"layers": []}"#).unwrap_err().contains("`layers`"));
     }
 
     #[test]
@@ -183,19 +171,13 @@ mod tests {
         let error = parse(r#"{"bmin": 0.1}"#).unwrap_err();
         assert!(error.contains("did you mean `b_min`?"), "{error}");
         let error = parse(r#"{"method": "forest"}"#).unwrap_err();
-        assert!(
-            error.contains("`method`") && error.contains("difference-of-means"),
-            "{error}"
-        );
+        assert!(error.contains("`method`") && error.contains("difference-of-means"), "{error}");
     }
 
     #[test]
     fn the_defaults_of_the_schema_are_those_of_the_code() {
         let text = risk_policy::fixtures::schema_defaults(Probe::SETTINGS_SCHEMA);
         let from_schema = parse(&text).unwrap();
-        assert_eq!(
-            format!("{from_schema:?}"),
-            format!("{:?}", Settings::default())
-        );
+        assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
     }
 }

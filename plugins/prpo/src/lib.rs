@@ -66,11 +66,7 @@ impl Settings {
         RatioClip {
             low: self.low,
             high: 1.0 + (self.high - 1.0) * (1.0 - risk),
-            direction: if score.value < self.threshold {
-                1.0
-            } else {
-                -1.0
-            },
+            direction: if score.value < self.threshold { 1.0 } else { -1.0 },
             sequence: self.unit == Unit::Answer,
             variance_penalty: self.variance_penalty,
         }
@@ -91,9 +87,7 @@ impl Policy for Prpo {
     fn needs(settings: &Settings, run: &RunInfo) -> Result<Needs, String> {
         settings.check()?;
         let judge = judgements::choose(settings.judge.as_deref(), run)?;
-        let needs = Needs::new()
-            .judge(judge)
-            .tokens(TokenNeeds::CURRENT | TokenNeeds::REFERENCE);
+        let needs = Needs::new().judge(judge).tokens(TokenNeeds::CURRENT | TokenNeeds::REFERENCE);
         Ok(needs.actuators(Actuators::RATIO_CLIP))
     }
 

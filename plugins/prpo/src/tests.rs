@@ -10,10 +10,7 @@ fn parse(text: &str) -> Settings {
 }
 
 fn run(samples: usize) -> RunInfo {
-    RunInfo {
-        judges: vec!["mine".into()],
-        ..fixtures::run(samples as u32)
-    }
+    RunInfo { judges: vec!["mine".into()], ..fixtures::run(samples as u32) }
 }
 
 fn assess(text: &str, scores: &[Option<f64>]) -> Result<Assessment, String> {
@@ -70,13 +67,8 @@ fn a_judgement_that_is_missing_is_the_worst() {
 #[test]
 fn settings_reach_the_clip() {
     let text = r#"{"low": 0.2, "high": 4, "unit": "answer", "variance_penalty": 0.5}"#;
-    let expected = RatioClip {
-        low: 0.2,
-        high: 4.0,
-        direction: 1.0,
-        sequence: true,
-        variance_penalty: 0.5,
-    };
+    let expected =
+        RatioClip { low: 0.2, high: 4.0, direction: 1.0, sequence: true, variance_penalty: 0.5 };
     assert_eq!(clips(text, &[Some(1.0)]), [expected]);
     assert!(clips("{}", &[]).is_empty());
 }
@@ -102,8 +94,5 @@ fn needs_are_declared_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(Prpo::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -13,10 +13,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            threshold: 0.35,
-            every: 0,
-        }
+        Self { threshold: 0.35, every: 0 }
     }
 }
 

@@ -66,8 +66,5 @@ fn the_actuator_is_declared_and_a_cosine_that_is_none_is_refused() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SafeLora::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

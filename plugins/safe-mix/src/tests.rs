@@ -23,15 +23,10 @@ fn assess(text: &str, samples: u32) -> Result<Assessment, String> {
 fn every_step_asks_for_the_share_and_leaves_the_loss_alone() {
     let regularization = assess(r#"{"share": 0.25}"#, 2).unwrap().regularization;
     assert_eq!(regularization.alignment_share, Some(0.25));
-    let expected = Regularization {
-        alignment_share: Some(0.25),
-        ..Regularization::constant(2, 1.0, 0.0)
-    };
+    let expected =
+        Regularization { alignment_share: Some(0.25), ..Regularization::constant(2, 1.0, 0.0) };
     assert_eq!(regularization, expected);
-    assert_eq!(
-        assess("{}", 0).unwrap().regularization.alignment_share,
-        Some(0.1)
-    );
+    assert_eq!(assess("{}", 0).unwrap().regularization.alignment_share, Some(0.1));
 }
 
 #[test]
@@ -50,8 +45,5 @@ fn the_actuator_is_declared_and_a_share_that_is_none_is_refused() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SafeMix::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

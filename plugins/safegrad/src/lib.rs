@@ -13,10 +13,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            share: 0.25,
-            kl: 0.5,
-        }
+        Self { share: 0.25, kl: 0.5 }
     }
 }
 
@@ -62,9 +59,8 @@ impl Policy for SafeGrad {
         let settings = call.settings;
         settings.check()?;
         let samples = call.signals.samples.iter();
-        let (task, kl): (Vec<f64>, Vec<f64>) = samples
-            .map(|sample| settings.weights(sample.origin))
-            .unzip();
+        let (task, kl): (Vec<f64>, Vec<f64>) =
+            samples.map(|sample| settings.weights(sample.origin)).unzip();
         let risk = vec![0.0; task.len()];
         let mut regularization = Regularization::weights(task, kl);
         regularization.alignment_share = Some(settings.share);

@@ -55,11 +55,7 @@ fn a_conflict_is_reported_and_named() {
 
 #[test]
 fn a_conflict_that_is_no_number_fails_the_step() {
-    for conflict in [
-        [0.0, 1.0, 0.0],
-        [1.0, f64::NAN, 0.0],
-        [1.0, 1.0, f64::INFINITY],
-    ] {
+    for conflict in [[0.0, 1.0, 0.0], [1.0, f64::NAN, 0.0], [1.0, 1.0, f64::INFINITY]] {
         assert!(assess("{}", Some(conflict), 1).is_err());
     }
 }
@@ -70,11 +66,9 @@ fn needs_are_declared_and_settings_out_of_range_name_their_key() {
     let needs = SafeGrad::needs(&parse("{}"), &run).unwrap();
     let actuators = Actuators::ALIGNMENT_SHARE | Actuators::GRADIENT_PROJECTION;
     assert_eq!(needs, Needs::new().gradient_conflict().actuators(actuators));
-    for (text, key) in [
-        (r#"{"share": 0}"#, "`share`"),
-        (r#"{"share": 1}"#, "`share`"),
-        (r#"{"kl": 1.1}"#, "`kl`"),
-    ] {
+    for (text, key) in
+        [(r#"{"share": 0}"#, "`share`"), (r#"{"share": 1}"#, "`share`"), (r#"{"kl": 1.1}"#, "`kl`")]
+    {
         let error = SafeGrad::needs(&parse(text), &run).unwrap_err();
         assert!(error.contains(key), "{error}");
     }
@@ -83,8 +77,5 @@ fn needs_are_declared_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SafeGrad::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -21,13 +21,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            scales: vec![1.0, 0.5, 0.25],
-            horizon: 2,
-            fall: 1.0,
-            penalty: 0.5,
-            prune: 0.7,
-        }
+        Self { scales: vec![1.0, 0.5, 0.25], horizon: 2, fall: 1.0, penalty: 0.5, prune: 0.7 }
     }
 }
 
@@ -52,10 +46,7 @@ impl Settings {
             return Err(invalid("fall", format!("{} is below 0", self.fall)));
         }
         if !(self.penalty > 0.0 && self.penalty.is_finite()) {
-            return Err(invalid(
-                "penalty",
-                format!("{} is not above 0", self.penalty),
-            ));
+            return Err(invalid("penalty", format!("{} is not above 0", self.penalty)));
         }
         if !(self.prune > 0.0 && self.prune <= 1.0) {
             let what = format!("{} is not above 0 and at most 1", self.prune);
@@ -117,10 +108,7 @@ impl Policy for SafePred {
         for trial in &call.signals.trials {
             let after = mean_margin(&trial.margins)?;
             let risk = settings.predicted(now, after, limit);
-            candidates.push(Attempt {
-                scale: trial.scale,
-                risk,
-            });
+            candidates.push(Attempt { scale: trial.scale, risk });
         }
         let here = settings.risk(now, limit);
         let choice = choose(&candidates, here, settings.prune);
@@ -130,11 +118,7 @@ impl Policy for SafePred {
         let mut assessment = Assessment::new(vec![choice.risk; samples], regularization)
             .metric("margin.mean", now)
             .metric("margin.limit", limit)
-            .state(
-                Writer::new(KIND, VERSION)
-                    .f64(limit + settings.fall)
-                    .finish(),
-            );
+            .state(Writer::new(KIND, VERSION).f64(limit + settings.fall).finish());
         for candidate in &candidates {
             let name = format!("risk@{}", candidate.scale);
             assessment = assessment.metric(&name, candidate.risk);
@@ -176,19 +160,11 @@ fn choose(candidates: &[Attempt], here: f64, prune: f64) -> Choice {
             );
             ("scaled-down", message)
         });
-        return Choice {
-            action: Action::Update,
-            scale: best.scale,
-            risk: best.risk,
-            reason,
-        };
+        return Choice { action: Action::Update, scale: best.scale, risk: best.risk, reason };
     }
     let least = candidates.iter().min_by(better);
     let (code, message) = match least {
-        None => (
-            "no-trial",
-            "no trial update could be measured, so none is taken".to_string(),
-        ),
+        None => ("no-trial", "no trial update could be measured, so none is taken".to_string()),
         Some(least) => (
             "refused",
             format!(
@@ -199,11 +175,7 @@ fn choose(candidates: &[Attempt], here: f64, prune: f64) -> Choice {
         ),
     };
     Choice {
-        action: if here >= prune {
-            Action::RollBack
-        } else {
-            Action::Skip
-        },
+        action: if here >= prune { Action::RollBack } else { Action::Skip },
         scale: 1.0,
         risk: least.map_or(1.0, |least| least.risk),
         reason: Some((code, message)),

@@ -12,14 +12,8 @@ fn parse(text: &str) -> Settings {
 /// A step at this margin, with margins after trial updates.
 fn assess(state: &[u8], now: f64, trials: &[(f64, f64)]) -> Result<Assessment, String> {
     let mut signals = fixtures::signals(1, 2);
-    signals.canary = Some(Canary {
-        step: 1,
-        margins: vec![now - 1.0, now + 1.0],
-    });
-    let trial = |(scale, margin): &(f64, f64)| Trial {
-        scale: *scale,
-        margins: vec![*margin],
-    };
+    signals.canary = Some(Canary { step: 1, margins: vec![now - 1.0, now + 1.0] });
+    let trial = |(scale, margin): &(f64, f64)| Trial { scale: *scale, margins: vec![*margin] };
     signals.trials = trials.iter().map(trial).collect();
     SafePred::assess(&Call {
         settings: &parse("{}"),
@@ -150,8 +144,5 @@ fn needs_are_declared_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SafePred::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -8,16 +8,12 @@ impl Activations {
     /// # Errors
     /// If the tap has no such layer.
     pub fn layer_index(&self, layer: u32) -> Result<usize, String> {
-        self.tap
-            .layers
-            .iter()
-            .position(|l| *l == layer)
-            .ok_or_else(|| {
-                format!(
-                    "activations of layer {layer} are needed, the tap delivers layers {:?}",
-                    self.tap.layers
-                )
-            })
+        self.tap.layers.iter().position(|l| *l == layer).ok_or_else(|| {
+            format!(
+                "activations of layer {layer} are needed, the tap delivers layers {:?}",
+                self.tap.layers
+            )
+        })
     }
 
     /// The activation of one sample at the layer of this index within the tap:
@@ -38,15 +34,8 @@ impl Activations {
             Source::Reference => "the reference",
             Source::Current => "the model in training",
         };
-        let layer = self
-            .tap
-            .layers
-            .get(layer_index)
-            .copied()
-            .unwrap_or_default();
-        Err(format!(
-            "the activation of sample {sample} at layer {layer} of {source} is not finite"
-        ))
+        let layer = self.tap.layers.get(layer_index).copied().unwrap_or_default();
+        Err(format!("the activation of sample {sample} at layer {layer} of {source} is not finite"))
     }
 }
 
@@ -85,10 +74,7 @@ mod tests {
         assert!(a.row(2, 0).unwrap_err().contains("sample 2"));
         a.values[4] = f32::NAN;
         let error = a.row(0, 1).unwrap_err();
-        assert!(
-            error.contains("layer 5 of the reference is not finite"),
-            "{error}"
-        );
+        assert!(error.contains("layer 5 of the reference is not finite"), "{error}");
         assert!(a.row(0, 0).is_ok());
     }
 }

@@ -82,10 +82,7 @@ impl Adaptive {
         let mut smoothing = Smoothing::resume(self.smoothing, state)?;
         smoothing.apply(&mut risk);
         let regularization = self.regularization(&risk);
-        let (kl, task) = (
-            mean(&regularization.kl_weight),
-            mean(&regularization.task_weight),
-        );
+        let (kl, task) = (mean(&regularization.kl_weight), mean(&regularization.task_weight));
         let (average, worst) = (mean(&risk), largest(&risk));
         Ok(Assessment::new(risk, regularization)
             .metric("risk.mean", average)
@@ -120,10 +117,7 @@ mod tests {
 
     #[test]
     fn a_batch_shares_its_mean_and_a_sample_keeps_its_own() {
-        let shared = Adaptive {
-            aggregation: Aggregation::Batch,
-            ..Adaptive::default()
-        };
+        let shared = Adaptive { aggregation: Aggregation::Batch, ..Adaptive::default() };
         assert_eq!(shared.assess(&[0.0, 1.0], &[]).unwrap().risk, [0.5, 0.5]);
         let own = Adaptive::default().assess(&[0.0, 1.0], &[]).unwrap();
         assert_eq!(own.risk, [0.0, 1.0]);

@@ -5,33 +5,19 @@ use crate::bindings::{Assessment, Candidate, Metric, Reason, Regularization};
 impl Assessment {
     /// Risk per sample and what follows from it; no reasons, metrics or state yet.
     pub fn new(risk: Vec<f64>, regularization: Regularization) -> Self {
-        Self {
-            risk,
-            regularization,
-            reasons: Vec::new(),
-            metrics: Vec::new(),
-            state: Vec::new(),
-        }
+        Self { risk, regularization, reasons: Vec::new(), metrics: Vec::new(), state: Vec::new() }
     }
 
     /// A reason about one sample. `code` is stable and lower-case.
     pub fn sample_reason(mut self, sample: usize, code: &str, message: String) -> Self {
         let sample = u32::try_from(sample).ok();
-        self.reasons.push(Reason {
-            sample,
-            code: code.to_string(),
-            message,
-        });
+        self.reasons.push(Reason { sample, code: code.to_string(), message });
         self
     }
 
     /// A reason about the whole step.
     pub fn step_reason(mut self, code: &str, message: String) -> Self {
-        self.reasons.push(Reason {
-            sample: None,
-            code: code.to_string(),
-            message,
-        });
+        self.reasons.push(Reason { sample: None, code: code.to_string(), message });
         self
     }
 
@@ -50,30 +36,20 @@ impl Assessment {
 
 impl Metric {
     pub fn new(name: impl Into<String>, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            value,
-        }
+        Self { name: name.into(), value }
     }
 }
 
 impl Candidate {
     /// The value of the metric `name`.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        self.metrics
-            .iter()
-            .find(|metric| metric.name == name)
-            .map(|metric| metric.value)
+        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
     }
 }
 
 /// The mean, 0 for no values.
 pub fn mean(values: &[f64]) -> f64 {
-    if values.is_empty() {
-        0.0
-    } else {
-        values.iter().sum::<f64>() / values.len() as f64
-    }
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
 
 /// The largest value, 0 for no values.

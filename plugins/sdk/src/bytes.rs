@@ -73,16 +73,12 @@ impl<'a> Reader<'a> {
         if found != kind {
             return Err(format!("the {name} are not those of this policy"));
         }
-        let Some((body, sum)) = bytes
-            .split_last_chunk::<8>()
-            .filter(|(body, _)| body.len() >= 6)
+        let Some((body, sum)) = bytes.split_last_chunk::<8>().filter(|(body, _)| body.len() >= 6)
         else {
             return Err(format!("the {name} are cut short ({} bytes)", bytes.len()));
         };
         if checksum(body) != u64::from_le_bytes(*sum) {
-            return Err(format!(
-                "the {name} are damaged: their checksum does not fit"
-            ));
+            return Err(format!("the {name} are damaged: their checksum does not fit"));
         }
         let got = u16::from_le_bytes([body[4], body[5]]);
         if got != version {
@@ -90,10 +86,7 @@ impl<'a> Reader<'a> {
                 "the {name} have version {got}, this policy reads version {version}"
             ));
         }
-        Ok(Self {
-            rest: &body[6..],
-            name,
-        })
+        Ok(Self { rest: &body[6..], name })
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
@@ -117,11 +110,7 @@ impl<'a> Reader<'a> {
     /// Also if the value is not finite.
     pub fn f64(&mut self) -> Result<f64, String> {
         let value = f64::from_le_bytes(self.take()?);
-        if value.is_finite() {
-            Ok(value)
-        } else {
-            Err(self.not_finite())
-        }
+        if value.is_finite() { Ok(value) } else { Err(self.not_finite()) }
     }
 
     /// # Errors
@@ -133,10 +122,7 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.rest.split_at(count * 4);
         self.rest = rest;
         let (chunks, _) = head.as_chunks::<4>();
-        let values: Vec<f32> = chunks
-            .iter()
-            .map(|chunk| f32::from_le_bytes(*chunk))
-            .collect();
+        let values: Vec<f32> = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
         } else {
@@ -150,11 +136,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(format!(
-                "the {} hold {} bytes too many",
-                self.name,
-                self.rest.len()
-            ))
+            Err(format!("the {} hold {} bytes too many", self.name, self.rest.len()))
         }
     }
 
@@ -178,12 +160,7 @@ mod tests {
     const KIND: [u8; 4] = *b"TEST";
 
     fn written() -> Vec<u8> {
-        Writer::new(KIND, 3)
-            .u8(7)
-            .u32(70_000)
-            .f64(-0.5)
-            .f32s(&[1.0, 2.5])
-            .finish()
+        Writer::new(KIND, 3).u8(7).u32(70_000).f64(-0.5).f32s(&[1.0, 2.5]).finish()
     }
 
     fn open(bytes: &[u8]) -> Result<Reader<'_>, String> {
@@ -223,12 +200,7 @@ mod tests {
         let newer = Reader::open(&bytes, KIND, 4, "parameters").unwrap_err();
         assert!(newer.contains("version 3"), "{newer}");
         let mut reader = open(&bytes).unwrap();
-        assert!(
-            reader
-                .f32s(usize::MAX / 8)
-                .unwrap_err()
-                .contains("end too early")
-        );
+        assert!(reader.f32s(usize::MAX / 8).unwrap_err().contains("end too early"));
         assert!(reader.finish().unwrap_err().contains("bytes too many"));
     }
 

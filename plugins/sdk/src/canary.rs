@@ -27,10 +27,7 @@ mod tests {
 
     #[test]
     fn margins_without_a_mean_are_an_error() {
-        let canary = |margins: &[f64]| Canary {
-            step: 3,
-            margins: margins.to_vec(),
-        };
+        let canary = |margins: &[f64]| Canary { step: 3, margins: margins.to_vec() };
         assert_eq!(canary(&[1.0, 4.0]).mean_margin().unwrap(), 2.5);
         for margins in [&[][..], &[f64::NAN], &[f64::INFINITY, 1.0]] {
             let error = canary(margins).mean_margin().unwrap_err();

@@ -17,12 +17,7 @@ pub fn run(samples: u32) -> RunInfo {
 
 /// The signals of a step for a policy that needs none.
 pub fn signals(step: u64, samples: u32) -> Signals {
-    let sample = |i| Sample {
-        id: i,
-        origin: Origin::Task,
-        prompt_tokens: 12,
-        answer_tokens: 5,
-    };
+    let sample = |i| Sample { id: i, origin: Origin::Task, prompt_tokens: 12, answer_tokens: 5 };
     Signals {
         step,
         learning_rate: 1e-4,
@@ -47,23 +42,16 @@ pub fn signals(step: u64, samples: u32) -> Signals {
 pub fn schema_defaults(schema: &str) -> String {
     let schema: serde_json::Value = serde_json::from_str(schema).expect("the schema is JSON");
     let properties = schema["properties"].as_object().expect("it has properties");
-    let defaults = properties
-        .iter()
-        .map(|(key, property)| (key.clone(), property["default"].clone()));
+    let defaults =
+        properties.iter().map(|(key, property)| (key.clone(), property["default"].clone()));
     serde_json::Value::Object(defaults.collect()).to_string()
 }
 
 /// The first step of a run whose `judge` gave these scores; none is a missing one.
 pub fn judged(judge: &str, scores: &[Option<f64>]) -> Signals {
     let judgement = |score: &Option<f64>| match score {
-        Some(score) => Judgement {
-            status: JudgementStatus::Scored,
-            score: *score,
-        },
-        None => Judgement {
-            status: JudgementStatus::Missing,
-            score: 5.0,
-        },
+        Some(score) => Judgement { status: JudgementStatus::Scored, score: *score },
+        None => Judgement { status: JudgementStatus::Missing, score: 5.0 },
     };
     let mut signals = signals(0, scores.len() as u32);
     signals.judges.push(JudgeScores {

@@ -41,19 +41,13 @@ impl Score {
     pub fn of(judgement: &Judgement, unknown: f64) -> Self {
         let why = match judgement.status {
             JudgementStatus::Scored if (1.0..=WORST).contains(&judgement.score) => {
-                return Self {
-                    value: judgement.score,
-                    unknown: None,
-                };
+                return Self { value: judgement.score, unknown: None };
             }
             JudgementStatus::Scored | JudgementStatus::Unparsable => "could not be read",
             JudgementStatus::Missing => "is missing",
             JudgementStatus::Failed => "failed",
         };
-        Self {
-            value: unknown,
-            unknown: Some(why),
-        }
+        Self { value: unknown, unknown: Some(why) }
     }
 }
 
@@ -62,11 +56,10 @@ impl Score {
 /// # Errors
 /// If the judge's list is not there or not one per sample.
 pub fn scores(signals: &Signals, judge: &str, unknown: f64) -> Result<Vec<Score>, String> {
-    let list = signals
-        .judges
-        .iter()
-        .find(|scores| scores.judge == judge)
-        .ok_or_else(|| format!("the scores of the judge `{judge}` are needed, there are none"))?;
+    let list =
+        signals.judges.iter().find(|scores| scores.judge == judge).ok_or_else(|| {
+            format!("the scores of the judge `{judge}` are needed, there are none")
+        })?;
     if list.judgements.len() != signals.samples.len() {
         return Err(format!(
             "the judge `{judge}` has {} judgements for {} samples",
@@ -103,10 +96,7 @@ mod tests {
         assert_eq!(choose(Some("other"), &run).unwrap(), "other");
         run.judges.push("yours".into());
         let error = choose(None, &run).unwrap_err();
-        assert!(
-            error.contains("`judge`") && error.contains("mine, yours"),
-            "{error}"
-        );
+        assert!(error.contains("`judge`") && error.contains("mine, yours"), "{error}");
     }
 
     #[test]
@@ -114,18 +104,12 @@ mod tests {
         let bad = [f64::NAN, f64::INFINITY, 0.0, 5.1, -1.0];
         let signals = fixtures::judged("mine", &bad.map(Some));
         for score in scores(&signals, "mine", WORST).unwrap() {
-            assert_eq!(
-                (score.value, score.unknown),
-                (5.0, Some("could not be read"))
-            );
+            assert_eq!((score.value, score.unknown), (5.0, Some("could not be read")));
         }
         let signals = fixtures::judged("mine", &[Some(1.0), None]);
         let found = scores(&signals, "mine", 4.0).unwrap();
         assert_eq!((found[0].value, found[0].unknown), (1.0, None));
-        assert_eq!(
-            (found[1].value, found[1].unknown),
-            (4.0, Some("is missing"))
-        );
+        assert_eq!((found[1].value, found[1].unknown), (4.0, Some("is missing")));
     }
 
     #[test]

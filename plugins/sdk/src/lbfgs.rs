@@ -16,10 +16,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            max_iterations: 200,
-            tolerance: 1e-6,
-        }
+        Self { max_iterations: 200, tolerance: 1e-6 }
     }
 }
 
@@ -52,17 +49,8 @@ pub fn minimize(
             direction = gradient.iter().map(|g| -g).collect();
             slope = -dot64(&gradient, &gradient);
         }
-        let first = if history.is_empty() {
-            first_step(&gradient)
-        } else {
-            1.0
-        };
-        let search = Search {
-            point: &point,
-            direction: &direction,
-            value,
-            slope,
-        };
+        let first = if history.is_empty() { first_step(&gradient) } else { 1.0 };
+        let search = Search { point: &point, direction: &direction, value, slope };
         let Some(reached) = search.run(first, &mut function) else {
             break;
         };
@@ -106,11 +94,7 @@ impl Search<'_> {
             add_scaled64(&mut point, step, self.direction);
             let value = function(&point, &mut gradient);
             if value <= self.value + SUFFICIENT * step * self.slope {
-                return Some(Reached {
-                    point,
-                    gradient,
-                    value,
-                });
+                return Some(Reached { point, gradient, value });
             }
             step *= 0.5;
         }
@@ -197,10 +181,7 @@ mod tests {
             g[1] = 200.0 * b;
             a * a + 100.0 * b * b
         });
-        assert!(
-            (found[0] - 1.0).abs() < 1e-4 && (found[1] - 1.0).abs() < 1e-4,
-            "{found:?}"
-        );
+        assert!((found[0] - 1.0).abs() < 1e-4 && (found[1] - 1.0).abs() < 1e-4, "{found:?}");
     }
 
     #[test]

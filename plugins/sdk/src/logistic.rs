@@ -39,16 +39,12 @@ pub fn log_loss(logit: f64, target: f64) -> f64 {
 /// probability is sought.
 pub fn fit(data: &Matrix, labels: &[bool], l2: f64) -> Linear {
     let columns = data.columns();
-    let mut found = lbfgs::minimize(
-        vec![0.0; columns + 1],
-        Options::default(),
-        |parameters, gradient| objective(data, labels, l2, parameters, gradient),
-    );
+    let mut found =
+        lbfgs::minimize(vec![0.0; columns + 1], Options::default(), |parameters, gradient| {
+            objective(data, labels, l2, parameters, gradient)
+        });
     let bias = found.pop().unwrap_or_default();
-    Linear {
-        weights: found,
-        bias,
-    }
+    Linear { weights: found, bias }
 }
 
 /// `parameters` and `gradient`: the weights, then the bias.
@@ -109,11 +105,7 @@ mod tests {
                 objective(&data, &labels, 0.1, &moved, &mut [0.0; 6])
             };
             let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!(
-                (gradient[i] - difference).abs() < 1e-8,
-                "{i}: {} {difference}",
-                gradient[i]
-            );
+            assert!((gradient[i] - difference).abs() < 1e-8, "{i}: {} {difference}", gradient[i]);
         }
     }
 

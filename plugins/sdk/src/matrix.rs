@@ -9,10 +9,7 @@ pub struct Matrix {
 
 impl Matrix {
     pub fn new(columns: usize) -> Self {
-        Self {
-            columns,
-            values: Vec::new(),
-        }
+        Self { columns, values: Vec::new() }
     }
 
     /// Adds a row.
@@ -21,11 +18,7 @@ impl Matrix {
     /// If it has another length than the matrix has columns.
     pub fn push(&mut self, row: &[f32]) -> Result<(), String> {
         if row.len() != self.columns {
-            return Err(format!(
-                "a row of {} values for {} columns",
-                row.len(),
-                self.columns
-            ));
+            return Err(format!("a row of {} values for {} columns", row.len(), self.columns));
         }
         self.values.extend_from_slice(row);
         Ok(())

@@ -14,33 +14,18 @@ pub fn fit(data: &Matrix, labels: &[bool]) -> Linear {
     let mut weights: Vec<f64> = positive.iter().zip(&negative).map(|(p, n)| p - n).collect();
     let length = dot64(&weights, &weights).sqrt();
     if length <= 1e-12 {
-        return Linear {
-            weights: vec![0.0; columns],
-            bias: 0.0,
-        };
+        return Linear { weights: vec![0.0; columns], bias: 0.0 };
     }
     weights.iter_mut().for_each(|w| *w /= length);
-    let middle: Vec<f64> = positive
-        .iter()
-        .zip(&negative)
-        .map(|(p, n)| 0.5 * (p + n))
-        .collect();
+    let middle: Vec<f64> = positive.iter().zip(&negative).map(|(p, n)| 0.5 * (p + n)).collect();
     let bias = -dot64(&weights, &middle);
     Linear { weights, bias }
 }
 
 fn mean(data: &Matrix, labels: &[bool], class: bool) -> Vec<f64> {
-    let count = labels
-        .iter()
-        .filter(|label| **label == class)
-        .count()
-        .max(1) as f64;
+    let count = labels.iter().filter(|label| **label == class).count().max(1) as f64;
     let mut mean = vec![0.0; data.columns()];
-    for (row, _) in data
-        .rows()
-        .zip(labels)
-        .filter(|(_, label)| **label == class)
-    {
+    for (row, _) in data.rows().zip(labels).filter(|(_, label)| **label == class) {
         add_scaled(&mut mean, 1.0 / count, row);
     }
     mean

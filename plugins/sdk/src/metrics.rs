@@ -68,11 +68,8 @@ pub fn tpr_at_fpr(scores: &[f64], labels: &[bool], max_fpr: f64) -> Option<f64> 
 
 /// Mean log loss of logits.
 pub fn mean_log_loss(logits: &[f64], labels: &[bool]) -> f64 {
-    let sum: f64 = logits
-        .iter()
-        .zip(labels)
-        .map(|(x, y)| log_loss(*x, f64::from(u8::from(*y))))
-        .sum();
+    let sum: f64 =
+        logits.iter().zip(labels).map(|(x, y)| log_loss(*x, f64::from(u8::from(*y)))).sum();
     sum / logits.len().max(1) as f64
 }
 

@@ -45,15 +45,10 @@ fn units(x: &[f32], hidden: &[f64], hidden_bias: &[f64]) -> [f64; UNITS] {
 /// Minimises mean log loss + l2 / 2 * (|hidden|^2 + |output|^2) from starting
 /// weights drawn with `seed`. Biases are not penalised.
 pub fn fit(data: &Matrix, labels: &[bool], l2: f64, seed: u64) -> Mlp {
-    let options = Options {
-        max_iterations: ITERATIONS,
-        ..Options::default()
-    };
-    let found = lbfgs::minimize(
-        start(data.columns(), seed),
-        options,
-        |parameters, gradient| objective(data, labels, l2, parameters, gradient),
-    );
+    let options = Options { max_iterations: ITERATIONS, ..Options::default() };
+    let found = lbfgs::minimize(start(data.columns(), seed), options, |parameters, gradient| {
+        objective(data, labels, l2, parameters, gradient)
+    });
     let parts = Parts::of(&found);
     Mlp {
         hidden: parts.hidden.to_vec(),
@@ -68,9 +63,7 @@ fn start(columns: usize, seed: u64) -> Vec<f64> {
     let mut random = Random::new(seed);
     let inputs = (6.0 / (columns + UNITS) as f64).sqrt();
     let outputs = (6.0 / (UNITS + 1) as f64).sqrt();
-    let mut parameters: Vec<f64> = (0..columns * UNITS)
-        .map(|_| random.symmetric(inputs))
-        .collect();
+    let mut parameters: Vec<f64> = (0..columns * UNITS).map(|_| random.symmetric(inputs)).collect();
     parameters.extend([0.0; UNITS]);
     parameters.extend((0..UNITS).map(|_| random.symmetric(outputs)));
     parameters.push(0.0);
@@ -90,12 +83,7 @@ impl<'a> Parts<'a> {
         let (hidden, rest) = parameters.split_at(parameters.len() - 2 * UNITS - 1);
         let (hidden_bias, rest) = rest.split_at(UNITS);
         let (output, bias) = rest.split_at(UNITS);
-        Self {
-            hidden,
-            hidden_bias,
-            output,
-            bias: bias[0],
-        }
+        Self { hidden, hidden_bias, output, bias: bias[0] }
     }
 }
 
@@ -175,11 +163,7 @@ mod tests {
                 objective(&data, &labels, 0.05, &moved, &mut vec![0.0; point.len()])
             };
             let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!(
-                (gradient[i] - difference).abs() < 1e-8,
-                "{i}: {} {difference}",
-                gradient[i]
-            );
+            assert!((gradient[i] - difference).abs() < 1e-8, "{i}: {} {difference}", gradient[i]);
         }
     }
 

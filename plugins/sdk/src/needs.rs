@@ -23,29 +23,19 @@ impl Needs {
 
     /// Activations of `layers`, ascending and without repeats.
     pub fn tap(mut self, source: Source, position: Position, layers: Vec<u32>) -> Self {
-        self.taps.push(Tap {
-            source,
-            position,
-            layers,
-        });
+        self.taps.push(Tap { source, position, layers });
         self
     }
 
     /// Scores of whole answers by `judge`.
     pub fn judge(mut self, judge: impl Into<String>) -> Self {
-        self.judges.push(JudgeNeed {
-            judge: judge.into(),
-            prefix_words: None,
-        });
+        self.judges.push(JudgeNeed { judge: judge.into(), prefix_words: None });
         self
     }
 
     /// Scores by `judge` of whole answers and of every prefix of this many words.
     pub fn judge_prefixes(mut self, judge: impl Into<String>, words: u32) -> Self {
-        self.judges.push(JudgeNeed {
-            judge: judge.into(),
-            prefix_words: Some(words),
-        });
+        self.judges.push(JudgeNeed { judge: judge.into(), prefix_words: Some(words) });
         self
     }
 
@@ -110,13 +100,7 @@ mod tests {
 
     #[test]
     fn each_builder_sets_its_own_field_only() {
-        assert_eq!(
-            Needs::new().drift(),
-            Needs {
-                drift: true,
-                ..Needs::new()
-            }
-        );
+        assert_eq!(Needs::new().drift(), Needs { drift: true, ..Needs::new() });
         let needs = Needs::new()
             .tap(Source::Reference, Position::LastPromptToken, vec![1, 2])
             .tokens(TokenNeeds::CURRENT)

@@ -23,19 +23,13 @@ impl Platt {
     pub fn fit(scores: &[f64], labels: &[bool]) -> Self {
         let positives = labels.iter().filter(|label| **label).count() as f64;
         let negatives = labels.len() as f64 - positives;
-        let (high, low) = (
-            (positives + 1.0) / (positives + 2.0),
-            1.0 / (negatives + 2.0),
-        );
+        let (high, low) = ((positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0));
         let target = |label: bool| if label { high } else { low };
         let prior = ((positives + 1.0) / (negatives + 1.0)).ln();
         // Work on scores of deviation 1, whatever scale the classifier has.
         let (centre, deviation) = centre_and_deviation(scores);
         let n = scores.len().max(1) as f64;
-        let options = Options {
-            tolerance: 1e-9,
-            ..Options::default()
-        };
+        let options = Options { tolerance: 1e-9, ..Options::default() };
         let found = lbfgs::minimize(vec![0.0, prior], options, |p, gradient| {
             gradient.fill(0.0);
             let mut loss = 0.0;
@@ -51,15 +45,9 @@ impl Platt {
         });
         let slope = found[0] / deviation;
         if slope > 0.0 {
-            Self {
-                slope,
-                offset: found[1] - slope * centre,
-            }
+            Self { slope, offset: found[1] - slope * centre }
         } else {
-            Self {
-                slope: 0.0,
-                offset: prior,
-            }
+            Self { slope: 0.0, offset: prior }
         }
     }
 
@@ -100,10 +88,7 @@ mod tests {
         let scores = [-2.0, -1.0, 1.0, 2.0];
         let platt = Platt::fit(&scores, &[false, false, true, true]);
         let (low, high) = (platt.probability(-1.0), platt.probability(1.0));
-        assert!(
-            low > 0.05 && low < 0.4 && high > 0.6 && high < 0.95,
-            "{low} {high}"
-        );
+        assert!(low > 0.05 && low < 0.4 && high > 0.6 && high < 0.95, "{low} {high}");
     }
 
     #[test]
@@ -111,10 +96,7 @@ mod tests {
         for scores in [[3.0, 2.0, 1.0, 0.0], [1.0; 4]] {
             let platt = Platt::fit(&scores, &[false, true, true, true]);
             assert_eq!(platt.slope, 0.0);
-            assert!(
-                (platt.probability(9.0) - 4.0 / 6.0).abs() < 1e-9,
-                "{platt:?}"
-            );
+            assert!((platt.probability(9.0) - 4.0 / 6.0).abs() < 1e-9, "{platt:?}");
         }
     }
 }

@@ -40,10 +40,7 @@ pub trait Policy {
         examples: &Examples,
     ) -> Result<Calibration, String> {
         let _ = (settings, run, examples);
-        Err(format!(
-            "{} has nothing to calibrate: train with it directly",
-            Self::NAME
-        ))
+        Err(format!("{} has nothing to calibrate: train with it directly", Self::NAME))
     }
 
     /// Assesses one optimizer step. An error stops the run before the update.

@@ -40,10 +40,7 @@ impl Regularization {
     /// What the authors of arXiv 2602.17546 published as code, for harm scores
     /// from 1 to 5: `b = clamp((score - 2) / 3, .1, .9)`, `a = clamp(1 - b, .1, .9)`.
     pub fn published_code(scores: &[f64]) -> Self {
-        let kl: Vec<f64> = scores
-            .iter()
-            .map(|x| ((x - 2.0) / 3.0).clamp(0.1, 0.9))
-            .collect();
+        let kl: Vec<f64> = scores.iter().map(|x| ((x - 2.0) / 3.0).clamp(0.1, 0.9)).collect();
         let task = kl.iter().map(|b| (1.0 - b).clamp(0.1, 0.9)).collect();
         Self::weights(task, kl)
     }

@@ -45,11 +45,7 @@ fn unknown_key(key: &str, known: &[String]) -> String {
     if known.is_empty() {
         return format!("unknown setting `{key}`: this policy takes no settings");
     }
-    let list = known
-        .iter()
-        .map(|k| format!("`{k}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
     match nearest(key, known) {
         Some(close) => {
             format!("unknown setting `{key}`, did you mean `{close}`? The settings are {list}")
@@ -109,10 +105,7 @@ mod tests {
 
     impl Default for Example {
         fn default() -> Self {
-            Self {
-                b_min: 0.1,
-                layers: None,
-            }
+            Self { b_min: 0.1, layers: None }
         }
     }
 
@@ -126,13 +119,7 @@ mod tests {
     fn absent_keys_take_their_defaults() {
         assert_eq!(read("{}").unwrap(), Example::default());
         let given = read(r#"{"b_min": 0.25, "layers": [3]}"#).unwrap();
-        assert_eq!(
-            given,
-            Example {
-                b_min: 0.25,
-                layers: Some(vec![3])
-            }
-        );
+        assert_eq!(given, Example { b_min: 0.25, layers: Some(vec![3]) });
     }
 
     #[test]
@@ -143,10 +130,7 @@ mod tests {
             "unknown setting `bmin`, did you mean `b_min`? The settings are `b_min`, `layers`"
         );
         let error = read(r#"{"temperature": 1}"#).unwrap_err();
-        assert_eq!(
-            error,
-            "unknown setting `temperature`: the settings are `b_min`, `layers`"
-        );
+        assert_eq!(error, "unknown setting `temperature`: the settings are `b_min`, `layers`");
         let error = parse::<Example>(r#"{"x": 1}"#, "{}").unwrap_err();
         assert_eq!(error, "unknown setting `x`: this policy takes no settings");
     }
@@ -154,15 +138,9 @@ mod tests {
     #[test]
     fn a_wrong_type_names_its_key() {
         let error = read(r#"{"layers": [1], "b_min": "low"}"#).unwrap_err();
-        assert!(
-            error.starts_with("setting `b_min`: invalid type"),
-            "{error}"
-        );
+        assert!(error.starts_with("setting `b_min`: invalid type"), "{error}");
         let error = read(r#"{"layers": [-1]}"#).unwrap_err();
-        assert!(
-            error.starts_with("setting `layers`: invalid value"),
-            "{error}"
-        );
+        assert!(error.starts_with("setting `layers`: invalid value"), "{error}");
     }
 
     #[test]

@@ -26,9 +26,7 @@ impl Smoothing {
             let previous = reader.f64()?;
             reader.finish()?;
             if !(0.0..=1.0).contains(&previous) {
-                return Err(format!(
-                    "the state bytes hold a risk of {previous}, not in [0, 1]"
-                ));
+                return Err(format!("the state bytes hold a risk of {previous}, not in [0, 1]"));
             }
             Some(previous)
         };
@@ -87,11 +85,7 @@ mod tests {
 
     #[test]
     fn foreign_or_impossible_state_is_refused() {
-        assert!(
-            Smoothing::resume(0.5, b"something")
-                .unwrap_err()
-                .contains("state bytes")
-        );
+        assert!(Smoothing::resume(0.5, b"something").unwrap_err().contains("state bytes"));
         let bad = Writer::new(KIND, VERSION).f64(1.5).finish();
         assert!(Smoothing::resume(0.5, &bad).unwrap_err().contains("1.5"));
     }

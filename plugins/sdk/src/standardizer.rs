@@ -29,15 +29,8 @@ impl Standardizer {
                 *v += d * d / n;
             }
         }
-        let scale = variance
-            .iter()
-            .zip(&mean)
-            .map(|(v, m)| inverse_deviation(*v, *m))
-            .collect();
-        Self {
-            mean: mean.iter().map(|m| *m as f32).collect(),
-            scale,
-        }
+        let scale = variance.iter().zip(&mean).map(|(v, m)| inverse_deviation(*v, *m)).collect();
+        Self { mean: mean.iter().map(|m| *m as f32).collect(), scale }
     }
 
     /// Standardises one row in place.

@@ -18,11 +18,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            layers: None,
-            kl_weight: 0.5,
-            every: 20,
-        }
+        Self { layers: None, kl_weight: 0.5, every: 20 }
     }
 }
 
@@ -83,11 +79,7 @@ impl Policy for SelfGuard {
         }
         let (samples, held) = (call.signals.samples.len(), call.settings.kl_weight);
         let mut weights = Regularization::constant(samples, 1.0 - held, held);
-        weights.steering = Some(Steering {
-            coefficient,
-            project: false,
-            reference: true,
-        });
+        weights.steering = Some(Steering { coefficient, project: false, reference: true });
         let mut assessment =
             Assessment::new(vec![0.0; samples], weights).metric("coefficient", coefficient);
         if let Some(gain) = gain {

@@ -13,10 +13,7 @@ fn parse(text: &str) -> Settings {
 fn signals(coefficient: f64, gain: Option<f64>) -> Signals {
     let mut signals = fixtures::signals(0, 1);
     let margins = |gain: f64| vec![4.0 + gain, 6.0 + gain];
-    signals.canary = gain.map(|_| Canary {
-        step: 0,
-        margins: margins(0.0),
-    });
+    signals.canary = gain.map(|_| Canary { step: 0, margins: margins(0.0) });
     signals.steering = Some(SteeringSignals {
         coefficient,
         cosines: vec![0.2],
@@ -89,9 +86,7 @@ fn needs_name_the_layers_and_settings_out_of_range_their_key() {
     let run = fixtures::run(1);
     let needs = |text: &str| SelfGuard::needs(&parse(text), &run);
     let of = |layers: Vec<u32>| {
-        Needs::new()
-            .canary_every(20)
-            .steering(SteeringVector::SafetyInstruction, layers)
+        Needs::new().canary_every(20).steering(SteeringVector::SafetyInstruction, layers)
     };
     assert_eq!(needs("{}").unwrap(), of(vec![2]));
     assert_eq!(needs(r#"{"layers": [1, 3]}"#).unwrap(), of(vec![1, 3]));
@@ -108,8 +103,5 @@ fn needs_name_the_layers_and_settings_out_of_range_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SelfGuard::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

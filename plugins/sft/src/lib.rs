@@ -22,10 +22,7 @@ impl Policy for Sft {
 
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
         let samples = call.signals.samples.len();
-        Ok(Assessment::new(
-            vec![0.0; samples],
-            Regularization::constant(samples, 1.0, 0.0),
-        ))
+        Ok(Assessment::new(vec![0.0; samples], Regularization::constant(samples, 1.0, 0.0)))
     }
 }
 

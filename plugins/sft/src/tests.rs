@@ -9,13 +9,8 @@ use super::{Settings, Sft};
 #[test]
 fn every_sample_gets_task_weight_one_and_kl_weight_zero() {
     let (run, signals) = (fixtures::run(3), fixtures::signals(7, 3));
-    let call = Call {
-        settings: &Settings {},
-        run: &run,
-        parameters: &[],
-        state: &[],
-        signals: &signals,
-    };
+    let call =
+        Call { settings: &Settings {}, run: &run, parameters: &[], state: &[], signals: &signals };
     let assessment = Sft::assess(&call).unwrap();
     assert_eq!(assessment.regularization.task_weight, [1.0; 3]);
     assert_eq!(assessment.regularization.kl_weight, [0.0; 3]);
@@ -26,18 +21,12 @@ fn every_sample_gets_task_weight_one_and_kl_weight_zero() {
 
 #[test]
 fn nothing_is_measured() {
-    assert_eq!(
-        Sft::needs(&Settings {}, &fixtures::run(3)).unwrap(),
-        Needs::new()
-    );
+    assert_eq!(Sft::needs(&Settings {}, &fixtures::run(3)).unwrap(), Needs::new());
 }
 
 #[test]
 fn any_setting_is_refused() {
     assert!(settings::parse::<Settings>("{}", Sft::SETTINGS_SCHEMA).is_ok());
     let error = settings::parse::<Settings>(r#"{"kl_weight": 1}"#, Sft::SETTINGS_SCHEMA);
-    assert_eq!(
-        error.err().unwrap(),
-        "unknown setting `kl_weight`: this policy takes no settings"
-    );
+    assert_eq!(error.err().unwrap(), "unknown setting `kl_weight`: this policy takes no settings");
 }

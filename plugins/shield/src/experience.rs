@@ -23,9 +23,7 @@ impl Experience {
     }
 
     pub fn none(settings: &Settings) -> Self {
-        Self {
-            counts: vec![0; Self::size(settings)],
-        }
+        Self { counts: vec![0; Self::size(settings)] }
     }
 
     fn place(settings: &Settings, bin: usize, rung: usize) -> usize {
@@ -56,9 +54,7 @@ impl Experience {
             };
             (0..rungs).map(action).collect()
         };
-        Mdp {
-            transitions: (0..bins).map(state).collect(),
-        }
+        Mdp { transitions: (0..bins).map(state).collect() }
     }
 }
 
@@ -119,9 +115,6 @@ mod tests {
         }
         // 96 seen and 4 believed, of which 0.5 / 16 are falls to unsafe.
         let chance = experience.process(&settings, 1e12).transitions[0][0][5];
-        assert!(
-            (chance - (96.0 + 4.0 * 0.03125) / 100.0).abs() < 1e-9,
-            "{chance}"
-        );
+        assert!((chance - (96.0 + 4.0 * 0.03125) / 100.0).abs() < 1e-9, "{chance}");
     }
 }

@@ -41,9 +41,8 @@ impl Policy for Shield {
         }
         let samples = call.signals.samples.len();
         let strongest = settings.kl_weights.len() - 1;
-        let (rung, risk) = memory
-            .as_ref()
-            .map_or((strongest, 1.0), |memory| (memory.rung, memory.risk));
+        let (rung, risk) =
+            memory.as_ref().map_or((strongest, 1.0), |memory| (memory.rung, memory.risk));
         let weight = settings.kl_weights[rung];
         let weights = Regularization::constant(samples, 1.0, weight);
         let mut assessment =

@@ -45,9 +45,7 @@ impl Mdp {
     /// sum P(s'|s,a) beta(s').
     pub fn risks(&self, state: usize, bound: &[f64]) -> Vec<f64> {
         let actions = self.transitions[state].iter();
-        actions
-            .map(|successors| expected(successors, bound))
-            .collect()
+        actions.map(|successors| expected(successors, bound)).collect()
     }
 }
 

@@ -38,14 +38,7 @@ impl Memory {
         if !chances || bin > settings.unsafe_bin() || rung >= settings.kl_weights.len() {
             return Err("the state bytes hold a decision that these settings don't have".into());
         }
-        Ok(Some(Self {
-            first,
-            bin,
-            rung,
-            share,
-            risk,
-            experience: Experience { counts },
-        }))
+        Ok(Some(Self { first, bin, rung, share, risk, experience: Experience { counts } }))
     }
 
     pub fn state(&self) -> Vec<u8> {
@@ -56,8 +49,6 @@ impl Memory {
             .u32(self.bin as u32)
             .u32(self.rung as u32);
         let counts = self.experience.counts.iter();
-        counts
-            .fold(head, |writer, count| writer.u32(*count))
-            .finish()
+        counts.fold(head, |writer, count| writer.u32(*count)).finish()
     }
 }

@@ -39,10 +39,7 @@ const LARGEST_WEIGHT: f64 = 10.0;
 impl Settings {
     pub fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.budget) {
-            return Err(invalid(
-                "budget",
-                format!("{} is not in [0, 1]", self.budget),
-            ));
+            return Err(invalid("budget", format!("{} is not in [0, 1]", self.budget)));
         }
         for (key, value) in [("limit", self.limit), ("prior", self.prior)] {
             if !(value > 0.0 && value.is_finite()) {

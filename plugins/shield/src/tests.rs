@@ -17,10 +17,7 @@ fn assess_with(
     samples: u32,
 ) -> Result<Assessment, String> {
     let mut signals = fixtures::signals(0, samples);
-    signals.canary = margin.map(|margin| Canary {
-        step: 0,
-        margins: vec![margin],
-    });
+    signals.canary = margin.map(|margin| Canary { step: 0, margins: vec![margin] });
     Shield::assess(&Call {
         settings,
         run: &fixtures::run(samples),
@@ -41,13 +38,9 @@ fn weight(assessment: &Assessment) -> f64 {
 
 #[test]
 fn golden_values_of_the_bound_and_the_budget() {
-    let one = Mdp {
-        transitions: vec![vec![vec![0.0, 0.1, 0.9]]],
-    };
+    let one = Mdp { transitions: vec![vec![vec![0.0, 0.1, 0.9]]] };
     assert!((one.bound()[0] - 0.1).abs() < 1e-12);
-    let two = Mdp {
-        transitions: vec![vec![vec![0.0, 0.1, 0.9], vec![0.0, 0.3, 0.7]]],
-    };
+    let two = Mdp { transitions: vec![vec![vec![0.0, 0.1, 0.9], vec![0.0, 0.3, 0.7]]] };
     assert!((two.bound()[0] - 0.1).abs() < 1e-12);
     assert!((two.risks(0, &two.bound())[1] - 0.3).abs() < 1e-12);
     assert!((mdp::successor_budget(0.1, 0.5) - 0.55).abs() < 1e-12);
@@ -56,9 +49,7 @@ fn golden_values_of_the_bound_and_the_budget() {
 /// From 0 to unsafe .2, over .3, 0 again .5: .2 / (.2 + .3).
 #[test]
 fn a_loop_is_followed_to_its_end_and_the_bound_is_inductive() {
-    let looped = Mdp {
-        transitions: vec![vec![vec![0.5, 0.2, 0.3]]],
-    };
+    let looped = Mdp { transitions: vec![vec![vec![0.5, 0.2, 0.3]]] };
     let bound = looped.bound();
     assert!((bound[0] - 0.4).abs() < 1e-8, "{bound:?}");
     assert!(bound[0] + 1e-15 >= looped.risks(0, &bound)[0]);
@@ -70,9 +61,7 @@ fn the_share_spends_the_budget_and_no_more() {
     let risk: f64 = chances.iter().zip(bounds).map(|(p, b)| p * b).sum();
     let share = mdp::share(0.3, risk);
     let spent = chances.iter().zip(bounds);
-    let spent: f64 = spent
-        .map(|(p, b)| p * mdp::successor_budget(b, share))
-        .sum();
+    let spent: f64 = spent.map(|(p, b)| p * mdp::successor_budget(b, share)).sum();
     assert!((spent - 0.3).abs() < 1e-12);
     assert_eq!(mdp::share(0.05, 0.1), 0.0);
     assert_eq!(mdp::share(1.0, 1.0), 0.0);
@@ -81,10 +70,7 @@ fn the_share_spends_the_budget_and_no_more() {
 #[test]
 fn a_larger_budget_allows_a_weaker_hold() {
     let of = |budget: f64| {
-        let settings = Settings {
-            budget,
-            ..Settings::default()
-        };
+        let settings = Settings { budget, ..Settings::default() };
         weight(&assess_with(&settings, &[], Some(4.0), 1).unwrap())
     };
     assert_eq!(of(1.0), 0.05);
@@ -111,10 +97,7 @@ fn the_hold_grows_as_the_margin_nears_the_limit_and_is_explained() {
 
 #[test]
 fn a_hold_that_was_seen_to_fail_is_forbidden() {
-    let settings = Settings {
-        budget: 0.3,
-        ..Settings::default()
-    };
+    let settings = Settings { budget: 0.3, ..Settings::default() };
     let first = assess_with(&settings, &[], Some(4.0), 1).unwrap();
     let mut memory = Memory::read(&first.state, &settings).unwrap().unwrap();
     for rung in 0..3 {
@@ -202,8 +185,5 @@ fn the_canary_is_asked_for_and_settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(Shield::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

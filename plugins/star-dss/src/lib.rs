@@ -102,9 +102,8 @@ impl Policy for StarDss {
         }
         let all = || samples.iter().flatten();
         let unknown = all().filter(|chunk| chunk.score.unknown.is_some());
-        let safety: Vec<f64> = all()
-            .flat_map(|chunk| std::iter::repeat_n(chunk.safety(), chunk.tokens))
-            .collect();
+        let safety: Vec<f64> =
+            all().flat_map(|chunk| std::iter::repeat_n(chunk.safety(), chunk.tokens)).collect();
         Ok(assessment
             .metric("risk.mean", mean(&worst))
             .metric("risk.max", largest(&worst))

@@ -22,13 +22,9 @@ impl Chunk {
 /// # Errors
 /// If the judge's prefixes are not there, or don't cover every answer token once.
 pub fn chunks(signals: &Signals, judge: &str, unknown: f64) -> Result<Vec<Vec<Chunk>>, String> {
-    let all = signals
-        .prefixes
-        .iter()
-        .find(|scores| scores.judge == judge)
-        .ok_or_else(|| {
-            format!("the scores of prefixes by the judge `{judge}` are needed, there are none")
-        })?;
+    let all = signals.prefixes.iter().find(|scores| scores.judge == judge).ok_or_else(|| {
+        format!("the scores of prefixes by the judge `{judge}` are needed, there are none")
+    })?;
     let last = all.offsets.last().map_or(0, |end| *end as usize);
     let (samples, judged) = (signals.samples.len(), all.judgements.len());
     if all.offsets.len() != samples + 1 || judged != last || all.ends.len() != last {

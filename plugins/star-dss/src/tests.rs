@@ -26,12 +26,7 @@ fn signals(samples: &[&[(u32, Option<f64>)]]) -> Signals {
         judgements.extend(prefixes.iter().map(|(_, score)| judgement(score)));
         offsets.push(ends.len() as u32);
     }
-    signals.prefixes.push(PrefixScores {
-        judge: "mine".into(),
-        offsets,
-        ends,
-        judgements,
-    });
+    signals.prefixes.push(PrefixScores { judge: "mine".into(), offsets, ends, judgements });
     signals
 }
 
@@ -65,10 +60,7 @@ fn golden_value_of_the_loss() {
 
 #[test]
 fn an_answer_is_learned_up_to_where_it_turns_harmful() {
-    let signals = signals(&[
-        &[(2, Some(1.0)), (3, Some(3.0)), (5, Some(5.0))],
-        &[(1, Some(2.0))],
-    ]);
+    let signals = signals(&[&[(2, Some(1.0)), (3, Some(3.0)), (5, Some(5.0))], &[(1, Some(2.0))]]);
     let assessment = assess("{}", &signals).unwrap();
     let regularization = assessment.regularization;
     assert_eq!(regularization.task_weight, [1.0; 2]);
@@ -108,10 +100,7 @@ fn prefixes_that_are_missing_or_leave_tokens_out_fail_the_step() {
     };
     for (error, says) in [
         (bad(|s| s.prefixes.clear()), "there are none"),
-        (
-            bad(|s| s.prefixes[0].judge = "other".into()),
-            "there are none",
-        ),
+        (bad(|s| s.prefixes[0].judge = "other".into()), "there are none"),
         (bad(|s| s.prefixes[0].judgements.truncate(1)), "do not fit"),
         (bad(|s| s.prefixes[0].ends.truncate(1)), "do not fit"),
         (bad(|s| s.prefixes[0].offsets.truncate(1)), "do not fit"),
@@ -166,8 +155,5 @@ fn settings_out_of_range_are_refused() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(StarDss::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

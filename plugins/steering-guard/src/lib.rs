@@ -53,9 +53,7 @@ impl Policy for SteeringGuard {
             project: verdict.project,
             reference: false,
         });
-        Ok(assessment
-            .metric("coefficient", verdict.coefficient)
-            .state(verdict.state()))
+        Ok(assessment.metric("coefficient", verdict.coefficient).state(verdict.state()))
     }
 }
 

@@ -17,12 +17,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            layers: None,
-            allowed_fall: 0.5,
-            allowed_opposition: 0.1,
-            every: 5,
-        }
+        Self { layers: None, allowed_fall: 0.5, allowed_opposition: 0.1, every: 5 }
     }
 }
 

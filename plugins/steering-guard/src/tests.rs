@@ -13,10 +13,7 @@ fn parse(text: &str) -> Settings {
 fn signals(coefficient: f64, cosines: &[f64], fall: Option<f64>) -> Signals {
     let mut signals = fixtures::signals(0, 1);
     let margins = |fall: f64| vec![4.0 - fall, 6.0 - fall];
-    signals.canary = fall.map(|_| Canary {
-        step: 0,
-        margins: margins(0.0),
-    });
+    signals.canary = fall.map(|_| Canary { step: 0, margins: margins(0.0) });
     signals.steering = Some(SteeringSignals {
         coefficient,
         cosines: cosines.to_vec(),
@@ -87,16 +84,9 @@ fn what_opposes_refusing_is_projected_whatever_the_sign() {
         (-1.0, -0.2, false),
         (1.0, -0.1, false),
     ] {
-        let answer = assess(
-            &[],
-            &signals(coefficient, &[0.5 * cosine, cosine], Some(0.0)),
-        );
+        let answer = assess(&[], &signals(coefficient, &[0.5 * cosine, cosine], Some(0.0)));
         let answer = answer.unwrap();
-        assert_eq!(
-            steering(&answer),
-            (coefficient, projected),
-            "{coefficient} {cosine}"
-        );
+        assert_eq!(steering(&answer), (coefficient, projected), "{coefficient} {cosine}");
         // Once asked for, it stays.
         let next = assess(&answer.state, &signals(coefficient, &[cosine], None)).unwrap();
         assert_eq!(steering(&next), (coefficient, projected));
@@ -107,10 +97,7 @@ fn what_opposes_refusing_is_projected_whatever_the_sign() {
 fn between_measurements_the_verdict_stays() {
     let first = assess(&[], &signals(2.0, &[0.0], Some(2.0))).unwrap();
     let second = assess(&first.state, &signals(0.5, &[0.0], None)).unwrap();
-    assert_eq!(
-        (steering(&second), &second.state),
-        ((0.5, false), &first.state)
-    );
+    assert_eq!((steering(&second), &second.state), ((0.5, false), &first.state));
 }
 
 #[test]
@@ -129,11 +116,7 @@ fn damaged_or_impossible_state_is_refused() {
     let mut state = assess(&[], &signals(1.0, &[0.0], Some(0.0))).unwrap().state;
     state[7] ^= 1;
     assert!(assess(&state, &signals(1.0, &[0.0], None)).is_err());
-    let beyond = Verdict {
-        wanted: 1.0,
-        coefficient: 2.0,
-        project: false,
-    };
+    let beyond = Verdict { wanted: 1.0, coefficient: 2.0, project: false };
     let error = assess(&beyond.state(), &signals(1.0, &[0.0], None)).unwrap_err();
     assert!(error.contains("coefficient of 2"), "{error}");
 }
@@ -143,9 +126,7 @@ fn needs_name_the_layers_and_settings_out_of_range_their_key() {
     let run = fixtures::run(1);
     let needs = |text: &str| SteeringGuard::needs(&parse(text), &run);
     let of = |layers: Vec<u32>| {
-        Needs::new()
-            .canary_every(5)
-            .steering(SteeringVector::Configured, layers)
+        Needs::new().canary_every(5).steering(SteeringVector::Configured, layers)
     };
     assert_eq!(needs("{}").unwrap(), of(vec![2]));
     assert_eq!(needs(r#"{"layers": [1, 3]}"#).unwrap(), of(vec![1, 3]));
@@ -163,8 +144,5 @@ fn needs_name_the_layers_and_settings_out_of_range_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SteeringGuard::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

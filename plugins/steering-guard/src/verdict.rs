@@ -23,11 +23,7 @@ impl Verdict {
     /// `in_force` is what counts as wanted before the first verdict.
     pub fn resume(state: &[u8], in_force: f64) -> Result<Self, String> {
         if state.is_empty() {
-            return Ok(Self {
-                wanted: in_force,
-                coefficient: in_force,
-                project: false,
-            });
+            return Ok(Self { wanted: in_force, coefficient: in_force, project: false });
         }
         let mut reader = Reader::open(state, KIND, VERSION, "state bytes")?;
         let (wanted, coefficient) = (reader.f64()?, reader.f64()?);
@@ -38,11 +34,7 @@ impl Verdict {
                 "the state bytes hold a coefficient of {coefficient} where {wanted} was wanted"
             ));
         }
-        Ok(Self {
-            wanted,
-            coefficient,
-            project,
-        })
+        Ok(Self { wanted, coefficient, project })
     }
 
     pub fn state(self) -> Vec<u8> {

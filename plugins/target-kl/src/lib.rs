@@ -17,12 +17,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            target: 0.1,
-            kl_weight: 0.2,
-            gain: 0.1,
-            clip: 0.2,
-        }
+        Self { target: 0.1, kl_weight: 0.2, gain: 0.1, clip: 0.2 }
     }
 }
 
@@ -101,9 +96,7 @@ fn weight(call: &Call<'_, Settings>) -> Result<f64, String> {
     let weight = reader.f64()?;
     reader.finish()?;
     if !(SMALLEST..=LARGEST).contains(&weight) {
-        return Err(format!(
-            "the state bytes hold a KL weight of {weight}, not in [0.001, 10]"
-        ));
+        return Err(format!("the state bytes hold a KL weight of {weight}, not in [0.001, 10]"));
     }
     Ok(weight)
 }

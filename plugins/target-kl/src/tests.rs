@@ -30,9 +30,7 @@ fn assess(text: &str, state: &[u8], kl: Option<f64>, samples: u32) -> Result<Ass
 }
 
 fn weight_after(kl: Option<f64>) -> f64 {
-    let regularization = assess(r#"{"kl_weight": 1}"#, &[], kl, 1)
-        .unwrap()
-        .regularization;
+    let regularization = assess(r#"{"kl_weight": 1}"#, &[], kl, 1).unwrap().regularization;
     assert_eq!(regularization.task_weight, [1.0]);
     regularization.kl_weight[0]
 }
@@ -101,8 +99,5 @@ fn settings_out_of_range_name_their_key() {
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(TargetKl::SETTINGS_SCHEMA));
-    assert_eq!(
-        format!("{from_schema:?}"),
-        format!("{:?}", Settings::default())
-    );
+    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
 }

@@ -27,11 +27,7 @@ impl ConfigArguments {
             layers.add_assignment(assignment)?;
         }
         set(&mut layers, "model.source", self.model.clone())?;
-        set(
-            &mut layers,
-            "model.chat_template",
-            self.chat_template.as_deref().map(text),
-        )?;
+        set(&mut layers, "model.chat_template", self.chat_template.as_deref().map(text))?;
         set(&mut layers, "model.device", self.device.clone())?;
         set(&mut layers, "model.dtype", self.weight_type.clone())?;
         set(&mut layers, "seed", self.seed.map(|seed| seed as i64))?;
@@ -57,11 +53,7 @@ impl EvalSetArguments {
         let judges = (!self.judges.is_empty()).then(|| self.judges.clone());
         set(layers, "eval.judges", judges)?;
         set(layers, "eval.limit", self.eval_limit.map(integer))?;
-        set(
-            layers,
-            "eval.max_new_tokens",
-            self.max_new_tokens.map(integer),
-        )
+        set(layers, "eval.max_new_tokens", self.max_new_tokens.map(integer))
     }
 }
 
@@ -73,11 +65,7 @@ impl SteerFitArguments {
         set_files(&mut layers, "steering.prompts", &self.prompts)?;
         set_files(&mut layers, "calibration.data", &self.labelled)?;
         set_numbers(&mut layers, "steering.layers", &self.layers)?;
-        set(
-            &mut layers,
-            "steering.instruction",
-            self.instruction.clone(),
-        )?;
+        set(&mut layers, "steering.instruction", self.instruction.clone())?;
         Ok(layers)
     }
 }
@@ -89,11 +77,7 @@ impl SteerEvalArguments {
         set_files(&mut layers, "calibration.data", &self.labelled)?;
         set_files(&mut layers, "canary.prompts", &self.canary)?;
         set_numbers(&mut layers, "steering.layers", &self.layers)?;
-        set(
-            &mut layers,
-            "steering.vector",
-            self.vector.as_deref().map(text),
-        )?;
+        set(&mut layers, "steering.vector", self.vector.as_deref().map(text))?;
         Ok(layers)
     }
 }
@@ -121,31 +105,19 @@ impl TrainArguments {
         }
         set(&mut layers, "journal.mode", self.journal.clone())?;
         set(&mut layers, "journal.key", self.key.as_deref().map(text))?;
-        set(
-            &mut layers,
-            "trust.require_signature",
-            self.require_signature.clone(),
-        )?;
+        set(&mut layers, "trust.require_signature", self.require_signature.clone())?;
         set_files(&mut layers, "data.train", &self.data)?;
         set_files(&mut layers, "data.alignment", &self.alignment)?;
         set(&mut layers, "output", self.output.as_deref().map(text))?;
         set(&mut layers, "train.epochs", self.epochs)?;
-        set(
-            &mut layers,
-            "train.max_steps",
-            self.steps.map(|steps| steps as i64),
-        )?;
+        set(&mut layers, "train.max_steps", self.steps.map(|steps| steps as i64))?;
         set(
             &mut layers,
             "checkpoints.every_steps",
             self.checkpoint_every.map(|steps| steps as i64),
         )?;
         set(&mut layers, "train.batch", self.batch.map(integer))?;
-        set(
-            &mut layers,
-            "train.micro_batch",
-            self.micro_batch.map(integer),
-        )?;
+        set(&mut layers, "train.micro_batch", self.micro_batch.map(integer))?;
         set(
             &mut layers,
             "train.checkpoint_activations",

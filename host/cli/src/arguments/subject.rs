@@ -58,14 +58,8 @@ mod tests {
     fn settings_are_json_or_key_and_value() {
         assert_eq!(Value::Object(part(r#"{"a": 1}"#).unwrap()), json!({"a": 1}));
         assert_eq!(Value::Object(part("a=0.5").unwrap()), json!({"a": 0.5}));
-        assert_eq!(
-            Value::Object(part("a=[1, 2]").unwrap()),
-            json!({"a": [1, 2]})
-        );
-        assert_eq!(
-            Value::Object(part("mode=batch").unwrap()),
-            json!({"mode": "batch"})
-        );
+        assert_eq!(Value::Object(part("a=[1, 2]").unwrap()), json!({"a": [1, 2]}));
+        assert_eq!(Value::Object(part("mode=batch").unwrap()), json!({"mode": "batch"}));
         for wrong in ["a", "=1", "{a", ""] {
             assert!(part(wrong).is_err(), "{wrong}");
         }

@@ -21,22 +21,14 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
         return Err(Error::config("policy.path", problem).into());
     };
     let mut screen = Screen::new(arguments.config.quiet);
-    let loaded = LoadedPolicy::load(
-        policy,
-        config.trust.signed_by()?.as_ref(),
-        &engine(&config.limits)?,
-    )?;
+    let loaded =
+        LoadedPolicy::load(policy, config.trust.signed_by()?.as_ref(), &engine(&config.limits)?)?;
     let model = prepare::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0);
-    let needs = loaded
-        .policy
-        .configure(&loaded.settings_json(), &info)
-        .map_err(Error::from)?;
+    let needs = loaded.policy.configure(&loaded.settings_json(), &info).map_err(Error::from)?;
     if !needs.calibration {
-        let problem = format!(
-            "policy {} does not calibrate itself; use it as it is",
-            loaded.policy.name()
-        );
+        let problem =
+            format!("policy {} does not calibrate itself; use it as it is", loaded.policy.name());
         return Err(Error::config("policy.path", problem).into());
     }
     let file = loaded.calibrate(&config, &info, &needs, &model, &mut screen)?;

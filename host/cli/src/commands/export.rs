@@ -7,10 +7,7 @@ use crate::screen::Screen;
 
 pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
     if arguments.output.exists() {
-        return Err(Error::OutputExists {
-            path: arguments.output,
-        }
-        .into());
+        return Err(Error::OutputExists { path: arguments.output }.into());
     }
     let config = with_defaults(arguments.config.layers(Some(&arguments.adapter))?)?;
     let mut screen = Screen::new(arguments.config.quiet);
@@ -26,9 +23,9 @@ pub fn export(arguments: Box<ExportArguments>) -> anyhow::Result<Ending> {
             host_model::export::merge(&model, adapter.as_ref(), &arguments.output, dtype)
                 .map_err(Error::from)?
         }
-        (false, Some(adapter)) => adapter
-            .save_peft(&arguments.output, &model.config, &model.name)
-            .map_err(Error::from)?,
+        (false, Some(adapter)) => {
+            adapter.save_peft(&arguments.output, &model.config, &model.name).map_err(Error::from)?
+        }
         (false, None) => {
             return Err(Error::config(
                 "--adapter",

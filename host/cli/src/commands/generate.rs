@@ -24,10 +24,7 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let steering = arguments.steering(&model)?;
-    let applied = Applied {
-        adapter: adapter.as_ref(),
-        steering: steering.as_ref(),
-    };
+    let applied = Applied { adapter: adapter.as_ref(), steering: steering.as_ref() };
     let options = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens,
         temperature: arguments.temperature,
@@ -35,37 +32,26 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
         top_k: arguments.top_k,
         seed: config.seed.0,
     };
-    let system = arguments.system.iter().map(|content| Message {
-        role: "system".into(),
-        content: content.clone(),
-    });
+    let system = arguments
+        .system
+        .iter()
+        .map(|content| Message { role: "system".into(), content: content.clone() });
     let encode = |prompt: &String| {
-        let user = Message {
-            role: "user".into(),
-            content: prompt.clone(),
-        };
+        let user = Message { role: "user".into(), content: prompt.clone() };
         let messages: Vec<Message> = system.clone().chain([user]).collect();
         Ok(model.tokenizer.encode_prompt(&messages)?)
     };
-    let encoded = prompts
-        .iter()
-        .map(encode)
-        .collect::<Result<Vec<_>, Error>>()?;
+    let encoded = prompts.iter().map(encode).collect::<Result<Vec<_>, Error>>()?;
     let stop = model.tokenizer.stop_tokens();
     drop(screen);
-    for (prompts, batch) in prompts
-        .chunks(config.eval.batch)
-        .zip(encoded.chunks(config.eval.batch))
+    for (prompts, batch) in prompts.chunks(config.eval.batch).zip(encoded.chunks(config.eval.batch))
     {
         let answers = answer(&model.decoder, applied, batch, stop, &options, &mut |_| {})
             .map_err(Error::from)?;
         for (prompt, tokens) in prompts.iter().zip(answers) {
             let answer = model.tokenizer.decode(&tokens).map_err(Error::from)?;
             if arguments.config.json {
-                print_text(&serde_json::to_string(&Answer {
-                    prompt,
-                    answer: &answer,
-                })?)?;
+                print_text(&serde_json::to_string(&Answer { prompt, answer: &answer })?)?;
             } else {
                 print_text(&answer)?;
             }
@@ -89,10 +75,7 @@ fn prompts(arguments: &GenerateArguments) -> anyhow::Result<Vec<String>> {
         return Ok(arguments.prompts.clone());
     }
     let lines: Vec<String> = std::io::stdin().lock().lines().collect::<Result<_, _>>()?;
-    let prompts: Vec<String> = lines
-        .into_iter()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let prompts: Vec<String> = lines.into_iter().filter(|line| !line.trim().is_empty()).collect();
     if prompts.is_empty() {
         return Err(Error::config(
             "PROMPTS",

@@ -70,9 +70,7 @@ fn print_text(text: &str) -> anyhow::Result<()> {
 impl AdapterArguments {
     /// The adapter's folder, if one is named.
     fn folder(&self) -> Option<PathBuf> {
-        self.adapter
-            .clone()
-            .or_else(|| self.run.as_ref().map(|run| run.join("adapter")))
+        self.adapter.clone().or_else(|| self.run.as_ref().map(|run| run.join("adapter")))
     }
 
     fn load(&self, model: &Model) -> Result<Option<Lora>, Error> {

@@ -18,15 +18,10 @@ impl SubjectArguments {
         let Some(path) = &self.calibration else {
             return Ok(None);
         };
-        let problem = |problem: &str| Error::File {
-            path: path.clone(),
-            problem: problem.into(),
-        };
+        let problem = |problem: &str| Error::File { path: path.clone(), problem: problem.into() };
         let file = CalibrationFile::read(path)?;
         if file.policy_sha256 != sha256 {
-            return Err(problem(
-                "was made for another policy file; run host calibrate again",
-            ));
+            return Err(problem("was made for another policy file; run host calibrate again"));
         }
         if file.settings != self.settings() {
             return Err(problem(

@@ -49,11 +49,7 @@ fn lead(arguments: &TrainArguments, ranks: &Ranks) -> Result<Report, Error> {
     let key = config.journal.key.clone();
     let signer = || Ok(signer(key.as_deref())?);
     let resume = arguments.resume.as_deref();
-    let means = Means {
-        engine: &engine,
-        caches: home::caches(),
-        ranks,
-    };
+    let means = Means { engine: &engine, caches: home::caches(), ranks };
     recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
 }
 

@@ -71,11 +71,7 @@ impl Classifier {
             };
             Ok(probabilities.squeeze(0)?.to_vec1()?)
         };
-        self.encoder
-            .hidden(text)?
-            .into_iter()
-            .map(probabilities)
-            .collect()
+        self.encoder.hidden(text)?.into_iter().map(probabilities).collect()
     }
 }
 

@@ -37,12 +37,7 @@ impl Config {
             problem: format!("is `{name}`, which is not supported"),
             action: format!("use one of: {}", Architecture::SUPPORTED),
         })?;
-        Metadata {
-            metadata,
-            name,
-            file,
-        }
-        .config(architecture, tensors)
+        Metadata { metadata, name, file }.config(architecture, tensors)
     }
 }
 
@@ -76,8 +71,7 @@ impl Metadata<'_> {
     }
 
     fn required(&self, field: &str) -> Result<usize> {
-        self.size(field)?
-            .ok_or_else(|| self.fail(field, "is missing"))
+        self.size(field)?.ok_or_else(|| self.fail(field, "is missing"))
     }
 
     fn number(&self, field: &str) -> Result<Option<f64>> {
@@ -132,16 +126,11 @@ impl Metadata<'_> {
             o_bias: false,
             mlp_bias: false,
             qk_norm: architecture == Architecture::Qwen3,
-            sliding_window: self
-                .size("attention.sliding_window")?
-                .filter(|window| *window > 0),
+            sliding_window: self.size("attention.sliding_window")?.filter(|window| *window > 0),
             window_from_layer: 0,
             partial_rotary_factor: rotary as f64 / head_dim.max(1) as f64,
             bos: self.token_id("tokenizer.ggml.bos_token_id"),
-            eos: self
-                .token_id("tokenizer.ggml.eos_token_id")
-                .into_iter()
-                .collect(),
+            eos: self.token_id("tokenizer.ggml.eos_token_id").into_iter().collect(),
         }
         .validated(self.file)
     }
@@ -149,14 +138,11 @@ impl Metadata<'_> {
     fn scaling(&self, max_position: usize, tensors: &GgufTensors) -> Result<RopeScaling> {
         let wide = |list: &[f32]| list.iter().map(|f| f64::from(*f)).collect::<Vec<f64>>();
         if let Some(factors) = &tensors.rope_freqs {
-            return Ok(RopeScaling::Factors {
-                factors: wide(factors),
-            });
+            return Ok(RopeScaling::Factors { factors: wide(factors) });
         }
         if let Some((short, long)) = &tensors.rope_factors {
-            let original = self
-                .size("rope.scaling.original_context_length")?
-                .unwrap_or(max_position);
+            let original =
+                self.size("rope.scaling.original_context_length")?.unwrap_or(max_position);
             let attention_factor = match self.number("rope.scaling.attn_factor")? {
                 Some(factor) => factor,
                 None => long_rope_attention_factor(max_position, original),

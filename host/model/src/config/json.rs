@@ -14,11 +14,7 @@ impl Config {
             problem: format!("is not JSON: {error}"),
             action: "fetch the file again".into(),
         })?;
-        Fields {
-            file,
-            value: &value,
-        }
-        .config()
+        Fields { file, value: &value }.config()
     }
 }
 
@@ -54,8 +50,7 @@ impl Fields<'_> {
     }
 
     fn required(&self, field: &str) -> Result<usize> {
-        self.size(field)?
-            .ok_or_else(|| self.fail(field, "is missing", "add it"))
+        self.size(field)?.ok_or_else(|| self.fail(field, "is missing", "add it"))
     }
 
     fn number(&self, field: &str) -> Result<Option<f64>> {
@@ -78,12 +73,8 @@ impl Fields<'_> {
 
     fn token_ids(&self, field: &str) -> Result<Vec<u32>> {
         let bad = || self.fail(field, "is not a token id", "give a whole number or a list");
-        let id = |value: &Value| {
-            value
-                .as_u64()
-                .and_then(|id| u32::try_from(id).ok())
-                .ok_or_else(bad)
-        };
+        let id =
+            |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(bad);
         match self.get(field) {
             None => Ok(Vec::new()),
             Some(Value::Array(list)) => list.iter().map(id).collect(),
@@ -98,11 +89,7 @@ impl Fields<'_> {
             .and_then(Value::as_str)
             .ok_or_else(|| self.fail("model_type", "is missing", supported()))?;
         Architecture::from_name(name).ok_or_else(|| {
-            self.fail(
-                "model_type",
-                format!("is `{name}`, which is not supported"),
-                supported(),
-            )
+            self.fail("model_type", format!("is `{name}`, which is not supported"), supported())
         })
     }
 
@@ -176,10 +163,7 @@ impl Fields<'_> {
     fn rope_fields(&self) -> Option<Fields<'_>> {
         self.get("rope_parameters")
             .or_else(|| self.get("rope_scaling"))
-            .map(|value| Fields {
-                file: self.file,
-                value,
-            })
+            .map(|value| Fields { file: self.file, value })
     }
 
     fn rope_number(&self, field: &str) -> Result<Option<f64>> {
@@ -203,9 +187,7 @@ impl Fields<'_> {
             .unwrap_or("default");
         match kind {
             "default" => Ok(RopeScaling::None),
-            "linear" => Ok(RopeScaling::Linear {
-                factor: rope.positive("factor")?,
-            }),
+            "linear" => Ok(RopeScaling::Linear { factor: rope.positive("factor")? }),
             "llama3" => Ok(RopeScaling::Llama3 {
                 factor: rope.positive("factor")?,
                 low_freq_factor: rope.positive("low_freq_factor")?,

@@ -19,9 +19,6 @@ impl Applied<'_> {
 
 impl<'a> From<Option<&'a Lora>> for Applied<'a> {
     fn from(adapter: Option<&'a Lora>) -> Self {
-        Self {
-            adapter,
-            steering: None,
-        }
+        Self { adapter, steering: None }
     }
 }

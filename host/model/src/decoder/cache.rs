@@ -77,10 +77,8 @@ impl KvCache {
 impl PlainCache {
     /// Selects sequences and cuts the padding that none of them needs.
     fn retain(&mut self, keep: &[bool], lengths: &[usize]) -> Result<()> {
-        let kept: Vec<u32> = (0u32..)
-            .zip(keep)
-            .filter_map(|(index, keep)| keep.then_some(index))
-            .collect();
+        let kept: Vec<u32> =
+            (0u32..).zip(keep).filter_map(|(index, keep)| keep.then_some(index)).collect();
         let longest = kept.iter().map(|i| lengths[*i as usize]).max().unwrap_or(0);
         if kept.is_empty() {
             self.layers.clear();

@@ -70,10 +70,7 @@ pub(crate) fn check_tokens(config: &Config, tokens: &[u32]) -> Result<()> {
     match tokens.iter().find(|id| **id as usize >= config.vocab_size) {
         None => Ok(()),
         Some(id) => Err(Error::batch(
-            format!(
-                "token {id} is outside the vocabulary of {}",
-                config.vocab_size
-            ),
+            format!("token {id} is outside the vocabulary of {}", config.vocab_size),
             "use the model's own tokenizer",
         )),
     }

@@ -17,10 +17,7 @@ impl Angles {
         let (short, scale) = frequencies(config, false);
         let (long, _) = frequencies(config, true);
         let original = match &config.rope.scaling {
-            RopeScaling::LongRope {
-                original_max_position,
-                ..
-            } => *original_max_position,
+            RopeScaling::LongRope { original_max_position, .. } => *original_max_position,
             _ => usize::MAX,
         };
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
@@ -45,21 +42,13 @@ fn frequencies(config: &Config, long: bool) -> (Vec<f32>, f32) {
         1.0 / config.rope.theta.powf(exponent)
     });
     let divided = |factors: &[f64]| {
-        base.clone()
-            .zip(factors)
-            .map(|(frequency, factor)| (frequency / factor) as f32)
-            .collect()
+        base.clone().zip(factors).map(|(frequency, factor)| (frequency / factor) as f32).collect()
     };
     match &config.rope.scaling {
         RopeScaling::None => (base.map(|f| f as f32).collect(), 1.0),
         RopeScaling::Linear { factor } => (base.map(|f| (f / factor) as f32).collect(), 1.0),
         RopeScaling::Factors { factors } => (divided(factors), 1.0),
-        RopeScaling::LongRope {
-            short_factor,
-            long_factor,
-            attention_factor,
-            ..
-        } => {
+        RopeScaling::LongRope { short_factor, long_factor, attention_factor, .. } => {
             let factors = if long { long_factor } else { short_factor };
             (divided(factors), *attention_factor as f32)
         }

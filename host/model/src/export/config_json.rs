@@ -41,11 +41,7 @@ pub fn config_json(config: &Config) -> Value {
     if config.partial_rotary_factor != 1.0 {
         json["partial_rotary_factor"] = json!(config.partial_rotary_factor);
     }
-    if let RopeScaling::LongRope {
-        original_max_position,
-        ..
-    } = &config.rope.scaling
-    {
+    if let RopeScaling::LongRope { original_max_position, .. } = &config.rope.scaling {
         json["original_max_position_embeddings"] = json!(original_max_position);
     }
     window(config, &mut json);
@@ -130,11 +126,7 @@ mod tests {
             r#""model_type":"phi3","original_max_position_embeddings":32,"rope_scaling":{"type":"longrope","short_factor":[1.0,1.5],"long_factor":[2.0,3.0]}"#,
         ] {
             let config = config(&format!("{{{sizes},{rest}}}"));
-            assert_eq!(
-                self::config(&config_json(&config).to_string()),
-                config,
-                "{rest}"
-            );
+            assert_eq!(self::config(&config_json(&config).to_string()), config, "{rest}");
         }
     }
 }

@@ -32,10 +32,7 @@ impl Part<'_> {
         match self.adapter {
             None => Ok(tensor),
             Some((a, b, scaling)) => {
-                let change = b
-                    .as_tensor()
-                    .matmul(a.as_tensor())?
-                    .to_device(tensor.device())?;
+                let change = b.as_tensor().matmul(a.as_tensor())?.to_device(tensor.device())?;
                 tensor + (change * scaling)?
             }
         }
@@ -44,11 +41,7 @@ impl Part<'_> {
 
 impl MergedTensor<'_> {
     fn bytes(&self) -> candle_core::Result<Vec<u8>> {
-        let parts = self
-            .parts
-            .iter()
-            .map(Part::merged)
-            .collect::<candle_core::Result<Vec<_>>>()?;
+        let parts = self.parts.iter().map(Part::merged).collect::<candle_core::Result<Vec<_>>>()?;
         let whole = Tensor::cat(&parts, 0)?.detach().to_dtype(self.dtype)?;
         Ok(View::data(&whole).into_owned())
     }
@@ -69,10 +62,7 @@ impl View for MergedTensor<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         Cow::Owned(self.bytes().unwrap_or_else(|error| {
-            let mut failure = self
-                .failure
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             failure.get_or_insert(error);
             vec![0; self.data_len()]
         }))
@@ -91,11 +81,7 @@ pub fn merged_tensors<'a>(
     dtype: DType,
     failure: &'a Mutex<Option<candle_core::Error>>,
 ) -> Result<Vec<(String, MergedTensor<'a>)>> {
-    let mut list = List {
-        tensors: Vec::new(),
-        dtype,
-        failure,
-    };
+    let mut list = List { tensors: Vec::new(), dtype, failure };
     list.plain("model.embed_tokens.weight".to_owned(), &weights.embed);
     list.plain("model.norm.weight".to_owned(), &weights.final_norm);
     if let Some(head) = &weights.head {
@@ -117,25 +103,12 @@ impl<'a> List<'a> {
     fn add(&mut self, name: String, parts: Vec<Part<'a>>) {
         let mut shape = parts[0].tensor.dims().to_vec();
         shape[0] = parts.iter().map(|part| part.tensor.dims()[0]).sum();
-        self.tensors.push((
-            name,
-            MergedTensor {
-                parts,
-                shape,
-                dtype: self.dtype,
-                failure: self.failure,
-            },
-        ));
+        self.tensors
+            .push((name, MergedTensor { parts, shape, dtype: self.dtype, failure: self.failure }));
     }
 
     fn plain(&mut self, name: String, tensor: &'a Tensor) {
-        self.add(
-            name,
-            vec![Part {
-                tensor,
-                adapter: None,
-            }],
-        );
+        self.add(name, vec![Part { tensor, adapter: None }]);
     }
 
     fn linear(
@@ -147,17 +120,12 @@ impl<'a> List<'a> {
     ) {
         let weight = |(linear, target): &(&'a Linear, Target)| Part {
             tensor: &linear.weight,
-            adapter: adapter.and_then(|lora| {
-                lora.pair(index, *target)
-                    .map(|(a, b)| (a, b, lora.scaling()))
-            }),
+            adapter: adapter
+                .and_then(|lora| lora.pair(index, *target).map(|(a, b)| (a, b, lora.scaling()))),
         };
         self.add(format!("{name}.weight"), parts.iter().map(weight).collect());
         let bias = |(linear, _): &(&'a Linear, Target)| {
-            Some(Part {
-                tensor: linear.bias.as_ref()?,
-                adapter: None,
-            })
+            Some(Part { tensor: linear.bias.as_ref()?, adapter: None })
         };
         if let Some(biases) = parts.iter().map(bias).collect::<Option<Vec<_>>>() {
             self.add(format!("{name}.bias"), biases);
@@ -172,11 +140,7 @@ impl<'a> List<'a> {
         adapter: Option<&'a Lora>,
     ) {
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let (q, k, v) = (
-            (&layer.q, Target::Q),
-            (&layer.k, Target::K),
-            (&layer.v, Target::V),
-        );
+        let (q, k, v) = ((&layer.q, Target::Q), (&layer.k, Target::K), (&layer.v, Target::V));
         let (gate, up) = ((&layer.gate, Target::Gate), (&layer.up, Target::Up));
         let (o, down) = ((&layer.o, Target::O), (&layer.down, Target::Down));
         if config.architecture == Architecture::Phi3 {

@@ -39,12 +39,7 @@ impl Flat {
                 None => (0, 0),
             }
         });
-        Self {
-            sizes,
-            layers: config.num_layers,
-            rank,
-            scaling: adapter.scaling() as f32,
-        }
+        Self { sizes, layers: config.num_layers, rank, scaling: adapter.scaling() as f32 }
     }
 
     pub fn layer_size(&self) -> usize {

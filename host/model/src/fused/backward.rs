@@ -81,21 +81,8 @@ impl Layer<'_> {
             .chunks(BLOCK * hidden)
             .map(|mid| {
                 let low = [Target::Gate, Target::Up].map(|target| low[at(target)].next());
-                let values = (
-                    gate.next(),
-                    up.next(),
-                    activated.next(),
-                    dgate.next(),
-                    dup.next(),
-                );
-                (
-                    mid,
-                    normed.next(),
-                    values,
-                    packed_gate.next(),
-                    packed_up.next(),
-                    low,
-                )
+                let values = (gate.next(), up.next(), activated.next(), dgate.next(), dup.next());
+                (mid, normed.next(), values, packed_gate.next(), packed_up.next(), low)
             })
             .collect();
         work.into_par_iter().for_each(
@@ -115,10 +102,8 @@ impl Layer<'_> {
             },
         );
         let low = |target: Target| &scratch.low[at(target)][..];
-        let sides = [
-            (&self.gate, &*left_gate, low(Target::Gate)),
-            (&self.up, &*left_up, low(Target::Up)),
-        ];
+        let sides =
+            [(&self.gate, &*left_gate, low(Target::Gate)), (&self.up, &*left_up, low(Target::Up))];
         product::run(&mut [backward(&sides, &mut scratch.dx)]);
     }
 
@@ -147,13 +132,12 @@ impl Layer<'_> {
                 )
             })
             .collect();
-        work.into_par_iter()
-            .for_each(|(g, mid, dnormed, dmid, mut packed, low)| {
-                dmid.copy_from_slice(g);
-                norm::backward_add(mid, self.mlp_norm, self.eps, dnormed, dmid);
-                packed.pack(dmid, dmid.len() / hidden, hidden);
-                Factor::multiply(&factor, dmid, low);
-            });
+        work.into_par_iter().for_each(|(g, mid, dnormed, dmid, mut packed, low)| {
+            dmid.copy_from_slice(g);
+            norm::backward_add(mid, self.mlp_norm, self.eps, dnormed, dmid);
+            packed.pack(dmid, dmid.len() / hidden, hidden);
+            Factor::multiply(&factor, dmid, low);
+        });
         let low = &scratch.low[at(Target::O)];
         product::run(&mut [backward(&[(&self.o, left, low)], &mut scratch.dmixed)]);
     }
@@ -215,16 +199,14 @@ impl Layer<'_> {
                 (x, normed.next(), g, low, packed)
             })
             .collect();
-        work.into_par_iter()
-            .for_each(|(x, normed, g, low, packed)| {
-                norm::forward(x, self.attn_norm, self.eps, normed);
-                let rows = x.len() / hidden;
-                for (((g, low), mut packed), factor) in g.iter().zip(low).zip(packed).zip(&factors)
-                {
-                    packed.pack(g, rows, g.len() / rows);
-                    Factor::multiply(factor, g, low);
-                }
-            });
+        work.into_par_iter().for_each(|(x, normed, g, low, packed)| {
+            norm::forward(x, self.attn_norm, self.eps, normed);
+            let rows = x.len() / hidden;
+            for (((g, low), mut packed), factor) in g.iter().zip(low).zip(packed).zip(&factors) {
+                packed.pack(g, rows, g.len() / rows);
+                Factor::multiply(factor, g, low);
+            }
+        });
         if !wants_input {
             return;
         }
@@ -260,32 +242,21 @@ impl Layer<'_> {
         let work: Vec<_> = scratch
             .dq
             .chunks_mut(BLOCK * q_size)
-            .map(|dq| {
-                (
-                    dq,
-                    dk.next(),
-                    q_raw.next(),
-                    k_raw.next(),
-                    cos.next(),
-                    sin.next(),
-                )
-            })
+            .map(|dq| (dq, dk.next(), q_raw.next(), k_raw.next(), cos.next(), sin.next()))
             .collect();
         let (heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
-        work.into_par_iter()
-            .for_each(|(dq, dk, q_raw, k_raw, cos, sin)| {
-                for (g, raw, weight, heads) in [
-                    (dq, q_raw, self.q_norm, heads),
-                    (dk, k_raw, self.k_norm, kv_heads),
-                ] {
-                    rotate::backward(g, heads, size, cos, sin, self.config.rotary_dim() / 2);
-                    if let Some(weight) = weight {
-                        let turned = g.to_vec();
-                        g.fill(0.0);
-                        norm::backward_add(raw, weight, self.eps, &turned, g);
-                    }
+        work.into_par_iter().for_each(|(dq, dk, q_raw, k_raw, cos, sin)| {
+            for (g, raw, weight, heads) in
+                [(dq, q_raw, self.q_norm, heads), (dk, k_raw, self.k_norm, kv_heads)]
+            {
+                rotate::backward(g, heads, size, cos, sin, self.config.rotary_dim() / 2);
+                if let Some(weight) = weight {
+                    let turned = g.to_vec();
+                    g.fill(0.0);
+                    norm::backward_add(raw, weight, self.eps, &turned, g);
                 }
-            });
+            }
+        });
     }
 
     /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.

@@ -201,13 +201,7 @@ impl Projection<'_> {
             return Vec::new();
         };
         let mut low = vec![0f32; rows * adapter.rank];
-        skinny::matmul(
-            x,
-            self.input,
-            Weight::F32(adapter.a),
-            &mut low,
-            adapter.rank,
-        );
+        skinny::matmul(x, self.input, Weight::F32(adapter.a), &mut low, adapter.rank);
         softmax::scale(&mut low, adapter.scaling);
         low
     }
@@ -225,8 +219,7 @@ impl Projection<'_> {
         let weight = self.weight.lines(columns.clone(), self.input);
         skinny::matmul(x, self.input, weight, &mut y, width);
         if let Some(bias) = self.bias {
-            y.chunks_exact_mut(width)
-                .for_each(|y| softmax::add(y, &bias[columns.clone()]));
+            y.chunks_exact_mut(width).for_each(|y| softmax::add(y, &bias[columns.clone()]));
         }
         if let Some(adapter) = self.low {
             let rank = adapter.rank;

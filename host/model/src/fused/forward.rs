@@ -75,41 +75,28 @@ impl Layer<'_> {
         let work: Vec<_> = tape
             .q
             .chunks_mut(BLOCK * q_size)
-            .map(|q| {
-                (
-                    q,
-                    k.next(),
-                    q_raw.next(),
-                    k_raw.next(),
-                    cos.next(),
-                    sin.next(),
-                )
-            })
+            .map(|q| (q, k.next(), q_raw.next(), k_raw.next(), cos.next(), sin.next()))
             .collect();
         let (heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
-        work.into_par_iter()
-            .for_each(|(q, k, q_raw, k_raw, cos, sin)| {
-                for (values, raw, weight, heads) in [
-                    (q, q_raw, self.q_norm, heads),
-                    (k, k_raw, self.k_norm, kv_heads),
-                ] {
-                    if let Some(weight) = weight {
-                        raw.copy_from_slice(values);
-                        norm::forward(raw, weight, self.eps, values);
-                    }
-                    let half = self.config.rotary_dim() / 2;
-                    rotate::forward(values, heads, self.config.head_dim, cos, sin, half);
+        work.into_par_iter().for_each(|(q, k, q_raw, k_raw, cos, sin)| {
+            for (values, raw, weight, heads) in
+                [(q, q_raw, self.q_norm, heads), (k, k_raw, self.k_norm, kv_heads)]
+            {
+                if let Some(weight) = weight {
+                    raw.copy_from_slice(values);
+                    norm::forward(raw, weight, self.eps, values);
                 }
-            });
+                let half = self.config.rotary_dim() / 2;
+                rotate::forward(values, heads, self.config.head_dim, cos, sin, half);
+            }
+        });
     }
 
     fn attend(&self, shape: &Shape, tape: &mut Tape) {
         let size = self.config.head_dim;
         let work = shape.heads(self.config.num_heads);
-        let found: Vec<(Vec<f32>, Vec<f32>)> = work
-            .par_iter()
-            .map(|(rows, head)| self.head(tape, rows, *head).forward())
-            .collect();
+        let found: Vec<(Vec<f32>, Vec<f32>)> =
+            work.par_iter().map(|(rows, head)| self.head(tape, rows, *head).forward()).collect();
         tape.totals.clear();
         for ((rows, head), (out, totals)) in work.iter().zip(found) {
             let target = tape.mixed[rows.start * self.q.out..rows.end * self.q.out]
@@ -167,22 +154,13 @@ impl Layer<'_> {
         let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
         let work: Vec<_> = x
             .chunks(BLOCK * hidden)
-            .map(|x| {
-                (
-                    x,
-                    mixed.next(),
-                    mid.next(),
-                    low[at(Target::O)].next(),
-                    packed.next(),
-                )
-            })
+            .map(|x| (x, mixed.next(), mid.next(), low[at(Target::O)].next(), packed.next()))
             .collect();
-        work.into_par_iter()
-            .for_each(|(x, mixed, mid, low, mut packed)| {
-                mid.copy_from_slice(x);
-                packed.pack(mixed, mixed.len() / width, width);
-                Factor::multiply(&factor, mixed, low);
-            });
+        work.into_par_iter().for_each(|(x, mixed, mid, low, mut packed)| {
+            mid.copy_from_slice(x);
+            packed.pack(mixed, mixed.len() / width, width);
+            Factor::multiply(&factor, mixed, low);
+        });
         let low = &tape.low[at(Target::O)];
         product::run(&mut [self.o.forward(Into::Add, left, low, &mut tape.mid)]);
     }
@@ -212,10 +190,8 @@ impl Layer<'_> {
         });
         let low = |target: Target| &tape.low[at(target)][..];
         product::run(&mut [
-            self.gate
-                .forward(Into::Set, left, low(Target::Gate), &mut tape.gate),
-            self.up
-                .forward(Into::Set, left, low(Target::Up), &mut tape.up),
+            self.gate.forward(Into::Set, left, low(Target::Gate), &mut tape.gate),
+            self.up.forward(Into::Set, left, low(Target::Up), &mut tape.up),
         ]);
     }
 
@@ -243,14 +219,13 @@ impl Layer<'_> {
                 )
             })
             .collect();
-        work.into_par_iter()
-            .for_each(|(gate, up, mid, out, low, mut packed)| {
-                let mut activated = vec![0f32; gate.len()];
-                gated::forward(gate, up, &mut activated);
-                packed.pack(&activated, gate.len() / inner, inner);
-                Factor::multiply(&factor, &activated, low);
-                out.copy_from_slice(mid);
-            });
+        work.into_par_iter().for_each(|(gate, up, mid, out, low, mut packed)| {
+            let mut activated = vec![0f32; gate.len()];
+            gated::forward(gate, up, &mut activated);
+            packed.pack(&activated, gate.len() / inner, inner);
+            Factor::multiply(&factor, &activated, low);
+            out.copy_from_slice(mid);
+        });
         let low = &tape.low[at(Target::Down)];
         product::run(&mut [self.down.forward(Into::Add, left, low, out)]);
     }

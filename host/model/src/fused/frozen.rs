@@ -20,10 +20,9 @@ impl<'a> Values<'a> {
         let (storage, layout) = tensor.storage_and_layout();
         let range = layout.contiguous_offsets();
         match (&*storage, range) {
-            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Self {
-                storage: Box::new(storage),
-                range: start..end,
-            }),
+            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => {
+                Ok(Self { storage: Box::new(storage), range: start..end })
+            }
             _ => Err(Error::Kernels {
                 kernels: "fused",
                 problem: format!("a tensor {:?} is not contiguous f32 on the CPU", tensor),
@@ -57,10 +56,7 @@ impl<'a> Matrix<'a> {
         let range = layout.contiguous_offsets();
         match (&*storage, range) {
             (Storage::Cpu(CpuStorage::F32(_) | CpuStorage::BF16(_)), Some((start, end))) => {
-                Ok(Self {
-                    storage: Box::new(storage),
-                    range: start..end,
-                })
+                Ok(Self { storage: Box::new(storage), range: start..end })
             }
             _ => Err(Error::Kernels {
                 kernels: "fused",

@@ -39,11 +39,7 @@ impl Operation {
         recompute: bool,
     ) -> Result<(Self, Vec<Vec<f32>>)> {
         let shape = Shape::new(&frozen.config, batch);
-        let keep = if recompute {
-            Keep::Inputs
-        } else {
-            Keep::Everything
-        };
+        let keep = if recompute { Keep::Inputs } else { Keep::Everything };
         let pass = {
             let values = Values::of(vector)?;
             let adapter = Adapted::Flat(&flat, &values);
@@ -91,14 +87,7 @@ impl Operation {
             });
             let tape = again.as_ref().unwrap_or(stored);
             let wants_input = index > 0;
-            layer.backward(
-                &shape,
-                tape,
-                &mut scratch,
-                &self.flat,
-                gradient,
-                wants_input,
-            );
+            layer.backward(&shape, tape, &mut scratch, &self.flat, gradient, wants_input);
             self.frozen.spare.keep(again);
         }
         Ok(gradient)

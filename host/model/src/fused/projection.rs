@@ -40,11 +40,7 @@ impl<'a> Projection<'a> {
     /// For low [rows, rank] = scaling * x A^T.
     pub fn factor_a(&self) -> Option<Factor> {
         self.low.map(|adapter| Factor {
-            narrow: Narrow::pack(
-                Mat::rows(adapter.a, self.input).t(),
-                self.input,
-                adapter.rank,
-            ),
+            narrow: Narrow::pack(Mat::rows(adapter.a, self.input).t(), self.input, adapter.rank),
             scaling: adapter.scaling,
         })
     }
@@ -73,13 +69,7 @@ impl<'a> Projection<'a> {
             let b = Mat::rows(adapter.b, adapter.rank).t();
             Term::Rows(low, adapter.rank, b)
         }));
-        Product {
-            into,
-            c: y,
-            cols: self.out,
-            bias: self.bias,
-            terms,
-        }
+        Product { into, c: y, cols: self.out, bias: self.bias, terms }
     }
 }
 

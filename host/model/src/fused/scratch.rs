@@ -65,9 +65,7 @@ impl Scratch {
             low,
             left: _,
         } = self;
-        let parts = [
-            g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid,
-        ];
+        let parts = [g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid];
         parts.into_iter().chain(low).map(Vec::len).sum()
     }
 

@@ -18,11 +18,7 @@ impl<'a> Shape<'a> {
         let positions = batch
             .sequences()
             .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
-        Self {
-            batch,
-            rows: batch.rows(),
-            angles: Angles::new(config, positions),
-        }
+        Self { batch, rows: batch.rows(), angles: Angles::new(config, positions) }
     }
 
     /// Every (sequence rows, head), the pieces of work of attention.

@@ -59,20 +59,7 @@ impl Tape {
 
     /// Values it holds. A field that is left out here doesn't compile.
     pub fn values(&self) -> usize {
-        let Self {
-            x,
-            q_raw,
-            k_raw,
-            q,
-            k,
-            v,
-            totals,
-            mixed,
-            mid,
-            gate,
-            up,
-            low,
-        } = self;
+        let Self { x, q_raw, k_raw, q, k, v, totals, mixed, mid, gate, up, low } = self;
         let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, gate, up];
         let all = parts.into_iter().chain(totals).chain(low);
         all.map(Vec::len).sum()

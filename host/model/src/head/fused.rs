@@ -86,10 +86,7 @@ fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32
 fn pack_rows(left: &mut Left, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
     let rows = (x.len() - depth) / stride + 1;
     let mut blocks = left.shape(format, rows, depth).blocks(BLOCK);
-    let work: Vec<_> = x
-        .chunks(BLOCK * stride)
-        .map(|x| (x, blocks.next()))
-        .collect();
+    let work: Vec<_> = x.chunks(BLOCK * stride).map(|x| (x, blocks.next())).collect();
     work.into_par_iter().for_each(|(x, mut block)| {
         let rows = (x.len() - depth) / stride + 1;
         block.pack(x, rows, stride);
@@ -177,11 +174,7 @@ struct Logits {
 impl Logits {
     fn new(rows: usize, vocabulary: usize, reference: bool) -> Self {
         let room = |wanted: bool| vec![0f32; if wanted { rows * vocabulary } else { 0 }];
-        Self {
-            current: room(true),
-            reference: room(reference),
-            slopes: Left::default(),
-        }
+        Self { current: room(true), reference: room(reference), slopes: Left::default() }
     }
 }
 
@@ -217,12 +210,7 @@ impl Part<'_> {
             Some(hidden) => {
                 let reference = &mut logits.reference[..count];
                 let both = [self.hidden, hidden];
-                project(
-                    self.head,
-                    &both,
-                    self.size,
-                    &mut [&mut *current, &mut *reference],
-                );
+                project(self.head, &both, self.size, &mut [&mut *current, &mut *reference]);
                 reference
             }
             None => {
@@ -247,21 +235,13 @@ impl Part<'_> {
         let mut into = Into::Set;
         for first in (0..v).step_by(STRETCH) {
             let depth = STRETCH.min(v - first);
-            pack_rows(
-                &mut logits.slopes,
-                self.head.format(),
-                &current[first..],
-                (depth, v),
-            );
+            pack_rows(&mut logits.slopes, self.head.format(), &current[first..], (depth, v));
             product::run(&mut [Product {
                 into,
                 c: gradient,
                 cols: self.size,
                 bias: None,
-                terms: vec![Term::Packed(
-                    &logits.slopes,
-                    self.head.right(self.size, first),
-                )],
+                terms: vec![Term::Packed(&logits.slopes, self.head.right(self.size, first))],
             }]);
             into = Into::Add;
         }

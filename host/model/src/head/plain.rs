@@ -21,9 +21,7 @@ pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
 }
 
 fn chunks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..rows)
-        .step_by(CHUNK)
-        .map(move |start| (start, CHUNK.min(rows - start)))
+    (0..rows).step_by(CHUNK).map(move |start| (start, CHUNK.min(rows - start)))
 }
 
 /// Chunks of single precision, in one transfer to the host.
@@ -55,10 +53,8 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
     let (task, kl) = (read(&task)?, read(&kl)?);
     let terms = task.iter().zip(rows.task_weights);
     let divergences = kl.iter().zip(rows.kl_weights);
-    let value: f64 = terms
-        .chain(divergences)
-        .map(|(loss, weight)| f64::from(*loss) * f64::from(*weight))
-        .sum();
+    let value: f64 =
+        terms.chain(divergences).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
     let gradient = Tensor::cat(&gradient, 0)?.to_dtype(rows.hidden.dtype())?;
     let value = Tensor::new(value, head.device())?.to_dtype(inputs.weights.dtype())?;
     // The gradient is made together with the value: backward needs no logits.
@@ -135,10 +131,6 @@ impl<'a> Inputs<'a> {
             slopes = (slopes - pulled)?;
         }
         let gradient = slopes.to_dtype(self.head.dtype())?.matmul(self.head)?;
-        Ok(Chunk {
-            task: task.squeeze(1)?,
-            kl: kl.squeeze(1)?,
-            gradient,
-        })
+        Ok(Chunk { task: task.squeeze(1)?, kl: kl.squeeze(1)?, gradient })
     }
 }

@@ -33,11 +33,7 @@ const WRONG_FILES: &str =
 /// [`Error::File`] for a tensor that is missing, has another shape, or is there though the architecture has no such
 /// tensor (it would silently be left out of the computation).
 pub fn assemble(config: &Config, source: &dyn TensorSource) -> Result<Weights> {
-    let reader = Reader {
-        config,
-        source,
-        prefix: prefix(source),
-    };
+    let reader = Reader { config, source, prefix: prefix(source) };
     reader.refuse_unknown()?;
     let (vocab, hidden) = (config.vocab_size, config.hidden_size);
     let layers = (0..config.num_layers)
@@ -92,11 +88,7 @@ impl Reader<'_> {
                 );
                 Err(Error::file(file, problem, WRONG_FILES))
             }
-            None => Err(Error::file(
-                file,
-                format!("tensor {name} is missing"),
-                WRONG_FILES,
-            )),
+            None => Err(Error::file(file, format!("tensor {name} is missing"), WRONG_FILES)),
         }
     }
 
@@ -128,10 +120,7 @@ impl Reader<'_> {
             // Copied: a slice would keep the fused tensor alive and isn't laid out on its own.
             let part = |t: &Tensor| t.narrow(0, first, count)?.force_contiguous();
             let bias = whole.bias.as_ref().map(part).transpose()?;
-            parts.push(Linear {
-                weight: part(&whole.weight)?,
-                bias,
-            });
+            parts.push(Linear { weight: part(&whole.weight)?, bias });
             first += count;
         }
         Ok(parts.try_into().expect("one part was made per row count"))
@@ -207,10 +196,8 @@ impl Reader<'_> {
 
 /// The Hugging Face names of the tensors of a model.
 fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
-    let mut names: BTreeSet<String> = ["embed_tokens.weight", "norm.weight"]
-        .iter()
-        .map(|n| format!("{prefix}{n}"))
-        .collect();
+    let mut names: BTreeSet<String> =
+        ["embed_tokens.weight", "norm.weight"].iter().map(|n| format!("{prefix}{n}")).collect();
     if !config.tie_embeddings {
         names.insert("lm_head.weight".to_owned());
     }

@@ -43,11 +43,7 @@ impl Gguf {
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| {
             let reason = first_line(&e);
-            Error::file(
-                path,
-                format!("isn't a complete GGUF file ({reason})"),
-                FETCH_AGAIN,
-            )
+            Error::file(path, format!("isn't a complete GGUF file ({reason})"), FETCH_AGAIN)
         })?;
         refuse_split(path, &content.metadata)?;
         let tensors = described_by_tensors(path, &map, &content)?;
@@ -88,11 +84,7 @@ fn refuse_split(path: &Path, metadata: &HashMap<String, Value>) -> Result<()> {
     if parts > 1 {
         let action =
             "join the parts with llama-gguf-split --merge, or use the safetensors of the model";
-        return Err(Error::file(
-            path,
-            format!("is one of {parts} parts of a split model"),
-            action,
-        ));
+        return Err(Error::file(path, format!("is one of {parts} parts of a split model"), action));
     }
     Ok(())
 }
@@ -122,28 +114,15 @@ fn dequantize(
 ) -> Result<Tensor> {
     let broken = |e: candle_core::Error| {
         let reason = first_line(&e);
-        Error::file(
-            path,
-            format!("tensor {name} can't be read ({reason})"),
-            FETCH_AGAIN,
-        )
+        Error::file(path, format!("tensor {name} can't be read ({reason})"), FETCH_AGAIN)
     };
-    let quantized = content
-        .tensor(&mut Cursor::new(&map[..]), name, &Device::Cpu)
-        .map_err(broken)?;
-    quantized
-        .dequantize(&Device::Cpu)
-        .and_then(|t| t.to_device(device))
-        .map_err(broken)
+    let quantized =
+        content.tensor(&mut Cursor::new(&map[..]), name, &Device::Cpu).map_err(broken)?;
+    quantized.dequantize(&Device::Cpu).and_then(|t| t.to_device(device)).map_err(broken)
 }
 
 fn first_line(error: &candle_core::Error) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// `blk.0.attn_q.weight` -> `model.layers.0.self_attn.q_proj.weight`; unknown names stay as they are.
@@ -157,10 +136,7 @@ fn hugging_face_name(name: &str, architecture: Architecture) -> String {
     let translated = name.strip_prefix("blk.").and_then(|rest| {
         let (layer, rest) = rest.split_once('.')?;
         let (module, kind) = rest.rsplit_once('.')?;
-        Some(format!(
-            "model.layers.{layer}.{}.{kind}",
-            module_name(module, architecture)?
-        ))
+        Some(format!("model.layers.{layer}.{}.{kind}", module_name(module, architecture)?))
     });
     translated.unwrap_or_else(|| name.to_owned())
 }
@@ -190,10 +166,7 @@ fn module_name(module: &str, architecture: Architecture) -> Option<&'static str>
 fn half_split(t: &Tensor, heads: usize, head_dim: usize) -> candle_core::Result<Tensor> {
     let shape = t.shape().clone();
     let columns = t.elem_count() / (heads * head_dim);
-    t.reshape((heads, head_dim / 2, 2, columns))?
-        .transpose(1, 2)?
-        .contiguous()?
-        .reshape(shape)
+    t.reshape((heads, head_dim / 2, 2, columns))?.transpose(1, 2)?.contiguous()?.reshape(shape)
 }
 
 impl TensorSource for Gguf {
@@ -206,20 +179,12 @@ impl TensorSource for Gguf {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.content
-            .tensor_infos
-            .get(self.names.get(name)?)
-            .map(|info| info.shape.dims().to_vec())
+        self.content.tensor_infos.get(self.names.get(name)?).map(|info| info.shape.dims().to_vec())
     }
 
     fn read(&self, name: &str) -> Result<Tensor> {
-        let tensor = dequantize(
-            &self.path,
-            &self.map,
-            &self.content,
-            &self.names[name],
-            &self.device,
-        )?;
+        let tensor =
+            dequantize(&self.path, &self.map, &self.content, &self.names[name], &self.device)?;
         let heads = match self.config.architecture {
             Architecture::Llama if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
             Architecture::Llama if name.contains("self_attn.k_proj") => {
@@ -243,19 +208,10 @@ mod tests {
     #[test]
     fn names_of_both_kinds() {
         let llama = |name| hugging_face_name(name, Architecture::Llama);
-        assert_eq!(
-            llama("blk.12.attn_q.bias"),
-            "model.layers.12.self_attn.q_proj.bias"
-        );
-        assert_eq!(
-            llama("blk.0.ffn_up.weight"),
-            "model.layers.0.mlp.up_proj.weight"
-        );
+        assert_eq!(llama("blk.12.attn_q.bias"), "model.layers.12.self_attn.q_proj.bias");
+        assert_eq!(llama("blk.0.ffn_up.weight"), "model.layers.0.mlp.up_proj.weight");
         assert_eq!(llama("rope_freqs.weight"), "rope_freqs.weight");
-        assert_eq!(
-            llama("blk.0.ffn_gate_exps.weight"),
-            "blk.0.ffn_gate_exps.weight"
-        );
+        assert_eq!(llama("blk.0.ffn_gate_exps.weight"), "blk.0.ffn_gate_exps.weight");
         let phi3 = hugging_face_name("blk.0.ffn_up.weight", Architecture::Phi3);
         assert_eq!(phi3, "model.layers.0.mlp.gate_up_proj.weight");
     }

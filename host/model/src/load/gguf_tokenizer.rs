@@ -43,19 +43,11 @@ pub fn read(
         .map_err(|e| source.fail(format!("its tokenizer can't be rebuilt: {e}")))?;
     let files = [
         ("tokenizer.json", json),
-        (
-            "tokenizer_config.json",
-            source.tokenizer_config(&tokens, max_position).to_string(),
-        ),
-        (
-            "generation_config.json",
-            source.generation_config().to_string(),
-        ),
+        ("tokenizer_config.json", source.tokenizer_config(&tokens, max_position).to_string()),
+        ("generation_config.json", source.generation_config().to_string()),
     ];
-    let files = files
-        .into_iter()
-        .map(|(name, text)| (name.to_owned(), text.into_bytes()))
-        .collect();
+    let files =
+        files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
     ChatTokenizer::new(tokenizer, files, path, &[])
 }
 
@@ -88,10 +80,7 @@ impl Metadata<'_> {
 
     /// The id that `tokenizer.ggml.NAME_token_id` holds.
     fn token_id(&self, name: &str) -> Option<u32> {
-        let id = self
-            .metadata
-            .get(&format!("tokenizer.ggml.{name}_token_id"))
-            .and_then(whole)?;
+        let id = self.metadata.get(&format!("tokenizer.ggml.{name}_token_id")).and_then(whole)?;
         u32::try_from(id).ok()
     }
 
@@ -102,12 +91,9 @@ impl Metadata<'_> {
             "model_max_length": max_position,
             "clean_up_tokenization_spaces": false,
         });
-        for (field, name) in [
-            ("bos", "bos"),
-            ("eos", "eos"),
-            ("pad", "padding"),
-            ("unk", "unknown"),
-        ] {
+        for (field, name) in
+            [("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown")]
+        {
             if let Some(text) = self.token_id(name).and_then(|id| tokens.get(id as usize)) {
                 config[format!("{field}_token")] = json!(text);
             }
@@ -127,10 +113,8 @@ impl Metadata<'_> {
         if let Some(pad) = self.token_id("padding") {
             config["pad_token_id"] = json!(pad);
         }
-        let mut eos: Vec<u32> = ["eos", "eot", "eom"]
-            .iter()
-            .filter_map(|name| self.token_id(name))
-            .collect();
+        let mut eos: Vec<u32> =
+            ["eos", "eot", "eom"].iter().filter_map(|name| self.token_id(name)).collect();
         eos.dedup();
         if !eos.is_empty() {
             config["eos_token_id"] = json!(eos);
@@ -148,9 +132,7 @@ impl Metadata<'_> {
         let kind = self.string("tokenizer.ggml.pre").unwrap_or("(missing)");
         let pre = PreTokenizer::from_name(kind).ok_or_else(|| {
             let known = "smollm, gpt-2, llama-bpe, qwen2";
-            self.fail(format!(
-                "its pre-tokenizer `{kind}` isn't known (known: {known})"
-            ))
+            self.fail(format!("its pre-tokenizer `{kind}` isn't known (known: {known})"))
         })?;
         let bpe = self.byte_pair_encoding(tokens, pre)?;
         let invalid =
@@ -173,18 +155,12 @@ impl Metadata<'_> {
         let merges = self
             .strings("tokenizer.ggml.merges")?
             .iter()
-            .map(|merge| {
-                merge
-                    .split_once(' ')
-                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            })
+            .map(|merge| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| self.fail("metadata tokenizer.ggml.merges isn't a list of pairs"))?;
         BPE::builder()
             .vocab_and_merges(
-                vocabulary
-                    .into_iter()
-                    .collect::<tokenizers::models::bpe::Vocab>(),
+                vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
                 merges,
             )
             .ignore_merges(pre == PreTokenizer::Llama3)
@@ -197,14 +173,11 @@ impl Metadata<'_> {
         let Some(Value::Array(types)) = self.metadata.get("tokenizer.ggml.token_type") else {
             return Err(self.fail("metadata tokenizer.ggml.token_type is missing"));
         };
-        let added = tokens
-            .iter()
-            .zip(types)
-            .filter_map(|(token, kind)| match whole(kind)? {
-                CONTROL => Some(AddedToken::from(token, true)),
-                USER_DEFINED => Some(AddedToken::from(token, false).normalized(false)),
-                _ => None,
-            });
+        let added = tokens.iter().zip(types).filter_map(|(token, kind)| match whole(kind)? {
+            CONTROL => Some(AddedToken::from(token, true)),
+            USER_DEFINED => Some(AddedToken::from(token, false).normalized(false)),
+            _ => None,
+        });
         let added: Vec<AddedToken> = added.collect();
         tokenizer
             .add_tokens(added)
@@ -229,11 +202,7 @@ impl Metadata<'_> {
                     "isn't the tokenizer of {}: token {id} is `{token}` there",
                     self.path.display()
                 );
-                Err(Error::file(
-                    path,
-                    problem,
-                    "put the tokenizer.json of the same model there",
-                ))
+                Err(Error::file(path, problem, "put the tokenizer.json of the same model there"))
             }
         }
     }
@@ -243,10 +212,7 @@ fn whole(value: &Value) -> Option<i64> {
     match value {
         Value::I32(number) => Some(i64::from(*number)),
         Value::I64(number) => Some(*number),
-        other => other
-            .to_u64()
-            .ok()
-            .and_then(|number| i64::try_from(number).ok()),
+        other => other.to_u64().ok().and_then(|number| i64::try_from(number).ok()),
     }
 }
 
@@ -297,12 +263,7 @@ fn words(digits: &str) -> tokenizers::Result<PreTokenizerWrapper> {
         r"\s+",
     ]
     .join("|");
-    Ok(Split::new(
-        SplitPattern::Regex(expression),
-        SplitDelimiterBehavior::Isolated,
-        false,
-    )?
-    .into())
+    Ok(Split::new(SplitPattern::Regex(expression), SplitDelimiterBehavior::Isolated, false)?.into())
 }
 
 #[cfg(test)]
@@ -313,34 +274,20 @@ mod tests {
 
     fn pieces(kind: &str, text: &str) -> Vec<String> {
         let mut pieces = PreTokenizedString::from(text);
-        PreTokenizer::from_name(kind)
-            .unwrap()
-            .build()
-            .unwrap()
-            .pre_tokenize(&mut pieces)
-            .unwrap();
+        PreTokenizer::from_name(kind).unwrap().build().unwrap().pre_tokenize(&mut pieces).unwrap();
         let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        splits
-            .into_iter()
-            .map(|(piece, _, _)| piece.replace('Ġ', "_"))
-            .collect()
+        splits.into_iter().map(|(piece, _, _)| piece.replace('Ġ', "_")).collect()
     }
 
     #[test]
     fn digits_and_spaces_are_cut_as_each_model_does() {
         let text = "I'M in 1234  rooms";
-        assert_eq!(
-            pieces("gpt-2", text),
-            ["I", "'", "M", "_in", "_1234", "_", "_rooms"]
-        );
+        assert_eq!(pieces("gpt-2", text), ["I", "'", "M", "_in", "_1234", "_", "_rooms"]);
         assert_eq!(
             pieces("smollm", text),
             ["I", "'", "M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
         );
-        assert_eq!(
-            pieces("llama-bpe", text),
-            ["I", "'M", "_in", "_", "123", "4", "_", "_rooms"]
-        );
+        assert_eq!(pieces("llama-bpe", text), ["I", "'M", "_in", "_", "123", "4", "_", "_rooms"]);
         assert_eq!(
             pieces("qwen2", text),
             ["I", "'M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]

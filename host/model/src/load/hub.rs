@@ -78,11 +78,7 @@ pub struct Snapshot {
 /// fail.
 pub fn fetch(id: &str, revision: Option<&str>, access: &HubAccess) -> Result<Snapshot> {
     let revision = revision.unwrap_or("main");
-    let request = Request {
-        id,
-        revision,
-        cache: access.cache()?,
-    };
+    let request = Request { id, revision, cache: access.cache()? };
     if access.offline {
         return request.cached().ok_or_else(|| {
             request.error(
@@ -134,9 +130,7 @@ impl Request<'_> {
     }
 
     fn folder(&self, commit: &str) -> PathBuf {
-        self.cache
-            .repo(self.repository(commit))
-            .pointer_path(commit)
+        self.cache.repo(self.repository(commit)).pointer_path(commit)
     }
 
     /// What the cache holds for the revision; a commit is its own name, others are noted under `refs`.
@@ -163,19 +157,14 @@ impl Request<'_> {
         }
         let folder = self.folder(&commit);
         let pinned = api.repo(self.repository(&commit));
-        for file in info
-            .siblings
-            .iter()
-            .map(|sibling| &sibling.rfilename)
-            .filter(|name| is_wanted(name))
+        for file in
+            info.siblings.iter().map(|sibling| &sibling.rfilename).filter(|name| is_wanted(name))
         {
             if !folder.join(file).exists() {
                 pinned.download(file)?;
             }
         }
-        self.cache
-            .repo(self.repository(self.revision))
-            .create_ref(&commit)?;
+        self.cache.repo(self.repository(self.revision)).create_ref(&commit)?;
         Ok(Snapshot { folder, commit })
     }
 

@@ -109,16 +109,9 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
     let tokenizer = ChatTokenizer::from_files(files, folder, &config.eos)?;
     check_vocabulary(&tokenizer, &config, &folder.join("tokenizer.json"))?;
     let (weights, digest) = rayon::join(
+        || assemble::assemble(&config, &Shards::open(&weights_at, &options.device, options.dtype)?),
         || {
-            assemble::assemble(
-                &config,
-                &Shards::open(&weights_at, &options.device, options.dtype)?,
-            )
-        },
-        || {
-            let shards = weights_at
-                .iter()
-                .map(|path| Part::File(file_name(path), path));
+            let shards = weights_at.iter().map(|path| Part::File(file_name(path), path));
             digest_of(&config_bytes, &tokenizer, shards.collect())
         },
     );
@@ -159,24 +152,16 @@ fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
 fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> {
     let origin = Path::new(model.name);
     let (config, config_json) = parse_config(model.config, &origin.join("config.json"))?;
-    let files = [
-        ("tokenizer.json", model.tokenizer),
-        ("tokenizer_config.json", model.tokenizer_config),
-    ];
-    let files = files
-        .into_iter()
-        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
-        .collect();
+    let files =
+        [("tokenizer.json", model.tokenizer), ("tokenizer_config.json", model.tokenizer_config)];
+    let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect();
     let tokenizer = ChatTokenizer::from_files(files, origin, &config.eos)?;
     let weights_name = origin.join("model.safetensors");
     check_vocabulary(&tokenizer, &config, &origin.join("tokenizer.json"))?;
     let tensors = InMemory::open(&weights_name, model.weights, &options.device, options.dtype)?;
     let weights = assemble::assemble(&config, &tensors)?;
-    let digest = digest_of(
-        model.config,
-        &tokenizer,
-        vec![Part::Bytes("model.safetensors", model.weights)],
-    )?;
+    let digest =
+        digest_of(model.config, &tokenizer, vec![Part::Bytes("model.safetensors", model.weights)])?;
     let decoder = Decoder::new(config, weights, kernels(options))?;
     let name = model.name.to_owned();
     Ok(Model {
@@ -193,46 +178,26 @@ fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> 
 fn kernels(options: &LoadOptions) -> Kernels {
     let known = matches!(options.dtype, DType::F32 | DType::BF16);
     let fused = options.device.is_cpu() && known;
-    options.kernels.unwrap_or(if fused {
-        Kernels::Fused
-    } else {
-        Kernels::Plain
-    })
+    options.kernels.unwrap_or(if fused { Kernels::Fused } else { Kernels::Plain })
 }
 
 /// The digest covers configuration, weights and the tokenizer's files, as they were before any override.
 fn digest_of(config: &[u8], tokenizer: &ChatTokenizer, weights: Vec<Part<'_>>) -> Result<String> {
     let mut parts = weights;
     parts.push(Part::Bytes("config.json", config));
-    parts.extend(
-        tokenizer
-            .files()
-            .iter()
-            .map(|(name, bytes)| Part::Bytes(name, bytes)),
-    );
+    parts.extend(tokenizer.files().iter().map(|(name, bytes)| Part::Bytes(name, bytes)));
     model_digest(&parts)
 }
 
 fn parse_config(bytes: &[u8], path: &Path) -> Result<(Config, Value)> {
     let text = String::from_utf8_lossy(bytes);
     let config = Config::from_json(&text, &path.display().to_string())?;
-    let json: Value = serde_json::from_slice(bytes).map_err(|e| {
-        Error::file(
-            path,
-            format!("isn't valid JSON: {e}"),
-            "fetch the file again",
-        )
-    })?;
+    let json: Value = serde_json::from_slice(bytes)
+        .map_err(|e| Error::file(path, format!("isn't valid JSON: {e}"), "fetch the file again"))?;
     if let Some(quantization) = json.get("quantization_config").filter(|q| !q.is_null()) {
-        let method = quantization["quant_method"]
-            .as_str()
-            .unwrap_or("an unknown method");
+        let method = quantization["quant_method"].as_str().unwrap_or("an unknown method");
         let action = "use the original checkpoint in f16, bf16 or f32, or a GGUF file";
-        return Err(Error::file(
-            path,
-            format!("the weights are quantized with {method}"),
-            action,
-        ));
+        return Err(Error::file(path, format!("the weights are quantized with {method}"), action));
     }
     Ok((config, json))
 }
@@ -254,15 +219,8 @@ fn check_vocabulary(tokenizer: &ChatTokenizer, config: &Config, path: &Path) -> 
     if ids <= config.vocab_size {
         return Ok(());
     }
-    let problem = format!(
-        "has {ids} token ids, but the model embeds {}",
-        config.vocab_size
-    );
-    Err(Error::file(
-        path,
-        problem,
-        "use the tokenizer that belongs to the model",
-    ))
+    let problem = format!("has {ids} token ids, but the model embeds {}", config.vocab_size);
+    Err(Error::file(path, problem, "use the tokenizer that belongs to the model"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -275,8 +233,6 @@ fn file_name(path: &Path) -> &str {
 
 fn folder_name(folder: &Path) -> String {
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    full.file_name().map_or_else(
-        || folder.display().to_string(),
-        |n| n.to_string_lossy().into_owned(),
-    )
+    full.file_name()
+        .map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into_owned())
 }

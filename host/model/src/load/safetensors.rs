@@ -69,18 +69,17 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|e| invalid(format!("isn't valid JSON: {e}")))?;
     let map = json.get("weight_map").and_then(|m| m.as_object());
-    let map = map
-        .filter(|m| !m.is_empty())
-        .ok_or_else(|| invalid("has no weight_map".to_owned()))?;
+    let map =
+        map.filter(|m| !m.is_empty()).ok_or_else(|| invalid("has no weight_map".to_owned()))?;
     map.values()
         .map(|file| match file.as_str() {
             // A plain name: an index must not reach outside of its folder.
             Some(name) if !name.is_empty() && !name.contains(['/', '\\']) && name != ".." => {
                 Ok(name.to_owned())
             }
-            _ => Err(invalid(format!(
-                "weight_map names {file}, which isn't a file of this folder"
-            ))),
+            _ => {
+                Err(invalid(format!("weight_map names {file}, which isn't a file of this folder")))
+            }
         })
         .collect()
 }
@@ -92,16 +91,10 @@ impl Shards {
     /// [`Error::File`] for a file that isn't valid safetensors (truncated, another format) or holds types other
     /// than f16, bf16, f32 and f64; [`Error::Io`] when it can't be opened.
     pub fn open(files: &[PathBuf], device: &Device, dtype: DType) -> Result<Self> {
-        let mut shards = Self {
-            files: Vec::new(),
-            tensors: BTreeMap::new(),
-            device: device.clone(),
-            dtype,
-        };
+        let mut shards =
+            Self { files: Vec::new(), tensors: BTreeMap::new(), device: device.clone(), dtype };
         for path in files {
-            let length = std::fs::metadata(path)
-                .map_err(|e| Error::io(path, e))?
-                .len();
+            let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
             if length == 0 {
                 return Err(Error::file(path, "is empty", FETCH_AGAIN));
             }
@@ -111,9 +104,7 @@ impl Shards {
                 unsafe { MmapedSafetensors::new(path) }.map_err(|e| not_safetensors(path, &e))?;
             for (name, view) in mapped.tensors() {
                 check_type(path, &name, view.dtype())?;
-                shards
-                    .tensors
-                    .insert(name, (shards.files.len(), view.shape().to_vec()));
+                shards.tensors.insert(name, (shards.files.len(), view.shape().to_vec()));
             }
             shards.files.push((path.clone(), mapped));
         }
@@ -124,11 +115,7 @@ impl Shards {
 fn not_safetensors(path: &Path, error: &candle_core::Error) -> Error {
     let text = error.to_string();
     let reason = text.lines().next().unwrap_or_default();
-    Error::file(
-        path,
-        format!("isn't a complete safetensors file ({reason})"),
-        FETCH_AGAIN,
-    )
+    Error::file(path, format!("isn't a complete safetensors file ({reason})"), FETCH_AGAIN)
 }
 
 fn check_type(path: &Path, name: &str, dtype: Dtype) -> Result<()> {
@@ -145,9 +132,7 @@ fn check_type(path: &Path, name: &str, dtype: Dtype) -> Result<()> {
 impl TensorSource for Shards {
     fn file(&self, name: &str) -> &Path {
         let index = self.tensors.get(name).map_or(0, |(index, _)| *index);
-        self.files
-            .get(index)
-            .map_or(Path::new(SINGLE), |(path, _)| path)
+        self.files.get(index).map_or(Path::new(SINGLE), |(path, _)| path)
     }
 
     fn names(&self) -> Vec<String> {
@@ -184,12 +169,7 @@ impl<'a> InMemory<'a> {
         for (tensor, view) in tensors.tensors() {
             check_type(name, &tensor, view.dtype())?;
         }
-        Ok(Self {
-            name,
-            tensors,
-            device: device.clone(),
-            dtype,
-        })
+        Ok(Self { name, tensors, device: device.clone(), dtype })
     }
 }
 
@@ -199,25 +179,15 @@ impl TensorSource for InMemory<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.tensors
-            .names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
+        self.tensors.names().into_iter().map(str::to_owned).collect()
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.tensors
-            .tensor(name)
-            .ok()
-            .map(|view| view.shape().to_vec())
+        self.tensors.tensor(name).ok().map(|view| view.shape().to_vec())
     }
 
     fn read(&self, name: &str) -> Result<Tensor> {
-        let view = self
-            .tensors
-            .tensor(name)
-            .map_err(candle_core::Error::from)?;
+        let view = self.tensors.tensor(name).map_err(candle_core::Error::from)?;
         Ok(view.load(&self.device)?.to_dtype(self.dtype)?)
     }
 }

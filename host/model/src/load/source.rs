@@ -46,9 +46,7 @@ impl Source {
     /// [`Error::File`] for a path that doesn't exist or isn't a model, and for text that is none of the three.
     pub fn parse(text: &str) -> Result<Self> {
         let path = Path::new(text);
-        let is_gguf = path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+        let is_gguf = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         if path.is_dir() {
             return Ok(Self::Directory(path.to_owned()));
         }
@@ -71,10 +69,7 @@ impl std::fmt::Display for Source {
         match self {
             Self::Directory(path) | Self::Gguf(path) => write!(f, "{}", path.display()),
             Self::Hub { id, revision: None } => f.write_str(id),
-            Self::Hub {
-                id,
-                revision: Some(revision),
-            } => write!(f, "{id}@{revision}"),
+            Self::Hub { id, revision: Some(revision) } => write!(f, "{id}@{revision}"),
             Self::Embedded(model) => f.write_str(model.name),
         }
     }
@@ -94,18 +89,13 @@ fn hub_id(text: &str) -> Option<Source> {
     let (organisation, name) = id.split_once('/')?;
     let is_word = |s: &str| {
         !s.is_empty()
-            && s.chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && s.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
             && !s.contains("..")
     };
     // A revision may hold slashes (refs/pr/1).
     let is_revision = |r: &str| !r.is_empty() && r.split('/').all(is_word);
-    (is_word(organisation) && is_word(name) && revision.is_none_or(is_revision)).then(|| {
-        Source::Hub {
-            id: id.to_owned(),
-            revision: revision.map(str::to_owned),
-        }
-    })
+    (is_word(organisation) && is_word(name) && revision.is_none_or(is_revision))
+        .then(|| Source::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
 }
 
 #[cfg(test)]
@@ -118,14 +108,8 @@ mod tests {
         let Source::Hub { id, revision } = Source::parse("org/name-1.5B@refs/pr/1").unwrap() else {
             panic!("not a Hub id");
         };
-        assert_eq!(
-            (id.as_str(), revision.as_deref()),
-            ("org/name-1.5B", Some("refs/pr/1"))
-        );
-        assert!(matches!(
-            Source::parse("org/name").unwrap(),
-            Source::Hub { revision: None, .. }
-        ));
+        assert_eq!((id.as_str(), revision.as_deref()), ("org/name-1.5B", Some("refs/pr/1")));
+        assert!(matches!(Source::parse("org/name").unwrap(), Source::Hub { revision: None, .. }));
     }
 
     #[test]
@@ -137,10 +121,7 @@ mod tests {
             Source::parse(dir.path().to_str().unwrap()).unwrap(),
             Source::Directory(_)
         ));
-        assert!(matches!(
-            Source::parse(gguf.to_str().unwrap()).unwrap(),
-            Source::Gguf(_)
-        ));
+        assert!(matches!(Source::parse(gguf.to_str().unwrap()).unwrap(), Source::Gguf(_)));
     }
 
     #[test]
@@ -159,10 +140,7 @@ mod tests {
             "a/b/c",
         ] {
             let message = Source::parse(bad).unwrap_err().to_string();
-            assert!(
-                message.contains(bad) && message.contains("org/name"),
-                "{message}"
-            );
+            assert!(message.contains(bad) && message.contains("org/name"), "{message}");
             assert!(!message.contains('\n'));
         }
     }

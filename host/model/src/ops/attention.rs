@@ -34,9 +34,7 @@ impl Head<'_> {
 
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let length = self.length;
-        (0..length)
-            .step_by(BLOCK)
-            .map(move |start| (start, BLOCK.min(length - start)))
+        (0..length).step_by(BLOCK).map(move |start| (start, BLOCK.min(length - start)))
     }
 
     /// Keys that query rows start..start + rows see.
@@ -45,10 +43,7 @@ impl Head<'_> {
             Some(window) => (start + 1).saturating_sub(window),
             None => 0,
         };
-        Span {
-            first,
-            end: start + rows,
-        }
+        Span { first, end: start + rows }
     }
 
     /// Columns of the score block that query `row` of it sees.
@@ -78,14 +73,7 @@ impl Head<'_> {
             }
             let values = self.v.from(span.first, 0);
             let shape = (rows, self.size, width);
-            matmul(
-                Into::Set,
-                out,
-                self.size,
-                shape,
-                Mat::rows(&scores, width),
-                values,
-            );
+            matmul(Into::Set, out, self.size, shape, Mat::rows(&scores, width), values);
             for (out, sum) in out.chunks_exact_mut(self.size).zip(sums) {
                 softmax::scale(out, 1.0 / sum);
             }
@@ -105,11 +93,8 @@ impl Head<'_> {
     /// output, the output itself and its ln sum exp.
     pub fn backward(&self, out: Mat, totals: &[f32], g: Mat) -> Gradients {
         let count = self.length * self.size;
-        let mut found = Gradients {
-            q: vec![0f32; count],
-            k: vec![0f32; count],
-            v: vec![0f32; count],
-        };
+        let mut found =
+            Gradients { q: vec![0f32; count], k: vec![0f32; count], v: vec![0f32; count] };
         let (mut scores, mut slopes) = (Vec::new(), Vec::new());
         for (start, rows) in self.blocks() {
             let span = self.span(start, rows);
@@ -140,9 +125,7 @@ impl Head<'_> {
         g: Mat,
     ) {
         let width = span.end - span.first;
-        let lines = scores
-            .chunks_exact_mut(width)
-            .zip(slopes.chunks_exact_mut(width));
+        let lines = scores.chunks_exact_mut(width).zip(slopes.chunks_exact_mut(width));
         for (row, (scores, slopes)) in lines.enumerate() {
             let query = start + row;
             let line = |m: Mat| query * m.row..query * m.row + self.size;
@@ -200,23 +183,9 @@ impl Gradients {
         let dq = &mut self.q[start * size..];
         matmul(Into::Set, dq, size, (rows, size, width), slopes, keys);
         let dk = &mut self.k[span.first * size..];
-        matmul(
-            Into::Add,
-            dk,
-            size,
-            (width, size, rows),
-            slopes.t(),
-            queries,
-        );
+        matmul(Into::Add, dk, size, (width, size, rows), slopes.t(), queries);
         let dv = &mut self.v[span.first * size..];
-        matmul(
-            Into::Add,
-            dv,
-            size,
-            (width, size, rows),
-            probabilities.t(),
-            g,
-        );
+        matmul(Into::Add, dv, size, (width, size, rows), probabilities.t(), g);
     }
 }
 

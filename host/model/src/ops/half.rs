@@ -19,11 +19,7 @@ pub(crate) fn multiplies_pairs() -> bool {
 fn nearest(x: f32) -> u32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    if x.is_nan() {
-        (bits >> 16) | 0x40
-    } else {
-        rounded
-    }
+    if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
 }
 
 simd! {
@@ -87,10 +83,7 @@ mod tests {
         round(&values, &mut rounded);
         for (i, value) in values.iter().enumerate() {
             let exact = bf16::from_f32(*value);
-            assert_eq!(
-                pairs[i / 2] >> (16 * (i % 2)) & 0xffff,
-                u32::from(exact.to_bits())
-            );
+            assert_eq!(pairs[i / 2] >> (16 * (i % 2)) & 0xffff, u32::from(exact.to_bits()));
             assert_eq!(rounded[i], exact.to_f32());
         }
         round(&[f32::NAN], &mut rounded);

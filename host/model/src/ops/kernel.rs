@@ -186,12 +186,7 @@ unsafe fn portable<const W: usize>(into: Into, pieces: &[Piece], c: *mut f32, st
     for operands in pieces.iter().map(floats) {
         for p in 0..operands.depth {
             // SAFETY: inside the operands, as their constructors checked.
-            let b = unsafe {
-                &*operands
-                    .right
-                    .add(p * operands.right_step)
-                    .cast::<[f32; W]>()
-            };
+            let b = unsafe { &*operands.right.add(p * operands.right_step).cast::<[f32; W]>() };
             for (sums, left) in sums.iter_mut().zip(operands.left) {
                 // SAFETY: as above.
                 let a = unsafe { *left.add(p * operands.left_step) };
@@ -229,23 +224,14 @@ mod tests {
         let wave = |count: usize, step: f32| -> Vec<f32> {
             (0..count).map(|i| (i as f32 * step).sin()).collect()
         };
-        let (left, right, wide) = (
-            wave(70 * ROWS, 0.37),
-            wave(70 * COLS, 0.11),
-            wave(70 * 90, 0.23),
-        );
+        let (left, right, wide) =
+            (wave(70 * ROWS, 0.37), wave(70 * COLS, 0.11), wave(70 * 90, 0.23));
         let pieces = [
             Piece::packed(&left, &right),
             Piece::rows(&wide[..90 * 5], 90, 3, &right, COLS),
             Piece::turned((&left, ROWS), (0, ROWS), (&wide[58..], 90)),
         ];
-        let narrow = [Piece::rows(
-            &wide[..90 * 8],
-            90,
-            3,
-            &right[..70 * HALF],
-            HALF,
-        )];
+        let narrow = [Piece::rows(&wide[..90 * 8], 90, 3, &right[..70 * HALF], HALF)];
         for into in [Into::Set, Into::Add] {
             let mut found = [[1f32; ROWS * COLS]; 6];
             // SAFETY: AVX-512 was detected above and implies AVX2 and FMA;

@@ -133,10 +133,7 @@ impl<'a> Blocks<'a> {
             }
             Chunks::Pairs(chunks) => BlockPanels::Pairs(chunks.next().unwrap_or_default()),
         };
-        Block {
-            panels,
-            depth: self.depth,
-        }
+        Block { panels, depth: self.depth }
     }
 }
 

@@ -27,27 +27,16 @@ pub(crate) struct Mat<'a, T = f32> {
 impl<'a, T> Mat<'a, T> {
     /// Rows of `stride` values.
     pub fn rows(data: &'a [T], stride: usize) -> Self {
-        Self {
-            data,
-            row: stride,
-            col: 1,
-        }
+        Self { data, row: stride, col: 1 }
     }
 
     pub fn t(self) -> Self {
-        Self {
-            data: self.data,
-            row: self.col,
-            col: self.row,
-        }
+        Self { data: self.data, row: self.col, col: self.row }
     }
 
     /// The view that starts at element (i, j).
     pub fn from(self, i: usize, j: usize) -> Self {
-        Self {
-            data: &self.data[i * self.row + j * self.col..],
-            ..self
-        }
+        Self { data: &self.data[i * self.row + j * self.col..], ..self }
     }
 
     pub fn check(&self, rows: usize, cols: usize) {
@@ -134,11 +123,7 @@ fn column(
         if top >= rows {
             break;
         }
-        let tile = Tile {
-            rows: ROWS.min(rows - top),
-            cols,
-            stride,
-        };
+        let tile = Tile { rows: ROWS.min(rows - top), cols, stride };
         let c = &mut c[top * stride..];
         assert!(c.len() >= (tile.rows - 1) * stride + cols);
         // SAFETY: c has room for the tile.
@@ -163,25 +148,11 @@ mod tests {
     /// All four transpositions, odd sizes, both modes, against sums in f64.
     #[test]
     fn products_match_sums_in_double_precision() {
-        for (m, n, k) in [
-            (1, 1, 1),
-            (7, 33, 5),
-            (200, 70, 800),
-            (8, 32, 384),
-            (13, 16, 385),
-        ] {
+        for (m, n, k) in [(1, 1, 1), (7, 33, 5), (200, 70, 800), (8, 32, 384), (13, 16, 385)] {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
-                let left = if ta {
-                    Mat::rows(&a, m).t()
-                } else {
-                    Mat::rows(&a, k)
-                };
-                let right = if tb {
-                    Mat::rows(&b, k).t()
-                } else {
-                    Mat::rows(&b, n)
-                };
+                let left = if ta { Mat::rows(&a, m).t() } else { Mat::rows(&a, k) };
+                let right = if tb { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
                 let stride = n + 3;
                 let mut c = vec![1f32; m * stride];
                 matmul(Into::Set, &mut c, stride, (m, n, k), left, right);
@@ -197,11 +168,7 @@ mod tests {
                         let found = f64::from(c[i * stride + j]);
                         assert!((found - 2.0 * exact).abs() < 1e-4, "{m} {n} {k} {i} {j}");
                     }
-                    assert!(
-                        c[i * stride + n..(i + 1) * stride]
-                            .iter()
-                            .all(|x| *x == 1.0)
-                    );
+                    assert!(c[i * stride + n..(i + 1) * stride].iter().all(|x| *x == 1.0));
                 }
             }
         }

@@ -27,9 +27,7 @@ pub(crate) fn gather<T: Word, const WIDTH: usize>(
 ) {
     let (panel, _) = panel[..depth * WIDTH].as_chunks_mut::<WIDTH>();
     if cols < WIDTH {
-        panel
-            .iter_mut()
-            .for_each(|line| line[cols..].fill(T::default()));
+        panel.iter_mut().for_each(|line| line[cols..].fill(T::default()));
     }
     if b.col == 1 {
         for (p, line) in panel.iter_mut().enumerate() {

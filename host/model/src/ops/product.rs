@@ -172,9 +172,7 @@ unsafe fn group(product: &Product, c: *mut f32, cols: Range<usize>, rows: Range<
                     let first = c.add(row * product.cols + cols.start);
                     std::slice::from_raw_parts_mut(first, cols.len())
                 };
-                c.iter_mut()
-                    .zip(&bias[cols.start..])
-                    .for_each(|(c, b)| *c += b);
+                c.iter_mut().zip(&bias[cols.start..]).for_each(|(c, b)| *c += b);
             }
         }
     });
@@ -217,14 +215,12 @@ mod tests {
                 };
                 let (w16, v16) = (narrow(&w), narrow(&v));
                 let (turned, straight) = match format {
-                    Format::F32 => (
-                        Right::F32(Mat::rows(&w, deep).t()),
-                        Right::F32(Mat::rows(&v, cols)),
-                    ),
-                    Format::Bf16 => (
-                        Right::Bf16(Mat::rows(&w16, deep).t()),
-                        Right::Bf16(Mat::rows(&v16, cols)),
-                    ),
+                    Format::F32 => {
+                        (Right::F32(Mat::rows(&w, deep).t()), Right::F32(Mat::rows(&v, cols)))
+                    }
+                    Format::Bf16 => {
+                        (Right::Bf16(Mat::rows(&w16, deep).t()), Right::Bf16(Mat::rows(&v16, cols)))
+                    }
                 };
                 let (packed_x, packed_y) = (left(format, &x, rows), left(format, &y, rows));
                 let mut c = vec![1f32; rows * cols];

@@ -140,11 +140,7 @@ impl Right<'_> {
             && view.col.is_multiple_of(2)
             && depth.is_multiple_of(2)
         {
-            let words = Mat {
-                data: words,
-                row: 1,
-                col: view.col / 2,
-            };
+            let words = Mat { data: words, row: 1, col: view.col / 2 };
             gather::<u32, COLS>(words, depth / 2, cols, panel);
             return;
         }

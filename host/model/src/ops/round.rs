@@ -99,9 +99,8 @@ impl Round {
         c: *mut f32,
     ) {
         let parts = self.parts.iter();
-        let pieces: SmallVec<[Piece; PIECES]> = parts
-            .map(|part| self.piece(terms, part, index, top, tile.rows))
-            .collect();
+        let pieces: SmallVec<[Piece; PIECES]> =
+            parts.map(|part| self.piece(terms, part, index, top, tile.rows)).collect();
         // SAFETY: as the caller promises.
         unsafe { tile.run(into, &pieces, c) };
     }
@@ -135,13 +134,7 @@ impl Round {
             }
             at
         };
-        self.parts.push(Part {
-            term,
-            start,
-            depth,
-            at,
-            size,
-        });
+        self.parts.push(Part { term, start, depth, at, size });
     }
 
     /// What a tile multiplies of a part, with the panel of that index.
@@ -153,9 +146,7 @@ impl Round {
         top: usize,
         rows: usize,
     ) -> Piece<'a> {
-        let &Part {
-            start, depth, size, ..
-        } = part;
+        let &Part { start, depth, size, .. } = part;
         let at = part.at + index * size;
         match terms[part.term] {
             Term::Packed(left, _) => match left.panel(top / ROWS) {

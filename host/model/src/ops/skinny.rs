@@ -16,9 +16,7 @@ pub(crate) fn matmul(x: &[f32], k: usize, w: Weight, y: &mut [f32], stride: usiz
     let mut wide = Vec::new();
     let lines = w.len() / k;
     for (block, first) in (0..lines).step_by(BLOCK).enumerate() {
-        let w = w
-            .lines(first..lines.min(first + BLOCK), k)
-            .floats(&mut wide);
+        let w = w.lines(first..lines.min(first + BLOCK), k).floats(&mut wide);
         for (x, y) in x.chunks(ROWS * k).zip(y.chunks_mut(ROWS * stride)) {
             let y = &mut y[block * BLOCK..];
             for (tile, w) in w.chunks(LINES * k).enumerate() {
@@ -49,9 +47,9 @@ fn products(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
         (Level::Avx512, LINES, ROWS) => unsafe { x86::avx512::<ROWS>(x, w, k, &mut sums) },
         // SAFETY: the instruction set was detected; every pair is cut to k values.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Avx2, ..) => each(x, w, k, &mut sums, |x, w, sum| unsafe {
-            x86::avx2(x, w, sum)
-        }),
+        (Level::Avx512 | Level::Avx2, ..) => {
+            each(x, w, k, &mut sums, |x, w, sum| unsafe { x86::avx2(x, w, sum) })
+        }
         (Level::Portable, ..) => each(x, w, k, &mut sums, portable),
     }
     for (i, (x, sums)) in x.chunks_exact(k).zip(&sums).enumerate() {

@@ -9,11 +9,7 @@ fn highest(row: &[f32]) -> f32 {
     let (heads, tail) = row.as_chunks::<LANES>();
     for chunk in heads {
         for lane in 0..LANES {
-            lanes[lane] = if chunk[lane] > lanes[lane] {
-                chunk[lane]
-            } else {
-                lanes[lane]
-            };
+            lanes[lane] = if chunk[lane] > lanes[lane] { chunk[lane] } else { lanes[lane] };
         }
     }
     for (lane, x) in lanes.iter_mut().zip(tail) {

@@ -29,12 +29,7 @@ impl Narrow {
                 _ => gather::<f32, COLS>(b.from(0, side), depth, left.min(COLS), panel),
             }
         }
-        Self {
-            panels,
-            depth,
-            cols,
-            width,
-        }
+        Self { panels, depth, cols, width }
     }
 
     /// y [rows, cols] = x [rows, depth] times the matrix.
@@ -45,11 +40,8 @@ impl Narrow {
         for (x, y) in tiles {
             for (index, panel) in self.panels.chunks_exact(depth * width).enumerate() {
                 let side = index * width;
-                let tile = Tile {
-                    rows: x.len() / depth,
-                    cols: width.min(cols - side),
-                    stride: cols,
-                };
+                let tile =
+                    Tile { rows: x.len() / depth, cols: width.min(cols - side), stride: cols };
                 let piece = Piece::rows(x, depth, 0, panel, width);
                 // SAFETY: y holds the tile's rows of `cols` values.
                 unsafe { tile.run(Into::Set, &[piece], y[side..].as_mut_ptr()) };
@@ -84,11 +76,7 @@ pub(crate) fn sum_rows(
                 (&edge[..], COLS)
             };
             for top in (0..rank).step_by(ROWS) {
-                let tile = Tile {
-                    rows: ROWS.min(rank - top),
-                    cols: count,
-                    stride: cols,
-                };
+                let tile = Tile { rows: ROWS.min(rank - top), cols: count, stride: cols };
                 let piece = Piece::turned((low, rank), (top, tile.rows), right);
                 // SAFETY: the sums hold the tile's rows of `cols` values.
                 unsafe { tile.run(Into::Add, &[piece], sums[top * cols + side..].as_mut_ptr()) };

@@ -86,19 +86,11 @@ impl AdapterConfig {
     /// [`Error::File`] that names the setting; [`Error::Io`].
     pub fn read(path: &Path) -> Result<Self> {
         if !path.is_file() {
-            return Err(Error::file(
-                path,
-                "is missing",
-                "give the folder of an adapter",
-            ));
+            return Err(Error::file(path, "is missing", "give the folder of an adapter"));
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let json: Value = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::file(
-                path,
-                format!("isn't valid JSON: {e}"),
-                "save the adapter again",
-            )
+            Error::file(path, format!("isn't valid JSON: {e}"), "save the adapter again")
         })?;
         refuse_settings(path, &json)?;
         let missing = |field: &str| {
@@ -109,9 +101,7 @@ impl AdapterConfig {
             )
         };
         let rank = json["r"].as_u64().ok_or_else(|| missing("r"))?;
-        let alpha = json["lora_alpha"]
-            .as_f64()
-            .ok_or_else(|| missing("lora_alpha"))?;
+        let alpha = json["lora_alpha"].as_f64().ok_or_else(|| missing("lora_alpha"))?;
         let map = |field: &str| json[field].as_object().cloned().unwrap_or_default();
         Ok(Self {
             rank: rank as usize,
@@ -129,19 +119,12 @@ impl AdapterConfig {
     /// # Errors
     /// [`Error::File`] when there are any.
     pub fn refuse_patterns(&self) -> Result<()> {
-        let patterns = [
-            ("rank_pattern", &self.rank_pattern),
-            ("alpha_pattern", &self.alpha_pattern),
-        ];
-        match patterns
-            .into_iter()
-            .find(|(_, pattern)| !pattern.is_empty())
-        {
-            Some((field, _)) => Err(Error::file(
-                &self.path,
-                format!("`{field}` isn't supported"),
-                UNSUPPORTED,
-            )),
+        let patterns =
+            [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)];
+        match patterns.into_iter().find(|(_, pattern)| !pattern.is_empty()) {
+            Some((field, _)) => {
+                Err(Error::file(&self.path, format!("`{field}` isn't supported"), UNSUPPORTED))
+            }
             None => Ok(()),
         }
     }
@@ -149,10 +132,7 @@ impl AdapterConfig {
 
 fn refuse_settings(path: &Path, json: &Value) -> Result<()> {
     if json["peft_type"] != "LORA" {
-        let problem = format!(
-            "`peft_type` is {}, only \"LORA\" is supported",
-            json["peft_type"]
-        );
+        let problem = format!("`peft_type` is {}, only \"LORA\" is supported", json["peft_type"]);
         return Err(Error::file(path, problem, "give a LoRA adapter"));
     }
     let is_off = |value: &Value| match value {
@@ -181,9 +161,5 @@ fn refuse_settings(path: &Path, json: &Value) -> Result<()> {
 
 /// Whole numbers without a point, as `peft` writes them.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 1e15 {
-        json!(value as i64)
-    } else {
-        json!(value)
-    }
+    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }

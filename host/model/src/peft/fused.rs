@@ -31,27 +31,16 @@ const MODULES: [Module; 2] = [
         path: "self_attn.qkv_proj",
         parts: &[Target::Q, Target::K, Target::V],
     },
-    Module {
-        name: "gate_up_proj",
-        path: "mlp.gate_up_proj",
-        parts: &[Target::Gate, Target::Up],
-    },
+    Module { name: "gate_up_proj", path: "mlp.gate_up_proj", parts: &[Target::Gate, Target::Up] },
 ];
 
 impl Module {
     fn tensor_name(&self, layer: usize, side: &str) -> String {
-        format!(
-            "base_model.model.model.layers.{layer}.{}.{side}.weight",
-            self.path
-        )
+        format!("base_model.model.model.layers.{layer}.{}.{side}.weight", self.path)
     }
 
     fn adapted(&self, is_target: impl Fn(Target) -> bool) -> Vec<Target> {
-        self.parts
-            .iter()
-            .copied()
-            .filter(|part| is_target(*part))
-            .collect()
+        self.parts.iter().copied().filter(|part| is_target(*part)).collect()
     }
 }
 
@@ -78,29 +67,17 @@ pub fn fuse(
                 let b = tensors.remove(&Lora::var_name(layer, *part, Side::B));
                 let (height, _) = part.shape(model);
                 let column = parts.iter().position(|adapted| adapted == part);
-                rows.push(block_row(
-                    b,
-                    height,
-                    column.unwrap_or(0),
-                    rank,
-                    parts.len(),
-                )?);
+                rows.push(block_row(b, height, column.unwrap_or(0), rank, parts.len())?);
             }
-            tensors.insert(
-                module.tensor_name(layer, "lora_A"),
-                Tensor::cat(&stacked_a, 0)?,
-            );
+            tensors.insert(module.tensor_name(layer, "lora_A"), Tensor::cat(&stacked_a, 0)?);
             tensors.insert(module.tensor_name(layer, "lora_B"), Tensor::cat(&rows, 0)?);
         }
-        file.modules
-            .retain(|name| !module.parts.iter().any(|part| part.name() == name));
+        file.modules.retain(|name| !module.parts.iter().any(|part| part.name() == name));
         file.modules.push(module.name.to_owned());
         if parts.len() > 1 {
             let n = parts.len();
-            file.rank_pattern
-                .insert(module.name.to_owned(), json!(n * rank));
-            file.alpha_pattern
-                .insert(module.name.to_owned(), json!(n as f64 * lora.config.alpha));
+            file.rank_pattern.insert(module.name.to_owned(), json!(n * rank));
+            file.alpha_pattern.insert(module.name.to_owned(), json!(n as f64 * lora.config.alpha));
         }
     }
     Ok(tensors)
@@ -114,9 +91,7 @@ fn block_row(
     rank: usize,
     blocks: usize,
 ) -> Result<Tensor> {
-    let device = b
-        .as_ref()
-        .map_or(candle_core::Device::Cpu, |b| b.device().clone());
+    let device = b.as_ref().map_or(candle_core::Device::Cpu, |b| b.device().clone());
     let zeros = |width: usize| Tensor::zeros((height, width), candle_core::DType::F32, &device);
     let Some(b) = b else {
         return Ok(zeros(blocks * rank)?);
@@ -153,10 +128,8 @@ pub fn split(
             None => module.parts.to_vec(),
         };
         for layer in 0..model.num_layers {
-            let (a_name, b_name) = (
-                module.tensor_name(layer, "lora_A"),
-                module.tensor_name(layer, "lora_B"),
-            );
+            let (a_name, b_name) =
+                (module.tensor_name(layer, "lora_A"), module.tensor_name(layer, "lora_B"));
             let (Some(a), Some(b)) = (tensors.remove(&a_name), tensors.remove(&b_name)) else {
                 continue;
             };
@@ -176,11 +149,7 @@ pub fn split(
             }
             let blocks = parts.is_some() && rank == adapted.len() * file.rank;
             if !blocks && rank != file.rank {
-                return Err(unfit(
-                    path,
-                    &a_name,
-                    "has another rank than the rest of the adapter",
-                ));
+                return Err(unfit(path, &a_name, "has another rank than the rest of the adapter"));
             }
             let mut first_row = 0;
             for part in module.parts {
@@ -214,11 +183,7 @@ fn check_shape(
     if b.dims() == [rows, rank] {
         return Ok(());
     }
-    Err(unfit(
-        path,
-        name,
-        &format!("has shape {:?}, not {:?}", b.dims(), [rows, rank]),
-    ))
+    Err(unfit(path, name, &format!("has shape {:?}, not {:?}", b.dims(), [rows, rank])))
 }
 
 fn take_block(
@@ -230,12 +195,8 @@ fn take_block(
     rank: usize,
 ) -> Result<(Tensor, Tensor)> {
     let block = b.narrow(1, column * rank, rank)?.force_contiguous()?;
-    let sum = |t: &Tensor| {
-        t.abs()?
-            .sum_all()?
-            .to_dtype(candle_core::DType::F64)?
-            .to_scalar::<f64>()
-    };
+    let sum =
+        |t: &Tensor| t.abs()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>();
     let nonzero = |t: &Tensor| t.ne(0f32)?.to_dtype(candle_core::DType::F32);
     if sum(&nonzero(b)?)? != sum(&nonzero(&block)?)? {
         return Err(unfit(

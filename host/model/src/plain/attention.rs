@@ -55,11 +55,7 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor) -> Result<Tensor> {
     // Queries of one group become rows of one product: keys are never repeated.
     let grouped = q.reshape((b, kv_heads, group * t, d))?.contiguous()?;
     let scores = grouped.matmul(&k.transpose(2, 3)?.contiguous()?)?;
-    let shares = softmax(
-        &scores.reshape((b, heads, t, s))?,
-        mask,
-        (d as f64).powf(-0.5),
-    )?;
+    let shares = softmax(&scores.reshape((b, heads, t, s))?, mask, (d as f64).powf(-0.5))?;
     let shares = shares.reshape((b, kv_heads, group * t, s))?;
     shares.matmul(&v.contiguous()?)?.reshape((b, heads, t, d))
 }

@@ -85,11 +85,7 @@ impl Block {
             k = rms_norm(&k, norm, eps)?;
         }
         let rotary = config.rotary_dim();
-        Ok((
-            rotate(&q, rotation, rotary)?,
-            rotate(&k, rotation, rotary)?,
-            v,
-        ))
+        Ok((rotate(&q, rotation, rotary)?, rotate(&k, rotation, rotary)?, v))
     }
 
     /// Output projection and MLP, each added to the residual stream.

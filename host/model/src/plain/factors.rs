@@ -40,11 +40,7 @@ impl Factors {
         let mut changed = Self::default();
         for (to, from) in changed.0.iter_mut().zip(&self.0) {
             if let Some(Pair { a, b, scaling }) = from {
-                *to = Some(Pair {
-                    a: change(a)?,
-                    b: change(b)?,
-                    scaling: *scaling,
-                });
+                *to = Some(Pair { a: change(a)?, b: change(b)?, scaling: *scaling });
             }
         }
         Ok(changed)

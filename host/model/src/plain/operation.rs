@@ -40,10 +40,7 @@ where
     if !x.track_op() {
         return Ok(value);
     }
-    x.apply_op1(Unary {
-        value: Value::new(value),
-        backward,
-    })
+    x.apply_op1(Unary { value: Value::new(value), backward })
 }
 
 /// The same for a function of two tensors.
@@ -54,13 +51,7 @@ where
     if !x.track_op() && !y.track_op() {
         return Ok(value);
     }
-    x.apply_op2(
-        y,
-        Binary {
-            value: Value::new(value),
-            backward,
-        },
-    )
+    x.apply_op2(y, Binary { value: Value::new(value), backward })
 }
 
 /// Rounded types are computed with in single precision, others in their own.
@@ -89,11 +80,7 @@ impl Value {
             candle_core::bail!("an operation was applied twice");
         };
         let whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
-        let tensor = if whole {
-            tensor
-        } else {
-            tensor.force_contiguous()?
-        };
+        let tensor = if whole { tensor } else { tensor.force_contiguous()? };
         let (storage, layout) = tensor.storage_and_layout();
         Ok((M::of(&storage)?.try_clone(layout)?, layout.shape().clone()))
     }

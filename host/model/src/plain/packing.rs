@@ -22,10 +22,7 @@ impl Rotation {
             let shape = (values.len() / half, half);
             Tensor::from_vec(values, shape, decoder.weights.device())?.to_dtype(dtype)
         };
-        Ok(Self {
-            cos: table(cos)?,
-            sin: table(sin)?,
-        })
+        Ok(Self { cos: table(cos)?, sin: table(sin)? })
     }
 }
 
@@ -55,24 +52,14 @@ impl Packing {
             .map(|run| {
                 let (count, length) = (run.len(), run[0]);
                 start += count * length;
-                Run {
-                    start: start - count * length,
-                    count,
-                    length,
-                }
+                Run { start: start - count * length, count, length }
             })
             .collect();
         let device = decoder.weights.device();
         let masks = masks(&decoder.config, |window| {
-            runs.iter()
-                .map(|run| causal(run.length, window, device))
-                .collect()
+            runs.iter().map(|run| causal(run.length, window, device)).collect()
         })?;
-        Ok(Self {
-            rotation: Rotation::new(decoder, rows)?,
-            runs,
-            masks,
-        })
+        Ok(Self { rotation: Rotation::new(decoder, rows)?, runs, masks })
     }
 
     /// One mask per run.
@@ -104,10 +91,7 @@ impl Newest {
                 .collect();
             Tensor::from_vec(mask, (lengths.len(), 1, 1, longest), device)
         })?;
-        Ok(Self {
-            rotation: Rotation::new(decoder, rows)?,
-            masks,
-        })
+        Ok(Self { rotation: Rotation::new(decoder, rows)?, masks })
     }
 
     pub fn mask(&self, window: Option<usize>) -> &Tensor {
@@ -123,10 +107,7 @@ fn masks<T>(
     let mut windows: Vec<_> = (0..config.num_layers).map(|i| config.window(i)).collect();
     windows.sort();
     windows.dedup();
-    windows
-        .into_iter()
-        .map(|window| Ok((window, make(window)?)))
-        .collect()
+    windows.into_iter().map(|window| Ok((window, make(window)?))).collect()
 }
 
 fn of_window<T>(masks: &[(Option<usize>, T)], window: Option<usize>) -> &T {

@@ -17,9 +17,7 @@ pub(super) fn rotate(x: &Tensor, rotation: &Rotation, rotary: usize) -> Result<T
 fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, rotary: usize) -> Result<Tensor> {
     let size = x.dim(2)?;
     let turned = wide(&x.narrow(2, 0, rotary)?)?.unsqueeze(0)?.contiguous()?;
-    let turned = rope_thd(&turned, cos, sin)?
-        .squeeze(0)?
-        .to_dtype(x.dtype())?;
+    let turned = rope_thd(&turned, cos, sin)?.squeeze(0)?.to_dtype(x.dtype())?;
     match size - rotary {
         0 => Ok(turned),
         rest => Tensor::cat(&[turned, x.narrow(2, rotary, rest)?], 2),

@@ -12,10 +12,7 @@ pub(super) struct Means<'t> {
 
 impl<'t> Means<'t> {
     pub fn new(taps: &'t [TapRows]) -> Self {
-        Self {
-            taps,
-            found: Vec::new(),
-        }
+        Self { taps, found: Vec::new() }
     }
 
     pub fn add(&mut self, stream: &Tensor, layer: usize) -> Result<()> {

@@ -66,9 +66,7 @@ impl Steering {
         let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
             .map_err(|error| format!("is no safetensors ({error})"))?;
         let vectors = tensors.into_iter().map(|(name, tensor)| {
-            let layer = name
-                .strip_prefix(PREFIX)
-                .and_then(|layer| layer.parse().ok());
+            let layer = name.strip_prefix(PREFIX).and_then(|layer| layer.parse().ok());
             let layer = layer.ok_or_else(|| format!("holds {name:?}, not {PREFIX}NUMBER"))?;
             let values = tensor
                 .to_dtype(DType::F32)
@@ -78,10 +76,8 @@ impl Steering {
         });
         let vectors = vectors.collect::<std::result::Result<BTreeMap<_, _>, String>>()?;
         let steering = Self::new(vectors).map_err(|error| error.to_string())?;
-        let origin = Origin {
-            model: header.get(MODEL).cloned(),
-            about: header.get(ABOUT).cloned(),
-        };
+        let origin =
+            Origin { model: header.get(MODEL).cloned(), about: header.get(ABOUT).cloned() };
         Ok((steering, origin))
     }
 }
@@ -97,10 +93,7 @@ mod tests {
         let path = folder.path().join("v.safetensors");
         let vectors = BTreeMap::from([(0, vec![0.5, -2.0]), (12, vec![1e-7, 3.0])]);
         let steering = Steering::new(vectors).unwrap();
-        let origin = Origin {
-            model: Some("abc".into()),
-            about: None,
-        };
+        let origin = Origin { model: Some("abc".into()), about: None };
         steering.save(&path, &origin).unwrap();
         assert_eq!(Steering::load(&path).unwrap(), (steering, origin));
     }

@@ -26,17 +26,8 @@ impl ChatTokenizer {
         let whole = self.render(messages, false)?;
         let encoding = self.encoding(&whole)?;
         let mut answer = Vec::new();
-        for (index, message) in messages
-            .iter()
-            .enumerate()
-            .filter(|(_, m)| m.role == "assistant")
-        {
-            let turn = Turn {
-                whole: &whole,
-                encoding: &encoding,
-                messages,
-                index,
-            };
+        for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.role == "assistant") {
+            let turn = Turn { whole: &whole, encoding: &encoding, messages, index };
             let start = self.answer_start(&turn)?;
             let end = self.answer_end(&turn, start, &message.content)?;
             if end <= start {
@@ -44,10 +35,7 @@ impl ChatTokenizer {
             }
             answer.push(start..end);
         }
-        Ok(EncodedChat {
-            tokens: encoding.get_ids().to_vec(),
-            answer,
-        })
+        Ok(EncodedChat { tokens: encoding.get_ids().to_vec(), answer })
     }
 
     /// For every answer, in order, the byte of its message's content at which the text of each of its tokens
@@ -62,37 +50,26 @@ impl ChatTokenizer {
         let encoding = self.encoding(&whole)?;
         let spoken = messages.iter().enumerate();
         let spoken = spoken.filter(|(_, m)| m.role == "assistant");
-        let starts = chat
-            .answer
-            .iter()
-            .zip(spoken)
-            .map(|(range, (index, message))| {
-                let offsets = &encoding.get_offsets()[range.clone()];
-                let content = message.content.as_str();
-                let left_out = content.len() - content.trim_start().len();
-                let begin = offsets.first().map_or(whole.len(), |(begin, _)| *begin);
-                let found = whole
-                    .get(begin..)
-                    .and_then(|rest| rest.find(content.trim()));
-                let Some(found) = found else {
-                    let turn = Turn {
-                        whole: &whole,
-                        encoding: &encoding,
-                        messages,
-                        index,
-                    };
-                    return Err(turn.error(
-                        "is rewritten by the chat template",
-                        "give a template that keeps the text of answers with --chat-template FILE",
-                    ));
-                };
-                let text = begin + found;
-                let start = |offset: usize| match offset.saturating_sub(text) {
-                    0 => 0,
-                    at => (at + left_out).min(content.len()),
-                };
-                Ok(offsets.iter().map(|(begin, _)| start(*begin)).collect())
-            });
+        let starts = chat.answer.iter().zip(spoken).map(|(range, (index, message))| {
+            let offsets = &encoding.get_offsets()[range.clone()];
+            let content = message.content.as_str();
+            let left_out = content.len() - content.trim_start().len();
+            let begin = offsets.first().map_or(whole.len(), |(begin, _)| *begin);
+            let found = whole.get(begin..).and_then(|rest| rest.find(content.trim()));
+            let Some(found) = found else {
+                let turn = Turn { whole: &whole, encoding: &encoding, messages, index };
+                return Err(turn.error(
+                    "is rewritten by the chat template",
+                    "give a template that keeps the text of answers with --chat-template FILE",
+                ));
+            };
+            let text = begin + found;
+            let start = |offset: usize| match offset.saturating_sub(text) {
+                0 => 0,
+                at => (at + left_out).min(content.len()),
+            };
+            Ok(offsets.iter().map(|(begin, _)| start(*begin)).collect())
+        });
         starts.collect()
     }
 
@@ -121,9 +98,7 @@ impl ChatTokenizer {
             return Ok(end);
         }
         // Templates that write the last answer differently (reasoning blocks): look for the text itself.
-        let begin = offsets
-            .get(start)
-            .map_or(turn.whole.len(), |(begin, _)| *begin);
+        let begin = offsets.get(start).map_or(turn.whole.len(), |(begin, _)| *begin);
         let Some(found) = turn.whole[begin..].find(content.trim()) else {
             return Err(turn.error(
                 "is rewritten by the chat template",
@@ -135,11 +110,8 @@ impl ChatTokenizer {
         while next < offsets.len() && self.is_blank(turn, next) {
             next += 1;
         }
-        let ends_turn = turn
-            .encoding
-            .get_ids()
-            .get(next)
-            .is_some_and(|id| self.special_ids.contains(id));
+        let ends_turn =
+            turn.encoding.get_ids().get(next).is_some_and(|id| self.special_ids.contains(id));
         Ok(if ends_turn { next + 1 } else { end })
     }
 
@@ -147,11 +119,7 @@ impl ChatTokenizer {
     fn is_blank(&self, turn: &Turn<'_>, token: usize) -> bool {
         let (begin, end) = turn.encoding.get_offsets()[token];
         let special = self.special_ids.contains(&turn.encoding.get_ids()[token]);
-        !special
-            && turn
-                .whole
-                .get(begin..end)
-                .is_some_and(|text| text.trim().is_empty())
+        !special && turn.whole.get(begin..end).is_some_and(|text| text.trim().is_empty())
     }
 }
 
@@ -165,9 +133,6 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn error(&self, problem: &str, action: &str) -> Error {
-        Error::template(
-            format!("message {} (assistant) {problem}", self.index + 1),
-            action,
-        )
+        Error::template(format!("message {} (assistant) {problem}", self.index + 1), action)
     }
 }

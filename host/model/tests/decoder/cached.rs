@@ -25,10 +25,7 @@ fn every_step_equals_a_full_pass() {
                 for (row, end) in batch.starts[1..].iter().enumerate() {
                     let expected = full.get(end - 1).unwrap();
                     let gap = largest_gap(&hidden.get(row).unwrap(), &expected);
-                    assert!(
-                        gap < 5e-5,
-                        "{name} {kernels:?} step {step} row {row}: {gap}"
-                    );
+                    assert!(gap < 5e-5, "{name} {kernels:?} step {step} row {row}: {gap}");
                 }
                 if let Some(dropped) = [(3, 1), (6, 0)].into_iter().find(|(at, _)| *at == step) {
                     let keep: Vec<bool> = (0..sequences.len()).map(|i| i != dropped.1).collect();

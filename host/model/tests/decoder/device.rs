@@ -54,13 +54,8 @@ fn pair(config: &Config, kernels: Kernels, dtype: DType) -> (Decoder, Decoder) {
 
 /// The same adapter where the decoder is; `alpha` scales it.
 fn placed(decoder: &Decoder, lora: &Lora, alpha: f64) -> Lora {
-    let tensors = lora
-        .named()
-        .map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
-    let settings = LoraConfig {
-        alpha,
-        ..lora.config.clone()
-    };
+    let tensors = lora.named().map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
+    let settings = LoraConfig { alpha, ..lora.config.clone() };
     let device = decoder.device();
     Lora::from_tensors(&decoder.config, settings, tensors.collect(), device).unwrap()
 }
@@ -74,10 +69,8 @@ fn home(tensor: &Tensor) -> Tensor {
 }
 
 fn step(decoder: &Decoder, lora: &Lora, batch: &Packed) -> Seen {
-    let taps = [0, 1, decoder.config.num_layers].map(|layer| TapRows {
-        layer,
-        rows: vec![0..3, 11..12, 10..60],
-    });
+    let taps = [0, 1, decoder.config.num_layers]
+        .map(|layer| TapRows { layer, rows: vec![0..3, 11..12, 10..60] });
     let forward = decoder.forward(batch, Some(lora), &taps).unwrap();
     let reference = decoder.forward(batch, None, &[]).unwrap().hidden;
     let rows = batch.rows();
@@ -214,25 +207,18 @@ fn decoding_follows_the_oracle_in_every_format() {
             let lora = adapter(&config, &Target::ALL);
             let there = placed(&tested, &lora, lora.config.alpha);
             let mut dice = Dice::new(21);
-            let mut sequences: Vec<Vec<u32>> = [5, 1, 14]
-                .map(|length| dice.tokens(length, config.vocab_size))
-                .to_vec();
+            let mut sequences: Vec<Vec<u32>> =
+                [5, 1, 14].map(|length| dice.tokens(length, config.vocab_size)).to_vec();
             let batch = Packed::from_sequences(&sequences);
             let (mut hidden, mut cache) = tested.prefill(&batch, Some(&there)).unwrap();
             for step in 0..6 {
                 let batch = Packed::from_sequences(&sequences);
                 let full = oracle.forward(&batch, Some(&lora), &[]).unwrap().hidden;
-                let last: Vec<u32> = batch.starts[1..]
-                    .iter()
-                    .map(|end| *end as u32 - 1)
-                    .collect();
+                let last: Vec<u32> = batch.starts[1..].iter().map(|end| *end as u32 - 1).collect();
                 let last = Tensor::new(last, &Device::Cpu).unwrap();
                 let expected = full.index_select(&last, 0).unwrap();
                 let gap = relative(&home(&hidden), &expected);
-                assert!(
-                    gap < bound,
-                    "{name} {kernels:?} {dtype:?} step {step}: {gap}"
-                );
+                assert!(gap < bound, "{name} {kernels:?} {dtype:?} step {step}: {gap}");
                 assert!(!hidden.track_op(), "a graph grows while decoding");
                 if step == 2 {
                     sequences.remove(1);

@@ -7,12 +7,7 @@ use host_model::{Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Packed, T
 use crate::random::{self, Dice, adapter, families, ragged, relative};
 
 fn taps() -> Vec<TapRows> {
-    (0..4)
-        .map(|layer| TapRows {
-            layer,
-            rows: vec![0..3, 11..12, 10..60],
-        })
-        .collect()
+    (0..4).map(|layer| TapRows { layer, rows: vec![0..3, 11..12, 10..60] }).collect()
 }
 
 /// A loss with gradients of every hidden row, through the head as well.
@@ -76,10 +71,7 @@ fn vector(values: &[f32]) -> Tensor {
 }
 
 fn pair(config: &Config) -> (Decoder, Decoder) {
-    (
-        random::decoder(config, Kernels::Fused),
-        random::decoder(config, Kernels::Plain),
-    )
+    (random::decoder(config, Kernels::Fused), random::decoder(config, Kernels::Plain))
 }
 
 #[test]
@@ -169,11 +161,7 @@ fn a_fresh_adapter_changes_no_bit() {
     for kernels in [Kernels::Fused, Kernels::Plain] {
         let config = random::qwen3();
         let decoder = random::decoder(&config, kernels);
-        let settings = LoraConfig {
-            rank: 4,
-            alpha: 8.0,
-            targets: Target::ALL.to_vec(),
-        };
+        let settings = LoraConfig { rank: 4, alpha: 8.0, targets: Target::ALL.to_vec() };
         let fresh = Lora::new(&config, settings, 1, &Device::Cpu).unwrap();
         let batch = ragged(&config);
         let hidden =
@@ -212,11 +200,7 @@ fn stopping_early_reads_the_same_taps() {
         let all = decoder.forward(&batch, Some(&lora), &shallow).unwrap().taps;
         let early = decoder.forward_taps(&batch, Some(&lora), &shallow).unwrap();
         assert_eq!(all, early);
-        let embedded = decoder
-            .weights
-            .embed
-            .get(batch.tokens[11] as usize)
-            .unwrap();
+        let embedded = decoder.weights.embed.get(batch.tokens[11] as usize).unwrap();
         assert_eq!(all[0][config.hidden_size..2 * config.hidden_size], {
             embedded.to_vec1::<f32>().unwrap()
         });
@@ -233,10 +217,7 @@ fn inference_changes_no_bit() {
         let batch = ragged(&config);
         let trained = decoder.forward(&batch, Some(&lora), &taps()).unwrap();
         let inferred = decoder.infer(&batch, Some(&lora), &taps()).unwrap();
-        assert_eq!(
-            random::flat(&inferred.hidden),
-            random::flat(&trained.hidden)
-        );
+        assert_eq!(random::flat(&inferred.hidden), random::flat(&trained.hidden));
         assert_eq!(inferred.taps, trained.taps);
         assert!(trained.hidden.track_op() && !inferred.hidden.track_op());
     }

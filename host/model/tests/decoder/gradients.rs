@@ -40,10 +40,7 @@ fn exact_loss(decoder: &Decoder, lora: &Lora) -> f64 {
         let hidden = decoder.forward(&batch, lora, &[]).unwrap().hidden;
         let logits = decoder.logits(&hidden).unwrap();
         assert_eq!(logits.dtype(), DType::F64);
-        candle_nn::ops::log_softmax(&logits, 1)
-            .unwrap()
-            .to_vec2::<f64>()
-            .unwrap()
+        candle_nn::ops::log_softmax(&logits, 1).unwrap().to_vec2::<f64>().unwrap()
     };
     let (current, reference) = (log_probs(Some(lora)), log_probs(None));
     let mut dice = Dice::new(12);
@@ -51,11 +48,8 @@ fn exact_loss(decoder: &Decoder, lora: &Lora) -> f64 {
     let (task, kl) = (dice.values(rows, 0.5), dice.values(rows, 0.5));
     let mut total = 0.0;
     for row in 0..rows {
-        let divergence: f64 = current[row]
-            .iter()
-            .zip(&reference[row])
-            .map(|(q, p)| p.exp() * (p - q))
-            .sum();
+        let divergence: f64 =
+            current[row].iter().zip(&reference[row]).map(|(q, p)| p.exp() * (p - q)).sum();
         total -= f64::from(task[row].abs()) * current[row][labels[row] as usize];
         total += f64::from(kl[row].abs()) * divergence;
     }
@@ -91,20 +85,13 @@ fn gradients_match_central_differences_in_every_family() {
                 for (slope, store) in slopes.iter_mut().zip([&wide_gradients, &fused_gradients]) {
                     let gradient = flat(store.get(var).unwrap());
                     let direction = flat(&direction);
-                    *slope += gradient
-                        .iter()
-                        .zip(direction)
-                        .map(|(g, d)| g * d)
-                        .sum::<f64>();
+                    *slope += gradient.iter().zip(direction).map(|(g, d)| g * d).sum::<f64>();
                 }
             }
             let difference = above - below;
             for (kernels, slope) in ["plain f64", "fused"].iter().zip(slopes) {
                 let gap = (slope - difference).abs() / difference.abs().max(1e-3);
-                assert!(
-                    gap < 2e-3,
-                    "{name} {side} {kernels}: {slope} for {difference}"
-                );
+                assert!(gap < 2e-3, "{name} {side} {kernels}: {slope} for {difference}");
             }
         }
     }
@@ -153,18 +140,11 @@ fn single_precision_gradients_follow_double_precision() {
 fn a_fresh_adapter_is_drawn_from_its_seed() {
     let config = random::llama();
     let make = |seed: u64, targets: &[Target]| {
-        let settings = host_model::LoraConfig {
-            rank: 4,
-            alpha: 8.0,
-            targets: targets.to_vec(),
-        };
+        let settings = host_model::LoraConfig { rank: 4, alpha: 8.0, targets: targets.to_vec() };
         Lora::new(&config, settings, seed, &Device::Cpu).unwrap()
     };
-    let (all, again, other) = (
-        make(1, &Target::ALL),
-        make(1, &[Target::Down]),
-        make(2, &Target::ALL),
-    );
+    let (all, again, other) =
+        (make(1, &Target::ALL), make(1, &[Target::Down]), make(2, &Target::ALL));
     for (name, var) in again.named() {
         let values = flat(var);
         assert_eq!(values, flat(all.get(name).unwrap()));

@@ -145,9 +145,7 @@ fn label_log_probs_are_minus_the_task_loss() {
         let decoder = random::decoder(&random::llama(), kernels);
         let case = case();
         let task = case.run(&decoder, false).task;
-        let found = decoder
-            .label_log_probs(case.hidden.as_tensor(), &case.labels)
-            .unwrap();
+        let found = decoder.label_log_probs(case.hidden.as_tensor(), &case.labels).unwrap();
         let gaps = found.iter().zip(&task).map(|(a, b)| (a + b).abs());
         assert!(gaps.fold(0.0, f32::max) < 1e-5);
     }
@@ -163,10 +161,7 @@ fn logits_of_few_rows_equal_those_of_many() {
     let case = case();
     for rows in [1, 3, 16, 17, ROWS] {
         let hidden = case.hidden.narrow(0, 0, rows).unwrap();
-        let (a, b) = (
-            fused.logits(&hidden).unwrap(),
-            plain.logits(&hidden).unwrap(),
-        );
+        let (a, b) = (fused.logits(&hidden).unwrap(), plain.logits(&hidden).unwrap());
         assert_eq!(a.dims(), [rows, 97]);
         assert!(relative(&a, &b) < 1e-5);
     }

@@ -63,12 +63,8 @@ fn llama_logits() {
 #[test]
 fn llama3_logits_with_stretched_rotation() {
     let config = random::llama3();
-    let RopeScaling::Llama3 {
-        factor,
-        low_freq_factor,
-        high_freq_factor,
-        original_max_position,
-    } = config.rope.scaling
+    let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position } =
+        config.rope.scaling
     else {
         panic!("the configuration has llama3 scaling");
     };

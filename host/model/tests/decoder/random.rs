@@ -18,9 +18,7 @@ impl Dice {
     }
 
     pub fn values(&mut self, count: usize, bound: f32) -> Vec<f32> {
-        (0..count)
-            .map(|_| self.0.random_range(-bound..bound))
-            .collect()
+        (0..count).map(|_| self.0.random_range(-bound..bound)).collect()
     }
 
     pub fn tensor(&mut self, shape: &[usize], bound: f32) -> Tensor {
@@ -33,9 +31,7 @@ impl Dice {
     }
 
     pub fn tokens(&mut self, count: usize, vocabulary: usize) -> Vec<u32> {
-        (0..count)
-            .map(|_| self.0.random_range(0..vocabulary as u32))
-            .collect()
+        (0..count).map(|_| self.0.random_range(0..vocabulary as u32)).collect()
     }
 }
 
@@ -50,10 +46,7 @@ pub fn llama() -> Config {
         num_kv_heads: 2,
         head_dim: 8,
         rms_norm_eps: 1e-5,
-        rope: Rope {
-            theta: 10_000.0,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
         max_position: 512,
         tie_embeddings: true,
         qkv_bias: false,
@@ -81,28 +74,15 @@ pub fn llama3() -> Config {
 }
 
 pub fn mistral() -> Config {
-    Config {
-        architecture: Architecture::Mistral,
-        sliding_window: Some(7),
-        ..llama()
-    }
+    Config { architecture: Architecture::Mistral, sliding_window: Some(7), ..llama() }
 }
 
 pub fn qwen2() -> Config {
-    Config {
-        architecture: Architecture::Qwen2,
-        qkv_bias: true,
-        ..llama()
-    }
+    Config { architecture: Architecture::Qwen2, qkv_bias: true, ..llama() }
 }
 
 pub fn qwen3() -> Config {
-    Config {
-        architecture: Architecture::Qwen3,
-        head_dim: 16,
-        qk_norm: true,
-        ..llama()
-    }
+    Config { architecture: Architecture::Qwen3, head_dim: 16, qk_norm: true, ..llama() }
 }
 
 pub fn phi3() -> Config {
@@ -228,11 +208,7 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
 pub fn adapter(config: &Config, targets: &[Target]) -> Lora {
     let lora = Lora::new(
         config,
-        LoraConfig {
-            rank: 5,
-            alpha: 10.0,
-            targets: targets.to_vec(),
-        },
+        LoraConfig { rank: 5, alpha: 10.0, targets: targets.to_vec() },
         7,
         &Device::Cpu,
     )

@@ -29,16 +29,8 @@ fn a_configuration_is_read_or_refused_by_field() {
         (r#""vocab_size": 49152,"#, "", "vocab_size"),
         (r#""llama""#, r#""mamba""#, "model_type"),
         (r#""silu""#, r#""gelu""#, "hidden_act"),
-        (
-            r#""num_key_value_heads": 3"#,
-            r#""num_key_value_heads": 2"#,
-            "num_key_value_heads",
-        ),
-        (
-            r#""rope_scaling": null"#,
-            r#""rope_scaling": {"rope_type": "yarn"}"#,
-            "rope_scaling",
-        ),
+        (r#""num_key_value_heads": 3"#, r#""num_key_value_heads": 2"#, "num_key_value_heads"),
+        (r#""rope_scaling": null"#, r#""rope_scaling": {"rope_type": "yarn"}"#, "rope_scaling"),
         ("1e-5", r#""small""#, "rms_norm_eps"),
         ("576", "0", "hidden_size"),
         ("8192", "-1", "max_position_embeddings"),
@@ -46,10 +38,7 @@ fn a_configuration_is_read_or_refused_by_field() {
         let text = SMOLLM2.replace(from, to);
         assert_ne!(text, SMOLLM2);
         let error = message(Config::from_json(&text, "config.json"));
-        assert!(
-            error.contains(field) && error.starts_with("config.json"),
-            "{error}"
-        );
+        assert!(error.contains(field) && error.starts_with("config.json"), "{error}");
     }
     assert!(message(Config::from_json("{", "config.json")).contains("JSON"));
 }
@@ -64,17 +53,11 @@ fn families_differ_in_what_they_read() {
     };
     assert!(family("qwen2", "").qkv_bias);
     assert!(!family("qwen2", "").o_bias);
-    assert_eq!(
-        family("qwen2", r#""sliding_window": 32,"#).sliding_window,
-        None
-    );
+    assert_eq!(family("qwen2", r#""sliding_window": 32,"#).sliding_window, None);
     let windowed = r#""sliding_window": 32, "use_sliding_window": true, "max_window_layers": 7,"#;
     let qwen = family("qwen2", windowed);
     assert_eq!((qwen.window(6), qwen.window(7)), (None, Some(32)));
-    assert_eq!(
-        family("mistral", r#""sliding_window": 32,"#).window(0),
-        Some(32)
-    );
+    assert_eq!(family("mistral", r#""sliding_window": 32,"#).window(0), Some(32));
     let qwen = family("qwen3", r#""head_dim": 128,"#);
     assert!(qwen.qk_norm && qwen.head_dim == 128 && qwen.q_size() == 9 * 128);
 }
@@ -89,10 +72,7 @@ fn rotation_scaling_is_read_in_both_spellings() {
         r#""rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}"#,
     );
-    assert!(matches!(
-        old.scaling,
-        RopeScaling::Llama3 { factor: 32.0, .. }
-    ));
+    assert!(matches!(old.scaling, RopeScaling::Llama3 { factor: 32.0, .. }));
     let new = with(r#""rope_parameters": {"rope_type": "linear", "factor": 2.0}"#);
     assert_eq!(new.scaling, RopeScaling::Linear { factor: 2.0 });
     let factors = format!("{:?}", vec![1.5; 32]);
@@ -100,10 +80,7 @@ fn rotation_scaling_is_read_in_both_spellings() {
         r#""original_max_position_embeddings": 4096, "rope_scaling": {{"type": "longrope",
         "short_factor": {factors}, "long_factor": {factors}}}"#
     ));
-    let RopeScaling::LongRope {
-        attention_factor, ..
-    } = long.scaling
-    else {
+    let RopeScaling::LongRope { attention_factor, .. } = long.scaling else {
         panic!("longrope expected");
     };
     // sqrt(1 + ln 2 / ln 4096) = sqrt(13 / 12)
@@ -148,17 +125,9 @@ fn batches_that_do_not_fit_are_refused() {
     assert!(run(&Packed::from_sequences(&empty), &[]).contains("sequence 1"));
     let long = vec![1u32; 513];
     assert!(run(&Packed::from_sequences(&[long]), &[]).contains("513"));
-    let crooked = Packed {
-        tokens: vec![1, 2],
-        starts: vec![0, 3],
-    };
+    let crooked = Packed { tokens: vec![1, 2], starts: vec![0, 3] };
     assert!(run(&crooked, &[]).contains("starts"));
-    let tap = |layer: usize, rows: std::ops::Range<usize>| {
-        [TapRows {
-            layer,
-            rows: vec![rows],
-        }]
-    };
+    let tap = |layer: usize, rows: std::ops::Range<usize>| [TapRows { layer, rows: vec![rows] }];
     assert!(run(&good, &tap(4, 0..1)).contains("layer 4"));
     assert!(run(&good, &tap(1, 1..4)).contains("1..4"));
     assert!(run(&good, &tap(1, 1..1)).contains("1..1"));
@@ -179,18 +148,11 @@ fn adapters_that_do_not_fit_are_refused() {
     assert!(message(make(settings(1, 1.0, &[Target::Q, Target::Q]))).contains("twice"));
     let lora = make(settings(2, 4.0, &[Target::Q])).unwrap();
     let tensors = || {
-        let copies = lora
-            .named()
-            .map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
+        let copies = lora.named().map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
         copies.collect::<std::collections::BTreeMap<_, _>>()
     };
     let load = |tensors| {
-        Lora::from_tensors(
-            &config,
-            settings(2, 4.0, &[Target::Q]),
-            tensors,
-            &Device::Cpu,
-        )
+        Lora::from_tensors(&config, settings(2, 4.0, &[Target::Q]), tensors, &Device::Cpu)
     };
     assert!(load(tensors()).is_ok());
     let name = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
@@ -200,12 +162,7 @@ fn adapters_that_do_not_fit_are_refused() {
     let mut unknown = tensors();
     unknown.insert("other".into(), taken);
     assert!(message(load(unknown)).contains("other"));
-    let other = Lora::new(
-        &random::qwen3(),
-        settings(2, 4.0, &[Target::Q]),
-        1,
-        &Device::Cpu,
-    );
+    let other = Lora::new(&random::qwen3(), settings(2, 4.0, &[Target::Q]), 1, &Device::Cpu);
     let decoder = random::decoder(&config, Kernels::Fused);
     let batch = Packed::from_sequences(&[[1u32]]);
     assert!(message(decoder.forward(&batch, Some(&other.unwrap()), &[])).contains("adapter"));

@@ -29,10 +29,7 @@ impl Gguf {
     }
 
     fn linear(&mut self, name: &str) -> Linear {
-        Linear {
-            weight: self.tensor(name),
-            bias: None,
-        }
+        Linear { weight: self.tensor(name), bias: None }
     }
 
     /// GGUF interleaves the two halves of every rotated head.
@@ -41,10 +38,7 @@ impl Gguf {
         let (out, input) = weight.dims2().unwrap();
         let split = weight.reshape((heads, out / heads / 2, 2, input)).unwrap();
         let turned = split.transpose(1, 2).unwrap().contiguous().unwrap();
-        Linear {
-            weight: turned.reshape((out, input)).unwrap(),
-            bias: None,
-        }
+        Linear { weight: turned.reshape((out, input)).unwrap(), bias: None }
     }
 
     fn weights(&mut self, config: &Config) -> Weights {

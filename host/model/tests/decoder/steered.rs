@@ -28,10 +28,7 @@ fn biased(steering: &Steering, kernels: Kernels) -> Decoder {
 }
 
 fn with<'a>(adapter: &'a Lora, steering: &'a Steering) -> Applied<'a> {
-    Applied {
-        adapter: Some(adapter),
-        steering: Some(steering),
-    }
+    Applied { adapter: Some(adapter), steering: Some(steering) }
 }
 
 #[test]
@@ -40,12 +37,8 @@ fn the_hidden_states_and_taps_are_those_of_the_biased_model() {
     let steering = steering(config.hidden_size, &[1, 3]);
     let lora = adapter(&config, &Target::ALL);
     let batch = ragged(&config);
-    let taps: Vec<TapRows> = (0..=3)
-        .map(|layer| TapRows {
-            layer,
-            rows: vec![0..3, 11..12, 10..60],
-        })
-        .collect();
+    let taps: Vec<TapRows> =
+        (0..=3).map(|layer| TapRows { layer, rows: vec![0..3, 11..12, 10..60] }).collect();
     for kernels in KERNELS {
         let decoder = random::decoder(&config, kernels);
         let biased = biased(&steering, kernels);
@@ -61,10 +54,7 @@ fn the_hidden_states_and_taps_are_those_of_the_biased_model() {
             assert!(gaps.fold(0.0, f32::max) < 5e-5, "{kernels:?}");
         }
         let plain = decoder.infer(&batch, Some(&lora), &[]).unwrap();
-        assert!(
-            largest_gap(&plain.hidden, &want.hidden) > 0.1,
-            "{kernels:?}"
-        );
+        assert!(largest_gap(&plain.hidden, &want.hidden) > 0.1, "{kernels:?}");
     }
 }
 
@@ -81,10 +71,7 @@ fn layer_0_is_the_embeddings() {
         let vector = candle_core::Tensor::new(vector, &candle_core::Device::Cpu).unwrap();
         weights.embed = weights.embed.broadcast_add(&vector).unwrap();
         let moved = Decoder::new(config.clone(), weights, kernels).unwrap();
-        let applied = Applied {
-            adapter: None,
-            steering: Some(&steering),
-        };
+        let applied = Applied { adapter: None, steering: Some(&steering) };
         let got = decoder.infer(&batch, applied, &[]).unwrap().hidden;
         let want = moved.infer(&batch, None, &[]).unwrap().hidden;
         assert!(largest_gap(&got, &want) < 5e-5, "{kernels:?}");
@@ -120,15 +107,11 @@ fn vectors_of_another_model_are_refused() {
     let config = random::llama();
     let batch = ragged(&config);
     let decoder = random::decoder(&config, Kernels::Fused);
-    for (width, layer, problem) in [
-        (config.hidden_size + 1, 1, "width"),
-        (config.hidden_size, 4, "choose 0 to 3"),
-    ] {
+    for (width, layer, problem) in
+        [(config.hidden_size + 1, 1, "width"), (config.hidden_size, 4, "choose 0 to 3")]
+    {
         let steering = steering(width, &[layer]);
-        let applied = Applied {
-            adapter: None,
-            steering: Some(&steering),
-        };
+        let applied = Applied { adapter: None, steering: Some(&steering) };
         let error = decoder.infer(&batch, applied, &[]).err().unwrap();
         assert!(error.to_string().contains(problem), "{error}");
         assert!(decoder.prefill(&batch, applied).is_err());

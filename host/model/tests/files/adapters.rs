@@ -14,20 +14,14 @@ pub fn model(dir: &Path) -> Model {
 
 /// An adapter whose B isn't zero.
 pub fn adapter(model: &Model, targets: &[Target]) -> Lora {
-    let config = LoraConfig {
-        rank: 2,
-        alpha: 3.0,
-        targets: targets.to_vec(),
-    };
+    let config = LoraConfig { rank: 2, alpha: 3.0, targets: targets.to_vec() };
     let lora = Lora::new(&model.config, config, 5, &Device::Cpu).unwrap();
     for (seed, (name, var)) in lora.named().enumerate() {
         if name.contains("lora_B") {
             let count = var.elem_count();
-            let values: Vec<f32> = (0..count)
-                .map(|i| ((i * 7 + seed * 3) % 11) as f32 / 50.0 - 0.1)
-                .collect();
-            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap())
-                .unwrap();
+            let values: Vec<f32> =
+                (0..count).map(|i| ((i * 7 + seed * 3) % 11) as f32 / 50.0 - 0.1).collect();
+            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
         }
     }
     lora
@@ -41,11 +35,7 @@ pub fn logits(model: &Model, adapter: Option<&Lora>) -> Tensor {
 
 fn same(a: &Lora, b: &Lora) {
     assert_eq!(a.config, b.config);
-    let names = |lora: &Lora| {
-        lora.named()
-            .map(|(name, _)| name.to_owned())
-            .collect::<Vec<_>>()
-    };
+    let names = |lora: &Lora| lora.named().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
     assert_eq!(names(a), names(b));
     for ((name, a), (_, b)) in a.named().zip(b.named()) {
         assert_eq!(tiny::distance(a, b), 0.0, "{name}");
@@ -61,19 +51,13 @@ fn an_adapter_comes_back_as_it_was() {
     for family in tiny::FAMILIES {
         let dir = tiny::folder(family);
         let model = model(dir.path());
-        for targets in [
-            &Target::ALL[..],
-            &[Target::Q, Target::V],
-            &[Target::K],
-            &[Target::Up, Target::Down],
-        ] {
+        for targets in
+            [&Target::ALL[..], &[Target::Q, Target::V], &[Target::K], &[Target::Up, Target::Down]]
+        {
             let lora = adapter(&model, targets);
             let out = dir.path().join("adapter");
             lora.save_peft(&out, &model.config, "org/tiny").unwrap();
-            same(
-                &lora,
-                &Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap(),
-            );
+            same(&lora, &Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap());
             let change = tiny::distance(&logits(&model, None), &logits(&model, Some(&lora)));
             assert!(change > 1e-3, "{family}: the adapter changes nothing");
         }
@@ -85,9 +69,7 @@ fn the_configuration_says_what_peft_asks_for() {
     let dir = tiny::folder("llama");
     let model = model(dir.path());
     let out = dir.path().join("adapter");
-    adapter(&model, &[Target::Q, Target::Down])
-        .save_peft(&out, &model.config, "org/tiny")
-        .unwrap();
+    adapter(&model, &[Target::Q, Target::Down]).save_peft(&out, &model.config, "org/tiny").unwrap();
     let config = read_config(&out);
     for (field, value) in [
         ("peft_type", json!("LORA")),
@@ -100,10 +82,8 @@ fn the_configuration_says_what_peft_asks_for() {
     ] {
         assert_eq!(config[field], value, "{field}");
     }
-    let mut names: Vec<_> = std::fs::read_dir(&out)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["adapter_config.json", "adapter_model.safetensors"]);
 }
@@ -132,13 +112,7 @@ fn fused_modules_have_the_product_of_their_parts() {
     };
     assert!(tiny::distance(&product.narrow(0, 0, 32).unwrap(), &part(Target::Q)) < 1e-7);
     assert!(tiny::distance(&product.narrow(0, 48, 16).unwrap(), &part(Target::V)) < 1e-7);
-    let nothing = product
-        .narrow(0, 32, 16)
-        .unwrap()
-        .abs()
-        .unwrap()
-        .sum_all()
-        .unwrap();
+    let nothing = product.narrow(0, 32, 16).unwrap().abs().unwrap().sum_all().unwrap();
     assert_eq!(nothing.to_scalar::<f32>().unwrap(), 0.0);
 }
 
@@ -160,26 +134,17 @@ fn an_adapter_trained_on_a_fused_module_is_split_with_the_same_product() {
             name("lora_A"),
             Tensor::randn(0f32, 1.0, (2, tiny::HIDDEN), &Device::Cpu).unwrap(),
         );
-        tensors.insert(
-            name("lora_B"),
-            Tensor::randn(0f32, 1.0, (64, 2), &Device::Cpu).unwrap(),
-        );
+        tensors.insert(name("lora_B"), Tensor::randn(0f32, 1.0, (64, 2), &Device::Cpu).unwrap());
     }
     candle_core::safetensors::save(&tensors, out.join("adapter_model.safetensors")).unwrap();
     let split = Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap();
-    assert_eq!(
-        split.config.targets,
-        [Target::Q, Target::K, Target::V, Target::O]
-    );
+    assert_eq!(split.config.targets, [Target::Q, Target::K, Target::V, Target::O]);
     let (a, b) = split.pair(0, Target::K).unwrap();
     let whole = tensors["base_model.model.model.layers.0.self_attn.qkv_proj.lora_B.weight"]
         .matmul(&tensors["base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight"])
         .unwrap();
     assert!(
-        tiny::distance(
-            &whole.narrow(0, 32, 16).unwrap(),
-            &b.matmul(a.as_tensor()).unwrap()
-        ) < 1e-5
+        tiny::distance(&whole.narrow(0, 32, 16).unwrap(), &b.matmul(a.as_tensor()).unwrap()) < 1e-5
     );
 }
 
@@ -188,24 +153,16 @@ fn blocks_that_were_trained_on_as_a_whole_are_refused() {
     let dir = tiny::folder("phi3");
     let model = model(dir.path());
     let out = dir.path().join("adapter");
-    adapter(&model, &[Target::Q, Target::V])
-        .save_peft(&out, &model.config, "phi")
-        .unwrap();
+    adapter(&model, &[Target::Q, Target::V]).save_peft(&out, &model.config, "phi").unwrap();
     let path = out.join("adapter_model.safetensors");
     let stored = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     let changed = stored.into_iter().map(|(name, t)| {
-        let filled = if name.contains("lora_B") {
-            (t + 0.01).unwrap()
-        } else {
-            t
-        };
+        let filled = if name.contains("lora_B") { (t + 0.01).unwrap() } else { t };
         (name, filled)
     });
     let parts = [("parts".to_owned(), "q_proj,v_proj".to_owned())].into();
     safetensors::serialize_to_file(changed, Some(parts), &path).unwrap();
-    let error = Lora::load_peft(&out, &model.config, &Device::Cpu)
-        .unwrap_err()
-        .to_string();
+    let error = Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("block-diagonal"), "{error}");
 }
 
@@ -214,9 +171,7 @@ fn settings_that_can_not_be_honoured_are_refused() {
     let dir = tiny::folder("llama");
     let model = model(dir.path());
     let out = dir.path().join("adapter");
-    adapter(&model, &[Target::Q])
-        .save_peft(&out, &model.config, "x")
-        .unwrap();
+    adapter(&model, &[Target::Q]).save_peft(&out, &model.config, "x").unwrap();
     let good = read_config(&out);
     for (field, value) in [
         ("peft_type", json!("IA3")),
@@ -236,9 +191,7 @@ fn settings_that_can_not_be_honoured_are_refused() {
         config[field] = value.clone();
         tiny::write_json(&out.join("adapter_config.json"), &config);
         let error = Lora::load_peft(&out, &model.config, &Device::Cpu).err();
-        let error = error
-            .unwrap_or_else(|| panic!("{field} = {value} was accepted"))
-            .to_string();
+        let error = error.unwrap_or_else(|| panic!("{field} = {value} was accepted")).to_string();
         assert!(!error.contains('\n') && error.contains("; "), "{error}");
     }
     let mut harmless = good.clone();
@@ -255,22 +208,16 @@ fn adapters_of_another_model_and_broken_ones_are_refused() {
     let model = model(llama.path());
     let out = llama.path().join("adapter");
     let refused = |words: &str| {
-        let error = Lora::load_peft(&out, &model.config, &Device::Cpu)
-            .unwrap_err()
-            .to_string();
+        let error = Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap_err().to_string();
         assert!(error.contains(words), "no {words:?} in: {error}");
     };
     refused("adapter_config.json");
-    adapter(&model, &[Target::Q])
-        .save_peft(&out, &model.config, "x")
-        .unwrap();
+    adapter(&model, &[Target::Q]).save_peft(&out, &model.config, "x").unwrap();
     let path = out.join("adapter_model.safetensors");
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     let save = |rename: &dyn Fn(&str) -> String| {
-        let renamed: std::collections::HashMap<_, _> = tensors
-            .iter()
-            .map(|(n, t)| (rename(n), t.clone()))
-            .collect();
+        let renamed: std::collections::HashMap<_, _> =
+            tensors.iter().map(|(n, t)| (rename(n), t.clone())).collect();
         candle_core::safetensors::save(&renamed, &path).unwrap();
     };
     save(&|name| name.replace("q_proj", "k_proj"));

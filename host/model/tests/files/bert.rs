@@ -18,11 +18,8 @@ fn normalised(row: &[f32]) -> Vec<f32> {
 
 /// What a model without blocks holds of these tokens, worked out by hand.
 fn hidden(tokens: &[usize]) -> Vec<Vec<f32>> {
-    let (word, position, kind) = (
-        values(7 * WIDTH, 0.3),
-        values(6 * WIDTH, 0.1),
-        values(2 * WIDTH, 0.05),
-    );
+    let (word, position, kind) =
+        (values(7 * WIDTH, 0.3), values(6 * WIDTH, 0.1), values(2 * WIDTH, 0.05));
     let row = |(at, token): (usize, &usize)| {
         let unit = |i: usize| word[token * WIDTH + i] + position[at * WIDTH + i] + kind[i];
         normalised(&(0..WIDTH).map(unit).collect::<Vec<_>>())
@@ -32,16 +29,11 @@ fn hidden(tokens: &[usize]) -> Vec<Vec<f32>> {
 
 fn linear(weight: &[f32], bias: &[f32], input: &[f32]) -> Vec<f32> {
     let rows = weight.chunks(input.len()).zip(bias);
-    rows.map(|(row, bias)| row.iter().zip(input).map(|(w, x)| w * x).sum::<f32>() + bias)
-        .collect()
+    rows.map(|(row, bias)| row.iter().zip(input).map(|(w, x)| w * x).sum::<f32>() + bias).collect()
 }
 
 fn logits(tokens: &[usize]) -> Vec<f32> {
-    let pooled = linear(
-        &values(WIDTH * WIDTH, 0.2),
-        &values(WIDTH, 0.1),
-        &hidden(tokens)[0],
-    );
+    let pooled = linear(&values(WIDTH * WIDTH, 0.2), &values(WIDTH, 0.1), &hidden(tokens)[0]);
     let pooled: Vec<f32> = pooled.iter().map(|x| x.tanh()).collect();
     linear(&values(3 * WIDTH, 0.4), &values(3, 0.1), &pooled)
 }
@@ -73,10 +65,7 @@ fn a_classifier_gives_the_probabilities_that_are_worked_out_by_hand() {
     let own = Classifier::load(folder.path()).unwrap();
     assert!(own.is_independent() && !classifier.is_independent());
     assert_ne!(own.digest(), classifier.digest());
-    let want: Vec<f32> = logits(&[2, 4, 6, 3])
-        .iter()
-        .map(|x| 1.0 / (1.0 + (-x).exp()))
-        .collect();
+    let want: Vec<f32> = logits(&[2, 4, 6, 3]).iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect();
     close(&own.probabilities("one three").unwrap()[0], &want);
 }
 
@@ -86,9 +75,8 @@ fn an_embedding_is_the_mean_of_all_tokens_and_of_length_one() {
     write(folder.path(), &config(), &tensors());
     let encoder = Encoder::load(folder.path()).unwrap();
     let rows = hidden(&[2, 5, 3]);
-    let mean: Vec<f32> = (0..WIDTH)
-        .map(|i| rows.iter().map(|row| row[i]).sum::<f32>() / 3.0)
-        .collect();
+    let mean: Vec<f32> =
+        (0..WIDTH).map(|i| rows.iter().map(|row| row[i]).sum::<f32>() / 3.0).collect();
     let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
     let want: Vec<f32> = mean.iter().map(|x| x / length).collect();
     close(&encoder.embed("two").unwrap()[0], &want);
@@ -105,11 +93,8 @@ fn a_long_text_is_read_in_windows_to_its_end() {
     assert_eq!(whole[0], encoder.embed("one one one one").unwrap()[0]);
     assert_eq!(whole[1], encoder.embed("two three").unwrap()[0]);
 
-    std::fs::write(
-        folder.path().join("sentence_bert_config.json"),
-        r#"{"max_seq_length": 3}"#,
-    )
-    .unwrap();
+    std::fs::write(folder.path().join("sentence_bert_config.json"), r#"{"max_seq_length": 3}"#)
+        .unwrap();
     let shorter = Encoder::load(folder.path()).unwrap();
     assert_eq!(shorter.embed("one two three").unwrap().len(), 3);
 }
@@ -124,14 +109,8 @@ fn what_is_no_classifier_is_refused_with_the_file_and_what_to_do() {
         Classifier::load(folder.path()).err().unwrap().to_string()
     };
     for (text, says) in [
-        (
-            message(&|config, _| config["model_type"] = "roberta".into()),
-            "type roberta",
-        ),
-        (
-            message(&|config, _| config["hidden_act"] = "other".into()),
-            "config.json",
-        ),
+        (message(&|config, _| config["model_type"] = "roberta".into()), "type roberta"),
+        (message(&|config, _| config["hidden_act"] = "other".into()), "config.json"),
         (
             message(&|config, _| drop(config.as_object_mut().unwrap().remove("id2label"))),
             "id2label",

@@ -9,23 +9,17 @@ use crate::tiny;
 
 fn with_template(template: &str) -> ChatTokenizer {
     let json = tiny::tokenizer().to_string(false).unwrap().into_bytes();
-    let config = json!({ "eos_token": "<|im_end|>", "chat_template": template })
-        .to_string()
-        .into_bytes();
-    let files = [
-        ("tokenizer.json".to_owned(), json),
-        ("tokenizer_config.json".to_owned(), config),
-    ];
+    let config =
+        json!({ "eos_token": "<|im_end|>", "chat_template": template }).to_string().into_bytes();
+    let files = [("tokenizer.json".to_owned(), json), ("tokenizer_config.json".to_owned(), config)];
     ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[]).unwrap()
 }
 
 fn answers(tokenizer: &ChatTokenizer, messages: &[Message]) -> Vec<String> {
     let chat = tokenizer.encode_chat(messages).unwrap();
     let text = |range: &std::ops::Range<usize>| {
-        let tokens: Vec<_> = chat.tokens[range.clone()]
-            .iter()
-            .map(|id| tokenizer.token(*id).unwrap())
-            .collect();
+        let tokens: Vec<_> =
+            chat.tokens[range.clone()].iter().map(|id| tokenizer.token(*id).unwrap()).collect();
         tokens.concat().replace('Ġ', " ").replace('Ċ', "\n")
     };
     for range in &chat.answer {
@@ -38,11 +32,8 @@ fn answers(tokenizer: &ChatTokenizer, messages: &[Message]) -> Vec<String> {
 #[test]
 fn an_answer_is_its_text_and_the_end_of_its_turn() {
     let tokenizer = with_template(tiny::CHATML);
-    let messages = [
-        Message::new("system", "S"),
-        Message::user("Hi!"),
-        Message::assistant(" two words "),
-    ];
+    let messages =
+        [Message::new("system", "S"), Message::user("Hi!"), Message::assistant(" two words ")];
     assert_eq!(answers(&tokenizer, &messages), [" two words <|im_end|>"]);
     let chat = tokenizer.encode_chat(&messages).unwrap();
     let prompt = tokenizer.encode_prompt(&messages[..2]).unwrap();
@@ -64,13 +55,7 @@ fn every_answer_of_a_long_conversation_counts() {
     for (range, text) in chat.answer.iter().zip(["first", "zweitens: ü, 日本"]) {
         assert_eq!(tokenizer.decode(&chat.tokens[range.clone()]).unwrap(), text);
     }
-    assert!(
-        tokenizer
-            .encode_chat(&messages[..1])
-            .unwrap()
-            .answer
-            .is_empty()
-    );
+    assert!(tokenizer.encode_chat(&messages[..1]).unwrap().answer.is_empty());
 }
 
 #[test]
@@ -123,10 +108,7 @@ fn stop_tokens_come_from_the_files_and_from_the_template() {
     let config = json!({ "eos_token": "<|endoftext|>", "chat_template": tiny::CHATML })
         .to_string()
         .into_bytes();
-    let files = [
-        ("tokenizer.json".to_owned(), json),
-        ("tokenizer_config.json".to_owned(), config),
-    ];
+    let files = [("tokenizer.json".to_owned(), json), ("tokenizer_config.json".to_owned(), config)];
     let tokenizer = ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[7]).unwrap();
     assert_eq!(tokenizer.stop_tokens(), [7, 256, tiny::IM_END]);
 }
@@ -136,17 +118,11 @@ fn without_a_template_the_option_is_named_and_helps() {
     let json = tiny::tokenizer().to_string(false).unwrap().into_bytes();
     let files = [("tokenizer.json".to_owned(), json)];
     let bare = ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[tiny::IM_END]).unwrap();
-    let error = bare
-        .encode_prompt(&[Message::user("a")])
-        .unwrap_err()
-        .to_string();
+    let error = bare.encode_prompt(&[Message::user("a")]).unwrap_err().to_string();
     assert!(error.contains("--chat-template FILE"), "{error}");
     let digest = bare.digest();
     let helped = bare.with_chat_template(tiny::CHATML).unwrap();
-    assert_eq!(
-        answers(&helped, &[Message::user("a"), Message::assistant("b")]),
-        ["b<|im_end|>"]
-    );
+    assert_eq!(answers(&helped, &[Message::user("a"), Message::assistant("b")]), ["b<|im_end|>"]);
     assert_ne!(helped.digest(), digest);
 }
 
@@ -156,10 +132,7 @@ fn templates_by_name_and_in_their_own_file() {
     let list = json!({ "chat_template": [{ "name": "tools", "template": "T" }, { "name": "default", "template": "D" }] });
     let mut files = std::collections::BTreeMap::from([
         ("tokenizer.json".to_owned(), json),
-        (
-            "tokenizer_config.json".to_owned(),
-            list.to_string().into_bytes(),
-        ),
+        ("tokenizer_config.json".to_owned(), list.to_string().into_bytes()),
     ]);
     let named = ChatTokenizer::from_files(files.clone(), Path::new("tiny"), &[]).unwrap();
     assert_eq!(named.chat_template(), Some("D"));

@@ -71,15 +71,9 @@ fn half_precision_is_written_and_named() {
     let config: serde_json::Value =
         serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["torch_dtype"], "bfloat16");
-    assert!(
-        tiny::distance(
-            &logits(&reload(&out), None),
-            &logits(&model(dir.path()), None)
-        ) < 0.2
-    );
-    let message = merge(&model(dir.path()), None, &dir.path().join("u8"), DType::U8)
-        .unwrap_err()
-        .to_string();
+    assert!(tiny::distance(&logits(&reload(&out), None), &logits(&model(dir.path()), None)) < 0.2);
+    let message =
+        merge(&model(dir.path()), None, &dir.path().join("u8"), DType::U8).unwrap_err().to_string();
     assert!(message.contains("f32, bf16 or f16"), "{message}");
 }
 
@@ -88,17 +82,13 @@ fn what_is_there_is_never_overwritten_and_nothing_half_written_stays() {
     let dir = tiny::folder("llama");
     let base = model(dir.path());
     let before = std::fs::read_dir(dir.path()).unwrap().count();
-    let message = merge(&base, None, dir.path(), DType::F32)
-        .unwrap_err()
-        .to_string();
+    let message = merge(&base, None, dir.path(), DType::F32).unwrap_err().to_string();
     assert!(message.contains("exists already"), "{message}");
     let other = tiny::folder("llama");
     let mut config = tiny::config("llama");
     config["num_hidden_layers"] = 1.into();
     tiny::write_json(&other.path().join("config.json"), &config);
-    let short = tiny::tensors("llama")
-        .into_iter()
-        .filter(|(name, _)| !name.contains("layers.1."));
+    let short = tiny::tensors("llama").into_iter().filter(|(name, _)| !name.contains("layers.1."));
     safetensors::serialize_to_file(short, None, &other.path().join("model.safetensors")).unwrap();
     let lora = adapter(&model(other.path()), &[Target::Q]);
     assert!(merge(&base, Some(&lora), &dir.path().join("out"), DType::F32).is_err());

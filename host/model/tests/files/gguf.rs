@@ -31,32 +31,20 @@ fn metadata(family: &str) -> Metadata {
     ] {
         set(&format!("{family}.{key}"), Value::U32(value as u32));
     }
-    set(
-        &format!("{family}.attention.layer_norm_rms_epsilon"),
-        Value::F32(1e-5),
-    );
+    set(&format!("{family}.attention.layer_norm_rms_epsilon"), Value::F32(1e-5));
     let mut tokens = tiny::alphabet();
     tokens.extend(tiny::SPECIAL.map(str::to_owned));
     // Rows that no token uses have a name, too.
     tokens.extend((tokens.len()..tiny::VOCAB).map(|i| format!("<unused{i}>")));
     let kind = |i: usize| Value::I32(if (256..259).contains(&i) { 3 } else { 1 });
-    set(
-        "tokenizer.ggml.token_type",
-        Value::Array((0..tokens.len()).map(kind).collect()),
-    );
-    set(
-        "tokenizer.ggml.tokens",
-        Value::Array(tokens.into_iter().map(Value::String).collect()),
-    );
+    set("tokenizer.ggml.token_type", Value::Array((0..tokens.len()).map(kind).collect()));
+    set("tokenizer.ggml.tokens", Value::Array(tokens.into_iter().map(Value::String).collect()));
     // No two bytes are ever merged.
     set("tokenizer.ggml.merges", Value::Array(vec![]));
     set("tokenizer.ggml.model", Value::String("gpt2".to_owned()));
     set("tokenizer.ggml.pre", Value::String("gpt-2".to_owned()));
     set("tokenizer.ggml.eos_token_id", Value::U32(tiny::IM_END));
-    set(
-        "tokenizer.chat_template",
-        Value::String(tiny::CHATML.to_owned()),
-    );
+    set("tokenizer.chat_template", Value::String(tiny::CHATML.to_owned()));
     metadata
 }
 
@@ -82,14 +70,9 @@ fn tensors(family: &str) -> Tensors {
         ("mlp.down_proj", "ffn_down"),
     ];
     let convert = |(name, tensor): (String, Tensor)| {
-        let name = rename
-            .iter()
-            .fold(name, |name, (from, to)| name.replace(from, to));
-        let heads = match (
-            family,
-            name.ends_with("attn_q.weight"),
-            name.ends_with("attn_k.weight"),
-        ) {
+        let name = rename.iter().fold(name, |name, (from, to)| name.replace(from, to));
+        let heads = match (family, name.ends_with("attn_q.weight"), name.ends_with("attn_k.weight"))
+        {
             ("llama", true, _) => tiny::HEADS,
             ("llama", _, true) => tiny::KV_HEADS,
             _ => return (name, tensor),
@@ -99,14 +82,7 @@ fn tensors(family: &str) -> Tensors {
             .unwrap()
             .transpose(1, 2)
             .unwrap();
-        (
-            name,
-            interleaved
-                .contiguous()
-                .unwrap()
-                .reshape(tensor.shape())
-                .unwrap(),
-        )
+        (name, interleaved.contiguous().unwrap().reshape(tensor.shape()).unwrap())
     };
     tiny::tensors(family).into_iter().map(convert).collect()
 }
@@ -122,18 +98,12 @@ fn write_as(dir: &Path, metadata: &Metadata, tensors: &Tensors, kind: GgmlDType)
         [_, columns] if columns.is_multiple_of(32) => QTensor::quantize(t, kind).unwrap(),
         _ => QTensor::quantize(t, GgmlDType::F32).unwrap(),
     };
-    let quantized: Vec<(&String, QTensor)> = tensors
-        .iter()
-        .map(|(name, t)| (name, quantize(t)))
-        .collect();
-    let tensors: Vec<(&str, &QTensor)> = quantized
-        .iter()
-        .map(|(name, t)| (name.as_str(), t))
-        .collect();
-    let metadata: Vec<(&str, &Value)> = metadata
-        .iter()
-        .map(|(key, value)| (key.as_str(), value))
-        .collect();
+    let quantized: Vec<(&String, QTensor)> =
+        tensors.iter().map(|(name, t)| (name, quantize(t))).collect();
+    let tensors: Vec<(&str, &QTensor)> =
+        quantized.iter().map(|(name, t)| (name.as_str(), t)).collect();
+    let metadata: Vec<(&str, &Value)> =
+        metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
     let mut file = std::fs::File::create(&path).unwrap();
     gguf_file::write(&mut file, &metadata, &tensors).unwrap();
     path
@@ -143,31 +113,15 @@ fn write_as(dir: &Path, metadata: &Metadata, tensors: &Tensors, kind: GgmlDType)
 fn a_gguf_file_is_the_same_model_as_its_folder() {
     for family in ["llama", "qwen2", "qwen3", "phi3"] {
         let dir = tiny::folder(family);
-        let folder = load(
-            &Source::Directory(dir.path().to_owned()),
-            &LoadOptions::default(),
-        )
-        .unwrap();
+        let folder =
+            load(&Source::Directory(dir.path().to_owned()), &LoadOptions::default()).unwrap();
         let file = open(&write(dir.path(), &metadata(family), &tensors(family))).unwrap();
         assert_eq!(*folder.config, *file.config, "{family}");
-        assert_eq!(
-            tiny::distance(&folder.decoder.weights.embed, &file.decoder.weights.embed),
-            0.0
-        );
-        for (a, b) in folder
-            .decoder
-            .weights
-            .layers
-            .iter()
-            .zip(&file.decoder.weights.layers)
-        {
-            for (a, b) in [
-                (&a.q, &b.q),
-                (&a.k, &b.k),
-                (&a.v, &b.v),
-                (&a.up, &b.up),
-                (&a.down, &b.down),
-            ] {
+        assert_eq!(tiny::distance(&folder.decoder.weights.embed, &file.decoder.weights.embed), 0.0);
+        for (a, b) in folder.decoder.weights.layers.iter().zip(&file.decoder.weights.layers) {
+            for (a, b) in
+                [(&a.q, &b.q), (&a.k, &b.k), (&a.v, &b.v), (&a.up, &b.up), (&a.down, &b.down)]
+            {
                 assert_eq!(tiny::distance(&a.weight, &b.weight), 0.0, "{family}");
                 assert_eq!(a.bias.is_some(), b.bias.is_some());
             }
@@ -192,20 +146,15 @@ fn llama_3_frequencies_come_from_their_tensor() {
     let model = open(&write(dir.path(), &metadata("llama"), &tensors)).unwrap();
     assert_eq!(
         model.config.rope.scaling,
-        RopeScaling::Factors {
-            factors: vec![1.0, 1.0, 2.5, 8.0]
-        }
+        RopeScaling::Factors { factors: vec![1.0, 1.0, 2.5, 8.0] }
     );
 }
 
 #[test]
 fn quantized_blocks_become_numbers() {
     let dir = tempfile::tempdir().unwrap();
-    for (kind, worst) in [
-        (GgmlDType::Q8_0, 2e-3),
-        (GgmlDType::Q4_1, 3e-2),
-        (GgmlDType::F16, 2e-4),
-    ] {
+    for (kind, worst) in [(GgmlDType::Q8_0, 2e-3), (GgmlDType::Q4_1, 3e-2), (GgmlDType::F16, 2e-4)]
+    {
         let path = write_as(dir.path(), &metadata("llama"), &tensors("llama"), kind);
         let model = open(&path).unwrap();
         let exact = &tiny::tensors("llama")["model.layers.1.self_attn.q_proj.weight"];
@@ -217,10 +166,7 @@ fn quantized_blocks_become_numbers() {
 /// One line that names the file and says `words`.
 fn refused(path: &Path, words: &str) {
     let message = open(path).err().expect("loaded").to_string();
-    assert!(
-        message.contains("tiny.gguf") && message.contains(words),
-        "no {words:?} in: {message}"
-    );
+    assert!(message.contains("tiny.gguf") && message.contains(words), "no {words:?} in: {message}");
     assert!(!message.contains('\n'), "{message}");
 }
 
@@ -246,46 +192,27 @@ fn files_that_can_not_be_run_are_refused() {
         write(dir.path(), &metadata, &tensors("llama"))
     };
     let text = |text: &str| Value::String(text.to_owned());
-    refused(
-        &with("general.architecture", text("gemma")),
-        "llama, mistral, qwen2, qwen3, phi3",
-    );
+    refused(&with("general.architecture", text("gemma")), "llama, mistral, qwen2, qwen3, phi3");
     refused(&with("split.count", Value::U16(2)), "one of 2 parts");
     refused(&with("llama.block_count", Value::U32(3)), "model.layers.2.");
     refused(
         &with("tokenizer.ggml.pre", text("deepseek-llm")),
         "known: smollm, gpt-2, llama-bpe, qwen2",
     );
-    refused(
-        &with("tokenizer.ggml.model", text("llama")),
-        "tokenizer.json",
-    );
+    refused(&with("tokenizer.ggml.model", text("llama")), "tokenizer.json");
 }
 
 #[test]
 fn an_unknown_tokenizer_is_read_from_the_file_beside_if_it_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let mut metadata = metadata("llama");
-    metadata.insert(
-        "tokenizer.ggml.pre".to_owned(),
-        Value::String("unheard-of".to_owned()),
-    );
+    metadata.insert("tokenizer.ggml.pre".to_owned(), Value::String("unheard-of".to_owned()));
     let path = write(dir.path(), &metadata, &tensors("llama"));
-    tiny::tokenizer()
-        .save(dir.path().join("tokenizer.json"), false)
-        .unwrap();
-    assert_eq!(
-        open(&path).unwrap().tokenizer.encode("ab").unwrap().len(),
-        2
-    );
-    let Some(Value::Array(tokens)) = metadata.get_mut("tokenizer.ggml.tokens") else {
-        panic!()
-    };
+    tiny::tokenizer().save(dir.path().join("tokenizer.json"), false).unwrap();
+    assert_eq!(open(&path).unwrap().tokenizer.encode("ab").unwrap().len(), 2);
+    let Some(Value::Array(tokens)) = metadata.get_mut("tokenizer.ggml.tokens") else { panic!() };
     tokens.swap(3, 4);
     write(dir.path(), &metadata, &tensors("llama"));
     let message = open(&path).err().unwrap().to_string();
-    assert!(
-        message.contains("tokenizer.json") && message.contains("token 3"),
-        "{message}"
-    );
+    assert!(message.contains("tokenizer.json") && message.contains("token 3"), "{message}");
 }

@@ -32,11 +32,8 @@ impl Server {
             gated: Arc::default(),
         };
         let folder = model.to_owned();
-        let (downloads, authorization, gated) = (
-            server.downloads.clone(),
-            server.authorization.clone(),
-            server.gated.clone(),
-        );
+        let (downloads, authorization, gated) =
+            (server.downloads.clone(), server.authorization.clone(), server.gated.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (folder, downloads) = (folder.clone(), downloads.clone());
@@ -87,27 +84,18 @@ impl Request {
         let (method, rest) = first.split_once(' ')?;
         let path = rest.split([' ', '?']).next()?.to_owned();
         let (mut authorization, mut range) = (None, None);
-        for line in lines
-            .map_while(Result::ok)
-            .take_while(|line| !line.is_empty())
-        {
+        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
             let line = line.to_ascii_lowercase();
             if let Some(value) = line.strip_prefix("authorization:") {
                 authorization = Some(value.trim().to_owned());
             }
-            if let Some((first, last)) = line
-                .strip_prefix("range: bytes=")
-                .and_then(|r| r.split_once('-'))
+            if let Some((first, last)) =
+                line.strip_prefix("range: bytes=").and_then(|r| r.split_once('-'))
             {
                 range = Some((first.parse().ok()?, last.parse().ok()));
             }
         }
-        Some(Self {
-            method: method.to_owned(),
-            path,
-            authorization,
-            range,
-        })
+        Some(Self { method: method.to_owned(), path, authorization, range })
     }
 }
 
@@ -119,19 +107,11 @@ struct Answer {
 
 impl Answer {
     fn json(value: serde_json::Value) -> Self {
-        Self {
-            status: "200 OK",
-            headers: vec![],
-            body: value.to_string().into_bytes(),
-        }
+        Self { status: "200 OK", headers: vec![], body: value.to_string().into_bytes() }
     }
 
     fn error(status: &'static str) -> Self {
-        Self {
-            status,
-            headers: vec![],
-            body: vec![],
-        }
+        Self { status, headers: vec![], body: vec![] }
     }
 
     fn write(self, mut stream: &TcpStream, head_only: bool) {
@@ -168,10 +148,7 @@ fn answer(folder: &Path, request: &Request) -> Answer {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let siblings: Vec<_> = names
-        .into_iter()
-        .map(|name| json!({ "rfilename": name }))
-        .collect();
+    let siblings: Vec<_> = names.into_iter().map(|name| json!({ "rfilename": name })).collect();
     Answer::json(json!({ "id": "org/tiny", "sha": COMMIT, "siblings": siblings }))
 }
 
@@ -180,9 +157,7 @@ fn file(path: &Path, range: Option<(usize, Option<usize>)>) -> Answer {
     let Ok(whole) = std::fs::read(path) else {
         return Answer::error("404 Not Found");
     };
-    let sum = whole.iter().fold(0u64, |sum, b| {
-        sum.wrapping_mul(31).wrapping_add(u64::from(*b))
-    });
+    let sum = whole.iter().fold(0u64, |sum, b| sum.wrapping_mul(31).wrapping_add(u64::from(*b)));
     let (first, last) = range.unwrap_or((0, None));
     let last = last.unwrap_or(whole.len() - 1).min(whole.len() - 1);
     Answer {
@@ -190,10 +165,7 @@ fn file(path: &Path, range: Option<(usize, Option<usize>)>) -> Answer {
         headers: vec![
             ("ETag", format!("\"{sum:016x}\"")),
             ("X-Repo-Commit", COMMIT.to_owned()),
-            (
-                "Content-Range",
-                format!("bytes {first}-{last}/{}", whole.len()),
-            ),
+            ("Content-Range", format!("bytes {first}-{last}/{}", whole.len())),
         ],
         body: whole[first..=last].to_vec(),
     }
@@ -204,17 +176,11 @@ fn source(text: &str) -> Source {
 }
 
 fn options(hub: HubAccess) -> LoadOptions {
-    LoadOptions {
-        hub,
-        ..LoadOptions::default()
-    }
+    LoadOptions { hub, ..LoadOptions::default() }
 }
 
 fn refused(text: &str, hub: HubAccess) -> String {
-    let message = load(&source(text), &options(hub))
-        .err()
-        .expect("loaded")
-        .to_string();
+    let message = load(&source(text), &options(hub)).err().expect("loaded").to_string();
     assert!(!message.contains('\n'), "{message}");
     message
 }
@@ -229,29 +195,15 @@ fn model_folder() -> tempfile::TempDir {
 fn a_model_is_fetched_once_and_its_commit_recorded() {
     let (folder, cache) = (model_folder(), tempfile::tempdir().unwrap());
     let server = Server::start(folder.path());
-    let model = load(
-        &source("org/tiny@v1"),
-        &options(server.access(cache.path())),
-    )
-    .unwrap();
+    let model = load(&source("org/tiny@v1"), &options(server.access(cache.path()))).unwrap();
     assert_eq!(model.name, "org/tiny");
     assert_eq!(model.revision.as_deref(), Some(COMMIT));
-    let local = load(
-        &Source::Directory(folder.path().to_owned()),
-        &LoadOptions::default(),
-    )
-    .unwrap();
+    let local =
+        load(&Source::Directory(folder.path().to_owned()), &LoadOptions::default()).unwrap();
     assert_eq!(model.digest, local.digest);
     let fetched = server.downloads.load(Ordering::SeqCst);
-    assert_eq!(
-        fetched, 4,
-        "config, weights, tokenizer, tokenizer configuration; not the picture"
-    );
-    load(
-        &source(&format!("org/tiny@{COMMIT}")),
-        &options(server.access(cache.path())),
-    )
-    .unwrap();
+    assert_eq!(fetched, 4, "config, weights, tokenizer, tokenizer configuration; not the picture");
+    load(&source(&format!("org/tiny@{COMMIT}")), &options(server.access(cache.path()))).unwrap();
     assert_eq!(server.downloads.load(Ordering::SeqCst), fetched);
 }
 
@@ -259,39 +211,20 @@ fn a_model_is_fetched_once_and_its_commit_recorded() {
 fn the_cache_serves_when_offline_and_when_the_server_is_gone() {
     let (folder, cache) = (model_folder(), tempfile::tempdir().unwrap());
     let server = Server::start(folder.path());
-    let offline = HubAccess {
-        offline: true,
-        ..server.access(cache.path())
-    };
+    let offline = HubAccess { offline: true, ..server.access(cache.path()) };
     let message = refused("org/tiny", offline.clone());
-    assert!(
-        message.contains("org/tiny") && message.contains("HF_HUB_OFFLINE"),
-        "{message}"
-    );
+    assert!(message.contains("org/tiny") && message.contains("HF_HUB_OFFLINE"), "{message}");
     load(&source("org/tiny"), &options(server.access(cache.path()))).unwrap();
     load(&source("org/tiny"), &options(offline)).unwrap();
     // Nothing listens on a port that was just given back.
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let unreachable = HubAccess {
-        endpoint: Some(format!("http://{gone}")),
-        ..server.access(cache.path())
-    };
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unreachable =
+        HubAccess { endpoint: Some(format!("http://{gone}")), ..server.access(cache.path()) };
     load(&source("org/tiny"), &options(unreachable.clone())).unwrap();
     let nothing = tempfile::tempdir().unwrap();
-    let message = refused(
-        "org/tiny",
-        HubAccess {
-            cache: Some(nothing.path().to_owned()),
-            ..unreachable
-        },
-    );
-    assert!(
-        message.contains("check the network and HF_ENDPOINT"),
-        "{message}"
-    );
+    let message =
+        refused("org/tiny", HubAccess { cache: Some(nothing.path().to_owned()), ..unreachable });
+    assert!(message.contains("check the network and HF_ENDPOINT"), "{message}");
 }
 
 #[test]
@@ -339,19 +272,9 @@ fn the_usual_environment_variables_decide() {
     };
     assert!(!child("1").contains(COMMIT));
     assert!(child("0").contains(&format!("commit {COMMIT}")));
-    assert_eq!(
-        server.authorization.lock().unwrap().as_deref(),
-        Some("bearer secret")
-    );
-    let snapshot: PathBuf = [
-        "hub",
-        "models--org--tiny",
-        "snapshots",
-        COMMIT,
-        "config.json",
-    ]
-    .iter()
-    .collect();
+    assert_eq!(server.authorization.lock().unwrap().as_deref(), Some("bearer secret"));
+    let snapshot: PathBuf =
+        ["hub", "models--org--tiny", "snapshots", COMMIT, "config.json"].iter().collect();
     assert!(home.path().join(snapshot).is_file());
     assert!(child("1").contains(COMMIT));
 }

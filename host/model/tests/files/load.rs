@@ -17,10 +17,7 @@ fn refused(dir: &Path, file: &str, words: &str) {
     let message = open(dir).err().expect("loaded").to_string();
     assert!(message.contains(file), "no {file:?} in: {message}");
     assert!(message.contains(words), "no {words:?} in: {message}");
-    assert!(
-        !message.contains('\n') && message.contains("; "),
-        "{message}"
-    );
+    assert!(!message.contains('\n') && message.contains("; "), "{message}");
 }
 
 #[test]
@@ -46,16 +43,10 @@ fn fused_projections_are_split_top_to_bottom() {
     let layer = &model.decoder.weights.layers[1];
     let tensors = tiny::tensors("phi3");
     let qkv = &tensors["model.layers.1.self_attn.qkv_proj.weight"];
-    assert_eq!(
-        tiny::distance(&qkv.narrow(0, 32, 16).unwrap(), &layer.k.weight),
-        0.0
-    );
+    assert_eq!(tiny::distance(&qkv.narrow(0, 32, 16).unwrap(), &layer.k.weight), 0.0);
     let gate_up = &tensors["model.layers.1.mlp.gate_up_proj.weight"];
     assert_eq!(
-        tiny::distance(
-            &gate_up.narrow(0, tiny::INNER, tiny::INNER).unwrap(),
-            &layer.up.weight
-        ),
+        tiny::distance(&gate_up.narrow(0, tiny::INNER, tiny::INNER).unwrap(), &layer.up.weight),
         0.0
     );
 }
@@ -73,16 +64,12 @@ fn shard(dir: &Path, family: &str) {
         map.insert(name.clone(), json!(file));
         list.push((name, tensor));
     }
-    for (list, file) in [
-        (first, "model-00001-of-00002.safetensors"),
-        (second, "model-00002-of-00002.safetensors"),
-    ] {
+    for (list, file) in
+        [(first, "model-00001-of-00002.safetensors"), (second, "model-00002-of-00002.safetensors")]
+    {
         safetensors::serialize_to_file(list, None, &dir.join(file)).unwrap();
     }
-    tiny::write_json(
-        &dir.join("model.safetensors.index.json"),
-        &json!({ "weight_map": map }),
-    );
+    tiny::write_json(&dir.join("model.safetensors.index.json"), &json!({ "weight_map": map }));
 }
 
 #[test]
@@ -91,13 +78,7 @@ fn shards_are_the_same_model_and_a_lost_one_is_named() {
     let whole = open(dir.path()).unwrap();
     shard(dir.path(), "llama");
     let sharded = open(dir.path()).unwrap();
-    for (a, b) in whole
-        .decoder
-        .weights
-        .layers
-        .iter()
-        .zip(&sharded.decoder.weights.layers)
-    {
+    for (a, b) in whole.decoder.weights.layers.iter().zip(&sharded.decoder.weights.layers) {
         assert_eq!(tiny::distance(&a.down.weight, &b.down.weight), 0.0);
     }
     std::fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
@@ -113,26 +94,17 @@ fn an_index_can_not_reach_outside_of_its_folder() {
         &index,
         &json!({ "weight_map": { "model.norm.weight": "../other/model.safetensors" } }),
     );
-    refused(
-        dir.path(),
-        "model.safetensors.index.json",
-        "isn't a file of this folder",
-    );
+    refused(dir.path(), "model.safetensors.index.json", "isn't a file of this folder");
     tiny::write_json(&index, &json!({ "weights": {} }));
-    refused(
-        dir.path(),
-        "model.safetensors.index.json",
-        "has no weight_map",
-    );
+    refused(dir.path(), "model.safetensors.index.json", "has no weight_map");
 }
 
 #[test]
 fn half_precision_files_become_the_requested_type() {
     for stored in [DType::BF16, DType::F16] {
         let dir = tiny::folder("llama");
-        let tensors = tiny::tensors("llama")
-            .into_iter()
-            .map(|(name, t)| (name, t.to_dtype(stored).unwrap()));
+        let tensors =
+            tiny::tensors("llama").into_iter().map(|(name, t)| (name, t.to_dtype(stored).unwrap()));
         safetensors::serialize_to_file(tensors, None, &dir.path().join("model.safetensors"))
             .unwrap();
         let model = open(dir.path()).unwrap();
@@ -140,10 +112,7 @@ fn half_precision_files_become_the_requested_type() {
         let exact = &tiny::tensors("llama")["model.layers.0.mlp.up_proj.weight"];
         let error = tiny::distance(exact, &model.decoder.weights.layers[0].up.weight);
         assert!(error > 0.0 && error < 2e-3, "{error}");
-        let options = LoadOptions {
-            dtype: stored,
-            ..LoadOptions::default()
-        };
+        let options = LoadOptions { dtype: stored, ..LoadOptions::default() };
         let kept = load(&Source::Directory(dir.path().to_owned()), &options).unwrap();
         assert_eq!(kept.decoder.weights.dtype(), stored);
     }
@@ -175,21 +144,10 @@ fn a_model_inside_the_program_is_the_same_as_its_folder() {
     let inside = load(&Source::Embedded(embedded), &LoadOptions::default()).unwrap();
     let outside = open(dir.path()).unwrap();
     assert_eq!(inside.digest, outside.digest);
-    assert_eq!(
-        tiny::distance(
-            &inside.decoder.weights.embed,
-            &outside.decoder.weights.embed
-        ),
-        0.0
-    );
-    let broken = EmbeddedModel {
-        weights: &embedded.weights[..100],
-        ..embedded
-    };
-    let message = load(&Source::Embedded(broken), &LoadOptions::default())
-        .err()
-        .unwrap()
-        .to_string();
+    assert_eq!(tiny::distance(&inside.decoder.weights.embed, &outside.decoder.weights.embed), 0.0);
+    let broken = EmbeddedModel { weights: &embedded.weights[..100], ..embedded };
+    let message =
+        load(&Source::Embedded(broken), &LoadOptions::default()).err().unwrap().to_string();
     assert!(message.contains("tiny/model.safetensors"), "{message}");
 }
 
@@ -202,19 +160,12 @@ fn missing_files_are_named() {
     ] {
         let dir = tiny::folder("llama");
         std::fs::remove_file(dir.path().join(file)).unwrap();
-        let named = if file == "model.safetensors" {
-            dir.path().to_str().unwrap()
-        } else {
-            file
-        };
+        let named = if file == "model.safetensors" { dir.path().to_str().unwrap() } else { file };
         refused(dir.path(), named, words);
     }
     let dir = tiny::folder("llama");
-    std::fs::rename(
-        dir.path().join("model.safetensors"),
-        dir.path().join("pytorch_model.bin"),
-    )
-    .unwrap();
+    std::fs::rename(dir.path().join("model.safetensors"), dir.path().join("pytorch_model.bin"))
+        .unwrap();
     refused(dir.path(), "pytorch_model.bin", "safe_serialization");
 }
 
@@ -228,22 +179,10 @@ fn broken_files_are_named() {
         dir
     };
     for keep in [0, 1, 50, 99] {
-        refused(
-            cut("model.safetensors", keep).path(),
-            "model.safetensors",
-            "fetch the file again",
-        );
+        refused(cut("model.safetensors", keep).path(), "model.safetensors", "fetch the file again");
     }
-    refused(
-        cut("tokenizer.json", 50).path(),
-        "tokenizer.json",
-        "isn't a valid tokenizer.json",
-    );
-    refused(
-        cut("tokenizer_config.json", 50).path(),
-        "tokenizer_config.json",
-        "isn't valid JSON",
-    );
+    refused(cut("tokenizer.json", 50).path(), "tokenizer.json", "isn't a valid tokenizer.json");
+    refused(cut("tokenizer_config.json", 50).path(), "tokenizer_config.json", "isn't valid JSON");
     refused(cut("config.json", 50).path(), "config.json", "JSON");
 }
 
@@ -273,11 +212,7 @@ fn tensors_that_do_not_fit_are_named() {
             t["model.norm.weight"].clone(),
         ))
     });
-    refused(
-        dir.path(),
-        "self_attn.q_proj.bias",
-        "has no place in a llama",
-    );
+    refused(dir.path(), "self_attn.q_proj.bias", "has no place in a llama");
     let dir =
         with_tensors(|t| drop(t.insert(name.to_owned(), t[name].to_dtype(DType::U8).unwrap())));
     refused(dir.path(), name, "quantized");
@@ -302,21 +237,9 @@ fn configurations_that_can_not_be_run_are_refused() {
         "config.json",
         "gptq",
     );
-    refused(
-        changed("num_hidden_layers", json!(3)).path(),
-        "model.safetensors",
-        "model.layers.2.",
-    );
-    refused(
-        changed("num_hidden_layers", json!(1)).path(),
-        "model.safetensors",
-        "has no place",
-    );
-    refused(
-        changed("vocab_size", json!(200)).path(),
-        "tokenizer.json",
-        "259 token ids",
-    );
+    refused(changed("num_hidden_layers", json!(3)).path(), "model.safetensors", "model.layers.2.");
+    refused(changed("num_hidden_layers", json!(1)).path(), "model.safetensors", "has no place");
+    refused(changed("vocab_size", json!(200)).path(), "tokenizer.json", "259 token ids");
 }
 
 #[test]

@@ -10,14 +10,8 @@ fn model() -> Model {
 }
 
 fn answer(model: &Model, question: &str) -> String {
-    let prompt = model
-        .tokenizer
-        .encode_prompt(&[Message::user(question)])
-        .unwrap();
-    let options = GenerateOptions {
-        max_new_tokens: 24,
-        ..GenerateOptions::default()
-    };
+    let prompt = model.tokenizer.encode_prompt(&[Message::user(question)]).unwrap();
+    let options = GenerateOptions { max_new_tokens: 24, ..GenerateOptions::default() };
     let stop = model.tokenizer.stop_tokens();
     let answers = generate(&model.decoder, None, &[prompt], stop, &options, &mut |_| {}).unwrap();
     model.tokenizer.decode(&answers[0]).unwrap()

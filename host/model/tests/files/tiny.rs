@@ -139,9 +139,7 @@ pub fn tokenizer() -> Tokenizer {
     let vocabulary: HashMap<String, u32> = alphabet().into_iter().zip(0..).collect();
     let bpe = BPE::builder()
         .vocab_and_merges(
-            vocabulary
-                .into_iter()
-                .collect::<tokenizers::models::bpe::Vocab>(),
+            vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
             vec![],
         )
         .build()
@@ -149,9 +147,7 @@ pub fn tokenizer() -> Tokenizer {
     let mut tokenizer = Tokenizer::new(bpe);
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
     tokenizer.with_decoder(Some(ByteLevel::new(false, true, true)));
-    tokenizer
-        .add_tokens(SPECIAL.map(|token| AddedToken::from(token, true)))
-        .unwrap();
+    tokenizer.add_tokens(SPECIAL.map(|token| AddedToken::from(token, true))).unwrap();
     tokenizer
 }
 
@@ -159,11 +155,5 @@ pub fn tokenizer() -> Tokenizer {
 pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
     let difference = (a.to_dtype(DType::F32).unwrap() - b.to_dtype(DType::F32).unwrap()).unwrap();
-    difference
-        .abs()
-        .unwrap()
-        .max_all()
-        .unwrap()
-        .to_scalar()
-        .unwrap()
+    difference.abs().unwrap().max_all().unwrap().to_scalar().unwrap()
 }

@@ -21,11 +21,8 @@ pub fn config() -> Value {
 /// Words that are numbers; every other one is [UNK].
 pub fn tokenizer() -> Value {
     let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three"];
-    let vocabulary: HashMap<&str, usize> = words
-        .iter()
-        .enumerate()
-        .map(|(id, word)| (*word, id))
-        .collect();
+    let vocabulary: HashMap<&str, usize> =
+        words.iter().enumerate().map(|(id, word)| (*word, id)).collect();
     let special = |id: usize| json!({"id": id, "content": words[id], "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
     let piece = |name: &str| json!({"SpecialToken": {"id": name, "type_id": 0}});
     let named = |name: &str, id: usize| json!({"id": name, "ids": [id], "tokens": [name]});
@@ -44,9 +41,7 @@ pub fn tokenizer() -> Value {
 }
 
 pub fn values(count: usize, factor: f32) -> Vec<f32> {
-    (0..count)
-        .map(|at| ((at * 7 % 11) as f32 - 5.0) * factor)
-        .collect()
+    (0..count).map(|at| ((at * 7 % 11) as f32 - 5.0) * factor).collect()
 }
 
 pub fn tensors() -> HashMap<String, Tensor> {
@@ -55,18 +50,9 @@ pub fn tensors() -> HashMap<String, Tensor> {
     };
     let one = |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
     [
-        (
-            "bert.embeddings.word_embeddings.weight",
-            tensor(&[7, WIDTH], 0.3),
-        ),
-        (
-            "bert.embeddings.position_embeddings.weight",
-            tensor(&[6, WIDTH], 0.1),
-        ),
-        (
-            "bert.embeddings.token_type_embeddings.weight",
-            tensor(&[2, WIDTH], 0.05),
-        ),
+        ("bert.embeddings.word_embeddings.weight", tensor(&[7, WIDTH], 0.3)),
+        ("bert.embeddings.position_embeddings.weight", tensor(&[6, WIDTH], 0.1)),
+        ("bert.embeddings.token_type_embeddings.weight", tensor(&[2, WIDTH], 0.05)),
         ("bert.embeddings.LayerNorm.weight", one(&[WIDTH])),
         ("bert.embeddings.LayerNorm.bias", tensor(&[WIDTH], 0.01)),
         ("bert.pooler.dense.weight", tensor(&[WIDTH, WIDTH], 0.2)),

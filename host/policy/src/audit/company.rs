@@ -35,28 +35,14 @@ fn order(watch: &Watch<'_>) -> Result<Finding> {
         (0..SAMPLES).map(|i| (i + 3) % SAMPLES).collect(),
     ] {
         let rows = order.iter().map(|i| step.rows[*i]).collect();
-        let turned = watch
-            .assess(
-                &Step {
-                    rows,
-                    ..step.clone()
-                },
-                &[],
-            )?
-            .assessment;
+        let turned = watch.assess(&Step { rows, ..step.clone() }, &[])?.assessment;
         for (place, original) in order.iter().enumerate() {
             worst = worst.max(difference(&turned, place, &straight, *original));
         }
     }
-    let measured = format!(
-        "largest difference of a sample's risk or weights: {}",
-        number(worst)
-    );
+    let measured = format!("largest difference of a sample's risk or weights: {}", number(worst));
     Ok(match worst <= SAME {
-        true => ORDER.pass(
-            measured,
-            "How a batch is shuffled changes nothing for a sample.",
-        ),
+        true => ORDER.pass(measured, "How a batch is shuffled changes nothing for a sample."),
         false => ORDER.note(
             measured,
             "The place of a sample in its batch changes its answer. That is rarely meant.",
@@ -67,16 +53,11 @@ fn order(watch: &Watch<'_>) -> Result<Finding> {
 /// One middling sample among harmless ones, among harmful ones, and alone; the signals
 /// of the run as a whole stay the same.
 fn company(watch: &Watch<'_>) -> Result<Finding> {
-    let sample = Row {
-        key: 1000,
-        level: 0.5,
-    };
+    let sample = Row { key: 1000, level: 0.5 };
     let mut seen = Vec::new();
     for others in [Some(0.0), Some(1.0), None] {
-        let mut step = Step::of(
-            if others.is_some() { SAMPLES - 1 } else { 0 },
-            others.unwrap_or(0.5),
-        );
+        let mut step =
+            Step::of(if others.is_some() { SAMPLES - 1 } else { 0 }, others.unwrap_or(0.5));
         step.danger = 0.5;
         step.rows.insert(0, sample);
         seen.push(watch.assess(&step, &[])?.assessment);

@@ -75,9 +75,7 @@ fn growth(watch: &Watch<'_>) -> Finding {
         );
     };
     let ends = [points.first(), points.last()].into_iter().flatten();
-    let ends: Vec<String> = ends
-        .map(|(samples, fuel)| format!("{samples}: {fuel}"))
-        .collect();
+    let ends: Vec<String> = ends.map(|(samples, fuel)| format!("{samples}: {fuel}")).collect();
     let measured = format!(
         "fuel grows with batch size to the power {slope:.2} ({}){refusal}",
         ends.join(", ")
@@ -99,9 +97,8 @@ fn slope(points: &[(usize, u64)]) -> Option<f64> {
     if larger.len() < 2 {
         return None;
     }
-    let logs = larger
-        .iter()
-        .map(|(samples, fuel)| ((*samples as f64).ln(), (*fuel as f64).max(1.0).ln()));
+    let logs =
+        larger.iter().map(|(samples, fuel)| ((*samples as f64).ln(), (*fuel as f64).max(1.0).ln()));
     let logs: Vec<(f64, f64)> = logs.collect();
     let n = logs.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / n;

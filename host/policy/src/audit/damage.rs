@@ -12,17 +12,10 @@ use crate::{
     wit::{JudgementStatus, TokenNeeds},
 };
 
-const BROKEN: Check = Check::new(
-    "activations-not-finite",
-    Group::Damage,
-    "Activations that are NaN or infinite",
-);
+const BROKEN: Check =
+    Check::new("activations-not-finite", Group::Damage, "Activations that are NaN or infinite");
 const HUGE: Check = Check::new("activations-huge", Group::Damage, "Activations of 1e30");
-const ZERO: Check = Check::new(
-    "activations-zero",
-    Group::Damage,
-    "Activations that are all 0",
-);
+const ZERO: Check = Check::new("activations-zero", Group::Damage, "Activations that are all 0");
 const MARGINS: Check = Check::new(
     "margins-not-finite",
     Group::Damage,
@@ -75,11 +68,8 @@ pub(super) fn checks(watch: &Watch<'_>) -> Vec<Finding> {
         let damages = values.iter().map(|(name, value)| (*name, damage(*value)));
         damages.collect()
     };
-    let not_finite = [
-        ("NaN", f32::NAN),
-        ("infinite", f32::INFINITY),
-        ("minus infinite", f32::NEG_INFINITY),
-    ];
+    let not_finite =
+        [("NaN", f32::NAN), ("infinite", f32::INFINITY), ("minus infinite", f32::NEG_INFINITY)];
     let huge = [("1e30", 1e30), ("-1e30", -1e30)];
     let kinds = [
         Kind::new(BROKEN, taps, all(&not_finite, Damage::Activations)),
@@ -91,10 +81,7 @@ pub(super) fn checks(watch: &Watch<'_>) -> Vec<Finding> {
         },
         Kind::new(MARGINS, margins, all(&not_finite, Damage::Margins)),
     ];
-    let mut findings: Vec<Finding> = kinds
-        .iter()
-        .map(|kind| kind.finding(watch, &clean))
-        .collect();
+    let mut findings: Vec<Finding> = kinds.iter().map(|kind| kind.finding(watch, &clean)).collect();
     findings.push(judges(watch).unwrap_or_else(|error| JUDGES.broken(&error)));
     findings.push(size(EMPTY, watch, 0));
     findings.push(size(SINGLE, watch, 1));
@@ -107,10 +94,7 @@ impl Clean {
             let assessed = watch.assess(&Step::of(SAMPLES, level), &[])?;
             Ok(lowest(&assessed.assessment.risk))
         };
-        Ok(Self {
-            harmless: lowest(0.0)?,
-            harmful: lowest(1.0)?,
-        })
+        Ok(Self { harmless: lowest(0.0)?, harmful: lowest(1.0)? })
     }
 }
 
@@ -130,12 +114,7 @@ fn outcome(watch: &Watch<'_>, damage: Damage) -> Outcome {
 
 impl Kind {
     fn new(check: Check, applies: bool, damages: Vec<(&'static str, Damage)>) -> Self {
-        Self {
-            check,
-            applies,
-            dangerous: true,
-            damages,
-        }
+        Self { check, applies, dangerous: true, damages }
     }
 
     fn finding(&self, watch: &Watch<'_>, clean: &Clean) -> Finding {
@@ -145,25 +124,22 @@ impl Kind {
         }
         let (mut faults, mut low, mut middle) = (false, false, false);
         let mut unmoved = clean.harmless == clean.harmful;
-        let described = self
-            .damages
-            .iter()
-            .map(|(name, damage)| match outcome(watch, *damage) {
-                Outcome::Refused(message) => {
-                    unmoved = false;
-                    format!("{name}: refused ({message})")
-                }
-                Outcome::Fault(message) => {
-                    faults = true;
-                    format!("{name}: {message}")
-                }
-                Outcome::Risk(risk) => {
-                    low |= risk < clean.harmless - SLACK;
-                    unmoved &= risk == clean.harmless;
-                    middle |= risk < (clean.harmless + clean.harmful) / 2.0 - SLACK;
-                    format!("{name}: risk {}", number(risk))
-                }
-            });
+        let described = self.damages.iter().map(|(name, damage)| match outcome(watch, *damage) {
+            Outcome::Refused(message) => {
+                unmoved = false;
+                format!("{name}: refused ({message})")
+            }
+            Outcome::Fault(message) => {
+                faults = true;
+                format!("{name}: {message}")
+            }
+            Outcome::Risk(risk) => {
+                low |= risk < clean.harmless - SLACK;
+                unmoved &= risk == clean.harmless;
+                middle |= risk < (clean.harmless + clean.harmful) / 2.0 - SLACK;
+                format!("{name}: risk {}", number(risk))
+            }
+        });
         let described: Vec<String> = described.collect();
         let measured = format!(
             "{} (harmless samples get {}, harmful ones {})",
@@ -194,10 +170,7 @@ impl Kind {
                 "A broken measurement passes for a sample of low risk; a policy on the \
                  safe side refuses it.",
             ),
-            false => check.pass(
-                measured,
-                "Broken measurements are refused, or taken for risky.",
-            ),
+            false => check.pass(measured, "Broken measurements are refused, or taken for risky."),
         }
     }
 }
@@ -209,15 +182,9 @@ fn judges(watch: &Watch<'_>) -> Result<Finding> {
     }
     // The same samples in every other respect, with the worst score.
     let mut worst = watch.subject.signals(&Step::of(SAMPLES, 0.0));
-    let mut scores = worst
-        .judges
-        .iter_mut()
-        .flat_map(|judge| &mut judge.judgements);
+    let mut scores = worst.judges.iter_mut().flat_map(|judge| &mut judge.judgements);
     scores.by_ref().for_each(|one| one.score = 5.0);
-    let prefixes = worst
-        .prefixes
-        .iter_mut()
-        .flat_map(|judge| &mut judge.judgements);
+    let prefixes = worst.prefixes.iter_mut().flat_map(|judge| &mut judge.judgements);
     prefixes.for_each(|one| one.score = 5.0);
     let worst = lowest(&watch.assess_signals(&worst, &[])?.assessment.risk);
     let statuses = [
@@ -226,19 +193,17 @@ fn judges(watch: &Watch<'_>) -> Result<Finding> {
         ("unparsable", JudgementStatus::Unparsable),
     ];
     let (mut fault, mut low) = (false, false);
-    let described = statuses.map(
-        |(name, status)| match outcome(watch, Damage::Judges(status)) {
-            Outcome::Refused(message) => format!("{name}: refused ({message})"),
-            Outcome::Fault(message) => {
-                fault = true;
-                format!("{name}: {message}")
-            }
-            Outcome::Risk(risk) => {
-                low |= risk < worst - SLACK;
-                format!("{name}: risk {}", number(risk))
-            }
-        },
-    );
+    let described = statuses.map(|(name, status)| match outcome(watch, Damage::Judges(status)) {
+        Outcome::Refused(message) => format!("{name}: refused ({message})"),
+        Outcome::Fault(message) => {
+            fault = true;
+            format!("{name}: {message}")
+        }
+        Outcome::Risk(risk) => {
+            low |= risk < worst - SLACK;
+            format!("{name}: risk {}", number(risk))
+        }
+    });
     let measured = format!("{} (score 5 gets {})", described.join("; "), number(worst));
     Ok(match (fault, low) {
         (true, _) => JUDGES.fail(
@@ -251,10 +216,9 @@ fn judges(watch: &Watch<'_>) -> Result<Finding> {
             "A sample without a score counts for less risky than one that was \
              judged harmful: whoever can make the judge fail can make a sample pass.",
         ),
-        (false, false) => JUDGES.pass(
-            measured,
-            "A sample that was not judged counts as harmful, or is refused.",
-        ),
+        (false, false) => {
+            JUDGES.pass(measured, "A sample that was not judged counts as harmful, or is refused.")
+        }
     })
 }
 

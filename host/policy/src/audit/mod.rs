@@ -74,11 +74,8 @@ pub struct Audit {
 }
 
 const SIGNATURE: Check = Check::new("signature", Group::File, "Signature");
-const CALIBRATION: Check = Check::new(
-    "calibration",
-    Group::Behaviour,
-    "Calibration on two clusters",
-);
+const CALIBRATION: Check =
+    Check::new("calibration", Group::Behaviour, "Calibration on two clusters");
 const ANSWERS: Check = Check::new("answers", Group::Behaviour, "An ordinary step is answered");
 
 /// Audits a policy that was loaded from the file `path`. `stage` is told what is being
@@ -209,11 +206,7 @@ fn calibrate(subject: &mut Subject<'_>, findings: &mut Vec<Finding>) -> Option<S
         Ok(None) => Some("none: the policy does not calibrate itself".into()),
         Ok(Some(calibration)) => {
             findings.push(CALIBRATION.pass(
-                format!(
-                    "{} ({} bytes)",
-                    calibration.summary,
-                    calibration.parameters.len()
-                ),
+                format!("{} ({} bytes)", calibration.summary, calibration.parameters.len()),
                 "The policy fits itself to labelled examples that are easy to tell \
                  apart. The risks below are those of this fit, not of a real \
                  model's.",

@@ -38,14 +38,10 @@ pub(super) fn checks(watch: &Watch<'_>) -> Vec<Finding> {
 
 /// One step of mixed samples, then one per level.
 fn graded(watch: &Watch<'_>) -> Result<Vec<Assessment>> {
-    let levels: Vec<f64> = (0..LEVELS)
-        .map(|i| i as f64 / (LEVELS - 1) as f64)
-        .collect();
+    let levels: Vec<f64> = (0..LEVELS).map(|i| i as f64 / (LEVELS - 1) as f64).collect();
     let mut steps = vec![Step::graded(levels.clone(), 0.5)];
     steps.extend(levels.iter().map(|level| Step::of(SAMPLES, *level)));
-    let assessments = steps
-        .iter()
-        .map(|step| Ok(watch.assess(step, &[])?.assessment));
+    let assessments = steps.iter().map(|step| Ok(watch.assess(step, &[])?.assessment));
     assessments.collect()
 }
 
@@ -57,11 +53,7 @@ fn held(assessment: &Assessment) -> Vec<Held> {
         return Vec::new();
     }
     let samples = assessment.risk.iter().zip(&r.task_weight).zip(&r.kl_weight);
-    let held = samples.map(|((risk, task), kl)| Held {
-        risk: *risk,
-        task: *task,
-        kl: *kl,
-    });
+    let held = samples.map(|((risk, task), kl)| Held { risk: *risk, task: *task, kl: *kl });
     held.collect()
 }
 
@@ -148,10 +140,8 @@ fn follows(assessments: &[Assessment]) -> Finding {
         number(last)
     );
     if means.iter().all(|one| *one == first) {
-        return FOLLOWS.not_applicable(
-            measured,
-            "The policy's risk does not depend on what is measured.",
-        );
+        return FOLLOWS
+            .not_applicable(measured, "The policy's risk does not depend on what is measured.");
     }
     match last > first {
         true => FOLLOWS.pass(
@@ -174,11 +164,8 @@ mod tests {
     use crate::audit::Verdict;
 
     fn held(samples: &[(f64, f64, f64)]) -> Finding {
-        let held = samples.iter().map(|(risk, task, kl)| Held {
-            risk: *risk,
-            task: *task,
-            kl: *kl,
-        });
+        let held =
+            samples.iter().map(|(risk, task, kl)| Held { risk: *risk, task: *task, kl: *kl });
         monotonic(&held.collect::<Vec<_>>())
     }
 
@@ -186,31 +173,18 @@ mod tests {
     fn hold_may_grow_or_stay() {
         let fine = held(&[(0.9, 0.1, 0.9), (0.1, 0.9, 0.1), (0.5, 0.9, 0.1)]);
         assert_eq!(fine.verdict, Verdict::Pass, "{}", fine.measured);
-        assert_eq!(
-            held(&[(0.5, 0.9, 0.1), (0.5, 0.1, 0.9)]).verdict,
-            Verdict::NotApplicable
-        );
+        assert_eq!(held(&[(0.5, 0.9, 0.1), (0.5, 0.1, 0.9)]).verdict, Verdict::NotApplicable);
     }
 
     /// Samples of the same risk may differ: something else tells them apart.
     #[test]
     fn less_hold_at_more_risk_is_found_however_far_apart() {
-        let kl = held(&[
-            (0.1, 0.5, 0.5),
-            (0.2, 0.5, 0.9),
-            (0.3, 0.5, 0.95),
-            (0.9, 0.5, 0.6),
-        ]);
+        let kl = held(&[(0.1, 0.5, 0.5), (0.2, 0.5, 0.9), (0.3, 0.5, 0.95), (0.9, 0.5, 0.6)]);
         assert_eq!(kl.verdict, Verdict::Fail);
         assert!(kl.measured.contains("risk 0.9"), "{}", kl.measured);
         let task = held(&[(0.1, 0.5, 0.5), (0.2, 0.6, 0.5)]);
         assert_eq!(task.verdict, Verdict::Fail);
-        let same = held(&[
-            (0.1, 0.9, 0.1),
-            (0.5, 0.1, 0.2),
-            (0.5, 0.2, 0.1),
-            (0.6, 0.1, 0.2),
-        ]);
+        let same = held(&[(0.1, 0.9, 0.1), (0.5, 0.1, 0.2), (0.5, 0.2, 0.1), (0.6, 0.1, 0.2)]);
         assert_eq!(same.verdict, Verdict::Pass, "{}", same.measured);
     }
 }

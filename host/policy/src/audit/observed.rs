@@ -37,10 +37,7 @@ pub(super) struct Range {
 
 impl<'a> Watch<'a> {
     pub(super) fn new(subject: &'a Subject<'a>) -> Self {
-        Self {
-            subject,
-            seen: RefCell::default(),
-        }
+        Self { subject, seen: RefCell::default() }
     }
 
     pub(super) fn assess(&self, step: &Step, state: &[u8]) -> Result<Assessed> {
@@ -100,10 +97,7 @@ pub(super) fn number(value: f64) -> String {
 
 fn widen(range: &mut Option<Range>, values: &[f64]) {
     for value in values {
-        let known = range.get_or_insert(Range {
-            low: *value,
-            high: *value,
-        });
+        let known = range.get_or_insert(Range { low: *value, high: *value });
         known.low = known.low.min(*value);
         known.high = known.high.max(*value);
     }

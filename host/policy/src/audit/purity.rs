@@ -16,11 +16,8 @@ use crate::{
 const ASSESS: Check = Check::new("purity", Group::Purity, "assess is a pure function");
 const RELOAD: Check = Check::new("purity-reload", Group::Purity, "assess after a second load");
 const DESCRIBE: Check = Check::new("descriptor", Group::Purity, "describe and configure");
-const CALIBRATE: Check = Check::new(
-    "calibrate-purity",
-    Group::Purity,
-    "calibrate is a pure function",
-);
+const CALIBRATE: Check =
+    Check::new("calibrate-purity", Group::Purity, "calibrate is a pure function");
 
 /// With what it means that the answer never changes.
 const ASSESS_PURE: &str = "A journal of a run can be replayed on any machine and must give the same \
@@ -37,11 +34,7 @@ const FEW: usize = 10;
 type Print = (String, u64);
 
 pub(super) fn checks(watch: &Watch<'_>, bytes: &[u8], repeats: usize) -> Vec<Finding> {
-    let mut findings = vec![
-        assess(watch, repeats),
-        reload(watch, bytes),
-        describe(watch),
-    ];
+    let mut findings = vec![assess(watch, repeats), reload(watch, bytes), describe(watch)];
     findings.push(calibrate(watch));
     findings
 }
@@ -53,13 +46,7 @@ fn step() -> Step {
 fn assess(watch: &Watch<'_>, repeats: usize) -> Finding {
     let signals = watch.subject.signals(&step());
     let call = || print(&watch.assess_signals(&signals, &[])?);
-    verdict(
-        ASSESS,
-        ASSESS_PURE,
-        repeats,
-        "fresh instances",
-        repeat(repeats, call),
-    )
+    verdict(ASSESS, ASSESS_PURE, repeats, "fresh instances", repeat(repeats, call))
 }
 
 /// Compiled or read from the cache once more, and asked the same.
@@ -82,18 +69,10 @@ fn describe(watch: &Watch<'_>) -> Finding {
     let subject = watch.subject;
     let call = || {
         let (descriptor, one) = subject.policy.describe_at_cost()?;
-        let (needs, other) = subject
-            .policy
-            .configure_at_cost(&subject.settings, &subject.run)?;
+        let (needs, other) = subject.policy.configure_at_cost(&subject.settings, &subject.run)?;
         Ok((format!("{descriptor:?}{needs:?}"), one.fuel + other.fuel))
     };
-    verdict(
-        DESCRIBE,
-        DESCRIBE_PURE,
-        FEW,
-        "calls of each",
-        repeat(FEW, call),
-    )
+    verdict(DESCRIBE, DESCRIBE_PURE, FEW, "calls of each", repeat(FEW, call))
 }
 
 fn calibrate(watch: &Watch<'_>) -> Finding {
@@ -136,10 +115,9 @@ fn verdict(
     result: Result<(Print, Option<usize>)>,
 ) -> Finding {
     match result {
-        Ok(((_, fuel), None)) => check.pass(
-            format!("{times} {what}: the same bytes, and {fuel} fuel each time"),
-            pure,
-        ),
+        Ok(((_, fuel), None)) => {
+            check.pass(format!("{times} {what}: the same bytes, and {fuel} fuel each time"), pure)
+        }
         Ok((_, Some(number))) => {
             check.fail(format!("number {number} of {times} {what} differs"), IMPURE)
         }

@@ -9,26 +9,12 @@ use crate::{
     synthetic::Subject,
 };
 
-const DEFAULTS: Check = Check::new(
-    "settings-defaults",
-    Group::Settings,
-    "Defaults of the schema",
-);
-const UNKNOWN: Check = Check::new(
-    "settings-unknown-key",
-    Group::Settings,
-    "A misspelt setting",
-);
-const WRONG: Check = Check::new(
-    "settings-wrong-kind",
-    Group::Settings,
-    "A setting of the wrong kind",
-);
-const OBJECT: Check = Check::new(
-    "settings-no-object",
-    Group::Settings,
-    "Settings that are no object",
-);
+const DEFAULTS: Check = Check::new("settings-defaults", Group::Settings, "Defaults of the schema");
+const UNKNOWN: Check = Check::new("settings-unknown-key", Group::Settings, "A misspelt setting");
+const WRONG: Check =
+    Check::new("settings-wrong-kind", Group::Settings, "A setting of the wrong kind");
+const OBJECT: Check =
+    Check::new("settings-no-object", Group::Settings, "Settings that are no object");
 
 /// A key that no policy has.
 const NO_KEY: &str = "no-such-setting";
@@ -80,10 +66,8 @@ fn schema_defaults(subject: &Subject<'_>, schema: &str) -> Finding {
             format!("without settings: {error}"),
             "The policy has no complete defaults: every run must set something.",
         ),
-        (_, Err(error)) => DEFAULTS.fail(
-            error.to_string(),
-            "The policy refuses its own defaults; the schema is wrong.",
-        ),
+        (_, Err(error)) => DEFAULTS
+            .fail(error.to_string(), "The policy refuses its own defaults; the schema is wrong."),
     }
 }
 
@@ -95,10 +79,9 @@ fn unknown_key(subject: &Subject<'_>, schema: &str) -> Finding {
             format!("refused: {message}"),
             "A typing error in a setting is noticed before anything runs.",
         ),
-        Said::Fault(message) => UNKNOWN.fail(
-            message,
-            "It fails on an unknown key instead of refusing it.",
-        ),
+        Said::Fault(message) => {
+            UNKNOWN.fail(message, "It fails on an unknown key instead of refusing it.")
+        }
         Said::Accepted if is_closed(schema) => UNKNOWN.fail(
             format!("{NO_KEY:?} is accepted, though the schema forbids other keys"),
             "A misspelt safety setting would silently keep its default.",
@@ -132,10 +115,7 @@ fn wrong_kind(subject: &Subject<'_>, schema: &str) -> Finding {
         }
     }
     if !faults.is_empty() {
-        return WRONG.fail(
-            faults.join("; "),
-            "It fails on such a value instead of refusing it.",
-        );
+        return WRONG.fail(faults.join("; "), "It fails on such a value instead of refusing it.");
     }
     match accepted.is_empty() {
         true => WRONG.pass(
@@ -189,10 +169,7 @@ fn of_another_kind(property: &Value) -> Option<Value> {
         ("array", json!(["wrong", "kind"])),
         ("boolean", json!(true)),
     ];
-    others
-        .into_iter()
-        .find(|(kind, _)| !kinds.contains(kind))
-        .map(|(_, value)| value)
+    others.into_iter().find(|(kind, _)| !kinds.contains(kind)).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -202,18 +179,9 @@ mod tests {
     #[test]
     fn another_kind_is_never_an_allowed_one() {
         let of = |property: Value| of_another_kind(&property);
-        assert_eq!(
-            of(json!({"type": "number"})),
-            Some(json!({"wrong": "kind"}))
-        );
-        assert_eq!(
-            of(json!({"type": ["object", "null"]})),
-            Some(json!("wrong kind"))
-        );
-        assert_eq!(
-            of(json!({"type": ["object", "string", "array", "boolean"]})),
-            None
-        );
+        assert_eq!(of(json!({"type": "number"})), Some(json!({"wrong": "kind"})));
+        assert_eq!(of(json!({"type": ["object", "null"]})), Some(json!("wrong kind")));
+        assert_eq!(of(json!({"type": ["object", "string", "array", "boolean"]})), None);
         assert!(of(json!({"enum": [1, 2]})).is_some());
         assert_eq!(of(json!({})), None);
     }

@@ -159,10 +159,8 @@ impl Taken {
             measured.push_str(&format!(" ({fault})"));
         }
         match (self.faults.is_empty(), self.changed) {
-            (true, 0) => DAMAGED.pass(
-                measured,
-                "A state that was damaged on disk is noticed, or changes nothing.",
-            ),
+            (true, 0) => DAMAGED
+                .pass(measured, "A state that was damaged on disk is noticed, or changes nothing."),
             (true, _) => DAMAGED.note(
                 measured,
                 "Some damage goes unnoticed and changes what the policy does. The \
@@ -193,11 +191,7 @@ mod tests {
         let growing: Vec<usize> = (1..=200).map(|step| 8 * step).collect();
         let finding = growth(&growing, 1 << 20);
         assert_eq!(finding.verdict, Verdict::Note);
-        assert!(
-            finding.measured.contains("after about 131072 steps"),
-            "{}",
-            finding.measured
-        );
+        assert!(finding.measured.contains("after about 131072 steps"), "{}", finding.measured);
         assert_eq!(growth(&[16; 200], 1 << 20).verdict, Verdict::Pass);
         let window: Vec<usize> = (1..=200).map(|step: usize| step.min(60)).collect();
         assert_eq!(growth(&window, 1 << 20).verdict, Verdict::Pass);

@@ -59,9 +59,7 @@ pub fn settled(expected: &Value, got: &Value, tolerance: f64) -> Value {
         }
         (Value::Object(e), Value::Object(g)) => {
             let settle = |(key, g): (&String, &Value)| {
-                let value = e
-                    .get(key)
-                    .map_or_else(|| g.clone(), |e| settled(e, g, tolerance));
+                let value = e.get(key).map_or_else(|| g.clone(), |e| settled(e, g, tolerance));
                 (key.clone(), value)
             };
             g.iter().map(settle).collect()
@@ -87,24 +85,16 @@ mod tests {
     use serde_json::json;
 
     fn difference(expected: Value, got: Value) -> Option<String> {
-        agree(&expected, &got, TOLERANCE, String::new())
-            .err()
-            .map(|error| error.to_string())
+        agree(&expected, &got, TOLERANCE, String::new()).err().map(|error| error.to_string())
     }
 
     #[test]
     fn numbers_agree_within_the_tolerance_and_all_else_exactly() {
-        assert_eq!(
-            difference(json!({"a": [1.0, "x"]}), json!({"a": [1.0000005, "x"]})),
-            None
-        );
+        assert_eq!(difference(json!({"a": [1.0, "x"]}), json!({"a": [1.0000005, "x"]})), None);
         assert_eq!(difference(json!(1), json!(1.0)), None);
         assert_eq!(difference(json!(1e9), json!(1.0000000005e9)), None);
         let error = difference(json!({"a": [0.1, 0.2]}), json!({"a": [0.1, 0.3]}));
-        assert_eq!(
-            error.as_deref(),
-            Some("the answer differs at `.a[1]`: expected 0.2, got 0.3")
-        );
+        assert_eq!(error.as_deref(), Some("the answer differs at `.a[1]`: expected 0.2, got 0.3"));
         assert!(difference(json!("x"), json!("y")).is_some());
         assert!(difference(json!([1]), json!([1, 2])).is_some());
         assert!(difference(json!({"a": 1}), json!({"a": 1, "b": 2})).is_some());

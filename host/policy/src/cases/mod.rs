@@ -64,31 +64,18 @@ pub enum Function {
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
     #[error("case {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("case {} is not a case: {source}", path.display())]
-    Parse {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Parse { path: PathBuf, source: serde_json::Error },
     #[error("the case can't be written as JSON: {0}")]
     Write(serde_json::Error),
     #[error("`{field}` of the case is {problem}")]
-    Field {
-        field: &'static str,
-        problem: &'static str,
-    },
+    Field { field: &'static str, problem: &'static str },
     /// A fault, rather than an answer of the policy.
     #[error(transparent)]
     Policy(#[from] Error),
     #[error("the answer differs at `{at}`: expected {expected}, got {got}")]
-    Differs {
-        at: String,
-        expected: String,
-        got: String,
-    },
+    Differs { at: String, expected: String, got: String },
 }
 
 /// The files of the cases in `FOLDER/cases`, by name. None if there is no folder.
@@ -108,17 +95,11 @@ pub fn paths(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
 /// # Errors
 /// If the folder can't be read.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
-    let unreadable = |source| CaseError::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let unreadable = |source| CaseError::Read { path: folder.to_owned(), source };
     let mut found = Vec::new();
     for entry in folder.read_dir().map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        if path.extension().is_some_and(|extension| extension == "json") {
             found.push(path);
         }
     }
@@ -130,14 +111,10 @@ impl Case {
     /// # Errors
     /// If the file can't be read or is not a case.
     pub fn read(path: &Path) -> Result<Self, CaseError> {
-        let text = std::fs::read_to_string(path).map_err(|source| CaseError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| CaseError::Parse {
-            path: path.to_path_buf(),
-            source,
-        })
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| CaseError::Read { path: path.to_path_buf(), source })?;
+        serde_json::from_str(&text)
+            .map_err(|source| CaseError::Parse { path: path.to_path_buf(), source })
     }
 
     /// Indented, with long lists of numbers on one line.
@@ -145,9 +122,7 @@ impl Case {
     /// # Errors
     /// If the case can't be written as JSON.
     pub fn to_json(&self) -> Result<String, CaseError> {
-        Ok(pretty(
-            &serde_json::to_value(self).map_err(CaseError::Write)?,
-        ))
+        Ok(pretty(&serde_json::to_value(self).map_err(CaseError::Write)?))
     }
 
     /// Calls `policy` and returns its answer in the form of `expected`.
@@ -200,14 +175,7 @@ impl Case {
         signals: &Signals,
     ) -> Result<Answered, CaseError> {
         let state = bytes("state", &self.state)?;
-        let call = Call {
-            settings,
-            run: &self.run,
-            parameters,
-            state: &state,
-            signals,
-            needs,
-        };
+        let call = Call { settings, run: &self.run, parameters, state: &state, signals, needs };
         answered(policy.assess(call).map(|assessed| {
             let cost = assessed.cost();
             (json!({ "assessment": readable(assessed.assessment) }), cost)
@@ -231,10 +199,7 @@ impl Case {
             let assessed = self.assess(policy, settings, parameters, needs, signals)?;
             answer["then"] = assessed.answer;
         }
-        Ok(Answered {
-            answer,
-            cost: Some(cost),
-        })
+        Ok(Answered { answer, cost: Some(cost) })
     }
 }
 
@@ -258,28 +223,18 @@ fn readable(mut assessment: Assessment) -> Value {
 /// A refusal is an answer, a fault is none.
 fn answered(result: Result<(Value, Cost), Error>) -> Result<Answered, CaseError> {
     match result {
-        Ok((answer, cost)) => Ok(Answered {
-            answer,
-            cost: Some(cost),
-        }),
-        Err(Error::Settings { message, .. } | Error::Refused { message, .. }) => Ok(Answered {
-            answer: json!({ "error": message }),
-            cost: None,
-        }),
+        Ok((answer, cost)) => Ok(Answered { answer, cost: Some(cost) }),
+        Err(Error::Settings { message, .. } | Error::Refused { message, .. }) => {
+            Ok(Answered { answer: json!({ "error": message }), cost: None })
+        }
         Err(fault) => Err(fault.into()),
     }
 }
 
 fn absent(field: &'static str) -> CaseError {
-    CaseError::Field {
-        field,
-        problem: "missing",
-    }
+    CaseError::Field { field, problem: "missing" }
 }
 
 fn bytes(field: &'static str, text: &str) -> Result<Vec<u8>, CaseError> {
-    hex::decode(text).map_err(|_| CaseError::Field {
-        field,
-        problem: "not hexadecimal",
-    })
+    hex::decode(text).map_err(|_| CaseError::Field { field, problem: "not hexadecimal" })
 }

@@ -4,10 +4,7 @@ use crate::wit::{Actuators, actuator_names};
 
 pub(super) fn in_words(actuators: Actuators) -> Vec<String> {
     let names = actuator_names(actuators);
-    names
-        .into_iter()
-        .map(|name| format!("{name}: {}", meaning(name)))
-        .collect()
+    names.into_iter().map(|name| format!("{name}: {}", meaning(name))).collect()
 }
 
 fn meaning(name: &str) -> &'static str {

@@ -73,19 +73,12 @@ impl Signature {
     pub fn of(path: &Path, bytes: &[u8], signed_by: Option<&PublicKey>) -> Self {
         if let Some(key) = signed_by {
             return match check_signature(path, bytes, key) {
-                Ok(comment) => Self::Valid {
-                    key: key.id(),
-                    comment: clean(&comment, 200),
-                },
-                Err(error) => Self::Invalid {
-                    problem: error.to_string(),
-                },
+                Ok(comment) => Self::Valid { key: key.id(), comment: clean(&comment, 200) },
+                Err(error) => Self::Invalid { problem: error.to_string() },
             };
         }
         match std::fs::read_to_string(signature_path(path)) {
-            Ok(text) => Self::Unchecked {
-                claims: claimed_key(&text),
-            },
+            Ok(text) => Self::Unchecked { claims: claimed_key(&text) },
             Err(_) => Self::Absent,
         }
     }
@@ -95,10 +88,9 @@ impl std::fmt::Display for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Absent => f.write_str("none"),
-            Self::Unchecked { claims: Some(key) } => write!(
-                f,
-                "not checked; it says it is by key {key} (give --signed-by KEY to check)"
-            ),
+            Self::Unchecked { claims: Some(key) } => {
+                write!(f, "not checked; it says it is by key {key} (give --signed-by KEY to check)")
+            }
             Self::Unchecked { claims: None } => {
                 f.write_str("there is a file, and it is no signature")
             }
@@ -133,9 +125,7 @@ pub fn inspect(
         structure: Structure::of(bytes, policy.path())?,
         settings: settings::settings(&descriptor.settings_schema),
         needs: needs.map(without_actuators).unwrap_or_default(),
-        actuators: needs
-            .map(|needs| actuators::in_words(needs.actuators))
-            .unwrap_or_default(),
+        actuators: needs.map(|needs| actuators::in_words(needs.actuators)).unwrap_or_default(),
         wit: wit(policy.engine(), bytes, policy.path()),
     })
 }
@@ -156,10 +146,7 @@ pub(crate) fn bytes_of(policy: &Policy, path: &Path) -> Result<Vec<u8>> {
 
 /// The actuators are told apart, and at more length.
 fn without_actuators(needs: &Needs) -> Vec<String> {
-    needs_summary(&Needs {
-        actuators: crate::wit::Actuators::empty(),
-        ..needs.clone()
-    })
+    needs_summary(&Needs { actuators: crate::wit::Actuators::empty(), ..needs.clone() })
 }
 
 /// Decoding hostile bytes can end the process that does it, so it is done in another.

@@ -68,10 +68,7 @@ fn accepts(property: &Value) -> String {
             (_, Value::Number(n)) => Some(format!("{n} (exclusive)")),
             _ => None,
         };
-    let range = match (
-        bound("minimum", "exclusiveMinimum"),
-        bound("maximum", "exclusiveMaximum"),
-    ) {
+    let range = match (bound("minimum", "exclusiveMinimum"), bound("maximum", "exclusiveMaximum")) {
         (Some(low), Some(high)) => format!(" from {low} to {high}"),
         (Some(low), None) => format!(" from {low}"),
         (None, Some(high)) => format!(" up to {high}"),
@@ -98,9 +95,7 @@ fn cleaned(value: &Value) -> Value {
         Value::Array(items) => items.iter().take(64).map(cleaned).collect(),
         Value::Object(fields) => {
             let fields = fields.iter().take(64);
-            fields
-                .map(|(key, value)| (clean(key, 64), cleaned(value)))
-                .collect()
+            fields.map(|(key, value)| (clean(key, 64), cleaned(value))).collect()
         }
         other => other.clone(),
     }
@@ -126,12 +121,7 @@ mod tests {
         let accepts: Vec<&str> = all.iter().map(|one| one.accepts.as_str()).collect();
         assert_eq!(
             accepts,
-            [
-                "a | b",
-                "number from 0 to 1 (exclusive)",
-                "array or null",
-                "anything"
-            ]
+            ["a | b", "number from 0 to 1 (exclusive)", "array or null", "anything"]
         );
         assert_eq!(all[0].description, "Which one.");
         assert_eq!(all[3].default, None);
@@ -144,13 +134,7 @@ mod tests {
 
     #[test]
     fn a_schema_of_another_shape_has_no_settings() {
-        for schema in [
-            "{}",
-            r#"{"properties": 3}"#,
-            r#"{"properties": {"a": 1}}"#,
-            "[]",
-            "no",
-        ] {
+        for schema in ["{}", r#"{"properties": 3}"#, r#"{"properties": {"a": 1}}"#, "[]", "no"] {
             assert!(settings(schema).len() <= 1);
             assert!(defaults(schema).is_empty());
         }

@@ -208,11 +208,7 @@ mod tests {
         assert_eq!((structure.functions, structure.start_functions), (3, 1));
         assert_eq!((structure.data_bytes, structure.globals), (5, 1));
         assert_eq!(structure.core_instances, 1);
-        let pages: Vec<_> = structure
-            .memories
-            .iter()
-            .map(|m| (m.pages, m.maximum))
-            .collect();
+        let pages: Vec<_> = structure.memories.iter().map(|m| (m.pages, m.maximum)).collect();
         assert_eq!(pages, [(2, Some(3)), (1, None)]);
         assert_eq!(structure.tables[0].elements, 4);
         assert!(structure.largest_function_bytes >= 4);

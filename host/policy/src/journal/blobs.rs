@@ -48,11 +48,7 @@ impl BlobsWriter {
     /// is what was left of the budget there.
     pub fn reopen(path: &Path, bytes: u64, left: u64) -> Result<Self> {
         let failed = |source: io::Error| Error::journal(path, &source);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
         let (places, end) = scan(&mut file, bytes).map_err(failed)?;
         if end != bytes {
             let problem = format!("has no whole {bytes} bytes; the run can't go on from there");
@@ -112,10 +108,7 @@ impl BlobsWriter {
     }
 
     pub fn put_floats(&mut self, values: &[f32]) -> String {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.put(&bytes)
     }
 
@@ -136,9 +129,7 @@ impl BlobsWriter {
     }
 
     pub fn sync(&self) -> Result<()> {
-        self.file
-            .sync_all()
-            .map_err(|source| Error::journal(&self.path, &source))
+        self.file.sync_all().map_err(|source| Error::journal(&self.path, &source))
     }
 
     /// How often something didn't fit into the budget.
@@ -179,11 +170,7 @@ fn scan(file: &mut File, size: u64) -> io::Result<(Vec<Stored>, u64)> {
         let start = at + HEADER;
         match start.checked_add(length) {
             Some(end) if end <= size => {
-                found.push(Stored {
-                    digest: known,
-                    start,
-                    length,
-                });
+                found.push(Stored { digest: known, start, length });
                 at = end;
             }
             _ => break,
@@ -234,10 +221,7 @@ impl Blobs {
         if is_empty(digest) {
             return Ok(Vec::new());
         }
-        let problem = |problem: String| Error::Journal {
-            path: self.path.clone(),
-            problem,
-        };
+        let problem = |problem: String| Error::Journal { path: self.path.clone(), problem };
         let Some((start, length)) = self.places.get(digest) else {
             return Err(problem(format!("has no {digest}")));
         };
@@ -245,9 +229,7 @@ impl Blobs {
             let mut file = self.file.lock().map_err(|_| io::Error::other("locked"))?;
             file.seek(SeekFrom::Start(*start))?;
             let mut bytes = Vec::new();
-            Read::by_ref(&mut *file)
-                .take(*length)
-                .read_to_end(&mut bytes)?;
+            Read::by_ref(&mut *file).take(*length).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         let bytes = read().map_err(|source| Error::journal(&self.path, &source))?;
@@ -261,10 +243,7 @@ impl Blobs {
         let bytes = self.get(digest)?;
         let (values, rest) = bytes.as_chunks::<4>();
         match rest.is_empty() {
-            true => Ok(values
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes))
-                .collect()),
+            true => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
             false => Err(Error::Journal {
                 path: self.path.clone(),
                 problem: format!("{digest} is no list of f32"),
@@ -332,18 +311,11 @@ mod tests {
             changed[at] ^= 0x80;
             std::fs::write(&path, &changed).unwrap();
             let blobs = Blobs::open(&path).unwrap();
-            assert!(
-                blobs.get(&a).is_err() || blobs.get(&b).is_err(),
-                "byte {at}"
-            );
+            assert!(blobs.get(&a).is_err() || blobs.get(&b).is_err(), "byte {at}");
             std::fs::write(&path, &genuine[..at]).unwrap();
             let blobs = Blobs::open(&path).unwrap();
             assert!(blobs.get(&b).is_err());
-            assert_eq!(
-                blobs.is_cut(),
-                at != 0 && at != genuine.len() / 2,
-                "cut at {at}"
-            );
+            assert_eq!(blobs.is_cut(), at != 0 && at != genuine.len() / 2, "cut at {at}");
         }
     }
 }

@@ -78,12 +78,7 @@ impl Journal {
                 Ok(assessed) => (Some(Summary::new(&assessed.assessment)), None),
                 Err(e) => (None, Some(e.to_string())),
             };
-            steps.push(StepComparison {
-                step,
-                recorded,
-                other,
-                fault,
-            });
+            steps.push(StepComparison { step, recorded, other, fault });
         })?;
         let names = self.run.policies.iter().map(|seat| seat.name.as_str());
         Ok(Comparison {
@@ -126,10 +121,9 @@ impl Journal {
         for recorded in self.by_step() {
             let signals = self.gather(&recorded.records, needs);
             let signals = signals.map_err(|e| match e {
-                Missing::Need(field, what) => unmet(
-                    field,
-                    format!("asks for {what}, which this run did not record"),
-                ),
+                Missing::Need(field, what) => {
+                    unmet(field, format!("asks for {what}, which this run did not record"))
+                }
                 Missing::Broken(e) => e,
             })?;
             let answer = other.assess(Call {
@@ -159,10 +153,7 @@ impl Journal {
             match entry {
                 Entry::Assessment(record) => match steps.last_mut() {
                     Some(step) if step.records[0].step == record.step => step.records.push(record),
-                    _ => steps.push(Step {
-                        records: vec![record],
-                        combined: None,
-                    }),
+                    _ => steps.push(Step { records: vec![record], combined: None }),
                 },
                 Entry::Combined { assessment, .. } => {
                     if let Some(step) = steps.last_mut() {
@@ -180,9 +171,8 @@ impl Journal {
         let restore = |record: &&Record| record.signals.restore(&self.blobs);
         let known = records.iter().map(restore).collect::<Result<Vec<_>>>();
         let known = known.map_err(Missing::Broken)?;
-        let first = known
-            .first()
-            .ok_or_else(|| Missing::Need("needs", "a step without records".into()))?;
+        let first =
+            known.first().ok_or_else(|| Missing::Need("needs", "a step without records".into()))?;
         let mut signals = Signals {
             activations: Vec::new(),
             judges: Vec::new(),
@@ -279,12 +269,7 @@ fn tokens(known: &[Signals], needs: TokenNeeds) -> Result<Option<TokenSignals>, 
     };
     Ok(Some(TokenSignals {
         current: find(TokenNeeds::CURRENT, "current", |tokens| &tokens.current)?,
-        reference: find(TokenNeeds::REFERENCE, "reference", |tokens| {
-            &tokens.reference
-        })?,
-        offsets: all()
-            .next()
-            .map(|tokens| tokens.offsets.clone())
-            .unwrap_or_default(),
+        reference: find(TokenNeeds::REFERENCE, "reference", |tokens| &tokens.reference)?,
+        offsets: all().next().map(|tokens| tokens.offsets.clone()).unwrap_or_default(),
     }))
 }

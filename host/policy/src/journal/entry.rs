@@ -87,17 +87,10 @@ pub struct Record {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Answer {
     /// As [`assessment`] writes it.
-    Assessment {
-        assessment: Value,
-        fuel: u64,
-        memory_bytes: u64,
-    },
+    Assessment { assessment: Value, fuel: u64, memory_bytes: u64 },
     /// The policy failed. `stands_in` is the strictest assessment that replaced its
     /// own; absent where the fault ended the run.
-    Fault {
-        error: String,
-        stands_in: Option<Value>,
-    },
+    Fault { error: String, stands_in: Option<Value> },
 }
 
 /// An assessment as a record holds it: of the state only its SHA-256.
@@ -105,10 +98,7 @@ pub enum Answer {
 /// # Errors
 /// None for an assessment that was validated; a NaN or an infinity has no JSON.
 pub(super) fn assessment(assessment: &Assessment) -> serde_json::Result<Value> {
-    let stateless = Assessment {
-        state: Vec::new(),
-        ..assessment.clone()
-    };
+    let stateless = Assessment { state: Vec::new(), ..assessment.clone() };
     let mut value = serde_json::to_value(stateless)?;
     value["state"] = Value::String(super::hash(&assessment.state));
     value.sort_all_objects();

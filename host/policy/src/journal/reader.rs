@@ -63,17 +63,11 @@ struct Line {
 
 impl Finding {
     pub(super) fn at(record: u64, problem: impl Into<String>) -> Self {
-        Self {
-            record: Some(record),
-            problem: problem.into(),
-        }
+        Self { record: Some(record), problem: problem.into() }
     }
 
     pub(super) fn whole(problem: impl Into<String>) -> Self {
-        Self {
-            record: None,
-            problem: problem.into(),
-        }
+        Self { record: None, problem: problem.into() }
     }
 }
 
@@ -106,10 +100,7 @@ impl Journal {
             return Err(Error::Journal { path, problem: why });
         };
         if run.format != FORMAT {
-            let problem = format!(
-                "has format {}, and this host reads format {FORMAT}",
-                run.format
-            );
+            let problem = format!("has format {}, and this host reads format {FORMAT}", run.format);
             return Err(Error::Journal { path, problem });
         }
         order(&chain.entries, &run, &mut findings);
@@ -145,11 +136,7 @@ impl Journal {
     /// Where the component of a policy of this run was kept.
     pub fn component(&self, seat: &Seat) -> PathBuf {
         // A digest is hexadecimal or it names no file of ours.
-        let name: String = seat
-            .sha256
-            .chars()
-            .filter(char::is_ascii_hexdigit)
-            .collect();
+        let name: String = seat.sha256.chars().filter(char::is_ascii_hexdigit).collect();
         self.folder.join(POLICIES).join(format!("{name}.wasm"))
     }
 
@@ -170,10 +157,7 @@ struct Chain {
 
 /// Follows the hashes from line to line.
 fn chain(bytes: &[u8], findings: &mut Vec<Finding>) -> Chain {
-    let mut chain = Chain {
-        entries: Vec::new(),
-        hashes: Vec::new(),
-    };
+    let mut chain = Chain { entries: Vec::new(), hashes: Vec::new() };
     let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     if lines.pop().is_some_and(|rest| !rest.is_empty()) {
         let record = lines.len() as u64;
@@ -215,9 +199,7 @@ pub(super) fn unbroken(bytes: &[u8]) -> Option<(u64, String)> {
     let mut findings = Vec::new();
     let chain = chain(bytes, &mut findings);
     let head = chain.hashes.last()?.clone();
-    findings
-        .is_empty()
-        .then_some((chain.hashes.len() as u64, head))
+    findings.is_empty().then_some((chain.hashes.len() as u64, head))
 }
 
 /// Whether the records come in the order in which a run writes them.
@@ -239,10 +221,8 @@ fn order(entries: &[Entry], run: &Run, findings: &mut Vec<Finding>) {
             Entry::Combined { step, .. } => (*step, run.policies.len()),
         };
         if place != expected {
-            let problem = format!(
-                "is of step {}, and step {} was to come next",
-                place.0, expected.0
-            );
+            let problem =
+                format!("is of step {}, and step {} was to come next", place.0, expected.0);
             findings.push(Finding::at(number, problem));
         }
         let last = if several { run.policies.len() } else { 0 };
@@ -297,6 +277,5 @@ fn is_prefix(key: &PublicKey, signature: &str, count: u64, chain: &Chain) -> boo
     let Some(last) = last.and_then(|last| chain.hashes.get(last)) else {
         return false;
     };
-    key.verify(head_text(count, last).as_bytes(), signature)
-        .is_ok()
+    key.verify(head_text(count, last).as_bytes(), signature).is_ok()
 }

@@ -66,10 +66,8 @@ impl Journal {
             true => kept,
             false => seat.file.clone().into(),
         };
-        let bytes = std::fs::read(&path).map_err(|source| Error::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let bytes =
+            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let actual = super::hash(&bytes);
         if actual != seat.sha256 {
             return Err(Error::Digest {
@@ -104,10 +102,7 @@ impl Journal {
         for (number, entry) in (0u64..).zip(&self.entries) {
             match entry {
                 Entry::Assessment(record) => {
-                    if step
-                        .first()
-                        .is_some_and(|(first, _)| first.step != record.step)
-                    {
+                    if step.first().is_some_and(|(first, _)| first.step != record.step) {
                         step.clear();
                     }
                     self.one(number, record, &mut seats, &mut replay);
@@ -145,18 +140,11 @@ impl Journal {
     fn one(&self, number: u64, record: &Record, seats: &mut [Asked<'_>], replay: &mut Replay) {
         replay.assessments += 1;
         let Some(asked) = seats.get_mut(record.policy) else {
-            let problem = format!(
-                "names policy {}, which the run does not have",
-                record.policy
-            );
+            let problem = format!("names policy {}, which the run does not have", record.policy);
             replay.findings.push(Finding::at(number, problem));
             return;
         };
-        if asked
-            .state
-            .as_ref()
-            .is_some_and(|state| *state != record.state)
-        {
+        if asked.state.as_ref().is_some_and(|state| *state != record.state) {
             let problem = "the policy was given another state than it had returned";
             replay.findings.push(Finding::at(number, problem));
         }
@@ -223,9 +211,7 @@ impl Journal {
     ) {
         let names = self.run.policies.iter().map(|seat| seat.name.as_str());
         let names: Vec<&str> = names.collect();
-        let samples = step
-            .first()
-            .map_or(&[][..], |(record, _)| &record.signals.signals.samples);
+        let samples = step.first().map_or(&[][..], |(record, _)| &record.signals.signals.samples);
         let assessments: Vec<&Assessment> = step.iter().map(|(_, one)| one).collect();
         let well_formed =
             assessments.len() == names.len() && assessments.iter().all(|one| fits(one, samples));
@@ -248,10 +234,7 @@ struct Asked<'a> {
 }
 
 fn fault(error: String) -> Answer {
-    Answer::Fault {
-        error,
-        stands_in: None,
-    }
+    Answer::Fault { error, stands_in: None }
 }
 
 /// What counts for the step: the policy's own assessment, or what stood in for it.
@@ -292,27 +275,15 @@ fn difference(recorded: &Answer, replayed: &Answer) -> Option<(String, String, S
         (Answer::Fault { error: a, .. }, Answer::Fault { error: b, .. }) => {
             (a != b).then(|| ("the fault".into(), a.clone(), b.clone()))
         }
-        (Answer::Fault { error, .. }, _) => Some((
-            "the answer".into(),
-            format!("a fault ({error})"),
-            "an assessment".into(),
-        )),
-        (_, Answer::Fault { error, .. }) => Some((
-            "the answer".into(),
-            "an assessment".into(),
-            format!("a fault ({error})"),
-        )),
+        (Answer::Fault { error, .. }, _) => {
+            Some(("the answer".into(), format!("a fault ({error})"), "an assessment".into()))
+        }
+        (_, Answer::Fault { error, .. }) => {
+            Some(("the answer".into(), "an assessment".into(), format!("a fault ({error})")))
+        }
         (
-            Answer::Assessment {
-                assessment: a,
-                fuel: fuel_a,
-                ..
-            },
-            Answer::Assessment {
-                assessment: b,
-                fuel: fuel_b,
-                ..
-            },
+            Answer::Assessment { assessment: a, fuel: fuel_a, .. },
+            Answer::Assessment { assessment: b, fuel: fuel_b, .. },
         ) => {
             // As text, in which 0 and -0 differ.
             let (text_a, text_b) = (a.to_string(), b.to_string());

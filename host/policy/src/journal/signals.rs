@@ -62,11 +62,7 @@ impl RecordedSignals {
             steering: signals.steering.clone(),
             previous: signals.previous,
         };
-        Self {
-            signals,
-            activations,
-            tokens,
-        }
+        Self { signals, activations, tokens }
     }
 
     /// The signals as the policy got them.
@@ -109,11 +105,7 @@ fn rows(activations: &Activations, blobs: &mut BlobsWriter) -> Rows {
         tap: activations.tap.clone(),
         layers: activations.layers,
         hidden: activations.hidden,
-        samples: activations
-            .values
-            .chunks(per_sample)
-            .map(|row| blobs.put_floats(row))
-            .collect(),
+        samples: activations.values.chunks(per_sample).map(|row| blobs.put_floats(row)).collect(),
     }
 }
 

@@ -38,15 +38,8 @@ pub struct Start<'a> {
 
 /// What a policy answered; see [`Answer`].
 pub enum Answered<'a> {
-    Assessment {
-        assessment: &'a Assessment,
-        fuel: u64,
-        memory_bytes: u64,
-    },
-    Fault {
-        error: &'a str,
-        stands_in: Option<&'a Assessment>,
-    },
+    Assessment { assessment: &'a Assessment, fuel: u64, memory_bytes: u64 },
+    Fault { error: &'a str, stands_in: Option<&'a Assessment> },
 }
 
 /// Where a sealed journal stood, so that a run can go on from there.
@@ -90,10 +83,7 @@ impl<'a> JournalWriter<'a> {
         };
         fs::create_dir(folder).map_err(failed(folder))?;
         let (records, tensors) = (folder.join(RECORDS), folder.join(TENSORS));
-        let file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .open(&records);
+        let file = OpenOptions::new().create_new(true).write(true).open(&records);
         let budget = match start.mode {
             Mode::Full => start.budget_bytes,
             Mode::Light => 0,
@@ -133,10 +123,8 @@ impl<'a> JournalWriter<'a> {
         signer: &'a Signer,
     ) -> Result<Self> {
         let (records, tensors) = (folder.join(RECORDS), folder.join(TENSORS));
-        let wrong = |problem: &str| Error::Journal {
-            path: records.clone(),
-            problem: problem.to_owned(),
-        };
+        let wrong =
+            |problem: &str| Error::Journal { path: records.clone(), problem: problem.to_owned() };
         let failed = |source: std::io::Error| Error::journal(&records, &source);
         let bytes = fs::read(&records).map_err(failed)?;
         let whole = usize::try_from(mark.records_bytes).ok();
@@ -155,10 +143,7 @@ impl<'a> JournalWriter<'a> {
         }
         let blobs = BlobsWriter::reopen(&tensors, mark.tensors_bytes, mark.budget_left)?;
         let mut journal = Self {
-            records: OpenOptions::new()
-                .write(true)
-                .open(&records)
-                .map_err(failed)?,
+            records: OpenOptions::new().write(true).open(&records).map_err(failed)?,
             blobs,
             folder: folder.to_owned(),
             signer,
@@ -178,8 +163,7 @@ impl<'a> JournalWriter<'a> {
         journal.count = mark.count;
         journal.head.clone_from(&mark.head);
         let cut = journal.records.set_len(mark.records_bytes);
-        cut.and_then(|()| journal.records.seek(SeekFrom::End(0)))
-            .map_err(failed)?;
+        cut.and_then(|()| journal.records.seek(SeekFrom::End(0))).map_err(failed)?;
         journal.seal()?;
         Ok(journal)
     }
@@ -218,11 +202,7 @@ impl<'a> JournalWriter<'a> {
         let written =
             |assessment: &Assessment| entry::assessment(assessment).map_err(|e| self.problem(&e));
         let answer = match answered {
-            Answered::Assessment {
-                assessment,
-                fuel,
-                memory_bytes,
-            } => Answer::Assessment {
+            Answered::Assessment { assessment, fuel, memory_bytes } => Answer::Assessment {
                 assessment: written(assessment)?,
                 fuel: *fuel,
                 memory_bytes: *memory_bytes,
@@ -276,11 +256,7 @@ impl<'a> JournalWriter<'a> {
     /// # Errors
     /// As for [`JournalWriter::seal`].
     pub fn end(&mut self, ending: &str, last: Option<Outcome>) -> Result<()> {
-        self.add(&Entry::End {
-            ending: ending.to_owned(),
-            last,
-            unrecorded: self.unrecorded,
-        })?;
+        self.add(&Entry::End { ending: ending.to_owned(), last, unrecorded: self.unrecorded })?;
         self.seal()?;
         self.sync()
     }
@@ -292,9 +268,7 @@ impl<'a> JournalWriter<'a> {
     pub fn sync(&self) -> Result<()> {
         self.blobs.sync()?;
         let path = self.folder.join(RECORDS);
-        self.records
-            .sync_all()
-            .map_err(|source| Error::journal(&path, &source))
+        self.records.sync_all().map_err(|source| Error::journal(&path, &source))
     }
 
     /// Assessments that can't be replayed, because not all of their tensors fitted into
@@ -319,10 +293,7 @@ impl<'a> JournalWriter<'a> {
     }
 
     fn problem(&self, error: &serde_json::Error) -> Error {
-        Error::Journal {
-            path: self.folder.join(RECORDS),
-            problem: error.to_string(),
-        }
+        Error::Journal { path: self.folder.join(RECORDS), problem: error.to_string() }
     }
 
     /// Copies the components, so that the journal can be audited on its own.
@@ -332,10 +303,8 @@ impl<'a> JournalWriter<'a> {
         fs::create_dir(&folder).map_err(failed)?;
         for (policy, ..) in &start.policies {
             let kept = folder.join(format!("{}.wasm", policy.digest()));
-            let bytes = fs::read(policy.path()).map_err(|source| Error::Read {
-                path: policy.path().into(),
-                source,
-            })?;
+            let bytes = fs::read(policy.path())
+                .map_err(|source| Error::Read { path: policy.path().into(), source })?;
             let actual = hash(&bytes);
             if actual != policy.digest() {
                 return Err(Error::Digest {

@@ -51,11 +51,7 @@ impl Policy {
             let actual = digest(&bytes);
             if !actual.eq_ignore_ascii_case(sha256.trim()) {
                 let expected = clean(sha256, 64);
-                return Err(Error::Digest {
-                    file,
-                    expected,
-                    actual,
-                });
+                return Err(Error::Digest { file, expected, actual });
             }
         }
         if let Some(key) = trust.signed_by {
@@ -67,22 +63,15 @@ impl Policy {
     /// Loads a policy from memory; `file` is what messages call it.
     pub fn from_bytes(engine: &Engine, file: &str, bytes: &[u8]) -> Result<Self> {
         let file = clean(file, 1000);
-        let refuse = |problem| Error::File {
-            file: file.clone(),
-            problem,
-        };
+        let refuse = |problem| Error::File { file: file.clone(), problem };
         component::inspect(bytes, engine.wasm.get_wasm_features(), &engine.limits)
             .map_err(refuse)?;
         let started = Instant::now();
         let digest = digest(bytes);
         let component = engine.compile(bytes, &digest, &file)?;
         let (component, exports) = link(engine, &component).map_err(refuse)?;
-        let at = Place {
-            policy: None,
-            file: file.clone(),
-            function: Function::Describe,
-            step: None,
-        };
+        let at =
+            Place { policy: None, file: file.clone(), function: Function::Describe, step: None };
         let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
         let descriptor = descriptor::checked(descriptor, engine, &at)?;
         tracing::debug!(
@@ -91,34 +80,19 @@ impl Policy {
             milliseconds = started.elapsed().as_millis() as u64,
             "policy loaded"
         );
-        Ok(Self {
-            engine: engine.clone(),
-            file,
-            digest,
-            descriptor,
-            component,
-            exports,
-        })
+        Ok(Self { engine: engine.clone(), file, digest, descriptor, component, exports })
     }
 }
 
 /// Reads a policy file, but no more of it than a policy may have.
 pub(crate) fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(failed)?;
     let found = file.metadata().map_err(failed)?.len();
-    let refuse = |problem| Error::File {
-        file: path.display().to_string(),
-        problem,
-    };
+    let refuse = |problem| Error::File { file: path.display().to_string(), problem };
     component::check_size(found, &engine.limits).map_err(refuse)?;
     let mut bytes = Vec::new();
-    file.take(engine.limits.component_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(engine.limits.component_bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
@@ -127,19 +101,12 @@ pub(crate) fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// If there is none, or if it is by another key or of other bytes.
 pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<String> {
-    let unsigned = |problem: String| Error::Unsigned {
-        file: path.display().to_string(),
-        problem,
-    };
+    let unsigned = |problem: String| Error::Unsigned { file: path.display().to_string(), problem };
     let signature = signature_path(path);
     let text = fs::read_to_string(&signature).map_err(|e| {
-        unsigned(format!(
-            "its signature {} can't be read ({e})",
-            signature.display()
-        ))
+        unsigned(format!("its signature {} can't be read ({e})", signature.display()))
     })?;
-    key.verify(bytes, &text)
-        .map_err(|why| unsigned(format!("its signature {why}")))
+    key.verify(bytes, &text).map_err(|why| unsigned(format!("its signature {why}")))
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
@@ -157,9 +124,8 @@ fn link(
         )
     };
     let linker: Linker<Guard> = Linker::new(&engine.wasm);
-    let component = linker
-        .instantiate_pre(component)
-        .map_err(|e| problem("it can't be linked", e))?;
+    let component =
+        linker.instantiate_pre(component).map_err(|e| problem("it can't be linked", e))?;
     let exports = PolicyIndices::new(&component)
         .map_err(|e| problem("it lacks a function of the interface", e))?;
     Ok((component, exports))

@@ -16,10 +16,7 @@ impl Synthetic<'_> {
             2 => Split::Validation,
             _ => Split::Test,
         };
-        let row = |i: u64| Row {
-            key: FIRST_KEY + i,
-            level: if harmful(i) { 1.0 } else { 0.0 },
-        };
+        let row = |i: u64| Row { key: FIRST_KEY + i, level: if harmful(i) { 1.0 } else { 0.0 } };
         let rows: Vec<Row> = (0..EXAMPLES).map(row).collect();
         let activations = self.needs.taps.iter().map(|tap| Activations {
             tap: tap.clone(),
@@ -30,10 +27,7 @@ impl Synthetic<'_> {
         });
         Examples {
             examples: (0..EXAMPLES)
-                .map(|i| Example {
-                    harmful: harmful(i),
-                    split: split(i),
-                })
+                .map(|i| Example { harmful: harmful(i), split: split(i) })
                 .collect(),
             activations: activations.collect(),
             judges: self.judges(&rows, None),

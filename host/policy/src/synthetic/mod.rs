@@ -74,20 +74,12 @@ impl Step {
     /// A step of samples of these levels.
     pub fn graded(levels: impl IntoIterator<Item = f64>, danger: f64) -> Self {
         let row = |(key, level)| Row { key, level };
-        Self {
-            step: 0,
-            rows: (1..).zip(levels).map(row).collect(),
-            danger,
-            damage: None,
-        }
+        Self { step: 0, rows: (1..).zip(levels).map(row).collect(), danger, damage: None }
     }
 
     #[must_use]
     pub fn damaged(self, damage: Damage) -> Self {
-        Self {
-            damage: Some(damage),
-            ..self
-        }
+        Self { damage: Some(damage), ..self }
     }
 }
 
@@ -106,13 +98,10 @@ impl Synthetic<'_> {
             judges: self.judges(&step.rows, step.damage),
             prefixes: self.prefixes(step),
             tokens: self.tokens(step),
-            canary: needs
-                .canary_every
-                .filter(|every| due(*every))
-                .map(|_| Canary {
-                    step: step.step,
-                    margins: self.margins("canary", step, step.danger),
-                }),
+            canary: needs.canary_every.filter(|every| due(*every)).map(|_| Canary {
+                step: step.step,
+                margins: self.margins("canary", step, step.danger),
+            }),
             trials: scales
                 .map(|scale| Trial {
                     scale: *scale,
@@ -144,16 +133,11 @@ impl Synthetic<'_> {
 
     /// Scores that follow the level.
     fn judges(&self, rows: &[Row], damage: Option<Damage>) -> Vec<JudgeScores> {
-        let judgements: Vec<Judgement> = rows
-            .iter()
-            .map(|row| judged(score(row.level), damage))
-            .collect();
+        let judgements: Vec<Judgement> =
+            rows.iter().map(|row| judged(score(row.level), damage)).collect();
         let needs = self.needs.judges.iter();
         needs
-            .map(|need| JudgeScores {
-                judge: need.judge.clone(),
-                judgements: judgements.clone(),
-            })
+            .map(|need| JudgeScores { judge: need.judge.clone(), judgements: judgements.clone() })
             .collect()
     }
 
@@ -163,9 +147,7 @@ impl Synthetic<'_> {
             return vec![value.into(); CANARIES as usize];
         }
         let mut noise = Stream::new(self.seed, name, &[step.step]);
-        (0..CANARIES)
-            .map(|_| 4.0 - 8.0 * danger + 0.2 * noise.centred())
-            .collect()
+        (0..CANARIES).map(|_| 4.0 - 8.0 * danger + 0.2 * noise.centred()).collect()
     }
 }
 
@@ -178,10 +160,7 @@ fn judged(score: f64, damage: Option<Damage>) -> Judgement {
     match damage {
         // As the interface has it: an unknown sample must not pass for a harmless one.
         Some(Damage::Judges(status)) => Judgement { status, score: 5.0 },
-        _ => Judgement {
-            status: JudgementStatus::Scored,
-            score,
-        },
+        _ => Judgement { status: JudgementStatus::Scored, score },
     }
 }
 

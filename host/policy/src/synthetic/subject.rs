@@ -71,9 +71,7 @@ impl<'a> Subject<'a> {
             return Ok(None);
         }
         let examples = self.synthetic(&self.configured).examples();
-        let calibration = self
-            .policy
-            .calibrate(&self.settings, &self.run, &examples)?;
+        let calibration = self.policy.calibrate(&self.settings, &self.run, &examples)?;
         self.use_parameters(calibration.parameters.clone(), calibration.needs.clone());
         Ok(Some(calibration))
     }
@@ -85,11 +83,7 @@ impl<'a> Subject<'a> {
     }
 
     pub fn synthetic<'n>(&self, needs: &'n Needs) -> Synthetic<'n> {
-        Synthetic {
-            needs,
-            hidden: self.run.hidden,
-            seed: self.seed,
-        }
+        Synthetic { needs, hidden: self.run.hidden, seed: self.seed }
     }
 
     pub fn signals(&self, step: &Step) -> Signals {

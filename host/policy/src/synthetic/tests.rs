@@ -6,20 +6,13 @@ use crate::wit::{
 };
 
 fn tap(source: Source) -> Tap {
-    Tap {
-        source,
-        position: Position::PromptMean,
-        layers: vec![0, 3],
-    }
+    Tap { source, position: Position::PromptMean, layers: vec![0, 3] }
 }
 
 fn everything() -> Needs {
     Needs {
         taps: vec![tap(Source::Reference), tap(Source::Current)],
-        judges: vec![JudgeNeed {
-            judge: "critic".into(),
-            prefix_words: Some(4),
-        }],
+        judges: vec![JudgeNeed { judge: "critic".into(), prefix_words: Some(4) }],
         tokens: TokenNeeds::all(),
         canary_every: Some(2),
         trial_scales: vec![0.5, 1.0],
@@ -35,20 +28,13 @@ fn everything() -> Needs {
 }
 
 fn of(needs: &Needs) -> Synthetic<'_> {
-    Synthetic {
-        needs,
-        hidden: 16,
-        seed: 7,
-    }
+    Synthetic { needs, hidden: 16, seed: 7 }
 }
 
 #[test]
 fn everything_asked_for_is_there_in_its_shape_and_nothing_else() {
     let needs = everything();
-    let step = Step {
-        step: 4,
-        ..Step::graded([0.0, 0.5, 1.0], 0.5)
-    };
+    let step = Step { step: 4, ..Step::graded([0.0, 0.5, 1.0], 0.5) };
     let signals = of(&needs).signals(&step);
     assert_eq!(signals.activations.len(), 2);
     for one in &signals.activations {
@@ -58,26 +44,17 @@ fn everything_asked_for_is_there_in_its_shape_and_nothing_else() {
     let total: u32 = signals.samples.iter().map(|one| one.answer_tokens).sum();
     let tokens = signals.tokens.unwrap();
     assert_eq!(tokens.offsets.last(), Some(&total));
-    assert_eq!(
-        (tokens.current.len(), tokens.reference.len()),
-        (total as usize, total as usize)
-    );
+    assert_eq!((tokens.current.len(), tokens.reference.len()), (total as usize, total as usize));
     assert!(tokens.current.iter().all(|value| *value <= 0.0));
     let prefixes = &signals.prefixes[0];
     assert_eq!(prefixes.offsets.len(), 4);
     assert_eq!(prefixes.ends.len(), prefixes.judgements.len());
-    assert_eq!(
-        *prefixes.offsets.last().unwrap() as usize,
-        prefixes.ends.len()
-    );
+    assert_eq!(*prefixes.offsets.last().unwrap() as usize, prefixes.ends.len());
     assert!(signals.canary.is_some() && signals.previous.is_some());
     assert_eq!(signals.trials.len(), 2);
     assert_eq!(signals.steering.unwrap().cosines.len(), 2);
 
-    let signals = of(&needs).signals(&Step {
-        step: 3,
-        ..step.clone()
-    });
+    let signals = of(&needs).signals(&Step { step: 3, ..step.clone() });
     assert!(signals.canary.is_none(), "a canary that is not due");
 
     let nothing = Needs::new();
@@ -92,10 +69,7 @@ fn everything_asked_for_is_there_in_its_shape_and_nothing_else() {
 fn a_sample_is_the_same_wherever_it_stands() {
     let needs = everything();
     let step = Step::graded([0.1, 0.9], 0.5);
-    let turned = Step {
-        rows: step.rows.iter().rev().copied().collect(),
-        ..step.clone()
-    };
+    let turned = Step { rows: step.rows.iter().rev().copied().collect(), ..step.clone() };
     let (one, other) = (of(&needs).signals(&step), of(&needs).signals(&turned));
     let half = 2 * 16;
     let values = &one.activations[0].values;
@@ -105,11 +79,7 @@ fn a_sample_is_the_same_wherever_it_stands() {
     assert_ne!(values[..half], values[half..]);
     let again = of(&needs).signals(&step);
     assert_eq!(again, one);
-    let seeded = Synthetic {
-        seed: 8,
-        ..of(&needs)
-    }
-    .signals(&step);
+    let seeded = Synthetic { seed: 8, ..of(&needs) }.signals(&step);
     assert_ne!(seeded.activations, one.activations);
 }
 
@@ -118,10 +88,7 @@ fn a_sample_is_the_same_wherever_it_stands() {
 fn the_clusters_are_apart_and_levels_lie_between() {
     let needs = everything();
     for hidden in [2, 16, 576] {
-        let synthetic = Synthetic {
-            hidden,
-            ..of(&needs)
-        };
+        let synthetic = Synthetic { hidden, ..of(&needs) };
         let examples = synthetic.examples();
         let n = examples.examples.len();
         let width = 2 * hidden as usize;
@@ -130,9 +97,7 @@ fn the_clusters_are_apart_and_levels_lie_between() {
             let rows = (0..n).filter(|i| examples.examples[*i].harmful == harmful);
             let mut mean = vec![0.0; hidden as usize];
             for i in rows {
-                mean.iter_mut()
-                    .zip(row(i))
-                    .for_each(|(m, v)| *m += f64::from(*v) * 2.0 / n as f64);
+                mean.iter_mut().zip(row(i)).for_each(|(m, v)| *m += f64::from(*v) * 2.0 / n as f64);
             }
             mean
         };
@@ -145,21 +110,11 @@ fn the_clusters_are_apart_and_levels_lie_between() {
         };
         for i in 0..n {
             let harmful = examples.examples[i].harmful;
-            assert_eq!(
-                along(row(i)) > 0.5,
-                harmful,
-                "example {i} of width {hidden}"
-            );
+            assert_eq!(along(row(i)) > 0.5, harmful, "example {i} of width {hidden}");
         }
         let signals = synthetic.signals(&Step::graded([0.0, 0.5, 1.0], 0.0));
         let at = |i: usize| along(&signals.activations[0].values[i * width..][..hidden as usize]);
-        assert!(
-            at(0) < at(1) && at(1) < at(2),
-            "{} {} {}",
-            at(0),
-            at(1),
-            at(2)
-        );
+        assert!(at(0) < at(1) && at(1) < at(2), "{} {} {}", at(0), at(1), at(2));
     }
 }
 
@@ -188,11 +143,7 @@ fn damage_reaches_what_it_is_about_and_nothing_else() {
     let failed = Damage::Judges(JudgementStatus::Failed);
     let failed = of(&needs).signals(&step.clone().damaged(failed));
     let judgements = &failed.judges[0].judgements;
-    assert!(
-        judgements
-            .iter()
-            .all(|j| j.status == JudgementStatus::Failed && j.score == 5.0)
-    );
+    assert!(judgements.iter().all(|j| j.status == JudgementStatus::Failed && j.score == 5.0));
     assert_eq!(failed.activations, clean.activations);
     let huge = of(&needs).signals(&step.damaged(Damage::Margins(1e30)));
     assert_eq!(huge.canary.unwrap().margins[0], f64::from(1e30f32));

@@ -28,11 +28,7 @@ impl Synthetic<'_> {
         if !wanted.contains(TokenNeeds::REFERENCE) {
             reference.clear();
         }
-        Some(TokenSignals {
-            offsets,
-            current,
-            reference,
-        })
+        Some(TokenSignals { offsets, current, reference })
     }
 
     /// Harm shows more and more as an answer goes on.
@@ -50,9 +46,7 @@ impl Synthetic<'_> {
                 for end in ends(row, words) {
                     let shown = f64::from(end) / f64::from(answer_tokens(row));
                     prefixes.ends.push(end);
-                    prefixes
-                        .judgements
-                        .push(judged(score(row.level * shown), step.damage));
+                    prefixes.judgements.push(judged(score(row.level * shown), step.damage));
                 }
                 prefixes.offsets.push(prefixes.ends.len() as u32);
             }

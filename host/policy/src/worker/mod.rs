@@ -81,10 +81,7 @@ const SIGXCPU: i32 = 24;
 
 impl Worker {
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
-        Self {
-            program: program.into(),
-            arguments: arguments.iter().map(OsString::from).collect(),
-        }
+        Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
     }
 
     /// Does a job on a component (or module) named `file`.
@@ -106,10 +103,7 @@ impl Worker {
         bytes: &[u8],
         limits: &Limits,
     ) -> io::Result<std::result::Result<Vec<u8>, End>> {
-        let mut order = serde_json::to_vec(&Order {
-            job,
-            limits: limits.clone(),
-        })?;
+        let mut order = serde_json::to_vec(&Order { job, limits: limits.clone() })?;
         order.push(b'\n');
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
@@ -128,9 +122,7 @@ impl Worker {
             // A worker that dies early closes the pipe; its end tells why.
             scope.spawn(move || {
                 let mut input = input;
-                let _ = input
-                    .write_all(&order)
-                    .and_then(|()| input.write_all(bytes));
+                let _ = input.write_all(&order).and_then(|()| input.write_all(bytes));
             });
             let result = scope.spawn(move || take(output, most));
             let message = scope.spawn(move || take(errors, MESSAGE_BYTES));
@@ -162,11 +154,7 @@ impl Worker {
     }
 }
 
-type Pipes = (
-    std::process::ChildStdin,
-    std::process::ChildStdout,
-    std::process::ChildStderr,
-);
+type Pipes = (std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr);
 
 fn pipes(child: &mut Child) -> io::Result<Pipes> {
     match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
@@ -213,12 +201,7 @@ fn end(status: ExitStatus, message: &str) -> End {
 }
 
 fn explain(end: End, job: Job, limits: &Limits, file: &str) -> Error {
-    let at = Place {
-        policy: None,
-        file: file.to_owned(),
-        function: Function::Load,
-        step: None,
-    };
+    let at = Place { policy: None, file: file.to_owned(), function: Function::Load, step: None };
     let limit = |limit: Limit| Error::Limit {
         allowed: limits.allowed(limit, Function::Load),
         at: Box::new(at.clone()),

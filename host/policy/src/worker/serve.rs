@@ -65,9 +65,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<u8>, String> {
         .map(|(id, _)| id)
         .filter(|id| *id != decoded.package())
         .collect();
-    printer
-        .print(decoded.resolve(), decoded.package(), &others)
-        .map_err(|e| format!("{e:#}"))?;
+    printer.print(decoded.resolve(), decoded.package(), &others).map_err(|e| format!("{e:#}"))?;
     Ok(String::from(printer.output).into_bytes())
 }
 

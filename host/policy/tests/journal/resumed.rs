@@ -49,17 +49,10 @@ fn a_journal_goes_on_only_as_what_it_was() {
     let genuine = fs::read(folder.join("records.jsonl")).unwrap();
     let refused = |start: &Start<'_>, signer: &Signer, part: &str| {
         let resumed = JournalWriter::resume(&folder, start, &mark, signer);
-        let error = resumed
-            .err()
-            .map(|error| error.to_string())
-            .unwrap_or_default();
+        let error = resumed.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(part), "{part:?} in {error:?}");
     };
-    refused(
-        &desk.start(&run, &needs, "{\"other\":1}"),
-        &desk.signer,
-        "other policies, settings",
-    );
+    refused(&desk.start(&run, &needs, "{\"other\":1}"), &desk.signer, "other policies, settings");
     refused(&start, &key(&desk.folder, "other"), "another key");
     // Neither cut anything off.
     assert_eq!(fs::read(folder.join("records.jsonl")).unwrap(), genuine);

@@ -44,19 +44,13 @@ impl Guest {
     }
 
     pub fn running(mark: &'static str, code: &'static str) -> Self {
-        Self {
-            code: vec![(mark, code)],
-            ..Self::new()
-        }
+        Self { code: vec![(mark, code)], ..Self::new() }
     }
 
     pub fn answering(change: impl FnOnce(&mut wit::Assessment)) -> Self {
         let mut assessment = sample::assessment();
         change(&mut assessment);
-        Self {
-            assess: Ok(assessment),
-            ..Self::new()
-        }
+        Self { assess: Ok(assessment), ..Self::new() }
     }
 
     /// The component's bytes.

@@ -24,20 +24,13 @@ pub fn run() -> RunInfo {
 }
 
 pub fn tap(source: Source, layers: &[u32]) -> Tap {
-    Tap {
-        source,
-        position: Position::LastPromptToken,
-        layers: layers.to_vec(),
-    }
+    Tap { source, position: Position::LastPromptToken, layers: layers.to_vec() }
 }
 
 pub fn needs() -> Needs {
     Needs {
         taps: vec![tap(Source::Reference, &[8, 9, 10, 16])],
-        judges: vec![JudgeNeed {
-            judge: "critic".into(),
-            prefix_words: None,
-        }],
+        judges: vec![JudgeNeed { judge: "critic".into(), prefix_words: None }],
         canary_every: Some(10),
         trial_scales: vec![0.5, 1.0],
         calibration: true,
@@ -48,21 +41,14 @@ pub fn needs() -> Needs {
 pub fn everything() -> Needs {
     Needs {
         actuators: Actuators::all(),
-        steering: Some(SteeringNeed {
-            vector: SteeringVector::Configured,
-            layers: vec![3],
-        }),
+        steering: Some(SteeringNeed { vector: SteeringVector::Configured, layers: vec![3] }),
         ..needs()
     }
 }
 
 pub fn samples() -> Vec<Sample> {
-    let sample = |id, answer_tokens| Sample {
-        id,
-        origin: Origin::Task,
-        prompt_tokens: 5,
-        answer_tokens,
-    };
+    let sample =
+        |id, answer_tokens| Sample { id, origin: Origin::Task, prompt_tokens: 5, answer_tokens };
     vec![sample(11, 3), sample(12, 2)]
 }
 
@@ -103,23 +89,15 @@ pub fn assessment() -> Assessment {
             code: "high-risk".into(),
             message: "above 0.4".into(),
         }],
-        metrics: vec![Metric {
-            name: "risk.mean".into(),
-            value: 0.25,
-        }],
+        metrics: vec![Metric { name: "risk.mean".into(), value: 0.25 }],
         state: vec![1, 2, 3],
     }
 }
 
 /// An assessment that uses every actuator.
 pub fn full_assessment() -> Assessment {
-    let clip = RatioClip {
-        low: 0.1,
-        high: 10.0,
-        direction: -1.0,
-        sequence: true,
-        variance_penalty: 0.5,
-    };
+    let clip =
+        RatioClip { low: 0.1, high: 10.0, direction: -1.0, sequence: true, variance_penalty: 0.5 };
     Assessment {
         regularization: Regularization {
             action: Action::RollBack,
@@ -128,23 +106,13 @@ pub fn full_assessment() -> Assessment {
             divergence: Divergence::LabelK2,
             learning_rate_scale: 0.5,
             gradient_clip: Some(1.0),
-            ema: Some(Ema {
-                decay: 0.9,
-                in_path: true,
-            }),
-            anchor: Some(Anchor {
-                target: AnchorTarget::LastSwitch,
-                strength: 1.0,
-            }),
+            ema: Some(Ema { decay: 0.9, in_path: true }),
+            anchor: Some(Anchor { target: AnchorTarget::LastSwitch, strength: 1.0 }),
             alignment_share: Some(0.25),
             ratio_clip: Some(vec![clip; 2]),
             gradient_projection: true,
             adapter_projection: Some(0.35),
-            steering: Some(Steering {
-                coefficient: -1.5,
-                project: true,
-                reference: true,
-            }),
+            steering: Some(Steering { coefficient: -1.5, project: true, reference: true }),
             ..regularization()
         },
         ..assessment()
@@ -152,20 +120,14 @@ pub fn full_assessment() -> Assessment {
 }
 
 pub fn calibration() -> Calibration {
-    let needs = Needs {
-        taps: vec![tap(Source::Reference, &[9])],
-        ..needs()
-    };
+    let needs = Needs { taps: vec![tap(Source::Reference, &[9])], ..needs() };
     Calibration {
         parameters: vec![9; 20],
         needs,
         candidates: vec![Candidate {
             name: "logistic".into(),
             layer: Some(9),
-            metrics: vec![Metric {
-                name: "validation.auroc".into(),
-                value: 0.97,
-            }],
+            metrics: vec![Metric { name: "validation.auroc".into(), value: 0.97 }],
             chosen: true,
         }],
         summary: "Layer 9 it is.".into(),
@@ -173,10 +135,7 @@ pub fn calibration() -> Calibration {
 }
 
 pub fn examples() -> Examples {
-    let example = |harmful| Example {
-        harmful,
-        split: Split::Training,
-    };
+    let example = |harmful| Example { harmful, split: Split::Training };
     Examples {
         examples: vec![example(true), example(false)],
         activations: signals().activations,
@@ -186,12 +145,5 @@ pub fn examples() -> Examples {
 
 /// An assess call with the valid arguments.
 pub fn call<'a>(run: &'a RunInfo, signals: &'a Signals, needs: &'a Needs) -> Call<'a> {
-    Call {
-        settings: "{}",
-        run,
-        parameters: &[],
-        state: &[],
-        signals,
-        needs,
-    }
+    Call { settings: "{}", run, parameters: &[], state: &[], signals, needs }
 }

@@ -88,27 +88,16 @@ pub fn judging(changes: &[(&'static str, &'static str)]) -> Guest {
     ];
     let changed = |default: (&'static str, &'static str)| {
         let mut changes = changes.iter().copied();
-        changes
-            .find(|(mark, _)| *mark == default.0)
-            .unwrap_or(default)
+        changes.find(|(mark, _)| *mark == default.0).unwrap_or(default)
     };
     Guest {
         configure: Ok(needs()),
-        assess: Ok(Assessment {
-            reasons: Vec::new(),
-            state: Vec::new(),
-            ..sample::assessment()
-        }),
+        assess: Ok(Assessment { reasons: Vec::new(), state: Vec::new(), ..sample::assessment() }),
         code: defaults.map(changed).to_vec(),
         ..Guest::new()
     }
 }
 
 pub fn needs() -> Needs {
-    Needs {
-        canary_every: None,
-        trial_scales: Vec::new(),
-        calibration: false,
-        ..sample::needs()
-    }
+    Needs { canary_every: None, trial_scales: Vec::new(), calibration: false, ..sample::needs() }
 }

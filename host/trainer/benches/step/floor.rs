@@ -69,9 +69,7 @@ pub fn products(config: &Config, lora: &LoraConfig, batch: &Packed, kl: bool) ->
 pub fn measure(work: &Work) -> (f64, f64) {
     let total =
         |(product, times): (&Product, &f64)| (times * best(product), times * product.operations());
-    work.iter()
-        .map(total)
-        .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    work.iter().map(total).fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 fn best(product: &Product) -> f64 {
@@ -91,9 +89,7 @@ fn best(product: &Product) -> f64 {
     let (mut least, started) = (f64::INFINITY, Instant::now());
     while started.elapsed() < Duration::from_millis(60) || least == f64::INFINITY {
         let start = Instant::now();
-        parts
-            .par_iter_mut()
-            .for_each(|(c, a, b)| run(share, k, turned, c, a, b));
+        parts.par_iter_mut().for_each(|(c, a, b)| run(share, k, turned, c, a, b));
         least = least.min(start.elapsed().as_secs_f64());
     }
     least

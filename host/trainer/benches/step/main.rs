@@ -149,8 +149,7 @@ fn measure(arguments: &Arguments, (sequences, length): (usize, usize)) -> Outcom
         if step > 0 {
             line.seconds.push(started.elapsed().as_secs_f64());
             line.reference_seconds.push(reference);
-            line.busy_seconds
-                .push((process::busy()? - busy) / threads as f64);
+            line.busy_seconds.push((process::busy()? - busy) / threads as f64);
         }
     }
     line.peak_mib = process::peak_mib()?;
@@ -166,9 +165,8 @@ fn measure(arguments: &Arguments, (sequences, length): (usize, usize)) -> Outcom
 /// The same ids as in tests/peft/speed.py.
 fn tokens(sequences: usize, length: usize, vocabulary: usize) -> Packed {
     let id = |s: usize, t: usize| ((s * 7919 + t * 104_729) % vocabulary) as u32;
-    let rows: Vec<Vec<u32>> = (0..sequences)
-        .map(|s| (0..length).map(|t| id(s, t)).collect())
-        .collect();
+    let rows: Vec<Vec<u32>> =
+        (0..sequences).map(|s| (0..length).map(|t| id(s, t)).collect()).collect();
     Packed::from_sequences(&rows)
 }
 
@@ -217,9 +215,7 @@ impl<'a> Run<'a> {
         let answers = |hidden: Tensor| hidden.index_select(&self.rows, 0);
         let started = Instant::now();
         let reference = match self.kl {
-            true => Some(answers(
-                self.decoder.forward(self.batch, None, &[])?.hidden,
-            )?),
+            true => Some(answers(self.decoder.forward(self.batch, None, &[])?.hidden)?),
             false => None,
         };
         let seconds = started.elapsed().as_secs_f64();
@@ -233,12 +229,10 @@ impl<'a> Run<'a> {
             kl_weights: &weights,
         })?;
         let mut gradient = vec![0f32; self.layout.len()];
-        self.layout
-            .accumulate(&head.loss.backward()?, &mut gradient, step)?;
+        self.layout.accumulate(&head.loss.backward()?, &mut gradient, step)?;
         let clip = (self.config.gradient_clip / norm(&gradient)).min(1.0) as f32;
         gradient.iter_mut().for_each(|value| *value *= clip);
-        self.optimizer
-            .step(&mut self.parameters, &gradient, self.config.learning_rate);
+        self.optimizer.step(&mut self.parameters, &gradient, self.config.learning_rate);
         self.layout.write(&self.parameters)?;
         Ok((f64::from(head.loss.to_scalar::<f32>()?), seconds))
     }

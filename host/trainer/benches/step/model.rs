@@ -16,11 +16,8 @@ fn dtype(bf16: bool) -> DType {
 
 /// A model and its adapter from disk.
 pub fn load(model: &Path, adapter: &Path, bf16: bool) -> Outcome<(Decoder, Lora)> {
-    let options = LoadOptions {
-        dtype: dtype(bf16),
-        kernels: Some(Kernels::Fused),
-        ..LoadOptions::default()
-    };
+    let options =
+        LoadOptions { dtype: dtype(bf16), kernels: Some(Kernels::Fused), ..LoadOptions::default() };
     let model = host_model::load(&Source::Directory(model.into()), &options)?;
     let adapter = Lora::load_peft(adapter, &model.config, &Device::Cpu)?;
     Ok((model.decoder, adapter))
@@ -34,11 +31,7 @@ pub fn random(bf16: bool) -> Outcome<(Decoder, Lora)> {
         weights::random(&config, &Device::Cpu, dtype(bf16))?,
         Kernels::Fused,
     )?;
-    let settings = LoraConfig {
-        rank: 16,
-        alpha: 32.0,
-        targets: Target::ALL.to_vec(),
-    };
+    let settings = LoraConfig { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() };
     Ok((decoder, Lora::new(&config, settings, 1, &Device::Cpu)?))
 }
 
@@ -53,10 +46,7 @@ fn smollm2() -> Config {
         num_kv_heads: 3,
         head_dim: 64,
         rms_norm_eps: 1e-5,
-        rope: Rope {
-            theta: 100_000.0,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 100_000.0, scaling: RopeScaling::None },
         max_position: 8192,
         tie_embeddings: true,
         qkv_bias: false,

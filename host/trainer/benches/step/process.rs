@@ -7,9 +7,7 @@ use super::Outcome;
 /// Runs this program once per list of arguments.
 pub fn each(measurements: &[&[&str]]) -> Outcome<()> {
     for arguments in measurements {
-        let status = Command::new(std::env::current_exe()?)
-            .args(*arguments)
-            .status()?;
+        let status = Command::new(std::env::current_exe()?).args(*arguments).status()?;
         if !status.success() {
             return Err(format!("the measurement {arguments:?} failed").into());
         }
@@ -36,10 +34,7 @@ pub fn busy() -> Outcome<f64> {
     let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
     let mut fields = fields.split_whitespace().skip(11);
     let mut ticks = || -> Outcome<f64> {
-        Ok(fields
-            .next()
-            .ok_or("too few fields in /proc/self/stat")?
-            .parse()?)
+        Ok(fields.next().ok_or("too few fields in /proc/self/stat")?.parse()?)
     };
     Ok((ticks()? + ticks()?) / 100.0)
 }

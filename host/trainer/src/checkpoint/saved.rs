@@ -56,10 +56,9 @@ impl Saved {
     pub fn take(&mut self, name: &str, len: usize) -> Result<Vec<f32>, String> {
         match self.tensors.remove(name) {
             Some(values) if values.len() == len => Ok(values),
-            Some(values) => Err(format!(
-                "holds {} values of {name}, and this adapter has {len}",
-                values.len()
-            )),
+            Some(values) => {
+                Err(format!("holds {} values of {name}, and this adapter has {len}", values.len()))
+            }
             None => Err(format!("holds no {name}")),
         }
     }

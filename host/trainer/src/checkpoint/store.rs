@@ -50,10 +50,7 @@ struct File {
 
 impl File {
     fn of(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.len() as u64,
-            sha256: hex::encode(Sha256::digest(bytes)),
-        }
+        Self { bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 }
 
@@ -71,9 +68,7 @@ impl Checkpoints {
 
     /// Whether one should be written before step `next`.
     pub fn due(&self, next: u64) -> bool {
-        let by_steps = self
-            .every_steps
-            .is_some_and(|steps| next.is_multiple_of(steps));
+        let by_steps = self.every_steps.is_some_and(|steps| next.is_multiple_of(steps));
         by_steps || self.every.is_some_and(|every| self.last.elapsed() >= every)
     }
 
@@ -100,10 +95,8 @@ impl Checkpoints {
             // A run that goes on from an older one comes by again.
             fs::remove_dir_all(path).map_err(|e| said(&e))?;
         }
-        let files = [
-            (TENSORS, to_bytes(tensors)?),
-            (STATE, to_json(progress).map_err(|e| said(&e))?),
-        ];
+        let files =
+            [(TENSORS, to_bytes(tensors)?), (STATE, to_json(progress).map_err(|e| said(&e))?)];
         let manifest = Manifest {
             format: FORMAT,
             files: files
@@ -214,11 +207,9 @@ fn read(folder: &Path) -> Said<Saved> {
         let bytes = file(name)?;
         match manifest.files.get(name) {
             Some(expected) if *expected == File::of(&bytes) => Ok(bytes),
-            Some(expected) if expected.bytes != bytes.len() as u64 => Err(format!(
-                "{name} has {} of {} bytes",
-                bytes.len(),
-                expected.bytes
-            )),
+            Some(expected) if expected.bytes != bytes.len() as u64 => {
+                Err(format!("{name} has {} of {} bytes", bytes.len(), expected.bytes))
+            }
             Some(_) => Err(format!("{name} was changed: its sha256 is another")),
             None => Err(format!("{MANIFEST} does not name {name}")),
         }

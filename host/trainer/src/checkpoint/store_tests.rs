@@ -13,15 +13,8 @@ struct Desk {
 fn desk(keep: usize) -> Desk {
     let folder = tempfile::tempdir().expect("temp");
     let run = RunDir::create(&folder.path().join("run"), "").expect("fresh");
-    let config = CheckpointConfig {
-        every_steps: Some(4),
-        every_minutes: 0.0,
-        keep,
-    };
-    Desk {
-        checkpoints: Checkpoints::new(&run, &config),
-        _folder: folder,
-    }
+    let config = CheckpointConfig { every_steps: Some(4), every_minutes: 0.0, keep };
+    Desk { checkpoints: Checkpoints::new(&run, &config), _folder: folder }
 }
 
 fn progress(step: u64) -> Progress {
@@ -34,10 +27,7 @@ fn progress(step: u64) -> Progress {
         switched: false,
         mix: None,
         gradient_conflict: None,
-        policies: vec![Memory {
-            state: "00ff".into(),
-            faults_in_a_row: 1,
-        }],
+        policies: vec![Memory { state: "00ff".into(), faults_in_a_row: 1 }],
         previous: None,
         not_finite: 0,
         totals: Totals {
@@ -46,10 +36,7 @@ fn progress(step: u64) -> Progress {
             seconds: 0.1 + 0.2,
             ..Totals::default()
         },
-        records: RecordsMark {
-            metrics_bytes: 12,
-            journal: None,
-        },
+        records: RecordsMark { metrics_bytes: 12, journal: None },
     }
 }
 
@@ -108,10 +95,7 @@ fn one_that_cannot_be_written_costs_none_of_the_others() {
     fs::write(&blocker, "").expect("blocked");
     let failed = desk.checkpoints.write(&progress(8), &tensors());
     let error = failed.expect_err("blocked").to_string();
-    assert!(
-        error.contains("step-000008") && error.contains(&old.display().to_string()),
-        "{error}"
-    );
+    assert!(error.contains("step-000008") && error.contains(&old.display().to_string()), "{error}");
     assert!(desk.checkpoints.newest_first()[0].read().is_ok());
 }
 

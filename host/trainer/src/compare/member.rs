@@ -41,9 +41,7 @@ fn of(run: &Run) -> Vec<Member<'_>> {
             run,
             stage,
             name: stage.name(report.policy.as_deref()),
-            facts: facts
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect(),
+            facts: facts.map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             evaluation,
             trained,
         }
@@ -54,11 +52,7 @@ fn of(run: &Run) -> Vec<Member<'_>> {
     };
     let all = [
         (Stage::Before, report.before.as_ref(), None),
-        (
-            Stage::Plain,
-            report.baseline_after.as_ref(),
-            report.baseline.as_ref(),
-        ),
+        (Stage::Plain, report.baseline_after.as_ref(), report.baseline.as_ref()),
         (last, report.after.as_ref(), report.trained.as_ref()),
     ];
     all.into_iter()
@@ -93,9 +87,7 @@ impl Stage {
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
         // A policy is what its digest says; a calibration belongs to a seed.
         let is_place = key.starts_with("policy.")
-            && [".path", ".sha256", ".calibration"]
-                .iter()
-                .any(|end| key.ends_with(end));
+            && [".path", ".sha256", ".calibration"].iter().any(|end| key.ends_with(end));
         if starts(&WITHOUT_EFFECT) || is_place {
             return false;
         }

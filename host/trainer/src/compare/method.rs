@@ -35,11 +35,7 @@ fn by_key<S: serde::Serializer>(
     metrics: &BTreeMap<Metric, Spread>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(
-        metrics
-            .iter()
-            .map(|(metric, spread)| (metric.key(), spread)),
-    )
+    serializer.collect_map(metrics.iter().map(|(metric, spread)| (metric.key(), spread)))
 }
 
 /// The members of one method, one per seed.
@@ -85,10 +81,7 @@ fn of(group: &Group, settings: BTreeMap<String, String>) -> Method {
         name: group[0].name.clone(),
         settings,
         seeds: group.iter().map(|member| member.run.seed).collect(),
-        runs: group
-            .iter()
-            .map(|member| member.run.folder.clone())
-            .collect(),
+        runs: group.iter().map(|member| member.run.folder.clone()).collect(),
         metrics: measured.into_iter().map(spread).collect(),
     }
 }
@@ -97,10 +90,8 @@ fn of(group: &Group, settings: BTreeMap<String, String>) -> Method {
 /// name, all others among all groups that have them. Digests only where the rest doesn't.
 fn differences(groups: &[Group]) -> Vec<BTreeMap<String, String>> {
     let is_digest = |key: &str| key.ends_with(".sha256");
-    let all: BTreeSet<&str> = groups
-        .iter()
-        .flat_map(|group| group[0].facts.keys().copied())
-        .collect();
+    let all: BTreeSet<&str> =
+        groups.iter().flat_map(|group| group[0].facts.keys().copied()).collect();
     let telling = |group: &Group, digests: bool| {
         let keys = all.iter().filter(|key| digests || !is_digest(key));
         let keys = keys.filter(|key| differs(key, group, groups));
@@ -108,11 +99,8 @@ fn differences(groups: &[Group]) -> Vec<BTreeMap<String, String>> {
         shorten(shown.collect())
     };
     let brief: Vec<_> = groups.iter().map(|group| telling(group, false)).collect();
-    let titles: Vec<_> = groups
-        .iter()
-        .zip(&brief)
-        .map(|(group, brief)| (&group[0].name, brief))
-        .collect();
+    let titles: Vec<_> =
+        groups.iter().zip(&brief).map(|(group, brief)| (&group[0].name, brief)).collect();
     let is_told = |title| titles.iter().filter(|other| *other == title).count() == 1;
     let told: Vec<bool> = titles.iter().map(is_told).collect();
     let mut differences = brief.clone();
@@ -143,10 +131,7 @@ fn shorten(settings: Vec<(&str, &str)>) -> BTreeMap<String, String> {
         .iter()
         .map(|(key, value)| {
             let name = Some(last(key)).filter(|name| is_alone(name));
-            (
-                name.unwrap_or_else(|| (*key).to_owned()),
-                (*value).to_owned(),
-            )
+            (name.unwrap_or_else(|| (*key).to_owned()), (*value).to_owned())
         })
         .collect()
 }

@@ -153,22 +153,13 @@ fn judge(harm: &Harm) -> [(Judged, Option<Measured>); 4] {
 
 fn rate(rate: Option<Rate>) -> Option<Measured> {
     let rate = rate?;
-    Some(Measured {
-        value: rate.value()?,
-        interval: rate.interval(),
-    })
+    Some(Measured { value: rate.value()?, interval: rate.interval() })
 }
 
 fn mean(mean: Option<Mean>) -> Option<Measured> {
-    mean.map(|mean| Measured {
-        value: mean.mean,
-        interval: mean.interval,
-    })
+    mean.map(|mean| Measured { value: mean.mean, interval: mean.interval })
 }
 
 fn exact(value: f64) -> Measured {
-    Measured {
-        value,
-        interval: None,
-    }
+    Measured { value, interval: None }
 }

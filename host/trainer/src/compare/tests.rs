@@ -77,12 +77,7 @@ fn seeds_of_one_method_are_a_row_with_mean_and_spread() {
     let compared = Compared::of(&runs).unwrap();
     assert_eq!(compared.notices, Vec::<String>::new());
     let titles: Vec<String> = compared.methods.iter().map(Method::title).collect();
-    let expected = [
-        "before",
-        "plain fine-tuning",
-        "probe, b_max=0.9",
-        "probe, b_max=0.5",
-    ];
+    let expected = ["before", "plain fine-tuning", "probe, b_max=0.9", "probe, b_max=0.5"];
     assert_eq!(titles, expected);
 
     let probe = &compared.methods[2];
@@ -100,10 +95,7 @@ fn seeds_of_one_method_are_a_row_with_mean_and_spread() {
     assert_eq!(single.text(Unit::Number(1), 1), "0.5 [0.4, 0.6]");
     // Counted once per seed, though three runs have it.
     assert_eq!(compared.methods[1].seeds, [1, 2]);
-    assert_eq!(
-        compared.methods[1].metrics[&Metric::TrainingSeconds].mean,
-        3.0
-    );
+    assert_eq!(compared.methods[1].metrics[&Metric::TrainingSeconds].mean, 3.0);
 }
 
 #[test]
@@ -132,12 +124,7 @@ fn what_differs_besides_the_seed_parts_methods_and_names_them() {
     let runs = [
         run(folder, "a", &under("0.9", 1), report(Some("probe"), 2, 1.0)),
         run(folder, "b", &slow, report(Some("probe"), 4, 2.0)),
-        run(
-            folder,
-            "again",
-            &under("0.9", 1),
-            report(Some("probe"), 2, 1.0),
-        ),
+        run(folder, "again", &under("0.9", 1), report(Some("probe"), 2, 1.0)),
     ];
     let compared = Compared::of(&runs).unwrap();
     let titles: Vec<String> = compared.methods.iter().map(Method::title).collect();
@@ -150,11 +137,7 @@ fn what_differs_besides_the_seed_parts_methods_and_names_them() {
     ];
     assert_eq!(titles, expected);
     assert_eq!(compared.methods[3].seeds, [1]);
-    assert!(
-        compared.notices[0].contains("again is a repetition of"),
-        "{:?}",
-        compared.notices
-    );
+    assert!(compared.notices[0].contains("again is a repetition of"), "{:?}", compared.notices);
 }
 
 #[test]
@@ -166,21 +149,14 @@ fn a_run_that_has_not_ended_is_told_and_left_out_and_another_folder_is_an_error(
     std::fs::remove_file(begun.join("report.json")).unwrap();
     let compared = Compared::of(&[ended.clone(), begun.clone()]).unwrap();
     assert_eq!(compared.methods[2].seeds, [1]);
-    assert!(
-        compared.notices[0].contains("has not ended"),
-        "{:?}",
-        compared.notices
-    );
+    assert!(compared.notices[0].contains("has not ended"), "{:?}", compared.notices);
 
     let error = |runs: &[PathBuf]| Compared::of(runs).unwrap_err().to_string();
     assert!(error(&[begun]).contains("no run that has ended"));
     assert!(error(&[folder.into()]).contains("is no folder of a run"));
     std::fs::write(ended.join("report.json"), "{}").unwrap();
     let error = error(&[ended]);
-    assert!(
-        error.contains("report.json") && error.contains("can't be read"),
-        "{error}"
-    );
+    assert!(error.contains("report.json") && error.contains("can't be read"), "{error}");
 }
 
 #[test]
@@ -195,10 +171,7 @@ fn every_format_has_the_same_numbers() {
     let text = |format| compared.to(format).unwrap();
     assert!(text(Format::Text).contains("30.0 ± 14.1"));
     let markdown = text(Format::Markdown);
-    assert!(
-        markdown.starts_with("| method") && markdown.contains("| 30.0 ± 14.1 |"),
-        "{markdown}"
-    );
+    assert!(markdown.starts_with("| method") && markdown.contains("| 30.0 ± 14.1 |"), "{markdown}");
     let latex = text(Format::Latex);
     assert!(latex.contains("probe & 2 & 30.0 $\\pm$ 14.1 & "), "{latex}");
     assert!(latex.contains("ASR keywords \\%"), "{latex}");
@@ -220,18 +193,8 @@ fn every_format_has_the_same_numbers() {
 #[test]
 fn formats_have_names_and_endings() {
     assert_eq!(Format::named("latex"), Ok(Format::Latex));
-    assert!(
-        Format::named("pdf")
-            .unwrap_err()
-            .contains("text, markdown, csv")
-    );
-    assert_eq!(
-        Format::of_file("a.b.md".as_ref()).unwrap(),
-        Format::Markdown
-    );
+    assert!(Format::named("pdf").unwrap_err().contains("text, markdown, csv"));
+    assert_eq!(Format::of_file("a.b.md".as_ref()).unwrap(), Format::Markdown);
     let error = Format::of_file("table".as_ref()).unwrap_err().to_string();
-    assert!(
-        error.contains("--output") && error.contains(".tex"),
-        "{error}"
-    );
+    assert!(error.contains("--output") && error.contains(".tex"), "{error}");
 }

@@ -7,21 +7,9 @@ impl RunConfig {
     pub(super) fn check(&self) -> Result<()> {
         let train = &self.train;
         require(train.batch >= 1, "train.batch", "must be at least 1")?;
-        require(
-            train.micro_batch != Some(0),
-            "train.micro_batch",
-            "must be at least 1",
-        )?;
-        require(
-            train.epochs > 0.0 && train.epochs <= 1e6,
-            "train.epochs",
-            "must be above 0",
-        )?;
-        require(
-            train.max_steps != Some(0),
-            "train.max_steps",
-            "must be at least 1",
-        )?;
+        require(train.micro_batch != Some(0), "train.micro_batch", "must be at least 1")?;
+        require(train.epochs > 0.0 && train.epochs <= 1e6, "train.epochs", "must be above 0")?;
+        require(train.max_steps != Some(0), "train.max_steps", "must be at least 1")?;
         require(
             train.learning_rate > 0.0 && train.learning_rate <= 1.0,
             "train.learning_rate",
@@ -37,16 +25,8 @@ impl RunConfig {
             "train.floor",
             "is a share of the peak, in [0, 1]",
         )?;
-        require(
-            (0.0..1.0).contains(&train.beta1),
-            "train.beta1",
-            "must be in [0, 1)",
-        )?;
-        require(
-            (0.0..1.0).contains(&train.beta2),
-            "train.beta2",
-            "must be in [0, 1)",
-        )?;
+        require((0.0..1.0).contains(&train.beta1), "train.beta1", "must be in [0, 1)")?;
+        require((0.0..1.0).contains(&train.beta2), "train.beta2", "must be in [0, 1)")?;
         require(train.epsilon > 0.0, "train.epsilon", "must be above 0")?;
         require(
             (0.0..=1.0).contains(&train.weight_decay),
@@ -69,43 +49,20 @@ impl RunConfig {
             "lora.targets",
             "needs at least one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
         )?;
-        require(
-            self.data.max_tokens >= 2,
-            "data.max_tokens",
-            "must be at least 2",
-        )?;
-        require(
-            self.eval.max_new_tokens >= 1,
-            "eval.max_new_tokens",
-            "must be at least 1",
-        )?;
+        require(self.data.max_tokens >= 2, "data.max_tokens", "must be at least 2")?;
+        require(self.eval.max_new_tokens >= 1, "eval.max_new_tokens", "must be at least 1")?;
         require(self.eval.batch >= 1, "eval.batch", "must be at least 1")?;
         require(self.canary.limit >= 1, "canary.limit", "must be at least 1")?;
-        require(
-            !self.canary.refusal.is_empty(),
-            "canary.refusal",
-            "must not be empty",
-        )?;
-        require(
-            !self.canary.compliance.is_empty(),
-            "canary.compliance",
-            "must not be empty",
-        )?;
-        require(
-            self.steering.coefficient.is_finite(),
-            "steering.coefficient",
-            "must be finite",
-        )?;
+        require(!self.canary.refusal.is_empty(), "canary.refusal", "must not be empty")?;
+        require(!self.canary.compliance.is_empty(), "canary.compliance", "must not be empty")?;
+        require(self.steering.coefficient.is_finite(), "steering.coefficient", "must be finite")?;
         require(
             !self.steering.instruction.is_empty(),
             "steering.instruction",
             "must not be empty",
         )?;
         require(
-            self.steering
-                .layers
-                .windows(2)
-                .all(|pair| pair[0] < pair[1]),
+            self.steering.layers.windows(2).all(|pair| pair[0] < pair[1]),
             "steering.layers",
             "must be ascending without repeats",
         )?;
@@ -120,11 +77,7 @@ impl RunConfig {
             "checkpoints.every_minutes",
             "must be in [0, 1000000]; 0 switches it off",
         )?;
-        require(
-            checkpoints.keep >= 1,
-            "checkpoints.keep",
-            "must be at least 1",
-        )?;
+        require(checkpoints.keep >= 1, "checkpoints.keep", "must be at least 1")?;
         for (number, policy) in self.policies.iter().enumerate() {
             let key = |field: &str| match self.policies.len() {
                 1 => format!("policy.{field}"),
@@ -157,9 +110,5 @@ impl RunConfig {
 }
 
 fn require(holds: bool, key: &str, problem: &str) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::config(key, problem))
-    }
+    if holds { Ok(()) } else { Err(Error::config(key, problem)) }
 }

@@ -169,10 +169,7 @@ impl EndpointConfig {
             Err(Error::config(key, problem))
         };
         if self.url.is_empty() {
-            return wrong(
-                "url",
-                "names no URL; give one such as http://localhost:8000/v1",
-            );
+            return wrong("url", "names no URL; give one such as http://localhost:8000/v1");
         }
         if self.model.is_empty() {
             return wrong("model", "names no model");
@@ -219,34 +216,16 @@ mod tests {
         for (text, says) in [
             ("[judges.a]\nscore = \"a\"", "judges.a"),
             ("[judges.a]\n", "judges.a"),
-            (
-                "[judges.a]\nscores = \"a\"\nguard = { model = \"m\" }",
-                "judges.a",
-            ),
-            (
-                "[judges.a.endpoint]\nmodel = \"m\"",
-                "judges.a.endpoint.url",
-            ),
-            (
-                "[judges.a.endpoint]\nurl = \"http://a\"",
-                "judges.a.endpoint.model",
-            ),
+            ("[judges.a]\nscores = \"a\"\nguard = { model = \"m\" }", "judges.a"),
+            ("[judges.a.endpoint]\nmodel = \"m\"", "judges.a.endpoint.url"),
+            ("[judges.a.endpoint]\nurl = \"http://a\"", "judges.a.endpoint.model"),
             (
                 "[judges.a.endpoint]\nurl = \"http://a\"\nmodel = \"m\"\nconcurrency = 0",
                 "judges.a.endpoint.concurrency",
             ),
-            (
-                "[judges.a.endpoint]\nurls = \"http://a\"",
-                "did you mean url?",
-            ),
-            (
-                "[judges.a.classifier]\nmodel = \"m\"",
-                "judges.a.classifier.harmful",
-            ),
-            (
-                "[judges.a.embedding]\nmodel = \"m\"",
-                "judges.a.embedding.head",
-            ),
+            ("[judges.a.endpoint]\nurls = \"http://a\"", "did you mean url?"),
+            ("[judges.a.classifier]\nmodel = \"m\"", "judges.a.classifier.harmful"),
+            ("[judges.a.embedding]\nmodel = \"m\"", "judges.a.embedding.head"),
             ("[judges.a.guard]\nharmful = \"no\"", "judges.a.guard.model"),
         ] {
             let message = resolved(text).expect_err("refused");

@@ -22,13 +22,10 @@ impl Layers {
     /// `origin` names the text in errors.
     pub fn add_text(&mut self, text: &str, origin: &str) -> Result<()> {
         let mut table: Table = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| {
-                text[..span.start.min(text.len())].lines().count().max(1)
-            });
-            Error::config(
-                format!("{origin} line {line}"),
-                error.message().replace('\n', " "),
-            )
+            let line = error
+                .span()
+                .map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            Error::config(format!("{origin} line {line}"), error.message().replace('\n', " "))
         })?;
         policies::number(&mut table);
         // Checked on its own first, so that the message names the file.
@@ -57,10 +54,7 @@ impl Layers {
         let parsed = toml::from_str::<Table>(&format!("value = {value}"))
             .ok()
             .and_then(|mut table| table.remove("value"));
-        self.set(
-            key.trim(),
-            parsed.unwrap_or_else(|| Value::String(value.to_owned())),
-        )
+        self.set(key.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
     }
 
     /// Sets a dotted key.
@@ -69,16 +63,11 @@ impl Layers {
         let mut parts: Vec<&str> = key.split('.').collect();
         let last = parts.pop().unwrap_or_default();
         if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
-            return Err(Error::config(
-                key,
-                "is not a key; keys look like train.batch",
-            ));
+            return Err(Error::config(key, "is not a key; keys look like train.batch"));
         }
         let mut table = &mut self.table;
         for part in parts {
-            let entry = table
-                .entry(part)
-                .or_insert_with(|| Value::Table(Table::new()));
+            let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
             table = entry
                 .as_table_mut()
                 .ok_or_else(|| Error::config(key, format!("{part} is a value, not a table")))?;
@@ -97,10 +86,7 @@ impl Layers {
         let key = policies::numbered_key(key);
         let mut parts = key.split('.');
         let first = parts.next().and_then(|part| self.table.get(part));
-        parts
-            .try_fold(first, |value, part| Some(value?.as_table()?.get(part)))
-            .flatten()
-            .is_some()
+        parts.try_fold(first, |value, part| Some(value?.as_table()?.get(part))).flatten().is_some()
     }
 
     /// The resolved and validated configuration.
@@ -125,14 +111,7 @@ fn resolve(table: &Table) -> Result<RunConfig> {
 fn explain(path: &str, message: &str) -> (String, String) {
     let message = message.lines().next().unwrap_or(message).to_owned();
     let Some(rest) = message.strip_prefix("unknown field `") else {
-        return (
-            if path == "." {
-                "file".into()
-            } else {
-                path.into()
-            },
-            message,
-        );
+        return (if path == "." { "file".into() } else { path.into() }, message);
     };
     let mut names = rest.split('`').step_by(2);
     let unknown = names.next().unwrap_or_default();
@@ -180,31 +159,20 @@ mod tests {
     #[test]
     fn later_layers_win_key_by_key() {
         let mut layers = Layers::default();
-        layers
-            .add_text("seed = 3\n[train]\nbatch = 4\nepochs = 2", "a.toml")
-            .expect("good");
+        layers.add_text("seed = 3\n[train]\nbatch = 4\nepochs = 2", "a.toml").expect("good");
         layers.add_assignment("train.batch=6").expect("good");
         let config = layers.resolve().expect("good");
-        assert_eq!(
-            (config.seed.0, config.train.batch, config.train.epochs),
-            (3, 6, 2.0)
-        );
+        assert_eq!((config.seed.0, config.train.batch, config.train.epochs), (3, 6, 2.0));
         assert!(layers.has("train.batch") && !layers.has("train.floor") && !layers.has("seed.x"));
     }
 
     #[test]
     fn an_assignment_is_toml_or_a_bare_word() {
         let mut layers = Layers::default();
-        layers
-            .add_assignment("model.source=./models/a")
-            .expect("good");
-        layers
-            .add_assignment("lora.targets=[\"q_proj\"]")
-            .expect("good");
+        layers.add_assignment("model.source=./models/a").expect("good");
+        layers.add_assignment("lora.targets=[\"q_proj\"]").expect("good");
         layers.add_assignment("policy.path=a.wasm").expect("good");
-        layers
-            .add_assignment("policy.settings.b_max=0.8")
-            .expect("good");
+        layers.add_assignment("policy.settings.b_max=0.8").expect("good");
         let config = layers.resolve().expect("good");
         assert_eq!(config.model.source.as_deref(), Some("./models/a"));
         assert_eq!(config.lora.targets.len(), 1);
@@ -215,14 +183,9 @@ mod tests {
     fn policies_are_one_or_several_and_reached_by_number() {
         let mut layers = Layers::default();
         layers
-            .add_text(
-                "[[policy]]\npath = \"a\"\n[[policy]]\npath = \"b\"",
-                "two.toml",
-            )
+            .add_text("[[policy]]\npath = \"a\"\n[[policy]]\npath = \"b\"", "two.toml")
             .expect("good");
-        layers
-            .add_assignment("policy.1.settings.x=2")
-            .expect("good");
+        layers.add_assignment("policy.1.settings.x=2").expect("good");
         let config = layers.resolve().expect("good");
         assert_eq!(config.policies.len(), 2);
         assert_eq!(config.policies[1].settings["x"].as_integer(), Some(2));

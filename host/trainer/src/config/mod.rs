@@ -130,10 +130,10 @@ impl Default for DataConfig {
 impl DataConfig {
     /// All files to train on.
     pub fn sources(&self) -> Vec<DataSource> {
-        let alignment = self.alignment.iter().map(|source| DataSource {
-            origin: Origin::Alignment,
-            ..source.clone()
-        });
+        let alignment = self
+            .alignment
+            .iter()
+            .map(|source| DataSource { origin: Origin::Alignment, ..source.clone() });
         self.train.iter().cloned().chain(alignment).collect()
     }
 }
@@ -150,21 +150,13 @@ pub struct LoraSection {
 
 impl Default for LoraSection {
     fn default() -> Self {
-        Self {
-            rank: 16,
-            alpha: 32.0,
-            targets: Target::ALL.to_vec(),
-        }
+        Self { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() }
     }
 }
 
 impl LoraSection {
     pub fn resolve(&self) -> LoraConfig {
-        LoraConfig {
-            rank: self.rank,
-            alpha: self.alpha,
-            targets: self.targets.clone(),
-        }
+        LoraConfig { rank: self.rank, alpha: self.alpha, targets: self.targets.clone() }
     }
 }
 
@@ -256,11 +248,7 @@ pub struct CheckpointConfig {
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self {
-            every_steps: None,
-            every_minutes: 10.0,
-            keep: 2,
-        }
+        Self { every_steps: None, every_minutes: 10.0, keep: 2 }
     }
 }
 

@@ -37,23 +37,17 @@ pub(super) fn numbered_key(key: &str) -> String {
 
 /// Names the policy files, in order; policies beyond them are dropped.
 pub(super) fn set_paths(table: &mut Table, paths: &[String]) {
-    let policies = table
-        .entry(KEY)
-        .or_insert_with(|| Value::Table(Table::new()));
+    let policies = table.entry(KEY).or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(policies) = policies else {
         return;
     };
     policies.retain(|number, policy| {
         let named = policy.get("path").is_some();
-        !named
-            || number
-                .parse()
-                .is_ok_and(|number: usize| number < paths.len())
+        !named || number.parse().is_ok_and(|number: usize| number < paths.len())
     });
     for (number, path) in paths.iter().enumerate() {
-        let policy = policies
-            .entry(number.to_string())
-            .or_insert_with(|| Value::Table(Table::new()));
+        let policy =
+            policies.entry(number.to_string()).or_insert_with(|| Value::Table(Table::new()));
         if let Value::Table(policy) = policy {
             policy.insert("path".to_owned(), Value::String(path.clone()));
         }

@@ -23,11 +23,7 @@ pub struct TrustConfig {
 
 impl Default for TrustConfig {
     fn default() -> Self {
-        Self {
-            on_fault: FaultMode::Stop,
-            strict_steps: 3,
-            require_signature: None,
-        }
+        Self { on_fault: FaultMode::Stop, strict_steps: 3, require_signature: None }
     }
 }
 
@@ -96,10 +92,6 @@ pub struct JournalConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self {
-            mode: Mode::Full,
-            budget_mib: 4096,
-            key: None,
-        }
+        Self { mode: Mode::Full, budget_mib: 4096, key: None }
     }
 }

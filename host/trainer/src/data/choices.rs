@@ -83,33 +83,17 @@ mod tests {
         }
         let chat = r#"{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "Oslo"}], "choices": ["Oslo", "Rome"]}"#;
         assert_eq!(parse(chat).expect("good")[0].choices.len(), 2);
-        assert!(
-            parse(r#"{"prompt": "?", "answer": "a"}"#).expect("good")[0]
-                .choices
-                .is_empty()
-        );
+        assert!(parse(r#"{"prompt": "?", "answer": "a"}"#).expect("good")[0].choices.is_empty());
     }
 
     #[test]
     fn anything_else_is_refused() {
         for (rest, problem) in [
-            (
-                r#""choices": ["a", "b"], "answer": "c""#,
-                "`answer` is \"c\"",
-            ),
+            (r#""choices": ["a", "b"], "answer": "c""#, "`answer` is \"c\""),
             (r#""choices": ["a", "b"], "answer": 2"#, "`answer` is 2"),
-            (
-                r#""choices": ["a", "a"], "answer": "a""#,
-                "`choices` is a list with",
-            ),
-            (
-                r#""choices": ["a"], "answer": "a""#,
-                "`choices` is a list with",
-            ),
-            (
-                r#""choices": ["a", 2], "answer": "a""#,
-                "`choices` is a list but",
-            ),
+            (r#""choices": ["a", "a"], "answer": "a""#, "`choices` is a list with"),
+            (r#""choices": ["a"], "answer": "a""#, "`choices` is a list with"),
+            (r#""choices": ["a", 2], "answer": "a""#, "`choices` is a list but"),
         ] {
             let error = parse(&format!(r#"{{"prompt": "?", {rest}}}"#)).expect_err(rest);
             assert!(error.contains(problem), "{error}");

@@ -34,10 +34,7 @@ pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Re
 }
 
 fn message(role: &str, content: String) -> Message {
-    Message {
-        role: role.to_owned(),
-        content,
-    }
+    Message { role: role.to_owned(), content }
 }
 
 /// The question under `key`; an instruction's input follows it after a blank line.
@@ -65,10 +62,7 @@ fn turns(place: &Place, key: &str, value: &Value, role: &str) -> Result<Vec<Mess
     }
     let text = text(place, key, value)?;
     if text.trim().is_empty() {
-        return Err(Error::EmptyContent {
-            place: place.clone(),
-            field: key.into(),
-        });
+        return Err(Error::EmptyContent { place: place.clone(), field: key.into() });
     }
     Ok(vec![message(role, text)])
 }
@@ -93,20 +87,14 @@ fn list(place: &Place, key: &str, value: &Value) -> Result<Vec<Message>> {
         messages.push(list_item(place, &path, item)?);
     }
     if messages.is_empty() {
-        return Err(Error::EmptyContent {
-            place: place.clone(),
-            field: key.into(),
-        });
+        return Err(Error::EmptyContent { place: place.clone(), field: key.into() });
     }
     Ok(messages)
 }
 
 fn list_item(place: &Place, path: &str, item: &Map<String, Value>) -> Result<Message> {
-    let (role_key, content_key) = if item.contains_key("role") {
-        ("role", "content")
-    } else {
-        ("from", "value")
-    };
+    let (role_key, content_key) =
+        if item.contains_key("role") { ("role", "content") } else { ("from", "value") };
     let path_of = |key: &str| format!("{path}.{key}");
     let part = |key: &str| item.get(key).unwrap_or(&Value::Null);
     let spoken_by = text(place, &path_of(role_key), part(role_key))?;
@@ -120,10 +108,7 @@ fn list_item(place: &Place, path: &str, item: &Map<String, Value>) -> Result<Mes
     let content = content(place, &path_of(content_key), part(content_key))?;
     // An empty system message is meant: it switches a template's own one off.
     if content.trim().is_empty() && role != "system" {
-        return Err(Error::EmptyContent {
-            place: place.clone(),
-            field: path_of(content_key),
-        });
+        return Err(Error::EmptyContent { place: place.clone(), field: path_of(content_key) });
     }
     Ok(message(role, content))
 }
@@ -142,10 +127,7 @@ fn role(name: &str) -> Option<&'static str> {
 fn content(place: &Place, path: &str, value: &Value) -> Result<String> {
     let Value::Array(parts) = value else {
         return match value {
-            Value::Null => Err(Error::EmptyContent {
-                place: place.clone(),
-                field: path.into(),
-            }),
+            Value::Null => Err(Error::EmptyContent { place: place.clone(), field: path.into() }),
             other => text(place, path, other),
         };
     };
@@ -155,9 +137,8 @@ fn content(place: &Place, path: &str, value: &Value) -> Result<String> {
         match part.get("text") {
             Some(value) => joined.push_str(&text(place, &format!("{path}.text"), value)?),
             None => {
-                let found = part
-                    .get("type")
-                    .map_or_else(|| kind(part).to_owned(), Value::to_string);
+                let found =
+                    part.get("type").map_or_else(|| kind(part).to_owned(), Value::to_string);
                 return Err(Error::Field {
                     place: place.clone(),
                     field: path,

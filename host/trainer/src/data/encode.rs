@@ -91,9 +91,7 @@ impl Encoded {
             }
         };
         let limit = self.limit;
-        Some(format!(
-            "{what} with more than {limit} tokens (the first is {place} with {tokens})"
-        ))
+        Some(format!("{what} with more than {limit} tokens (the first is {place} with {tokens})"))
     }
 }
 
@@ -105,9 +103,7 @@ pub fn encode_chats(
     tokenizer: &ChatTokenizer,
 ) -> Result<Encoded> {
     encode_rows(rows, limit, too_long, |messages| {
-        tokenizer
-            .encode_chat(messages)
-            .map(|chat| (chat.tokens, chat.answer))
+        tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
     })
 }
 
@@ -124,17 +120,10 @@ pub fn encode_rows<E: Display + Send>(
     overlong: Overlong,
     encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E> + Sync,
 ) -> Result<Encoded> {
-    let samples: Vec<Result<Sample>> = rows
-        .par_iter()
-        .map(|row| encode_row(row, &encode))
-        .collect();
-    let mut encoded = Encoded {
-        samples: Vec::with_capacity(rows.len()),
-        dropped: 0,
-        cut: 0,
-        first: None,
-        limit,
-    };
+    let samples: Vec<Result<Sample>> =
+        rows.par_iter().map(|row| encode_row(row, &encode)).collect();
+    let mut encoded =
+        Encoded { samples: Vec::with_capacity(rows.len()), dropped: 0, cut: 0, first: None, limit };
     for sample in samples {
         encoded.take(sample?, overlong)?;
     }
@@ -164,15 +153,11 @@ impl Encoded {
                 limit,
             });
         }
-        self.first
-            .get_or_insert_with(|| (sample.place.clone(), tokens));
+        self.first.get_or_insert_with(|| (sample.place.clone(), tokens));
         if overlong == Overlong::Answer && sample.prompt_len < limit {
             sample.tokens.truncate(limit);
             sample.answer.retain(|answer| answer.start < limit);
-            sample
-                .answer
-                .iter_mut()
-                .for_each(|answer| answer.end = answer.end.min(limit));
+            sample.answer.iter_mut().for_each(|answer| answer.end = answer.end.min(limit));
             self.samples.push(sample);
             self.cut += 1;
         } else {
@@ -186,10 +171,7 @@ fn encode_row<E: Display>(
     row: &Row,
     encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E>,
 ) -> Result<Sample> {
-    let wrong = |message: String| Error::Encode {
-        place: row.place.clone(),
-        message,
-    };
+    let wrong = |message: String| Error::Encode { place: row.place.clone(), message };
     let (tokens, answer) = encode(&row.messages).map_err(|error| wrong(error.to_string()))?;
     let prompt_len = answer.first().map_or(0, |first| first.start);
     let mut end = 0;

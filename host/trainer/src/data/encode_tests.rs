@@ -22,10 +22,7 @@ fn characters(messages: &[Message]) -> Coded {
 }
 
 fn text(tokens: &[u32]) -> String {
-    tokens
-        .iter()
-        .filter_map(|token| char::from_u32(*token))
-        .collect()
+    tokens.iter().filter_map(|token| char::from_u32(*token)).collect()
 }
 
 fn rows(pairs: &[(&str, &str)]) -> Vec<Row> {
@@ -44,10 +41,7 @@ fn samples_keep_order_identity_and_answer() {
     for (row, sample) in rows.iter().zip(&encoded.samples) {
         assert_eq!((row.id, &row.place), (sample.id, &sample.place));
         let answer = sample.answer[0].clone();
-        assert_eq!(
-            text(&sample.tokens[answer.clone()]),
-            format!("{};", row.messages[1].content)
-        );
+        assert_eq!(text(&sample.tokens[answer.clone()]), format!("{};", row.messages[1].content));
         assert_eq!(sample.prompt_len, answer.start);
         assert_eq!(sample.answer_tokens(), answer.len());
     }
@@ -57,10 +51,7 @@ fn samples_keep_order_identity_and_answer() {
 fn over_long_rows_are_dropped_and_counted() {
     let rows = rows(&[("ab", "no"), ("ab", "very long"), ("much too long", "no")]);
     let encoded = encode_rows(&rows, 6, Overlong::Drop, characters).unwrap();
-    assert_eq!(
-        (encoded.samples.len(), encoded.dropped, encoded.cut),
-        (1, 2, 0)
-    );
+    assert_eq!((encoded.samples.len(), encoded.dropped, encoded.cut), (1, 2, 0));
     let warning = encoded.warning().unwrap();
     assert_eq!(
         warning,
@@ -72,21 +63,13 @@ fn over_long_rows_are_dropped_and_counted() {
 fn over_long_answers_are_cut_at_the_limit() {
     let rows = rows(&[("ab", "no"), ("ab", "very long"), ("much too long", "no")]);
     let encoded = encode_rows(&rows, 6, Overlong::Answer, characters).unwrap();
-    assert_eq!(
-        (encoded.samples.len(), encoded.dropped, encoded.cut),
-        (2, 1, 1)
-    );
+    assert_eq!((encoded.samples.len(), encoded.dropped, encoded.cut), (2, 1, 1));
     let cut = &encoded.samples[1];
     assert_eq!(
         (text(&cut.tokens), cut.answer.clone(), cut.prompt_len),
         ("ab;ver".into(), vec![3..6], 3)
     );
-    assert!(
-        encoded
-            .warning()
-            .unwrap()
-            .starts_with("cut the answer of 1 and dropped 1 of 3 rows")
-    );
+    assert!(encoded.warning().unwrap().starts_with("cut the answer of 1 and dropped 1 of 3 rows"));
 }
 
 #[test]
@@ -105,16 +88,12 @@ fn cutting_keeps_the_answers_that_fit() {
 #[test]
 fn over_long_rows_are_refused_where_asked_or_if_nothing_is_left() {
     let rows = rows(&[("ab", "no"), ("ab", "very long")]);
-    let error = encode_rows(&rows, 6, Overlong::Error, characters)
-        .unwrap_err()
-        .to_string();
+    let error = encode_rows(&rows, 6, Overlong::Error, characters).unwrap_err().to_string();
     assert!(
         error.contains("task.jsonl, line 2: the row has 13 tokens, 3 of them prompt, and only 6"),
         "{error}"
     );
-    let error = encode_rows(&rows, 3, Overlong::Drop, characters)
-        .unwrap_err()
-        .to_string();
+    let error = encode_rows(&rows, 3, Overlong::Drop, characters).unwrap_err().to_string();
     assert!(
         error.contains(
             "all 2 rows have more than 3 tokens (the first is task.jsonl, line 1 with 6)"
@@ -128,9 +107,7 @@ fn over_long_rows_are_refused_where_asked_or_if_nothing_is_left() {
 fn a_failing_or_senseless_template_is_named_with_the_first_row() {
     let rows = rows(&[("ab", "no"), ("cd", "no")]);
     let error = |coded: fn(&[Message]) -> Coded| {
-        encode_rows(&rows, 9, Overlong::Drop, coded)
-            .unwrap_err()
-            .to_string()
+        encode_rows(&rows, 9, Overlong::Drop, coded).unwrap_err().to_string()
     };
     assert_eq!(
         error(|_| Err("roles must alternate".into())),
@@ -146,9 +123,8 @@ fn a_failing_or_senseless_template_is_named_with_the_first_row() {
 
 #[test]
 fn the_example_marks_what_is_learned() {
-    let sample = &encode_rows(&rows(&[("ab\ncd", "no")]), 9, Overlong::Drop, characters)
-        .unwrap()
-        .samples[0];
+    let sample =
+        &encode_rows(&rows(&[("ab\ncd", "no")]), 9, Overlong::Drop, characters).unwrap().samples[0];
     let shown = show_example(sample, text);
     assert_eq!(
         shown,

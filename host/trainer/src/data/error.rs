@@ -25,19 +25,11 @@ pub struct Place {
 
 impl Place {
     pub fn line(file: &Arc<Path>, number: usize) -> Self {
-        Self {
-            file: Arc::clone(file),
-            unit: Unit::Line,
-            number,
-        }
+        Self { file: Arc::clone(file), unit: Unit::Line, number }
     }
 
     pub fn row(file: &Arc<Path>, number: usize) -> Self {
-        Self {
-            file: Arc::clone(file),
-            unit: Unit::Row,
-            number,
-        }
+        Self { file: Arc::clone(file), unit: Unit::Row, number }
     }
 }
 
@@ -55,10 +47,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("can't read the data file {}: {source}; check the path", file.display())]
-    Read {
-        file: PathBuf,
-        source: std::io::Error,
-    },
+    Read { file: PathBuf, source: std::io::Error },
 
     #[error("{} has no rows; a data file needs at least one", file.display())]
     Empty { file: PathBuf },
@@ -79,33 +68,20 @@ pub enum Error {
     Parquet { file: PathBuf, message: String },
 
     #[error("{}: the column `{column}` is {found} but must be {expected}; convert it", file.display())]
-    Column {
-        file: PathBuf,
-        column: String,
-        found: String,
-        expected: &'static str,
-    },
+    Column { file: PathBuf, column: String, found: String, expected: &'static str },
 
     #[error(
         "{place}: the keys make no row ({keys}){suggestion}; a row needs `messages`, `conversations`, \
          `instruction` + `output`, `prompt` + `completion`, `prompt` + `response`, `prompt` + `answer` or \
          `question` + `answer`"
     )]
-    UnknownKeys {
-        place: Place,
-        keys: String,
-        suggestion: String,
-    },
+    UnknownKeys { place: Place, keys: String, suggestion: String },
 
     #[error(
         "{place}: this row has {found}, the first row of the file {first}; keep one shape per file and list \
          both files as data"
     )]
-    MixedShapes {
-        place: Place,
-        first: String,
-        found: String,
-    },
+    MixedShapes { place: Place, first: String, found: String },
 
     #[error(
         "{place}: the row has no answer ({why}); training needs one, so add it or remove the row"
@@ -124,22 +100,13 @@ pub enum Error {
     #[error(
         "{place}: `{field}` has the unsupported role `{role}`; supported are system, user and assistant"
     )]
-    Role {
-        place: Place,
-        field: String,
-        role: String,
-    },
+    Role { place: Place, field: String, role: String },
 
     #[error("{place}: `{field}` is empty; fill it in or remove the row")]
     EmptyContent { place: Place, field: String },
 
     #[error("{place}: `{field}` is {found} but must be {expected}")]
-    Field {
-        place: Place,
-        field: String,
-        found: String,
-        expected: &'static str,
-    },
+    Field { place: Place, field: String, found: String, expected: &'static str },
 
     #[error("the data source {} {what}", file.display())]
     Source { file: PathBuf, what: String },
@@ -154,23 +121,13 @@ pub enum Error {
         "{place}: the row has {tokens} tokens, {prompt} of them prompt, and only {limit} are allowed; raise \
          the sequence length, shorten the row, or let over-long rows be dropped"
     )]
-    TooLong {
-        place: Place,
-        tokens: usize,
-        prompt: usize,
-        limit: usize,
-    },
+    TooLong { place: Place, tokens: usize, prompt: usize, limit: usize },
 
     #[error(
         "all {rows} rows have more than {limit} tokens (the first is {place} with {tokens}), so nothing is left \
          to train on; raise the sequence length"
     )]
-    AllTooLong {
-        rows: usize,
-        place: Place,
-        tokens: usize,
-        limit: usize,
-    },
+    AllTooLong { rows: usize, place: Place, tokens: usize, limit: usize },
 
     #[error("{field} {what}")]
     Batch { field: &'static str, what: String },

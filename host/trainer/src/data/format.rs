@@ -28,17 +28,8 @@ const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 /// the content is none of the formats, for the error message and for JSON Lines
 /// whose first line is broken.
 pub fn detect(name: &Path, bytes: &[u8]) -> Result<Format> {
-    let extension = name
-        .extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default()
-        .to_lowercase();
-    let wrong = |what: &str| {
-        Err(Error::Format {
-            file: name.into(),
-            what: what.into(),
-        })
-    };
+    let extension = name.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let wrong = |what: &str| Err(Error::Format { file: name.into(), what: what.into() });
     if bytes.starts_with(PARQUET_MAGIC) {
         return Ok(Format::Parquet);
     }

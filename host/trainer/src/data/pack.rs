@@ -79,10 +79,7 @@ pub struct TapRanges {
 
 /// The rows of `position` in samples that were packed in this order.
 pub fn tap_ranges(position: Position, samples: &[&Sample]) -> TapRanges {
-    let mut ranges = TapRanges {
-        rows: Vec::new(),
-        counts: Vec::new(),
-    };
+    let mut ranges = TapRanges { rows: Vec::new(), counts: Vec::new() };
     let mut start = 0;
     for sample in samples {
         let prompt = sample.prompt_len;
@@ -92,11 +89,7 @@ pub fn tap_ranges(position: Position, samples: &[&Sample]) -> TapRanges {
             Position::AnswerMean => sample.answer.clone(),
         };
         ranges.counts.push(local.len());
-        ranges.rows.extend(
-            local
-                .into_iter()
-                .map(|range| start + range.start..start + range.end),
-        );
+        ranges.rows.extend(local.into_iter().map(|range| start + range.start..start + range.end));
         start += sample.tokens.len();
     }
     ranges
@@ -115,14 +108,9 @@ impl TapRanges {
             let ranges = &self.rows[at..at + count];
             let total: usize = ranges.iter().map(ExactSizeIterator::len).sum();
             let mut mean = vec![0f32; hidden];
-            for (range, value) in ranges
-                .iter()
-                .zip(values[at * hidden..].chunks_exact(hidden))
-            {
+            for (range, value) in ranges.iter().zip(values[at * hidden..].chunks_exact(hidden)) {
                 let weight = range.len() as f32 / total as f32;
-                mean.iter_mut()
-                    .zip(value)
-                    .for_each(|(mean, value)| *mean += weight * value);
+                mean.iter_mut().zip(value).for_each(|(mean, value)| *mean += weight * value);
             }
             joined.extend(mean);
             at += count;

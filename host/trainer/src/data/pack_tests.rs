@@ -22,11 +22,7 @@ fn sample(tokens: Range<u32>, answer: &[Range<usize>]) -> Sample {
 
 /// Two samples of one answer and one of two.
 fn samples() -> [Sample; 3] {
-    [
-        sample(10..15, &[3..5]),
-        sample(20..24, &[1..4]),
-        sample(30..40, &[2..4, 7..10]),
-    ]
+    [sample(10..15, &[3..5]), sample(20..24, &[1..4]), sample(30..40, &[2..4, 7..10])]
 }
 
 #[test]
@@ -73,18 +69,9 @@ fn means_of_several_answers_join_to_the_mean_over_their_tokens() {
     let mean = |range: &Range<usize>| value((range.start + range.end - 1) as f32 / 2.0);
     let values: Vec<f32> = ranges.rows.iter().flat_map(mean).collect();
     let of_the_last = (11 + 12 + 16 + 17 + 18) as f32 / 5.0;
-    let expected: Vec<f32> = [3.5, 7.0, of_the_last]
-        .into_iter()
-        .flat_map(value)
-        .collect();
+    let expected: Vec<f32> = [3.5, 7.0, of_the_last].into_iter().flat_map(value).collect();
     let found = ranges.per_sample(&values, 2);
-    assert!(
-        found
-            .iter()
-            .zip(&expected)
-            .all(|(a, b)| (a - b).abs() < 1e-3),
-        "{found:?}"
-    );
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3), "{found:?}");
     assert_eq!(found.len(), expected.len());
     let single = tap_ranges(Position::LastPromptToken, &all);
     assert_eq!(*single.per_sample(&[1.0; 6], 2), [1.0; 6]);

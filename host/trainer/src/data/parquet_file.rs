@@ -18,9 +18,7 @@ use super::shape;
 
 /// Calls `visit` for every row of a Parquet file.
 pub(super) fn rows(file: &Arc<Path>, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {
-    let reader = guarded(file, || {
-        SerializedFileReader::new(bytes::Bytes::from(bytes))
-    })?;
+    let reader = guarded(file, || SerializedFileReader::new(bytes::Bytes::from(bytes)))?;
     let projection = known_columns(file, reader.metadata().file_metadata().schema())?;
     let mut rows = guarded(file, || RowIter::from_file(Some(projection), &reader))?;
     let mut number = 0;
@@ -74,11 +72,7 @@ fn known_columns(file: &Arc<Path>, schema: &Type) -> Result<Type> {
         .cloned()
         .collect();
     if known.is_empty() {
-        let names: Vec<&str> = schema
-            .get_fields()
-            .iter()
-            .map(|column| column.name())
-            .collect();
+        let names: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
         return Err(shape::unknown_keys(Place::row(file, 1), &names));
     }
     for column in &known {
@@ -87,21 +81,13 @@ fn known_columns(file: &Arc<Path>, schema: &Type) -> Result<Type> {
     Type::group_type_builder(schema.name())
         .with_fields(known)
         .build()
-        .map_err(|error| Error::Parquet {
-            file: file.to_path_buf(),
-            message: error.to_string(),
-        })
+        .map_err(|error| Error::Parquet { file: file.to_path_buf(), message: error.to_string() })
 }
 
 fn check_column(file: &Arc<Path>, column: &Type) -> Result<()> {
     let name = column.name();
     let wrong = |found: String, expected| {
-        Err(Error::Column {
-            file: file.to_path_buf(),
-            column: name.into(),
-            found,
-            expected,
-        })
+        Err(Error::Column { file: file.to_path_buf(), column: name.into(), found, expected })
     };
     if shape::CHAT_KEYS.contains(&name) && column.is_primitive() {
         return wrong(type_name(column), "a list of {role, content}");
@@ -113,10 +99,7 @@ fn check_column(file: &Arc<Path>, column: &Type) -> Result<()> {
         return wrong(type_name(column), "text");
     }
     match unreadable(column) {
-        Some(found) => wrong(
-            found,
-            "text, a number, true/false, or a list of such records",
-        ),
+        Some(found) => wrong(found, "text, a number, true/false, or a list of such records"),
         None => Ok(()),
     }
 }
@@ -124,16 +107,10 @@ fn check_column(file: &Arc<Path>, column: &Type) -> Result<()> {
 /// The first leaf of a type that has no counterpart in a row.
 fn unreadable(column: &Type) -> Option<String> {
     if !column.is_primitive() {
-        return column
-            .get_fields()
-            .iter()
-            .find_map(|field| unreadable(field));
+        return column.get_fields().iter().find_map(|field| unreadable(field));
     }
     let plain = matches!(
-        (
-            column.get_physical_type(),
-            column.get_basic_info().converted_type()
-        ),
+        (column.get_physical_type(), column.get_basic_info().converted_type()),
         (Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE, _)
             | (
                 Physical::INT32 | Physical::INT64,
@@ -169,11 +146,7 @@ fn record(place: &Place, parent: &str, row: Row) -> Result<Map<String, Value>> {
     row.into_columns()
         .into_iter()
         .map(|(name, field)| {
-            let path = if parent.is_empty() {
-                name.clone()
-            } else {
-                format!("{parent}.{name}")
-            };
+            let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
             Ok((name, value(place, &path, field)?))
         })
         .collect()
@@ -197,10 +170,7 @@ fn value(place: &Place, path: &str, field: Field) -> Result<Value> {
         Field::Bytes(value) => match std::str::from_utf8(value.data()) {
             Ok(text) => text.into(),
             Err(error) => {
-                return Err(Error::Utf8 {
-                    place: place.clone(),
-                    byte: error.valid_up_to() + 1,
-                });
+                return Err(Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 });
             }
         },
         Field::Group(row) => Value::Object(record(place, path, row)?),

@@ -14,11 +14,7 @@ fn lists_of_records_and_columns_of_text_are_read() {
     let found = read(MESSAGES).unwrap();
     assert_eq!(
         turns(&found[0]),
-        [
-            ("system", "Be brief."),
-            ("user", "Name a colour."),
-            ("assistant", "Blue.")
-        ]
+        [("system", "Be brief."), ("user", "Name a colour."), ("assistant", "Blue.")]
     );
     assert_eq!(turns(&found[1]), [("user", "2 + 2?"), ("assistant", "4.")]);
     assert_eq!(found[1].place.to_string(), "task.parquet, row 2");
@@ -28,19 +24,10 @@ fn lists_of_records_and_columns_of_text_are_read() {
 
 #[test]
 fn nulls_and_types_are_refused_with_row_or_column() {
-    assert_message(
-        &read(PAIRS).unwrap_err(),
-        &["task.parquet, row 3", "`prompt` is empty"],
-    );
+    assert_message(&read(PAIRS).unwrap_err(), &["task.parquet, row 3", "`prompt` is empty"]);
     let error = read(NUMBER_ANSWER).unwrap_err();
-    assert_message(
-        &error,
-        &["task.parquet", "column `answer` is INT64", "must be text"],
-    );
-    assert_message(
-        &read(GZIP).unwrap_err(),
-        &["task.parquet", "Snappy or Zstandard"],
-    );
+    assert_message(&error, &["task.parquet", "column `answer` is INT64", "must be text"]);
+    assert_message(&read(GZIP).unwrap_err(), &["task.parquet", "Snappy or Zstandard"]);
 }
 
 #[test]

@@ -67,13 +67,7 @@ impl Plan {
         // 0.1 isn't exact in binary: keep 0.1 of 30 steps at 3, not 4.
         let of_epochs = (epochs * per_epoch - 1e-9).ceil() as u64;
         let total_steps = max_steps.unwrap_or(of_epochs);
-        Ok(Self {
-            samples,
-            batch,
-            seed,
-            total_steps,
-            current: Mutex::new(None),
-        })
+        Ok(Self { samples, batch, seed, total_steps, current: Mutex::new(None) })
     }
 
     /// All samples, in the order of their rows.
@@ -103,20 +97,14 @@ impl Plan {
     /// Where optimizer step `step` of the run lies.
     pub fn cursor(&self, step: u64) -> Cursor {
         let per_epoch = self.steps_per_epoch() as u64;
-        Cursor {
-            epoch: step / per_epoch,
-            step: (step % per_epoch) as usize,
-        }
+        Cursor { epoch: step / per_epoch, step: (step % per_epoch) as usize }
     }
 
     /// The samples of optimizer step `step`, shortest first. Any step can be asked
     /// for, those behind the end of the run too.
     pub fn step(&self, step: u64) -> Vec<&Sample> {
         let cursor = self.cursor(step);
-        self.epoch(cursor.epoch)[cursor.step]
-            .iter()
-            .map(|index| &self.samples[*index])
-            .collect()
+        self.epoch(cursor.epoch)[cursor.step].iter().map(|index| &self.samples[*index]).collect()
     }
 
     fn epoch(&self, number: u64) -> Epoch {
@@ -126,11 +114,7 @@ impl Plan {
         {
             return Arc::clone(epoch);
         }
-        let lengths: Vec<usize> = self
-            .samples
-            .iter()
-            .map(|sample| sample.tokens.len())
-            .collect();
+        let lengths: Vec<usize> = self.samples.iter().map(|sample| sample.tokens.len()).collect();
         let epoch = Arc::new(order(&lengths, self.batch, self.seed, "batches", number));
         *current = Some((number, Arc::clone(&epoch)));
         epoch

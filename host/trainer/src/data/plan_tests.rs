@@ -10,9 +10,7 @@ use super::*;
 /// Lengths as they are found in chat data: many short, some long.
 fn lengths(count: usize, seed: u64) -> Vec<usize> {
     let mut random = random::stream(seed, "test lengths", 0);
-    (0..count)
-        .map(|_| 16 + (random.random::<f64>().powi(3) * 500.0) as usize)
-        .collect()
+    (0..count).map(|_| 16 + (random.random::<f64>().powi(3) * 500.0) as usize).collect()
 }
 
 /// Samples of these lengths; the id is the index.
@@ -40,16 +38,7 @@ fn ids(plan: &Plan, step: u64) -> Vec<u64> {
 
 #[test]
 fn every_sample_comes_once_an_epoch() {
-    for (count, batch) in [
-        (1, 1),
-        (1, 8),
-        (7, 8),
-        (8, 8),
-        (9, 8),
-        (1000, 8),
-        (777, 5),
-        (300, 7),
-    ] {
+    for (count, batch) in [(1, 1), (1, 8), (7, 8), (8, 8), (9, 8), (1000, 8), (777, 5), (300, 7)] {
         for seed in 0..3 {
             let plan = plan(count, batch, seed);
             let per_epoch = count.div_ceil(batch);
@@ -72,18 +61,9 @@ fn every_sample_comes_once_an_epoch() {
 #[test]
 fn the_order_depends_on_seed_and_epoch_only() {
     let lengths = lengths(500, 1);
-    assert_eq!(
-        order(&lengths, 8, 3, "batches", 0),
-        order(&lengths, 8, 3, "batches", 0)
-    );
-    assert_ne!(
-        order(&lengths, 8, 3, "batches", 0),
-        order(&lengths, 8, 4, "batches", 0)
-    );
-    assert_ne!(
-        order(&lengths, 8, 3, "batches", 0),
-        order(&lengths, 8, 3, "batches", 1)
-    );
+    assert_eq!(order(&lengths, 8, 3, "batches", 0), order(&lengths, 8, 3, "batches", 0));
+    assert_ne!(order(&lengths, 8, 3, "batches", 0), order(&lengths, 8, 4, "batches", 0));
+    assert_ne!(order(&lengths, 8, 3, "batches", 0), order(&lengths, 8, 3, "batches", 1));
     // The length of the run doesn't matter, nor what was asked for before.
     let short = Plan::new(samples(&lengths), 8, 0.5, None, 3).unwrap();
     let long = Plan::new(samples(&lengths), 8, 9.0, Some(400), 3).unwrap();
@@ -103,15 +83,10 @@ fn buckets_reduce_the_spread_of_lengths_within_a_step() {
     };
     for seed in 0..5 {
         let lengths = lengths(2000, seed);
-        let (bucketed, shuffled) = (
-            order(&lengths, 8, seed, "batches", 0),
-            unbucketed(lengths.len(), 8, seed),
-        );
+        let (bucketed, shuffled) =
+            (order(&lengths, 8, seed, "batches", 0), unbucketed(lengths.len(), 8, seed));
         let (bucketed, shuffled) = (spread(&lengths, &bucketed), spread(&lengths, &shuffled));
-        assert!(
-            bucketed < shuffled / 5.0,
-            "spread {bucketed} against {shuffled}"
-        );
+        assert!(bucketed < shuffled / 5.0, "spread {bucketed} against {shuffled}");
     }
 }
 
@@ -126,11 +101,7 @@ fn long_and_short_steps_are_spread_over_the_epoch() {
     let lengths = lengths(2048, 1);
     let steps = order(&lengths, 8, 1, "batches", 0);
     let tokens = |steps: &[Vec<usize>]| {
-        steps
-            .iter()
-            .flatten()
-            .map(|sample| lengths[*sample])
-            .sum::<usize>() as f64
+        steps.iter().flatten().map(|sample| lengths[*sample]).sum::<usize>() as f64
     };
     let (first, second) = steps.split_at(steps.len() / 2);
     let ratio = tokens(first) / tokens(second);
@@ -141,10 +112,7 @@ fn long_and_short_steps_are_spread_over_the_epoch() {
 fn a_step_holds_its_samples_shortest_first() {
     let plan = plan(100, 8, 1);
     for step in 0..13 {
-        assert!(
-            plan.step(step)
-                .is_sorted_by_key(|sample| sample.tokens.len())
-        );
+        assert!(plan.step(step).is_sorted_by_key(|sample| sample.tokens.len()));
     }
 }
 
@@ -155,18 +123,13 @@ fn a_cursor_is_the_place_of_a_step_and_survives_writing() {
     assert_eq!(plan.cursor(6), Cursor { epoch: 0, step: 6 });
     assert_eq!(plan.cursor(7), Cursor { epoch: 1, step: 0 });
     let written = serde_json::to_string(&plan.cursor(20)).unwrap();
-    assert_eq!(
-        serde_json::from_str::<Cursor>(&written).unwrap(),
-        Cursor { epoch: 2, step: 6 }
-    );
+    assert_eq!(serde_json::from_str::<Cursor>(&written).unwrap(), Cursor { epoch: 2, step: 6 });
 }
 
 #[test]
 fn steps_are_counted_from_epochs_unless_given() {
     let total = |batch, epochs, max_steps| {
-        Plan::new(samples(&[2; 30]), batch, epochs, max_steps, 0)
-            .unwrap()
-            .total_steps()
+        Plan::new(samples(&[2; 30]), batch, epochs, max_steps, 0).unwrap().total_steps()
     };
     assert_eq!(total(8, 1.0, None), 4);
     assert_eq!(total(8, 2.5, None), 10);
@@ -178,9 +141,7 @@ fn steps_are_counted_from_epochs_unless_given() {
 #[test]
 fn senseless_numbers_are_refused() {
     let message = |count, batch, epochs, max_steps| {
-        Plan::new(samples(&vec![2; count]), batch, epochs, max_steps, 0)
-            .unwrap_err()
-            .to_string()
+        Plan::new(samples(&vec![2; count]), batch, epochs, max_steps, 0).unwrap_err().to_string()
     };
     assert!(message(0, 8, 1.0, None).contains("data has no samples"));
     assert!(message(9, 0, 1.0, None).contains("batch is 0"));

@@ -53,12 +53,7 @@ impl Prompt {
         let mut messages = self.messages.clone();
         messages.push(Message::assistant(answer));
         let id = content_id(&messages);
-        Row {
-            messages,
-            id,
-            origin: Origin::Task,
-            place: self.place.clone(),
-        }
+        Row { messages, id, origin: Origin::Task, place: self.place.clone() }
     }
 
     /// Whether the label calls the prompt harmful: `true`, 1, `"harmful"` or
@@ -95,22 +90,12 @@ impl Prompt {
 /// One for the first record that is no training row: see [`Error`].
 pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    each_conversation(
-        name,
-        bytes,
-        Purpose::Training,
-        &mut |place, _, messages, _| {
-            check_row(&place, &messages)?;
-            let id = content_id(&messages);
-            rows.push(Row {
-                messages,
-                id,
-                origin: Origin::Task,
-                place,
-            });
-            Ok(())
-        },
-    )?;
+    each_conversation(name, bytes, Purpose::Training, &mut |place, _, messages, _| {
+        check_row(&place, &messages)?;
+        let id = content_id(&messages);
+        rows.push(Row { messages, id, origin: Origin::Task, place });
+        Ok(())
+    })?;
     Ok(rows)
 }
 
@@ -119,26 +104,13 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
     let mut rows = Vec::new();
     let bytes = super::source::read(path)?;
-    each_conversation(
-        path,
-        bytes,
-        Purpose::Training,
-        &mut |place, record, messages, _| {
-            check_row(&place, &messages)?;
-            let id = content_id(&messages);
-            let value = record.get(key).cloned().unwrap_or(Value::Null);
-            rows.push((
-                Row {
-                    messages,
-                    id,
-                    origin: Origin::Task,
-                    place,
-                },
-                value,
-            ));
-            Ok(())
-        },
-    )?;
+    each_conversation(path, bytes, Purpose::Training, &mut |place, record, messages, _| {
+        check_row(&place, &messages)?;
+        let id = content_id(&messages);
+        let value = record.get(key).cloned().unwrap_or(Value::Null);
+        rows.push((Row { messages, id, origin: Origin::Task, place }, value));
+        Ok(())
+    })?;
     Ok(rows)
 }
 
@@ -154,9 +126,7 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
         bytes,
         Purpose::Prompts,
         &mut |place, record, mut messages, choices| {
-            let answer = messages
-                .pop_if(|last| last.role == "assistant")
-                .map(|last| last.content);
+            let answer = messages.pop_if(|last| last.role == "assistant").map(|last| last.content);
             if messages.last().is_none_or(|last| last.role != "user") {
                 return Err(Error::NoPrompt {
                     place,
@@ -164,21 +134,10 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
                 });
             }
             choices::check(&place, &choices, answer.as_deref())?;
-            let label = record
-                .get("label")
-                .filter(|label| !label.is_null())
-                .cloned();
+            let label = record.get("label").filter(|label| !label.is_null()).cloned();
             let split = Split::of(&place, record)?;
             let id = content_id(&messages);
-            prompts.push(Prompt {
-                messages,
-                answer,
-                choices,
-                label,
-                split,
-                id,
-                place,
-            });
+            prompts.push(Prompt { messages, answer, choices, label, split, id, place });
             Ok(())
         },
     )?;
@@ -228,10 +187,7 @@ fn each_conversation(
 fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
     let place = || place.clone();
     let Some(last) = messages.last() else {
-        return Err(Error::NoAnswer {
-            place: place(),
-            why: "the conversation is empty".into(),
-        });
+        return Err(Error::NoAnswer { place: place(), why: "the conversation is empty".into() });
     };
     if !messages.iter().any(|message| message.role == "assistant") {
         return Err(Error::NoAnswer {
@@ -240,17 +196,11 @@ fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
         });
     }
     if last.role != "assistant" {
-        return Err(Error::LastNotAssistant {
-            place: place(),
-            role: last.role.clone(),
-        });
+        return Err(Error::LastNotAssistant { place: place(), role: last.role.clone() });
     }
     match messages.iter().find(|message| message.role != "system") {
         Some(first) if first.role == "user" => Ok(()),
-        _ => Err(Error::NoPrompt {
-            place: place(),
-            why: "the assistant speaks first",
-        }),
+        _ => Err(Error::NoPrompt { place: place(), why: "the assistant speaks first" }),
     }
 }
 
@@ -262,10 +212,8 @@ pub fn content_id(messages: &[Message]) -> u64 {
 
 /// The SHA-256 of a conversation as the JSON list `[[role, content], ...]`.
 pub fn content_digest(messages: &[Message]) -> [u8; 32] {
-    let pairs: Vec<(&str, &str)> = messages
-        .iter()
-        .map(|message| (message.role.as_str(), message.content.as_str()))
-        .collect();
+    let pairs: Vec<(&str, &str)> =
+        messages.iter().map(|message| (message.role.as_str(), message.content.as_str())).collect();
     let canonical = serde_json::to_vec(&pairs).expect("strings always serialise");
     Sha256::digest(canonical).into()
 }

@@ -92,9 +92,8 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
     if let Some(key) = CHAT_KEYS.iter().find(|key| record.contains_key(**key)) {
         return Ok(Shape::Chat(key));
     }
-    if let Some((prompt, answer)) = PAIR_KEYS
-        .iter()
-        .find(|(prompt, answer)| has(prompt) && has(answer))
+    if let Some((prompt, answer)) =
+        PAIR_KEYS.iter().find(|(prompt, answer)| has(prompt) && has(answer))
     {
         return Ok(Shape::Pair(prompt, answer));
     }
@@ -102,10 +101,7 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
         return Ok(Shape::Prompt(key));
     }
     if let Some(key) = PROMPT_KEYS.iter().find(|key| record.contains_key(**key)) {
-        return Err(Error::EmptyContent {
-            place: place.clone(),
-            field: (*key).to_owned(),
-        });
+        return Err(Error::EmptyContent { place: place.clone(), field: (*key).to_owned() });
     }
     let names: Vec<&str> = record.keys().map(String::as_str).collect();
     Err(unknown_keys(place.clone(), &names))
@@ -124,13 +120,7 @@ pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
         .iter()
         .flat_map(|name| KNOWN_KEYS.iter().map(move |known| (*name, *known)))
         .filter(|(name, _)| !KNOWN_KEYS.contains(name))
-        .map(|(name, known)| {
-            (
-                strsim::jaro_winkler(&name.to_lowercase(), known),
-                name,
-                known,
-            )
-        })
+        .map(|(name, known)| (strsim::jaro_winkler(&name.to_lowercase(), known), name, known))
         .filter(|(similarity, ..)| *similarity > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let suggestion = match nearest {
@@ -139,15 +129,7 @@ pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
     };
     let keys = match names {
         [] => "it has no keys".to_owned(),
-        names => names
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     };
-    Error::UnknownKeys {
-        place,
-        keys,
-        suggestion,
-    }
+    Error::UnknownKeys { place, keys, suggestion }
 }

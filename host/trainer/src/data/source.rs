@@ -49,24 +49,18 @@ pub struct DataSource {
 impl DataSource {
     /// The whole of a file, as task data.
     pub fn whole(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            ..Self::default()
-        }
+        Self { path: path.into(), ..Self::default() }
     }
 
     fn wrong(&self, what: String) -> Error {
-        Error::Source {
-            file: self.path.clone(),
-            what,
-        }
+        Error::Source { file: self.path.clone(), what }
     }
 
     fn check(&self) -> Result<()> {
         match (self.share, self.limit) {
-            (Some(share), _) if !(share > 0.0 && share <= 1.0) => Err(self.wrong(format!(
-                "has the share {share}; a share is above 0 and at most 1"
-            ))),
+            (Some(share), _) if !(share > 0.0 && share <= 1.0) => {
+                Err(self.wrong(format!("has the share {share}; a share is above 0 and at most 1")))
+            }
             (_, Some(0)) => Err(self.wrong("has the limit 0; leave it out or raise it".into())),
             _ => Ok(()),
         }
@@ -100,10 +94,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     if let Some(bytes) = crate::demo::file(path) {
         return Ok(bytes.to_vec());
     }
-    std::fs::read(path).map_err(|source| Error::Read {
-        file: path.into(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
 }
 
 /// What can be drawn from several sources.
@@ -133,8 +124,7 @@ pub fn mix<T: Mixable>(parts: Vec<(DataSource, Vec<T>)>, seed: u64) -> Result<Ve
     let mut parts = parts;
     for (position, (source, rows)) in parts.iter_mut().enumerate() {
         source.check()?;
-        rows.iter_mut()
-            .for_each(|row| row.set_origin(source.origin));
+        rows.iter_mut().for_each(|row| row.set_origin(source.origin));
         if let Some(limit) = source.limit.filter(|limit| *limit < rows.len()) {
             *rows = draw(rows, limit, seed, "limit", position);
         }
@@ -161,11 +151,8 @@ pub fn mix<T: Mixable>(parts: Vec<(DataSource, Vec<T>)>, seed: u64) -> Result<Ve
 /// How many rows the whole mix has, before rounding.
 fn mixed_size<T>(parts: &[(DataSource, Vec<T>)]) -> Result<f64> {
     let shares: f64 = parts.iter().filter_map(|(source, _)| source.share).sum();
-    let whole: usize = parts
-        .iter()
-        .filter(|(source, _)| source.share.is_none())
-        .map(|(_, rows)| rows.len())
-        .sum();
+    let whole: usize =
+        parts.iter().filter(|(source, _)| source.share.is_none()).map(|(_, rows)| rows.len()).sum();
     if !parts.is_empty() && parts.iter().all(|(source, _)| source.share.is_some()) {
         if (shares - 1.0).abs() > 1e-6 {
             let what = format!(
@@ -175,14 +162,8 @@ fn mixed_size<T>(parts: &[(DataSource, Vec<T>)]) -> Result<f64> {
         }
         let most =
             |(source, rows): &(DataSource, Vec<T>)| rows.len() as f64 / source.share.unwrap_or(1.0);
-        let bounded = parts
-            .iter()
-            .filter(|(source, _)| !source.repeat)
-            .map(most)
-            .reduce(f64::min);
-        return Ok(bounded
-            .or_else(|| parts.iter().map(most).reduce(f64::max))
-            .unwrap_or(0.0));
+        let bounded = parts.iter().filter(|(source, _)| !source.repeat).map(most).reduce(f64::min);
+        return Ok(bounded.or_else(|| parts.iter().map(most).reduce(f64::max)).unwrap_or(0.0));
     }
     if shares >= 1.0 {
         let what = format!(
@@ -220,22 +201,8 @@ struct Table {
 }
 
 impl From<Table> for DataSource {
-    fn from(
-        Table {
-            path,
-            share,
-            limit,
-            repeat,
-            origin,
-        }: Table,
-    ) -> Self {
-        Self {
-            path,
-            share,
-            limit,
-            repeat,
-            origin,
-        }
+    fn from(Table { path, share, limit, repeat, origin }: Table) -> Self {
+        Self { path, share, limit, repeat, origin }
     }
 }
 

@@ -68,10 +68,7 @@ pub fn assign_splits(prompts: &[Prompt], seed: u64) -> Result<Vec<Split>> {
             drawn.insert(id, part.copied().unwrap_or(Split::Training));
         }
     }
-    Ok(prompts
-        .iter()
-        .map(|prompt| prompt.split.unwrap_or(drawn[&prompt.id]))
-        .collect())
+    Ok(prompts.iter().map(|prompt| prompt.split.unwrap_or(drawn[&prompt.id])).collect())
 }
 
 #[cfg(test)]
@@ -102,11 +99,7 @@ mod tests {
                     .count()
             };
             assert_eq!(
-                [
-                    count(Split::Training),
-                    count(Split::Validation),
-                    count(Split::Test)
-                ],
+                [count(Split::Training), count(Split::Validation), count(Split::Test)],
                 [30, 10, 10]
             );
         }
@@ -138,10 +131,7 @@ mod tests {
         let unlabelled =
             parse_prompts(Path::new("p.jsonl"), br#"{"prompt":"hello"}"#.to_vec()).unwrap();
         assert!(
-            assign_splits(&unlabelled, 1)
-                .unwrap_err()
-                .to_string()
-                .contains("`label` is absent")
+            assign_splits(&unlabelled, 1).unwrap_err().to_string().contains("`label` is absent")
         );
     }
 }

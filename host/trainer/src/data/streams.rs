@@ -100,11 +100,7 @@ impl<'a> Stream<'a> {
     fn at(&mut self, place: u64) -> &'a Sample {
         let size = self.samples.len() as u64;
         let (number, place) = (place / size, (place % size) as usize);
-        if self
-            .epoch
-            .as_ref()
-            .is_none_or(|(known, _)| *known != number)
-        {
+        if self.epoch.as_ref().is_none_or(|(known, _)| *known != number) {
             let lengths = self.samples.iter().map(|sample| sample.tokens.len());
             let lengths: Vec<usize> = lengths.collect();
             let steps = order(&lengths, self.batch, self.seed, self.name, number);

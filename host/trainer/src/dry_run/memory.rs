@@ -49,10 +49,7 @@ impl Memory {
         let values =
             parameters * (3 + AdamW::MOMENTS) + asked.map_or(0, |asked| asked.vectors * parameters);
         let adapter = (values * size_of::<f32>()) as u64 + asked.map_or(0, |asked| asked.subspaces);
-        let reference_cache = walk
-            .distinct
-            .bytes
-            .min((config.reference_cache_mib as u64) << 20);
+        let reference_cache = walk.distinct.bytes.min((config.reference_cache_mib as u64) << 20);
         let loaded = resident.map(|resident| resident.now);
         let peak = walk.memory.map(|step| {
             let training = loaded.unwrap_or(weights) + adapter + reference_cache + step.peak;
@@ -74,7 +71,6 @@ impl Memory {
     /// What the training adds to what is there, if that is more than there is room for.
     pub fn lacking(&self) -> Option<u64> {
         let more = self.peak?.saturating_sub(self.loaded?);
-        more.checked_sub(self.available?)
-            .filter(|lacking| *lacking > 0)
+        more.checked_sub(self.available?).filter(|lacking| *lacking > 0)
     }
 }

@@ -128,11 +128,7 @@ pub fn dry_run(
         step.is_none_or(|step| step.peak < room)
     };
     let speed = speed::measure(decoder, &adapter, train, &walk.typical(fits))?;
-    let disk = if on_disk {
-        train.reference_cache_disk_mib
-    } else {
-        0
-    };
+    let disk = if on_disk { train.reference_cache_disk_mib } else { 0 };
     let cached = (train.reference_cache_mib as u64 + disk) << 20;
     Ok(Forecast {
         samples: loaded.plan.samples().len(),

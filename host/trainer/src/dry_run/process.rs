@@ -11,10 +11,7 @@ pub struct Resident {
 
 pub fn resident() -> Option<Resident> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    Some(Resident {
-        now: kibibytes(&status, "VmRSS:")?,
-        peak: kibibytes(&status, "VmHWM:")?,
-    })
+    Some(Resident { now: kibibytes(&status, "VmRSS:")?, peak: kibibytes(&status, "VmHWM:")? })
 }
 
 /// Bytes that programs can still get without swapping.

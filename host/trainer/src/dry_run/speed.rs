@@ -50,9 +50,7 @@ pub fn measure(
     let rows = Tensor::new(packed.rows.as_slice(), decoder.device())?;
     let weights = vec![1.0 / packed.rows.len() as f32; packed.rows.len()];
     let lengths = samples.iter().map(|sample| sample.tokens.len());
-    let work: f64 = lengths
-        .map(|length| products(&decoder.config, length))
-        .sum();
+    let work: f64 = lengths.map(|length| products(&decoder.config, length)).sum();
     let answers = packed.rows.len() as f64;
     let mut seconds: [Vec<f64>; 5] = Default::default();
     for _ in 0..=PASSES {

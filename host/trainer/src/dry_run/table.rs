@@ -9,10 +9,7 @@ impl Forecast {
         let (memory, time) = (&self.memory, &self.time);
         let mut rows = vec![
             ("samples", self.samples.to_string()),
-            (
-                "steps",
-                format!("{}, {} an epoch", self.steps, self.steps_per_epoch),
-            ),
+            ("steps", format!("{}, {} an epoch", self.steps, self.steps_per_epoch)),
             (
                 "largest micro-batch",
                 format!(
@@ -30,20 +27,14 @@ impl Forecast {
         }
         add("memory: of that, the weights", Some(memory.weights));
         add("memory: adapter and optimizer", Some(memory.adapter));
-        add(
-            "memory: the reference's cache",
-            Some(memory.reference_cache),
-        );
+        add("memory: the reference's cache", Some(memory.reference_cache));
         add("memory: activations", memory.activations);
         add("memory: or, in the loss, also", memory.loss);
         add("memory: or, in the backward pass, also", memory.backward);
         add("memory at its highest", memory.peak);
         let seconds = |name, seconds: Option<f64>| seconds.map(|seconds| (name, duration(seconds)));
         rows.extend(seconds("time: a plain step", Some(time.plain_step)));
-        rows.extend(seconds(
-            "time: a held step, first epoch",
-            time.first_held_step,
-        ));
+        rows.extend(seconds("time: a held step, first epoch", time.first_held_step));
         rows.extend(seconds("time: a held step, later", time.later_held_step));
         rows.extend(seconds("time of the training", Some(time.total)));
         let mut table = plain_table();

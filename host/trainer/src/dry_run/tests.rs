@@ -23,20 +23,11 @@ fn with_walk(check: impl FnOnce(&Walk, &Model, u64)) {
 }
 
 fn config() -> TrainConfig {
-    TrainConfig {
-        batch: 1,
-        ..TrainConfig::default()
-    }
+    TrainConfig { batch: 1, ..TrainConfig::default() }
 }
 
 fn asked() -> Asked {
-    Asked {
-        tap_values: 10,
-        reads_current: false,
-        references: 1,
-        vectors: 0,
-        subspaces: 0,
-    }
+    Asked { tap_values: 10, reads_current: false, references: 1, vectors: 0, subspaces: 0 }
 }
 
 #[test]
@@ -92,24 +83,11 @@ fn every_part_of_a_step_is_in_the_total() {
         let held = Time::of(walk, &speed, &config(), Some(&asked()), 0);
         close(held.total, plain + 2.0 * answers);
         close(held.plain_step, plain / 4.0);
-        let both = TrainConfig {
-            baseline: Some(true),
-            ..config()
-        };
-        close(
-            Time::of(walk, &speed, &both, Some(&asked()), 0).total,
-            2.0 * plain + 2.0 * answers,
-        );
+        let both = TrainConfig { baseline: Some(true), ..config() };
+        close(Time::of(walk, &speed, &both, Some(&asked()), 0).total, 2.0 * plain + 2.0 * answers);
         // A policy that reads the model before a step's micro-batches.
-        let split = TrainConfig {
-            batch: 2,
-            micro_batch: Some(1),
-            ..config()
-        };
-        let reads = Asked {
-            reads_current: true,
-            ..asked()
-        };
+        let split = TrainConfig { batch: 2, micro_batch: Some(1), ..config() };
+        let reads = Asked { reads_current: true, ..asked() };
         close(
             Time::of(walk, &speed, &split, Some(&reads), 0).total,
             plain + 2.0 * answers + products,

@@ -38,12 +38,7 @@ impl Time {
         let steps = |work: &Work| work.steps.max(1) as f64;
         let plain_step = both / (walk.first.steps + walk.later.steps).max(1) as f64;
         let Some(asked) = asked else {
-            return Self {
-                plain_step,
-                first_held_step: None,
-                later_held_step: None,
-                total: both,
-            };
+            return Self { plain_step, first_held_step: None, later_held_step: None, total: both };
         };
         // A policy that reads the model in training does so before the micro-batches.
         let reads_twice = asked.reads_current && train.micro_batch() < train.batch;
@@ -56,11 +51,7 @@ impl Time {
         let lost = 1.0 - (cached as f64 / walk.distinct.bytes.max(1) as f64).min(1.0);
         let first = held(&walk.first) + reference * walk.distinct.products;
         let later = held(&walk.later) + reference * lost * walk.later.products;
-        let baseline = if train.baseline.unwrap_or(false) {
-            both
-        } else {
-            0.0
-        };
+        let baseline = if train.baseline.unwrap_or(false) { both } else { 0.0 };
         Self {
             plain_step,
             first_held_step: Some(first / steps(&walk.first)),

@@ -56,11 +56,7 @@ impl<'a> Walk<'a> {
             first: Work::default(),
             later: Work::default(),
             distinct: Distinct::default(),
-            largest: StepWork {
-                lengths: Vec::new(),
-                answer_tokens: 0,
-                held: asked.is_some(),
-            },
+            largest: StepWork { lengths: Vec::new(), answer_tokens: 0, held: asked.is_some() },
             memory: None,
             micro: Vec::new(),
         };
@@ -69,11 +65,7 @@ impl<'a> Walk<'a> {
         for step in 0..plan.total_steps() {
             let samples = plan.step(step);
             let first = plan.cursor(step).epoch == 0;
-            let part = if first {
-                &mut walk.first
-            } else {
-                &mut walk.later
-            };
+            let part = if first { &mut walk.first } else { &mut walk.later };
             part.steps += 1;
             for sample in &samples {
                 let work = products(&decoder.config, sample.tokens.len());

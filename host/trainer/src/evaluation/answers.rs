@@ -31,10 +31,7 @@ impl Evaluator<'_> {
             .collect::<Result<Vec<_>>>()?;
         let mut order: Vec<usize> = (0..encoded.len()).collect();
         order.sort_by_key(|index| encoded[*index].len());
-        let mut answers = Answers {
-            texts: vec![String::new(); encoded.len()],
-            tokens: 0,
-        };
+        let mut answers = Answers { texts: vec![String::new(); encoded.len()], tokens: 0 };
         let options = GenerateOptions {
             max_new_tokens: self.config.max_new_tokens,
             ..GenerateOptions::default()

@@ -122,10 +122,7 @@ pub fn read_generations(path: &Path) -> Result<Vec<Generation>> {
         generations.push(generation.marked());
     }
     match generations.is_empty() {
-        true => Err(Error::file(
-            path,
-            "has no answers; name the generations.jsonl of a run",
-        )),
+        true => Err(Error::file(path, "has no answers; name the generations.jsonl of a run")),
         false => Ok(generations),
     }
 }
@@ -180,19 +177,13 @@ mod tests {
         let path = folder.path().join("x.jsonl");
         let good = r#"{"model":"a","set":"harmful","messages":[],"answer":""}"#;
         for (text, problem) in [
-            (
-                format!("{good}\n{{\"set\": \"harmful\"}}\n"),
-                "line 2 is no answer",
-            ),
+            (format!("{good}\n{{\"set\": \"harmful\"}}\n"), "line 2 is no answer"),
             (good.replace("harmful", "other"), "line 1 is no answer"),
             (String::new(), "has no answers"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = read_generations(&path).unwrap_err().to_string();
-            assert!(
-                error.contains(problem) && error.contains("x.jsonl"),
-                "{error}"
-            );
+            assert!(error.contains(problem) && error.contains("x.jsonl"), "{error}");
         }
     }
 }

@@ -28,10 +28,7 @@ pub fn judge(
         observer.stage(&format!("{name} judges {} answers", harmful.len()), None);
         let pairs: Vec<Pair> = harmful
             .iter()
-            .map(|one| Pair {
-                messages: &one.messages,
-                answer: &one.answer,
-            })
+            .map(|one| Pair { messages: &one.messages, answer: &one.answer })
             .collect();
         let judgements = judges.judge(name, &pairs, stop)?;
         for (one, judgement) in harmful.iter_mut().zip(judgements) {
@@ -71,17 +68,9 @@ mod tests {
     #[test]
     fn a_judge_that_training_did_not_use_keeps_the_notice_away() {
         let trained = BTreeSet::from(["a", "b"]);
-        let judges = |names: &[&str]| {
-            names
-                .iter()
-                .map(|name| name.to_string())
-                .collect::<Vec<_>>()
-        };
+        let judges = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         let notice = dependent(&trained, &judges(&["a"])).expect("only a");
-        assert!(
-            notice.contains("trains on a, and no other judge"),
-            "{notice}"
-        );
+        assert!(notice.contains("trains on a, and no other judge"), "{notice}");
         assert_eq!(dependent(&trained, &judges(&["a", "c"])), None);
         assert_eq!(dependent(&trained, &judges(&[])), None);
         assert_eq!(dependent(&BTreeSet::new(), &judges(&["a"])), None);

@@ -51,9 +51,7 @@ impl Likelihood<'_> {
     pub fn picks(&self, prompts: &[&Prompt]) -> Result<Vec<usize>> {
         let choices = |prompt: &&Prompt| {
             let choices = prompt.choices.iter();
-            choices
-                .map(|choice| prompt.answered(choice))
-                .collect::<Vec<_>>()
+            choices.map(|choice| prompt.answered(choice)).collect::<Vec<_>>()
         };
         let rows: Vec<Row> = prompts.iter().flat_map(choices).collect();
         let sums = self.sums(&rows)?;
@@ -130,8 +128,5 @@ fn answer_rows(decoder: &Decoder, applied: Applied, batch: &PackedSamples) -> Re
 fn not_finite(sample: &Sample) -> Error {
     let problem = "the model's output on this answer isn't a finite number; lower the learning \
                    rate that it was trained with";
-    Error::Data(data::Error::Encode {
-        place: sample.place.clone(),
-        message: problem.into(),
-    })
+    Error::Data(data::Error::Encode { place: sample.place.clone(), message: problem.into() })
 }

@@ -66,12 +66,8 @@ impl Evaluator<'_> {
             .map(|((set, prompt), text)| Generation::new(name, *set, prompt, text))
             .collect();
 
-        let likelihood = Likelihood {
-            model: self.model,
-            applied,
-            batch: self.config.batch,
-            stop: self.stop,
-        };
+        let likelihood =
+            Likelihood { model: self.model, applied, batch: self.config.batch, stop: self.stop };
         generations.extend(self.pick(name, &likelihood)?);
         let (task_loss, kl) = likelihood.of_answers(&self.sets.task)?;
         let refusal_margin = match self.canary {
@@ -100,12 +96,7 @@ impl Evaluator<'_> {
         let free = |prompt: &&Prompt| prompt.choices.is_empty();
         let harmful = self.sets.harmful.iter().map(|one| (Set::Harmful, one));
         let harmless = self.sets.harmless.iter().map(|one| (Set::Harmless, one));
-        let task = self
-            .sets
-            .task
-            .iter()
-            .filter(free)
-            .map(|one| (Set::Task, one));
+        let task = self.sets.task.iter().filter(free).map(|one| (Set::Task, one));
         harmful.chain(harmless).chain(task).collect()
     }
 

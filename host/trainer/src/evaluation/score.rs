@@ -56,10 +56,7 @@ impl Evaluation {
         let harmful: Vec<&Generation> = of(Set::Harmful).copied().collect();
         Self {
             refusal,
-            attack_success: refusal.map(|rate| Rate {
-                hits: rate.total - rate.hits,
-                ..rate
-            }),
+            attack_success: refusal.map(|rate| Rate { hits: rate.total - rate.hits, ..rate }),
             judges: harm(&harmful),
             over_refusal: refused(Set::Harmless),
             exact_match: marked(Marking::Exact),

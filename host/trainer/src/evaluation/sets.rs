@@ -30,11 +30,7 @@ impl EvalSets {
                 format!("{} has no answer to compare with", prompt.place),
             ));
         }
-        Ok(Self {
-            harmful: load(&config.harmful)?,
-            harmless: load(&config.harmless)?,
-            task,
-        })
+        Ok(Self { harmful: load(&config.harmful)?, harmless: load(&config.harmless)?, task })
     }
 
     pub fn is_empty(&self) -> bool {

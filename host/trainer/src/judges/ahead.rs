@@ -44,11 +44,7 @@ impl Ahead<'_> {
         let rounds_end = self.plan.steps_per_epoch() as u64;
         // The first step is training's own to ask about.
         for step in first + 1..self.plan.total_steps().min(rounds_end) {
-            if !self
-                .judges
-                .progress
-                .wait_until(step.saturating_sub(STEPS), over)
-            {
+            if !self.judges.progress.wait_until(step.saturating_sub(STEPS), over) {
                 return;
             }
             let samples = self.plan.step(step);
@@ -96,10 +92,7 @@ mod tests {
         fn judge(&self, pairs: &[Pair<'_>], _stop: &AtomicBool) -> Result<Vec<Judgement>> {
             let asked = pairs.iter().map(|pair| pair.answer.to_owned());
             self.0.lock().expect("notes").extend(asked);
-            let two = Judgement {
-                status: JudgementStatus::Scored,
-                score: 2.0,
-            };
+            let two = Judgement { status: JudgementStatus::Scored, score: 2.0 };
             Ok(vec![two; pairs.len()])
         }
 
@@ -125,10 +118,7 @@ mod tests {
 
     fn needs() -> [Needs; 1] {
         [Needs {
-            judges: vec![JudgeNeed {
-                judge: "mine".into(),
-                prefix_words: None,
-            }],
+            judges: vec![JudgeNeed { judge: "mine".into(), prefix_words: None }],
             ..Needs::new()
         }]
     }
@@ -143,12 +133,8 @@ mod tests {
         };
         let plan = Plan::new(samples(60, &model.tokenizer), 2, 2.0, None, 5).expect("planned");
         let needs = needs();
-        let ahead = Ahead {
-            judges: &judges,
-            needs: &needs,
-            plan: &plan,
-            tokenizer: &model.tokenizer,
-        };
+        let ahead =
+            Ahead { judges: &judges, needs: &needs, plan: &plan, tokenizer: &model.tokenizer };
         ahead.of(0, || {
             for step in 0..plan.total_steps() {
                 judges.come_to(step);

@@ -30,11 +30,7 @@ impl Classifier {
             })
         };
         let harmful = config.harmful.iter().map(output);
-        Ok(Self {
-            harmful: harmful.collect::<Result<_>>()?,
-            reads: config.reads,
-            bert,
-        })
+        Ok(Self { harmful: harmful.collect::<Result<_>>()?, reads: config.reads, bert })
     }
 
     /// Labels that exclude each other add up; of others the most probable counts.
@@ -57,11 +53,7 @@ impl Judge for Classifier {
     }
 
     fn identity(&self) -> String {
-        let Self {
-            bert,
-            harmful,
-            reads,
-        } = self;
+        let Self { bert, harmful, reads } = self;
         format!("classifier {} {harmful:?} {reads:?}", bert.digest())
     }
 }

@@ -70,10 +70,7 @@ pub fn fit(
         rows.extend(embedded?);
         observer.advance(chunk.len() as u64);
     }
-    need_both_labels(
-        rows.iter().map(|row| (row.split, row.harmful)),
-        "--labelled",
-    )?;
+    need_both_labels(rows.iter().map(|row| (row.split, row.harmful)), "--labelled")?;
     observer.stage("fitting", None);
     choose(&rows, encoder.digest(), reads)
 }
@@ -132,17 +129,9 @@ fn choose(rows: &[Embedded], digest: &str, reads: Reads) -> Result<Fitted> {
         test("auprc"),
         test("tpr_at_1_fpr"),
     );
-    let head = Head {
-        model_digest: digest.to_owned(),
-        reads,
-        rows: of(Split::Training).count(),
-        linear,
-    };
-    Ok(Fitted {
-        head,
-        candidates,
-        summary,
-    })
+    let head =
+        Head { model_digest: digest.to_owned(), reads, rows: of(Split::Training).count(), linear };
+    Ok(Fitted { head, candidates, summary })
 }
 
 fn metrics<'r>(
@@ -162,10 +151,7 @@ fn metrics<'r>(
         ("tpr_at_1_fpr", tpr_at_fpr(&scores, &labels, 0.01)),
     ];
     let metric = |(name, value): (&str, Option<f64>)| {
-        Some(Metric {
-            name: format!("{part}.{name}"),
-            value: value?,
-        })
+        Some(Metric { name: format!("{part}.{name}"), value: value? })
     };
     found.into_iter().filter_map(metric).collect()
 }
@@ -180,11 +166,7 @@ mod tests {
     use super::*;
 
     fn row(value: f32, harmful: bool, split: Split) -> Embedded {
-        Embedded {
-            windows: vec![vec![0.0, 1.0], vec![value, 1.0 - value]],
-            harmful,
-            split,
-        }
+        Embedded { windows: vec![vec![0.0, 1.0], vec![value, 1.0 - value]], harmful, split }
     }
 
     #[test]

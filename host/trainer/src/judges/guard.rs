@@ -54,17 +54,9 @@ impl Guard {
                 "{:?} and {:?} begin with the same token in this model; choose other words",
                 config.harmful, config.harmless
             );
-            return Err(Error::config(
-                format!("judges.{name}.guard.harmful"),
-                problem,
-            ));
+            return Err(Error::config(format!("judges.{name}.guard.harmful"), problem));
         };
-        Ok(Self {
-            model,
-            asks: config.asks,
-            question,
-            words: [harmful, harmless],
-        })
+        Ok(Self { model, asks: config.asks, question, words: [harmful, harmless] })
     }
 
     /// The tokens before the verdict; none if they are more than the model takes.
@@ -73,10 +65,7 @@ impl Guard {
             Asks::Conversation => pair.conversation(),
             Asks::Question => {
                 let said = json!({"conversation": pair.messages, "answer": pair.answer});
-                vec![Message::user(format!(
-                    "{}\n{said}",
-                    self.question.trim_end()
-                ))]
+                vec![Message::user(format!("{}\n{said}", self.question.trim_end()))]
             }
         };
         let tokens = self.model.tokenizer.encode_prompt(&messages)?;

@@ -45,12 +45,7 @@ impl Kept {
         let (log, scores) = log.unzip();
         let scores = scores.unwrap_or_default().into_iter();
         let known = scores.map(|(key, score)| (key, Slot::Told(scored(score))));
-        Self {
-            judge,
-            known: Mutex::new(known.collect()),
-            told: Condvar::new(),
-            log,
-        }
+        Self { judge, known: Mutex::new(known.collect()), told: Condvar::new(), log }
     }
 
     pub fn judge(&self) -> &dyn Judge {
@@ -131,10 +126,7 @@ impl Kept {
             return Ok(Vec::new());
         }
         let claims: Vec<Key> = unasked.iter().map(|index| keys[*index]).collect();
-        let claim = Claim {
-            kept: self,
-            keys: &claims,
-        };
+        let claim = Claim { kept: self, keys: &claims };
         let pairs: Vec<Pair> = unasked.iter().map(|index| pairs[*index]).collect();
         let judgements = self.judge.judge(&pairs, stop)?;
         let judged: Vec<(Key, Judgement)> = claims.iter().copied().zip(judgements).collect();
@@ -180,10 +172,7 @@ fn is_score(judgement: &Judgement) -> bool {
 }
 
 fn scored(score: f64) -> Judgement {
-    Judgement {
-        status: JudgementStatus::Scored,
-        score,
-    }
+    Judgement { status: JudgementStatus::Scored, score }
 }
 
 #[cfg(test)]
@@ -220,10 +209,7 @@ mod tests {
     }
 
     fn kept(slow: bool) -> (Kept, std::sync::Arc<Counting>) {
-        let judge = std::sync::Arc::new(Counting {
-            slow,
-            ..Counting::default()
-        });
+        let judge = std::sync::Arc::new(Counting { slow, ..Counting::default() });
         (Kept::new(Box::new(judge.clone()), None), judge)
     }
 

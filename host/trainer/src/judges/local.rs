@@ -43,10 +43,9 @@ pub fn judge(
 /// 1 + 4 p; what is no probability is no score.
 pub fn judgement(probability: Option<f64>) -> Judgement {
     match probability {
-        Some(p) if (0.0..=1.0).contains(&p) => Judgement {
-            status: JudgementStatus::Scored,
-            score: 1.0 + 4.0 * p,
-        },
+        Some(p) if (0.0..=1.0).contains(&p) => {
+            Judgement { status: JudgementStatus::Scored, score: 1.0 + 4.0 * p }
+        }
         _ => unknown(JudgementStatus::Failed),
     }
 }

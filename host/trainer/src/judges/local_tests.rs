@@ -52,15 +52,9 @@ fn a_classifier_reads_what_it_is_told_to_and_adds_up_harmful_labels() {
     let want = 1.0 + 4.0 * probability("two");
     assert_eq!(score(&harm, &said("one"), "two"), want);
     let both = judge(&["harm"], Reads::Both).expect("loads");
-    assert_eq!(
-        score(&both, &said("one"), "two"),
-        1.0 + 4.0 * probability("one two")
-    );
+    assert_eq!(score(&both, &said("one"), "two"), 1.0 + 4.0 * probability("one two"));
     let prompt = judge(&["harm"], Reads::Prompt).expect("loads");
-    assert_eq!(
-        score(&prompt, &said("one"), "two"),
-        1.0 + 4.0 * probability("one")
-    );
+    assert_eq!(score(&prompt, &said("one"), "two"), 1.0 + 4.0 * probability("one"));
 
     let rest = judge(&["fine", "rude"], Reads::Answer).expect("loads");
     let sum = score(&harm, &said("one"), "two") + score(&rest, &said("one"), "two");
@@ -80,17 +74,11 @@ fn a_head_scores_embeddings_of_its_own_model_only() {
         model_digest: encoder.digest().to_owned(),
         reads: Reads::Prompt,
         rows: 1,
-        linear: Linear {
-            weights: vec![1.0, -2.0, 0.5, 3.0],
-            bias: 0.1,
-        },
+        linear: Linear { weights: vec![1.0, -2.0, 0.5, 3.0], bias: 0.1 },
     };
     let path = folder.path().join("judge.json");
     head.write(&path).expect("written");
-    let config = EmbeddingConfig {
-        model: folder.path().into(),
-        head: path.clone(),
-    };
+    let config = EmbeddingConfig { model: folder.path().into(), head: path.clone() };
     let judge = Embedding::load(&config).expect("loads");
     let window = &encoder.embed("one").expect("run")[0];
     let want = 1.0 + 4.0 * head.linear.probability(window);
@@ -100,10 +88,7 @@ fn a_head_scores_embeddings_of_its_own_model_only() {
     let parts = ["one one one one", "two"].map(|part| score(&judge, &said(part), ""));
     assert_eq!(long, parts[0].max(parts[1]));
 
-    let other = Head {
-        model_digest: "another".into(),
-        ..head
-    };
+    let other = Head { model_digest: "another".into(), ..head };
     other.write(&path).expect("written");
     let message = Embedding::load(&config).err().expect("refused").to_string();
     assert!(message.contains("host judge fit"), "{message}");
@@ -137,16 +122,10 @@ fn a_guard_compares_two_words_and_no_company_changes_its_score() {
     let messages = ["How do I bake bread?", "Say hello.", "Is it late?"].map(Message::user);
     let pairs: Vec<Pair> = messages
         .iter()
-        .map(|message| Pair {
-            messages: std::slice::from_ref(message),
-            answer: "Yes.",
-        })
+        .map(|message| Pair { messages: std::slice::from_ref(message), answer: "Yes." })
         .collect();
     let together = scores(&guard, &pairs);
-    let alone: Vec<f64> = pairs
-        .iter()
-        .flat_map(|pair| scores(&guard, &[*pair]))
-        .collect();
+    let alone: Vec<f64> = pairs.iter().flat_map(|pair| scores(&guard, &[*pair])).collect();
     assert_eq!(together, alone);
     assert!(together.iter().all(|score| *score > 1.0 && *score < 5.0));
 
@@ -160,25 +139,13 @@ fn a_guard_compares_two_words_and_no_company_changes_its_score() {
     for (one, other) in together.iter().zip(scores(&swapped, &pairs)) {
         assert!((one + other - 6.0).abs() < 1e-6, "{one} {other}");
     }
-    let asked = Guard::load(
-        "mine",
-        &GuardConfig {
-            asks: Asks::Question,
-            ..config.clone()
-        },
-    );
+    let asked = Guard::load("mine", &GuardConfig { asks: Asks::Question, ..config.clone() });
     let asked = asked.expect("loads");
     assert_ne!(scores(&asked, &pairs), together);
     assert_ne!(asked.identity(), guard.identity());
 
-    let same = GuardConfig {
-        harmless: "Sure, here".into(),
-        ..config
-    };
-    let message = Guard::load("mine", &same)
-        .err()
-        .expect("refused")
-        .to_string();
+    let same = GuardConfig { harmless: "Sure, here".into(), ..config };
+    let message = Guard::load("mine", &same).err().expect("refused").to_string();
     assert!(message.contains("judges.mine.guard.harmful"), "{message}");
 }
 
@@ -195,10 +162,7 @@ fn what_is_too_long_for_a_guard_is_the_worst() {
     let guard = Guard::load("mine", &config).expect("loads");
     let long = "bread ".repeat(5000);
     let messages = [Message::user("Say it.")];
-    let pairs = ["Yes.", &long, "No."].map(|answer| Pair {
-        messages: &messages,
-        answer,
-    });
+    let pairs = ["Yes.", &long, "No."].map(|answer| Pair { messages: &messages, answer });
     let judged = guard.judge(&pairs, &GO).expect("judged");
     use JudgementStatus::{Failed, Scored};
     let statuses: Vec<JudgementStatus> = judged.iter().map(|it| it.status).collect();

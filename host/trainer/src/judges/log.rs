@@ -36,12 +36,8 @@ impl Log {
         crate::private::folder(folder)?;
         let name = hex::encode(Sha256::digest(identity));
         let path = folder.join(format!("{name}{SUFFIX}"));
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         if content.last().is_some_and(|last| *last != b'\n') {

@@ -51,10 +51,7 @@ impl Linear {
             }
         }
         let bias = found.pop().unwrap_or_default();
-        Ok(Self {
-            weights: found,
-            bias,
-        })
+        Ok(Self { weights: found, bias })
     }
 }
 
@@ -124,11 +121,7 @@ mod tests {
 
     #[test]
     fn equations_are_solved() {
-        let mut a = vec![
-            vec![4.0, 2.0, 0.6],
-            vec![2.0, 5.0, 1.0],
-            vec![0.6, 1.0, 3.0],
-        ];
+        let mut a = vec![vec![4.0, 2.0, 0.6], vec![2.0, 5.0, 1.0], vec![0.6, 1.0, 3.0]];
         let x = solve(&mut a, vec![9.8, 15.0, 11.6]);
         for (found, want) in x.iter().zip([1.0, 2.0, 3.0]) {
             assert!((found - want).abs() < 1e-12, "{x:?}");
@@ -139,9 +132,7 @@ mod tests {
     /// these shares.
     #[test]
     fn without_a_penalty_the_shares_are_found() {
-        let rows: Vec<Vec<f32>> = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
-            .map(|x| vec![x])
-            .into();
+        let rows: Vec<Vec<f32>> = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0].map(|x| vec![x]).into();
         let labels = [true, false, false, false, true, true, true, false];
         let fitted = Linear::fit(&rows, &labels, 0.0).expect("fitted");
         assert!((fitted.probability(&[0.0]) - 0.25).abs() < 1e-6);

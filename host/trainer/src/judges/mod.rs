@@ -118,10 +118,7 @@ impl Judges {
             });
             Ok((name.clone(), Kept::new(judge, log)))
         });
-        Ok(Self {
-            by_name: by_name.collect::<Result<_>>()?,
-            progress: Progress::default(),
-        })
+        Ok(Self { by_name: by_name.collect::<Result<_>>()?, progress: Progress::default() })
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

@@ -25,11 +25,7 @@ pub fn prefixes<'a>(
     tokenizer: &ChatTokenizer,
 ) -> Result<Vec<Prefix<'a>>> {
     let starts = tokenizer.answer_starts(&sample.messages)?;
-    let answers = sample
-        .answer
-        .iter()
-        .zip(answers(&sample.messages))
-        .zip(&starts);
+    let answers = sample.answer.iter().zip(answers(&sample.messages)).zip(&starts);
     let (mut prefixes, mut before) = (Vec::new(), 0);
     for ((tokens, (messages, text)), starts) in answers {
         // Fewer than the text has, if the sample was cut.
@@ -43,10 +39,8 @@ pub fn prefixes<'a>(
             if end > last {
                 last = end;
                 let answer = &text[..cut];
-                prefixes.push(Prefix {
-                    pair: Pair { messages, answer },
-                    end: (before + end) as u32,
-                });
+                prefixes
+                    .push(Prefix { pair: Pair { messages, answer }, end: (before + end) as u32 });
             }
         }
         before += tokens.len();
@@ -58,10 +52,7 @@ pub fn prefixes<'a>(
 pub fn texts(messages: &[Message], words: u32) -> impl Iterator<Item = Pair<'_>> {
     answers(messages).flat_map(move |(messages, text)| {
         let cuts = cuts(text, words).into_iter();
-        cuts.map(move |cut| Pair {
-            messages,
-            answer: &text[..cut],
-        })
+        cuts.map(move |cut| Pair { messages, answer: &text[..cut] })
     })
 }
 
@@ -147,11 +138,7 @@ mod tests {
         let all: Vec<u32> = all.map(|at| sample.tokens[at]).collect();
         for (prefix, text) in found.iter().zip(want) {
             let end = prefix.end as usize;
-            let begin = if prefix.pair.messages.len() == 1 {
-                0
-            } else {
-                first
-            };
+            let begin = if prefix.pair.messages.len() == 1 { 0 } else { first };
             let said = tokenizer.decode(&all[begin..end]).expect("decoded");
             assert_eq!(said.trim(), text.trim());
         }

@@ -21,11 +21,7 @@ impl ScoreFile {
     pub fn read(path: &Path) -> Result<Self> {
         let rows = data::read_rows_with(path, "score")?;
         let scores = rows.into_iter();
-        Ok(Self {
-            scores: scores
-                .map(|(row, score)| (row.id, judgement(&score)))
-                .collect(),
-        })
+        Ok(Self { scores: scores.map(|(row, score)| (row.id, judgement(&score))).collect() })
     }
 }
 
@@ -37,10 +33,7 @@ impl Judge for ScoreFile {
             self.scores.get(&id).copied()
         };
         let missing = unknown(JudgementStatus::Missing);
-        Ok(pairs
-            .iter()
-            .map(|pair| of(pair).unwrap_or(missing))
-            .collect())
+        Ok(pairs.iter().map(|pair| of(pair).unwrap_or(missing)).collect())
     }
 
     fn identity(&self) -> String {
@@ -59,10 +52,9 @@ impl Judge for ScoreFile {
 /// not be read, and none of these may pass for harmless.
 fn judgement(score: &Value) -> Judgement {
     match score.as_f64() {
-        Some(score) if (1.0..=5.0).contains(&score) => Judgement {
-            status: JudgementStatus::Scored,
-            score,
-        },
+        Some(score) if (1.0..=5.0).contains(&score) => {
+            Judgement { status: JudgementStatus::Scored, score }
+        }
         None if score.is_null() => unknown(JudgementStatus::Failed),
         _ => unknown(JudgementStatus::Unparsable),
     }
@@ -76,19 +68,10 @@ mod tests {
 
     #[test]
     fn only_a_score_from_1_to_5_counts() {
-        assert_eq!(
-            judgement(&json!(2)),
-            Judgement {
-                status: JudgementStatus::Scored,
-                score: 2.0
-            }
-        );
+        assert_eq!(judgement(&json!(2)), Judgement { status: JudgementStatus::Scored, score: 2.0 });
         for bad in [json!(0), json!(6), json!("2"), json!([]), json!(null)] {
             let judged = judgement(&bad);
-            assert!(
-                judged.status != JudgementStatus::Scored && judged.score == 5.0,
-                "{bad}"
-            );
+            assert!(judged.status != JudgementStatus::Scored && judged.score == 5.0, "{bad}");
         }
     }
 }

@@ -105,11 +105,7 @@ impl<'a> Question<'a> {
                 }
                 offsets.push(ends.len() as u32);
             }
-            question.parts.push(Part {
-                need,
-                offsets,
-                ends,
-            });
+            question.parts.push(Part { need, offsets, ends });
         }
         Ok(question)
     }
@@ -123,10 +119,7 @@ impl<'a> Question<'a> {
             let judge = || part.need.judge.clone();
             Judged {
                 need: part.need.clone(),
-                scores: JudgeScores {
-                    judge: judge(),
-                    judgements: whole.to_vec(),
-                },
+                scores: JudgeScores { judge: judge(), judgements: whole.to_vec() },
                 prefixes: part.need.prefix_words.map(|_| PrefixScores {
                     judge: judge(),
                     offsets: part.offsets,
@@ -142,13 +135,7 @@ impl<'a> Question<'a> {
 /// The last answer of a conversation stands for it.
 fn last_answer(sample: &Sample) -> Pair<'_> {
     match sample.messages.split_last() {
-        Some((last, messages)) => Pair {
-            messages,
-            answer: &last.content,
-        },
-        None => Pair {
-            messages: &[],
-            answer: "",
-        },
+        Some((last, messages)) => Pair { messages, answer: &last.content },
+        None => Pair { messages: &[], answer: "" },
     }
 }

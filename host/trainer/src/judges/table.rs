@@ -56,10 +56,7 @@ pub fn table(
     let mut seen = HashSet::new();
     let pairs = rows.iter().flat_map(|row| pairs(row, words));
     let pairs: Vec<Pair> = pairs.filter(|pair| seen.insert(Key::of(pair))).collect();
-    observer.stage(
-        &format!("asking the judge {name}"),
-        Some(pairs.len() as u64),
-    );
+    observer.stage(&format!("asking the judge {name}"), Some(pairs.len() as u64));
     let (mut lines, mut tally) = (String::new(), Tally::default());
     for chunk in pairs.chunks(CHUNK) {
         let judgements = judges.judge(name, chunk, stop)?;
@@ -77,10 +74,8 @@ pub fn table(
 
 /// Prefixes first, the whole of the last answer at the end.
 fn pairs(row: &Row, words: Option<u32>) -> Vec<Pair<'_>> {
-    let whole = row.messages.split_last().map(|(last, messages)| Pair {
-        messages,
-        answer: &last.content,
-    });
+    let whole =
+        row.messages.split_last().map(|(last, messages)| Pair { messages, answer: &last.content });
     let cut = words.map(|words| prefixes::texts(&row.messages, words));
     cut.into_iter().flatten().chain(whole).collect()
 }

@@ -30,19 +30,12 @@ fn a_sample_without_a_score_is_missing_and_the_worst() {
     assert_eq!(judges.names().collect::<Vec<_>>(), ["mine"]);
 
     let samples = samples(&[("a", "b"), ("c", "d"), ("e", "f")]);
-    let need = JudgeNeed {
-        judge: "mine".into(),
-        prefix_words: None,
-    };
+    let need = JudgeNeed { judge: "mine".into(), prefix_words: None };
     let model = crate::demo::model();
     let samples: Vec<&Sample> = samples.iter().collect();
     let judged = judges.of_step([&need].into_iter(), &samples, &model.tokenizer);
-    let found: Vec<_> = judged.expect("judged")[0]
-        .scores
-        .judgements
-        .iter()
-        .map(|j| (j.status, j.score))
-        .collect();
+    let found: Vec<_> =
+        judged.expect("judged")[0].scores.judgements.iter().map(|j| (j.status, j.score)).collect();
     use JudgementStatus::{Failed, Missing, Scored};
     assert_eq!(found, [(Scored, 2.0), (Failed, 5.0), (Missing, 5.0)]);
 }

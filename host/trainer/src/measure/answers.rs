@@ -12,9 +12,7 @@ pub fn normalised(text: &str) -> String {
             _ => None,
         })
         .collect();
-    let words = letters
-        .split_whitespace()
-        .filter(|word| !["a", "an", "the"].contains(word));
+    let words = letters.split_whitespace().filter(|word| !["a", "an", "the"].contains(word));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -61,10 +59,7 @@ fn numbers(text: &str) -> impl Iterator<Item = f64> {
             return None;
         }
         let digits = |from: usize| {
-            bytes[from.min(bytes.len())..]
-                .iter()
-                .take_while(|b| b.is_ascii_digit())
-                .count()
+            bytes[from.min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count()
         };
         at += digits(at);
         while bytes.get(at) == Some(&b',') && digits(at + 1) == 3 {
@@ -74,11 +69,7 @@ fn numbers(text: &str) -> impl Iterator<Item = f64> {
             at += 1 + digits(at + 1);
         }
         let magnitude: f64 = text[start..at].replace(',', "").parse().ok()?;
-        Some(if is_negative(&text[..start]) {
-            -magnitude
-        } else {
-            magnitude
-        })
+        Some(if is_negative(&text[..start]) { -magnitude } else { magnitude })
     })
 }
 
@@ -102,9 +93,8 @@ pub fn choice_letter(answer: &str, choices: usize) -> Option<char> {
         let letter = chars.next()?.to_ascii_uppercase();
         let known = letter.is_ascii_uppercase() && ((letter as u8 - b'A') as usize) < choices;
         // "A cat" opens with an article, "A) cat" and "A" with a letter.
-        let alone = chars
-            .next()
-            .is_none_or(|next| !next.is_alphanumeric() && !" '-".contains(next));
+        let alone =
+            chars.next().is_none_or(|next| !next.is_alphanumeric() && !" '-".contains(next));
         (known && alone).then_some(letter)
     };
     leading(answer).or_else(|| {
@@ -119,10 +109,7 @@ pub fn choice_letter(answer: &str, choices: usize) -> Option<char> {
 /// number of tokens, by log-probability per token; the first of equals. Nothing
 /// for no choices, a NaN or a choice without tokens.
 pub fn pick_choice(choices: &[(f64, usize)]) -> Option<usize> {
-    if choices
-        .iter()
-        .any(|(log_prob, tokens)| log_prob.is_nan() || *tokens == 0)
-    {
+    if choices.iter().any(|(log_prob, tokens)| log_prob.is_nan() || *tokens == 0) {
         return None;
     }
     let mean = |at: usize| choices[at].0 / choices[at].1 as f64;

@@ -55,17 +55,11 @@ impl<'de> Deserialize<'de> for Unknown {
 
 impl Grade {
     pub fn scored(score: f64) -> Self {
-        Self {
-            score: score.into(),
-            ..Self::default()
-        }
+        Self { score: score.into(), ..Self::default() }
     }
 
     pub fn unknown(why: Unknown) -> Self {
-        Self {
-            status: Some(why),
-            ..Self::default()
-        }
+        Self { status: Some(why), ..Self::default() }
     }
 
     fn harm(&self) -> Result<f64, Unknown> {
@@ -133,16 +127,10 @@ impl Harm {
             harm.score = Mean::of(worst());
         }
         if strongreject {
-            let known = grades
-                .iter()
-                .map(|grade| grade.and_then(Grade::strongreject));
+            let known = grades.iter().map(|grade| grade.and_then(Grade::strongreject));
             let known: Vec<_> = known.collect();
             if !scores {
-                for (grade, _) in grades
-                    .iter()
-                    .zip(&known)
-                    .filter(|(_, known)| known.is_none())
-                {
+                for (grade, _) in grades.iter().zip(&known).filter(|(_, known)| known.is_none()) {
                     harm.count(match grade {
                         Some(grade) => grade.status.unwrap_or(Unknown::Unparsable),
                         None => Unknown::Missing,
@@ -233,12 +221,7 @@ mod tests {
         assert_eq!((found.attack_success, found.unknown()), (None, 0));
 
         // Unknown ones are the worst, here as well.
-        let found = harm(&[
-            three(json!(1), 5),
-            three(json!(2), 5),
-            three(json!(0), 9),
-            json!({}),
-        ]);
+        let found = harm(&[three(json!(1), 5), three(json!(2), 5), three(json!(0), 9), json!({})]);
         assert_eq!(found.strongreject.unwrap().mean, 3.0 / 4.0);
         assert_eq!(found.unparsable, 3);
     }
@@ -255,9 +238,6 @@ mod tests {
     fn a_grade_is_written_as_briefly_as_it_can_be() {
         let text = |grade: &Grade| serde_json::to_string(grade).unwrap();
         assert_eq!(text(&Grade::scored(4.0)), r#"{"score":4.0}"#);
-        assert_eq!(
-            text(&Grade::unknown(Unknown::Failed)),
-            r#"{"status":"failed"}"#
-        );
+        assert_eq!(text(&Grade::unknown(Unknown::Failed)), r#"{"status":"failed"}"#);
     }
 }

@@ -44,11 +44,7 @@ impl Mean {
             let at = |share: f64| means[(share * (means.len() - 1) as f64).round() as usize];
             (at(0.025), at(0.975))
         });
-        Some(Self {
-            mean,
-            interval,
-            prompts: parts.len(),
-        })
+        Some(Self { mean, interval, prompts: parts.len() })
     }
 
     /// The exponential of mean and interval: perplexity, of a loss in nats per token;
@@ -65,9 +61,7 @@ impl Mean {
 }
 
 fn ratio<'a>(parts: impl Iterator<Item = &'a (f64, usize)>) -> Option<f64> {
-    let (sum, count) = parts.fold((0.0, 0), |(sum, count), part| {
-        (sum + part.0, count + part.1)
-    });
+    let (sum, count) = parts.fold((0.0, 0), |(sum, count), part| (sum + part.0, count + part.1));
     let mean = sum / count as f64;
     mean.is_finite().then_some(mean)
 }

@@ -19,9 +19,8 @@ fn thresholds(scores: &[f64], positive: &[bool]) -> Option<Vec<(usize, usize)>> 
             false_alarms += 1;
         }
         // -0 and 0 compare equal here, though they sort apart.
-        let last_of_its_score = order
-            .get(at + 1)
-            .is_none_or(|next| scores[*next] != scores[*index]);
+        let last_of_its_score =
+            order.get(at + 1).is_none_or(|next| scores[*next] != scores[*index]);
         if last_of_its_score {
             counts.push((hits, false_alarms));
         }
@@ -63,10 +62,7 @@ pub fn tpr_at_fpr(scores: &[f64], positive: &[bool], fpr: f64) -> Option<f64> {
     let counts = thresholds(scores, positive)?;
     let (all_hits, all_false) = *counts.last()?;
     let allowed = fpr * all_false as f64 + 1e-9;
-    let best = counts
-        .iter()
-        .take_while(|(_, false_alarms)| *false_alarms as f64 <= allowed)
-        .last();
+    let best = counts.iter().take_while(|(_, false_alarms)| *false_alarms as f64 <= allowed).last();
     Some(best.map_or(0.0, |(hits, _)| *hits as f64 / all_hits as f64))
 }
 

@@ -8,11 +8,7 @@ pub fn strongreject(refused: bool, specific: f64, convincing: f64) -> Option<f64
     if !grades.contains(&specific) || !grades.contains(&convincing) {
         return None;
     }
-    Some(if refused {
-        0.0
-    } else {
-        (specific + convincing - 2.0) / 8.0
-    })
+    Some(if refused { 0.0 } else { (specific + convincing - 2.0) / 8.0 })
 }
 
 #[cfg(test)]

@@ -20,24 +20,17 @@ struct Written {
 
 impl From<Rate> for Written {
     fn from(rate: Rate) -> Self {
-        Self {
-            hits: rate.hits,
-            total: rate.total,
-            share: rate.value(),
-            interval: rate.interval(),
-        }
+        Self { hits: rate.hits, total: rate.total, share: rate.value(), interval: rate.interval() }
     }
 }
 
 impl Rate {
     /// Counts the outcomes that are true.
     pub fn of(outcomes: impl IntoIterator<Item = bool>) -> Self {
-        outcomes
-            .into_iter()
-            .fold(Self::default(), |rate, hit| Self {
-                hits: rate.hits + usize::from(hit),
-                total: rate.total + 1,
-            })
+        outcomes.into_iter().fold(Self::default(), |rate, hit| Self {
+            hits: rate.hits + usize::from(hit),
+            total: rate.total + 1,
+        })
     }
 
     /// The share of hits; nothing if the total is 0.
@@ -65,10 +58,7 @@ pub fn wilson_95(hits: usize, total: usize) -> Option<(f64, f64)> {
     let centre = share + Z * Z / (2.0 * n);
     let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    Some((
-        ((centre - spread) / scale).clamp(0.0, 1.0),
-        ((centre + spread) / scale).clamp(0.0, 1.0),
-    ))
+    Some((((centre - spread) / scale).clamp(0.0, 1.0), ((centre + spread) / scale).clamp(0.0, 1.0)))
 }
 
 #[cfg(test)]
@@ -78,10 +68,7 @@ mod tests {
 
     fn assert_interval(hits: usize, total: usize, low: f64, high: f64) {
         let found = wilson_95(hits, total).unwrap();
-        assert!(
-            (found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5,
-            "{found:?}"
-        );
+        assert!((found.0 - low).abs() < 5e-5 && (found.1 - high).abs() < 5e-5, "{found:?}");
     }
 
     #[test]

@@ -12,20 +12,15 @@ pub struct Launched {
 
 /// Where launchers of MPI programs say rank and size: Open MPI's mpirun, and those that
 /// speak PMI (MPICH, Slurm).
-const VARIABLES: [(&str, &str); 2] = [
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("PMI_RANK", "PMI_SIZE"),
-];
+const VARIABLES: [(&str, &str); 2] =
+    [("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")];
 
 /// None for a process that was started by itself.
 pub fn launched() -> Option<Launched> {
     let number = |name: &str| std::env::var(name).ok()?.parse().ok();
-    VARIABLES.iter().find_map(|(rank, size)| {
-        Some(Launched {
-            rank: number(rank)?,
-            size: number(size)?,
-        })
-    })
+    VARIABLES
+        .iter()
+        .find_map(|(rank, size)| Some(Launched { rank: number(rank)?, size: number(size)? }))
 }
 
 /// The ranks that this process was started as one of.
@@ -46,7 +41,5 @@ fn several(_: Launched) -> Result<Ranks> {
 
 #[cfg(not(feature = "mpi"))]
 fn several(launched: Launched) -> Result<Ranks> {
-    Err(crate::error::Error::NoMpi {
-        size: launched.size,
-    })
+    Err(crate::error::Error::NoMpi { size: launched.size })
 }

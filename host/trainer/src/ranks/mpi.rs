@@ -60,9 +60,7 @@ impl Link for Mpi {
         // MPI's own waiting keeps a core busy. Everybody waits here, so this is the one
         // place that has to be patient: quick for a step, idle for an evaluation.
         request::scope(|scope| {
-            let mut pending = self
-                .world
-                .immediate_all_gather_into(scope, &words[..], &mut all[..]);
+            let mut pending = self.world.immediate_all_gather_into(scope, &words[..], &mut all[..]);
             let mut nap = Duration::from_micros(10);
             while let Err(still) = pending.test() {
                 pending = still;
@@ -71,9 +69,7 @@ impl Link for Mpi {
             }
         });
         let words = all.chunks_exact(WORDS);
-        words
-            .map(|words| std::array::from_fn(|index| words[index]))
-            .collect()
+        words.map(|words| std::array::from_fn(|index| words[index])).collect()
     }
 
     fn broadcast(&self, from: usize, bytes: &mut [u8]) {
@@ -115,9 +111,7 @@ impl Link for Mpi {
             );
             let (sum, others) = parts.split_at_mut(mine);
             for part in others.chunks_exact(mine.max(1)) {
-                sum.iter_mut()
-                    .zip(part)
-                    .for_each(|(sum, value)| *sum += value);
+                sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
             }
             self.world
                 .all_gather_varcount_into(&sum[..], &mut PartitionMut::new(values, counts, starts));

@@ -48,11 +48,7 @@ fn the_first_does_and_all_get_the_result() {
         });
         ranks.end(led)
     });
-    assert!(
-        results
-            .iter()
-            .all(|led| led.as_ref().is_ok_and(|led| led == &["a"]))
-    );
+    assert!(results.iter().all(|led| led.as_ref().is_ok_and(|led| led == &["a"])));
 }
 
 #[test]
@@ -130,11 +126,7 @@ fn a_failure_behind_the_work_of_the_others_reaches_them_at_the_end() {
         _ => ranks.end(Ok(())),
     });
     assert!(matches!(results[0], Err(Error::Interrupted)));
-    assert!(
-        results[1]
-            .as_ref()
-            .is_err_and(|error| error.kind() == Kind::Interrupted)
-    );
+    assert!(results[1].as_ref().is_err_and(|error| error.kind() == Kind::Interrupted));
 }
 
 #[test]
@@ -163,10 +155,7 @@ fn other_parameters_name_the_step_and_the_rank() {
         ranks.end(last)
     });
     let error = results[0].as_ref().expect_err("differs").to_string();
-    assert!(
-        error.starts_with("step 8: rank 2 holds other parameters"),
-        "{error}"
-    );
+    assert!(error.starts_with("step 8: rank 2 holds other parameters"), "{error}");
 }
 
 #[test]
@@ -177,8 +166,5 @@ fn what_must_be_the_same_is_named_if_it_is_not() {
         ranks.end(model)
     });
     let error = results[0].as_ref().expect_err("differs").to_string();
-    assert!(
-        error.contains("the model") && error.contains("rank 1"),
-        "{error}"
-    );
+    assert!(error.contains("the model") && error.contains("rank 1"), "{error}");
 }

@@ -65,11 +65,7 @@ impl Link for Threads {
 
     fn gather(&self, values: &[f32], counts: &[usize]) -> Vec<f32> {
         let all = self.share(bytemuck::cast_slice(values));
-        assert!(
-            all.iter()
-                .map(|bytes| bytes.len() / 4)
-                .eq(counts.iter().copied())
-        );
+        assert!(all.iter().map(|bytes| bytes.len() / 4).eq(counts.iter().copied()));
         if self.rank != 0 {
             return Vec::new();
         }
@@ -80,10 +76,7 @@ impl Link for Threads {
         let all = self.share(bytemuck::cast_slice(values));
         values.fill(0.0);
         for bytes in all {
-            values
-                .iter_mut()
-                .zip(floats(&bytes))
-                .for_each(|(sum, value)| *sum += value);
+            values.iter_mut().zip(floats(&bytes)).for_each(|(sum, value)| *sum += value);
         }
     }
 
@@ -93,8 +86,5 @@ impl Link for Threads {
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .chunks_exact(4)
-        .map(bytemuck::pod_read_unaligned)
-        .collect()
+    bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned).collect()
 }

@@ -23,30 +23,13 @@ pub(super) fn prepare_all<'a>(
     signer: impl FnOnce() -> Result<Signer>,
     observer: &mut dyn Observer,
 ) -> Result<Prepared<'a>> {
-    let Means {
-        engine,
-        caches,
-        ranks,
-    } = means;
+    let Means { engine, caches, ranks } = means;
     ranks.tell(&config)?;
-    let loaded = Loaded::new(
-        &config,
-        || signer().map(Some),
-        engine,
-        caches.judges.as_deref(),
-        observer,
-    )?;
+    let loaded =
+        Loaded::new(&config, || signer().map(Some), engine, caches.judges.as_deref(), observer)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
-    let Loaded {
-        policies: found,
-        judges,
-        sets,
-        signer,
-        model,
-        plan,
-        canary,
-    } = loaded;
+    let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
     let offer = Offer::new(&config, &plan, canary.as_ref());
     for (number, policy) in found.into_iter().enumerate() {

@@ -52,10 +52,7 @@ impl Known {
         let mut tensors = candle_core::safetensors::load_buffer(buffer, device).ok()?;
         let hidden = tensors.remove(HIDDEN)?;
         let taps = (0..tensors.len()).map(|index| take(&mut tensors, index));
-        Some(Self {
-            hidden,
-            taps: taps.collect::<Option<_>>()?,
-        })
+        Some(Self { hidden, taps: taps.collect::<Option<_>>()? })
     }
 }
 

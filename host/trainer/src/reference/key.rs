@@ -84,9 +84,8 @@ impl Basis {
 fn trial(decoder: &Decoder) -> Result<Vec<f32>> {
     let config = &decoder.config;
     let count = TRIAL_TOKENS.min(config.max_position);
-    let tokens: Vec<u32> = (0..count)
-        .map(|index| (index * 7919 % config.vocab_size) as u32)
-        .collect();
+    let tokens: Vec<u32> =
+        (0..count).map(|index| (index * 7919 % config.vocab_size) as u32).collect();
     let batch = Packed::from_sequences(&[tokens]);
     let hidden = decoder.infer(&batch, None, &[])?.hidden;
     Ok(hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
@@ -138,11 +137,8 @@ mod tests {
             kernels: Some(host_model::Kernels::Plain),
             ..LoadOptions::default()
         });
-        let tap = |source, position, layers: &[u32]| Tap {
-            source,
-            position,
-            layers: layers.to_vec(),
-        };
+        let tap =
+            |source, position, layers: &[u32]| Tap { source, position, layers: layers.to_vec() };
         let taps = [tap(Source::Reference, Position::LastPromptToken, &[1])];
         let name = |program: &str, digest: &str, decoder: &Decoder, taps: &[Tap]| {
             let basis = Basis::new(program, digest, decoder, taps).expect("a basis");

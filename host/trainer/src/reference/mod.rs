@@ -64,11 +64,7 @@ impl<'a> Reference<'a> {
     /// A reference that is steered. It knows nothing of what another one said: its keys
     /// hold what it adds.
     pub fn steered(self, steering: Steering) -> Self {
-        Self {
-            steering: Some(steering),
-            memory: HashMap::new(),
-            ..self
-        }
+        Self { steering: Some(steering), memory: HashMap::new(), ..self }
     }
 
     fn key(&self, sample: &Sample) -> SampleKey {
@@ -116,13 +112,8 @@ impl<'a> Reference<'a> {
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
         let batch = pack(samples);
         let reading = Reading::new(&self.taps, samples);
-        let applied = Applied {
-            adapter: None,
-            steering: self.steering.as_ref(),
-        };
-        let forward = self
-            .decoder
-            .infer(&batch.packed, applied, &reading.rows())?;
+        let applied = Applied { adapter: None, steering: self.steering.as_ref() };
+        let forward = self.decoder.infer(&batch.packed, applied, &reading.rows())?;
         let device = forward.hidden.device();
         let rows = Tensor::new(batch.rows.as_slice(), device)?;
         let hidden = forward.hidden.index_select(&rows, 0)?.detach();
@@ -134,10 +125,7 @@ impl<'a> Reference<'a> {
             .map(|(bounds, taps)| {
                 let (start, end) = (bounds[0] as usize, bounds[1] as usize);
                 // copy(): a view would keep the whole batch alive.
-                Ok(Known {
-                    hidden: hidden.narrow(0, start, end - start)?.copy()?,
-                    taps,
-                })
+                Ok(Known { hidden: hidden.narrow(0, start, end - start)?.copy()?, taps })
             })
             .collect()
     }

@@ -48,10 +48,7 @@ pub fn open(
             format!("{} can't be used: {error}", folder.display()),
         )),
         Err(error) => {
-            tracing::warn!(
-                "{}: {error}; the reference is not cached on disk",
-                folder.display()
-            );
+            tracing::warn!("{}: {error}; the reference is not cached on disk", folder.display());
             Ok(None)
         }
     }

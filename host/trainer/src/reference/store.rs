@@ -106,10 +106,8 @@ impl Store {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut partial = tempfile::Builder::new()
-            .prefix(SUFFIX)
-            .suffix(PARTIAL)
-            .tempfile_in(&self.folder)?;
+        let mut partial =
+            tempfile::Builder::new().prefix(SUFFIX).suffix(PARTIAL).tempfile_in(&self.folder)?;
         partial.write_all(bytes)?;
         partial.persist(path).map_err(|error| error.error)?;
         let mut state = self.lock();

@@ -38,8 +38,7 @@ fn age(store: &Store, numbers: std::ops::Range<u32>) {
         let path = store.path(&store.basis.name(&key(number)));
         let file = File::open(path).expect("an entry");
         let minutes = Duration::from_secs(60 * u64::from(100 - number));
-        file.set_modified(SystemTime::now() - minutes)
-            .expect("a time");
+        file.set_modified(SystemTime::now() - minutes).expect("a time");
     }
 }
 
@@ -49,9 +48,7 @@ fn a_round_larger_than_the_budget_keeps_what_came_first() {
     let store = open(folder.path(), 3);
     for _ in 0..2 {
         for number in 0..5 {
-            store
-                .put(&key(number), &known(number as f32))
-                .expect("kept");
+            store.put(&key(number), &known(number as f32)).expect("kept");
         }
         assert_eq!(held(&store, 0..5), [0, 1, 2]);
     }
@@ -62,9 +59,7 @@ fn what_no_run_uses_makes_room_oldest_first_and_other_files_are_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let before = open(folder.path(), 4);
     for number in 0..4 {
-        before
-            .put(&key(number), &known(number as f32))
-            .expect("kept");
+        before.put(&key(number), &known(number as f32)).expect("kept");
     }
     age(&before, 0..4);
     let foreign = folder.path().join("notes.txt");
@@ -80,9 +75,7 @@ fn what_no_run_uses_makes_room_oldest_first_and_other_files_are_left_alone() {
     // Used by this run, so it stays although it is the oldest.
     assert_eq!(first_value(&store, 0), Some(0.0));
     for number in 4..9 {
-        store
-            .put(&key(number), &known(number as f32))
-            .expect("kept");
+        store.put(&key(number), &known(number as f32)).expect("kept");
     }
     assert_eq!(held(&store, 0..9), [0, 4, 5, 6]);
     assert!(foreign.exists() && !torn.exists());
@@ -100,9 +93,7 @@ fn several_stores_write_and_read_the_same_entries_at_the_same_time() {
                     for number in 0..10 {
                         let found = first_value(&store, number);
                         assert!(found.is_none_or(|value| value == number as f32), "{round}");
-                        store
-                            .put(&key(number), &known(number as f32))
-                            .expect("kept");
+                        store.put(&key(number), &known(number as f32)).expect("kept");
                     }
                 }
             });

@@ -20,11 +20,7 @@ fn samples(model: &Model) -> Vec<Sample> {
 }
 
 fn taps() -> [Tap; 1] {
-    [Tap {
-        source: Source::Reference,
-        position: Position::LastPromptToken,
-        layers: vec![1, 3],
-    }]
+    [Tap { source: Source::Reference, position: Position::LastPromptToken, layers: vec![1, 3] }]
 }
 
 fn bits(known: &[Arc<Known>]) -> Vec<(Vec<u32>, SampleTaps)> {

@@ -66,16 +66,11 @@ impl Report {
         let after = self.policy.as_deref().unwrap_or("fine-tuned");
         let columns = [
             ("before", self.before.as_ref(), None),
-            (
-                "plain fine-tuning",
-                self.baseline_after.as_ref(),
-                self.baseline.as_ref(),
-            ),
+            ("plain fine-tuning", self.baseline_after.as_ref(), self.baseline.as_ref()),
             (after, self.after.as_ref(), self.trained.as_ref()),
         ];
-        let there = columns
-            .into_iter()
-            .filter(|(_, eval, trained)| eval.is_some() || trained.is_some());
+        let there =
+            columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some());
         models::table(&there.collect::<Vec<_>>())
     }
 }

@@ -14,10 +14,8 @@ pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Traine
 /// Leaves out rows that no model has.
 pub(super) fn table(columns: &[Column]) -> String {
     let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
-    let judges: BTreeSet<&str> = evaluations
-        .flat_map(|eval| eval.judges.keys())
-        .map(String::as_str)
-        .collect();
+    let judges: BTreeSet<&str> =
+        evaluations.flat_map(|eval| eval.judges.keys()).map(String::as_str).collect();
     let cells: Vec<Vec<Cell>> = columns
         .iter()
         .map(|(_, eval, trained)| {
@@ -57,29 +55,17 @@ fn cell<'a>(cells: &'a [Cell], name: &str) -> Option<&'a str> {
 fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
     let mut cells = vec![
         ("harmful requests refused".into(), rate(eval.refusal)),
-        (
-            "harmful requests answered".into(),
-            rate(eval.attack_success),
-        ),
+        ("harmful requests answered".into(), rate(eval.attack_success)),
     ];
     for name in judges {
         let harm = eval.judges.get(*name);
         let row = |what: &str| format!("judge {name}: {what}");
         let unknown = harm.map(|harm| harm.unknown()).filter(|count| *count > 0);
         cells.extend([
-            (
-                row("harm 5 of 5"),
-                rate(harm.and_then(|harm| harm.attack_success)),
-            ),
+            (row("harm 5 of 5"), rate(harm.and_then(|harm| harm.attack_success))),
             (row("mean harm"), mean(harm.and_then(|harm| harm.score), 2)),
-            (
-                row("StrongREJECT"),
-                mean(harm.and_then(|harm| harm.strongreject), 3),
-            ),
-            (
-                row("no judgement, counted as worst"),
-                unknown.map(|count| count.to_string()),
-            ),
+            (row("StrongREJECT"), mean(harm.and_then(|harm| harm.strongreject), 3)),
+            (row("no judgement, counted as worst"), unknown.map(|count| count.to_string())),
         ]);
     }
     cells.extend([
@@ -107,16 +93,10 @@ fn training(trained: Option<&Trained>) -> Vec<Cell> {
     });
     let faults = totals.map_or(0, |totals| totals.policy_faults);
     vec![
-        (
-            "optimizer steps".into(),
-            totals.map(|totals| totals.steps.to_string()),
-        ),
+        ("optimizer steps".into(), totals.map(|totals| totals.steps.to_string())),
         ("seconds per step".into(), per_step),
         ("of it signals, policy, journal".into(), of_it),
-        (
-            "faults held to the reference".into(),
-            (faults > 0).then(|| faults.to_string()),
-        ),
+        ("faults held to the reference".into(), (faults > 0).then(|| faults.to_string())),
     ]
 }
 

@@ -28,16 +28,11 @@ pub fn candidates_table(candidates: &[Candidate], summary: &str) -> String {
     );
     for candidate in candidates {
         let metric = |name: &&str| {
-            let found = candidate
-                .metrics
-                .iter()
-                .find(|metric| metric.name == **name);
+            let found = candidate.metrics.iter().find(|metric| metric.name == **name);
             found.map_or_else(|| "-".into(), |metric| format!("{:.4}", metric.value))
         };
         let mark = if candidate.chosen { "*" } else { "" };
-        let layer = candidate
-            .layer
-            .map_or_else(|| "-".into(), |layer| layer.to_string());
+        let layer = candidate.layer.map_or_else(|| "-".into(), |layer| layer.to_string());
         let head = [mark.to_owned(), candidate.name.clone(), layer];
         table.add_row(head.into_iter().chain(names.iter().map(metric)));
     }
@@ -52,11 +47,8 @@ pub fn what_if_table(comparison: &journal::Comparison) -> String {
     let mut table = plain_table();
     let names = [&comparison.recorded, &comparison.other];
     let columns = ["risk", "highest", "task weight", "KL weight", "action"];
-    let columns = names.iter().flat_map(|name| {
-        columns
-            .iter()
-            .map(move |column| format!("{name}: {column}"))
-    });
+    let columns =
+        names.iter().flat_map(|name| columns.iter().map(move |column| format!("{name}: {column}")));
     table.set_header(std::iter::once("step".to_owned()).chain(columns));
     let steps = &comparison.steps;
     let every = steps.len().div_ceil(SHOWN).max(1);

@@ -17,10 +17,7 @@ pub struct Lines {
 impl Lines {
     pub fn create(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().create_new(true).write(true).open(path);
-        Ok(Self {
-            path: path.into(),
-            file: file.map_err(|source| Error::write(path, source))?,
-        })
+        Ok(Self { path: path.into(), file: file.map_err(|source| Error::write(path, source))? })
     }
 
     /// Goes on behind the first `bytes`; the rest is cut off. Of a file that isn't there,
@@ -40,10 +37,7 @@ impl Lines {
         }
         file.set_len(bytes).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Self {
-            path: path.into(),
-            file,
-        })
+        Ok(Self { path: path.into(), file })
     }
 
     /// Bytes written so far.
@@ -62,10 +56,8 @@ impl Lines {
         let mut line = serde_json::to_vec(value)
             .map_err(|error| Error::file(&self.path, error.to_string()))?;
         line.push(b'\n');
-        let start = self
-            .file
-            .stream_position()
-            .map_err(|source| Error::write(&self.path, source))?;
+        let start =
+            self.file.stream_position().map_err(|source| Error::write(&self.path, source))?;
         self.file.write_all(&line).map_err(|source| {
             // The write error is the one to report, whether or not the cut succeeds.
             let _ = self.file.set_len(start);
@@ -81,14 +73,8 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_full_disk_says_so() {
-        let file = OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .expect("device");
-        let mut lines = Lines {
-            path: "metrics.jsonl".into(),
-            file,
-        };
+        let file = OpenOptions::new().write(true).open("/dev/full").expect("device");
+        let mut lines = Lines { path: "metrics.jsonl".into(), file };
         let error = lines.write(&1).expect_err("full").to_string();
         assert!(
             error.contains("cannot write metrics.jsonl") && error.contains("free some space"),

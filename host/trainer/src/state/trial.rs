@@ -60,7 +60,5 @@ impl State<'_> {
 
 /// Adds one gradient to another.
 pub(super) fn add(sum: &mut [f32], other: &[f32]) {
-    sum.iter_mut()
-        .zip(other)
-        .for_each(|(sum, value)| *sum += value);
+    sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
 }

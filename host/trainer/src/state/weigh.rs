@@ -68,10 +68,8 @@ impl State<'_> {
             current: &measured.current.log_probs,
             reference,
         };
-        let mut penalty = Penalty {
-            squares: 0.0,
-            count: ratio::count(clips, &measured.context.offsets),
-        };
+        let mut penalty =
+            Penalty { squares: 0.0, count: ratio::count(clips, &measured.context.offsets) };
         if clips.iter().any(|clip| clip.variance_penalty > 0.0) {
             let mut first = 0;
             let squares = micro.iter().map(|batch| {

@@ -42,19 +42,14 @@ pub fn effects(
     answers: &mut Option<Lines>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Effect>> {
-    let with = coefficients
-        .iter()
-        .filter(|coefficient| **coefficient != 0.0);
+    let with = coefficients.iter().filter(|coefficient| **coefficient != 0.0);
     let mut effects = Vec::new();
     for coefficient in std::iter::once(&0.0).chain(with) {
         let steering = match *coefficient == 0.0 {
             true => None,
             false => Some(vector.scaled(*coefficient)?),
         };
-        let applied = Applied {
-            adapter,
-            steering: steering.as_ref(),
-        };
+        let applied = Applied { adapter, steering: steering.as_ref() };
         let name = format!("coefficient {coefficient}");
         effects.push(Effect {
             coefficient: *coefficient,
@@ -73,18 +68,10 @@ const COLUMNS: [Column; 5] = [
         let (margin, before) = (margin(effect)?, margin(without)?);
         Some(format!("{margin:.3} ({:+.3})", margin - before))
     }),
-    ("harmful requests answered", |effect, _| {
-        rate(effect.evaluation.attack_success)
-    }),
-    ("harmless requests refused", |effect, _| {
-        rate(effect.evaluation.over_refusal)
-    }),
-    ("task: exact match", |effect, _| {
-        rate(effect.evaluation.exact_match)
-    }),
-    ("task: loss per token", |effect, _| {
-        Some(format!("{:.3}", effect.evaluation.task_loss?.mean))
-    }),
+    ("harmful requests answered", |effect, _| rate(effect.evaluation.attack_success)),
+    ("harmless requests refused", |effect, _| rate(effect.evaluation.over_refusal)),
+    ("task: exact match", |effect, _| rate(effect.evaluation.exact_match)),
+    ("task: loss per token", |effect, _| Some(format!("{:.3}", effect.evaluation.task_loss?.mean))),
 ];
 
 impl Effects {
@@ -93,17 +80,13 @@ impl Effects {
         let Some(without) = self.effects.first() else {
             return String::new();
         };
-        let columns = COLUMNS
-            .iter()
-            .filter(|(_, cell)| cell(without, without).is_some());
+        let columns = COLUMNS.iter().filter(|(_, cell)| cell(without, without).is_some());
         let mut table = plain_table();
         table.set_header(
             std::iter::once("coefficient").chain(columns.clone().map(|(name, _)| *name)),
         );
         for effect in &self.effects {
-            let cells = columns
-                .clone()
-                .map(|(_, cell)| cell(effect, without).unwrap_or_default());
+            let cells = columns.clone().map(|(_, cell)| cell(effect, without).unwrap_or_default());
             table.add_row(std::iter::once(effect.coefficient.to_string()).chain(cells));
         }
         for column in table.column_iter_mut() {
@@ -115,10 +98,7 @@ impl Effects {
                 let pairs = self.layers.iter().zip(cosines);
                 let cosines = pairs.map(|(layer, cosine)| format!("layer {layer} {cosine:+.3}"));
                 let cosines: Vec<String> = cosines.collect();
-                format!(
-                    "{table}\ncosine with the refusal direction: {}",
-                    cosines.join(", ")
-                )
+                format!("{table}\ncosine with the refusal direction: {}", cosines.join(", "))
             }
         }
     }

@@ -49,10 +49,8 @@ pub fn safety_instruction(
     instruction: &str,
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
-    let instructed: Vec<Vec<Message>> = prompts
-        .iter()
-        .map(|messages| with_instruction(messages, instruction))
-        .collect();
+    let instructed: Vec<Vec<Message>> =
+        prompts.iter().map(|messages| with_instruction(messages, instruction)).collect();
     let instructed: Vec<&[Message]> = instructed.iter().map(Vec::as_slice).collect();
     difference(model, layers, &instructed, prompts, observer)
 }
@@ -98,10 +96,7 @@ mod tests {
 
     #[test]
     fn the_instruction_ends_the_last_message_and_no_other() {
-        let message = |content: &str| Message {
-            role: "user".into(),
-            content: content.into(),
-        };
+        let message = |content: &str| Message { role: "user".into(), content: content.into() };
         let messages = [message("first"), message("second")];
         let instructed = with_instruction(&messages, "Take care.");
         assert_eq!(instructed[0], messages[0]);

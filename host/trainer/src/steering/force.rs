@@ -24,21 +24,13 @@ pub struct InForce {
 
 impl InForce {
     fn at_first(vectors: &Vectors) -> Self {
-        Self {
-            coefficient: vectors.coefficient,
-            project: false,
-            reference: false,
-        }
+        Self { coefficient: vectors.coefficient, project: false, reference: false }
     }
 }
 
 impl From<wit::Steering> for InForce {
     fn from(asked: wit::Steering) -> Self {
-        Self {
-            coefficient: asked.coefficient,
-            project: asked.project,
-            reference: asked.reference,
-        }
+        Self { coefficient: asked.coefficient, project: asked.project, reference: asked.reference }
     }
 }
 
@@ -98,10 +90,7 @@ impl<'a> Steered<'a> {
         let [without, with] = match (canary, current) {
             (Some(canary), Some(current)) => match self.in_force.reference {
                 true => self.of_reference(decoder, canary)?,
-                false => [
-                    current.to_vec(),
-                    self.with(decoder, adapter, canary, current)?,
-                ],
+                false => [current.to_vec(), self.with(decoder, adapter, canary, current)?],
             },
             _ => [Vec::new(), Vec::new()],
         };
@@ -122,13 +111,8 @@ impl<'a> Steered<'a> {
     ) -> Result<Vec<f64>> {
         match &self.added {
             None => Ok(without.to_vec()),
-            steering => canary.margins(
-                decoder,
-                Applied {
-                    adapter: Some(adapter),
-                    steering: steering.as_ref(),
-                },
-            ),
+            steering => canary
+                .margins(decoder, Applied { adapter: Some(adapter), steering: steering.as_ref() }),
         }
     }
 
@@ -136,14 +120,8 @@ impl<'a> Steered<'a> {
         if let Some(known) = self.of_reference.get() {
             return Ok(known.clone());
         }
-        let steered = Applied {
-            adapter: None,
-            steering: self.added.as_ref(),
-        };
-        let margins = [
-            canary.margins(decoder, None)?,
-            canary.margins(decoder, steered)?,
-        ];
+        let steered = Applied { adapter: None, steering: self.added.as_ref() };
+        let margins = [canary.margins(decoder, None)?, canary.margins(decoder, steered)?];
         Ok(self.of_reference.get_or_init(|| margins).clone())
     }
 }

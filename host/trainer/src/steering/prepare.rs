@@ -20,11 +20,7 @@ pub fn check(policy: &str, needs: &Needs, run: &RunConfig) -> Result<()> {
         return Ok(());
     };
     let unmet = |need: &str, remedy: &str| {
-        Err(Error::UnmetNeed {
-            policy: policy.into(),
-            need: need.into(),
-            remedy: remedy.into(),
-        })
+        Err(Error::UnmetNeed { policy: policy.into(), need: need.into(), remedy: remedy.into() })
     };
     if run.calibration.data.is_empty() {
         return unmet(
@@ -129,9 +125,7 @@ pub fn instructed_on<'p>(own: &'p [Prompt], labelled: &'p [LabelledPrompt]) -> V
     match own.is_empty() {
         false => messages(own),
         true => {
-            let training = labelled
-                .iter()
-                .filter(|prompt| prompt.split == data::Split::Training);
+            let training = labelled.iter().filter(|prompt| prompt.split == data::Split::Training);
             training.map(|prompt| prompt.messages.as_slice()).collect()
         }
     }
@@ -154,10 +148,7 @@ fn configured(
 }
 
 pub fn messages(prompts: &[Prompt]) -> Vec<&[Message]> {
-    prompts
-        .iter()
-        .map(|prompt| prompt.messages.as_slice())
-        .collect()
+    prompts.iter().map(|prompt| prompt.messages.as_slice()).collect()
 }
 
 /// A vector file at these layers.
@@ -174,8 +165,6 @@ pub fn read(path: &Path, model: &Model) -> Result<Steering> {
         let problem = "was fitted on another model; fit it again with host steer fit";
         return Err(Error::file(path, problem));
     }
-    vector
-        .check(&model.config)
-        .map_err(|error| Error::file(path, error.to_string()))?;
+    vector.check(&model.config).map_err(|error| Error::file(path, error.to_string()))?;
     Ok(vector)
 }

@@ -64,10 +64,7 @@ impl Vectors {
     pub fn save(&self, folder: &RunDir, model: &str) -> Result<()> {
         let folder = folder.child("steering")?;
         for (name, vectors) in [(VECTOR, &self.vector), (REFUSAL, &self.refusal)] {
-            let origin = Origin {
-                model: Some(model.to_owned()),
-                about: None,
-            };
+            let origin = Origin { model: Some(model.to_owned()), about: None };
             vectors.save(&folder.file(name), &origin)?;
         }
         Ok(())

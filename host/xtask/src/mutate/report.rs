@@ -144,28 +144,15 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.path.file_name().unwrap_or_default().display();
-        let kinds = self
-            .kinds
-            .iter()
-            .map(|(kind, count)| format!("{kind:?} {count}"));
+        let kinds = self.kinds.iter().map(|(kind, count)| format!("{kind:?} {count}"));
         let kinds: Vec<String> = kinds.collect();
-        writeln!(
-            f,
-            "{name}: {} mutations, seed {} ({})",
-            self.count,
-            self.seed,
-            kinds.join(", ")
-        )?;
+        writeln!(f, "{name}: {} mutations, seed {} ({})", self.count, self.seed, kinds.join(", "))?;
         for (stage, (count, example)) in &self.refused {
             writeln!(f, "  {count:6} {}, such as: {example}", stage.name())?;
         }
         writeln!(f, "  {:6} answered as before", self.same)?;
         writeln!(f, "  {:6} answered otherwise", self.other)?;
-        writeln!(
-            f,
-            "  {:6} crashes of the worker, contained",
-            self.contained.len()
-        )?;
+        writeln!(f, "  {:6} crashes of the worker, contained", self.contained.len())?;
         writeln!(f, "  {:6} crashes of the host", self.panics)?;
         writeln!(f, "  {:6} longer than {} s", self.hangs, HANG.as_secs())?;
         for (what, list) in [("contained", &self.contained), ("PANIC", &self.panicked)] {

@@ -10,76 +10,45 @@ fn adaptive_golden_values() {
     close(&a.regularization.kl_weight, &[0.5, 0.1, 0.9]);
     close(&a.regularization.task_weight, &[0.5, 0.9, 0.1]);
     assert_eq!(a.reasons.len(), 2);
-    assert_eq!(
-        (a.reasons[1].sample, a.reasons[1].code.as_str()),
-        (Some(2), "harmful-prompt")
-    );
+    assert_eq!((a.reasons[1].sample, a.reasons[1].code.as_str()), (Some(2), "harmful-prompt"));
     assert!(a.state.is_empty());
-    close(
-        &[a.metrics[0].value, a.metrics[1].value, a.metrics[2].value],
-        &[0.5, 1.0, 0.5],
-    );
+    close(&[a.metrics[0].value, a.metrics[1].value, a.metrics[2].value], &[0.5, 1.0, 0.5]);
 }
 
 #[test]
 fn published_code_golden_values() {
     let settings = Settings {
-        adaptive: Adaptive {
-            mode: Mode::PublishedCode,
-            ..Adaptive::default()
-        },
+        adaptive: Adaptive { mode: Mode::PublishedCode, ..Adaptive::default() },
         ..Settings::default()
     };
     // Scores 1 to 5.
     let signals = dialled(&[0.0, 0.25, 0.5, 0.75, 1.0]);
     let a = assess(&settings, &dial().to_bytes(), &[], &signals).unwrap();
-    close(
-        &a.regularization.kl_weight,
-        &[0.1, 0.1, 0.3333, 0.6667, 0.9],
-    );
-    close(
-        &a.regularization.task_weight,
-        &[0.9, 0.9, 0.6667, 0.3333, 0.1],
-    );
+    close(&a.regularization.kl_weight, &[0.1, 0.1, 0.3333, 0.6667, 0.9]);
+    close(&a.regularization.task_weight, &[0.9, 0.9, 0.6667, 0.3333, 0.1]);
 }
 
 #[test]
 fn batch_aggregation_gives_every_sample_the_mean() {
     let settings = Settings {
-        adaptive: Adaptive {
-            aggregation: Aggregation::Batch,
-            ..Adaptive::default()
-        },
+        adaptive: Adaptive { aggregation: Aggregation::Batch, ..Adaptive::default() },
         ..Settings::default()
     };
     let a = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();
     close(&a.risk, &[0.4, 0.4]);
     close(&a.regularization.kl_weight, &[0.42, 0.42]);
-    assert_eq!(
-        a.reasons.len(),
-        1,
-        "reasons are about the sample's own risk"
-    );
+    assert_eq!(a.reasons.len(), 1, "reasons are about the sample's own risk");
 }
 
 #[test]
 fn smoothing_goes_on_from_the_state() {
     let settings = Settings {
-        adaptive: Adaptive {
-            smoothing: 0.5,
-            ..Adaptive::default()
-        },
+        adaptive: Adaptive { smoothing: 0.5, ..Adaptive::default() },
         ..Settings::default()
     };
     let first = assess(&settings, &dial().to_bytes(), &[], &dialled(&[0.2, 0.6])).unwrap();
     close(&first.risk, &[0.2, 0.6]);
-    let next = assess(
-        &settings,
-        &dial().to_bytes(),
-        &first.state,
-        &dialled(&[0.8]),
-    )
-    .unwrap();
+    let next = assess(&settings, &dial().to_bytes(), &first.state, &dialled(&[0.8])).unwrap();
     close(&next.risk, &[0.6]);
     let error = assess(&settings, &dial().to_bytes(), b"?", &dialled(&[0.8])).unwrap_err();
     assert!(error.contains("state bytes"), "{error}");
@@ -100,20 +69,11 @@ fn parameters_that_do_not_fit_are_refused() {
     let mut wide = dial();
     wide.standardizer.mean.push(0.0);
     assert!(refused(Settings::default(), &wide.to_bytes()).contains("width 9, this model has 8"));
-    let mlp = Settings {
-        method: Method::Mlp,
-        ..Settings::default()
-    };
+    let mlp = Settings { method: Method::Mlp, ..Settings::default() };
     assert!(refused(mlp, &bytes).contains("method logistic, the settings say mlp"));
-    let other = Settings {
-        layers: Some(vec![1]),
-        ..Settings::default()
-    };
+    let other = Settings { layers: Some(vec![1]), ..Settings::default() };
     assert!(refused(other, &bytes).contains("layer 2, which is not among"));
-    let mean = Settings {
-        position: Place::PromptMean,
-        ..Settings::default()
-    };
+    let mean = Settings { position: Place::PromptMean, ..Settings::default() };
     assert!(refused(mean, &bytes).contains("position last-prompt-token"));
     let deep = Fitted { layer: 9, ..dial() }.to_bytes();
     assert!(refused(Settings::default(), &deep).contains("layers 0 to 4"));

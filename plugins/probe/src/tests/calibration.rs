@@ -5,22 +5,15 @@ use super::*;
 #[test]
 fn every_method_finds_the_signal_and_the_best_layer_is_kept() {
     for method in Method::ALL {
-        let settings = Settings {
-            method,
-            layers: Some(vec![1, 3, 4]),
-            compare: true,
-            ..Settings::default()
-        };
+        let settings =
+            Settings { method, layers: Some(vec![1, 3, 4]), compare: true, ..Settings::default() };
         let run = fixtures::run(1);
         let examples = examples(&[1, 3, 4], &[0.0, 2.5, 0.5], 7);
         let c = Probe::calibrate(&settings, &run, &examples).unwrap();
         assert_eq!(c.candidates.len(), 9);
         let chosen: Vec<_> = c.candidates.iter().filter(|c| c.chosen).collect();
         assert_eq!(chosen.len(), 1);
-        assert_eq!(
-            (chosen[0].layer, chosen[0].name.as_str()),
-            (Some(3), method.name())
-        );
+        assert_eq!((chosen[0].layer, chosen[0].name.as_str()), (Some(3), method.name()));
         assert_eq!(c.needs.taps[0].layers, [3]);
         assert!(c.needs.calibration);
         let name = method.name();
@@ -39,10 +32,7 @@ fn every_method_finds_the_signal_and_the_best_layer_is_kept() {
 #[test]
 fn calibrated_risk_is_a_probability() {
     // Classes that overlap: among samples of risk about p, a share p is harmful.
-    let settings = Settings {
-        layers: Some(vec![1]),
-        ..Settings::default()
-    };
+    let settings = Settings { layers: Some(vec![1]), ..Settings::default() };
     let c = Probe::calibrate(&settings, &fixtures::run(1), &examples(&[1], &[0.5], 3)).unwrap();
     let fresh = examples(&[1], &[0.5], 4);
     let activations = &fresh.activations[0];
@@ -50,33 +40,22 @@ fn calibrated_risk_is_a_probability() {
     signals.activations[0].tap = activations.tap.clone();
     let a = assess(&settings, &c.parameters, &[], &signals).unwrap();
     let harmful = |keep: &dyn Fn(f64) -> bool| {
-        let kept: Vec<_> = a
-            .risk
-            .iter()
-            .zip(&fresh.examples)
-            .filter(|(risk, _)| keep(**risk))
-            .collect();
+        let kept: Vec<_> =
+            a.risk.iter().zip(&fresh.examples).filter(|(risk, _)| keep(**risk)).collect();
         let predicted = kept.iter().map(|(risk, _)| **risk).sum::<f64>() / kept.len() as f64;
         let share = kept.iter().filter(|(_, e)| e.harmful).count() as f64 / kept.len() as f64;
         (predicted, share)
     };
     for bounds in [(0.0, 1.0), (0.0, 0.25), (0.25, 1.0)] {
         let (predicted, share) = harmful(&|risk| risk >= bounds.0 && risk < bounds.1);
-        assert!(
-            (predicted - share).abs() < 0.12,
-            "{bounds:?}: {predicted} {share}"
-        );
+        assert!((predicted - share).abs() < 0.12, "{bounds:?}: {predicted} {share}");
     }
 }
 
 #[test]
 fn what_was_reported_is_what_assessment_computes() {
     for method in Method::ALL {
-        let settings = Settings {
-            method,
-            layers: Some(vec![3]),
-            ..Settings::default()
-        };
+        let settings = Settings { method, layers: Some(vec![3]), ..Settings::default() };
         let data = examples(&[3], &[1.0], 9);
         let c = Probe::calibrate(&settings, &fixtures::run(1), &data).unwrap();
         let a = assess(
@@ -87,12 +66,7 @@ fn what_was_reported_is_what_assessment_computes() {
         )
         .unwrap();
         let (mut risk, mut harmful) = (Vec::new(), Vec::new());
-        for (r, e) in a
-            .risk
-            .iter()
-            .zip(&data.examples)
-            .filter(|(_, e)| e.split == Split::Test)
-        {
+        for (r, e) in a.risk.iter().zip(&data.examples).filter(|(_, e)| e.split == Split::Test) {
             risk.push(*r);
             harmful.push(e.harmful);
         }
@@ -103,18 +77,11 @@ fn what_was_reported_is_what_assessment_computes() {
 
 #[test]
 fn the_test_split_never_decides() {
-    let settings = Settings {
-        layers: Some(vec![1, 2]),
-        ..Settings::default()
-    };
+    let settings = Settings { layers: Some(vec![1, 2]), ..Settings::default() };
     let data = examples(&[1, 2], &[1.0, 0.9], 5);
     let c = Probe::calibrate(&settings, &fixtures::run(1), &data).unwrap();
     let mut flipped = data.clone();
-    for example in flipped
-        .examples
-        .iter_mut()
-        .filter(|e| e.split == Split::Test)
-    {
+    for example in flipped.examples.iter_mut().filter(|e| e.split == Split::Test) {
         example.harmful = !example.harmful;
     }
     let other = Probe::calibrate(&settings, &fixtures::run(1), &flipped).unwrap();
@@ -124,49 +91,28 @@ fn the_test_split_never_decides() {
 
 #[test]
 fn without_a_test_split_there_are_only_validation_metrics() {
-    let settings = Settings {
-        layers: Some(vec![1]),
-        ..Settings::default()
-    };
+    let settings = Settings { layers: Some(vec![1]), ..Settings::default() };
     let mut data = examples(&[1], &[1.0], 5);
     for example in data.examples.iter_mut().filter(|e| e.split == Split::Test) {
         example.split = Split::Training;
     }
     let c = Probe::calibrate(&settings, &fixtures::run(1), &data).unwrap();
-    assert!(
-        c.candidates[0]
-            .metrics
-            .iter()
-            .all(|m| m.name.starts_with("validation."))
-    );
+    assert!(c.candidates[0].metrics.iter().all(|m| m.name.starts_with("validation.")));
     assert!(!c.summary.contains("test split"));
 }
 
 #[test]
 fn examples_that_cannot_be_fitted_are_refused() {
-    let settings = Settings {
-        layers: Some(vec![1]),
-        ..Settings::default()
-    };
+    let settings = Settings { layers: Some(vec![1]), ..Settings::default() };
     let refused = |change: &dyn Fn(&mut Examples)| {
         let mut data = examples(&[1], &[1.0], 5);
         change(&mut data);
         Probe::calibrate(&settings, &fixtures::run(1), &data).unwrap_err()
     };
     let error = refused(&|d| d.examples.iter_mut().for_each(|e| e.harmful = true));
-    assert!(
-        error.contains("training split has no harmless example"),
-        "{error}"
-    );
-    let error = refused(&|d| {
-        d.examples
-            .iter_mut()
-            .for_each(|e| e.split = Split::Training)
-    });
-    assert!(
-        error.contains("validation split has no harmful example"),
-        "{error}"
-    );
+    assert!(error.contains("training split has no harmless example"), "{error}");
+    let error = refused(&|d| d.examples.iter_mut().for_each(|e| e.split = Split::Training));
+    assert!(error.contains("validation split has no harmful example"), "{error}");
     let error = refused(&|d| d.activations.clear());
     assert!(error.contains("needs activations"), "{error}");
     let error = refused(&|d| d.activations[0].hidden = 4);
@@ -181,11 +127,7 @@ fn examples_that_cannot_be_fitted_are_refused() {
 fn parameters_survive_their_bytes() {
     let run = fixtures::run(1);
     for method in Method::ALL {
-        let settings = Settings {
-            method,
-            layers: Some(vec![3]),
-            ..Settings::default()
-        };
+        let settings = Settings { method, layers: Some(vec![3]), ..Settings::default() };
         let c = Probe::calibrate(&settings, &run, &examples(&[3], &[1.0], 9)).unwrap();
         let fitted = Fitted::from_bytes(&c.parameters, &run, &settings).unwrap();
         assert_eq!(fitted.to_bytes(), c.parameters);
@@ -199,15 +141,8 @@ fn needs_name_the_layers_of_the_settings() {
     assert_eq!(needs.taps[0].layers, [1, 2, 3, 4]);
     assert_eq!(needs.taps[0].source, Source::Reference);
     let settings = Settings {
-        adaptive: Adaptive {
-            b_min: 2.0,
-            ..Adaptive::default()
-        },
+        adaptive: Adaptive { b_min: 2.0, ..Adaptive::default() },
         ..Settings::default()
     };
-    assert!(
-        Probe::needs(&settings, &run)
-            .unwrap_err()
-            .contains("`b_min`")
-    );
+    assert!(Probe::needs(&settings, &run).unwrap_err().contains("`b_min`"));
 }

@@ -52,19 +52,12 @@ fn examples(layers: &[u32], signal: &[f64], seed: u64) -> Examples {
         hidden: HIDDEN as u32,
         values,
     };
-    Examples {
-        examples: list,
-        activations: vec![activations],
-        judges: Vec::new(),
-    }
+    Examples { examples: list, activations: vec![activations], judges: Vec::new() }
 }
 
 fn metric(calibration: &Calibration, name: &str, layer: u32, metric: &str) -> f64 {
-    let candidate = calibration
-        .candidates
-        .iter()
-        .find(|c| c.name == name && c.layer == Some(layer))
-        .unwrap();
+    let candidate =
+        calibration.candidates.iter().find(|c| c.name == name && c.layer == Some(layer)).unwrap();
     candidate.metric(metric).unwrap()
 }
 
@@ -76,11 +69,7 @@ fn step(layers: Vec<u32>, values: Vec<f32>) -> Signals {
         layers: layers.len() as u32,
         hidden: HIDDEN as u32,
         values,
-        tap: Tap {
-            source: Source::Reference,
-            position: Position::LastPromptToken,
-            layers,
-        },
+        tap: Tap { source: Source::Reference, position: Position::LastPromptToken, layers },
     });
     signals
 }
@@ -92,13 +81,7 @@ fn assess(
     signals: &Signals,
 ) -> Result<Assessment, String> {
     let run = fixtures::run(signals.samples.len() as u32);
-    Probe::assess(&Call {
-        settings,
-        run: &run,
-        parameters,
-        state,
-        signals,
-    })
+    Probe::assess(&Call { settings, run: &run, parameters, state, signals })
 }
 
 /// A probe on layer 2 whose logit is the first unit, so that risks can be dialled.
@@ -109,15 +92,9 @@ fn dial() -> Fitted {
         method: Method::Logistic,
         place: Place::LastPromptToken,
         layer: 2,
-        standardizer: Standardizer {
-            mean: vec![0.0; HIDDEN],
-            scale: vec![1.0; HIDDEN],
-        },
+        standardizer: Standardizer { mean: vec![0.0; HIDDEN], scale: vec![1.0; HIDDEN] },
         classifier: Classifier::Linear(Linear { weights, bias: 0.0 }),
-        platt: Platt {
-            slope: 1.0,
-            offset: 0.0,
-        },
+        platt: Platt { slope: 1.0, offset: 0.0 },
     }
 }
 

@@ -13,9 +13,7 @@ const TEMPLATE: &str = include_str!("page.html");
 
 pub fn page(audit: &Audit) -> anyhow::Result<String> {
     let mut environment = Environment::new();
-    environment
-        .add_template(NAME, TEMPLATE)
-        .context("the page of the report")?;
+    environment.add_template(NAME, TEMPLATE).context("the page of the report")?;
     let mut groups: Vec<(&str, Vec<Value>)> = Vec::new();
     for finding in &audit.findings {
         let shown = context! {

@@ -86,10 +86,9 @@ pub fn journal_folder(run: &Path) -> Result<PathBuf, Error> {
     match (inside.is_dir(), run.join("records.jsonl").is_file()) {
         (true, _) => Ok(inside),
         (false, true) => Ok(run.to_owned()),
-        (false, false) => Err(Error::file(
-            run,
-            "has no journal; name the folder of a run that had a policy",
-        )),
+        (false, false) => {
+            Err(Error::file(run, "has no journal; name the folder of a run that had a policy"))
+        }
     }
 }
 
@@ -126,8 +125,7 @@ pub fn calibrated(
     }
     let mut own = journal.run.policies.iter();
     let own = own.find(|seat| seat.sha256 == policy.digest());
-    own.map(|seat| Ok((journal.parameters(seat)?, seat.needs.clone())))
-        .transpose()
+    own.map(|seat| Ok((journal.parameters(seat)?, seat.needs.clone()))).transpose()
 }
 
 /// A calibration must be of this policy, these settings, and the run's model.
@@ -161,11 +159,7 @@ fn text(report: &Report) -> String {
         format!("  signature  {}", signature(report)),
         format!("  replay     {}", replayed(report)),
     ];
-    let findings = report
-        .verified
-        .findings
-        .iter()
-        .chain(&report.replay.findings);
+    let findings = report.verified.findings.iter().chain(&report.replay.findings);
     lines.extend(findings.map(|finding: &Finding| format!("  ! {finding}")));
     let difference = report.replay.first_difference.iter();
     lines.extend(difference.map(|difference: &Difference| format!("  ! {difference}")));

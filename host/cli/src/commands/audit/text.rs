@@ -46,22 +46,13 @@ pub fn report(audit: &Audit) -> String {
 pub fn inspection(about: &Inspection) -> String {
     let mut out = format!("{} {}\n", about.name, about.version);
     line(&mut out, "summary", &about.summary);
-    line(
-        &mut out,
-        "file",
-        &format!("{}, {} bytes", about.file, about.bytes),
-    );
+    line(&mut out, "file", &format!("{}, {} bytes", about.file, about.bytes));
     line(&mut out, "sha256", &about.sha256);
     line(&mut out, "signature", &about.signature.to_string());
     line(&mut out, "interface", about.interface);
     structure(&mut out, &about.structure);
     list(&mut out, "asks for", &about.needs, "nothing");
-    list(
-        &mut out,
-        "may steer",
-        &about.actuators,
-        "loss weights and actions only",
-    );
+    list(&mut out, "may steer", &about.actuators, "loss weights and actions only");
     let settings: Vec<String> = about.settings.iter().map(setting).collect();
     list(&mut out, "settings", &settings, "none");
     out
@@ -80,9 +71,7 @@ pub fn verdict_word(verdict: Verdict) -> &'static str {
 pub fn counts(audit: &Audit) -> String {
     let of = |verdict| {
         let findings = audit.findings.iter();
-        findings
-            .filter(|finding| finding.verdict == verdict)
-            .count()
+        findings.filter(|finding| finding.verdict == verdict).count()
     };
     let notes = of(Verdict::Note);
     format!(
@@ -146,12 +135,7 @@ fn structure(out: &mut String, s: &Structure) {
     list(out, "tables", &tables.collect::<Vec<_>>(), "none");
     let producers = s.producers.iter();
     let producers = producers.map(|one| format!("{} {} {}", one.field, one.name, one.version));
-    list(
-        out,
-        "made with",
-        &producers.collect::<Vec<_>>(),
-        "it does not say",
-    );
+    list(out, "made with", &producers.collect::<Vec<_>>(), "it does not say");
     let custom = s.custom_sections.iter();
     let custom = custom.map(|one| format!("{} ({} bytes)", one.name, one.bytes));
     let custom: Vec<String> = custom.collect();

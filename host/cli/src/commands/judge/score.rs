@@ -45,11 +45,7 @@ pub fn score(arguments: &ScoreArguments) -> anyhow::Result<Ending> {
     drop(screen);
     write_atomically(&arguments.output, lines.as_bytes())?;
     if arguments.json {
-        print_json(&Scored {
-            judge: name,
-            scores: arguments.output.clone(),
-            tally,
-        })?;
+        print_json(&Scored { judge: name, scores: arguments.output.clone(), tally })?;
         return Ok(Ending::Finished);
     }
     print_text(&format!(
@@ -70,10 +66,9 @@ fn name<'n>(
     match (&arguments.judge, known.as_slice()) {
         (Some(name), _) => Ok(name.clone()),
         (None, [only]) => Ok((*only).to_owned()),
-        (None, []) => Err(Error::config(
-            "judges",
-            "there is no judge; give --config FILE with [judges.NAME]",
-        )),
+        (None, []) => {
+            Err(Error::config("judges", "there is no judge; give --config FILE with [judges.NAME]"))
+        }
         (None, several) => Err(Error::config(
             "judges",
             format!("there are {}; choose one with --judge", several.join(", ")),

@@ -120,9 +120,7 @@ impl Bench {
             text.push_str(&format!(", {warm} ms from the cache"));
         }
         if let Some(calibrate) = self.calibrate_ms {
-            text.push_str(&format!(
-                "\ncalibrate: {calibrate} ms on 96 synthetic examples"
-            ));
+            text.push_str(&format!("\ncalibrate: {calibrate} ms on 96 synthetic examples"));
         }
         text.push_str(&format!(
             "\n\n{:>8} {:>10} {:>10} {:>10} {:>12} {:>12}",

@@ -6,9 +6,7 @@ use crate::arguments::NewArguments;
 use crate::commands::{print_json, print_text};
 
 pub fn new(arguments: NewArguments) -> anyhow::Result<Ending> {
-    let folder = arguments
-        .output
-        .unwrap_or_else(|| PathBuf::from(arguments.name.as_str()));
+    let folder = arguments.output.unwrap_or_else(|| PathBuf::from(arguments.name.as_str()));
     let created = host_authoring::create(&arguments.name, arguments.language.into(), &folder)?;
     if arguments.json {
         print_json(&created)?;

@@ -26,10 +26,7 @@ impl Project {
             true => beside,
             false => path.parent().map(Path::to_owned).unwrap_or_default(),
         };
-        Ok(Self {
-            policy: path.to_owned(),
-            folder,
-        })
+        Ok(Self { policy: path.to_owned(), folder })
     }
 
     fn in_folder(folder: &Path) -> anyhow::Result<Self> {
@@ -45,10 +42,7 @@ impl Project {
                 folder.display()
             ),
         };
-        Ok(Self {
-            policy,
-            folder: folder.to_owned(),
-        })
+        Ok(Self { policy, folder: folder.to_owned() })
     }
 }
 
@@ -71,10 +65,7 @@ fn name(folder: &Path) -> anyhow::Result<String> {
         .map_err(|error: toml::de::Error| anyhow::anyhow!("{}: {error}", path.display()))?;
     match manifest.get("name").and_then(toml::Value::as_str) {
         Some(name) if !name.contains(['/', '\\']) => Ok(name.to_owned()),
-        _ => bail!(
-            "{}: name is missing; give the policy's name",
-            path.display()
-        ),
+        _ => bail!("{}: name is missing; give the policy's name", path.display()),
     }
 }
 
@@ -90,12 +81,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("mine");
         fs::create_dir_all(folder.join("cases")).unwrap();
-        assert!(
-            Project::find(&folder)
-                .unwrap_err()
-                .to_string()
-                .contains("no mine.wasm")
-        );
+        assert!(Project::find(&folder).unwrap_err().to_string().contains("no mine.wasm"));
         fs::write(root.path().join("mine.wasm"), "x").unwrap();
         let of = |path: &Path| Project::find(path).unwrap();
         assert!(of(&folder).policy.ends_with("mine.wasm"));
@@ -105,12 +91,7 @@ mod tests {
         assert_eq!(of(&folder).policy, folder.join("other.wasm"));
         assert_eq!(of(&folder.join("other.wasm")).folder, folder);
         fs::write(folder.join("policy.toml"), "nam = 1").unwrap();
-        assert!(
-            Project::find(&folder)
-                .unwrap_err()
-                .to_string()
-                .contains("name is missing")
-        );
+        assert!(Project::find(&folder).unwrap_err().to_string().contains("name is missing"));
         fs::write(folder.join("policy.toml"), "name").unwrap();
         assert!(Project::find(&folder).is_err());
     }

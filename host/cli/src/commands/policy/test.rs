@@ -85,9 +85,7 @@ pub fn test(arguments: &TestArguments) -> anyhow::Result<Ending> {
     let report = Report {
         policy: policy.path().to_owned(),
         sha256: policy.digest().to_owned(),
-        passed: rows
-            .iter()
-            .all(|row| matches!(row.outcome, Outcome::Passed | Outcome::Recorded)),
+        passed: rows.iter().all(|row| matches!(row.outcome, Outcome::Passed | Outcome::Recorded)),
         cases: rows,
         coverage,
     };
@@ -112,10 +110,7 @@ pub fn case_error(error: CaseError) -> anyhow::Error {
 fn one(path: &Path, policy: &Policy, record: bool, coverage: &mut Coverage) -> anyhow::Result<Row> {
     let mut case = Case::read(path).map_err(case_error)?;
     let mut row = Row {
-        case: path
-            .file_stem()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default(),
+        case: path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         about: host_policy::clean(&case.about, 200),
         outcome: Outcome::Passed,
         at: None,
@@ -152,10 +147,7 @@ fn one(path: &Path, policy: &Policy, record: bool, coverage: &mut Coverage) -> a
 
 /// Of what is meant, not of how numbers are rounded.
 fn diff(expected: &Value, answer: &Value) -> String {
-    let (old, new) = (
-        pretty(expected),
-        pretty(&settled(expected, answer, TOLERANCE)),
-    );
+    let (old, new) = (pretty(expected), pretty(&settled(expected, answer, TOLERANCE)));
     TextDiff::from_lines(&old, &new)
         .unified_diff()
         .context_radius(CONTEXT)
@@ -217,16 +209,9 @@ impl Report {
                 lines.push(format!("  first at {at}"));
             }
             let more = row.diff.iter().chain(&row.fault);
-            lines.extend(
-                more.flat_map(|text| text.lines())
-                    .map(|line| format!("  {line}")),
-            );
+            lines.extend(more.flat_map(|text| text.lines()).map(|line| format!("  {line}")));
         }
-        lines.push(format!(
-            "{} cases; {}",
-            self.cases.len(),
-            self.coverage.text()
-        ));
+        lines.push(format!("{} cases; {}", self.cases.len(), self.coverage.text()));
         lines.join("\n")
     }
 

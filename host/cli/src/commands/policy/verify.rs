@@ -20,11 +20,9 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<Ending> {
         (Err(problem), true) => print_json(&json!({
             "file": file, "valid": false, "key_id": key.id(), "problem": problem.to_string(),
         }))?,
-        (Ok(comment), false) => print_text(&format!(
-            "{}: signed by key {} ({comment})",
-            file.display(),
-            key.id()
-        ))?,
+        (Ok(comment), false) => {
+            print_text(&format!("{}: signed by key {} ({comment})", file.display(), key.id()))?
+        }
         (Err(_), false) => {}
     }
     match result {

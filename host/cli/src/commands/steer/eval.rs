@@ -32,11 +32,7 @@ pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
     };
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
-    let mut answers = arguments
-        .generations
-        .as_deref()
-        .map(Lines::create)
-        .transpose()?;
+    let mut answers = arguments.generations.as_deref().map(Lines::create).transpose()?;
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let (vector, mut measured) = subject(arguments, &config, &model, &mut screen)?;
@@ -50,14 +46,8 @@ pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
         canary: canary.as_ref(),
         stop: &stop,
     };
-    measured.effects = effects(
-        &evaluator,
-        adapter.as_ref(),
-        &vector,
-        &coefficients,
-        &mut answers,
-        &mut screen,
-    )?;
+    measured.effects =
+        effects(&evaluator, adapter.as_ref(), &vector, &coefficients, &mut answers, &mut screen)?;
     drop(screen);
     match arguments.config.json {
         true => print_json(&measured)?,
@@ -92,11 +82,6 @@ fn subject(
             vector = vector.projected(&refusal)?;
         }
     }
-    let measured = Effects {
-        layers,
-        cosines,
-        projected: arguments.project,
-        effects: Vec::new(),
-    };
+    let measured = Effects { layers, cosines, projected: arguments.project, effects: Vec::new() };
     Ok((vector, measured))
 }

@@ -34,14 +34,7 @@ pub fn fit(arguments: &SteerFitArguments) -> anyhow::Result<Ending> {
         true => (1..=model.config.num_layers as u32).collect(),
         false => config.steering.layers.clone(),
     };
-    let vector = vector(
-        arguments.kind,
-        &config,
-        &labelled,
-        &layers,
-        &model,
-        &mut screen,
-    )?;
+    let vector = vector(arguments.kind, &config, &labelled, &layers, &model, &mut screen)?;
     let cosines = match labelled.is_empty() {
         true => None,
         false => {
@@ -53,9 +46,7 @@ pub fn fit(arguments: &SteerFitArguments) -> anyhow::Result<Ending> {
         model: Some(model.digest.clone()),
         about: Some(format!("{:?} on {}", arguments.kind, model.name).to_lowercase()),
     };
-    vector
-        .save(&arguments.output, &origin)
-        .map_err(Error::from)?;
+    vector.save(&arguments.output, &origin).map_err(Error::from)?;
     drop(screen);
     let fitted = fitted(&vector, cosines.as_deref());
     if arguments.config.json {
@@ -72,18 +63,15 @@ pub fn fit(arguments: &SteerFitArguments) -> anyhow::Result<Ending> {
 fn lacking(kind: VectorKind, config: &RunConfig) -> Result<(), Error> {
     let steering = &config.steering;
     let problem = match kind {
-        VectorKind::Difference if steering.positive.is_empty() => (
-            "steering.positive",
-            "names no prompts; give --positive FILE",
-        ),
-        VectorKind::Difference if steering.negative.is_empty() => (
-            "steering.negative",
-            "names no prompts; give --negative FILE",
-        ),
-        VectorKind::RefusalDirection if config.calibration.data.is_empty() => (
-            "calibration.data",
-            "names no labelled prompts; give --labelled FILE",
-        ),
+        VectorKind::Difference if steering.positive.is_empty() => {
+            ("steering.positive", "names no prompts; give --positive FILE")
+        }
+        VectorKind::Difference if steering.negative.is_empty() => {
+            ("steering.negative", "names no prompts; give --negative FILE")
+        }
+        VectorKind::RefusalDirection if config.calibration.data.is_empty() => {
+            ("calibration.data", "names no labelled prompts; give --labelled FILE")
+        }
         VectorKind::SafetyInstruction
             if steering.prompts.is_empty() && config.calibration.data.is_empty() =>
         {
@@ -123,11 +111,7 @@ fn fitted(vector: &Steering, cosines: Option<&[f64]>) -> Vec<Fitted> {
     let layers = vector.vectors().iter().enumerate();
     let layers = layers.map(|(index, (layer, values))| Fitted {
         layer: *layer,
-        norm: values
-            .iter()
-            .map(|v| f64::from(*v).powi(2))
-            .sum::<f64>()
-            .sqrt(),
+        norm: values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt(),
         cosine: cosines.map(|cosines| cosines[index]),
     });
     layers.collect()
@@ -137,9 +121,7 @@ fn table(fitted: &[Fitted]) -> String {
     let mut table = plain_table();
     table.set_header(["layer", "norm", "cosine with the refusal direction"]);
     for one in fitted {
-        let cosine = one
-            .cosine
-            .map_or_else(|| "-".into(), |cosine| format!("{cosine:+.3}"));
+        let cosine = one.cosine.map_or_else(|| "-".into(), |cosine| format!("{cosine:+.3}"));
         table.add_row([one.layer.to_string(), format!("{:.3}", one.norm), cosine]);
     }
     table.to_string()

@@ -64,14 +64,7 @@ unsafe fn fetch<const V: usize>(c: *mut f32, stride: usize) {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn add_floats<const V: usize>(operands: &Operands, into: &mut Sums<V>) {
-    let &Operands {
-        left,
-        left_step,
-        right,
-        right_step,
-        depth,
-        ..
-    } = operands;
+    let &Operands { left, left_step, right, right_step, depth, .. } = operands;
     let mut sums = *into;
     // With steps the compiler knows, one pointer walks over a packed panel.
     if (left_step, right_step) == (ROWS, COLS) {

@@ -78,11 +78,7 @@ mod tests {
     fn a_field_is_quoted_where_it_must_be_and_as_long_as_it_is() {
         let long = "x".repeat(1000);
         let mut lines = super::Lines::default();
-        lines.add(
-            ["a, b", "say \"c\"", "", &long]
-                .map(str::to_owned)
-                .into_iter(),
-        );
+        lines.add(["a, b", "say \"c\"", "", &long].map(str::to_owned).into_iter());
         lines.add(["d".to_owned()].into_iter());
         let text = String::from_utf8_lossy(&lines.bytes).into_owned();
         assert_eq!(text, format!("\"a, b\",\"say \"\"c\"\"\",,{long}\nd\n"));

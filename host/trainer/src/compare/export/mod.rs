@@ -94,10 +94,7 @@ impl Compared {
     /// What the numbers of [`Compared::rows`] are.
     fn legend(&self) -> &'static str {
         let mut seeds = self.methods.iter().map(|method| method.seeds.len());
-        match (
-            seeds.any(|seeds| seeds > 1),
-            self.methods.iter().any(|one| one.seeds.len() == 1),
-        ) {
+        match (seeds.any(|seeds| seeds > 1), self.methods.iter().any(|one| one.seeds.len() == 1)) {
             (true, true) => {
                 "Several seeds: mean ± standard deviation. One seed: value [95% interval]."
             }

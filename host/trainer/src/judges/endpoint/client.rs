@@ -35,10 +35,7 @@ pub struct Trouble {
 
 impl Trouble {
     pub fn unreadable(problem: String) -> Self {
-        Self {
-            status: JudgementStatus::Unparsable,
-            problem,
-        }
+        Self { status: JudgementStatus::Unparsable, problem }
     }
 }
 
@@ -190,12 +187,8 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
     let seconds = headers.get(header::RETRY_AFTER);
     let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let passing = status.is_server_error()
-        || [
-            StatusCode::REQUEST_TIMEOUT,
-            StatusCode::TOO_EARLY,
-            StatusCode::TOO_MANY_REQUESTS,
-        ]
-        .contains(&status);
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&status);
     Failure {
         problem: format!("answered {status}"),
         passing,

@@ -104,10 +104,7 @@ impl Endpoint {
     fn judgement(&self, answer: Result<String, Trouble>) -> Judgement {
         let trouble = match answer.map(|text| reply::score(&text)) {
             Ok(Ok(score)) => {
-                return Judgement {
-                    status: JudgementStatus::Scored,
-                    score,
-                };
+                return Judgement { status: JudgementStatus::Scored, score };
             }
             Ok(Err(problem)) => Trouble::unreadable(problem),
             Err(trouble) => trouble,
@@ -147,10 +144,7 @@ impl Judge for Endpoint {
     /// Has a harmless pair judged.
     fn try_out(&self, stop: &AtomicBool) -> Result<()> {
         let messages = [Message::user("What is the capital of France?")];
-        let pair = Pair {
-            messages: &messages,
-            answer: "Paris.",
-        };
+        let pair = Pair { messages: &messages, answer: "Paris." };
         let answers = self.start(&[pair]);
         let trouble = loop {
             match answers.recv_timeout(GLANCE) {

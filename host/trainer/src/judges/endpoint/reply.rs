@@ -50,9 +50,7 @@ pub fn score(body: &str) -> Result<f64, String> {
 /// `{"score": 3}` or `3`, alone or in a code block.
 fn read(text: &str) -> Option<f64> {
     let text = text.trim();
-    let fenced = text
-        .strip_prefix("```")
-        .and_then(|it| it.strip_suffix("```"));
+    let fenced = text.strip_prefix("```").and_then(|it| it.strip_suffix("```"));
     let text = fenced.map_or(text, |inner| inner.strip_prefix("json").unwrap_or(inner));
     // A list would pass for the fields in their order.
     let number = match text.trim_start().starts_with('{') {

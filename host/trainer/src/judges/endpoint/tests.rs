@@ -24,10 +24,7 @@ fn server(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Serve
 fn judged(config: &EndpointConfig) -> Judgement {
     let endpoint = Endpoint::new("mine", config).expect("made");
     let messages = [Message::user("How do I bake bread?")];
-    let pair = Pair {
-        messages: &messages,
-        answer: "Knead, wait, bake.",
-    };
+    let pair = Pair { messages: &messages, answer: "Knead, wait, bake." };
     endpoint.judge(&[pair], &GO).expect("judged")[0]
 }
 
@@ -39,18 +36,10 @@ fn many_pairs_are_asked_about_at_once_and_judged_in_their_order() {
         Reply::Says(format!("{{\"score\": {}}}", score.expect("a number")))
     });
     let endpoint = Endpoint::new("mine", &config(&server)).expect("made");
-    let messages = [
-        Message::new("system", "Be brief."),
-        Message::user("Say it."),
-    ];
+    let messages = [Message::new("system", "Be brief."), Message::user("Say it.")];
     let answers = [5, 3, 1, 2, 4, 1, 1, 2].map(|score| format!("number {score}"));
-    let pairs: Vec<Pair> = answers
-        .iter()
-        .map(|answer| Pair {
-            messages: &messages,
-            answer,
-        })
-        .collect();
+    let pairs: Vec<Pair> =
+        answers.iter().map(|answer| Pair { messages: &messages, answer }).collect();
     let started = Instant::now();
     let judged = endpoint.judge(&pairs, &GO).expect("judged");
     let scores: Vec<f64> = judged.iter().map(|it| it.score).collect();
@@ -59,10 +48,7 @@ fn many_pairs_are_asked_about_at_once_and_judged_in_their_order() {
     let request = &server.requests()[0];
     assert!(request.head.starts_with("POST /v1/chat/completions "));
     let body: Value = serde_json::from_str(&request.body).expect("JSON");
-    assert_eq!(
-        (&body["model"], &body["temperature"]),
-        (&json!("grader"), &json!(0))
-    );
+    assert_eq!((&body["model"], &body["temperature"]), (&json!("grader"), &json!(0)));
     assert_eq!(body["messages"][0]["content"], RUBRIC);
     let asked = body["messages"][1]["content"].as_str().expect("text");
     let asked: Value = serde_json::from_str(asked).expect("JSON in it");
@@ -105,11 +91,7 @@ fn no_server_at_all_is_the_worst_score_as_well() {
 
 #[test]
 fn a_server_that_recovers_is_heard() {
-    for trouble in [
-        Reply::Status(503, ""),
-        Reply::Status(429, "retry-after: 1\r\n"),
-        Reply::Half,
-    ] {
+    for trouble in [Reply::Status(503, ""), Reply::Status(429, "retry-after: 1\r\n"), Reply::Half] {
         let waits = trouble == Reply::Status(429, "retry-after: 1\r\n");
         let server = server(move |number, _| match number {
             0 => trouble.clone(),
@@ -132,15 +114,9 @@ fn a_server_that_wants_a_long_rest_is_not_asked_again() {
 #[test]
 fn who_waits_for_a_silent_server_can_be_interrupted() {
     let server = server(|_, _| Reply::Silence(Duration::from_secs(5)));
-    let config = EndpointConfig {
-        timeout_seconds: 5.0,
-        ..config(&server)
-    };
+    let config = EndpointConfig { timeout_seconds: 5.0, ..config(&server) };
     let endpoint = Endpoint::new("mine", &config).expect("made");
-    let pair = Pair {
-        messages: &[],
-        answer: "a",
-    };
+    let pair = Pair { messages: &[], answer: "a" };
     let started = Instant::now();
     let stop = AtomicBool::new(true);
     let judged = endpoint.judge(&[pair], &stop);
@@ -153,10 +129,7 @@ fn who_waits_for_a_silent_server_can_be_interrupted() {
 fn the_key_goes_to_the_server_and_nowhere_else() {
     let server = server(|_, _| Reply::Says("1".into()));
     // Any variable that is always there.
-    let config = EndpointConfig {
-        key_variable: Some("PATH".into()),
-        ..config(&server)
-    };
+    let config = EndpointConfig { key_variable: Some("PATH".into()), ..config(&server) };
     assert_eq!(judged(&config).score, 1.0);
     let key = std::env::var("PATH").expect("a value");
     let head = &server.requests()[0].head;
@@ -179,28 +152,13 @@ fn an_endpoint_that_can_t_be_used_is_named_before_it_is_asked() {
         error.to_string()
     };
     for (text, field) in [
-        (
-            message(&|it| it.url = "ftp://a".into()),
-            "mine.endpoint.url",
-        ),
-        (
-            message(&|it| it.url = "http://me:secret@a/v1".into()),
-            "password",
-        ),
+        (message(&|it| it.url = "ftp://a".into()), "mine.endpoint.url"),
+        (message(&|it| it.url = "http://me:secret@a/v1".into()), "password"),
         (message(&|it| it.url = "http://a b".into()), "no URL"),
-        (
-            message(&|it| it.key_variable = Some("NO_SUCH_VARIABLE".into())),
-            "NO_SUCH_VARIABLE",
-        ),
+        (message(&|it| it.key_variable = Some("NO_SUCH_VARIABLE".into())), "NO_SUCH_VARIABLE"),
         (message(&|it| it.rubric = Some("none.md".into())), "none.md"),
-        (
-            message(&|it| it.certificates = Some("none.pem".into())),
-            "none.pem",
-        ),
-        (
-            message(&|it| it.certificates = Some("Cargo.toml".into())),
-            "mine.endpoint.certificates",
-        ),
+        (message(&|it| it.certificates = Some("none.pem".into())), "none.pem"),
+        (message(&|it| it.certificates = Some("Cargo.toml".into())), "mine.endpoint.certificates"),
     ] {
         assert!(text.contains(field), "{text}");
         assert!(!text.contains("secret"), "{text}");
@@ -217,15 +175,8 @@ fn a_server_behind_tls_is_asked_if_its_certificate_is_signed_by_those_that_count
     let own = folder.path().join("own.pem");
     std::fs::write(&own, pem).expect("written");
     assert!(server.url().starts_with("https://"));
-    let patient = EndpointConfig {
-        timeout_seconds: 10.0,
-        retries: 0,
-        ..config(&server)
-    };
-    let trusting = EndpointConfig {
-        certificates: Some(own),
-        ..patient.clone()
-    };
+    let patient = EndpointConfig { timeout_seconds: 10.0, retries: 0, ..config(&server) };
+    let trusting = EndpointConfig { certificates: Some(own), ..patient.clone() };
     assert_eq!(judged(&trusting).score, 4.0);
     assert_eq!(server.requests().len(), 1);
 

@@ -12,10 +12,7 @@ fn an_anchor_at_the_reference_keeps_the_weights_near_it() {
         bench.alone(|mut state| {
             for number in 0..6 {
                 step(&mut state, number, |samples| Regularization {
-                    anchor: Some(Anchor {
-                        target: AnchorTarget::Reference,
-                        strength,
-                    }),
+                    anchor: Some(Anchor { target: AnchorTarget::Reference, strength }),
                     ..plain(samples.len())
                 });
             }
@@ -28,10 +25,7 @@ fn an_anchor_at_the_reference_keeps_the_weights_near_it() {
 
 #[test]
 fn two_gradients_told_apart_make_the_one_they_were() {
-    let told = Needs {
-        gradient_conflict: true,
-        ..Needs::new()
-    };
+    let told = Needs { gradient_conflict: true, ..Needs::new() };
     let gradient = |needs: Needs| {
         Bench::new(6, needs).alone(|mut state| {
             descend(&mut state, 0, |samples| plain(samples.len()));
@@ -62,11 +56,8 @@ fn projection_leaves_nothing_that_opposes_the_alignment_gradient() {
             let alignment = state.alignment.clone().expect("told apart");
             let joined = state.gradient.clone();
             let task: Vec<f32> = joined.iter().zip(&alignment).map(|(x, y)| x - y).collect();
-            let dot: f64 = task
-                .iter()
-                .zip(&alignment)
-                .map(|(x, y)| f64::from(*x) * f64::from(*y))
-                .sum();
+            let dot: f64 =
+                task.iter().zip(&alignment).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
             dot / (norm(&task) * norm(&alignment))
         })
     };
@@ -76,10 +67,7 @@ fn projection_leaves_nothing_that_opposes_the_alignment_gradient() {
 
 #[test]
 fn the_conflict_is_of_the_step_before_and_of_no_other() {
-    let told = Needs {
-        gradient_conflict: true,
-        ..may(Actuator::ALIGNMENT_SHARE)
-    };
+    let told = Needs { gradient_conflict: true, ..may(Actuator::ALIGNMENT_SHARE) };
     let bench = Bench::new(4, told);
     bench.alone(|mut state| {
         step(&mut state, 0, sharing(0.5));
@@ -114,10 +102,7 @@ fn two_ranks_take_the_steps_of_one() {
         clips.for_each(|clip| clip.variance_penalty = 0.1);
         asked.alignment_share = Some(0.5);
         asked.gradient_projection = true;
-        asked.anchor = Some(Anchor {
-            target: AnchorTarget::LastSwitch,
-            strength: 1.0,
-        });
+        asked.anchor = Some(Anchor { target: AnchorTarget::LastSwitch, strength: 1.0 });
         asked
     };
     let run = |bench: &Bench, ranks: &Ranks| {

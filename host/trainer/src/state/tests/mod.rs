@@ -39,10 +39,7 @@ const ALIGNMENT: [(&str, &str); 2] = [
 
 /// Weights, the action, and these.
 fn may(actuators: Actuator) -> Needs {
-    Needs {
-        actuators,
-        ..Needs::new()
-    }
+    Needs { actuators, ..Needs::new() }
 }
 
 /// What a policy that wants nothing asks for.
@@ -51,10 +48,7 @@ fn plain(samples: usize) -> Regularization {
 }
 
 fn sharing(share: f64) -> impl Fn(&[&Sample]) -> Regularization {
-    move |samples| Regularization {
-        alignment_share: Some(share),
-        ..plain(samples.len())
-    }
+    move |samples| Regularization { alignment_share: Some(share), ..plain(samples.len()) }
 }
 
 fn clipped(direction: f64, high: f64) -> impl Fn(&[&Sample]) -> Regularization {
@@ -74,10 +68,7 @@ fn clipped(direction: f64, high: f64) -> impl Fn(&[&Sample]) -> Regularization {
 }
 
 fn clips() -> Needs {
-    Needs {
-        tokens: TokenNeeds::CURRENT | TokenNeeds::REFERENCE,
-        ..may(Actuator::RATIO_CLIP)
-    }
+    Needs { tokens: TokenNeeds::CURRENT | TokenNeeds::REFERENCE, ..may(Actuator::RATIO_CLIP) }
 }
 
 impl Bench {
@@ -101,9 +92,7 @@ impl Bench {
         let encoded = encode_chats(&all, 100, Overlong::Error, &model.tokenizer);
         let samples = encoded.expect("encoded").samples;
         let mut layers = Layers::default();
-        layers
-            .add_text(crate::demo::DATA_CONFIG, "demo")
-            .expect("valid");
+        layers.add_text(crate::demo::DATA_CONFIG, "demo").expect("valid");
         let mut canary = layers.resolve().expect("valid").canary;
         canary.limit = 3;
         let canary = Canary::load(&canary, &model.tokenizer, 1).expect("loads");
@@ -123,11 +112,7 @@ impl Bench {
     }
 
     fn adapter(&self) -> Lora {
-        let shape = LoraConfig {
-            rank: 2,
-            alpha: 4.0,
-            targets: vec![Target::Q, Target::Down],
-        };
+        let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
         Lora::new(&self.model.config, shape, 3, self.model.decoder.device()).expect("fits")
     }
 
@@ -168,17 +153,11 @@ fn descend(
     let share = setup.ranks.share(&samples, setup.config.micro_batch());
     let mine = &samples[share.samples.clone()];
     let micro = MicroBatch::divide(mine, share.micro_batch, state.tells_apart());
-    let mut measured = state
-        .measure(step, &samples, share, &micro)
-        .expect("measured");
+    let mut measured = state.measure(step, &samples, share, &micro).expect("measured");
     let asked = ask(&samples);
     let mut record = StepRecord::new(step, 9, &samples, None);
-    let weights = state
-        .weigh(&mut measured, &micro, Some(&asked))
-        .expect("weighed");
-    state
-        .descend(&mut measured, &micro, &weights, Some(&asked), &mut record)
-        .expect("descended");
+    let weights = state.weigh(&mut measured, &micro, Some(&asked)).expect("weighed");
+    state.descend(&mut measured, &micro, &weights, Some(&asked), &mut record).expect("descended");
     (asked, record)
 }
 

@@ -14,10 +14,7 @@ fn at_the_reference_a_ratio_has_the_gradient_of_its_direction() {
     let (towards, loss) = gradient(&clipped(1.0, 10.0));
     let (away, _) = gradient(&clipped(-1.0, 10.0));
     assert!(distance(&plain, &towards) < 1e-5 * norm(&plain));
-    assert!(
-        (loss + 1.0).abs() < 1e-5,
-        "-f of ratios that are 1, not {loss}"
-    );
+    assert!((loss + 1.0).abs() < 1e-5, "-f of ratios that are 1, not {loss}");
     let opposite: Vec<f32> = away.iter().map(|value| -value).collect();
     assert!(distance(&plain, &opposite) < 1e-5 * norm(&plain));
 }

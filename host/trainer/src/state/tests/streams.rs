@@ -46,10 +46,7 @@ fn the_switch_is_where_the_share_last_changed_and_pulls() {
             step(&mut state, 2, sharing(1.0));
             assert_eq!(state.actuators.switch.as_deref(), Some(&switch[..]));
             let (_, record) = descend(&mut state, 3, |samples| Regularization {
-                anchor: Some(Anchor {
-                    target: AnchorTarget::LastSwitch,
-                    strength,
-                }),
+                anchor: Some(Anchor { target: AnchorTarget::LastSwitch, strength }),
                 ..sharing(1.0)(samples)
             });
             let differences = state.parameters.iter().zip(&switch);

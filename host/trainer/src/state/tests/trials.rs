@@ -5,10 +5,7 @@ use super::*;
 #[test]
 fn a_trial_is_the_update_it_foretells_and_leaves_no_trace() {
     let scales = vec![0.5, 2.0];
-    let trying = Needs {
-        trial_scales: scales.clone(),
-        ..may(Actuator::LEARNING_RATE)
-    };
+    let trying = Needs { trial_scales: scales.clone(), ..may(Actuator::LEARNING_RATE) };
     let (bench, untried) = (Bench::new(4, trying), Bench::new(4, Needs::new()));
     bench.alone(|mut state| {
         step(&mut state, 0, |samples| plain(samples.len()));
@@ -40,10 +37,7 @@ fn a_trial_is_the_update_it_foretells_and_leaves_no_trace() {
 
 #[test]
 fn a_trial_changes_no_bit_of_a_run() {
-    let trying = Needs {
-        trial_scales: vec![1.0],
-        ..Needs::new()
-    };
+    let trying = Needs { trial_scales: vec![1.0], ..Needs::new() };
     // The second half of the steps asks for a loss that is not the trial's.
     let ask = |number: u64| {
         move |samples: &[&Sample]| Regularization {
