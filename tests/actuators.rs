@@ -1,24 +1,13 @@
 //! Policies that steer more than the weights of the loss: what they do to a run, that it
 //! goes on from a checkpoint to the same bytes, and what they are refused without.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
 use std::path::{Path, PathBuf};
 
-use program::{alone, plugin, text, train, trained};
+use crate::program::{alone, lines, plugin, text, train, trained};
 use serde_json::Value;
 use tempfile::TempDir;
 
 const STEPS: usize = 8;
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().map(serde_json::from_str);
-    lines.collect::<Result<_, _>>().unwrap()
-}
 
 /// Of each step.
 fn metric(run: &Path, key: &str) -> Vec<f64> {

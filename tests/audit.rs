@@ -1,19 +1,12 @@
 //! `host audit FILE` from outside: reports, exit codes, and what is left behind.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-#[allow(dead_code)]
-#[path = "../host/policy/tests/support/mod.rs"]
-mod support;
-
-use program::{plugin, run, text};
+use crate::program::{plugin, run, text};
+use crate::support::Guest;
+use crate::support::scaling::judging;
 use serde_json::Value;
-use support::scaling::judging;
 
 /// Holds a riskier sample less.
-fn careless() -> support::Guest {
+fn careless() -> Guest {
     judging(&[("kl", "(f64.sub (f64.const 1) (local.get $r))")])
 }
 
@@ -124,7 +117,7 @@ fn files_that_are_no_policy_end_in_one_line() {
 #[test]
 fn a_policy_that_cannot_describe_itself_is_a_fault() {
     let folder = tempfile::tempdir().unwrap();
-    let guest = support::Guest::running("describe", "unreachable");
+    let guest = Guest::running("describe", "unreachable");
     std::fs::write(folder.path().join("dumb.wasm"), guest.component()).unwrap();
     let output = run(folder.path(), &["audit", "dumb.wasm"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));

@@ -4,8 +4,6 @@
 //! languages that must be tried, such as `rust,c,python,js`: what is missing is a
 //! failure then. Python and JavaScript, whose tools are downloaded, need to be listed.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -264,7 +262,7 @@ fn a_missing_compiler_is_named_with_what_to_install() {
 /// Prints what each language costs on this machine, as the README has it:
 ///
 ///     HOST_TEST_LANGUAGES=rust,c,python,js cargo test --release --workspace \
-///         --test authoring cost -- --ignored --nocapture
+///         --test end_to_end cost -- --ignored --nocapture
 #[test]
 #[ignore = "measures, for minutes, and downloads the tools of Python and JavaScript"]
 fn the_cost_of_each_language() {

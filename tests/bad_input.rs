@@ -1,7 +1,5 @@
 //! Bad input ends in one clear line, the right exit code, and nothing left behind.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;

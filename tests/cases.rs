@@ -1,14 +1,11 @@
 //! Every policy that is shipped answers its recorded cases as recorded.
-#![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use host_policy::cases::{Case, TOLERANCE, paths};
 use host_policy::{Engine, Limits, Policy};
 
-fn plugins() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
-}
+use crate::program::plugins;
 
 /// The .wasm files beside the sources.
 fn built() -> Vec<PathBuf> {

@@ -1,11 +1,6 @@
 //! What `--dry-run` tells before a run, and that it leaves nothing.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
-use program::{alone, plugin, text, train};
+use crate::program::{alone, plugin, text, train};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,15 +1,10 @@
 //! Runs that were killed, interrupted or damaged, and go on as if nothing had happened.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin, signal, start, text};
+use crate::program::{alone, plugin, signal, start, text};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,14 +1,9 @@
 //! Metrics of answers, the same again from the file of answers, and several runs in one
 //! table.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
 use std::path::Path;
 
-use program::{run, text};
+use crate::program::{lines, plugin, run, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -23,11 +18,6 @@ fn failed(folder: &TempDir, arguments: &[&str]) -> (String, i32) {
     let output = run(folder.path(), arguments);
     assert!(!output.status.success(), "{}", text(&output.stdout));
     (text(&output.stderr).to_owned(), output.status.code().unwrap())
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn write_lines(path: &Path, lines: &[Value]) {
@@ -188,7 +178,7 @@ fn a_run_says_so_if_only_the_judge_it_trains_on_evaluates() {
     let both =
         "[judges.mine]\nscores = \"scores.jsonl\"\n[judges.other]\nscores = \"scores.jsonl\"\n";
     std::fs::write(folder.path().join("judges.toml"), both).unwrap();
-    let policy = program::plugin("judge.wasm");
+    let policy = plugin("judge.wasm");
     let train = ["train", "--config", "judges.toml", "--policy", &policy, "--steps", "1"];
     let train = [
         &train[..],
@@ -224,7 +214,7 @@ fn rescoring_asks_no_model_and_names_a_bad_line() {
 #[test]
 fn runs_are_compared_over_their_seeds() {
     let folder = tempfile::tempdir().unwrap();
-    let policy = program::plugin("fixed-kl.wasm");
+    let policy = plugin("fixed-kl.wasm");
     for (name, seed, policies) in [
         ("held-1", "1", &["--policy", &policy][..]),
         ("held-2", "2", &["--policy", &policy][..]),

@@ -1,13 +1,12 @@
 //! Every hostile policy of tests/fixtures/hostile is stopped as its file says, through
-//! the real program, in both modes: `NAME/stop` and `NAME/strict`.
-
-#![allow(clippy::unwrap_used)]
+//! the real program, in both modes.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hostile::{Answered, Left, Mode, Outcome, Specimen, Stopped, Trial};
-use libtest_mimic::{Arguments, Failed, Trial as Test};
 
 /// Faults in a row that the runs in strict mode survive.
 const STRICT: u64 = 2;
@@ -16,19 +15,39 @@ const BOUND: Duration = Duration::from_secs(60);
 /// A message is cut at 1000 characters; the rest says where it came from.
 const MESSAGE: usize = 1500;
 
-type Check = Result<(), Failed>;
+type Check = Result<(), String>;
 
-fn main() -> std::process::ExitCode {
+#[test]
+fn hostile_policies_are_stopped() {
+    each(stop);
+}
+
+#[test]
+fn hostile_policies_are_survived_or_stopped_in_strict_mode() {
+    each(strict);
+}
+
+/// Every specimen is tried, on several threads, before the failures are told together.
+fn each(check: impl Fn(&Specimen) -> Check + Sync) {
     let specimens = Specimen::all().unwrap();
     assert!(specimens.len() >= 30, "specimens are missing");
-    let mut tests = Vec::new();
-    for specimen in specimens {
-        let other = specimen.clone();
-        let name = &specimen.name;
-        tests.push(Test::test(format!("{name}/strict"), move || strict(&other)));
-        tests.push(Test::test(format!("{name}/stop"), move || stop(&specimen)));
-    }
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+    let threads = available_parallelism().unwrap().get().div_ceil(2);
+    let (queue, failures) = (Mutex::new(specimens.into_iter()), Mutex::new(Vec::new()));
+    let next = || queue.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(specimen) = next() {
+                    if let Err(failure) = check(&specimen) {
+                        let failure = format!("{}: {failure}", specimen.name);
+                        failures.lock().unwrap().push(failure);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 fn stop(specimen: &Specimen) -> Check {
@@ -80,11 +99,11 @@ fn elsewhere(specimen: &Specimen, outcome: &Outcome) -> Check {
 }
 
 /// Runs in a folder of its own, and checks what holds for every run.
-fn run(specimen: &Specimen, mode: Mode) -> Result<Outcome, Failed> {
-    let folder = tempfile::tempdir()?;
+fn run(specimen: &Specimen, mode: Mode) -> Result<Outcome, String> {
+    let folder = tempfile::tempdir().unwrap();
     let host = PathBuf::from(env!("CARGO_BIN_EXE_host"));
     let trial = Trial { host: &host, folder: folder.path(), mode };
-    let outcome = trial.run(specimen)?;
+    let outcome = trial.run(specimen).map_err(|error| error.to_string())?;
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
     expect(outcome.time < BOUND, "it ends soon", &outcome)?;
     expect(!said.contains("panicked"), "no panic", &outcome)?;
@@ -131,7 +150,7 @@ fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
     expect(expected, "a failed run with its journal, no adapter", outcome)
 }
 
-fn left_finished(outcome: &Outcome) -> Result<&[Answered], Failed> {
+fn left_finished(outcome: &Outcome) -> Result<&[Answered], String> {
     match &outcome.left {
         Left::Run { status, adapter: true, journal, .. }
             if status == "finished" && journal.problems.is_empty() && journal.replays =>
@@ -143,12 +162,9 @@ fn left_finished(outcome: &Outcome) -> Result<&[Answered], Failed> {
 }
 
 fn expect(holds: bool, what: &str, outcome: &Outcome) -> Check {
-    match holds {
-        true => Ok(()),
-        false => Err(failed(what, outcome)),
-    }
+    if holds { Ok(()) } else { Err(failed(what, outcome)) }
 }
 
-fn failed(what: &str, outcome: &Outcome) -> Failed {
-    format!("expected {what:?}, got {outcome:#?}").into()
+fn failed(what: &str, outcome: &Outcome) -> String {
+    format!("expected {what:?}, got {outcome:#?}")
 }

@@ -1,11 +1,6 @@
 //! Trainings that ask a judge behind an endpoint: what they do with its scores, and with
 //! each way in which it can fail.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +8,7 @@ use hostile::{Endpoint, Reply, Request};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use program::{SHORT, alone, plugin, signal, start, text, train, trained};
+use crate::program::{SHORT, alone, plugin, signal, start, text, train, trained};
 
 /// The first request is the one that tries the judge out.
 fn server(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Endpoint {

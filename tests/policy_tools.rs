@@ -1,18 +1,7 @@
 //! `host policy test`, `bench`, `inspect` and `run` from outside.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
-use std::path::{Path, PathBuf};
-
-use program::{run, text};
+use crate::program::{plugins, run, text};
 use serde_json::Value;
-
-fn plugins() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins")
-}
 
 /// A project with the policy `fixed-kl` and its cases, to be changed.
 fn project() -> tempfile::TempDir {

@@ -1,14 +1,10 @@
 //! Every command of the README runs, in order, in one folder.
 
-#![allow(clippy::unwrap_used)]
-
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use crate::program::root;
 
 /// The lines of all fenced blocks whose info string is exactly `kind`.
 fn blocks(text: &str, kind: &str) -> Vec<String> {

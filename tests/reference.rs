@@ -1,13 +1,8 @@
 //! The reference's cache changes what a run costs, and not one bit of what it learns.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
 use std::path::{Path, PathBuf};
 
-use program::{plugin, text, train, trained};
+use crate::program::{plugin, text, train, trained};
 use tempfile::TempDir;
 
 const NO_MEMORY: [&str; 2] = ["--set", "train.reference_cache_mib=0"];

@@ -1,17 +1,10 @@
 //! The whole job on a real model, SmolLM2-135M-Instruct as GGUF:
 //! `HOST_TEST_SMOLLM2=FILE cargo test --release --workspace smollm2 -- --ignored`
 
-#![allow(clippy::unwrap_used)]
-
-use std::path::Path;
-
 use assert_cmd::Command;
 use serde_json::Value;
 
-fn plugin(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    path.join(name).to_string_lossy().into_owned()
-}
+use crate::program::plugin;
 
 #[test]
 #[ignore = "needs HOST_TEST_SMOLLM2"]

@@ -1,15 +1,10 @@
 //! Vectors that are fitted, measured, and steered by in a training.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use program::{SHORT, alone, plugin, run, start, text, train, trained};
+use crate::program::{SHORT, alone, plugin, run, start, text, train, trained};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,13 +1,11 @@
 //! The study on the embedded demo model: from data to tables and plots, and what is done is not done again.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin;
 
-/// `cargo test` builds the examples; with `--test study` alone they are as they were.
+/// `cargo test` builds the examples; with `--test end_to_end` they are as they were.
 fn study(folder: &Path, arguments: &[&str]) -> Command {
     let host = cargo_bin("host");
     let study = host.with_file_name("examples").join("study");

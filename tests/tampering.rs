@@ -1,12 +1,7 @@
 //! What runs is what was signed and what was compiled: signatures of policies, and the
 //! cache of compiled ones.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
-use program::{alone, plugin, train};
+use crate::program::{alone, plugin, train};
 
 #[test]
 fn only_policies_signed_by_the_named_key_are_run() {

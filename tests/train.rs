@@ -1,26 +1,11 @@
 //! The main job on the embedded default, and what it leaves.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use program::{alone, plugin, signal, trained};
+use crate::program::{alone, json, lines, plugin, signal, trained};
 use serde_json::Value;
 use tempfile::TempDir;
-
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
 
 /// Trains without evaluation and returns the adapter's bytes.
 fn adapter(folder: &TempDir, name: &str, arguments: &[&str]) -> Vec<u8> {

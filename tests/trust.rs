@@ -1,20 +1,12 @@
 //! What makes a run something that others can sign off: several policies, the journal
 //! and its audit.
 
-#![allow(clippy::unwrap_used)]
-
-#[allow(dead_code)]
-mod program;
-#[allow(dead_code)]
-#[path = "../host/policy/tests/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 
+use crate::program::{alone, plugin, text, trained};
+use crate::support::Guest;
 use host_policy::wit::{Action, Needs, Position, Source, Tap, TokenNeeds};
-use program::{alone, plugin, text, trained};
 use serde_json::Value;
-use support::Guest;
 use tempfile::TempDir;
 
 fn records(run: &Path) -> Vec<Value> {

@@ -5,12 +5,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
 use assert_cmd::Command;
+use serde_json::Value;
 use tempfile::TempDir;
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub fn plugins() -> PathBuf {
+    root().join("plugins")
+}
 
 /// A file that comes with the host.
 pub fn plugin(file: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    folder.join(file).display().to_string()
+    plugins().join(file).display().to_string()
+}
+
+/// The values of a JSON Lines file.
+pub fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 fn homed(folder: &Path, home: &Path) -> Command {

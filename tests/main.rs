@@ -1,0 +1,32 @@
+//! The end-to-end tests: the real program and the files that come with it.
+//!
+//! One module for each concern, in one binary, which links the libraries once.
+
+#![allow(clippy::unwrap_used)]
+
+mod program;
+#[allow(dead_code)]
+#[path = "../host/policy/tests/support/mod.rs"]
+mod support;
+
+mod actuators;
+mod audit;
+mod authoring;
+mod bad_input;
+mod cases;
+mod dry_run;
+mod durable;
+mod evaluation;
+mod hostile;
+mod judges;
+#[cfg(feature = "mpi")]
+mod parallel;
+mod policy_tools;
+mod readme;
+mod reference;
+mod smollm2;
+mod steering;
+mod study;
+mod tampering;
+mod train;
+mod trust;
