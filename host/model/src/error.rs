@@ -67,6 +67,17 @@ pub fn hint(error: &candle_core::Error) -> &'static str {
     }
 }
 
+impl From<host_files::Error> for Error {
+    fn from(error: host_files::Error) -> Self {
+        match error {
+            host_files::Error::Io { path, source } => Error::Io { path, source },
+            host_files::Error::Exists { path } => {
+                Error::file(path, "exists already", "name another folder, or remove this one")
+            }
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn batch(problem: impl Into<String>, action: impl Into<String>) -> Self {
         Error::Batch { problem: problem.into(), action: action.into() }

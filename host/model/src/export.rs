@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use candle_core::DType;
+use host_files::atomic;
 use serde_json::{Value, json};
 
 use self::tensors::{MergedTensor, merged_tensors};
-use crate::atomic;
 use crate::error::{Error, Result};
 use crate::load::Model;
 use crate::lora::Lora;
@@ -53,7 +53,7 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
     permissions
         .and_then(|p| std::fs::set_permissions(&weights, p))
         .map_err(|e| Error::io(&weights, e))?;
-    folder.finish()
+    Ok(folder.finish()?)
 }
 
 fn type_name(dtype: DType) -> Result<&'static str> {

@@ -1,7 +1,6 @@
 //! Trainable decoder of the Llama family on candle: weights, LoRA adapter,
 //! forward pass with taps, loss head and cached decoding. Knows no policy.
 
-pub mod atomic;
 pub mod bert;
 pub mod chat;
 pub mod config;
@@ -14,7 +13,6 @@ pub mod generate;
 mod head;
 pub mod load;
 pub mod lora;
-mod ops;
 pub mod peft;
 mod plain;
 pub mod steering;
@@ -29,9 +27,10 @@ pub use decoder::{
 };
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
+pub use host_files::atomic;
+pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
-pub use ops::simd::{Widest, limit_instructions};
 pub use steering::Steering;
 pub use tokenizer::{ChatTokenizer, EncodedChat};
 pub use weights::{LayerWeights, Linear, Weights};

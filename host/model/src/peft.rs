@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use host_files::atomic;
 use safetensors::SafeTensors;
 
 use self::config_file::AdapterConfig;
-use crate::atomic;
 use crate::config::{Architecture, Config};
 use crate::error::{Error, Result};
 use crate::lora::{Lora, LoraConfig, Target};
@@ -48,7 +48,7 @@ impl Lora {
             Error::file(&path, format!("can't be written: {e}"), "check the adapter")
         })?;
         atomic::write(&path, &bytes)?;
-        atomic::write(&dir.join(CONFIG), file.to_json().as_bytes())
+        Ok(atomic::write(&dir.join(CONFIG), file.to_json().as_bytes())?)
     }
 
     /// Read an adapter that this crate or `peft` wrote, for a model of the shape `model`.

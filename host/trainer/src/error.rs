@@ -143,6 +143,12 @@ impl Error {
     }
 }
 
+impl From<host_files::Error> for Error {
+    fn from(error: host_files::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
+
 impl From<candle_core::Error> for Error {
     fn from(source: candle_core::Error) -> Self {
         Self::Tensor { step: String::new(), source }

@@ -24,7 +24,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use host_model::atomic::{self, Folder};
+use host_files::atomic::{self, Folder};
 use host_policy::journal::{Answered, JournalWriter, Mark};
 use host_policy::wit::Outcome;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ impl RunDir {
             // Another process was faster.
             Err(_) if path.exists() => Err(Error::OutputExists { path: path.into() }),
             // Where it was to be, and not its name meanwhile.
-            Err(host_model::Error::Io { source, .. }) => Err(Error::write(path, source)),
+            Err(host_files::Error::Io { source, .. }) => Err(Error::write(path, source)),
             Err(other) => Err(other.into()),
         }
     }
@@ -183,10 +183,10 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The whole file or nothing; see `host_model::atomic`.
+/// The whole file or nothing; see [`host_files::atomic`].
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic::write(path, bytes).map_err(|error| match error {
-        host_model::Error::Io { path, source } => Error::Write { path, source },
+        host_files::Error::Io { path, source } => Error::Write { path, source },
         other => other.into(),
     })
 }

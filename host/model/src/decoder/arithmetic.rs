@@ -1,7 +1,7 @@
 //! How a decoder computes: what decides the bits of a pass besides weights and tokens.
 
 use super::{Decoder, Kernels};
-use crate::ops::simd::level;
+use host_kernels::simd::level;
 
 impl Decoder {
     /// Kernels, number format, device and instruction set, in words. Two decoders of the

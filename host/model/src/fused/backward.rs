@@ -10,10 +10,10 @@ use super::scratch::Scratch;
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
 use crate::lora::Target;
-use crate::ops::attention::Gradients;
-use crate::ops::matmul::Mat;
-use crate::ops::turned::sum_rows;
-use crate::ops::{gated, norm, product, rotate, softmax};
+use host_kernels::attention::Gradients;
+use host_kernels::matmul::Mat;
+use host_kernels::turned::sum_rows;
+use host_kernels::{gated, norm, product, rotate, softmax};
 
 /// Columns of an adapter's gradient in a piece of work.
 const STRIPE: usize = 128;

@@ -11,11 +11,11 @@ use super::shape::Shape;
 use super::{Adapted, Frozen, FusedModel, ranks, steer};
 use crate::decoder::{Angles, Applied, FusedCache, KvCache, Packed, SequenceKv, Store};
 use crate::error::{Error, Result};
-use crate::ops::left::Left;
-use crate::ops::pool::on_pool;
-use crate::ops::right::Weight;
-use crate::ops::{attention, gated, norm, rotate, skinny, softmax};
 use crate::steering::Steering;
+use host_kernels::left::Left;
+use host_kernels::pool::on_pool;
+use host_kernels::right::Weight;
+use host_kernels::{attention, gated, norm, rotate, skinny, softmax};
 
 impl FusedModel {
     pub fn prefill(&self, batch: &Packed, applied: Applied) -> Result<(Tensor, KvCache)> {

@@ -11,8 +11,8 @@ use super::tape::Tape;
 use crate::decoder::{StepMemory, StepWork};
 use crate::head;
 use crate::lora::{Lora, Target};
-use crate::ops::left::{Format, Left};
-use crate::ops::{attention, matmul, product};
+use host_kernels::left::{Format, Left};
+use host_kernels::{attention, matmul, product};
 
 impl FusedModel {
     /// In values of f32 throughout; `StepMemory` has bytes.

@@ -8,10 +8,10 @@ use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
 use crate::lora::Target;
-use crate::ops::attention::Head;
-use crate::ops::left::Left;
-use crate::ops::matmul::{Into, Mat};
-use crate::ops::{gated, norm, product, rotate};
+use host_kernels::attention::Head;
+use host_kernels::left::Left;
+use host_kernels::matmul::{Into, Mat};
+use host_kernels::{gated, norm, product, rotate};
 
 impl Layer<'_> {
     /// Takes the residual stream [rows, hidden]; gives it after the block and

@@ -5,7 +5,7 @@ use std::ops::{Deref, Range};
 use candle_core::{CpuStorage, Storage, Tensor};
 
 use crate::error::{Error, Result};
-use crate::ops::right::Weight;
+use host_kernels::right::Weight;
 
 /// The values of a contiguous f32 tensor on the CPU, row-major.
 pub(crate) struct Values<'a> {

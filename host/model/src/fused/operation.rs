@@ -13,8 +13,8 @@ use super::tape::Tape;
 use super::{Adapted, Frozen, Keep, ranks};
 use crate::decoder::{Packed, TapRows};
 use crate::error::Result;
-use crate::ops::norm;
-use crate::ops::pool::on_pool;
+use host_kernels::norm;
+use host_kernels::pool::on_pool;
 
 /// The pass is run before the operation enters the graph, so that taps can be
 /// read from it; the operation hands out the hidden rows and holds the tapes.

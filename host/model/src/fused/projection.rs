@@ -2,12 +2,12 @@
 //! never gets a gradient.
 
 use super::adapter::LowRank;
-use crate::ops::left::Left;
-use crate::ops::matmul::{Into, Mat};
-use crate::ops::product::{Product, Term};
-use crate::ops::right::Weight;
-use crate::ops::softmax::scale;
-use crate::ops::turned::Narrow;
+use host_kernels::left::Left;
+use host_kernels::matmul::{Into, Mat};
+use host_kernels::product::{Product, Term};
+use host_kernels::right::Weight;
+use host_kernels::softmax::scale;
+use host_kernels::turned::Narrow;
 
 /// y = x W^T + b + scaling (x A^T) B^T on rows of x.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Buffers of the backward pass, used again by every block.
 
 use crate::config::Config;
-use crate::ops::left::{Format, Left};
+use host_kernels::left::{Format, Left};
 
 /// All [rows, columns of the name]; d marks a gradient.
 pub(super) struct Scratch {

@@ -7,12 +7,12 @@ use crate::config::Config;
 use crate::decoder::{HeadLoss, HeadRows, StepWork};
 use crate::error::Result;
 use crate::fused::{Matrix, Values};
-use crate::ops::left::{Format, Left};
-use crate::ops::matmul::Into;
-use crate::ops::pool::on_pool;
-use crate::ops::product::{self, Product, Term};
-use crate::ops::right::Weight;
-use crate::ops::{skinny, softmax};
+use host_kernels::left::{Format, Left};
+use host_kernels::matmul::Into;
+use host_kernels::pool::on_pool;
+use host_kernels::product::{self, Product, Term};
+use host_kernels::right::Weight;
+use host_kernels::{skinny, softmax};
 
 /// Logits held at most, in floats (64 MiB); the KL holds the reference's as well.
 const HELD: usize = 16 << 20;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use host_files::atomic;
 use safetensors::SafeTensors;
 
 use super::Steering;
-use crate::atomic;
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "layer.";
@@ -42,7 +42,7 @@ impl Steering {
         let tensors = tensors.collect::<Result<BTreeMap<_, _>>>()?;
         let bytes = safetensors::serialize(tensors, Some(header))
             .map_err(|e| Error::file(path, format!("can't be written: {e}"), "fit it again"))?;
-        atomic::write(path, &bytes)
+        Ok(atomic::write(path, &bytes)?)
     }
 
     /// Reads vectors of any number format, with what the file says of them.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use host_model::atomic;
+use host_files::atomic;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -10,7 +10,7 @@ const ROUNDER: f32 = 12_582_912.0;
 /// e^x = 2^n e^r with |r| <= ln2 / 2 and a polynomial for e^r. Below -87 the
 /// result is e^-87 (1.6e-38), above 88 it is e^88; NaN stays NaN.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     // Comparisons written so that NaN passes through.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };

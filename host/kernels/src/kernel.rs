@@ -7,14 +7,14 @@ use super::matmul::Into;
 use super::simd::{Level, level};
 
 /// Rows of a tile: sixteen 512-bit accumulators with COLS = 32.
-pub(crate) const ROWS: usize = 8;
-pub(crate) const COLS: usize = 32;
+pub const ROWS: usize = 8;
+pub const COLS: usize = 32;
 /// Columns of the narrow tile, for adapters of low rank.
-pub(crate) const HALF: usize = COLS / 2;
+pub const HALF: usize = COLS / 2;
 
 /// What a tile multiplies over some depth.
 #[derive(Clone, Copy)]
-pub(crate) enum Piece<'a> {
+pub enum Piece<'a> {
     F32(Operands<'a>),
     /// Packed pairs of bf16: depth / 2 x ROWS and depth / 2 x COLS.
     Pairs {
@@ -26,7 +26,7 @@ pub(crate) enum Piece<'a> {
 /// Row i of the left side at step p is left[i][p * left_step]; the right side at step
 /// p is `width` floats from right[p * right_step].
 #[derive(Clone, Copy)]
-pub(crate) struct Operands<'a> {
+pub struct Operands<'a> {
     left: [*const f32; ROWS],
     left_step: usize,
     right: *const f32,
@@ -109,7 +109,7 @@ impl<'a> Piece<'a> {
 }
 
 /// Which part of a full tile C has room for.
-pub(crate) struct Tile {
+pub struct Tile {
     pub rows: usize,
     pub cols: usize,
     pub stride: usize,

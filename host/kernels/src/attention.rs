@@ -11,7 +11,7 @@ const BLOCK: usize = 64;
 
 /// One head of one sequence: views whose row t is token t, `size` columns.
 #[derive(Clone, Copy)]
-pub(crate) struct Head<'a> {
+pub struct Head<'a> {
     pub q: Mat<'a>,
     pub k: Mat<'a>,
     pub v: Mat<'a>,
@@ -152,12 +152,12 @@ fn weigh(slopes: &mut [f32], probabilities: &[f32], pull: f32, scale: f32) {
 
 /// Values held by the backward pass of all heads at once, whose outputs have `mixed`
 /// values: their gradients, and two blocks of scores per thread.
-pub(crate) fn gradient_values(mixed: usize, longest: usize, threads: usize) -> usize {
+pub fn gradient_values(mixed: usize, longest: usize, threads: usize) -> usize {
     3 * mixed + threads * 2 * BLOCK * longest
 }
 
 /// Gradients of one head: [length, size] each.
-pub(crate) struct Gradients {
+pub struct Gradients {
     pub q: Vec<f32>,
     pub k: Vec<f32>,
     pub v: Vec<f32>,
@@ -192,7 +192,7 @@ impl Gradients {
 simd! {
 /// One new query row over `length` cached rows of `stride` values: writes the
 /// mixed values [size]. `scores` is scratch.
-pub(crate) fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: &mut Vec<f32>, out: &mut [f32]) {
+pub fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: &mut Vec<f32>, out: &mut [f32]) {
     let size = q.len();
     scores.clear();
     scores.extend(k.chunks(stride).map(|key| sum_pairs(q, &key[..size], |a, b| a * b)));

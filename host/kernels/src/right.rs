@@ -10,14 +10,14 @@ use super::pack::gather;
 
 /// A view [depth, columns].
 #[derive(Clone, Copy)]
-pub(crate) enum Right<'a> {
+pub enum Right<'a> {
     F32(Mat<'a>),
     Bf16(Mat<'a, bf16>),
 }
 
 /// A frozen weight [out, in], row by row.
 #[derive(Clone, Copy)]
-pub(crate) enum Weight<'a> {
+pub enum Weight<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
 }

@@ -4,7 +4,7 @@ use super::exponent::exp;
 
 simd! {
 /// y = silu(gate) * up
-pub(crate) fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
+pub fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
     for ((y, a), b) in y.iter_mut().zip(gate).zip(up) {
         *y = a * sigmoid(*a) * b;
     }
@@ -13,7 +13,7 @@ pub(crate) fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
 
 simd! {
 /// dgate and dup from g = dy.
-pub(crate) fn backward(gate: &[f32], up: &[f32], g: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
+pub fn backward(gate: &[f32], up: &[f32], g: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
     let inputs = gate.iter().zip(up).zip(g);
     for (((a, b), g), (da, db)) in inputs.zip(dgate.iter_mut().zip(dup)) {
         let s = sigmoid(*a);

@@ -23,12 +23,12 @@ macro_rules! simd {
                 fn avx2($($arg: $ty),*) $(-> $ret)? {
                     portable($($arg),*)
                 }
-                match $crate::ops::simd::level() {
+                match $crate::simd::level() {
                     // SAFETY: the level was detected on this machine.
-                    $crate::ops::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    $crate::ops::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::ops::simd::Level::Portable => {}
+                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Portable => {}
                 }
             }
             portable($($arg),*)
@@ -38,7 +38,7 @@ macro_rules! simd {
 
 /// What the machine can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
+pub enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -63,7 +63,7 @@ pub fn limit_instructions(widest: Widest) {
     LIMIT.store(1 + widest as u8, Ordering::Relaxed);
 }
 
-pub(crate) fn level() -> Level {
+pub fn level() -> Level {
     const AVX2: u8 = 1 + Widest::Avx2 as u8;
     const PORTABLE: u8 = 1 + Widest::Portable as u8;
     let limit = LIMIT.load(Ordering::Relaxed);
@@ -86,11 +86,11 @@ pub(crate) fn level() -> Level {
 
 /// Lanes of the partial sums that reductions keep: fixed, so that a sum has one
 /// order on every machine.
-pub(crate) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Sums the lanes in a fixed tree.
 #[inline(always)]
-pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
+pub fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
@@ -103,7 +103,7 @@ pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
 
 /// sum over i of f(a_i, b_i), in lanes.
 #[inline(always)]
-pub(crate) fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let (heads_a, tail_a) = a.as_chunks::<LANES>();
     let (heads_b, tail_b) = b.as_chunks::<LANES>();

@@ -20,7 +20,7 @@ fn highest(row: &[f32]) -> f32 {
 
 simd! {
 /// Replaces the row by exp(scale * x - max) and gives (scaled max, sum).
-pub(crate) fn exponentiate(row: &mut [f32], scale: f32) -> (f32, f32) {
+pub fn exponentiate(row: &mut [f32], scale: f32) -> (f32, f32) {
     let shift = highest(row) * scale;
     let mut lanes = [0f32; LANES];
     let (heads, tail) = row.as_chunks_mut::<LANES>();
@@ -41,7 +41,7 @@ pub(crate) fn exponentiate(row: &mut [f32], scale: f32) -> (f32, f32) {
 
 simd! {
 /// ln sum exp of the row.
-pub(crate) fn log_sum_exp(row: &[f32]) -> f32 {
+pub fn log_sum_exp(row: &[f32]) -> f32 {
     let shift = highest(row);
     let mut lanes = [0f32; LANES];
     let (heads, tail) = row.as_chunks::<LANES>();
@@ -59,7 +59,7 @@ pub(crate) fn log_sum_exp(row: &[f32]) -> f32 {
 
 simd! {
 /// row = exp(scale * row - shift): probabilities when shift is the row's ln sum exp.
-pub(crate) fn probabilities(row: &mut [f32], scale: f32, shift: f32) {
+pub fn probabilities(row: &mut [f32], scale: f32, shift: f32) {
     for x in row {
         *x = exp(*x * scale - shift);
     }
@@ -68,7 +68,7 @@ pub(crate) fn probabilities(row: &mut [f32], scale: f32, shift: f32) {
 
 simd! {
 /// logits <- weight * softmax(logits), given their ln sum exp.
-pub(crate) fn slopes(logits: &mut [f32], total: f32, weight: f32) {
+pub fn slopes(logits: &mut [f32], total: f32, weight: f32) {
     for x in logits {
         *x = weight * exp(*x - total);
     }
@@ -78,7 +78,7 @@ pub(crate) fn slopes(logits: &mut [f32], total: f32, weight: f32) {
 simd! {
 /// With p = softmax(reference) and q = softmax(logits), given both ln sum exp:
 /// gives KL(p || q) and leaves (task + kl) q - kl p in `logits`.
-pub(crate) fn divergence(logits: &mut [f32], total: f32, reference: &[f32], reference_total: f32, task: f32, kl: f32) -> f32 {
+pub fn divergence(logits: &mut [f32], total: f32, reference: &[f32], reference_total: f32, task: f32, kl: f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let both = task + kl;
     let (rows, tail) = logits.as_chunks_mut::<LANES>();
@@ -103,7 +103,7 @@ pub(crate) fn divergence(logits: &mut [f32], total: f32, reference: &[f32], refe
 
 simd! {
 /// row *= factor
-pub(crate) fn scale(row: &mut [f32], factor: f32) {
+pub fn scale(row: &mut [f32], factor: f32) {
     for x in row {
         *x *= factor;
     }
@@ -112,7 +112,7 @@ pub(crate) fn scale(row: &mut [f32], factor: f32) {
 
 simd! {
 /// a += b
-pub(crate) fn add(a: &mut [f32], b: &[f32]) {
+pub fn add(a: &mut [f32], b: &[f32]) {
     for (a, b) in a.iter_mut().zip(b) {
         *a += b;
     }

@@ -18,7 +18,7 @@ const ROW_BLOCK: usize = 192;
 
 /// A view of a matrix: element (i, j) is data[i * row + j * col].
 #[derive(Clone, Copy)]
-pub(crate) struct Mat<'a, T = f32> {
+pub struct Mat<'a, T = f32> {
     pub data: &'a [T],
     pub row: usize,
     pub col: usize,
@@ -47,7 +47,7 @@ impl<'a, T> Mat<'a, T> {
 
 /// Whether a product replaces C or is added to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Into {
+pub enum Into {
     Set,
     Add,
 }
@@ -64,12 +64,12 @@ thread_local! {
 }
 
 /// Values that a thread keeps for packing.
-pub(crate) const fn panel_values() -> usize {
+pub const fn panel_values() -> usize {
     (ROW_BLOCK + COLS) * DEPTH
 }
 
 /// c [m, n] with rows of `stride` values; a [m, k]; b [k, n].
-pub(crate) fn matmul(
+pub fn matmul(
     into: Into,
     c: &mut [f32],
     stride: usize,

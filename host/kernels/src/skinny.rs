@@ -12,7 +12,7 @@ const BLOCK: usize = 8 * LINES;
 
 /// x [m, k] times W [n, k] transposed into y [m, n] with rows of `stride` values.
 /// W in bf16 is widened block by block; x is not rounded.
-pub(crate) fn matmul(x: &[f32], k: usize, w: Weight, y: &mut [f32], stride: usize) {
+pub fn matmul(x: &[f32], k: usize, w: Weight, y: &mut [f32], stride: usize) {
     let mut wide = Vec::new();
     let lines = w.len() / k;
     for (block, first) in (0..lines).step_by(BLOCK).enumerate() {

@@ -28,7 +28,7 @@ const FEW: usize = 64;
 
 /// One product of a sum.
 #[derive(Clone, Copy)]
-pub(crate) enum Term<'a> {
+pub enum Term<'a> {
     Packed(&'a Left, Right<'a>),
     /// Rows of `depth` values as they lie, times a matrix in f32.
     Rows(&'a [f32], usize, Mat<'a>),
@@ -44,7 +44,7 @@ impl Term<'_> {
 }
 
 /// Sets or adds to c [rows, cols] a sum of products and a bias [cols].
-pub(crate) struct Product<'a> {
+pub struct Product<'a> {
     pub into: Into,
     pub c: &'a mut [f32],
     pub cols: usize,
@@ -98,7 +98,7 @@ impl Product<'_> {
 }
 
 /// Computes products over the same rows together.
-pub(crate) fn run(products: &mut [Product]) {
+pub fn run(products: &mut [Product]) {
     let Some(rows) = products.first().map(Product::rows).filter(|rows| *rows > 0) else {
         return;
     };
@@ -130,7 +130,7 @@ pub(crate) fn run(products: &mut [Product]) {
 }
 
 /// Values that a thread keeps for packing.
-pub(crate) const fn panel_values() -> usize {
+pub const fn panel_values() -> usize {
     LARGE_GROUP * DEPTH * COLS
 }
 

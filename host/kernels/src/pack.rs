@@ -6,7 +6,7 @@ use super::matmul::Mat;
 use super::simd::{Level, level};
 
 /// Panels of ROWS rows, each depth x ROWS; missing rows are zero.
-pub(crate) fn pack_left<T: Word>(a: Mat<T>, rows: usize, depth: usize, panels: &mut [T]) {
+pub fn pack_left<T: Word>(a: Mat<T>, rows: usize, depth: usize, panels: &mut [T]) {
     let panels = panels.chunks_exact_mut(depth * ROWS);
     for (top, panel) in (0..rows).step_by(ROWS).zip(panels) {
         gather::<T, ROWS>(a.t().from(0, top), depth, ROWS.min(rows - top), panel);
@@ -14,17 +14,12 @@ pub(crate) fn pack_left<T: Word>(a: Mat<T>, rows: usize, depth: usize, panels: &
 }
 
 /// What a panel is made of: 32 bits, a float or a pair of bf16.
-pub(crate) trait Word: Copy + Default + Send + Sync {}
+pub trait Word: Copy + Default + Send + Sync {}
 impl Word for f32 {}
 impl Word for u32 {}
 
 /// panel[p * WIDTH + j] = b(p, j) for j < cols, else 0.
-pub(crate) fn gather<T: Word, const WIDTH: usize>(
-    b: Mat<T>,
-    depth: usize,
-    cols: usize,
-    panel: &mut [T],
-) {
+pub fn gather<T: Word, const WIDTH: usize>(b: Mat<T>, depth: usize, cols: usize, panel: &mut [T]) {
     let (panel, _) = panel[..depth * WIDTH].as_chunks_mut::<WIDTH>();
     if cols < WIDTH {
         panel.iter_mut().for_each(|line| line[cols..].fill(T::default()));

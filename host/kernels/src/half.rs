@@ -5,7 +5,7 @@ use half::bf16;
 
 /// Whether the processor multiplies pairs of bf16. Where it does not, weights are
 /// widened as they are packed, and the f32 kernels give the same up to rounding.
-pub(crate) fn multiplies_pairs() -> bool {
+pub fn multiplies_pairs() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         super::simd::level() == super::simd::Level::Avx512 && is_x86_feature_detected!("avx512bf16")
@@ -24,7 +24,7 @@ fn nearest(x: f32) -> u32 {
 
 simd! {
 /// Neighbours in pairs, the first of each in the low half; an odd last one with 0.
-pub(crate) fn pair(x: &[f32], pairs: &mut [u32]) {
+pub fn pair(x: &[f32], pairs: &mut [u32]) {
     let (twos, last) = x.as_chunks::<2>();
     for (pair, two) in pairs.iter_mut().zip(twos) {
         *pair = nearest(two[0]) | nearest(two[1]) << 16;
@@ -37,7 +37,7 @@ pub(crate) fn pair(x: &[f32], pairs: &mut [u32]) {
 
 simd! {
 /// As f32.
-pub(crate) fn round(x: &[f32], rounded: &mut [f32]) {
+pub fn round(x: &[f32], rounded: &mut [f32]) {
     for (rounded, x) in rounded.iter_mut().zip(x) {
         *rounded = f32::from_bits(nearest(*x) << 16);
     }
@@ -46,7 +46,7 @@ pub(crate) fn round(x: &[f32], rounded: &mut [f32]) {
 
 simd! {
 /// Pairs of one value of each row.
-pub(crate) fn interleave(first: &[bf16], second: &[bf16], pairs: &mut [u32]) {
+pub fn interleave(first: &[bf16], second: &[bf16], pairs: &mut [u32]) {
     for (pair, (first, second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
         *pair = u32::from(first.to_bits()) | u32::from(second.to_bits()) << 16;
     }
@@ -54,7 +54,7 @@ pub(crate) fn interleave(first: &[bf16], second: &[bf16], pairs: &mut [u32]) {
 }
 
 simd! {
-pub(crate) fn widen(values: &[bf16], wide: &mut [f32]) {
+pub fn widen(values: &[bf16], wide: &mut [f32]) {
     for (wide, value) in wide.iter_mut().zip(values) {
         *wide = f32::from_bits(u32::from(value.to_bits()) << 16);
     }

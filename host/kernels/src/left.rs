@@ -8,14 +8,14 @@ use super::pack::pack_left;
 
 /// What the right side is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     F32,
     Bf16,
 }
 
 /// Panels of ROWS rows, each depth x ROWS floats or depth / 2 x ROWS pairs.
 #[derive(Default)]
-pub(crate) struct Left {
+pub struct Left {
     panels: Panels,
     pub rows: usize,
     pub depth: usize,
@@ -36,7 +36,7 @@ impl Default for Panels {
 
 /// One panel.
 #[derive(Clone, Copy)]
-pub(crate) enum Panel<'a> {
+pub enum Panel<'a> {
     F32(&'a [f32]),
     Pairs(&'a [u32]),
 }
@@ -115,7 +115,7 @@ impl Left {
 }
 
 /// The panels in blocks.
-pub(crate) struct Blocks<'a> {
+pub struct Blocks<'a> {
     chunks: Chunks<'a>,
     depth: usize,
 }
@@ -138,7 +138,7 @@ impl<'a> Blocks<'a> {
 }
 
 /// Some panels, to write to.
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     panels: BlockPanels<'a>,
     depth: usize,
 }

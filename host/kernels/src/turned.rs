@@ -9,7 +9,7 @@ use super::pack::gather;
 const STRIP: usize = 256;
 
 /// A narrow matrix [depth, cols] packed for many rows on its left.
-pub(crate) struct Narrow {
+pub struct Narrow {
     panels: Vec<f32>,
     depth: usize,
     cols: usize,
@@ -52,7 +52,7 @@ impl Narrow {
 
 /// low^T x over the rows of both, for some columns of x:
 /// low [rows, rank], x [rows, width], result [rank, columns].
-pub(crate) fn sum_rows(
+pub fn sum_rows(
     (low, rank): (&[f32], usize),
     (x, width): (&[f32], usize),
     columns: std::ops::Range<usize>,

@@ -4,7 +4,7 @@ use super::simd::{LANES, sum_lanes, sum_pairs};
 
 simd! {
 /// y = x / rms(x) * weight
-pub(crate) fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+pub fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
     let d = weight.len();
     for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
         let scale = inverse_rms(x, eps);
@@ -18,7 +18,7 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
 simd! {
 /// dx += d(norm)/dx applied to g, with s = 1 / rms(x):
 /// s w g - x s^3 mean(x w g)
-pub(crate) fn backward_add(x: &[f32], weight: &[f32], eps: f32, g: &[f32], dx: &mut [f32]) {
+pub fn backward_add(x: &[f32], weight: &[f32], eps: f32, g: &[f32], dx: &mut [f32]) {
     let d = weight.len();
     let rows = x.chunks_exact(d).zip(g.chunks_exact(d));
     for ((x, g), dx) in rows.zip(dx.chunks_exact_mut(d)) {

@@ -35,16 +35,12 @@ impl Folder {
     /// Begin the folder `target`.
     ///
     /// # Errors
-    /// [`Error::File`] when `target` exists and isn't an empty folder; [`Error::Io`] when it can't be made.
+    /// [`Error::Exists`] when `target` exists and isn't an empty folder; [`Error::Io`] when it can't be made.
     pub fn begin(target: &Path) -> Result<Self> {
         let is_empty =
             |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         if target.exists() && !is_empty(target) {
-            return Err(Error::file(
-                target,
-                "exists already",
-                "name another folder, or remove this one",
-            ));
+            return Err(Error::Exists { path: target.to_owned() });
         }
         if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;

@@ -3,14 +3,14 @@
 simd! {
 /// Rotates the first 2 * half dimensions of every head of every row.
 /// x [rows, heads * size]; cos and sin [rows, half].
-pub(crate) fn forward(x: &mut [f32], heads: usize, size: usize, cos: &[f32], sin: &[f32], half: usize) {
+pub fn forward(x: &mut [f32], heads: usize, size: usize, cos: &[f32], sin: &[f32], half: usize) {
     turn(x, heads * size, size, cos, sin, half, 1.0);
 }
 }
 
 simd! {
 /// The transpose of `forward`: the same with -sin.
-pub(crate) fn backward(g: &mut [f32], heads: usize, size: usize, cos: &[f32], sin: &[f32], half: usize) {
+pub fn backward(g: &mut [f32], heads: usize, size: usize, cos: &[f32], sin: &[f32], half: usize) {
     turn(g, heads * size, size, cos, sin, half, -1.0);
 }
 }

@@ -1,0 +1,33 @@
+//! What can go wrong with a file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A result whose error names the file.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder, under its final name.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A new folder is to have a name that is taken.
+    #[error("{}: exists already; name another folder, or remove this one", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
