@@ -6,7 +6,7 @@
 
 mod program;
 #[allow(dead_code)]
-#[path = "../host/policy/tests/support/mod.rs"]
+#[path = "../host/audit/tests/support/mod.rs"]
 mod support;
 
 mod actuators;

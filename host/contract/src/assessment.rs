@@ -1,7 +1,7 @@
 //! Checks an assessment against the interface before anyone acts on it.
 
 use crate::{
-    error::Invalid,
+    invalid::Invalid,
     text::is_word,
     wit::{
         Action, Actuators, Assessment, Divergence, Metric, Needs, RatioClip, Regularization, Sample,
@@ -45,7 +45,7 @@ pub fn validate_assessment(assessment: &Assessment, expected: Expected<'_>) -> C
             return Err(Invalid::new(format!("reasons[{i}].code"), problem));
         }
     }
-    metrics("metrics", &assessment.metrics)
+    check_metrics("metrics", &assessment.metrics)
 }
 
 fn regularization(r: &Regularization, expected: Expected<'_>) -> Check {
@@ -153,7 +153,7 @@ fn declared(r: &Regularization, needs: &Needs) -> Check {
 }
 
 /// Metrics: names are words, no name comes twice, every value is finite.
-pub(crate) fn metrics(field: &str, metrics: &[Metric]) -> Check {
+pub fn check_metrics(field: &str, metrics: &[Metric]) -> Check {
     for (i, metric) in metrics.iter().enumerate() {
         let name = short(&metric.name);
         if !is_word(&metric.name, "-_./@", 64) {

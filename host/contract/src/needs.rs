@@ -2,7 +2,7 @@
 //! to say it to a person.
 
 use crate::{
-    error::Invalid,
+    invalid::Invalid,
     text::clean,
     wit::{Flags, Needs, Position, RunInfo, Source, SteeringVector, Tap},
 };

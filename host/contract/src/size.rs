@@ -1,24 +1,10 @@
 //! Sizes of what crosses the boundary.
 
-use crate::{
-    engine::Engine,
-    error::{Error, Place, Result},
-    limits::Limit,
-    wit::{Activations, Examples, JudgeScores, Signals},
-};
+use crate::wit::{Activations, Examples, JudgeScores, Signals};
 use std::mem::size_of_val;
 
-/// Refuses what is larger than its limit.
-pub(crate) fn within(engine: &Engine, limit: Limit, found: usize, at: &Place) -> Result<()> {
-    let allowed = engine.limits.allowed(limit, at.function);
-    match found as u64 > allowed {
-        true => Err(Error::Limit { at: Box::new(at.clone()), limit, allowed }),
-        false => Ok(()),
-    }
-}
-
 /// Bytes of the lists in signals; the rest is small and bounded.
-pub(crate) fn of_signals(signals: &Signals) -> usize {
+pub fn of_signals(signals: &Signals) -> usize {
     let prefixes = signals.prefixes.iter();
     let prefixes =
         prefixes.map(|p| p.offsets.len() * 4 + p.ends.len() * 4 + p.judgements.len() * 16);
@@ -41,6 +27,6 @@ fn sizes(activations: &[Activations], judges: &[JudgeScores]) -> usize {
 }
 
 /// Bytes of labelled examples.
-pub(crate) fn of_examples(examples: &Examples) -> usize {
+pub fn of_examples(examples: &Examples) -> usize {
     size_of_val(&examples.examples[..]) + sizes(&examples.activations, &examples.judges)
 }

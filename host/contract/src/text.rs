@@ -75,7 +75,7 @@ fn without_escapes(text: &str) -> impl Iterator<Item = char> {
 
 /// True for names that go into files, tables and counters: one word of ASCII
 /// letters, digits and the given marks, no longer than `limit`.
-pub(crate) fn is_word(text: &str, marks: &str, limit: usize) -> bool {
+pub fn is_word(text: &str, marks: &str, limit: usize) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
     !text.is_empty() && text.len() <= limit && text.chars().all(allowed)
 }

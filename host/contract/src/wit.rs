@@ -12,8 +12,8 @@ mod bindings {
     });
 }
 
-pub(crate) use bindings::PolicyIndices;
-pub(crate) use bindings::exports::risk::policy::assessor::Guest;
+pub use bindings::PolicyIndices;
+pub use bindings::exports::risk::policy::assessor::Guest;
 pub use bindings::exports::risk::policy::assessor::{
     Action, Activations, Actuators, Anchor, AnchorTarget, Assessment, Calibration, Canary,
     Candidate, Descriptor, Divergence, Ema, Example, Examples, GradientConflict, JudgeNeed,
@@ -25,7 +25,7 @@ pub use bindings::exports::risk::policy::assessor::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Names of the flags of one type, in the order of the interface.
-pub(crate) trait Flags: Copy + Sized + 'static {
+pub trait Flags: Copy + Sized + 'static {
     const NAMES: &'static [(&'static str, Self)];
     fn none() -> Self;
     fn has(self, flag: Self) -> bool;

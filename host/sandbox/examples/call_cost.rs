@@ -1,11 +1,12 @@
 //! What one call of a policy costs, with 8 samples x 4 layers x 576 units unless
 //! told otherwise:
 //!
-//!     cargo run --release -p host-policy --example call_cost -- plugins/probe.wasm [HIDDEN]
+//!     cargo run --release -p host-sandbox --example call_cost -- plugins/probe.wasm [HIDDEN]
 //!
 //! The policy is calibrated on made-up examples first if it asks for that.
 
-use host_policy::{Call, Engine, Limits, Policy, wit::*};
+use host_contract::*;
+use host_sandbox::{Call, Engine, Limits, Policy};
 use std::time::{Duration, Instant};
 
 const SAMPLES: u32 = 8;

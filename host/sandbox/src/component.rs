@@ -1,6 +1,7 @@
 //! Decides whether bytes are a policy component, before any of them is compiled.
 
-use crate::{INTERFACE, error::FileProblem, imports, limits::Limits, text::clean};
+use crate::{INTERFACE, error::FileProblem, imports, limits::Limits};
+use host_contract::clean;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";

@@ -2,12 +2,10 @@
 
 use crate::{
     engine::Engine,
-    error::{Error, Invalid, Place, Result},
+    error::{Error, Place, Result},
     limits::Limit,
-    size::within,
-    text::{clean, is_word},
-    wit::Descriptor,
 };
+use host_contract::{Descriptor, Invalid, clean, is_word};
 
 /// The descriptor with a clean summary.
 ///
@@ -17,7 +15,7 @@ pub(crate) fn checked(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<
     let invalid = |field: &str, problem: String| {
         Err(Error::Invalid { at: Box::new(at.clone()), invalid: Invalid::new(field, problem) })
     };
-    within(engine, Limit::Schema, d.settings_schema.len(), at)?;
+    engine.within(Limit::Schema, d.settings_schema.len(), at)?;
     if !is_word(&d.name, "-", 64) || d.name.contains(|c: char| c.is_ascii_uppercase()) {
         let problem = format!(
             "is {:?}; it must be 1 to 64 characters of a-z, 0-9 and '-'",

@@ -3,11 +3,11 @@
 
 use crate::{
     cache::Cache,
-    error::{Error, FileProblem, Result},
-    limits::Limits,
-    text::clean,
+    error::{Error, FileProblem, Place, Result},
+    limits::{Limit, Limits},
     worker::{Job, Worker},
 };
+use host_contract::clean;
 use sha2::{Digest as _, Sha256};
 use std::{
     hash::{Hash as _, Hasher},
@@ -133,6 +133,15 @@ impl Engine {
 
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Refuses what is larger than its limit.
+    pub(crate) fn within(&self, limit: Limit, found: usize, at: &Place) -> Result<()> {
+        let allowed = self.limits.allowed(limit, at.function);
+        match found as u64 > allowed {
+            true => Err(Error::Limit { at: Box::new(at.clone()), limit, allowed }),
+            false => Ok(()),
+        }
     }
 }
 

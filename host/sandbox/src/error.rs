@@ -1,6 +1,7 @@
 //! What can go wrong with a policy, one line per cause.
 
 use crate::limits::Limit;
+use host_contract::Invalid;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -64,7 +65,7 @@ pub struct FileProblem {
 }
 
 impl FileProblem {
-    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
 }
@@ -72,34 +73,6 @@ impl FileProblem {
 impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.problem, self.remedy)
-    }
-}
-
-/// A value in an answer that the interface does not allow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invalid {
-    /// Such as `risk[3]` or `regularization.kl-weight`, in the interface's words.
-    pub field: String,
-    /// What it is and what it must be, such as `is NaN; it must be ...`.
-    pub problem: String,
-    /// The answer is well-formed, but this run can't serve it (say, a layer that
-    /// the model doesn't have): the settings are wrong rather than the policy.
-    pub unmet: bool,
-}
-
-impl Invalid {
-    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into(), unmet: false }
-    }
-
-    pub(crate) fn unmet(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { unmet: true, ..Self::new(field, problem) }
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.problem)
     }
 }
 
@@ -199,7 +172,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn journal(path: &Path, source: &std::io::Error) -> Self {
+    pub fn journal(path: &Path, source: &std::io::Error) -> Self {
         let hint = match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 "; free some space, or choose --journal light"

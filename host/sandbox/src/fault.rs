@@ -5,8 +5,8 @@ use crate::{
     error::{Error, FileProblem, Place},
     limits::Limit,
     sandbox::Guard,
-    text::clean,
 };
+use host_contract::clean;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// Names of functions shown with a crash.

@@ -2,23 +2,18 @@
 
 mod load;
 
-pub use load::{Trust, check_signature};
-pub(crate) use load::{digest, read};
+pub use load::{Trust, check_signature, digest, read};
 
 use crate::{
-    assessment::{Expected, metrics, validate_assessment},
     descriptor,
     engine::Engine,
-    error::{Error, Function, Invalid, Place, Result},
+    error::{Error, Function, Place, Result},
     limits::{Limit, Limits},
-    needs::{exceeds, validate_needs},
     sandbox::{self, Cost, Guard},
-    size,
-    text::clean,
-    wit::{
-        Assessment, Calibration, Descriptor, Examples, Guest, Needs, PolicyIndices, RunInfo,
-        Signals,
-    },
+};
+use host_contract::{
+    Assessment, Calibration, Descriptor, Examples, Expected, Guest, Invalid, Needs, PolicyIndices,
+    RunInfo, Signals, check_metrics, clean, exceeds, size, validate_assessment, validate_needs,
 };
 use std::{fmt, time::Duration};
 use wasmtime::{Store, component::InstancePre};
@@ -119,7 +114,7 @@ impl Policy {
 
     /// Like [`Policy::configure_at_cost`], without the host's own checks of the settings
     /// and the needs: what the policy itself says to them.
-    pub(crate) fn ask_needs(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
+    pub fn ask_needs(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
         let at = self.at(Function::Configure, None);
         let configure =
             |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
@@ -132,7 +127,7 @@ impl Policy {
     }
 
     /// Asks the policy once more who it is.
-    pub(crate) fn describe_at_cost(&self) -> Result<(Descriptor, Cost)> {
+    pub fn describe_at_cost(&self) -> Result<(Descriptor, Cost)> {
         let at = self.at(Function::Describe, None);
         let (descriptor, cost) = self.call(&at, describe)?;
         Ok((descriptor::checked(descriptor, &self.engine, &at)?, cost))
@@ -249,7 +244,7 @@ impl Policy {
     }
 
     fn within(&self, limit: Limit, found: usize, at: &Place) -> Result<()> {
-        size::within(&self.engine, limit, found, at)
+        self.engine.within(limit, found, at)
     }
 
     fn check_settings(&self, settings: &str, at: &Place) -> Result<()> {
@@ -278,7 +273,8 @@ impl Policy {
         }
         for (i, candidate) in c.candidates.iter_mut().enumerate() {
             self.within(Limit::Metrics, candidate.metrics.len(), at)?;
-            metrics(&format!("candidates[{i}].metrics"), &candidate.metrics).map_err(invalid)?;
+            check_metrics(&format!("candidates[{i}].metrics"), &candidate.metrics)
+                .map_err(invalid)?;
             if let Some(layer) = candidate.layer.filter(|layer| *layer > run.layers) {
                 let problem = format!("is {layer}, and the model has layers 0 to {}", run.layers);
                 return Err(invalid(Invalid::new(format!("candidates[{i}].layer"), problem)));

@@ -5,8 +5,8 @@ use crate::{
     error::{Error, Function, Place, Result},
     fault,
     limits::Limit,
-    wit::{Guest, PolicyIndices},
 };
+use host_contract::{Guest, PolicyIndices};
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, Store, component::InstancePre};
 

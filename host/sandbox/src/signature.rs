@@ -10,10 +10,8 @@ use std::{
 
 use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
 
-use crate::{
-    error::{Error, Result},
-    text::clean,
-};
+use crate::error::{Error, Result};
+use host_contract::clean;
 
 /// The lines of a signature that are base64, their lengths and how they end: algorithm,
 /// key number and signature (74 bytes), and the signature with the comment (64 bytes).
@@ -202,7 +200,7 @@ impl PublicKey {
 }
 
 /// The key that a signature says it is by, which proves nothing until it is verified.
-pub(crate) fn claimed_key(signature: &str) -> Option<String> {
+pub fn claimed_key(signature: &str) -> Option<String> {
     Some(number(parse(signature)?.keynum()))
 }
 

@@ -6,11 +6,9 @@ use super::{
     finding::{Check, Finding, Group},
     observed::{Watch, number},
 };
-use crate::{
-    error::Result,
-    synthetic::{Row, Step},
-    wit::Assessment,
-};
+use crate::synthetic::{Row, Step};
+use host_contract::Assessment;
+use host_sandbox::Result;
 
 const ORDER: Check = Check::new("order", Group::Behaviour, "Order of the samples");
 const COMPANY: Check = Check::new("company", Group::Behaviour, "Company of a sample");

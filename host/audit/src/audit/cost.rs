@@ -5,7 +5,8 @@ use super::{
     finding::{Check, Finding, Group},
     observed::Watch,
 };
-use crate::{error::Error, synthetic::Step};
+use crate::synthetic::Step;
+use host_sandbox::Error;
 
 const FUEL: Check = Check::new("fuel", Group::Cost, "Fuel of a step");
 const GROWTH: Check = Check::new("fuel-growth", Group::Cost, "Fuel by batch size");

@@ -6,11 +6,9 @@ use super::{
     finding::{Check, Finding, Group},
     observed::{Watch, number},
 };
-use crate::{
-    error::{Error, Result},
-    synthetic::{Damage, Step},
-    wit::{JudgementStatus, TokenNeeds},
-};
+use crate::synthetic::{Damage, Step};
+use host_contract::{JudgementStatus, TokenNeeds};
+use host_sandbox::{Error, Result};
 
 const BROKEN: Check =
     Check::new("activations-not-finite", Group::Damage, "Activations that are NaN or infinite");

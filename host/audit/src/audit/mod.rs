@@ -26,15 +26,12 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    error::Result,
     inspect::{Inspection, Signature, bytes_of, inspect},
-    needs::exceeds,
-    policy::Policy,
-    signature::PublicKey,
     synthetic::{Step, Subject},
-    wit::{Needs, RunInfo},
 };
 use finding::Check;
+use host_contract::{Needs, RunInfo, exceeds};
+use host_sandbox::{Policy, PublicKey, Result};
 use observed::Watch;
 
 /// Samples of a step, where nothing else is said.

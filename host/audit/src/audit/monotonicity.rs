@@ -5,11 +5,9 @@ use super::{
     finding::{Check, Finding, Group},
     observed::{Watch, number},
 };
-use crate::{
-    error::Result,
-    synthetic::Step,
-    wit::{Action, Assessment},
-};
+use crate::synthetic::Step;
+use host_contract::{Action, Assessment};
+use host_sandbox::Result;
 
 const WITHIN: Check = Check::new("monotonic", Group::Behaviour, "Higher risk, stronger hold");
 const FOLLOWS: Check = Check::new("risk-follows", Group::Behaviour, "Risk follows the signals");

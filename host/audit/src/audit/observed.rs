@@ -2,12 +2,9 @@
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use crate::{
-    error::Result,
-    policy::Assessed,
-    synthetic::{Step, Subject},
-    wit::{Signals, action_name},
-};
+use crate::synthetic::{Step, Subject};
+use host_contract::{Signals, action_name};
+use host_sandbox::{Assessed, Result};
 
 /// A subject, and what was seen of it.
 pub(super) struct Watch<'a> {

@@ -5,13 +5,9 @@ use super::{
     finding::{Check, Finding, Group},
     observed::Watch,
 };
-use crate::{
-    canonical::assessment_to_json,
-    error::Result,
-    policy::{Assessed, Policy},
-    sandbox::Cost,
-    synthetic::Step,
-};
+use crate::synthetic::Step;
+use host_contract::assessment_to_json;
+use host_sandbox::{Assessed, Cost, Policy, Result};
 
 const ASSESS: Check = Check::new("purity", Group::Purity, "assess is a pure function");
 const RELOAD: Check = Check::new("purity-reload", Group::Purity, "assess after a second load");

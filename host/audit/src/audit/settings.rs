@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::finding::{Check, Finding, Group};
 use crate::{
-    error::Error,
     inspect::{defaults, is_closed, properties},
     synthetic::Subject,
 };
+use host_sandbox::Error;
 
 const DEFAULTS: Check = Check::new("settings-defaults", Group::Settings, "Defaults of the schema");
 const UNKNOWN: Check = Check::new("settings-unknown-key", Group::Settings, "A misspelt setting");
@@ -105,7 +105,7 @@ fn wrong_kind(subject: &Subject<'_>, schema: &str) -> Finding {
     let (mut accepted, mut faults) = (Vec::new(), Vec::new());
     let count = wrong.len();
     for (name, value) in wrong {
-        let shown = format!("{}: {value}", crate::text::clean(&name, 64));
+        let shown = format!("{}: {value}", host_contract::clean(&name, 64));
         let mut settings = own_settings(subject);
         settings.insert(name, value);
         match ask(subject, &Value::Object(settings).to_string()) {

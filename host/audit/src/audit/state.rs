@@ -5,12 +5,9 @@ use super::{
     finding::{Check, Finding, Group},
     observed::Watch,
 };
-use crate::{
-    error::{Error, Result},
-    policy::Assessed,
-    synthetic::Step,
-    wit::Assessment,
-};
+use crate::synthetic::Step;
+use host_contract::Assessment;
+use host_sandbox::{Assessed, Error, Result};
 
 const ROUND: Check = Check::new("state-round-trip", Group::State, "State goes round");
 const GROWTH: Check = Check::new("state-growth", Group::State, "Size of the state");

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use agreement::agree;
 
-use crate::wit::{Assessment, Examples, Needs, RunInfo, Signals};
-use crate::{Call, Cost, Error, Policy};
+use host_contract::{Assessment, Examples, Needs, RunInfo, Signals};
+use host_sandbox::{Call, Cost, Error, Policy};
 
 /// Two builds of a policy by different compilers agree this closely (absolutely for
 /// numbers below 1, else relatively): `exp` and its kin are not the same everywhere.

@@ -1,6 +1,6 @@
 //! What each actuator lets a policy do to a run, for the person who allows it.
 
-use crate::wit::{Actuators, actuator_names};
+use host_contract::{Actuators, actuator_names};
 
 pub(super) fn in_words(actuators: Actuators) -> Vec<String> {
     let names = actuator_names(actuators);

@@ -14,16 +14,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{
-    INTERFACE,
-    engine::Engine,
-    error::{Error, Result},
-    needs::needs_summary,
-    policy::{Policy, check_signature, digest, read},
-    signature::{PublicKey, claimed_key, signature_path},
-    text::clean,
-    wit::Needs,
-    worker::Job,
+use host_contract::{Needs, clean, needs_summary};
+use host_sandbox::{
+    Engine, Error, INTERFACE, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest,
+    read, signature_path,
 };
 
 /// A policy, described.
@@ -146,7 +140,7 @@ pub(crate) fn bytes_of(policy: &Policy, path: &Path) -> Result<Vec<u8>> {
 
 /// The actuators are told apart, and at more length.
 fn without_actuators(needs: &Needs) -> Vec<String> {
-    needs_summary(&Needs { actuators: crate::wit::Actuators::empty(), ..needs.clone() })
+    needs_summary(&Needs { actuators: host_contract::Actuators::empty(), ..needs.clone() })
 }
 
 /// Decoding hostile bytes can end the process that does it, so it is done in another.

@@ -3,10 +3,8 @@
 use serde::Serialize;
 use wasmparser::{CustomSectionReader, KnownCustom, Parser, Payload};
 
-use crate::{
-    error::{Error, FileProblem, Result},
-    text::clean,
-};
+use host_contract::clean;
+use host_sandbox::{Error, FileProblem, Result};
 
 /// Of each list; a component of more is described by its counts.
 const MOST: usize = 64;

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use host_sandbox::{Error, Result};
 
 const HEADER: u64 = 32 + 8;
 

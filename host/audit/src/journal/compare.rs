@@ -10,11 +10,8 @@ use super::{
     entry::{Answer, Entry, Record},
     reader::Journal,
 };
-use crate::{
-    error::{Error, Function, Invalid, Place, Result},
-    policy::{Assessed, Call, Policy},
-    wit::{Action, Assessment, Needs, Signals, TokenNeeds, TokenSignals},
-};
+use host_contract::{Action, Assessment, Invalid, Needs, Signals, TokenNeeds, TokenSignals};
+use host_sandbox::{Assessed, Call, Error, Function, Place, Policy, Result};
 
 /// Both policies, side by side.
 #[derive(Debug, Clone, Serialize)]

@@ -4,10 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::signals::RecordedSignals;
-use crate::{
-    limits::Limits,
-    wit::{Assessment, Needs, Outcome, RunInfo},
-};
+use host_contract::{Assessment, Needs, Outcome, RunInfo};
+use host_sandbox::Limits;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

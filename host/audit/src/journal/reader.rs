@@ -13,11 +13,8 @@ use super::{
     entry::{Entry, Run, Seat},
     hash, head_text,
 };
-use crate::{
-    error::{Error, Result},
-    signature::PublicKey,
-    text::clean,
-};
+use host_contract::clean;
+use host_sandbox::{Error, PublicKey, Result};
 
 /// A journal as it was found.
 #[derive(Debug)]

@@ -8,13 +8,8 @@ use super::{
     entry::{self, Answer, Entry, Mode, Record, Seat},
     reader::{Finding, Journal},
 };
-use crate::{
-    engine::Engine,
-    error::{Error, Result},
-    policy::{Call, Policy},
-    strictest::strictest,
-    wit::Assessment,
-};
+use host_contract::{Assessment, strictest};
+use host_sandbox::{Call, Engine, Error, Policy, Result};
 
 /// How a replay went.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -255,7 +250,7 @@ fn returned_state(record: &Record) -> Option<String> {
 }
 
 /// Whether combining can't go out of bounds: records may hold anything.
-fn fits(assessment: &Assessment, samples: &[crate::wit::Sample]) -> bool {
+fn fits(assessment: &Assessment, samples: &[host_contract::Sample]) -> bool {
     let r = &assessment.regularization;
     let tokens: usize = samples.iter().map(|one| one.answer_tokens as usize).sum();
     let per_token = |list: &Option<Vec<f32>>| list.as_ref().is_none_or(|l| l.len() == tokens);

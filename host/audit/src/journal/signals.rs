@@ -6,10 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::blobs::{Blobs, BlobsWriter};
-use crate::{
-    error::Result,
-    wit::{Activations, Signals, Tap, TokenSignals},
-};
+use host_contract::{Activations, Signals, Tap, TokenSignals};
+use host_sandbox::Result;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -18,12 +18,8 @@ use super::{
     reader::unbroken,
     signals::RecordedSignals,
 };
-use crate::{
-    error::{Error, Result},
-    policy::Policy,
-    signature::Signer,
-    wit::{Assessment, Needs, Outcome, RunInfo, Signals},
-};
+use host_contract::{Assessment, Needs, Outcome, RunInfo, Signals};
+use host_sandbox::{Error, Policy, Result, Signer};
 
 /// What a run is made of.
 pub struct Start<'a> {
@@ -338,7 +334,7 @@ impl Start<'_> {
         Entry::Run(Box::new(Run {
             format: FORMAT,
             host: env!("CARGO_PKG_VERSION").to_owned(),
-            interface: crate::INTERFACE.to_owned(),
+            interface: host_sandbox::INTERFACE.to_owned(),
             mode: self.mode,
             on_fault: self.on_fault.clone(),
             limits: self

@@ -1,7 +1,7 @@
 //! Activations of two clusters per layer, and of all that lies between them.
 
 use super::{Damage, Row, Step, Synthetic, stream::Stream};
-use crate::wit::{Activations, Position, Source, Tap};
+use host_contract::{Activations, Position, Source, Tap};
 
 /// Distance of the clusters in standard deviations of one unit, whatever the width: far
 /// enough apart for a classifier that was fitted on a few dozen examples.

@@ -1,7 +1,7 @@
 //! Labelled examples to calibrate on: both clusters, in every split.
 
 use super::{Row, Synthetic};
-use crate::wit::{Activations, Example, Examples, Split};
+use host_contract::{Activations, Example, Examples, Split};
 
 /// Enough for a classifier in one direction, few enough for one to be fitted quickly.
 const EXAMPLES: u64 = 96;

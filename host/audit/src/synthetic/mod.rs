@@ -14,7 +14,7 @@ mod tokens;
 
 pub use subject::{Subject, run_info};
 
-use crate::wit::{
+use host_contract::{
     Action, Canary, GradientConflict, JudgeScores, Judgement, JudgementStatus, Needs, Origin,
     Outcome, Sample, Signals, SteeringSignals, Trial,
 };

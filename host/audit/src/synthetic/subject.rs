@@ -1,11 +1,8 @@
 //! A policy made ready to assess synthetic steps.
 
 use super::{Step, Synthetic};
-use crate::{
-    error::Result,
-    policy::{Assessed, Call, Policy},
-    wit::{Calibration, Needs, RunInfo, Signals},
-};
+use host_contract::{Calibration, Needs, RunInfo, Signals};
+use host_sandbox::{Assessed, Call, Policy, Result};
 
 /// Judges that a synthetic run adds, at most: as many as a policy may ask for.
 const JUDGES: usize = 64;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::wit::{
+use host_contract::{
     JudgeNeed, Position, Source, Split, SteeringNeed, SteeringVector, Tap, TokenNeeds,
 };
 

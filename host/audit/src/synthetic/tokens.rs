@@ -1,7 +1,7 @@
 //! What concerns the tokens of an answer: log-probabilities and judged prefixes.
 
 use super::{Damage, Row, Step, Synthetic, answer_tokens, judged, score, stream::Stream};
-use crate::wit::{PrefixScores, TokenNeeds, TokenSignals};
+use host_contract::{PrefixScores, TokenNeeds, TokenSignals};
 
 impl Synthetic<'_> {
     pub(super) fn tokens(&self, step: &Step) -> Option<TokenSignals> {

@@ -7,9 +7,8 @@ use crate::{
     error::{Error, FileProblem, Function, Place, Result},
     sandbox::{self, Guard},
     signature::{PublicKey, signature_path},
-    text::clean,
-    wit::PolicyIndices,
 };
+use host_contract::{PolicyIndices, clean};
 use sha2::{Digest as _, Sha256};
 use std::{fs, io::Read as _, path::Path, time::Instant};
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -85,7 +84,7 @@ impl Policy {
 }
 
 /// Reads a policy file, but no more of it than a policy may have.
-pub(crate) fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
+pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(failed)?;
     let found = file.metadata().map_err(failed)?.len();
@@ -109,7 +108,7 @@ pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Str
     key.verify(bytes, &text).map_err(|why| unsigned(format!("its signature {why}")))
 }
 
-pub(crate) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 

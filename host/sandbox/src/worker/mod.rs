@@ -25,8 +25,8 @@ use wait_timeout::ChildExt as _;
 use crate::{
     error::{Error, FileProblem, Function, Place, Result},
     limits::{Limit, Limits},
-    text::clean,
 };
+use host_contract::clean;
 
 /// What a worker does with the bytes it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,8 @@ use std::{
 use rlimit::Resource;
 
 use super::{Job, Order};
-use crate::{engine, limits::Limits, text::clean};
+use crate::{engine, limits::Limits};
+use host_contract::clean;
 
 /// Does one job: an order and the bytes from standard input, the result to standard
 /// output. On failure one line goes to standard error and the exit code is 1.

@@ -1,0 +1,39 @@
+//! Runs safety policies: sandboxed WebAssembly components that look at what a
+//! training run measured and decide how strongly to hold it to the reference.
+//!
+//! A policy is a pure function (see `wit/v0.1/policy.wit`). It imports nothing,
+//! every call gets a fresh instance, and whatever it answers is checked before
+//! anyone acts on it.
+//!
+//! 1. [`Engine::new`] starts the engine with its [`Limits`].
+//! 2. [`Policy::load`] checks, compiles and identifies a policy file.
+//! 3. [`Policy::configure`] says what has to be measured (`host_contract::Needs`), and
+//!    [`Policy::calibrate`] fits the policy if it needs that.
+//! 4. [`Policy::assess`] answers one optimizer step with an [`Assessed`].
+//!
+//! This crate knows no tensors and no training: numbers go in, numbers come out.
+
+mod cache;
+mod component;
+mod descriptor;
+mod engine;
+mod error;
+mod fault;
+mod imports;
+mod limits;
+mod policy;
+mod sandbox;
+mod signature;
+pub mod worker;
+
+pub use cache::Cache;
+pub use engine::Engine;
+pub use error::{Error, FileProblem, Function, Place, Result};
+pub use limits::{Limit, Limits};
+pub use policy::{Assessed, Call, Policy, Trust, check_signature, digest, read};
+pub use sandbox::Cost;
+pub use signature::{PublicKey, Signer, claimed_key, public_path, signature_path};
+pub use worker::{Job, Worker};
+
+/// The interface that this host serves.
+pub const INTERFACE: &str = "risk:policy@0.1.0";
