@@ -1,27 +1,76 @@
 //! Files and folders that exist either whole or not at all.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempPath;
 
 use crate::error::{Error, Result};
 
-/// Write a file through a temporary one beside it.
+/// Everyone's permissions, before the process's mask.
+const SHARED: u32 = 0o666;
+/// Read and written by its owner alone.
+const PRIVATE: u32 = 0o600;
+
+/// Writes a file through a temporary one beside it, and waits until it is on the disk.
 ///
 /// # Errors
 /// [`Error::Io`] (folder missing, disk full); what was at `path` before is untouched then.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = partial_name(path);
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
+    let written = partial(path, SHARED, &[bytes], true).and_then(|made| replace(made, path));
+    written.map_err(|error| Error::io(path, error))
+}
+
+/// The same without waiting for the disk: for a file whose loss in a power cut is found out.
+///
+/// # Errors
+/// As [`write`], in the system's words.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(partial(path, SHARED, &[bytes], false)?, path)
+}
+
+/// Writes an entry of a cache, its parts one behind the other: for its owner alone, and
+/// without waiting for the disk, since an entry carries the proof that it is whole.
+///
+/// # Errors
+/// As [`write`], in the system's words.
+pub fn write_entry(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    replace(partial(path, PRIVATE, parts, false)?, path)
+}
+
+/// Writes a secret: for its owner alone, and never over a file that is there. Of several
+/// processes that do so at once, one succeeds, and the others find its file whole.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if there is such a file; others as [`write`].
+pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let made = partial(path, PRIVATE, &[bytes], false)?;
+    made.persist_noclobber(path).map_err(|error| error.error)
+}
+
+/// A temporary file beside `path`, which is removed unless it gets a name.
+fn partial(path: &Path, mode: u32, parts: &[&[u8]], sync: bool) -> io::Result<TempPath> {
+    // Threads may write the same file at once.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let partial = partial_name(path, &format!("{}-{number}", std::process::id()));
+    let mut open = OpenOptions::new();
+    let mut file = open.write(true).create(true).truncate(true).mode(mode).open(&partial)?;
+    let made = TempPath::try_from_path(&partial)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    if sync {
         file.sync_all()?;
-        fs::rename(&partial, path)
-    });
-    written.map_err(|e| {
-        // Nothing to be done if this fails too.
-        let _ = fs::remove_file(&partial);
-        Error::io(path, e)
-    })
+    }
+    Ok(made)
+}
+
+fn replace(made: TempPath, path: &Path) -> io::Result<()> {
+    made.persist(path).map_err(|error| error.error)
 }
 
 /// A folder under a temporary name, which gets its own with [`Folder::finish`] and vanishes without.
@@ -32,7 +81,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Begin the folder `target`.
+    /// Begins the folder `target`.
     ///
     /// # Errors
     /// [`Error::Exists`] when `target` exists and isn't an empty folder; [`Error::Io`] when it can't be made.
@@ -45,7 +94,7 @@ impl Folder {
         if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
         }
-        let partial = partial_name(target);
+        let partial = partial_name(target, &std::process::id().to_string());
         fs::create_dir(&partial).map_err(|e| Error::io(&partial, e))?;
         Ok(Self { partial, target: target.to_owned(), finished: false })
     }
@@ -55,7 +104,7 @@ impl Folder {
         &self.partial
     }
 
-    /// Give the folder its name.
+    /// Gives the folder its name.
     ///
     /// # Errors
     /// [`Error::Io`] when it can't be renamed.
@@ -78,14 +127,17 @@ impl Drop for Folder {
     }
 }
 
-fn partial_name(path: &Path) -> PathBuf {
+/// Hidden, and with an end by which what a killed process left is found.
+fn partial_name(path: &Path, mark: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.partial", std::process::id()))
+    path.with_file_name(format!(".{name}.{mark}.partial"))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -97,6 +149,10 @@ mod tests {
         names
     }
 
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
     fn a_file_is_replaced_whole_or_not() {
         let dir = tempfile::tempdir().unwrap();
@@ -104,8 +160,41 @@ mod tests {
         write(&path, b"1").unwrap();
         write(&path, b"2").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"2");
-        assert!(write(&dir.path().join("absent/a"), b"3").is_err());
+        write_unsynced(&path, b"3").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"3");
+        assert!(write(&dir.path().join("absent/a"), b"4").is_err());
         assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_not_the_temporary_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = write(&dir.path().join("absent/a"), b"1").unwrap_err().to_string();
+        assert!(message.ends_with("absent/a: No such file or directory (os error 2)"), "{message}");
+    }
+
+    #[test]
+    fn only_entries_and_secrets_are_their_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let [plain, entry, secret] = ["plain", "entry", "secret"].map(|name| dir.path().join(name));
+        fs::write(dir.path().join("any"), "").unwrap();
+        write(&plain, b"1").unwrap();
+        write_entry(&entry, &[b"1", b"2"]).unwrap();
+        write_secret(&secret, b"1").unwrap();
+        assert_eq!(mode(&plain), mode(&dir.path().join("any")));
+        assert_eq!((mode(&entry), mode(&secret)), (PRIVATE, PRIVATE));
+        assert_eq!(fs::read(&entry).unwrap(), b"12");
+    }
+
+    #[test]
+    fn a_secret_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        write_secret(&path, b"first").unwrap();
+        let error = write_secret(&path, b"second").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(dir.path()), ["key"]);
     }
 
     #[test]

@@ -24,6 +24,22 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+
+    /// A file lacks bytes that were written to it before.
+    #[error("{}: is shorter than it was", path.display())]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A value that JSON can't hold.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file it was to be written to.
+        path: PathBuf,
+        /// Which value, and why.
+        source: serde_json::Error,
+    },
 }
 
 impl Error {
