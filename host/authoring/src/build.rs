@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use host_files::{atomic, sha256};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use crate::{Error, Language, Manifest, Name, Result, c, component, js, python, rust, whole};
+use crate::{Error, Language, Manifest, Name, Result, c, component, js, python, rust};
 
 /// What [`build`] has made.
 #[derive(Debug, Clone, Serialize)]
@@ -38,12 +38,12 @@ pub fn build(folder: &Path) -> Result<Built> {
     };
     component::check(&component)?;
     let path = folder.join(format!("{name}.wasm"));
-    whole::write(&path, &component).map_err(Error::io(&path))?;
+    atomic::write(&path, &component)?;
     Ok(Built {
         name,
         language,
         component: path,
         bytes: component.len() as u64,
-        sha256: hex::encode(Sha256::digest(&component)),
+        sha256: sha256::hex(&component),
     })
 }

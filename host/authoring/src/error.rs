@@ -36,6 +36,18 @@ pub enum Error {
     Component { problem: String },
 }
 
+impl From<host_files::Error> for Error {
+    fn from(error: host_files::Error) -> Self {
+        match error {
+            host_files::Error::Io { path, source } => Self::Io { path, source },
+            host_files::Error::Exists { path } => Self::Exists { path },
+            host_files::Error::Shorter { ref path } | host_files::Error::Json { ref path, .. } => {
+                Self::Product { path: path.clone(), problem: error.to_string() }
+            }
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();

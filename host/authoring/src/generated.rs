@@ -7,9 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use host_files::atomic;
 use serde_json::Value;
 
-use crate::{Error, Language, Result, whole};
+use crate::{Error, Language, Result};
 
 /// Writes the constant `SETTINGS_SCHEMA` and returns the folder that it lies in.
 pub(crate) fn settings_schema(folder: &Path, language: Language) -> Result<PathBuf> {
@@ -25,7 +26,7 @@ pub(crate) fn settings_schema(folder: &Path, language: Language) -> Result<PathB
     fs::create_dir_all(&into).map_err(Error::io(&into))?;
     let (file, source) = constant(&text, language);
     let file = into.join(file);
-    whole::write(&file, source.as_bytes()).map_err(Error::io(&file))?;
+    atomic::write(&file, source.as_bytes())?;
     Ok(into)
 }
 

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Error, Language, Result, generated, tools, whole};
+use host_files::atomic;
+
+use crate::{Error, Language, Result, generated, tools};
 
 /// The module that exports `assessor`.
 const MODULE: &str = "src/assessor.js";
@@ -19,7 +21,7 @@ pub(crate) fn build(folder: &Path) -> Result<Vec<u8>> {
     generated::settings_schema(folder, Language::Js)?;
     let workshop = generated::workshop(folder)?;
     let script = workshop.join("componentize.mjs");
-    whole::write(&script, COMPONENTIZE.as_bytes()).map_err(Error::io(&script))?;
+    atomic::write(&script, COMPONENTIZE.as_bytes())?;
 
     let output = workshop.join("component.wasm");
     let mut command = Command::new(node);
@@ -46,7 +48,7 @@ fn install(folder: &Path) -> Result<()> {
     let mut command = Command::new(tool("npm")?);
     command.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
     tools::run(&mut command, "installing the packages of package.json")?;
-    whole::write(&installed, &wanted).map_err(Error::io(&installed))
+    Ok(atomic::write(&installed, &wanted)?)
 }
 
 fn tool(name: &'static str) -> Result<PathBuf> {

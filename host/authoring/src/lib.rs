@@ -21,7 +21,6 @@ pub mod rust;
 mod template;
 pub mod toolchain;
 mod tools;
-pub mod whole;
 
 pub use build::{Built, build};
 pub use error::{Error, Result};

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use host_files::atomic;
 use serde::Serialize;
 
-use crate::{Error, Language, Name, Result, template, whole};
+use crate::{Error, Language, Name, Result, template};
 
 /// What [`create`] has written.
 #[derive(Debug, Clone, Serialize)]
@@ -27,17 +28,18 @@ pub fn create(name: &Name, language: Language, folder: &Path) -> Result<Created>
         return Err(Error::Exists { path: folder.to_path_buf() });
     }
     let files = template::files(language, name);
-    let write = |root: &Path| {
-        for (path, bytes) in &files {
-            let path = root.join(path);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::write(path, bytes)?;
+    // A folder that isn't there is a slip of the pen more often than a wish.
+    let parent = folder.parent().filter(|parent| *parent != Path::new(""));
+    fs::metadata(parent.unwrap_or(Path::new("."))).map_err(Error::io(folder))?;
+    let made = atomic::Folder::begin(folder)?;
+    for (path, bytes) in &files {
+        let path = made.path().join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Error::io(folder))?;
         }
-        Ok(())
-    };
-    whole::folder(folder, write).map_err(Error::io(folder))?;
+        fs::write(path, bytes).map_err(Error::io(folder))?;
+    }
+    made.finish()?;
     Ok(Created {
         name: name.clone(),
         language,

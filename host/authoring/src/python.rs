@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Error, Language, Result, generated, tools, whole};
+use host_files::atomic;
+
+use crate::{Error, Language, Result, generated, tools};
 
 /// The module in src/ that defines the class `Assessor`.
 const MODULE: &str = "assessor";
@@ -79,5 +81,5 @@ fn install(folder: &Path, venv: &Path) -> Result<()> {
         .arg("--requirement")
         .arg(&requirements);
     tools::run(&mut command, "installing requirements.txt")?;
-    whole::write(&installed, &wanted).map_err(Error::io(&installed))
+    Ok(atomic::write(&installed, &wanted)?)
 }

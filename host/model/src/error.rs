@@ -69,11 +69,16 @@ pub fn hint(error: &candle_core::Error) -> &'static str {
 
 impl From<host_files::Error> for Error {
     fn from(error: host_files::Error) -> Self {
+        use host_files::Error::{Exists, Io, Json, Shorter};
         match error {
-            host_files::Error::Io { path, source } => Error::Io { path, source },
-            host_files::Error::Exists { path } => {
+            Io { path, source } => Error::Io { path, source },
+            Exists { path } => {
                 Error::file(path, "exists already", "name another folder, or remove this one")
             }
+            Json { path, source } => {
+                Error::file(path, format!("can't be written: {source}"), "report this as a bug")
+            }
+            Shorter { path } => Error::file(path, "is shorter than it was", "make it again"),
         }
     }
 }

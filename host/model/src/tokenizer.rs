@@ -2,11 +2,12 @@
 
 mod answers;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use host_files::sha256;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use crate::chat::{ChatTemplate, Message, SpecialTokens};
@@ -207,7 +208,6 @@ impl ChatTokenizer {
 
     /// sha256 (hex) of everything that decides which ids a conversation becomes: tokenizer, special tokens, template.
     pub fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
         let special = &self.special;
         let texts = [
             self.chat_template().unwrap_or(""),
@@ -217,11 +217,12 @@ impl ChatTokenizer {
             &special.unk,
         ];
         let json = self.files.get("tokenizer.json").map_or(&[][..], Vec::as_slice);
-        for part in std::iter::once(json).chain(texts.iter().map(|t| t.as_bytes())) {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        hex::encode(hasher.finalize())
+        let parts = std::iter::once(json).chain(texts.iter().map(|t| t.as_bytes()));
+        let lengths_first = parts.flat_map(|part| {
+            let length = (part.len() as u64).to_le_bytes().to_vec();
+            [Cow::Owned(length), Cow::Borrowed(part)]
+        });
+        sha256::hex_of(lengths_first)
     }
 
     /// The text of a conversation; with `add_generation_prompt` it ends where an answer begins.

@@ -9,12 +9,11 @@
 
 use std::{
     fs, io,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use host_files::{atomic, private};
 use sha2::Sha256;
 
 const KEY_BYTES: usize = 64;
@@ -80,11 +79,7 @@ impl Cache {
     }
 
     fn write(&self, path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
-        let mut partial = tempfile::NamedTempFile::new_in(&self.folder)?;
-        partial.write_all(&self.mac(name, code).finalize().into_bytes())?;
-        partial.write_all(code)?;
-        partial.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        atomic::write_entry(path, &[&self.mac(name, code).finalize().into_bytes(), code])
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -101,16 +96,14 @@ impl Cache {
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let others_write = fs::metadata(folder)?.mode() & 0o022;
-    match others_write {
-        0 => Ok(()),
-        _ => Err(refused(folder, "others may write to it; chmod go-w it")),
-    }
+    private::folder(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::Other => refused(folder, &error.to_string()),
+        _ => error,
+    })
 }
 
 fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    if fs::metadata(path)?.mode() & 0o077 != 0 {
+    if private::is_open_to_others(path)? {
         return Err(refused(path, "others may read it; remove it"));
     }
     let bytes = fs::read(path)?;
@@ -121,15 +114,10 @@ fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
 fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    // Whole or not at all: another host may look for it in this moment. Temporary files
-    // are their owner's alone.
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&key)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(key),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => read_key(path),
-        Err(error) => Err(error.error),
+    match atomic::write_secret(path, &key) {
+        Ok(()) => Ok(key),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_key(path),
+        Err(error) => Err(error),
     }
 }
 
@@ -142,7 +130,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     fn open(folder: &tempfile::TempDir) -> io::Result<Cache> {
         Cache::open(&folder.path().join("policies"), &folder.path().join("keys/cache.key"))

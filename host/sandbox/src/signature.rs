@@ -3,11 +3,11 @@
 
 use std::{
     fs,
-    io::{Cursor, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    io::Cursor,
     path::{Path, PathBuf},
 };
 
+use host_files::{atomic, private};
 use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
 
 use crate::error::{Error, Result};
@@ -53,8 +53,7 @@ impl Signer {
     /// A file that can't be read, that others can read, or that is no secret key.
     pub fn open(path: &Path) -> Result<Self> {
         let problem = |problem: String| Error::Key { key: path.display().to_string(), problem };
-        let about = fs::metadata(path).map_err(|e| problem(e.to_string()))?;
-        if about.mode() & 0o077 != 0 {
+        if private::is_open_to_others(path).map_err(|e| problem(e.to_string()))? {
             return Err(problem("others may read this secret key; chmod 600 it".into()));
         }
         let text = fs::read_to_string(path).map_err(|e| problem(e.to_string()))?;
@@ -87,11 +86,9 @@ impl Signer {
         let public = pair.pk.to_box().map_err(broken)?.into_string();
         let written = || {
             if let Some(parent) = path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+                private::create(parent)?;
             }
-            let mut file =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(secret.as_bytes())?;
+            atomic::write_secret(path, secret.as_bytes())?;
             fs::write(public_path(path), public)
         };
         match written() {
@@ -233,7 +230,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     fn signer(folder: &tempfile::TempDir) -> Signer {
         Signer::open_or_create(&folder.path().join("keys/a.key")).unwrap().0

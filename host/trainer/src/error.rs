@@ -145,7 +145,21 @@ impl Error {
 
 impl From<host_files::Error> for Error {
     fn from(error: host_files::Error) -> Self {
-        Self::Model(error.into())
+        use host_files::Error::{Exists, Io, Json, Shorter};
+        match error {
+            Io { path, source } => Self::Write { path, source },
+            Json { path, source } => Self::File { path, problem: source.to_string() },
+            Exists { path } => Self::File {
+                path,
+                problem: "exists already; name another folder, or remove this one".into(),
+            },
+            Shorter { path } => Self::File {
+                path,
+                problem: "is shorter than it was at the last checkpoint, so the run can't go on; \
+                          start a new one"
+                    .into(),
+            },
+        }
     }
 }
 

@@ -28,7 +28,6 @@ pub mod optimizer;
 pub mod parameters;
 pub mod policies;
 pub mod prepare;
-mod private;
 pub mod ranks;
 pub mod ratio;
 pub mod recipe;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use host_files::sha256::hex as sha256;
 use host_model::Model;
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +103,7 @@ impl Manifest {
             policies: policies.iter().map(PolicyEntry::new).collect(),
             judges: judges
                 .identities()
-                .map(|(name, identity)| (name.to_owned(), sha256(identity.as_bytes())))
+                .map(|(name, identity)| (name.to_owned(), sha256(identity)))
                 .collect(),
             steering_sha256: steering.map(Vectors::digest),
             data: config.data.sources().iter().map(|source| file_entry(&source.path)).collect(),
@@ -208,11 +209,6 @@ fn file_entry(path: &std::path::Path) -> FileEntry {
         None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
     };
     FileEntry { file: path.display().to_string(), sha256: digest }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(bytes))
 }
 
 fn now() -> u64 {

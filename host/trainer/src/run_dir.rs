@@ -18,12 +18,11 @@
 //! Whole files are written beside their place and renamed, so a reader never sees
 //! half of one. A line that could not be written in full is cut off again.
 
-mod lines;
-
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+pub use host_files::Lines;
 use host_files::atomic::{self, Folder};
 use host_policy::journal::{Answered, JournalWriter, Mark};
 use host_policy::wit::Outcome;
@@ -32,7 +31,6 @@ use serde::{Deserialize, Serialize};
 use crate::advisor::Advice;
 use crate::error::{Error, Result};
 use crate::records::StepRecord;
-pub use lines::Lines;
 
 const CONFIG: &str = "config.toml";
 
@@ -117,7 +115,7 @@ impl RunDir {
     }
 
     pub fn lines_from(&self, name: &str, bytes: u64) -> Result<Lines> {
-        Lines::reopen(&self.file(name), bytes)
+        Ok(Lines::reopen(&self.file(name), bytes)?)
     }
 
     /// A folder inside the run, for a run that belongs to it (the baseline).
@@ -185,10 +183,7 @@ pub fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 /// The whole file or nothing; see [`host_files::atomic`].
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    atomic::write(path, bytes).map_err(|error| match error {
-        host_files::Error::Io { path, source } => Error::Write { path, source },
-        other => other.into(),
-    })
+    Ok(atomic::write(path, bytes)?)
 }
 
 /// metrics.jsonl and, if there is a policy, the journal.
@@ -230,7 +225,7 @@ impl Records<'_> {
     /// What became of the step.
     pub fn step(&mut self, record: &StepRecord, outcome: Outcome) -> Result<()> {
         self.last = Some(outcome);
-        self.metrics.write(record)
+        Ok(self.metrics.write(record)?)
     }
 
     /// Puts all of it on the disk, and says how far it reaches.

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use host_authoring::whole;
+use host_files::atomic;
 use host_policy::cases::{Case, TOLERANCE, paths};
 use host_policy::{Engine, Limits, Policy};
 
@@ -56,8 +56,7 @@ pub fn record(folder: &Path, names: &[String]) -> Result<()> {
         for path in paths(&folder.join(name))? {
             let mut case = Case::read(&path)?;
             case.expected = case.answer(&policy).with_context(|| path.display().to_string())?;
-            whole::write(&path, case.to_json()?.as_bytes())
-                .with_context(|| path.display().to_string())?;
+            atomic::write(&path, case.to_json()?.as_bytes())?;
             eprintln!("recorded {}", path.display());
         }
     }

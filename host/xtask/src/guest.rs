@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use host_authoring::toolchain::Toolchain;
-use host_authoring::{component, rust, whole};
+use host_authoring::{component, rust};
+use host_files::atomic;
 
 /// The policies to build: those named, or all.
 ///
@@ -63,7 +64,7 @@ pub fn build(folder: &Path, names: &[String], into: &Path) -> Result<()> {
             })
             .with_context(|| format!("policy `{name}`"))?;
         let path = into.join(format!("{name}.wasm"));
-        whole::write(&path, &component).with_context(|| path.display().to_string())?;
+        atomic::write(&path, &component)?;
         eprintln!("{:>9} bytes  {name}.wasm", component.len());
     }
     Ok(())

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use host_authoring::whole;
-use sha2::{Digest, Sha256};
+use host_files::{atomic, sha256};
 
 use crate::guest;
 
@@ -14,7 +13,7 @@ const FILE: &str = "SHA256SUMS";
 /// Writes the digests of all built policies.
 pub fn write(folder: &Path) -> Result<()> {
     let path = folder.join(FILE);
-    whole::write(&path, list(folder)?.as_bytes()).with_context(|| path.display().to_string())
+    Ok(atomic::write(&path, list(folder)?.as_bytes())?)
 }
 
 /// # Errors
@@ -35,7 +34,7 @@ fn list(folder: &Path) -> Result<String> {
     for name in guest::policies(folder)? {
         let path = folder.join(format!("{name}.wasm"));
         if path.is_file() {
-            let digest = hex::encode(Sha256::digest(fs::read(path)?));
+            let digest = sha256::file(&path)?;
             text += &format!("{digest}  {name}.wasm\n");
         }
     }

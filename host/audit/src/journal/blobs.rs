@@ -233,7 +233,7 @@ impl Blobs {
             Ok(bytes)
         };
         let bytes = read().map_err(|source| Error::journal(&self.path, &source))?;
-        match super::hash(&bytes) == digest {
+        match host_files::sha256::hex(&bytes) == digest {
             true => Ok(bytes),
             false => Err(problem(format!("what is stored as {digest} was changed"))),
         }
@@ -254,7 +254,7 @@ impl Blobs {
 
 /// Nothing is always there.
 fn is_empty(digest: &str) -> bool {
-    digest == super::hash(b"")
+    digest == host_files::sha256::hex(b"")
 }
 
 #[cfg(test)]
@@ -281,7 +281,7 @@ mod tests {
         assert!(values[0] == 1.5 && values[1].is_nan());
         assert_eq!(blobs.get(&nothing).unwrap(), b"");
         assert!(!blobs.is_cut() && blobs.has(&one) && blobs.has(&nothing));
-        assert!(blobs.get(&super::super::hash(b"other")).is_err());
+        assert!(blobs.get(&host_files::sha256::hex(b"other")).is_err());
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub enum Answer {
 pub(super) fn assessment(assessment: &Assessment) -> serde_json::Result<Value> {
     let stateless = Assessment { state: Vec::new(), ..assessment.clone() };
     let mut value = serde_json::to_value(stateless)?;
-    value["state"] = Value::String(super::hash(&assessment.state));
+    value["state"] = Value::String(host_files::sha256::hex(&assessment.state));
     value.sort_all_objects();
     Ok(value)
 }

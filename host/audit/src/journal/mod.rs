@@ -40,8 +40,6 @@ pub use replay::{Difference, Replay};
 pub use signals::RecordedSignals;
 pub use writer::{Answered, JournalWriter, Mark, Start};
 
-use sha2::{Digest as _, Sha256};
-
 /// The format that this host writes and reads.
 pub const FORMAT: u32 = 1;
 
@@ -50,11 +48,6 @@ const TENSORS: &str = "tensors.bin";
 const POLICIES: &str = "policies";
 const HEAD: &str = "head.minisig";
 const KEY: &str = "key.pub";
-
-/// SHA-256 in hexadecimal.
-fn hash(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
 
 /// What the signature of the head is over; also its signed comment, so that the file
 /// alone tells what it covers.

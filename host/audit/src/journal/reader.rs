@@ -5,13 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use host_files::sha256::hex as hash;
 use serde::{Deserialize, Serialize};
 
 use super::{
     FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::Blobs,
     entry::{Entry, Run, Seat},
-    hash, head_text,
+    head_text,
 };
 use host_contract::clean;
 use host_sandbox::{Error, PublicKey, Result};

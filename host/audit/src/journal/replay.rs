@@ -63,7 +63,7 @@ impl Journal {
         };
         let bytes =
             std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let actual = super::hash(&bytes);
+        let actual = host_files::sha256::hex(&bytes);
         if actual != seat.sha256 {
             return Err(Error::Digest {
                 file: path.display().to_string(),
@@ -88,7 +88,7 @@ impl Journal {
                 seat,
                 policy: self.load(engine, seat)?,
                 parameters: self.parameters(seat),
-                state: Some(super::hash(b"")),
+                state: Some(host_files::sha256::hex(b"")),
             })
         });
         let mut seats = seats.collect::<Result<Vec<_>>>()?;

@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Seek as _, SeekFrom, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    io::{Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
+use host_files::{atomic, sha256::hex as hash};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::{
     FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::{BlobsWriter, append},
     entry::{self, Answer, Entry, Mode, Record, Run, Seat},
-    hash, head_text,
+    head_text,
     reader::unbroken,
     signals::RecordedSignals,
 };
@@ -243,7 +243,7 @@ impl<'a> JournalWriter<'a> {
         let text = head_text(self.count, &self.head);
         let signature = self.signer.sign(text.as_bytes(), &text)?;
         let path = self.folder.join(HEAD);
-        write_atomically(&self.folder, &path, signature.as_bytes())
+        atomic::write_unsynced(&path, signature.as_bytes())
             .map_err(|source| Error::journal(&path, &source))
     }
 
@@ -350,14 +350,4 @@ impl Start<'_> {
 
 fn key_text(signer: &Signer) -> String {
     format!("{}\n", signer.public().to_base64())
-}
-
-fn write_atomically(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // As readable as the files beside it.
-    let mut partial = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
-    partial.write_all(bytes)?;
-    partial.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

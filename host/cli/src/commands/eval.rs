@@ -105,5 +105,5 @@ fn again(
 /// Where the answers are kept, if they are.
 fn lines(arguments: &EvalArguments) -> Result<Option<Lines>, Error> {
     let path = arguments.generations.as_deref();
-    path.map(Lines::create).transpose()
+    Ok(path.map(Lines::create).transpose()?)
 }

@@ -1,11 +1,9 @@
 //! One sha256 over everything a model is made of.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
+use host_files::sha256;
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -27,27 +25,17 @@ impl Part<'_> {
     fn sha256(&self) -> Result<String> {
         match self {
             Part::File(_, path) => file_sha256(path),
-            Part::Bytes(_, bytes) => Ok(hex::encode(Sha256::digest(bytes))),
+            Part::Bytes(_, bytes) => Ok(sha256::hex(bytes)),
         }
     }
 }
 
-/// sha256 (lower-case hex) of one file, read in chunks of a megabyte.
+/// sha256 (lower-case hex) of one file.
 ///
 /// # Errors
 /// [`Error::Io`] when the file can't be opened or read.
 pub fn file_sha256(path: &Path) -> Result<String> {
-    let unreadable = |e: std::io::Error| Error::io(path, e);
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0u8; 1 << 20];
-    loop {
-        let read = file.read(&mut chunk).map_err(unreadable)?;
-        if read == 0 {
-            return Ok(hex::encode(hasher.finalize()));
-        }
-        hasher.update(&chunk[..read]);
-    }
+    sha256::file(path).map_err(|source| Error::io(path, source))
 }
 
 /// Digest of a model: sha256 over the lines `sha256␣␣name` of its parts in name order, the format of `sha256sum`.
@@ -63,11 +51,7 @@ pub fn model_digest(parts: &[Part<'_>]) -> Result<String> {
         .map(|part| Ok((part.name().to_owned(), part.sha256()?)))
         .collect::<Result<Vec<_>>>()?;
     lines.sort();
-    let mut hasher = Sha256::new();
-    for (name, sha256) in lines {
-        hasher.update(format!("{sha256}  {name}\n"));
-    }
-    Ok(hex::encode(hasher.finalize()))
+    Ok(sha256::hex_of(lines.iter().map(|(name, sha256)| format!("{sha256}  {name}\n"))))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use crate::{
     signature::{PublicKey, signature_path},
 };
 use host_contract::{PolicyIndices, clean};
-use sha2::{Digest as _, Sha256};
 use std::{fs, io::Read as _, path::Path, time::Instant};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -109,7 +108,7 @@ pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Str
 }
 
 pub fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+    host_files::sha256::hex(bytes)
 }
 
 fn link(

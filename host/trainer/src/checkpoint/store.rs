@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use host_files::atomic;
+use host_files::{atomic, sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::saved::{FORMAT, Progress, Saved, Tensors, from_bytes, to_bytes};
 use crate::config::CheckpointConfig;
@@ -50,7 +49,7 @@ struct File {
 
 impl File {
     fn of(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
+        Self { bytes: bytes.len() as u64, sha256: sha256::hex(bytes) }
     }
 }
 

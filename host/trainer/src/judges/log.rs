@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_files::{private, sha256};
 use sha2::{Digest, Sha256};
 
 use super::Key;
@@ -33,8 +34,8 @@ impl Log {
     /// If folder or file can't be made, read or written, or if others may write to the
     /// folder: what they put there would become scores.
     pub fn open(folder: &Path, identity: &str) -> io::Result<(Self, Vec<(Key, f64)>)> {
-        crate::private::folder(folder)?;
-        let name = hex::encode(Sha256::digest(identity));
+        private::folder(folder)?;
+        let name = sha256::hex(identity);
         let path = folder.join(format!("{name}{SUFFIX}"));
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;

@@ -5,6 +5,7 @@
 //! machine and taps. Whatever changes, the name changes, and the old entry is not found.
 
 use candle_core::DType;
+use host_files::sha256;
 use host_model::decoder::{Decoder, Packed};
 use host_policy::wit::Tap;
 use sha2::{Digest, Sha256};
@@ -74,10 +75,7 @@ impl Basis {
 
     /// The name of a sample's entry.
     pub fn name(&self, sample: &SampleKey) -> String {
-        let mut hasher = Sha256::new();
-        hasher.update(self.0);
-        hasher.update(sample.0);
-        hex::encode(hasher.finalize())
+        sha256::hex_of([self.0, sample.0])
     }
 }
 

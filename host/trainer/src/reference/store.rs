@@ -11,12 +11,13 @@
 //! its next turn. Kept first, kept for good, every round finds what fits.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use candle_core::Device;
+use host_files::{atomic, private};
 
 use super::entry::Known;
 use super::key::{Basis, SampleKey};
@@ -58,7 +59,7 @@ impl Store {
     /// If it can't be made or read, or if others may write to it: what they put there
     /// would become the reference.
     pub fn open(folder: &Path, budget: u64, basis: Basis) -> io::Result<Self> {
-        crate::private::folder(folder)?;
+        private::folder(folder)?;
         let store = Self {
             folder: folder.to_owned(),
             basis,
@@ -106,10 +107,7 @@ impl Store {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut partial =
-            tempfile::Builder::new().prefix(SUFFIX).suffix(PARTIAL).tempfile_in(&self.folder)?;
-        partial.write_all(bytes)?;
-        partial.persist(path).map_err(|error| error.error)?;
+        atomic::write_entry(path, &[bytes])?;
         let mut state = self.lock();
         state.used += bytes.len() as u64;
         state.written_since_look += bytes.len() as u64;
@@ -155,8 +153,7 @@ impl Store {
             let item = item?;
             let name = item.file_name();
             let name = name.to_string_lossy();
-            let ours =
-                name.ends_with(SUFFIX) || name.starts_with(SUFFIX) && name.ends_with(PARTIAL);
+            let ours = name.ends_with(SUFFIX) || name.starts_with('.') && name.ends_with(PARTIAL);
             // It may be gone by now.
             let (true, Ok(metadata)) = (ours, item.metadata()) else {
                 continue;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use host_files::sha256;
 use host_model::Steering;
 use host_model::steering::Origin;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::InForce;
 use crate::error::{Error, Result};
@@ -54,10 +54,7 @@ impl Vectors {
 
     /// SHA-256 of both, in hexadecimal.
     pub fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
-        hasher.update(self.vector.digest());
-        hasher.update(self.refusal.digest());
-        hex::encode(hasher.finalize())
+        sha256::hex_of([self.vector.digest(), self.refusal.digest()])
     }
 
     /// Keeps them in a run's folder, for the run to go on with.

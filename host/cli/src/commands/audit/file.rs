@@ -32,7 +32,9 @@ pub fn audit(path: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> 
     let audit = audit.map_err(Error::from)?;
     drop(screen);
     if let Some(html) = &arguments.html {
-        host_files::atomic::write(html, page::page(&audit)?.as_bytes()).map_err(Error::from)?;
+        host_files::atomic::write(html, page::page(&audit)?.as_bytes())
+            .map_err(host_model::Error::from)
+            .map_err(Error::from)?;
     }
     match arguments.json {
         true => print_json(&audit)?,

@@ -133,7 +133,9 @@ fn one(path: &Path, policy: &Policy, record: bool, coverage: &mut Coverage) -> a
     if record {
         case.expected = answer;
         let text = case.to_json().map_err(case_error)?;
-        host_files::atomic::write(path, text.as_bytes()).map_err(Error::from)?;
+        host_files::atomic::write(path, text.as_bytes())
+            .map_err(host_model::Error::from)
+            .map_err(Error::from)?;
         row.outcome = Outcome::Recorded;
         return Ok(row);
     }

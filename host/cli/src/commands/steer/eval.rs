@@ -32,7 +32,8 @@ pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
     };
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
-    let mut answers = arguments.generations.as_deref().map(Lines::create).transpose()?;
+    let answers = arguments.generations.as_deref().map(Lines::create).transpose();
+    let mut answers = answers.map_err(Error::from)?;
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let (vector, mut measured) = subject(arguments, &config, &model, &mut screen)?;
