@@ -3,9 +3,9 @@
 //! stdout is data, stderr is for people. Exit codes: 0 ok, 1 error, 2 usage,
 //! 3 policy fault, 4 audit failed, 130 interrupted.
 
-mod arguments;
 mod commands;
 mod exit;
+mod flags;
 mod home;
 mod screen;
 mod signal;
@@ -13,7 +13,17 @@ mod signal;
 use clap::Parser;
 use host_trainer::{Error, ranks};
 
-use arguments::{Cli, Command};
+use commands::Command;
+
+#[derive(Debug, Parser)]
+#[command(name = "host", version, about, max_term_width = 100)]
+struct Cli {
+    /// Show more of what happens (-v: information, -vv: details).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,19 +47,9 @@ fn main() -> std::process::ExitCode {
         false => std::process::exit(error.exit_code()),
     });
     screen::log(cli.verbose, speaks);
-    let trains = matches!(&cli.command, Command::Train(arguments) if !arguments.dry_run);
-    let result = match cli.command {
-        _ if several && !trains => Err(Error::OneProcess.into()),
-        Command::Train(arguments) => commands::train(arguments),
-        Command::Calibrate(arguments) => commands::calibrate(arguments),
-        Command::Eval(arguments) => commands::eval(arguments),
-        Command::Compare(arguments) => commands::compare(arguments),
-        Command::Generate(arguments) => commands::generate(arguments),
-        Command::Steer(command) => commands::steer(command),
-        Command::Audit(arguments) => commands::audit(arguments),
-        Command::Policy(command) => commands::policy(command),
-        Command::Judge(command) => commands::judge(command),
-        Command::Export(arguments) => commands::export(arguments),
+    let result = match several && !cli.command.runs_in_ranks() {
+        true => Err(Error::OneProcess.into()),
+        false => cli.command.run(),
     };
     exit::code(result, speaks)
 }

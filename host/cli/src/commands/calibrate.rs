@@ -1,15 +1,28 @@
 use std::path::PathBuf;
 
+use clap::Args;
 use host_trainer::policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
 use host_trainer::{Error, report};
 
 use super::{engine, print_json, print_text};
-use crate::arguments::{CalibrateArguments, with_defaults};
+use crate::flags::{ConfigFlags, FlagGroup as _, PolicyFlags, with_defaults};
 use crate::screen::Screen;
 
-pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
+/// Fit a policy to a model on labelled prompts, and print what it tried.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
+    pub policy: PolicyFlags,
+    /// Where to write the calibration.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
     arguments.policy.apply(&mut layers)?;
     let config = with_defaults(layers)?;
@@ -34,6 +47,7 @@ pub fn calibrate(arguments: Box<CalibrateArguments>) -> anyhow::Result<Ending> {
     let file = loaded.calibrate(&config, &info, &needs, &model, &mut screen)?;
     let output = arguments
         .output
+        .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{}.calibration.json", file.policy)));
     file.write(&output)?;
     if arguments.config.json {

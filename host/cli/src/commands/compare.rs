@@ -1,11 +1,31 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use host_trainer::compare::{Compared, Format};
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 
 use super::print_text;
-use crate::arguments::CompareArguments;
 
-pub fn compare(arguments: CompareArguments) -> anyhow::Result<Ending> {
+/// Put the reports of several runs into one table, over the seeds of each method.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folders of runs. Those that differ only in the seed are one method.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// What to print: text, markdown, csv, latex or json.
+    #[arg(short, long, default_value = "text", value_parser = Format::named)]
+    pub format: Format,
+    /// Print JSON; the same as --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Also write the table, in the format of the name's ending: .txt, .md, .csv, .tex or
+    /// .json. Can be repeated.
+    #[arg(short, long = "output", value_name = "FILE")]
+    pub outputs: Vec<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let outputs = arguments
         .outputs
         .iter()

@@ -1,6 +1,7 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use clap::Args;
 use host_trainer::config::RunConfig;
 use host_trainer::evaluation::{EvalSets, Evaluation, Evaluator, judge, read_generations, rescore};
 use host_trainer::judges::Judges;
@@ -10,23 +11,45 @@ use host_trainer::run_dir::Lines;
 use host_trainer::{Error, prepare};
 
 use super::{print_json, print_text};
-use crate::arguments::{EvalArguments, with_defaults};
+use crate::commands::adapter::AdapterFlags;
+use crate::flags::{ConfigFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::home;
 use crate::screen::Screen;
 use crate::signal;
 
+/// Measure refusals, over-refusals and the task, before and after an adapter.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
+    pub adapter: AdapterFlags,
+    #[command(flatten)]
+    pub eval: EvalFlags,
+    /// Also write every answer, as JSON Lines.
+    #[arg(long, value_name = "FILE")]
+    pub generations: Option<PathBuf>,
+    /// Compute the metrics of answers again, without the model: the generations.jsonl of
+    /// a run, perhaps with what another tool's judge says in each line's `judges`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "model", "chat_template", "device", "weight_type", "adapter", "harmful", "harmless",
+        "task", "eval_limit", "max_new_tokens",
+    ])]
+    pub rescore: Option<PathBuf>,
+}
+
 type Models = Vec<(String, Evaluation)>;
 
-pub fn eval(arguments: Box<EvalArguments>) -> anyhow::Result<Ending> {
-    let mut layers = arguments.config.layers(Some(&arguments.adapter))?;
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let mut layers = arguments.config.layers(arguments.adapter.run.as_deref())?;
     arguments.eval.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let stop = signal::stop_flag(true);
     let judges = judges(&config, &stop)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let models = match &arguments.rescore {
-        Some(file) => again(file, &config, &arguments, &judges, &mut screen, &stop)?,
-        None => asked(&config, &arguments, &judges, &mut screen, &stop)?,
+        Some(file) => again(file, &config, arguments, &judges, &mut screen, &stop)?,
+        None => asked(&config, arguments, &judges, &mut screen, &stop)?,
     };
     drop(screen);
     let comparison = Comparison { models };
@@ -51,7 +74,7 @@ pub fn judges(config: &RunConfig, stop: &AtomicBool) -> Result<Judges, Error> {
 /// Asks the model, and the model with the adapter.
 fn asked(
     config: &RunConfig,
-    arguments: &EvalArguments,
+    arguments: &Arguments,
     judges: &Judges,
     screen: &mut Screen,
     stop: &AtomicBool,
@@ -88,7 +111,7 @@ fn asked(
 fn again(
     file: &Path,
     config: &RunConfig,
-    arguments: &EvalArguments,
+    arguments: &Arguments,
     judges: &Judges,
     screen: &mut Screen,
     stop: &AtomicBool,
@@ -103,7 +126,7 @@ fn again(
 }
 
 /// Where the answers are kept, if they are.
-fn lines(arguments: &EvalArguments) -> Result<Option<Lines>, Error> {
+fn lines(arguments: &Arguments) -> Result<Option<Lines>, Error> {
     let path = arguments.generations.as_deref();
     Ok(path.map(Lines::create).transpose()?)
 }

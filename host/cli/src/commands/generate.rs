@@ -1,5 +1,7 @@
 use std::io::BufRead;
+use std::path::PathBuf;
 
+use clap::Args;
 use host_model::decoder::Applied;
 use host_model::generate::{GenerateOptions, generate as answer};
 use host_model::{Message, Model, Steering};
@@ -8,8 +10,41 @@ use host_trainer::{Error, prepare, steering};
 use serde::Serialize;
 
 use super::print_text;
-use crate::arguments::{GenerateArguments, with_defaults};
+use crate::commands::adapter::AdapterFlags;
+use crate::flags::{ConfigFlags, with_defaults};
 use crate::screen::Screen;
+
+/// Answer prompts with a model and, if given, an adapter.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
+    pub adapter: AdapterFlags,
+    /// Prompt; can be repeated. Without one, each line of stdin is a prompt.
+    pub prompts: Vec<String>,
+    /// Steering vector, made by `host steer fit` or left by a run.
+    #[arg(long, value_name = "FILE")]
+    pub vector: Option<PathBuf>,
+    /// How much of the vector is added at every position.
+    #[arg(long, value_name = "C", requires = "vector", allow_negative_numbers = true)]
+    pub coefficient: Option<f64>,
+    /// System message.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Longest answer, in tokens.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub max_new_tokens: usize,
+    /// 0 always takes the likeliest token.
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Sample among the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "X")]
+    pub top_p: Option<f64>,
+    /// Sample among this many likeliest tokens.
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+}
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -17,9 +52,9 @@ struct Answer<'a> {
     answer: &'a str,
 }
 
-pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
-    let config = with_defaults(arguments.config.layers(Some(&arguments.adapter))?)?;
-    let prompts = prompts(&arguments)?;
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let config = with_defaults(arguments.config.layers(arguments.adapter.run.as_deref())?)?;
+    let prompts = prompts(arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
@@ -60,7 +95,7 @@ pub fn generate(arguments: Box<GenerateArguments>) -> anyhow::Result<Ending> {
     Ok(Ending::Finished)
 }
 
-impl GenerateArguments {
+impl Arguments {
     fn steering(&self, model: &Model) -> Result<Option<Steering>, Error> {
         let Some(path) = &self.vector else {
             return Ok(None);
@@ -70,7 +105,7 @@ impl GenerateArguments {
     }
 }
 
-fn prompts(arguments: &GenerateArguments) -> anyhow::Result<Vec<String>> {
+fn prompts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
     if !arguments.prompts.is_empty() {
         return Ok(arguments.prompts.clone());
     }

@@ -1,5 +1,6 @@
-//! One command per file.
+//! One command per file: its arguments, and what it does with them.
 
+mod adapter;
 mod audit;
 mod calibrate;
 mod compare;
@@ -12,28 +13,55 @@ mod steer;
 mod subject;
 mod train;
 
-pub use audit::audit;
-pub use calibrate::calibrate;
-pub use compare::compare;
-pub use eval::eval;
-pub use export::export;
-pub use generate::generate;
-pub use judge::judge;
-pub use policy::policy;
-pub use steer::steer;
-pub use train::train;
-
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use host_model::Model;
-use host_model::lora::Lora;
+use clap::Subcommand;
 use host_policy::{Engine, Limits, Signer, public_path};
 use host_trainer::Error;
+use host_trainer::records::Ending;
 use serde::Serialize;
 
-use crate::arguments::AdapterArguments;
 use crate::home;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Train(Box<train::Arguments>),
+    Calibrate(Box<calibrate::Arguments>),
+    Eval(Box<eval::Arguments>),
+    Compare(Box<compare::Arguments>),
+    Generate(Box<generate::Arguments>),
+    #[command(subcommand)]
+    Steer(steer::Command),
+    Audit(Box<audit::Arguments>),
+    #[command(subcommand)]
+    Policy(policy::Command),
+    #[command(subcommand)]
+    Judge(judge::Command),
+    Export(Box<export::Arguments>),
+}
+
+impl Command {
+    pub fn run(&self) -> anyhow::Result<Ending> {
+        match self {
+            Self::Train(arguments) => train::run(arguments),
+            Self::Calibrate(arguments) => calibrate::run(arguments),
+            Self::Eval(arguments) => eval::run(arguments),
+            Self::Compare(arguments) => compare::run(arguments),
+            Self::Generate(arguments) => generate::run(arguments),
+            Self::Steer(command) => steer::run(command),
+            Self::Audit(arguments) => audit::run(arguments),
+            Self::Policy(command) => policy::run(command),
+            Self::Judge(command) => judge::run(command),
+            Self::Export(arguments) => export::run(arguments),
+        }
+    }
+
+    /// Whether several processes may do this together: only a training.
+    pub fn runs_in_ranks(&self) -> bool {
+        matches!(self, Self::Train(arguments) if !arguments.train.dry_run)
+    }
+}
 
 /// The engine that loads policies: compiled in a process of its own, and once only.
 fn engine(limits: &Limits) -> Result<Engine, Error> {
@@ -65,17 +93,4 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 fn print_text(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}")?;
     Ok(())
-}
-
-impl AdapterArguments {
-    /// The adapter's folder, if one is named.
-    fn folder(&self) -> Option<PathBuf> {
-        self.adapter.clone().or_else(|| self.run.as_ref().map(|run| run.join("adapter")))
-    }
-
-    fn load(&self, model: &Model) -> Result<Option<Lora>, Error> {
-        let load =
-            |folder: PathBuf| Lora::load_peft(&folder, &model.config, model.decoder.device());
-        Ok(self.folder().map(load).transpose()?)
-    }
 }

@@ -1,19 +1,54 @@
+use clap::Args;
 use host_policy::Signer;
+use host_trainer::config::{Layers, RunConfig};
 use host_trainer::ranks::{self, Ranks};
 use host_trainer::recipe::{self, Means};
 use host_trainer::records::Ending;
 use host_trainer::report::Report;
+use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, dry_run, follow};
 
 use super::{engine, print_json, print_text, signer};
-use crate::arguments::TrainArguments;
+use crate::flags::{
+    ConfigFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
+};
 use crate::home;
 use crate::screen::Screen;
 use crate::signal;
 
-pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
-    if arguments.dry_run {
-        return forecast(&arguments);
+/// Fine-tune a model with LoRA, under a policy or without one.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
+    pub policy: PolicyFlags,
+    #[command(flatten)]
+    pub eval: EvalFlags,
+    #[command(flatten)]
+    pub train: TrainFlags,
+}
+
+impl Arguments {
+    fn resolve(&self) -> Result<RunConfig, Error> {
+        let Some(run) = &self.train.resume else {
+            let mut layers = self.config.layers(None)?;
+            self.policy.apply(&mut layers)?;
+            self.eval.apply(&mut layers)?;
+            self.train.apply(&mut layers)?;
+            return with_defaults(layers);
+        };
+        let mut layers = Layers::default();
+        layers.add_file(&RunDir::open(run)?.file("config.toml"))?;
+        // Of these, clap has refused all that would change what the run learns.
+        self.train.apply(&mut layers)?;
+        layers.resolve()
+    }
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    if arguments.train.dry_run {
+        return forecast(arguments);
     }
     let ranks = ranks::join()?;
     if !ranks.is_first() {
@@ -23,7 +58,7 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
         let _ = ranks.end(followed);
         return Ok(Ending::Finished);
     }
-    let led = lead(&arguments, &ranks);
+    let led = lead(arguments, &ranks);
     let report = ranks.end(led)?;
     if arguments.config.json {
         print_json(&report)?;
@@ -41,19 +76,19 @@ pub fn train(arguments: Box<TrainArguments>) -> anyhow::Result<Ending> {
     Ok(report.ending())
 }
 
-fn lead(arguments: &TrainArguments, ranks: &Ranks) -> Result<Report, Error> {
+fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Report, Error> {
     let config = arguments.resolve()?;
     let engine = engine(&config.limits)?;
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
     let key = config.journal.key.clone();
     let signer = || Ok(signer(key.as_deref())?);
-    let resume = arguments.resume.as_deref();
+    let resume = arguments.train.resume.as_deref();
     let means = Means { engine: &engine, caches: home::caches(), ranks };
     recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
 }
 
-fn forecast(arguments: &TrainArguments) -> anyhow::Result<Ending> {
+fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {
     let config = arguments.resolve()?;
     let engine = engine(&config.limits)?;
     let mut screen = Screen::new(arguments.config.quiet);

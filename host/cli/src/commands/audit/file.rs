@@ -8,14 +8,13 @@ use host_trainer::Error;
 use host_trainer::observer::Observer as _;
 use host_trainer::records::Ending;
 
-use super::{page, text};
-use crate::arguments::AuditArguments;
+use super::{Arguments, page, text};
 use crate::commands::subject::public_key;
 use crate::commands::{engine, print_json, print_text};
 use crate::exit::Failed;
 use crate::screen::Screen;
 
-pub fn audit(path: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
+pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     let signed_by = public_key(arguments.signed_by.as_deref())?;
     let subject = &arguments.subject;
     let policy = Policy::load(&engine(&arguments.limits()?)?, path).map_err(Error::from)?;

@@ -11,8 +11,8 @@ use host_trainer::records::Ending;
 use host_trainer::{Error, report};
 use serde::Serialize;
 
-use super::super::{engine, print_json, print_text};
-use crate::arguments::AuditArguments;
+use super::Arguments;
+use crate::commands::{engine, print_json, print_text};
 use crate::exit::Failed;
 
 /// What `--json` prints.
@@ -38,7 +38,7 @@ struct PolicyReport<'a> {
     settings: &'a str,
 }
 
-pub fn audit(run: &Path, arguments: &AuditArguments) -> anyhow::Result<Ending> {
+pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let folder = journal_folder(run)?;
     let journal = Journal::read(&folder, key.as_ref())?;
@@ -96,7 +96,7 @@ fn compare(
     journal: &Journal,
     run: &Path,
     file: &Path,
-    arguments: &AuditArguments,
+    arguments: &Arguments,
     engine: &Engine,
 ) -> anyhow::Result<Comparison> {
     let other = Policy::load(engine, file)?;

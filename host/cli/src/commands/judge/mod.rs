@@ -1,15 +1,21 @@
-//! `host judge ...`: one subcommand per file.
+//! `host judge`: judges of harm, without a training.
 
 mod fit;
 mod score;
 
+use clap::Subcommand;
 use host_trainer::records::Ending;
 
-use crate::arguments::JudgeCommand;
+/// Score rows with a judge of harm, and fit one.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Score(Box<score::Arguments>),
+    Fit(Box<fit::Arguments>),
+}
 
-pub fn judge(command: JudgeCommand) -> anyhow::Result<Ending> {
+pub fn run(command: &Command) -> anyhow::Result<Ending> {
     match command {
-        JudgeCommand::Score(arguments) => score::score(&arguments),
-        JudgeCommand::Fit(arguments) => fit::fit(&arguments),
+        Command::Score(arguments) => score::run(arguments),
+        Command::Fit(arguments) => fit::run(arguments),
     }
 }

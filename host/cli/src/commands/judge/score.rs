@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use clap::Args;
 use host_trainer::Error;
 use host_trainer::config::Layers;
 use host_trainer::data::{DataSource, read_rows};
@@ -8,11 +9,39 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use crate::arguments::ScoreArguments;
 use crate::commands::{print_json, print_text};
 use crate::home;
 use crate::screen::Screen;
 use crate::signal;
+
+/// Ask a judge about rows of prompts and answers, and write a file of scores.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Rows with prompt and answer: JSON Lines, JSON or Parquet.
+    #[arg(required = true, value_name = "FILE")]
+    pub rows: Vec<PathBuf>,
+    /// Name of the judge, as in [judges.NAME]. Default: the only one.
+    #[arg(long, value_name = "NAME")]
+    pub judge: Option<String>,
+    /// TOML file with the judge; see examples/config.toml for every key.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override a key of the configuration. Can be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// Also score every answer cut after each N words, for policies that ask for that.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub prefix_words: Option<u32>,
+    /// Where to write the scores.
+    #[arg(short, long, value_name = "FILE", default_value = "scores.jsonl")]
+    pub output: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
 
 #[derive(Serialize)]
 struct Scored {
@@ -22,7 +51,7 @@ struct Scored {
     tally: Tally,
 }
 
-pub fn score(arguments: &ScoreArguments) -> anyhow::Result<Ending> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = Layers::default();
     if let Some(path) = &arguments.config {
         layers.add_file(path)?;
@@ -59,7 +88,7 @@ pub fn score(arguments: &ScoreArguments) -> anyhow::Result<Ending> {
 
 /// The judge that is named, or the only one there is.
 fn name<'n>(
-    arguments: &ScoreArguments,
+    arguments: &Arguments,
     known: impl Iterator<Item = &'n String>,
 ) -> Result<String, Error> {
     let known: Vec<&str> = known.map(String::as_str).collect();

@@ -1,16 +1,37 @@
 //! What a policy costs, on synthetic signals.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use host_policy::synthetic::{Step, Subject};
 use host_policy::{Engine, Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
 
-use crate::arguments::BenchArguments;
+use crate::commands::subject::SubjectFlags;
 use crate::commands::{engine, print_json, print_text};
 use crate::home;
+
+/// Measure what a policy costs per call.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Policy to measure.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub subject: SubjectFlags,
+    /// Samples of a step. Can be repeated.
+    #[arg(long = "batch", value_name = "N", default_values_t = [1, 8, 32], value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batches: Vec<u32>,
+    /// Calls per batch size.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub calls: u32,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Times in milliseconds.
 #[derive(Debug, Serialize)]
@@ -39,7 +60,7 @@ struct Row {
     memory_bytes: u64,
 }
 
-pub fn bench(arguments: &BenchArguments) -> anyhow::Result<Ending> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let limits = Limits::default();
     let path = &arguments.file;
     let cold = Engine::guarded(&limits, home::worker().map_err(Error::from)?, None);

@@ -1,9 +1,22 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use host_trainer::records::Ending;
 
-use crate::arguments::BuildArguments;
 use crate::commands::{print_json, print_text};
 
-pub fn build(arguments: BuildArguments) -> anyhow::Result<Ending> {
+/// Build the project in a folder into FOLDER/NAME.wasm.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder of the project, with its policy.toml.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub folder: PathBuf,
+    /// Print what was built as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let built = host_authoring::build(&arguments.folder)?;
     if arguments.json {
         print_json(&built)?;

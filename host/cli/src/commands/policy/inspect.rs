@@ -1,13 +1,34 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use host_policy::synthetic::Subject;
 use host_policy::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
-use crate::arguments::InspectArguments;
-use crate::commands::subject::public_key;
+use crate::commands::subject::{SubjectFlags, public_key};
 use crate::commands::{audit, engine, print_json, print_text};
 
-pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<Ending> {
+/// Show what is in a policy file and what it says of itself.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Policy to look into.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub subject: SubjectFlags,
+    /// Public key to check its signature with: a file, or the key itself.
+    #[arg(long, value_name = "KEY")]
+    pub signed_by: Option<String>,
+    /// Print its interfaces as WIT, and nothing else.
+    #[arg(long, conflicts_with = "json")]
+    pub wit: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let signed_by = public_key(arguments.signed_by.as_deref())?;
     let path = &arguments.file;
     let policy = Policy::load(&engine(&Limits::default())?, path).map_err(Error::from)?;

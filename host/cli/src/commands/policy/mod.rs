@@ -1,4 +1,4 @@
-//! `host policy ...`: one subcommand per file.
+//! `host policy`: policy files and the projects that they are built in.
 
 mod bench;
 mod build;
@@ -10,19 +10,31 @@ mod sign;
 mod test;
 mod verify;
 
+use clap::Subcommand;
 use host_trainer::records::Ending;
 
-use crate::arguments::PolicyCommand;
+/// Write, build, test, measure, look into and sign policies.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    New(Box<new::Arguments>),
+    Build(Box<build::Arguments>),
+    Test(Box<test::Arguments>),
+    Bench(Box<bench::Arguments>),
+    Inspect(Box<inspect::Arguments>),
+    Run(Box<run::Arguments>),
+    Sign(Box<sign::Arguments>),
+    Verify(Box<verify::Arguments>),
+}
 
-pub fn policy(command: PolicyCommand) -> anyhow::Result<Ending> {
+pub fn run(command: &Command) -> anyhow::Result<Ending> {
     match command {
-        PolicyCommand::New(arguments) => new::new(*arguments),
-        PolicyCommand::Build(arguments) => build::build(*arguments),
-        PolicyCommand::Test(arguments) => test::test(&arguments),
-        PolicyCommand::Bench(arguments) => bench::bench(&arguments),
-        PolicyCommand::Inspect(arguments) => inspect::inspect(&arguments),
-        PolicyCommand::Run(arguments) => run::run(&arguments),
-        PolicyCommand::Sign(arguments) => sign::sign(&arguments),
-        PolicyCommand::Verify(arguments) => verify::verify(&arguments),
+        Command::New(arguments) => new::run(arguments),
+        Command::Build(arguments) => build::run(arguments),
+        Command::Test(arguments) => test::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
     }
 }

@@ -1,5 +1,6 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{ArgGroup, Args};
 use host_policy::Policy;
 use host_policy::cases::{Case, pretty};
 use host_policy::journal::Journal;
@@ -8,11 +9,28 @@ use host_trainer::records::Ending;
 use serde_json::json;
 
 use super::test::case_error;
-use crate::arguments::RunArguments;
 use crate::commands::audit::{calibrated, journal_folder};
+use crate::commands::subject::SubjectFlags;
 use crate::commands::{engine, print_text};
 
-pub fn run(arguments: &RunArguments) -> anyhow::Result<Ending> {
+/// Ask a policy one recorded case, or every step of a run, and print the answers.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("asked").required(true).args(["case", "run"])))]
+pub struct Arguments {
+    /// Policy to ask.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Case with the function and its arguments.
+    #[arg(value_name = "CASE.json")]
+    pub case: Option<PathBuf>,
+    /// Folder of a run: asks the policy what it makes of every recorded step.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    #[command(flatten)]
+    pub subject: SubjectFlags,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let policy = Policy::load(&engine(&Default::default())?, &arguments.file);
     let policy = policy.map_err(Error::from)?;
     match (&arguments.case, &arguments.run) {
@@ -40,7 +58,7 @@ fn one(case: &Path, policy: &Policy) -> anyhow::Result<Ending> {
 }
 
 /// A line of JSON per step.
-fn every_step(run: &Path, policy: &Policy, arguments: &RunArguments) -> anyhow::Result<Ending> {
+fn every_step(run: &Path, policy: &Policy, arguments: &Arguments) -> anyhow::Result<Ending> {
     let journal = Journal::read(&journal_folder(run)?, None)?;
     let settings = arguments.subject.settings();
     let calibration = arguments.subject.calibration.as_deref();

@@ -1,11 +1,27 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use host_policy::{Signer, signature_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use super::super::{print_json, print_text, signer};
-use crate::arguments::SignArguments;
+use crate::commands::{print_json, print_text, signer};
+
+/// Sign a policy: writes FILE.minisig, which minisign reads as well.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The policy's .wasm.
+    pub file: PathBuf,
+    /// Secret key; made, without a password, if the file does not exist. Default: your
+    /// own.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 #[derive(Serialize)]
 struct Signed {
@@ -15,7 +31,7 @@ struct Signed {
     public_key: String,
 }
 
-pub fn sign(arguments: &SignArguments) -> anyhow::Result<Ending> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let file = &arguments.file;
     let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
     let signer = match &arguments.key {

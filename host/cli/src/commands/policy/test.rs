@@ -1,8 +1,9 @@
 //! Recorded cases, run again.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use host_policy::cases::{self, Case, CaseError, TOLERANCE, pretty, settled};
 use host_policy::{Limits, Policy};
 use host_trainer::Error;
@@ -12,9 +13,26 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::project::Project;
-use crate::arguments::TestArguments;
 use crate::commands::{engine, print_json, print_text};
 use crate::exit::Failed;
+
+/// Run a policy's recorded cases.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Policy file, or the folder of a policy's project.
+    #[arg(value_name = "POLICY.wasm|DIR", default_value = ".")]
+    pub policy: PathBuf,
+    /// Folder with the cases. Default: `cases` in the project.
+    #[arg(value_name = "CASES")]
+    pub cases: Option<PathBuf>,
+    /// Write what the policy answers into the cases, where it differs from what they
+    /// expect.
+    #[arg(long)]
+    pub record: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Lines shown around a difference.
 const CONTEXT: usize = 2;
@@ -63,7 +81,7 @@ struct Coverage {
     reasons: BTreeMap<String, usize>,
 }
 
-pub fn test(arguments: &TestArguments) -> anyhow::Result<Ending> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let project = Project::find(&arguments.policy)?;
     let policy = Policy::load(&engine(&Limits::default())?, &project.policy);
     let policy = policy.map_err(Error::from)?;

@@ -1,14 +1,29 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use host_policy::{PublicKey, check_signature};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde_json::json;
 
-use super::super::{print_json, print_text};
-use crate::arguments::VerifyArguments;
+use crate::commands::{print_json, print_text};
 use crate::exit::Failed;
 
+/// Check the signature of a policy.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The policy's .wasm; its signature lies beside it.
+    pub file: PathBuf,
+    /// Public key: a file, or the key itself.
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A signature that doesn't fit is a failed audit; a file that can't be read an error.
-pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<Ending> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let file = &arguments.file;
     let key = PublicKey::read(&arguments.key)?;
     let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;

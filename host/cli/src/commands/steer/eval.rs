@@ -1,3 +1,6 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use host_model::Model;
 use host_trainer::calibration::load_prompts;
 use host_trainer::config::RunConfig;
@@ -8,27 +11,53 @@ use host_trainer::steering::effect::{Effects, effects};
 use host_trainer::steering::{at_layers, fit, read};
 use host_trainer::{Error, prepare};
 
-use crate::arguments::{SteerEvalArguments, with_defaults};
+use crate::commands::adapter::AdapterFlags;
 use crate::commands::eval::judges;
 use crate::commands::{print_json, print_text};
+use crate::flags::{ConfigFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::screen::Screen;
 use crate::signal;
 
-pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
-    let config = with_defaults(arguments.layers()?)?;
+/// Measure what a vector does to refusals: margin, attack success, over-refusal.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
+    pub adapter: AdapterFlags,
+    #[command(flatten)]
+    pub eval: EvalFlags,
+    #[command(flatten)]
+    pub effect: EffectFlags,
+    /// Also write every answer, as JSON Lines.
+    #[arg(long, value_name = "FILE")]
+    pub generations: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn resolve(&self) -> Result<RunConfig, Error> {
+        let mut layers = self.config.layers(self.adapter.run.as_deref())?;
+        self.eval.apply(&mut layers)?;
+        self.effect.apply(&mut layers)?;
+        with_defaults(layers)
+    }
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let config = arguments.resolve()?;
     let sets = EvalSets::load(&config.eval, config.seed.0)?;
     if sets.is_empty() && config.canary.prompts.is_empty() {
         let problem = "nothing to evaluate; give --harmful, --harmless, --task or --canary FILE";
         return Err(Error::config("eval", problem).into());
     }
-    if arguments.project && config.calibration.data.is_empty() {
+    if arguments.effect.project && config.calibration.data.is_empty() {
         let problem =
             "names no labelled prompts to find the refusal direction; give --labelled FILE";
         return Err(Error::config("calibration.data", problem).into());
     }
-    let coefficients = match arguments.coefficients.is_empty() {
+    let coefficients = match arguments.effect.coefficients.is_empty() {
         true => vec![config.steering.coefficient],
-        false => arguments.coefficients.clone(),
+        false => arguments.effect.coefficients.clone(),
     };
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
@@ -59,7 +88,7 @@ pub fn eval(arguments: &SteerEvalArguments) -> anyhow::Result<Ending> {
 
 /// The vector to steer by, and what is known of it before anything is measured.
 fn subject(
-    arguments: &SteerEvalArguments,
+    arguments: &Arguments,
     config: &RunConfig,
     model: &Model,
     screen: &mut Screen,
@@ -79,10 +108,11 @@ fn subject(
         let at: Vec<u32> = layers.iter().map(|layer| *layer as u32).collect();
         let refusal = fit::refusal_direction(model, &at, &labelled, screen)?;
         cosines = Some(vector.cosines(&refusal)?);
-        if arguments.project {
+        if arguments.effect.project {
             vector = vector.projected(&refusal)?;
         }
     }
-    let measured = Effects { layers, cosines, projected: arguments.project, effects: Vec::new() };
+    let measured =
+        Effects { layers, cosines, projected: arguments.effect.project, effects: Vec::new() };
     Ok((vector, measured))
 }

@@ -1,3 +1,6 @@
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use host_model::steering::Origin;
 use host_model::{Model, Steering};
 use host_trainer::calibration::{LabelledPrompt, load_prompts};
@@ -8,9 +11,35 @@ use host_trainer::steering::{fit as fitting, instructed_on, messages};
 use host_trainer::{Error, data, prepare};
 use serde::Serialize;
 
-use crate::arguments::{SteerFitArguments, VectorKind, with_defaults};
 use crate::commands::{print_json, print_text};
+use crate::flags::{ConfigFlags, FitFlags, FlagGroup as _, with_defaults};
 use crate::screen::Screen;
+
+/// Fit a vector on a model's activations at the last prompt token.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    /// What the vector is the difference of.
+    #[arg(long, value_enum, default_value_t = VectorKind::Difference)]
+    pub kind: VectorKind,
+    #[command(flatten)]
+    pub fit: FitFlags,
+    /// Where to write the vector.
+    #[arg(short, long, value_name = "FILE", default_value = "vector.safetensors")]
+    pub output: PathBuf,
+}
+
+/// What a vector is the difference of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VectorKind {
+    /// Mean activation of --positive minus that of --negative.
+    Difference,
+    /// Mean change when the safety instruction is added to --prompts.
+    SafetyInstruction,
+    /// Mean activation of harmful prompts minus that of harmless ones, of --labelled.
+    RefusalDirection,
+}
 
 /// The vector at one layer.
 #[derive(Serialize)]
@@ -21,8 +50,10 @@ struct Fitted {
     cosine: Option<f64>,
 }
 
-pub fn fit(arguments: &SteerFitArguments) -> anyhow::Result<Ending> {
-    let config = with_defaults(arguments.layers()?)?;
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let mut layers = arguments.config.layers(None)?;
+    arguments.fit.apply(&mut layers)?;
+    let config = with_defaults(layers)?;
     let labelled = match config.calibration.data.is_empty() {
         true => Vec::new(),
         false => load_prompts(&config.calibration, config.seed.0)?,

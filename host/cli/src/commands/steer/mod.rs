@@ -1,15 +1,21 @@
-//! `host steer`: one command per file.
+//! `host steer`: vectors that are added to the residual stream.
 
 mod eval;
 mod fit;
 
+use clap::Subcommand;
 use host_trainer::records::Ending;
 
-use crate::arguments::SteerCommand;
+/// Fit steering vectors, and measure what they do to refusals.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Fit(Box<fit::Arguments>),
+    Eval(Box<eval::Arguments>),
+}
 
-pub fn steer(command: SteerCommand) -> anyhow::Result<Ending> {
+pub fn run(command: &Command) -> anyhow::Result<Ending> {
     match command {
-        SteerCommand::Fit(arguments) => fit::fit(&arguments),
-        SteerCommand::Eval(arguments) => eval::eval(&arguments),
+        Command::Fit(arguments) => fit::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
     }
 }

@@ -1,0 +1,366 @@
+//! Every flag that sets a key of the configuration, in groups that commands share.
+
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use host_trainer::config::{Layers, OnFault, RunConfig};
+use host_trainer::{Error, demo};
+
+pub use table::FlagGroup;
+use table::{Flag, flags, key, set, text};
+
+flags! {
+    /// Where a configuration comes from: file, then --set, then the flags.
+    pub struct ConfigFlags {
+        /// TOML file with the configuration; see examples/config.toml for every key.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Override a key of the configuration, such as train.batch=4. Can be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        assignments: Vec<String>,
+        /// Model: a Hugging Face folder, a .gguf file, or a Hub id (org/name or
+        /// org/name@revision). Default: the small demo model inside this program.
+        #[arg(short, long, value_name = "MODEL")]
+        model: Option<String> => [model.source],
+        /// Jinja file that replaces the model's own chat template.
+        #[arg(long, value_name = "FILE")]
+        chat_template: Option<PathBuf> => [model.chat_template],
+        /// cpu, cuda or cuda:N.
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String> => [model.device],
+        /// Number format of the frozen weights: f32, or bf16 (half the memory, less exact).
+        #[arg(long = "weights", value_name = "f32|bf16")]
+        weight_type: Option<String> => [model.dtype],
+        /// Seed of all randomness.
+        #[arg(long, value_name = "N")]
+        seed: Option<u64> => [seed],
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Print no progress.
+        #[arg(short, long)]
+        quiet: bool,
+    }
+}
+
+flags! {
+    pub struct PolicyFlags {
+        /// Policy: a WebAssembly component that exports risk:policy@0.1.0. With several,
+        /// each assesses every step and the strictest wins, field by field.
+        #[arg(short, long = "policy", value_name = "FILE")]
+        policies: Vec<PathBuf> => [policy.path, by set_policies],
+        /// Labelled prompts for policies that calibrate themselves (rows of prompt and
+        /// label 1 or 0). Can be repeated.
+        #[arg(long, value_name = "FILE")]
+        labelled: Vec<PathBuf> => [calibration.data],
+    }
+}
+
+flags! {
+    /// What an evaluation asks. Files can be repeated.
+    pub struct EvalFlags {
+        /// Harmful prompts: how many are refused?
+        #[arg(long, value_name = "FILE")]
+        harmful: Vec<PathBuf> => [eval.harmful],
+        /// Harmless prompts: how many are refused?
+        #[arg(long, value_name = "FILE")]
+        harmless: Vec<PathBuf> => [eval.harmless],
+        /// Prompts with answers: how many are answered exactly, and with what loss?
+        #[arg(long, value_name = "FILE")]
+        task: Vec<PathBuf> => [eval.task],
+        /// Judge of the configuration that reads every answer to a harmful prompt. Can be
+        /// repeated.
+        #[arg(long = "judge", value_name = "NAME")]
+        judges: Vec<String> => [eval.judges],
+        /// At most this many prompts of each kind; 0 takes all.
+        #[arg(long, value_name = "N")]
+        eval_limit: Option<usize> => [eval.limit],
+        /// Longest generated answer, in tokens.
+        #[arg(long, value_name = "N")]
+        max_new_tokens: Option<usize> => [eval.max_new_tokens],
+    }
+}
+
+flags! {
+    pub struct TrainFlags {
+        /// Calibration made by `host calibrate`, instead of calibrating now: the first one
+        /// is for the first policy, and so on.
+        #[arg(long = "calibration", value_name = "FILE")]
+        calibrations: Vec<PathBuf> => [policy.calibration, by set_calibrations],
+        /// What to do when a policy fails at a step: stop before the update, or strict,
+        /// which holds that step to the reference, at most N times in a row (3).
+        #[arg(long, value_name = "stop|strict[=N]", value_parser = on_fault)]
+        on_fault: Option<OnFault> => [trust.on_fault, by set_on_fault],
+        /// Record the policies' arguments in full, or as digests only (light).
+        #[arg(long, value_name = "full|light")]
+        journal: Option<String> => [journal.mode],
+        /// Secret key that signs the run's journal. Default: your own, made on first use.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf> => [journal.key],
+        /// Refuse policies without a valid signature by this key: a public key file, or the
+        /// key itself.
+        #[arg(long, value_name = "KEY")]
+        require_signature: Option<String> => [trust.require_signature],
+        /// Training data: JSON Lines, JSON or Parquet. Can be repeated.
+        #[arg(short, long, value_name = "FILE")]
+        data: Vec<PathBuf> => [data.train],
+        /// Alignment data, beside the training data: for policies that mix the two, or compare
+        /// them. Can be repeated.
+        #[arg(long, value_name = "FILE")]
+        alignment: Vec<PathBuf> => [data.alignment],
+        /// Folder for the run; must not exist. Default: runs/POLICY-N.
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf> => [output],
+        /// Go on with the run in this folder, from its newest checkpoint. Its configuration
+        /// stays what it was.
+        #[arg(long, value_name = "DIR", conflicts_with_all = refused_on_resume())]
+        resume: Option<PathBuf>,
+        /// Also write a checkpoint after every N optimizer steps; by default one is written
+        /// every ten minutes, at the end, and at Ctrl-C.
+        #[arg(long, value_name = "N")]
+        checkpoint_every: Option<u64> => [checkpoints.every_steps, on resume],
+        /// Passes over the data.
+        #[arg(long, value_name = "N")]
+        epochs: Option<f64> => [train.epochs],
+        /// Most optimizer steps.
+        #[arg(long, value_name = "N")]
+        steps: Option<u64> => [train.max_steps],
+        /// Samples of one optimizer step.
+        #[arg(long, value_name = "N")]
+        batch: Option<usize> => [train.batch],
+        /// Samples that go through the model at once; smaller needs less memory.
+        #[arg(long, value_name = "N")]
+        micro_batch: Option<usize> => [train.micro_batch],
+        /// Compute activations again in the backward pass instead of keeping them: a tenth
+        /// of the memory per token, slower steps, the same result.
+        #[arg(long)]
+        checkpoint_activations: bool => [train.checkpoint_activations, on resume],
+        /// Highest learning rate.
+        #[arg(long = "lr", value_name = "X")]
+        learning_rate: Option<f64> => [train.learning_rate],
+        /// LoRA rank.
+        #[arg(long, value_name = "N")]
+        rank: Option<usize> => [lora.rank],
+        /// LoRA alpha; the update is scaled by alpha / rank.
+        #[arg(long, value_name = "X")]
+        alpha: Option<f64> => [lora.alpha],
+        /// Also train without the policy and show both (default on the demo data).
+        #[arg(long, overrides_with = "no_baseline")]
+        baseline: bool => [train.baseline],
+        /// Don't train without the policy for comparison.
+        #[arg(long)]
+        no_baseline: bool => [train.baseline, by set_no_baseline],
+        /// Load and check everything, print how much memory and time the training would take,
+        /// and stop there. Writes no run folder.
+        #[arg(long)]
+        dry_run: bool,
+    }
+}
+
+flags! {
+    pub struct FitFlags {
+        /// Prompts that show what to steer towards. Can be repeated.
+        #[arg(long, value_name = "FILE")]
+        positive: Vec<PathBuf> => [steering.positive],
+        /// Prompts that show what to steer away from. Can be repeated.
+        #[arg(long, value_name = "FILE")]
+        negative: Vec<PathBuf> => [steering.negative],
+        /// Prompts to add the safety instruction to; default: the labelled ones.
+        #[arg(long, value_name = "FILE")]
+        prompts: Vec<PathBuf> => [steering.prompts],
+        /// The safety instruction.
+        #[arg(long, value_name = "TEXT")]
+        instruction: Option<String> => [steering.instruction],
+        /// Labelled prompts (rows of prompt and label 1 or 0) for the refusal direction, which
+        /// every vector is compared with if they are there.
+        #[arg(long, value_name = "FILE")]
+        labelled: Vec<PathBuf> => [calibration.data],
+        /// Layers to fit it at: 0 the embeddings, N the output of block N. Default: all blocks.
+        #[arg(long, value_name = "N,...", value_delimiter = ',')]
+        layers: Vec<u32> => [steering.layers],
+    }
+}
+
+flags! {
+    pub struct EffectFlags {
+        /// Steering vector, made by `host steer fit` or left by a run.
+        #[arg(long, value_name = "FILE")]
+        vector: Option<PathBuf> => [steering.vector],
+        /// How much of it is added at every position. Can be repeated.
+        #[arg(long = "coefficient", value_name = "C", allow_negative_numbers = true)]
+        coefficients: Vec<f64>,
+        /// Remove the part along the refusal direction first (needs --labelled).
+        #[arg(long)]
+        project: bool,
+        /// Labelled prompts for the refusal direction, which the vector is compared with.
+        #[arg(long, value_name = "FILE")]
+        labelled: Vec<PathBuf> => [calibration.data],
+        /// Held-out harmful prompts for the refusal margin.
+        #[arg(long, value_name = "FILE")]
+        canary: Vec<PathBuf> => [canary.prompts],
+        /// Layers of the vector to steer at. Default: all it has.
+        #[arg(long, value_name = "N,...", value_delimiter = ',')]
+        layers: Vec<u32> => [steering.layers],
+    }
+}
+
+impl ConfigFlags {
+    /// What the user said, without the embedded defaults: over the configuration of `run`,
+    /// if one is named.
+    pub fn layers(&self, run: Option<&Path>) -> Result<Layers, Error> {
+        let mut layers = Layers::default();
+        if let Some(run) = run {
+            layers.add_file(&run.join("config.toml"))?;
+        }
+        if let Some(path) = &self.config {
+            layers.add_file(path)?;
+        }
+        for assignment in &self.assignments {
+            layers.add_assignment(assignment)?;
+        }
+        self.apply(&mut layers)?;
+        Ok(layers)
+    }
+}
+
+/// Puts the embedded defaults under what the user said: the demo model where no
+/// model is named, the demo data where no training data are.
+pub fn with_defaults(user: Layers) -> Result<RunConfig, Error> {
+    let mut layers = Layers::default();
+    if !user.has(key!(data.train)) {
+        layers.add_text(demo::DATA_CONFIG, "embedded data.toml")?;
+    }
+    if !user.has(key!(model.source)) {
+        layers.add_text(demo::MODEL_CONFIG, "embedded model.toml")?;
+    }
+    layers.add(user);
+    layers.resolve()
+}
+
+/// What `host train` takes, and not together with --resume: all that doesn't say
+/// otherwise.
+fn refused_on_resume() -> Vec<&'static str> {
+    let groups =
+        [ConfigFlags::FLAGS, PolicyFlags::FLAGS, EvalFlags::FLAGS, TrainFlags::FLAGS].concat();
+    let refused = groups.iter().filter(|flag| !flag.on_resume).map(|flag| flag.id);
+    refused.filter(|id| !["json", "quiet", "resume"].contains(id)).collect()
+}
+
+fn set_policies(layers: &mut Layers, files: &[PathBuf]) -> Result<(), Error> {
+    if !files.is_empty() {
+        let files: Vec<String> = files.iter().map(|file| text(file)).collect();
+        layers.set_policies(&files);
+    }
+    Ok(())
+}
+
+fn set_calibrations(layers: &mut Layers, files: &[PathBuf]) -> Result<(), Error> {
+    let mut numbered = files.iter().enumerate();
+    numbered.try_for_each(|(number, file)| {
+        layers.set(&format!("policy.{number}.calibration"), text(file))
+    })
+}
+
+fn set_on_fault(layers: &mut Layers, on_fault: &Option<OnFault>) -> Result<(), Error> {
+    let mode = key!(trust.on_fault);
+    match on_fault {
+        None => Ok(()),
+        Some(OnFault::Stop) => layers.set(mode, "stop"),
+        Some(OnFault::Strict(steps)) => {
+            layers.set(mode, "strict")?;
+            set(layers, key!(trust.strict_steps), &Some(*steps))
+        }
+    }
+}
+
+fn set_no_baseline(layers: &mut Layers, no_baseline: &bool) -> Result<(), Error> {
+    if *no_baseline { layers.set(key!(train.baseline), false) } else { Ok(()) }
+}
+
+/// `stop`, `strict` or `strict=N`.
+fn on_fault(text: &str) -> Result<OnFault, String> {
+    match text.split_once('=').unwrap_or((text, "3")) {
+        ("stop", _) if text == "stop" => Ok(OnFault::Stop),
+        ("strict", steps) => match steps.parse() {
+            Ok(0) => Err("strict=0 survives no fault; use stop".into()),
+            Ok(steps) => Ok(OnFault::Strict(steps)),
+            Err(_) => Err(format!("{steps:?} is no number of steps; write strict=3")),
+        },
+        _ => Err("use stop, strict or strict=N".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::error::ErrorKind;
+    use clap::{ArgAction, Command, CommandFactory as _};
+
+    use super::*;
+    use crate::Cli;
+
+    /// The argument as it may be typed.
+    fn typed(argument: &clap::Arg) -> Vec<String> {
+        let name = format!("--{}", argument.get_long().unwrap());
+        let value = match argument.get_id().as_str() {
+            "on_fault" => "stop",
+            _ => "1",
+        };
+        match argument.get_action() {
+            ArgAction::SetTrue | ArgAction::Count => vec![name],
+            _ => vec![name, value.to_owned()],
+        }
+    }
+
+    #[test]
+    fn every_flag_is_honoured_or_refused_on_resume() {
+        let train = [ConfigFlags::FLAGS, PolicyFlags::FLAGS, EvalFlags::FLAGS, TrainFlags::FLAGS];
+        let train = train.concat();
+        let command = Cli::command();
+        let arguments = command.find_subcommand("train").unwrap().get_arguments();
+        let mut refused = 0;
+        for argument in arguments.filter(|argument| argument.get_id() != "resume") {
+            let id = argument.get_id().as_str();
+            let harmless = train.iter().any(|flag| flag.id == id && flag.on_resume);
+            let words = ["host", "train", "--resume", "run"].map(str::to_owned).into_iter();
+            let parsed = Cli::command().try_get_matches_from(words.chain(typed(argument)));
+            match parsed {
+                Ok(_) => assert!(harmless || ["json", "quiet"].contains(&id), "{id} is ignored"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{id}");
+                    assert!(!harmless, "{id} is refused");
+                    let name = format!("'--{}", argument.get_long().unwrap());
+                    assert!(error.to_string().contains(&name), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= 30, "{refused}");
+    }
+
+    fn each_sets_its_key<G: FlagGroup>() {
+        let command = G::augment_args(Command::new("host"));
+        for flag in G::FLAGS {
+            let Some(key) = flag.key else { continue };
+            let mut arguments = command.get_arguments();
+            let argument = arguments.find(|argument| argument.get_id() == flag.id).unwrap();
+            let words = ["host".to_owned()].into_iter().chain(typed(argument));
+            let group = G::from_arg_matches(&command.clone().get_matches_from(words)).unwrap();
+            let mut layers = Layers::default();
+            group.apply(&mut layers).unwrap();
+            assert!(layers.has(key), "{} does not set {key}", flag.id);
+        }
+    }
+
+    #[test]
+    fn each_flag_sets_its_key() {
+        each_sets_its_key::<ConfigFlags>();
+        each_sets_its_key::<PolicyFlags>();
+        each_sets_its_key::<EvalFlags>();
+        each_sets_its_key::<TrainFlags>();
+        each_sets_its_key::<FitFlags>();
+        each_sets_its_key::<EffectFlags>();
+    }
+}
