@@ -1,6 +1,6 @@
-//! Every command of the README runs, in order, in one folder.
+//! The documents: every command of the README and of the guides runs, every link leads to a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
@@ -36,7 +36,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The policies and their cases. Copies: some commands write beside a policy.
+/// Copies the policies and their cases: some commands write beside a policy.
 fn copy_policies(to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in root().join("plugins").read_dir().unwrap() {
@@ -44,28 +44,41 @@ fn copy_policies(to: &Path) {
         let copy = to.join(path.file_name().unwrap());
         if path.is_file() {
             std::fs::copy(&path, copy).unwrap();
-            continue;
-        }
-        for case in host_policy::cases::paths(&path).unwrap() {
-            let cases = copy.join("cases");
-            std::fs::create_dir_all(&cases).unwrap();
-            std::fs::copy(&case, cases.join(case.file_name().unwrap())).unwrap();
+        } else if let Ok(cases) = path.join("cases").read_dir() {
+            std::fs::create_dir_all(copy.join("cases")).unwrap();
+            for case in cases {
+                let case = case.unwrap().path();
+                std::fs::copy(&case, copy.join("cases").join(case.file_name().unwrap())).unwrap();
+            }
         }
     }
 }
 
-#[test]
-fn every_command_of_the_readme_runs() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+/// The Markdown files below a folder, in order.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages.extend(self::pages(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// Runs every command of a page, in order, in one folder.
+fn run(page: &Path) {
+    let text = std::fs::read_to_string(page).unwrap();
     let folder = tempfile::tempdir().unwrap();
     copy_policies(&folder.path().join("plugins"));
-    let commands = blocks(&readme, "sh");
-    assert!(commands.len() >= 6, "{commands:?}");
-    for line in commands {
+    for line in blocks(&text, "sh") {
         let rest = line
             .strip_prefix("cargo run --release -- ")
             .or_else(|| line.strip_prefix("host "))
-            .unwrap_or_else(|| panic!("a command of the README that is not host's: {line}"));
+            .unwrap_or_else(|| panic!("{}: a command that is not host's: {line}", page.display()));
         Command::cargo_bin("host")
             .unwrap()
             .current_dir(folder.path())
@@ -74,6 +87,52 @@ fn every_command_of_the_readme_runs() {
             .args(words(rest))
             .assert()
             .success();
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let page = root().join("README.md");
+    assert!(blocks(&std::fs::read_to_string(&page).unwrap(), "sh").len() >= 6);
+    run(&page);
+}
+
+#[test]
+fn every_command_of_the_guides_runs() {
+    let pages = pages(&root().join("docs/guide"));
+    assert!(pages.len() >= 11, "{pages:?}");
+    pages.iter().for_each(|page| run(page));
+}
+
+/// The targets of a page's links to files.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let files = targets.map(|target| target.split('#').next().unwrap_or_default());
+    files.filter(|file| !file.is_empty() && !file.contains("://"))
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file() {
+    let root = root();
+    let mut all = pages(&root.join("docs"));
+    all.extend(pages(&root.join("examples")));
+    all.extend(
+        root.join("plugins")
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().join("README.md")),
+    );
+    all.extend(root.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+    all.retain(|path| {
+        path.is_file() && path.extension().is_some_and(|extension| extension == "md")
+    });
+    assert!(all.len() > 40, "{}", all.len());
+    for page in all {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            let target = page.parent().unwrap().join(link);
+            assert!(target.exists(), "{} links to {link}, which is not there", page.display());
+        }
     }
 }
 
@@ -91,12 +150,15 @@ fn the_first_command_is_the_main_job_and_ci_runs_the_test_command() {
 }
 
 #[test]
-fn the_configuration_of_the_readme_and_of_the_examples_is_valid() {
+fn the_configuration_of_the_guides_and_of_the_examples_is_valid() {
     use host_trainer::config::{Layers, RunConfig};
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let mut layers = Layers::default();
-    layers.add_text(&blocks(&readme, "toml").join("\n"), "README.md").unwrap();
-    assert_eq!(layers.resolve().unwrap().data.train.len(), 2);
+    for (page, sources, judges) in [("data.md", 2, 0), ("judges.md", 0, 3)] {
+        let text = std::fs::read_to_string(root().join("docs/guide").join(page)).unwrap();
+        let mut layers = Layers::default();
+        layers.add_text(&blocks(&text, "toml").join("\n"), page).unwrap();
+        let config = layers.resolve().unwrap();
+        assert_eq!((config.data.train.len(), config.judges.len()), (sources, judges), "{page}");
+    }
 
     let path = root().join("examples/config.toml");
     let mut layers = Layers::default();
