@@ -2,9 +2,10 @@
 //! Only ln sum exp is kept; probabilities are computed again in the backward
 //! pass (Dao et al. 2022, arXiv 2205.14135).
 
-use super::matmul::{Into, Mat, matmul};
+use super::matmul::matmul;
 use super::simd::sum_pairs;
 use super::softmax;
+use super::view::{Accumulate, Mat};
 
 /// Query rows per block.
 const BLOCK: usize = 64;
@@ -12,10 +13,15 @@ const BLOCK: usize = 64;
 /// One head of one sequence: views whose row t is token t, `size` columns.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
+    /// Queries [length, size].
     pub q: Mat<'a>,
+    /// Keys [length, size].
     pub k: Mat<'a>,
+    /// Values [length, size].
     pub v: Mat<'a>,
+    /// Tokens of the sequence.
     pub length: usize,
+    /// Values of a row: the head dimension.
     pub size: usize,
     /// Keys a query sees, itself included.
     pub window: Option<usize>,
@@ -73,7 +79,7 @@ impl Head<'_> {
             }
             let values = self.v.from(span.first, 0);
             let shape = (rows, self.size, width);
-            matmul(Into::Set, out, self.size, shape, Mat::rows(&scores, width), values);
+            matmul(Accumulate::Set, out, self.size, shape, Mat::rows(&scores, width), values);
             for (out, sum) in out.chunks_exact_mut(self.size).zip(sums) {
                 softmax::scale(out, 1.0 / sum);
             }
@@ -86,7 +92,7 @@ impl Head<'_> {
         let width = span.end - span.first;
         scores.resize(rows * width, 0.0);
         let (q, k) = (self.q.from(start, 0), self.k.from(span.first, 0));
-        matmul(Into::Set, scores, width, (rows, width, self.size), q, k.t());
+        matmul(Accumulate::Set, scores, width, (rows, width, self.size), q, k.t());
     }
 
     /// Gradients (dq, dk, dv), each [length, size], from the gradient `g` of the
@@ -104,7 +110,7 @@ impl Head<'_> {
             let gradient = g.from(start, 0);
             let values = self.v.from(span.first, 0).t();
             let shape = (rows, width, self.size);
-            matmul(Into::Set, &mut slopes, width, shape, gradient, values);
+            matmul(Accumulate::Set, &mut slopes, width, shape, gradient, values);
             self.score_slopes(start, &span, &mut scores, &mut slopes, out, totals, g);
             found.add(self, start, rows, &span, &scores, &slopes, gradient);
         }
@@ -158,8 +164,11 @@ pub fn gradient_values(mixed: usize, longest: usize, threads: usize) -> usize {
 
 /// Gradients of one head: [length, size] each.
 pub struct Gradients {
+    /// Gradient of the queries.
     pub q: Vec<f32>,
+    /// Gradient of the keys.
     pub k: Vec<f32>,
+    /// Gradient of the values.
     pub v: Vec<f32>,
 }
 
@@ -181,11 +190,11 @@ impl Gradients {
         let keys = head.k.from(span.first, 0);
         let queries = head.q.from(start, 0);
         let dq = &mut self.q[start * size..];
-        matmul(Into::Set, dq, size, (rows, size, width), slopes, keys);
+        matmul(Accumulate::Set, dq, size, (rows, size, width), slopes, keys);
         let dk = &mut self.k[span.first * size..];
-        matmul(Into::Add, dk, size, (width, size, rows), slopes.t(), queries);
+        matmul(Accumulate::Add, dk, size, (width, size, rows), slopes.t(), queries);
         let dv = &mut self.v[span.first * size..];
-        matmul(Into::Add, dv, size, (width, size, rows), probabilities.t(), g);
+        matmul(Accumulate::Add, dv, size, (width, size, rows), probabilities.t(), g);
     }
 }
 

@@ -2,24 +2,29 @@
 //! threads, are single-threaded; callers split rows, sequences or heads. The result of a
 //! row never depends on which rows are computed with it, so no split can change a bit of
 //! the result.
+#![warn(missing_docs)]
 
 #[macro_use]
 pub mod simd;
 
 pub mod attention;
-pub mod exponent;
+mod bfloat;
+mod depth_block;
+mod exponent;
 pub mod gated;
-pub mod half;
-pub mod kernel;
-pub mod left;
+pub mod low_rank;
 pub mod matmul;
 pub mod norm;
-pub mod pack;
+mod operands;
+mod pack;
+pub mod packed_lhs;
 pub mod pool;
 pub mod product;
 pub mod right;
 pub mod rotate;
-mod round;
 pub mod skinny;
 pub mod softmax;
-pub mod turned;
+mod tile;
+pub mod view;
+#[cfg(target_arch = "x86_64")]
+mod x86;

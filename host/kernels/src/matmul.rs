@@ -8,49 +8,15 @@
 
 use std::cell::RefCell;
 
-use super::kernel::{COLS, Piece, ROWS, Tile};
+use super::operands::{COLS, Operands, ROWS};
 use super::pack::{gather, pack_left};
+use super::tile::Tile;
+use super::view::{Accumulate, Mat};
 
 /// Depth of a packed block.
 const DEPTH: usize = 640;
 /// Rows of A packed at a time: ROW_BLOCK * DEPTH floats stay in the second-level cache.
 const ROW_BLOCK: usize = 192;
-
-/// A view of a matrix: element (i, j) is data[i * row + j * col].
-#[derive(Clone, Copy)]
-pub struct Mat<'a, T = f32> {
-    pub data: &'a [T],
-    pub row: usize,
-    pub col: usize,
-}
-
-impl<'a, T> Mat<'a, T> {
-    /// Rows of `stride` values.
-    pub fn rows(data: &'a [T], stride: usize) -> Self {
-        Self { data, row: stride, col: 1 }
-    }
-
-    pub fn t(self) -> Self {
-        Self { data: self.data, row: self.col, col: self.row }
-    }
-
-    /// The view that starts at element (i, j).
-    pub fn from(self, i: usize, j: usize) -> Self {
-        Self { data: &self.data[i * self.row + j * self.col..], ..self }
-    }
-
-    pub fn check(&self, rows: usize, cols: usize) {
-        let last = (rows - 1) * self.row + (cols - 1) * self.col;
-        assert!(last < self.data.len(), "matrix view outside its data");
-    }
-}
-
-/// Whether a product replaces C or is added to it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Into {
-    Set,
-    Add,
-}
 
 struct Panels {
     left: Vec<f32>,
@@ -70,7 +36,7 @@ pub const fn panel_values() -> usize {
 
 /// c [m, n] with rows of `stride` values; a [m, k]; b [k, n].
 pub fn matmul(
-    into: Into,
+    into: Accumulate,
     c: &mut [f32],
     stride: usize,
     (m, n, k): (usize, usize, usize),
@@ -92,7 +58,7 @@ pub fn matmul(
             for start in (0..k).step_by(DEPTH) {
                 let depth = DEPTH.min(k - start);
                 pack_left(a.from(top, start), rows, depth, &mut panels.left);
-                let into = if start == 0 { into } else { Into::Add };
+                let into = if start == 0 { into } else { Accumulate::Add };
                 for side in (0..n).step_by(COLS) {
                     let cols = COLS.min(n - side);
                     gather::<f32, COLS>(b.from(start, side), depth, cols, &mut panels.right);
@@ -111,7 +77,7 @@ pub fn matmul(
 
 /// One packed column panel against all packed row panels.
 fn column(
-    into: Into,
+    into: Accumulate,
     c: &mut [f32],
     stride: usize,
     (rows, cols, depth): (usize, usize, usize),
@@ -127,7 +93,7 @@ fn column(
         let c = &mut c[top * stride..];
         assert!(c.len() >= (tile.rows - 1) * stride + cols);
         // SAFETY: c has room for the tile.
-        unsafe { tile.run(into, &[Piece::packed(left, right)], c.as_mut_ptr()) };
+        unsafe { tile.run(into, &[Operands::packed(left, right)], c.as_mut_ptr()) };
     }
 }
 
@@ -155,8 +121,8 @@ mod tests {
                 let right = if tb { Mat::rows(&b, k).t() } else { Mat::rows(&b, n) };
                 let stride = n + 3;
                 let mut c = vec![1f32; m * stride];
-                matmul(Into::Set, &mut c, stride, (m, n, k), left, right);
-                matmul(Into::Add, &mut c, stride, (m, n, k), left, right);
+                matmul(Accumulate::Set, &mut c, stride, (m, n, k), left, right);
+                matmul(Accumulate::Add, &mut c, stride, (m, n, k), left, right);
                 for i in 0..m {
                     for j in 0..n {
                         let exact: f64 = (0..k)
@@ -181,11 +147,11 @@ mod tests {
         let (a, b) = (values(m * k, 3), values(k * n, 4));
         let right = Mat::rows(&b, k).t();
         let mut all = vec![0f32; m * n];
-        matmul(Into::Set, &mut all, n, (m, n, k), Mat::rows(&a, k), right);
+        matmul(Accumulate::Set, &mut all, n, (m, n, k), Mat::rows(&a, k), right);
         for i in 0..m {
             let mut one = vec![0f32; n];
             let row = Mat::rows(&a[i * k..(i + 1) * k], k);
-            matmul(Into::Set, &mut one, n, (1, n, k), row, right);
+            matmul(Accumulate::Set, &mut one, n, (1, n, k), row, right);
             assert_eq!(one, all[i * n..(i + 1) * n]);
         }
     }

@@ -1,9 +1,9 @@
 //! Copies operands of a matrix product into panels the register tile reads in order.
 
-use super::kernel::ROWS;
-use super::matmul::Mat;
+use super::operands::ROWS;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Level, level};
+use super::view::Mat;
 
 /// Panels of ROWS rows, each depth x ROWS; missing rows are zero.
 pub fn pack_left<T: Word>(a: Mat<T>, rows: usize, depth: usize, panels: &mut [T]) {

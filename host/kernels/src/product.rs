@@ -3,7 +3,7 @@
 //!
 //! The left sides come packed, once for all columns. A thread packs a few panels of the
 //! right sides and walks all rows with them, so a frozen weight is packed once per
-//! product. Every element of C is one chain of sums over the depth, in rounds that
+//! product. Every element of C is one chain of sums over the depth, in blocks that
 //! depend on the depth alone, so no split can change a bit of it.
 
 use std::cell::RefCell;
@@ -11,11 +11,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{COLS, ROWS, Tile};
-use super::left::Left;
-use super::matmul::{Into, Mat};
-use super::right::Right;
-use super::round::{DEPTH, Round};
+pub use super::depth_block::Summand;
+use super::depth_block::{DEPTH, DepthBlock};
+use super::operands::{COLS, ROWS};
+use super::tile::Tile;
+use super::view::Accumulate;
 
 /// Panels of a piece of work.
 const GROUP: usize = 3;
@@ -26,31 +26,18 @@ const LARGE_GROUP: usize = 9;
 /// Rows of a piece of work, at least, where columns alone are too few for the threads.
 const FEW: usize = 64;
 
-/// One product of a sum.
-#[derive(Clone, Copy)]
-pub enum Term<'a> {
-    Packed(&'a Left, Right<'a>),
-    /// Rows of `depth` values as they lie, times a matrix in f32.
-    Rows(&'a [f32], usize, Mat<'a>),
-}
-
-impl Term<'_> {
-    pub fn depth(&self) -> usize {
-        match self {
-            Self::Packed(left, _) => left.depth,
-            Self::Rows(_, depth, _) => *depth,
-        }
-    }
-}
-
 /// Sets or adds to c [rows, cols] a sum of products and a bias [cols].
 pub struct Product<'a> {
-    pub into: Into,
+    /// Whether the sum replaces C or is added to it.
+    pub into: Accumulate,
+    /// C, row by row.
     pub c: &'a mut [f32],
+    /// Columns of C.
     pub cols: usize,
+    /// Added to every row of C.
     pub bias: Option<&'a [f32]>,
     /// Packed ones before others.
-    pub terms: Vec<Term<'a>>,
+    pub summands: Vec<Summand<'a>>,
 }
 
 /// C, of which every thread writes other elements.
@@ -69,7 +56,7 @@ impl Product<'_> {
 
     /// Columns of a piece of work: as many pieces for every thread, of a few panels each.
     fn width(&self, threads: usize) -> usize {
-        let depth: usize = self.terms.iter().map(Term::depth).sum();
+        let depth: usize = self.summands.iter().map(Summand::depth).sum();
         let group = match depth * self.rows() > LARGE {
             true => LARGE_GROUP,
             false => GROUP,
@@ -80,15 +67,15 @@ impl Product<'_> {
     }
 
     fn check(&self, rows: usize) {
-        assert!(rows * self.cols == self.c.len() && !self.terms.is_empty());
-        for term in &self.terms {
-            assert!(term.depth() > 0);
-            match term {
-                Term::Packed(left, right) => {
+        assert!(rows * self.cols == self.c.len() && !self.summands.is_empty());
+        for summand in &self.summands {
+            assert!(summand.depth() > 0);
+            match summand {
+                Summand::Packed(left, right) => {
                     assert!(left.rows == rows);
                     right.check(left.depth, self.cols);
                 }
-                Term::Rows(left, depth, right) => {
+                Summand::Rows(left, depth, right) => {
                     assert!(left.len() == rows * depth);
                     right.check(*depth, self.cols);
                 }
@@ -135,7 +122,7 @@ pub const fn panel_values() -> usize {
 }
 
 thread_local! {
-    static ROUND: RefCell<Round> = RefCell::default();
+    static DEPTH_BLOCK: RefCell<DepthBlock> = RefCell::default();
 }
 
 /// Some rows of some panels of columns.
@@ -143,11 +130,11 @@ thread_local! {
 /// # Safety
 /// Nothing else uses these elements of c.
 unsafe fn group(product: &Product, c: *mut f32, cols: Range<usize>, rows: Range<usize>) {
-    ROUND.with_borrow_mut(|round| {
-        let terms = &product.terms[..];
+    DEPTH_BLOCK.with_borrow_mut(|block| {
+        let summands = &product.summands[..];
         let (mut into, mut at) = (product.into, (0, 0));
-        while at.0 < terms.len() {
-            at = round.pack(terms, at, &cols);
+        while at.0 < summands.len() {
+            at = block.pack(summands, at, &cols);
             // The rows of a tile stay in the first-level cache for all panels.
             for top in rows.clone().step_by(ROWS) {
                 for (index, side) in cols.clone().step_by(COLS).enumerate() {
@@ -159,11 +146,11 @@ unsafe fn group(product: &Product, c: *mut f32, cols: Range<usize>, rows: Range<
                     // SAFETY: inside C, as `run` checked; the caller gave the elements.
                     unsafe {
                         let c = c.add(top * product.cols + side);
-                        round.run(terms, into, &tile, (top, index), c);
+                        block.run(summands, into, &tile, (top, index), c);
                     }
                 }
             }
-            into = Into::Add;
+            into = Accumulate::Add;
         }
         if let Some(bias) = product.bias {
             for row in rows {
@@ -182,16 +169,18 @@ unsafe fn group(product: &Product, c: *mut f32, cols: Range<usize>, rows: Range<
 mod tests {
     use half::bf16;
 
-    use super::super::left::Format;
     use super::*;
+    use crate::packed_lhs::{Format, PackedLhs};
+    use crate::right::Right;
+    use crate::view::Mat;
 
     fn values(count: usize, step: f32) -> Vec<f32> {
         (0..count).map(|i| (i as f32 * step).sin()).collect()
     }
 
-    fn left(format: Format, x: &[f32], rows: usize) -> Left {
+    fn left(format: Format, x: &[f32], rows: usize) -> PackedLhs {
         let depth = x.len() / rows;
-        let mut left = Left::default();
+        let mut left = PackedLhs::default();
         let mut blocks = left.shape(format, rows, depth).blocks(16);
         for x in x.chunks(16 * depth) {
             blocks.next().pack(x, x.len() / depth, depth);
@@ -199,7 +188,7 @@ mod tests {
         left
     }
 
-    /// A sum of a product in rounds, a turned one and a low-rank one, with a bias,
+    /// A sum of a product in blocks, a transposed one and a low-rank one, with a bias,
     /// against sums in f64; in bf16 against sums of what was rounded to it.
     #[test]
     fn sums_of_products_match_sums_in_double_precision() {
@@ -214,7 +203,7 @@ mod tests {
                     values.iter().map(|x| bf16::from_f32(*x)).collect()
                 };
                 let (w16, v16) = (narrow(&w), narrow(&v));
-                let (turned, straight) = match format {
+                let (transposed, straight) = match format {
                     Format::F32 => {
                         (Right::F32(Mat::rows(&w, deep).t()), Right::F32(Mat::rows(&v, cols)))
                     }
@@ -225,14 +214,14 @@ mod tests {
                 let (packed_x, packed_y) = (left(format, &x, rows), left(format, &y, rows));
                 let mut c = vec![1f32; rows * cols];
                 run(&mut [Product {
-                    into: Into::Add,
+                    into: Accumulate::Add,
                     c: &mut c,
                     cols,
                     bias: Some(&bias),
-                    terms: vec![
-                        Term::Packed(&packed_x, turned),
-                        Term::Packed(&packed_y, straight),
-                        Term::Rows(&low, rank, Mat::rows(&b, rank).t()),
+                    summands: vec![
+                        Summand::Packed(&packed_x, transposed),
+                        Summand::Packed(&packed_y, straight),
+                        Summand::Rows(&low, rank, Mat::rows(&b, rank).t()),
                     ],
                 }]);
                 let held = |x: f32| match format {
@@ -277,11 +266,11 @@ mod tests {
                     let mut c = vec![0f32; rows * cols];
                     let packed = left(format, x, rows);
                     run(&mut [Product {
-                        into: Into::Set,
+                        into: Accumulate::Set,
                         c: &mut c,
                         cols,
                         bias: None,
-                        terms: vec![Term::Packed(&packed, right)],
+                        summands: vec![Summand::Packed(&packed, right)],
                     }]);
                     c
                 })

@@ -2,27 +2,32 @@
 
 use half::bf16;
 
-use super::half as pairs;
-use super::kernel::COLS;
-use super::left::Format;
-use super::matmul::Mat;
+use super::bfloat;
+use super::operands::COLS;
 use super::pack::gather;
+use super::packed_lhs::Format;
+use super::view::Mat;
 
 /// A view [depth, columns].
 #[derive(Clone, Copy)]
 pub enum Right<'a> {
+    /// In f32.
     F32(Mat<'a>),
+    /// In bf16.
     Bf16(Mat<'a, bf16>),
 }
 
 /// A frozen weight [out, in], row by row.
 #[derive(Clone, Copy)]
 pub enum Weight<'a> {
+    /// In f32.
     F32(&'a [f32]),
+    /// In bf16.
     Bf16(&'a [bf16]),
 }
 
 impl<'a> Weight<'a> {
+    /// Number of values.
     pub fn len(self) -> usize {
         match self {
             Self::F32(values) => values.len(),
@@ -30,6 +35,7 @@ impl<'a> Weight<'a> {
         }
     }
 
+    /// Format that its left side is packed in.
     pub fn format(self) -> Format {
         match self {
             Self::F32(_) => Format::F32,
@@ -45,8 +51,8 @@ impl<'a> Weight<'a> {
         }
     }
 
-    /// W turned.
-    pub fn turned(self, input: usize) -> Right<'a> {
+    /// W transposed.
+    pub fn transposed(self, input: usize) -> Right<'a> {
         match self {
             Self::F32(values) => Right::F32(Mat::rows(values, input).t()),
             Self::Bf16(values) => Right::Bf16(Mat::rows(values, input).t()),
@@ -71,7 +77,7 @@ impl<'a> Weight<'a> {
             Self::F32(values) => values,
             Self::Bf16(values) => {
                 wide.resize(values.len(), 0.0);
-                pairs::widen(values, wide);
+                bfloat::widen(values, wide);
                 wide
             }
         }
@@ -79,6 +85,8 @@ impl<'a> Weight<'a> {
 }
 
 impl Right<'_> {
+    /// # Panics
+    /// If [depth, cols] is outside the data.
     pub fn check(&self, depth: usize, cols: usize) {
         match self {
             Self::F32(view) => view.check(depth, cols),
@@ -128,7 +136,7 @@ impl Right<'_> {
                     false => &none[..cols],
                 };
                 line[cols..].fill(0);
-                pairs::interleave(row(2 * p), row(2 * p + 1), &mut line[..cols]);
+                bfloat::interleave(row(2 * p), row(2 * p + 1), &mut line[..cols]);
             }
             return;
         }

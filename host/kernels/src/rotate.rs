@@ -4,19 +4,19 @@ simd! {
 /// Rotates the first 2 * half dimensions of every head of every row.
 /// x [rows, heads * size]; cos and sin [rows, half].
 pub fn forward(x: &mut [f32], heads: usize, size: usize, cos: &[f32], sin: &[f32], half: usize) {
-    turn(x, heads * size, size, cos, sin, half, 1.0);
+    apply_rope(x, heads * size, size, cos, sin, half, 1.0);
 }
 }
 
 simd! {
 /// The transpose of `forward`: the same with -sin.
 pub fn backward(g: &mut [f32], heads: usize, size: usize, cos: &[f32], sin: &[f32], half: usize) {
-    turn(g, heads * size, size, cos, sin, half, -1.0);
+    apply_rope(g, heads * size, size, cos, sin, half, -1.0);
 }
 }
 
 #[inline(always)]
-fn turn(
+fn apply_rope(
     x: &mut [f32],
     cols: usize,
     size: usize,

@@ -39,16 +39,20 @@ macro_rules! simd {
 /// What the machine can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// Neither of them, or another architecture.
     Portable,
 }
 
 /// The widest instructions that kernels may use, if the machine has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Widest {
+    /// AVX2 and FMA.
     Avx2,
     /// What every processor of the target has.
     Portable,
@@ -63,6 +67,7 @@ pub fn limit_instructions(widest: Widest) {
     LIMIT.store(1 + widest as u8, Ordering::Relaxed);
 }
 
+/// Instructions that the kernels use in this process.
 pub fn level() -> Level {
     const AVX2: u8 = 1 + Widest::Avx2 as u8;
     const PORTABLE: u8 = 1 + Widest::Portable as u8;

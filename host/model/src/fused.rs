@@ -31,8 +31,8 @@ use crate::steering::Steering;
 use crate::weights::{LayerWeights, Linear, Weights};
 use adapter::{Factors, Flat, LayerAdapter};
 pub(crate) use frozen::{Matrix, Values};
-use host_kernels::left::Left;
 use host_kernels::norm;
+use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
 use layer::LayerValues;
 use operation::Operation;
@@ -203,7 +203,7 @@ impl Frozen {
             let mut found = vec![Vec::new(); taps.len()];
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
             let mut spare = None;
-            let mut left = Left::default();
+            let mut left = PackedLhs::default();
             steer(steering, 0, &mut stream);
             self.read_taps(&stream, 0, taps, &mut found);
             for index in 0..layers {

@@ -11,8 +11,8 @@ use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
 use crate::lora::Target;
 use host_kernels::attention::Gradients;
-use host_kernels::matmul::Mat;
-use host_kernels::turned::sum_rows;
+use host_kernels::low_rank::sum_rows;
+use host_kernels::view::Mat;
 use host_kernels::{gated, norm, product, rotate, softmax};
 
 /// Columns of an adapter's gradient in a piece of work.

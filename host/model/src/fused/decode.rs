@@ -12,7 +12,7 @@ use super::{Adapted, Frozen, FusedModel, ranks, steer};
 use crate::decoder::{Angles, Applied, FusedCache, KvCache, Packed, SequenceKv, Store};
 use crate::error::{Error, Result};
 use crate::steering::Steering;
-use host_kernels::left::Left;
+use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
 use host_kernels::right::Weight;
 use host_kernels::{attention, gated, norm, rotate, skinny, softmax};
@@ -86,7 +86,7 @@ impl Frozen {
             let ranks = ranks(&adapter.layer(0));
             let mut tape = self.spare.tape(&self.config, shape.rows, ranks);
             let kv = self.config.kv_size();
-            let mut left = Left::default();
+            let mut left = PackedLhs::default();
             let mut layers = Vec::with_capacity(self.layers.len());
             for (index, weights) in self.layers.iter().enumerate() {
                 let values = LayerValues::of(weights)?;

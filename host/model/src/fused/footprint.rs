@@ -11,7 +11,7 @@ use super::tape::Tape;
 use crate::decoder::{StepMemory, StepWork};
 use crate::head;
 use crate::lora::{Lora, Target};
-use host_kernels::left::{Format, Left};
+use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::{attention, matmul, product};
 
 impl FusedModel {
@@ -34,7 +34,7 @@ impl FusedModel {
             DType::BF16 => Format::Bf16,
             _ => Format::F32,
         };
-        let packed = Left::values(format, rows, deepest.max(config.q_size()));
+        let packed = PackedLhs::values(format, rows, deepest.max(config.q_size()));
 
         let row = Tape::new(config, 1, ranks).values() + config.num_heads;
         let tape = rows * row + stream;

@@ -9,8 +9,8 @@ use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
 use crate::lora::Target;
 use host_kernels::attention::Head;
-use host_kernels::left::Left;
-use host_kernels::matmul::{Into, Mat};
+use host_kernels::packed_lhs::PackedLhs;
+use host_kernels::view::{Accumulate, Mat};
 use host_kernels::{gated, norm, product, rotate};
 
 impl Layer<'_> {
@@ -21,7 +21,7 @@ impl Layer<'_> {
         shape: &Shape,
         x: Vec<f32>,
         tape: &mut Tape,
-        left: &mut Left,
+        left: &mut PackedLhs,
     ) -> Vec<f32> {
         self.project_rows(shape, &x, tape, left);
         self.attend(shape, tape);
@@ -33,7 +33,7 @@ impl Layer<'_> {
     }
 
     /// q, k and v of norm(x), turned
-    fn project_rows(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut Left) {
+    fn project_rows(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut PackedLhs) {
         let hidden = self.q.input;
         let factors = [&self.q, &self.k, &self.v].map(Projection::factor_a);
         let format = self.q.weight.format();
@@ -56,9 +56,9 @@ impl Layer<'_> {
         });
         let low = |target: Target| &tape.low[at(target)][..];
         product::run(&mut [
-            self.q.forward(Into::Set, left, low(Target::Q), &mut tape.q),
-            self.k.forward(Into::Set, left, low(Target::K), &mut tape.k),
-            self.v.forward(Into::Set, left, low(Target::V), &mut tape.v),
+            self.q.forward(Accumulate::Set, left, low(Target::Q), &mut tape.q),
+            self.k.forward(Accumulate::Set, left, low(Target::K), &mut tape.k),
+            self.v.forward(Accumulate::Set, left, low(Target::V), &mut tape.v),
         ]);
         self.turn_rows(shape, tape);
     }
@@ -136,7 +136,7 @@ impl Layer<'_> {
         x: &[f32],
         tape: &mut Tape,
         out: &mut [f32],
-        left: &mut Left,
+        left: &mut PackedLhs,
     ) {
         self.leave_attention(shape, x, tape, left);
         self.enter_mlp(shape, tape, left);
@@ -144,7 +144,7 @@ impl Layer<'_> {
     }
 
     /// mid = x + o(mixed)
-    fn leave_attention(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut Left) {
+    fn leave_attention(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut PackedLhs) {
         let (hidden, width) = (self.o.out, self.o.input);
         let factor = self.o.factor_a();
         let format = self.o.weight.format();
@@ -162,11 +162,11 @@ impl Layer<'_> {
             Factor::multiply(&factor, mixed, low);
         });
         let low = &tape.low[at(Target::O)];
-        product::run(&mut [self.o.forward(Into::Add, left, low, &mut tape.mid)]);
+        product::run(&mut [self.o.forward(Accumulate::Add, left, low, &mut tape.mid)]);
     }
 
     /// gate and up of norm(mid)
-    fn enter_mlp(&self, shape: &Shape, tape: &mut Tape, left: &mut Left) {
+    fn enter_mlp(&self, shape: &Shape, tape: &mut Tape, left: &mut PackedLhs) {
         let hidden = self.gate.input;
         let factors = [&self.gate, &self.up].map(Projection::factor_a);
         let format = self.gate.weight.format();
@@ -190,13 +190,13 @@ impl Layer<'_> {
         });
         let low = |target: Target| &tape.low[at(target)][..];
         product::run(&mut [
-            self.gate.forward(Into::Set, left, low(Target::Gate), &mut tape.gate),
-            self.up.forward(Into::Set, left, low(Target::Up), &mut tape.up),
+            self.gate.forward(Accumulate::Set, left, low(Target::Gate), &mut tape.gate),
+            self.up.forward(Accumulate::Set, left, low(Target::Up), &mut tape.up),
         ]);
     }
 
     /// out = mid + down(silu(gate) * up)
-    fn leave_mlp(&self, shape: &Shape, tape: &mut Tape, out: &mut [f32], left: &mut Left) {
+    fn leave_mlp(&self, shape: &Shape, tape: &mut Tape, out: &mut [f32], left: &mut PackedLhs) {
         let (hidden, inner) = (self.down.out, self.down.input);
         let factor = self.down.factor_a();
         let format = self.down.weight.format();
@@ -227,6 +227,6 @@ impl Layer<'_> {
             out.copy_from_slice(mid);
         });
         let low = &tape.low[at(Target::Down)];
-        product::run(&mut [self.down.forward(Into::Add, left, low, out)]);
+        product::run(&mut [self.down.forward(Accumulate::Add, left, low, out)]);
     }
 }

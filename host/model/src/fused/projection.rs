@@ -2,12 +2,12 @@
 //! never gets a gradient.
 
 use super::adapter::LowRank;
-use host_kernels::left::Left;
-use host_kernels::matmul::{Into, Mat};
-use host_kernels::product::{Product, Term};
+use host_kernels::low_rank::Narrow;
+use host_kernels::packed_lhs::PackedLhs;
+use host_kernels::product::{Product, Summand};
 use host_kernels::right::Weight;
 use host_kernels::softmax::scale;
-use host_kernels::turned::Narrow;
+use host_kernels::view::{Accumulate, Mat};
 
 /// y = x W^T + b + scaling (x A^T) B^T on rows of x.
 #[derive(Clone, Copy)]
@@ -56,42 +56,42 @@ impl<'a> Projection<'a> {
     /// Sets or adds y [rows, out] from the packed rows of x and `low`.
     pub fn forward<'p>(
         &self,
-        into: Into,
-        x: &'p Left,
+        into: Accumulate,
+        x: &'p PackedLhs,
         low: &'p [f32],
         y: &'p mut [f32],
     ) -> Product<'p>
     where
         'a: 'p,
     {
-        let mut terms = vec![Term::Packed(x, self.weight.turned(self.input))];
-        terms.extend(self.low.map(|adapter| {
+        let mut summands = vec![Summand::Packed(x, self.weight.transposed(self.input))];
+        summands.extend(self.low.map(|adapter| {
             let b = Mat::rows(adapter.b, adapter.rank).t();
-            Term::Rows(low, adapter.rank, b)
+            Summand::Rows(low, adapter.rank, b)
         }));
-        Product { into, c: y, cols: self.out, bias: self.bias, terms }
+        Product { into, c: y, cols: self.out, bias: self.bias, summands }
     }
 }
 
 /// dx [rows, input] of projections that share their input, each with the packed rows
 /// of its dy and its dlow: the sum of dy W + dlow A.
 pub(super) fn backward<'p>(
-    sides: &[(&Projection<'p>, &'p Left, &'p [f32])],
+    sides: &[(&Projection<'p>, &'p PackedLhs, &'p [f32])],
     dx: &'p mut [f32],
 ) -> Product<'p> {
     let frozen = sides
         .iter()
-        .map(|(projection, g, _)| Term::Packed(g, projection.weight.right(projection.input, 0)));
+        .map(|(projection, g, _)| Summand::Packed(g, projection.weight.right(projection.input, 0)));
     let adapters = sides.iter().filter_map(|(projection, _, dlow)| {
         let adapter = projection.low?;
         let a = Mat::rows(adapter.a, projection.input);
-        Some(Term::Rows(dlow, adapter.rank, a))
+        Some(Summand::Rows(dlow, adapter.rank, a))
     });
     Product {
-        into: Into::Set,
+        into: Accumulate::Set,
         c: dx,
         cols: sides[0].0.input,
         bias: None,
-        terms: frozen.chain(adapters).collect(),
+        summands: frozen.chain(adapters).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! Buffers of the backward pass, used again by every block.
 
 use crate::config::Config;
-use host_kernels::left::{Format, Left};
+use host_kernels::packed_lhs::{Format, PackedLhs};
 
 /// All [rows, columns of the name]; d marks a gradient.
 pub(super) struct Scratch {
@@ -21,7 +21,7 @@ pub(super) struct Scratch {
     /// scaling * g B per target [rows, rank].
     pub low: [Vec<f32>; 7],
     /// Packed rows on the left of products, three at a time at most.
-    pub left: [Left; 3],
+    pub left: [PackedLhs; 3],
 }
 
 impl Scratch {
@@ -74,7 +74,7 @@ impl Scratch {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.q_size(), config.kv_size());
         let deepest = [hidden.max(inner).max(q), inner.max(kv), kv];
-        let values = deepest.map(|depth| Left::values(format, rows, depth));
+        let values = deepest.map(|depth| PackedLhs::values(format, rows, depth));
         values.into_iter().sum()
     }
 }

@@ -7,11 +7,11 @@ use crate::config::Config;
 use crate::decoder::{HeadLoss, HeadRows, StepWork};
 use crate::error::Result;
 use crate::fused::{Matrix, Values};
-use host_kernels::left::{Format, Left};
-use host_kernels::matmul::Into;
+use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::pool::on_pool;
-use host_kernels::product::{self, Product, Term};
+use host_kernels::product::{self, Product, Summand};
 use host_kernels::right::Weight;
+use host_kernels::view::Accumulate;
 use host_kernels::{skinny, softmax};
 
 /// Logits held at most, in floats (64 MiB); the KL holds the reference's as well.
@@ -64,26 +64,26 @@ pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
 fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32]]) {
     let vocabulary = head.len() / size;
     let pack = |hidden: &&[f32]| {
-        let mut left = Left::default();
+        let mut left = PackedLhs::default();
         pack_rows(&mut left, head.format(), hidden, (size, size));
         left
     };
-    let left: Vec<Left> = hidden.iter().map(pack).collect();
+    let left: Vec<PackedLhs> = hidden.iter().map(pack).collect();
     let sides = left.iter().zip(logits);
     let mut products: Vec<Product> = sides
         .map(|(left, logits)| Product {
-            into: Into::Set,
+            into: Accumulate::Set,
             c: logits,
             cols: vocabulary,
             bias: None,
-            terms: vec![Term::Packed(left, head.turned(size))],
+            summands: vec![Summand::Packed(left, head.transposed(size))],
         })
         .collect();
     product::run(&mut products);
 }
 
 /// Packs `depth` values of every row of x, which lie `stride` apart.
-fn pack_rows(left: &mut Left, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
+fn pack_rows(left: &mut PackedLhs, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
     let rows = (x.len() - depth) / stride + 1;
     let mut blocks = left.shape(format, rows, depth).blocks(BLOCK);
     let work: Vec<_> = x.chunks(BLOCK * stride).map(|x| (x, blocks.next())).collect();
@@ -168,13 +168,13 @@ struct Logits {
     current: Vec<f32>,
     /// Empty without a reference.
     reference: Vec<f32>,
-    slopes: Left,
+    slopes: PackedLhs,
 }
 
 impl Logits {
     fn new(rows: usize, vocabulary: usize, reference: bool) -> Self {
         let room = |wanted: bool| vec![0f32; if wanted { rows * vocabulary } else { 0 }];
-        Self { current: room(true), reference: room(reference), slopes: Left::default() }
+        Self { current: room(true), reference: room(reference), slopes: PackedLhs::default() }
     }
 }
 
@@ -184,7 +184,7 @@ pub(crate) fn values(work: &StepWork, config: &Config, format: Format) -> usize 
     let rows = work.answer_tokens;
     let at_work = rows_held(config.vocab_size).min(rows);
     let stretch = STRETCH.min(config.vocab_size);
-    let slopes = Left::values(format, at_work, stretch);
+    let slopes = PackedLhs::values(format, at_work, stretch);
     let sides = 1 + usize::from(work.held);
     slopes + sides * (at_work * config.vocab_size + rows * config.hidden_size)
 }
@@ -232,7 +232,7 @@ impl Part<'_> {
             }
             line[label] -= wa;
         });
-        let mut into = Into::Set;
+        let mut into = Accumulate::Set;
         for first in (0..v).step_by(STRETCH) {
             let depth = STRETCH.min(v - first);
             pack_rows(&mut logits.slopes, self.head.format(), &current[first..], (depth, v));
@@ -241,9 +241,9 @@ impl Part<'_> {
                 c: gradient,
                 cols: self.size,
                 bias: None,
-                terms: vec![Term::Packed(&logits.slopes, self.head.right(self.size, first))],
+                summands: vec![Summand::Packed(&logits.slopes, self.head.right(self.size, first))],
             }]);
-            into = Into::Add;
+            into = Accumulate::Add;
         }
     }
 }

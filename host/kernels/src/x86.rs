@@ -1,6 +1,7 @@
 //! The tile in vector instructions.
 
-use super::{COLS, Into, Operands, Piece, ROWS, floats};
+use super::operands::{COLS, Operands, ROWS, Strided};
+use super::view::Accumulate;
 use std::arch::x86_64::*;
 
 /// Columns in vectors of sixteen.
@@ -9,33 +10,38 @@ type Sums<const V: usize> = [[__m512; V]; ROWS];
 /// # Safety
 /// c points at ROWS rows of V vectors, `stride` floats apart.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn avx512<const V: usize>(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
+pub unsafe fn avx512<const V: usize>(
+    into: Accumulate,
+    operands: &[Operands],
+    c: *mut f32,
+    stride: usize,
+) {
     // SAFETY: as the caller promises.
     unsafe { fetch::<V>(c, stride) };
     let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
-    for piece in pieces {
+    for one in operands {
         // SAFETY: the constructors of operands checked their bounds.
-        unsafe { add_floats(&floats(piece), &mut sums) };
+        unsafe { add_floats(&one.strided(), &mut sums) };
     }
     // SAFETY: as the caller promises.
     unsafe { store(into, sums, c, stride) };
 }
 
-/// Pieces of bf16 pairs, and after them pieces of floats.
+/// Products of bf16 pairs, and after them products of floats.
 ///
 /// # Safety
 /// c points at ROWS rows of COLS floats, `stride` apart.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub unsafe fn pairs(into: Into, pieces: &[Piece], c: *mut f32, stride: usize) {
+pub unsafe fn pairs(into: Accumulate, operands: &[Operands], c: *mut f32, stride: usize) {
     // SAFETY: as the caller promises.
     unsafe { fetch::<2>(c, stride) };
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    for piece in pieces {
-        match piece {
-            // SAFETY: the constructors of pieces checked their bounds.
-            Piece::F32(operands) => unsafe { add_floats(operands, &mut sums) },
+    for one in operands {
+        match one {
+            // SAFETY: the constructors of operands checked their bounds.
+            Operands::F32(strided) => unsafe { add_floats(strided, &mut sums) },
             // SAFETY: as above.
-            Piece::Pairs { left, right } => unsafe { add_pairs(left, right, &mut sums) },
+            Operands::Pairs { left, right } => unsafe { add_pairs(left, right, &mut sums) },
         }
     }
     // SAFETY: as the caller promises.
@@ -63,8 +69,8 @@ unsafe fn fetch<const V: usize>(c: *mut f32, stride: usize) {
 /// The operands are in bounds.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn add_floats<const V: usize>(operands: &Operands, into: &mut Sums<V>) {
-    let &Operands { left, left_step, right, right_step, depth, .. } = operands;
+unsafe fn add_floats<const V: usize>(strided: &Strided, into: &mut Sums<V>) {
+    let &Strided { left, left_step, right, right_step, depth, .. } = strided;
     let mut sums = *into;
     // With steps the compiler knows, one pointer walks over a packed panel.
     if (left_step, right_step) == (ROWS, COLS) {
@@ -137,15 +143,15 @@ unsafe fn add_pairs(left: &[u32], right: &[u32], into: &mut Sums<2>) {
 /// c points at ROWS rows of V vectors, `stride` floats apart.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn store<const V: usize>(into: Into, sums: Sums<V>, c: *mut f32, stride: usize) {
+unsafe fn store<const V: usize>(into: Accumulate, sums: Sums<V>, c: *mut f32, stride: usize) {
     for (row, sums) in sums.into_iter().enumerate() {
         for (side, sum) in sums.into_iter().enumerate() {
             // SAFETY: inside the tile, as the caller promises.
             unsafe {
                 let c = c.add(row * stride + side * 16);
                 let sum = match into {
-                    Into::Set => sum,
-                    Into::Add => _mm512_add_ps(_mm512_loadu_ps(c), sum),
+                    Accumulate::Set => sum,
+                    Accumulate::Add => _mm512_add_ps(_mm512_loadu_ps(c), sum),
                 };
                 _mm512_storeu_ps(c, sum);
             }
@@ -158,20 +164,26 @@ unsafe fn store<const V: usize>(into: Into, sums: Sums<V>, c: *mut f32, stride: 
 /// # Safety
 /// c points at ROWS rows of `width` floats, `stride` apart.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn avx2(into: Into, pieces: &[Piece], width: usize, c: *mut f32, stride: usize) {
+pub unsafe fn avx2(
+    into: Accumulate,
+    operands: &[Operands],
+    width: usize,
+    c: *mut f32,
+    stride: usize,
+) {
     for top in [0, ROWS / 2] {
         for side in (0..width).step_by(16) {
             let mut sums = [[_mm256_setzero_ps(); 2]; ROWS / 2];
-            for operands in pieces.iter().map(floats) {
-                for p in 0..operands.depth {
+            for strided in operands.iter().map(Operands::strided) {
+                for p in 0..strided.depth {
                     // SAFETY: the constructors of operands checked their bounds.
                     let (low, high) = unsafe {
-                        let right = operands.right.add(p * operands.right_step + side);
+                        let right = strided.right.add(p * strided.right_step + side);
                         (_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(8)))
                     };
                     for (row, sums) in sums.iter_mut().enumerate() {
                         // SAFETY: as above.
-                        let a = unsafe { *operands.left[top + row].add(p * operands.left_step) };
+                        let a = unsafe { *strided.left[top + row].add(p * strided.left_step) };
                         let a = _mm256_set1_ps(a);
                         sums[0] = _mm256_fmadd_ps(a, low, sums[0]);
                         sums[1] = _mm256_fmadd_ps(a, high, sums[1]);
@@ -184,8 +196,8 @@ pub unsafe fn avx2(into: Into, pieces: &[Piece], width: usize, c: *mut f32, stri
                     unsafe {
                         let c = c.add((top + row) * stride + side + half * 8);
                         let sum = match into {
-                            Into::Set => sum,
-                            Into::Add => _mm256_add_ps(_mm256_loadu_ps(c), sum),
+                            Accumulate::Set => sum,
+                            Accumulate::Add => _mm256_add_ps(_mm256_loadu_ps(c), sum),
                         };
                         _mm256_storeu_ps(c, sum);
                     }

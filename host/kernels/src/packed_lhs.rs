@@ -1,23 +1,27 @@
 //! The left side of products with frozen weights: rows packed for the register tile,
 //! once for all columns.
 
-use super::half;
-use super::kernel::ROWS;
-use super::matmul::Mat;
+use super::bfloat;
+use super::operands::ROWS;
 use super::pack::pack_left;
+use super::view::Mat;
 
 /// What the right side is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// f32, multiplied as it is.
     F32,
+    /// bf16: the left side is rounded to it, sums stay f32.
     Bf16,
 }
 
 /// Panels of ROWS rows, each depth x ROWS floats or depth / 2 x ROWS pairs.
 #[derive(Default)]
-pub struct Left {
+pub struct PackedLhs {
     panels: Panels,
+    /// Rows that were asked for.
     pub rows: usize,
+    /// Values of a row.
     pub depth: usize,
 }
 
@@ -37,11 +41,13 @@ impl Default for Panels {
 /// One panel.
 #[derive(Clone, Copy)]
 pub enum Panel<'a> {
+    /// depth x ROWS floats.
     F32(&'a [f32]),
+    /// depth / 2 x ROWS pairs of bf16.
     Pairs(&'a [u32]),
 }
 
-impl Left {
+impl PackedLhs {
     /// Room for rows of a depth, with what was there before in it.
     pub fn shape(&mut self, format: Format, rows: usize, depth: usize) -> &mut Self {
         let panels = rows.div_ceil(ROWS) * ROWS;
@@ -55,7 +61,7 @@ impl Left {
                 Panels::F32(floats(values))
             }
             (Format::F32, Panels::Pairs(_)) => Panels::F32(floats(Vec::new())),
-            (Format::Bf16, old) if half::multiplies_pairs() => {
+            (Format::Bf16, old) if bfloat::multiplies_pairs() => {
                 let mut words = match old {
                     Panels::Pairs(words) => words,
                     _ => Vec::new(),
@@ -74,7 +80,7 @@ impl Left {
 
     /// 32-bit values that rows of a depth take.
     pub fn values(format: Format, rows: usize, depth: usize) -> usize {
-        let pairs = format == Format::Bf16 && half::multiplies_pairs();
+        let pairs = format == Format::Bf16 && bfloat::multiplies_pairs();
         rows.next_multiple_of(ROWS) * if pairs { depth.div_ceil(2) } else { depth }
     }
 
@@ -96,6 +102,7 @@ impl Left {
         Blocks { chunks, depth }
     }
 
+    /// Panel `index`: rows from index * ROWS on.
     pub fn panel(&self, index: usize) -> Panel<'_> {
         let size = self.depth * ROWS;
         match &self.panels {
@@ -109,6 +116,7 @@ impl Left {
         }
     }
 
+    /// Whether the panels hold pairs of bf16 and not floats.
     pub fn is_pairs(&self) -> bool {
         matches!(self.panels, Panels::Pairs(_))
     }
@@ -126,6 +134,7 @@ enum Chunks<'a> {
 }
 
 impl<'a> Blocks<'a> {
+    /// The next block; one without room when all were given.
     pub fn next(&mut self) -> Block<'a> {
         let panels = match &mut self.chunks {
             Chunks::F32(chunks, rounded) => {
@@ -159,7 +168,7 @@ impl Block<'_> {
             BlockPanels::F32(panels, true) => {
                 let mut rounded = vec![0f32; rows * depth];
                 for (row, rounded) in rounded.chunks_exact_mut(depth).enumerate() {
-                    half::round(&x[row * stride..row * stride + depth], rounded);
+                    bfloat::round(&x[row * stride..row * stride + depth], rounded);
                 }
                 pack_left(Mat::rows(&rounded, depth), rows, depth, panels);
             }
@@ -167,7 +176,7 @@ impl Block<'_> {
                 let width = depth.div_ceil(2);
                 let mut words = vec![0u32; rows * width];
                 for (row, words) in words.chunks_exact_mut(width).enumerate() {
-                    half::pair(&x[row * stride..row * stride + depth], words);
+                    bfloat::pair(&x[row * stride..row * stride + depth], words);
                 }
                 pack_left(Mat::rows(&words, width), rows, width, panels);
             }

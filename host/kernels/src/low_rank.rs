@@ -1,9 +1,10 @@
 //! The products of the adapter, which is narrow: its own values on the right, or a
 //! sum over all rows of the batch.
 
-use super::kernel::{COLS, HALF, Piece, ROWS, Tile};
-use super::matmul::{Into, Mat};
+use super::operands::{COLS, HALF, Operands, ROWS};
 use super::pack::gather;
+use super::tile::Tile;
+use super::view::{Accumulate, Mat};
 
 /// Rows of the batch that are summed at a time: a strip of them stays in cache.
 const STRIP: usize = 256;
@@ -18,6 +19,10 @@ pub struct Narrow {
 }
 
 impl Narrow {
+    /// Packs b [depth, cols].
+    ///
+    /// # Panics
+    /// If the view is outside its data.
     pub fn pack(b: Mat, depth: usize, cols: usize) -> Self {
         b.check(depth, cols);
         let width = if cols <= HALF { HALF } else { COLS };
@@ -42,9 +47,9 @@ impl Narrow {
                 let side = index * width;
                 let tile =
                     Tile { rows: x.len() / depth, cols: width.min(cols - side), stride: cols };
-                let piece = Piece::rows(x, depth, 0, panel, width);
+                let operands = Operands::rows(x, depth, 0, panel, width);
                 // SAFETY: y holds the tile's rows of `cols` values.
-                unsafe { tile.run(Into::Set, &[piece], y[side..].as_mut_ptr()) };
+                unsafe { tile.run(Accumulate::Set, &[operands], y[side..].as_mut_ptr()) };
             }
         }
     }
@@ -77,9 +82,11 @@ pub fn sum_rows(
             };
             for top in (0..rank).step_by(ROWS) {
                 let tile = Tile { rows: ROWS.min(rank - top), cols: count, stride: cols };
-                let piece = Piece::turned((low, rank), (top, tile.rows), right);
+                let operands = Operands::transposed((low, rank), (top, tile.rows), right);
                 // SAFETY: the sums hold the tile's rows of `cols` values.
-                unsafe { tile.run(Into::Add, &[piece], sums[top * cols + side..].as_mut_ptr()) };
+                unsafe {
+                    tile.run(Accumulate::Add, &[operands], sums[top * cols + side..].as_mut_ptr())
+                };
             }
         }
     }

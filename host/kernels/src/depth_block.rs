@@ -1,27 +1,46 @@
-//! A round of a product: some depth of its right sides, packed for some columns, and what
+//! A block of the depth of a product: some depth of its right sides, packed for some columns, and what
 //! the register tile multiplies of it.
 
 use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::kernel::{COLS, Piece, ROWS, Tile};
-use super::left::Panel;
-use super::matmul::Into;
+use super::operands::{COLS, Operands, ROWS};
 use super::pack::Word;
-use super::product::Term;
+use super::packed_lhs::{PackedLhs, Panel};
 use super::right::Right;
+use super::tile::Tile;
+use super::view::{Accumulate, Mat};
+
+/// One product of a sum.
+#[derive(Clone, Copy)]
+pub enum Summand<'a> {
+    /// Packed rows times a matrix of their format.
+    Packed(&'a PackedLhs, Right<'a>),
+    /// Rows of `depth` values as they lie, times a matrix in f32.
+    Rows(&'a [f32], usize, Mat<'a>),
+}
+
+impl Summand<'_> {
+    /// Terms in the sum of an element: columns of the left side.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Packed(left, _) => left.depth,
+            Self::Rows(_, depth, _) => *depth,
+        }
+    }
+}
 
 /// Depth at most: three panels of it stay in the second-level cache, a tile's rows in the first.
-/// Sums begin and end with a round, so it can depend on nothing else.
+/// Sums begin and end with a block, so it can depend on nothing else.
 pub(super) const DEPTH: usize = 1024;
-/// Pieces at most.
-const PIECES: usize = 8;
+/// Operands at most.
+const OPERANDS: usize = 8;
 
-/// Where the packed right sides of a round lie, and what they are multiplied with.
+/// Where the packed right sides of a block lie, and what they are multiplied with.
 #[derive(Clone, Copy)]
 struct Part {
-    term: usize,
+    summand: usize,
     start: usize,
     depth: usize,
     /// In the floats, or in the words for pairs.
@@ -32,13 +51,13 @@ struct Part {
 
 /// Some depth of the right sides of some columns, as panels.
 #[derive(Default)]
-pub(super) struct Round {
+pub(super) struct DepthBlock {
     floats: Packed<f32>,
     words: Packed<u32>,
     parts: Vec<Part>,
 }
 
-/// Values that stay when a round is over, so that no round clears what it will write.
+/// Values that stay when a block is done, so that no block clears what it will write.
 #[derive(Default)]
 struct Packed<T> {
     values: Vec<T>,
@@ -57,33 +76,33 @@ impl<T: Word> Packed<T> {
     }
 }
 
-impl Round {
-    /// Packs the next round for some columns, from step `start` of a term on; says where it ends.
+impl DepthBlock {
+    /// Packs the next block for some columns, from step `start` of a summand on; says where it ends.
     pub fn pack(
         &mut self,
-        terms: &[Term],
-        (mut term, mut start): (usize, usize),
+        summands: &[Summand],
+        (mut summand, mut start): (usize, usize),
         cols: &Range<usize>,
     ) -> (usize, usize) {
         self.floats.used = 0;
         self.words.used = 0;
         self.parts.clear();
         let mut room = DEPTH;
-        while room > 0 && term < terms.len() && self.parts.len() < PIECES {
-            let rest = terms[term].depth() - start;
+        while room > 0 && summand < summands.len() && self.parts.len() < OPERANDS {
+            let rest = summands[summand].depth() - start;
             // A cut is at an even place, between pairs.
             let depth = if rest <= room { rest } else { room & !1 };
             if depth == 0 {
                 break;
             }
-            self.pack_part(terms, term, (start, depth), cols);
+            self.pack_part(summands, summand, (start, depth), cols);
             room -= depth;
             start += depth;
-            if start == terms[term].depth() {
-                (term, start) = (term + 1, 0);
+            if start == summands[summand].depth() {
+                (summand, start) = (summand + 1, 0);
             }
         }
-        (term, start)
+        (summand, start)
     }
 
     /// Computes the tile of `rows` rows from `top` on with the panel of an index.
@@ -92,30 +111,30 @@ impl Round {
     /// c points at the tile, which is in bounds and which nothing else uses.
     pub unsafe fn run(
         &self,
-        terms: &[Term],
-        into: Into,
+        summands: &[Summand],
+        into: Accumulate,
         tile: &Tile,
         (top, index): (usize, usize),
         c: *mut f32,
     ) {
         let parts = self.parts.iter();
-        let pieces: SmallVec<[Piece; PIECES]> =
-            parts.map(|part| self.piece(terms, part, index, top, tile.rows)).collect();
+        let operands: SmallVec<[Operands; OPERANDS]> =
+            parts.map(|part| self.operands(summands, part, index, top, tile.rows)).collect();
         // SAFETY: as the caller promises.
-        unsafe { tile.run(into, &pieces, c) };
+        unsafe { tile.run(into, &operands, c) };
     }
 
-    /// Packs one part of a round, panel by panel.
+    /// Packs one part of a block, panel by panel.
     fn pack_part(
         &mut self,
-        terms: &[Term],
-        term: usize,
+        summands: &[Summand],
+        summand: usize,
         (start, depth): (usize, usize),
         cols: &Range<usize>,
     ) {
-        let (right, pairs) = match terms[term] {
-            Term::Packed(left, right) => (right, left.is_pairs()),
-            Term::Rows(_, _, right) => (Right::F32(right), false),
+        let (right, pairs) = match summands[summand] {
+            Summand::Packed(left, right) => (right, left.is_pairs()),
+            Summand::Rows(_, _, right) => (Right::F32(right), false),
         };
         let panels = cols.len().div_ceil(COLS);
         let sides = cols.clone().step_by(COLS);
@@ -134,38 +153,38 @@ impl Round {
             }
             at
         };
-        self.parts.push(Part { term, start, depth, at, size });
+        self.parts.push(Part { summand, start, depth, at, size });
     }
 
     /// What a tile multiplies of a part, with the panel of that index.
-    fn piece<'a>(
+    fn operands<'a>(
         &'a self,
-        terms: &'a [Term],
+        summands: &'a [Summand],
         part: &Part,
         index: usize,
         top: usize,
         rows: usize,
-    ) -> Piece<'a> {
+    ) -> Operands<'a> {
         let &Part { start, depth, size, .. } = part;
         let at = part.at + index * size;
-        match terms[part.term] {
-            Term::Packed(left, _) => match left.panel(top / ROWS) {
-                Panel::F32(panel) => Piece::packed(
+        match summands[part.summand] {
+            Summand::Packed(left, _) => match left.panel(top / ROWS) {
+                Panel::F32(panel) => Operands::packed(
                     &panel[start * ROWS..(start + depth) * ROWS],
                     &self.floats.values[at..at + size],
                 ),
                 Panel::Pairs(panel) => {
                     let (start, depth) = (start / 2, depth.div_ceil(2));
-                    Piece::pairs(
+                    Operands::pairs(
                         &panel[start * ROWS..(start + depth) * ROWS],
                         &self.words.values[at..at + size],
                     )
                 }
             },
-            Term::Rows(left, stride, _) => {
+            Summand::Rows(left, stride, _) => {
                 let left = &left[top * stride..(top + rows) * stride];
                 let right = &self.floats.values[at..at + size];
-                Piece::rows(left, stride, start, right, COLS)
+                Operands::rows(left, stride, start, right, COLS)
             }
         }
     }
