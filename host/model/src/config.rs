@@ -1,48 +1,14 @@
-//! The shape of a decoder, read from a `config.json` or from GGUF metadata.
+//! The shape of a decoder, and what a family of them has of its own.
 
-mod gguf;
-mod json;
-
-pub use gguf::GgufTensors;
+mod family;
+mod fields;
+mod target;
 
 use crate::error::{Error, Result};
 
-/// The families this crate can train. SmolLM2 is a Llama.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    Llama,
-    Mistral,
-    Qwen2,
-    Qwen3,
-    Phi3,
-}
-
-impl Architecture {
-    /// The `model_type` of `config.json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Architecture::Llama => "llama",
-            Architecture::Mistral => "mistral",
-            Architecture::Qwen2 => "qwen2",
-            Architecture::Qwen3 => "qwen3",
-            Architecture::Phi3 => "phi3",
-        }
-    }
-
-    pub(crate) const SUPPORTED: &'static str = "llama, mistral, qwen2, qwen3, phi3";
-
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [
-            Architecture::Llama,
-            Architecture::Mistral,
-            Architecture::Qwen2,
-            Architecture::Qwen3,
-            Architecture::Phi3,
-        ]
-        .into_iter()
-        .find(|architecture| architecture.name() == name)
-    }
-}
+pub use family::{Family, Module, SEPARATE};
+pub use fields::Fields;
+pub use target::Target;
 
 /// Rotary position embedding (Su et al. 2021, arXiv 2104.09864), half-split layout.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +49,8 @@ pub enum RopeScaling {
 /// The shape of a decoder. All sizes are in elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    pub architecture: Architecture,
+    /// Whose files and names these are.
+    pub family: &'static dyn Family,
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
@@ -133,8 +100,29 @@ impl Config {
         self.sliding_window.filter(|_| layer >= self.window_from_layer)
     }
 
+    /// (out, in) of a projection.
+    pub fn shape(&self, target: Target) -> (usize, usize) {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        match target {
+            Target::Q => (self.q_size(), hidden),
+            Target::K | Target::V => (self.kv_size(), hidden),
+            Target::O => (hidden, self.q_size()),
+            Target::Gate | Target::Up => (inner, hidden),
+            Target::Down => (hidden, inner),
+        }
+    }
+
+    /// Whether a projection has a bias.
+    pub fn has_bias(&self, target: Target) -> bool {
+        match target {
+            Target::Q | Target::K | Target::V => self.qkv_bias,
+            Target::O => self.o_bias,
+            Target::Gate | Target::Up | Target::Down => self.mlp_bias,
+        }
+    }
+
     /// Refuses sizes that no decoder can have; `file` names the source in errors.
-    fn validated(self, file: &str) -> Result<Self> {
+    pub(crate) fn validated(self, file: &str) -> Result<Self> {
         let fail = |field: &str, problem: String| {
             Err(Error::Config {
                 file: file.into(),
@@ -197,34 +185,12 @@ impl Config {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// The smallest Llama that still has grouped keys.
-    pub(crate) fn tiny() -> Config {
-        Config {
-            architecture: Architecture::Llama,
-            vocab_size: 97,
-            hidden_size: 32,
-            intermediate_size: 48,
-            num_layers: 2,
-            num_heads: 4,
-            num_kv_heads: 2,
-            head_dim: 8,
-            rms_norm_eps: 1e-5,
-            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
-            max_position: 256,
-            tie_embeddings: true,
-            qkv_bias: false,
-            o_bias: false,
-            mlp_bias: false,
-            qk_norm: false,
-            sliding_window: None,
-            window_from_layer: 0,
-            partial_rotary_factor: 1.0,
-            bos: None,
-            eos: vec![],
-        }
+/// LongRoPE (arXiv 2402.13753, section 3.3): sqrt(1 + ln s / ln L) for a context
+/// stretched s times from L tokens.
+pub fn long_rope_attention_factor(max_position: usize, original: usize) -> f64 {
+    let stretch = max_position as f64 / original as f64;
+    if stretch <= 1.0 {
+        return 1.0;
     }
+    (1.0 + stretch.ln() / (original as f64).ln()).sqrt()
 }

@@ -8,6 +8,7 @@ mod date;
 pub mod decoder;
 pub mod error;
 pub mod export;
+pub mod families;
 mod fused;
 pub mod generate;
 mod head;
@@ -20,7 +21,7 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use chat::Message;
-pub use config::{Architecture, Config, Rope, RopeScaling};
+pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::{
     Applied, Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, StepMemory, StepWork,
     TapRows,

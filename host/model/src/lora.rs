@@ -8,67 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+pub use crate::config::Target;
 use crate::error::{Error, Result};
-
-/// The projections an adapter can sit on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Target {
-    #[serde(rename = "q_proj")]
-    Q,
-    #[serde(rename = "k_proj")]
-    K,
-    #[serde(rename = "v_proj")]
-    V,
-    #[serde(rename = "o_proj")]
-    O,
-    #[serde(rename = "gate_proj")]
-    Gate,
-    #[serde(rename = "up_proj")]
-    Up,
-    #[serde(rename = "down_proj")]
-    Down,
-}
-
-impl Target {
-    pub const ALL: [Target; 7] =
-        [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
-
-    /// `q_proj` and so on.
-    pub fn name(self) -> &'static str {
-        match self {
-            Target::Q => "q_proj",
-            Target::K => "k_proj",
-            Target::V => "v_proj",
-            Target::O => "o_proj",
-            Target::Gate => "gate_proj",
-            Target::Up => "up_proj",
-            Target::Down => "down_proj",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Self> {
-        Target::ALL.into_iter().find(|target| target.name() == name)
-    }
-
-    /// (out, in) of the projection.
-    pub fn shape(self, config: &Config) -> (usize, usize) {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        match self {
-            Target::Q => (config.q_size(), hidden),
-            Target::K | Target::V => (config.kv_size(), hidden),
-            Target::O => (hidden, config.q_size()),
-            Target::Gate | Target::Up => (inner, hidden),
-            Target::Down => (hidden, inner),
-        }
-    }
-
-    fn part(self) -> &'static str {
-        match self {
-            Target::Q | Target::K | Target::V | Target::O => "self_attn",
-            Target::Gate | Target::Up | Target::Down => "mlp",
-        }
-    }
-}
 
 /// Which of the two factors of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +74,7 @@ impl Lora {
         let mut tensors = BTreeMap::new();
         for layer in 0..model.num_layers {
             for target in &config.targets {
-                let (rows, cols) = target.shape(model);
+                let (rows, cols) = model.shape(*target);
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 random.set_stream((layer * Target::ALL.len() + *target as usize) as u64);
                 let bound = 1.0 / (cols as f32).sqrt();
@@ -162,7 +103,7 @@ impl Lora {
         for layer in 0..model.num_layers {
             let mut row = [const { None }; 7];
             for target in &config.targets {
-                let (out, input) = target.shape(model);
+                let (out, input) = model.shape(*target);
                 let mut take = |side: Side, shape: (usize, usize)| -> Result<Var> {
                     let name = Self::var_name(layer, *target, side);
                     let tensor = tensors.remove(&name).ok_or_else(|| {
@@ -219,7 +160,7 @@ impl Lora {
     pub(crate) fn fits(&self, model: &Config) -> bool {
         self.pairs.iter().all(|row| {
             Target::ALL.iter().zip(row).all(|(target, pair)| {
-                let (out, input) = target.shape(model);
+                let (out, input) = model.shape(*target);
                 pair.as_ref().is_none_or(|(a, b)| {
                     a.dims() == [self.config.rank, input] && b.dims() == [out, self.config.rank]
                 })

@@ -1,10 +1,10 @@
 //! Adapters in the format of Python's `peft`: adapter_config.json and adapter_model.safetensors.
 //!
 //! Phi-3 has one module `qkv_proj` and one `gate_up_proj` where this crate adapts q, k, v, gate and up apart; see
-//! [`fused`] for how one becomes the other without changing a number.
+//! [`stacked`] for how one becomes the other without changing a number.
 
 mod config_file;
-mod fused;
+mod stacked;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -14,13 +14,13 @@ use host_files::atomic;
 use safetensors::SafeTensors;
 
 use self::config_file::AdapterConfig;
-use crate::config::{Architecture, Config};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lora::{Lora, LoraConfig, Target};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-/// Key in the header of the weights file: which parts of Phi-3's fused modules are adapted.
+/// Key in the header of the weights file: which parts of stacked modules are adapted.
 const PARTS: &str = "parts";
 
 /// Tensors by their names in the file.
@@ -37,8 +37,8 @@ impl Lora {
             self.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect();
         let mut file = AdapterConfig::new(&self.config, base);
         let mut header = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        if model.architecture == Architecture::Phi3 {
-            tensors = fused::fuse(self, model, tensors, &mut file)?;
+        if stacked::modules(model).next().is_some() {
+            tensors = stacked::fuse(self, model, tensors, &mut file)?;
             let parts: Vec<&str> = self.config.targets.iter().map(|t| t.name()).collect();
             header.insert(PARTS.to_owned(), parts.join(","));
         }
@@ -68,8 +68,8 @@ impl Lora {
             return Err(Error::file(path, "is missing", action));
         }
         let (mut tensors, parts) = read_tensors(&path, device)?;
-        if model.architecture == Architecture::Phi3 {
-            tensors = fused::split(&path, model, tensors, &file, parts.as_deref())?;
+        if stacked::modules(model).next().is_some() {
+            tensors = stacked::split(&path, model, tensors, &file, parts.as_deref())?;
         } else {
             file.refuse_patterns()?;
         }

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::config::Config;
+use crate::config::Target;
 use crate::error::{Error, Result};
-use crate::lora::Target;
 
 /// y = x W^T + b, with W [out, in] and b [out].
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use host_model::lora::{Lora, LoraConfig, Target};
-use host_model::{Architecture, Config, Decoder, Kernels, Rope, RopeScaling};
+use host_model::{Config, Decoder, Kernels, Rope, RopeScaling};
 use host_trainer::data::{Origin, Place, Sample};
 use host_trainer::micro_batch::MicroBatch;
 use host_trainer::objective::TokenWeights;
@@ -95,7 +95,7 @@ fn config(shape: &str) -> Result<Config, Failure> {
             other => return Err(format!("{other} is not tiny, smollm2 or llama-8b").into()),
         };
     Ok(Config {
-        architecture: Architecture::Llama,
+        family: &host_model::families::Llama,
         vocab_size,
         hidden_size,
         intermediate_size,

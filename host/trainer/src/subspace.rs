@@ -59,7 +59,7 @@ impl Subspaces {
     /// Bytes that the changes of a model's matrices take.
     pub fn bytes(model: &Config, targets: &[Target]) -> u64 {
         let one = |target: &Target| {
-            let (out, input) = target.shape(model);
+            let (out, input) = model.shape(*target);
             (out * input * size_of::<f32>()) as u64
         };
         model.num_layers as u64 * targets.iter().map(one).sum::<u64>()

@@ -73,7 +73,7 @@ fn frequencies(config: &Config, long: bool) -> (Vec<f32>, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::tiny;
+    use crate::families::tests::tiny;
 
     /// A llama3 ramp keeps fast frequencies, divides slow ones by the factor.
     #[test]

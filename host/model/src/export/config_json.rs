@@ -2,20 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Architecture, Config, RopeScaling};
+use crate::config::{Config, RopeScaling};
 
 /// The config.json that describes `config` to transformers and to [`Config::from_json`].
 pub fn config_json(config: &Config) -> Value {
-    let class = match config.architecture {
-        Architecture::Llama => "LlamaForCausalLM",
-        Architecture::Mistral => "MistralForCausalLM",
-        Architecture::Qwen2 => "Qwen2ForCausalLM",
-        Architecture::Qwen3 => "Qwen3ForCausalLM",
-        Architecture::Phi3 => "Phi3ForCausalLM",
-    };
     let mut json = json!({
-        "architectures": [class],
-        "model_type": config.architecture.name(),
+        "architectures": [config.family.class()],
+        "model_type": config.family.name(),
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size,
@@ -44,23 +37,10 @@ pub fn config_json(config: &Config) -> Value {
     if let RopeScaling::LongRope { original_max_position, .. } = &config.rope.scaling {
         json["original_max_position_embeddings"] = json!(original_max_position);
     }
-    window(config, &mut json);
-    json
-}
-
-fn window(config: &Config, json: &mut Value) {
-    match config.architecture {
-        Architecture::Llama => {}
-        // Both have a window unless told otherwise.
-        Architecture::Mistral | Architecture::Phi3 => {
-            json["sliding_window"] = json!(config.sliding_window)
-        }
-        Architecture::Qwen2 | Architecture::Qwen3 => {
-            json["use_sliding_window"] = json!(config.sliding_window.is_some());
-            json["sliding_window"] = json!(config.sliding_window);
-            json["max_window_layers"] = json!(config.window_from_layer);
-        }
+    if let Some(fields) = json.as_object_mut() {
+        config.family.write_window(config, fields);
     }
+    json
 }
 
 fn rope_scaling(config: &Config) -> Option<Value> {

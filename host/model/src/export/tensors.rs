@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use candle_core::{DType, Tensor, Var};
 use safetensors::{Dtype, View};
 
-use crate::config::{Architecture, Config};
+use crate::config::Config;
 use crate::error::Result;
 use crate::lora::{Lora, Target};
 use crate::weights::{LayerWeights, Linear, Weights};
@@ -73,7 +73,7 @@ impl View for MergedTensor<'_> {
     }
 }
 
-/// All tensors of the model. Phi-3's projections are fused again, as its files have them.
+/// All tensors of the model. Projections that its files hold as one are put together again.
 pub fn merged_tensors<'a>(
     config: &Config,
     weights: &'a Weights,
@@ -140,32 +140,11 @@ impl<'a> List<'a> {
         adapter: Option<&'a Lora>,
     ) {
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let (q, k, v) = ((&layer.q, Target::Q), (&layer.k, Target::K), (&layer.v, Target::V));
-        let (gate, up) = ((&layer.gate, Target::Gate), (&layer.up, Target::Up));
-        let (o, down) = ((&layer.o, Target::O), (&layer.down, Target::Down));
-        if config.architecture == Architecture::Phi3 {
-            self.linear(&at("self_attn.qkv_proj"), &[q, k, v], index, adapter);
-            self.linear(&at("mlp.gate_up_proj"), &[gate, up], index, adapter);
-        } else {
-            for (linear, target) in [q, k, v] {
-                self.linear(
-                    &at(&format!("self_attn.{}", target.name())),
-                    &[(linear, target)],
-                    index,
-                    adapter,
-                );
-            }
-            for (linear, target) in [gate, up] {
-                self.linear(
-                    &at(&format!("mlp.{}", target.name())),
-                    &[(linear, target)],
-                    index,
-                    adapter,
-                );
-            }
+        for module in config.family.modules() {
+            let parts: Vec<_> =
+                module.parts.iter().map(|part| (layer.linear(*part), *part)).collect();
+            self.linear(&at(module.path), &parts, index, adapter);
         }
-        self.linear(&at("self_attn.o_proj"), &[o], index, adapter);
-        self.linear(&at("mlp.down_proj"), &[down], index, adapter);
         self.plain(at("input_layernorm.weight"), &layer.attn_norm);
         self.plain(at("post_attention_layernorm.weight"), &layer.mlp_norm);
         for (name, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {

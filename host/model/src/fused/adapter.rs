@@ -33,7 +33,7 @@ impl Flat {
     pub fn new(config: &Config, adapter: &Lora) -> Self {
         let rank = adapter.config.rank;
         let sizes = Target::ALL.map(|target| {
-            let (out, input) = target.shape(config);
+            let (out, input) = config.shape(target);
             match adapter.pair(0, target) {
                 Some(_) => (rank * input, out * rank),
                 None => (0, 0),

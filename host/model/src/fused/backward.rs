@@ -9,7 +9,7 @@ use super::projection::{Factor, Projection, backward};
 use super::scratch::Scratch;
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
-use crate::lora::Target;
+use crate::config::Target;
 use host_kernels::attention::Gradients;
 use host_kernels::low_rank::sum_rows;
 use host_kernels::view::Mat;

@@ -7,7 +7,7 @@ use super::layer::Layer;
 use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
-use crate::lora::Target;
+use crate::config::Target;
 use host_kernels::attention::Head;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::view::{Accumulate, Mat};

@@ -4,8 +4,8 @@ use super::adapter::LayerAdapter;
 use super::frozen::{Matrix, Values};
 use super::projection::Projection;
 use crate::config::Config;
+use crate::config::Target;
 use crate::error::Result;
-use crate::lora::Target;
 use crate::weights::{LayerWeights, Linear};
 
 /// Read access to one layer's weights.
@@ -47,7 +47,7 @@ impl<'a> LayerValues<'a> {
         adapter: LayerAdapter<'b>,
     ) -> Layer<'b> {
         let projection = |target: Target| {
-            let (out, input) = target.shape(config);
+            let (out, input) = config.shape(target);
             let (weight, bias) = &self.linears[target as usize];
             Projection {
                 weight: weight.weight(),

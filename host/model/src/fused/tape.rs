@@ -1,7 +1,7 @@
 //! What a block's forward pass leaves for its backward pass.
 
 use crate::config::Config;
-use crate::lora::Target;
+use crate::config::Target;
 
 /// Values per row of one block; norms and the activation are computed again.
 #[derive(Default)]

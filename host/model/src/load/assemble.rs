@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use crate::config::{Architecture, Config};
+use crate::config::{Config, Module, Target};
 use crate::error::{Error, Result};
 use crate::weights::{LayerWeights, Linear, Weights};
 
@@ -27,7 +27,7 @@ pub trait TensorSource: Sync {
 const WRONG_FILES: &str =
     "check that the weights belong to this configuration, or fetch the model again";
 
-/// Read all weights that `config` asks for; fused projections (Phi-3) are split.
+/// Read all weights that `config` asks for; stacked projections are split.
 ///
 /// # Errors
 /// [`Error::File`] for a tensor that is missing, has another shape, or is there though the architecture has no such
@@ -105,65 +105,53 @@ impl Reader<'_> {
         Ok(Linear { weight, bias })
     }
 
-    /// Several projections stored as one, one below the other.
-    fn fused<const N: usize>(
-        &self,
-        name: &str,
-        rows: [usize; N],
-        columns: usize,
-        bias: bool,
-    ) -> Result<[Linear; N]> {
-        let whole = self.linear(name, [rows.iter().sum(), columns], bias)?;
-        let mut first = 0;
-        let mut parts = Vec::with_capacity(N);
-        for count in rows {
-            // Copied: a slice would keep the fused tensor alive and isn't laid out on its own.
-            let part = |t: &Tensor| t.narrow(0, first, count)?.force_contiguous();
-            let bias = whole.bias.as_ref().map(part).transpose()?;
-            parts.push(Linear { weight: part(&whole.weight)?, bias });
-            first += count;
+    /// The projections of a module, which lie one below the other.
+    fn projections(&self, layer: usize, module: &Module) -> Result<Vec<(Target, Linear)>> {
+        let shapes = module.parts.iter().map(|part| self.config.shape(*part));
+        let rows: usize = shapes.clone().map(|(rows, _)| rows).sum();
+        // All parts have the same input.
+        let columns = shapes.clone().map(|(_, columns)| columns).next().unwrap_or(0);
+        let bias = module.parts.iter().any(|part| self.config.has_bias(*part));
+        let name = format!("layers.{layer}.{}", module.path);
+        let whole = self.linear(&name, [rows, columns], bias)?;
+        if let [part] = module.parts {
+            return Ok(vec![(*part, whole)]);
         }
-        Ok(parts.try_into().expect("one part was made per row count"))
+        let mut first = 0;
+        let parts = module.parts.iter().zip(shapes).map(|(part, (count, _))| {
+            // Copied: a slice would keep the whole tensor alive and isn't laid out on its own.
+            let rows = |t: &Tensor| t.narrow(0, first, count)?.force_contiguous();
+            let bias = whole.bias.as_ref().map(rows).transpose()?;
+            let linear = Linear { weight: rows(&whole.weight)?, bias };
+            first += count;
+            Ok((*part, linear))
+        });
+        parts.collect()
     }
 
     fn layer(&self, index: usize) -> Result<LayerWeights> {
         let c = self.config;
-        let (hidden, inner, q_size, kv_size) =
-            (c.hidden_size, c.intermediate_size, c.q_size(), c.kv_size());
-        let at = |name: &str| format!("layers.{index}.{name}");
-        let norm = |name: &str, size: usize| self.inner(&at(name), &[size]);
-        let linear = |name: &str, shape, bias| self.linear(&at(name), shape, bias);
-        let ([q, k, v], [gate, up]) = if c.architecture == Architecture::Phi3 {
-            (
-                self.fused(
-                    &at("self_attn.qkv_proj"),
-                    [q_size, kv_size, kv_size],
-                    hidden,
-                    c.qkv_bias,
-                )?,
-                self.fused(&at("mlp.gate_up_proj"), [inner, inner], hidden, c.mlp_bias)?,
-            )
-        } else {
-            let q = linear("self_attn.q_proj", [q_size, hidden], c.qkv_bias)?;
-            let k = linear("self_attn.k_proj", [kv_size, hidden], c.qkv_bias)?;
-            let v = linear("self_attn.v_proj", [kv_size, hidden], c.qkv_bias)?;
-            let gate = linear("mlp.gate_proj", [inner, hidden], c.mlp_bias)?;
-            let up = linear("mlp.up_proj", [inner, hidden], c.mlp_bias)?;
-            ([q, k, v], [gate, up])
-        };
+        let modules = c.family.modules().iter();
+        let projections = modules.map(|module| self.projections(index, module));
+        let mut projections = projections.collect::<Result<Vec<_>>>()?.concat();
+        projections.sort_by_key(|(target, _)| *target);
+        let projections = projections.into_iter().map(|(_, linear)| linear).collect::<Vec<_>>();
+        let [q, k, v, o, gate, up, down] =
+            projections.try_into().expect("a family has every projection once");
+        let norm = |name: &str, size: usize| self.inner(&format!("layers.{index}.{name}"), &[size]);
         let head_norm = |name: &str| c.qk_norm.then(|| norm(name, c.head_dim)).transpose();
         Ok(LayerWeights {
-            attn_norm: norm("input_layernorm.weight", hidden)?,
+            attn_norm: norm("input_layernorm.weight", c.hidden_size)?,
             q,
             k,
             v,
-            o: linear("self_attn.o_proj", [hidden, q_size], c.o_bias)?,
+            o,
             q_norm: head_norm("self_attn.q_norm.weight")?,
             k_norm: head_norm("self_attn.k_norm.weight")?,
-            mlp_norm: norm("post_attention_layernorm.weight", hidden)?,
+            mlp_norm: norm("post_attention_layernorm.weight", c.hidden_size)?,
             gate,
             up,
-            down: linear("mlp.down_proj", [hidden, inner], c.mlp_bias)?,
+            down,
         })
     }
 
@@ -187,7 +175,7 @@ impl Reader<'_> {
         };
         let problem = format!(
             "tensor {first}{more} has no place in a {} of {} layers",
-            self.config.architecture.name(),
+            self.config.family.name(),
             self.config.num_layers
         );
         Err(Error::file(self.source.file(first), problem, WRONG_FILES))
@@ -201,14 +189,6 @@ fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
     if !config.tie_embeddings {
         names.insert("lm_head.weight".to_owned());
     }
-    let fused = config.architecture == Architecture::Phi3;
-    let (qkv, gate_up): (&[&str], &[&str]) = match fused {
-        true => (&["self_attn.qkv_proj"], &["mlp.gate_up_proj"]),
-        false => (
-            &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-            &["mlp.gate_proj", "mlp.up_proj"],
-        ),
-    };
     for layer in 0..config.num_layers {
         let mut add = |name: &str, bias: bool| {
             names.insert(format!("{prefix}layers.{layer}.{name}.weight"));
@@ -216,10 +196,9 @@ fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
                 names.insert(format!("{prefix}layers.{layer}.{name}.bias"));
             }
         };
-        qkv.iter().for_each(|n| add(n, config.qkv_bias));
-        gate_up.iter().for_each(|n| add(n, config.mlp_bias));
-        add("self_attn.o_proj", config.o_bias);
-        add("mlp.down_proj", config.mlp_bias);
+        for module in config.family.modules() {
+            add(module.path, module.parts.iter().any(|part| config.has_bias(*part)));
+        }
         add("input_layernorm", false);
         add("post_attention_layernorm", false);
         if config.qk_norm {

@@ -10,7 +10,8 @@ use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
 
 use super::assemble::TensorSource;
-use crate::config::{Architecture, Config, GgufTensors};
+use super::config_gguf::GgufTensors;
+use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 
 const FETCH_AGAIN: &str = "fetch the file again";
@@ -51,7 +52,7 @@ impl Gguf {
         let names = content
             .tensor_infos
             .keys()
-            .map(|name| (hugging_face_name(name, config.architecture), name.clone()))
+            .map(|name| (hugging_face_name(name, config.family), name.clone()))
             .collect();
         Ok(Self {
             path: path.to_owned(),
@@ -126,7 +127,7 @@ fn first_line(error: &candle_core::Error) -> String {
 }
 
 /// `blk.0.attn_q.weight` -> `model.layers.0.self_attn.q_proj.weight`; unknown names stay as they are.
-fn hugging_face_name(name: &str, architecture: Architecture) -> String {
+fn hugging_face_name(name: &str, family: &dyn Family) -> String {
     match name {
         "token_embd.weight" => return "model.embed_tokens.weight".to_owned(),
         "output_norm.weight" => return "model.norm.weight".to_owned(),
@@ -136,12 +137,15 @@ fn hugging_face_name(name: &str, architecture: Architecture) -> String {
     let translated = name.strip_prefix("blk.").and_then(|rest| {
         let (layer, rest) = rest.split_once('.')?;
         let (module, kind) = rest.rsplit_once('.')?;
-        Some(format!("model.layers.{layer}.{}.{kind}", module_name(module, architecture)?))
+        Some(format!("model.layers.{layer}.{}.{kind}", module_name(module, family)?))
     });
     translated.unwrap_or_else(|| name.to_owned())
 }
 
-fn module_name(module: &str, architecture: Architecture) -> Option<&'static str> {
+fn module_name(module: &str, family: &dyn Family) -> Option<&'static str> {
+    if let Some(own) = family.gguf_module(module) {
+        return Some(own);
+    }
     Some(match module {
         "attn_norm" => "input_layernorm",
         "attn_q" => "self_attn.q_proj",
@@ -153,15 +157,13 @@ fn module_name(module: &str, architecture: Architecture) -> Option<&'static str>
         "attn_k_norm" => "self_attn.k_norm",
         "ffn_norm" => "post_attention_layernorm",
         "ffn_gate" => "mlp.gate_proj",
-        // Phi-3 keeps gate and up in one tensor under the name of up.
-        "ffn_up" if architecture == Architecture::Phi3 => "mlp.gate_up_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
         _ => return None,
     })
 }
 
-/// GGUF of a Llama interleaves the two halves of every q and k head; back to the half-split layout that
+/// GGUF of some families interleaves the two halves of every q and k head; back to the half-split layout that
 /// transformers uses. `t`: [heads * head_dim, in] or, for a bias, [heads * head_dim].
 fn half_split(t: &Tensor, heads: usize, head_dim: usize) -> candle_core::Result<Tensor> {
     let shape = t.shape().clone();
@@ -185,11 +187,9 @@ impl TensorSource for Gguf {
     fn read(&self, name: &str) -> Result<Tensor> {
         let tensor =
             dequantize(&self.path, &self.map, &self.content, &self.names[name], &self.device)?;
-        let heads = match self.config.architecture {
-            Architecture::Llama if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
-            Architecture::Llama if name.contains("self_attn.k_proj") => {
-                Some(self.config.num_kv_heads)
-            }
+        let heads = match self.config.family.interleaves_heads_in_gguf() {
+            true if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
+            true if name.contains("self_attn.k_proj") => Some(self.config.num_kv_heads),
             _ => None,
         };
         let tensor = match heads {
@@ -204,15 +204,16 @@ impl TensorSource for Gguf {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::families::{Llama, Phi3};
 
     #[test]
     fn names_of_both_kinds() {
-        let llama = |name| hugging_face_name(name, Architecture::Llama);
+        let llama = |name| hugging_face_name(name, &Llama);
         assert_eq!(llama("blk.12.attn_q.bias"), "model.layers.12.self_attn.q_proj.bias");
         assert_eq!(llama("blk.0.ffn_up.weight"), "model.layers.0.mlp.up_proj.weight");
         assert_eq!(llama("rope_freqs.weight"), "rope_freqs.weight");
         assert_eq!(llama("blk.0.ffn_gate_exps.weight"), "blk.0.ffn_gate_exps.weight");
-        let phi3 = hugging_face_name("blk.0.ffn_up.weight", Architecture::Phi3);
+        let phi3 = hugging_face_name("blk.0.ffn_up.weight", &Phi3);
         assert_eq!(phi3, "model.layers.0.mlp.gate_up_proj.weight");
     }
 

@@ -12,8 +12,8 @@ use super::norm::rms_norm;
 use super::packing::{Newest, Packing, Rotation};
 use super::rotate::rotate;
 use crate::config::Config;
+use crate::config::Target;
 use crate::decoder::Decoder;
-use crate::lora::Target;
 use crate::weights::{LayerWeights, Linear};
 
 /// Owns what it reads (shared, not copied), so that a backward pass can run it again.

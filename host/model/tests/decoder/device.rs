@@ -185,7 +185,7 @@ fn no_frozen_matrix_gets_a_gradient() {
         let found = head.unwrap().loss.backward().unwrap();
         let frozen: Vec<[usize; 2]> = Target::ALL
             .iter()
-            .map(|target| target.shape(&config))
+            .map(|target| config.shape(*target))
             .chain([(config.vocab_size, config.hidden_size)])
             .flat_map(|(out, input)| [[out, input], [input, out]])
             .collect();

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use host_model::families::{Llama, Mistral, Phi3, Qwen2, Qwen3};
 use host_model::{
-    Architecture, Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Packed, Rope,
-    RopeScaling, Target, Weights,
+    Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Packed, Rope, RopeScaling,
+    Target, Weights,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,7 +38,7 @@ impl Dice {
 
 pub fn llama() -> Config {
     Config {
-        architecture: Architecture::Llama,
+        family: &Llama,
         vocab_size: 97,
         hidden_size: 48,
         intermediate_size: 80,
@@ -74,24 +75,19 @@ pub fn llama3() -> Config {
 }
 
 pub fn mistral() -> Config {
-    Config { architecture: Architecture::Mistral, sliding_window: Some(7), ..llama() }
+    Config { family: &Mistral, sliding_window: Some(7), ..llama() }
 }
 
 pub fn qwen2() -> Config {
-    Config { architecture: Architecture::Qwen2, qkv_bias: true, ..llama() }
+    Config { family: &Qwen2, qkv_bias: true, ..llama() }
 }
 
 pub fn qwen3() -> Config {
-    Config { architecture: Architecture::Qwen3, head_dim: 16, qk_norm: true, ..llama() }
+    Config { family: &Qwen3, head_dim: 16, qk_norm: true, ..llama() }
 }
 
 pub fn phi3() -> Config {
-    Config {
-        architecture: Architecture::Phi3,
-        tie_embeddings: false,
-        partial_rotary_factor: 0.75,
-        ..llama()
-    }
+    Config { family: &Phi3, tie_embeddings: false, partial_rotary_factor: 0.75, ..llama() }
 }
 
 /// Every bias, a window in the upper layers only, heads of their own keys.
@@ -125,7 +121,7 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
     let layers = (0..config.num_layers)
         .map(|_| {
             let mut linear = |target: Target, bias: bool| {
-                let (out, input) = target.shape(config);
+                let (out, input) = config.shape(target);
                 Linear {
                     weight: dice.tensor(&[out, input], (3.0 / input as f32).sqrt()),
                     bias: bias.then(|| dice.tensor(&[out], 0.5)),
@@ -244,11 +240,11 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
         put(name("input_layernorm"), &layer.attn_norm);
         put(name("post_attention_layernorm"), &layer.mlp_norm);
-        if config.architecture == Architecture::Phi3 {
-            let qkv = [&layer.q.weight, &layer.k.weight, &layer.v.weight];
-            put(name("self_attn.qkv_proj"), &Tensor::cat(&qkv, 0).unwrap());
-            let inner = [&layer.gate.weight, &layer.up.weight];
-            put(name("mlp.gate_up_proj"), &Tensor::cat(&inner, 0).unwrap());
+        let modules = config.family.modules().iter();
+        for module in modules.filter(|module| module.is_stacked()) {
+            let parts: Vec<_> =
+                module.parts.iter().map(|part| &layer.linear(*part).weight).collect();
+            put(name(module.path), &Tensor::cat(&parts, 0).unwrap());
         }
         let linears = [
             ("self_attn.q_proj", &layer.q),

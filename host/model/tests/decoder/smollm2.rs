@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama;
-use host_model::config::GgufTensors;
+use host_model::load::GgufTensors;
 use host_model::{Config, Decoder, Kernels, LayerWeights, Linear, Packed, Weights};
 
 use crate::random::{flat, relative};

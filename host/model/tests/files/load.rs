@@ -25,7 +25,7 @@ fn every_family_loads_and_runs() {
     for family in tiny::FAMILIES {
         let dir = tiny::folder(family);
         let model = open(dir.path()).unwrap();
-        assert_eq!(model.config.architecture.name(), family);
+        assert_eq!(model.config.family.name(), family);
         assert_eq!(model.digest.len(), 64);
         let batch = Packed::from_sequences(&[vec![1u32, 2, 3]]);
         let hidden = model.decoder.forward(&batch, None, &[]).unwrap().hidden;

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use host_model::{
-    Architecture, Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Rope, RopeScaling,
-    Source, Target,
+    Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Rope, RopeScaling, Source, Target,
 };
 
 use super::{Outcome, weights};
@@ -37,7 +36,7 @@ pub fn random(bf16: bool) -> Outcome<(Decoder, Lora)> {
 
 fn smollm2() -> Config {
     Config {
-        architecture: Architecture::Llama,
+        family: &host_model::families::Llama,
         vocab_size: 49152,
         hidden_size: 576,
         intermediate_size: 1536,

@@ -10,7 +10,7 @@ pub fn random(config: &Config, device: &Device, dtype: DType) -> candle_core::Re
     };
     let ones = || Tensor::ones(config.hidden_size, dtype, device);
     let linear = |target: Target| -> candle_core::Result<Linear> {
-        Ok(Linear { weight: random(target.shape(config))?, bias: None })
+        Ok(Linear { weight: random(config.shape(target))?, bias: None })
     };
     let layers = (0..config.num_layers)
         .map(|_| {

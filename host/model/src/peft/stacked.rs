@@ -1,10 +1,10 @@
-//! Adapters of Phi-3's fused modules.
+//! Adapters of modules that hold several projections, such as Phi-3's `qkv_proj`.
 //!
 //! Writing: the A of the n adapted parts are stacked to [n r, in] and their B become the blocks of a block-diagonal
 //! matrix [rows of all parts, n r]; the rank of the module is n r and its alpha n alpha (`rank_pattern`,
 //! `alpha_pattern`), so the scaling stays alpha / r and the product is the same, number by number.
 //!
-//! Reading: such blocks are taken apart again. An adapter that `peft` trained on the fused module has one A for all
+//! Reading: such blocks are taken apart again. An adapter that `peft` trained on the stacked module has one A for all
 //! its parts; every part gets a copy of it and its own rows of B, which is again the same product.
 
 use std::path::Path;
@@ -14,37 +14,24 @@ use serde_json::json;
 
 use super::Tensors;
 use super::config_file::AdapterConfig;
-use crate::config::Config;
+use crate::config::{Config, Module, Target};
 use crate::error::{Error, Result};
-use crate::lora::{Lora, Side, Target};
+use crate::lora::{Lora, Side};
 
-/// A fused module and the projections it is made of, top to bottom.
-struct Module {
-    name: &'static str,
-    path: &'static str,
-    parts: &'static [Target],
+/// The modules of a model that hold several projections.
+pub fn modules(model: &Config) -> impl Iterator<Item = &'static Module> {
+    model.family.modules().iter().filter(|module| module.is_stacked())
 }
 
-const MODULES: [Module; 2] = [
-    Module {
-        name: "qkv_proj",
-        path: "self_attn.qkv_proj",
-        parts: &[Target::Q, Target::K, Target::V],
-    },
-    Module { name: "gate_up_proj", path: "mlp.gate_up_proj", parts: &[Target::Gate, Target::Up] },
-];
-
-impl Module {
-    fn tensor_name(&self, layer: usize, side: &str) -> String {
-        format!("base_model.model.model.layers.{layer}.{}.{side}.weight", self.path)
-    }
-
-    fn adapted(&self, is_target: impl Fn(Target) -> bool) -> Vec<Target> {
-        self.parts.iter().copied().filter(|part| is_target(*part)).collect()
-    }
+fn tensor_name(module: &Module, layer: usize, side: &str) -> String {
+    format!("base_model.model.model.layers.{layer}.{}.{side}.weight", module.path)
 }
 
-/// Replace the parts' tensors by those of the fused modules, and say so in `file`.
+fn adapted(module: &Module, is_target: impl Fn(Target) -> bool) -> Vec<Target> {
+    module.parts.iter().copied().filter(|part| is_target(*part)).collect()
+}
+
+/// Replace the parts' tensors by those of the stacked modules, and say so in `file`.
 pub fn fuse(
     lora: &Lora,
     model: &Config,
@@ -52,8 +39,8 @@ pub fn fuse(
     file: &mut AdapterConfig,
 ) -> Result<Tensors> {
     let rank = lora.config.rank;
-    for module in &MODULES {
-        let parts = module.adapted(|part| lora.config.targets.contains(&part));
+    for module in modules(model) {
+        let parts = adapted(module, |part| lora.config.targets.contains(&part));
         if parts.is_empty() {
             continue;
         }
@@ -65,19 +52,20 @@ pub fn fuse(
             let mut rows = Vec::new();
             for part in module.parts {
                 let b = tensors.remove(&Lora::var_name(layer, *part, Side::B));
-                let (height, _) = part.shape(model);
+                let (height, _) = model.shape(*part);
                 let column = parts.iter().position(|adapted| adapted == part);
                 rows.push(block_row(b, height, column.unwrap_or(0), rank, parts.len())?);
             }
-            tensors.insert(module.tensor_name(layer, "lora_A"), Tensor::cat(&stacked_a, 0)?);
-            tensors.insert(module.tensor_name(layer, "lora_B"), Tensor::cat(&rows, 0)?);
+            tensors.insert(tensor_name(module, layer, "lora_A"), Tensor::cat(&stacked_a, 0)?);
+            tensors.insert(tensor_name(module, layer, "lora_B"), Tensor::cat(&rows, 0)?);
         }
         file.modules.retain(|name| !module.parts.iter().any(|part| part.name() == name));
-        file.modules.push(module.name.to_owned());
+        file.modules.push(module.name().to_owned());
         if parts.len() > 1 {
             let n = parts.len();
-            file.rank_pattern.insert(module.name.to_owned(), json!(n * rank));
-            file.alpha_pattern.insert(module.name.to_owned(), json!(n as f64 * lora.config.alpha));
+            file.rank_pattern.insert(module.name().to_owned(), json!(n * rank));
+            file.alpha_pattern
+                .insert(module.name().to_owned(), json!(n as f64 * lora.config.alpha));
         }
     }
     Ok(tensors)
@@ -108,7 +96,7 @@ fn block_row(
     Ok(Tensor::cat(&row, 1)?)
 }
 
-/// Replace the tensors of fused modules by those of their parts. `parts`: the adapted projections, comma-separated,
+/// Replace the tensors of stacked modules by those of their parts. `parts`: the adapted projections, comma-separated,
 /// when this crate wrote the file.
 ///
 /// # Errors
@@ -122,14 +110,14 @@ pub fn split(
     parts: Option<&str>,
 ) -> Result<Tensors> {
     let scaling = file.alpha / file.rank as f64;
-    for module in &MODULES {
+    for module in modules(model) {
         let adapted = match parts {
-            Some(list) => module.adapted(|part| list.split(',').any(|name| name == part.name())),
+            Some(list) => adapted(module, |part| list.split(',').any(|name| name == part.name())),
             None => module.parts.to_vec(),
         };
         for layer in 0..model.num_layers {
             let (a_name, b_name) =
-                (module.tensor_name(layer, "lora_A"), module.tensor_name(layer, "lora_B"));
+                (tensor_name(module, layer, "lora_A"), tensor_name(module, layer, "lora_B"));
             let (Some(a), Some(b)) = (tensors.remove(&a_name), tensors.remove(&b_name)) else {
                 continue;
             };
@@ -137,7 +125,7 @@ pub fn split(
             check_shape(path, model, module, &b_name, &b, rank)?;
             let alpha = file
                 .alpha_pattern
-                .get(module.name)
+                .get(module.name())
                 .and_then(|alpha| alpha.as_f64())
                 .unwrap_or(file.alpha);
             if (alpha / rank as f64 - scaling).abs() > 1e-9 * scaling.abs() {
@@ -153,7 +141,7 @@ pub fn split(
             }
             let mut first_row = 0;
             for part in module.parts {
-                let (height, _) = part.shape(model);
+                let (height, _) = model.shape(*part);
                 let b = b.narrow(0, first_row, height)?;
                 first_row += height;
                 let Some(column) = adapted.iter().position(|p| p == part) else {
@@ -179,7 +167,7 @@ fn check_shape(
     b: &Tensor,
     rank: usize,
 ) -> Result<()> {
-    let rows: usize = module.parts.iter().map(|part| part.shape(model).0).sum();
+    let rows: usize = module.parts.iter().map(|part| model.shape(*part).0).sum();
     if b.dims() == [rows, rank] {
         return Ok(());
     }

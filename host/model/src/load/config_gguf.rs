@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 
-use super::json::long_rope_attention_factor;
-use super::{Architecture, Config, Rope, RopeScaling};
+use crate::config::{Config, Family, Rope, RopeScaling, long_rope_attention_factor};
 use crate::error::{Error, Result};
+use crate::families;
 
 /// What GGUF says by means of tensors instead of metadata.
 #[derive(Debug, Clone, Default)]
@@ -31,13 +31,13 @@ impl Config {
             _ => "(missing)",
         };
         // A Mistral is written with architecture `llama`.
-        let architecture = Architecture::from_name(name).ok_or_else(|| Error::Config {
+        let family = families::find(name).ok_or_else(|| Error::Config {
             file: file.into(),
             field: "general.architecture".into(),
             problem: format!("is `{name}`, which is not supported"),
-            action: format!("use one of: {}", Architecture::SUPPORTED),
+            action: format!("use one of: {}", families::names()),
         })?;
-        Metadata { metadata, name, file }.config(architecture, tensors)
+        Metadata { metadata, name, file }.config(family, tensors)
     }
 }
 
@@ -96,7 +96,7 @@ impl Metadata<'_> {
         }
     }
 
-    fn config(&self, architecture: Architecture, tensors: &GgufTensors) -> Result<Config> {
+    fn config(&self, family: &'static dyn Family, tensors: &GgufTensors) -> Result<Config> {
         let hidden_size = self.required("embedding_length")?;
         let num_heads = self.required("attention.head_count")?;
         let head_dim = match self.size("attention.key_length")? {
@@ -106,8 +106,8 @@ impl Metadata<'_> {
         let max_position = self.required("context_length")?;
         let rotary = self.size("rope.dimension_count")?.unwrap_or(head_dim);
         let eps = self.number("attention.layer_norm_rms_epsilon")?;
-        Config {
-            architecture,
+        let mut config = Config {
+            family,
             vocab_size: self.vocab_size()?,
             hidden_size,
             intermediate_size: self.required("feed_forward_length")?,
@@ -122,17 +122,18 @@ impl Metadata<'_> {
             },
             max_position,
             tie_embeddings: !tensors.has_output,
-            qkv_bias: architecture == Architecture::Qwen2,
+            qkv_bias: false,
             o_bias: false,
             mlp_bias: false,
-            qk_norm: architecture == Architecture::Qwen3,
+            qk_norm: false,
             sliding_window: self.size("attention.sliding_window")?.filter(|window| *window > 0),
             window_from_layer: 0,
             partial_rotary_factor: rotary as f64 / head_dim.max(1) as f64,
             bos: self.token_id("tokenizer.ggml.bos_token_id"),
             eos: self.token_id("tokenizer.ggml.eos_token_id").into_iter().collect(),
-        }
-        .validated(self.file)
+        };
+        family.complete(&mut config);
+        config.validated(self.file)
     }
 
     fn scaling(&self, max_position: usize, tensors: &GgufTensors) -> Result<RopeScaling> {

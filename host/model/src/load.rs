@@ -1,6 +1,8 @@
 //! Models from disk, from the Hub, or from inside this program.
 
 mod assemble;
+mod config_gguf;
+mod config_json;
 mod digest;
 mod gguf;
 mod gguf_tokenizer;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 use serde_json::Value;
 
+pub use config_gguf::GgufTensors;
 pub use digest::file_sha256;
 pub use hub::HubAccess;
 pub use source::{EmbeddedModel, Source};

@@ -1,0 +1,134 @@
+//! Reading a `config.json`.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// Fields of a `config.json`, or of an object in it, with the file's name for errors.
+pub struct Fields<'a> {
+    file: &'a str,
+    value: &'a Value,
+}
+
+impl<'a> Fields<'a> {
+    /// All fields of a document.
+    pub fn new(file: &'a str, value: &'a Value) -> Self {
+        Self { file, value }
+    }
+
+    /// Those of the object that a field holds, if it is there.
+    pub fn object(&self, field: &str) -> Option<Self> {
+        Some(Self { file: self.file, value: self.get(field)? })
+    }
+
+    /// The file that errors name.
+    pub fn file(&self) -> &'a str {
+        self.file
+    }
+
+    /// An error about a field.
+    pub fn fail(
+        &self,
+        field: &str,
+        problem: impl Into<String>,
+        action: impl Into<String>,
+    ) -> Error {
+        Error::Config {
+            file: self.file.into(),
+            field: field.into(),
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+
+    /// The field, with `null` read as absent.
+    pub fn get(&self, field: &str) -> Option<&'a Value> {
+        self.value.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A whole number, if the field is there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else.
+    pub fn size(&self, field: &str) -> Result<Option<usize>> {
+        let Some(value) = self.get(field) else {
+            return Ok(None);
+        };
+        match value.as_u64() {
+            Some(number) => Ok(Some(number as usize)),
+            None => Err(self.fail(field, format!("is {value}"), "give a whole number")),
+        }
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else or is missing.
+    pub fn required(&self, field: &str) -> Result<usize> {
+        self.size(field)?.ok_or_else(|| self.fail(field, "is missing", "add it"))
+    }
+
+    /// A number, if the field is there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else.
+    pub fn number(&self, field: &str) -> Result<Option<f64>> {
+        let Some(value) = self.get(field) else {
+            return Ok(None);
+        };
+        match value.as_f64() {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.fail(field, format!("is {value}"), "give a number")),
+        }
+    }
+
+    /// True or false; false if the field is not there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else.
+    pub fn flag(&self, field: &str) -> Result<bool> {
+        match self.get(field) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(value) => Err(self.fail(field, format!("is {value}"), "give true or false")),
+        }
+    }
+
+    /// A token id or a list of them; empty if the field is not there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else.
+    pub fn token_ids(&self, field: &str) -> Result<Vec<u32>> {
+        let bad = || self.fail(field, "is not a token id", "give a whole number or a list");
+        let id =
+            |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(bad);
+        match self.get(field) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => list.iter().map(id).collect(),
+            Some(value) => Ok(vec![id(value)?]),
+        }
+    }
+
+    /// A number above 0.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else or is missing.
+    pub fn positive(&self, field: &str) -> Result<f64> {
+        match self.number(field)? {
+            Some(number) if number > 0.0 && number.is_finite() => Ok(number),
+            Some(number) => Err(self.fail(field, format!("is {number}"), "make it positive")),
+            None => Err(self.fail(field, "is missing", "add it to the rope settings")),
+        }
+    }
+
+    /// A list of numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else or is missing.
+    pub fn factors(&self, field: &str) -> Result<Vec<f64>> {
+        self.get(field)
+            .and_then(Value::as_array)
+            .and_then(|list| list.iter().map(Value::as_f64).collect())
+            .ok_or_else(|| self.fail(field, "is not a list of numbers", "add it"))
+    }
+}

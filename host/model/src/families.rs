@@ -1,0 +1,75 @@
+//! The families that can be trained, a file each.
+
+mod llama;
+mod mistral;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod window;
+
+use crate::config::Family;
+
+pub use llama::Llama;
+pub use mistral::Mistral;
+pub use phi3::Phi3;
+pub use qwen2::Qwen2;
+pub use qwen3::Qwen3;
+
+/// All of them, in the order in which they are listed for a person.
+pub const FAMILIES: [&dyn Family; 5] = [&Llama, &Mistral, &Qwen2, &Qwen3, &Phi3];
+
+/// The family of that name.
+pub fn find(name: &str) -> Option<&'static dyn Family> {
+    FAMILIES.into_iter().find(|family| family.name() == name)
+}
+
+/// Their names, for a message.
+pub(crate) fn names() -> String {
+    FAMILIES.map(Family::name).join(", ")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::{Config, Rope, RopeScaling, Target};
+
+    /// The smallest Llama that still has grouped keys.
+    pub(crate) fn tiny() -> Config {
+        Config {
+            family: &Llama,
+            vocab_size: 97,
+            hidden_size: 32,
+            intermediate_size: 48,
+            num_layers: 2,
+            num_heads: 4,
+            num_kv_heads: 2,
+            head_dim: 8,
+            rms_norm_eps: 1e-5,
+            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            max_position: 256,
+            tie_embeddings: true,
+            qkv_bias: false,
+            o_bias: false,
+            mlp_bias: false,
+            qk_norm: false,
+            sliding_window: None,
+            window_from_layer: 0,
+            partial_rotary_factor: 1.0,
+            bos: None,
+            eos: vec![],
+        }
+    }
+
+    #[test]
+    fn every_family_has_every_projection_once_and_a_name_of_its_own() {
+        for (index, family) in FAMILIES.iter().enumerate() {
+            let modules = family.modules().iter();
+            let mut parts: Vec<Target> = modules.flat_map(|module| module.parts).copied().collect();
+            parts.sort();
+            assert_eq!(parts, Target::ALL, "{family:?}");
+            assert_eq!(find(family.name()), Some(*family));
+            assert!(FAMILIES[..index].iter().all(|other| other.class() != family.class()));
+        }
+        assert_eq!(find("gpt2"), None);
+    }
+}
