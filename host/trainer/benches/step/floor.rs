@@ -34,7 +34,7 @@ pub fn products(config: &Config, lora: &LoraConfig, batch: &Packed, kl: bool) ->
     let (rows, rank, layers) = (batch.rows(), lora.rank, config.num_layers as f64);
     let forwards = if kl { 2.0 } else { 1.0 };
     for target in Target::ALL {
-        let (out, input) = target.shape(config);
+        let (out, input) = config.shape(target);
         add(layers * forwards, rows, out, input, true);
         // Below the lowest block's own adapters nothing wants a gradient.
         let lowest = matches!(target, Target::Q | Target::K | Target::V);
