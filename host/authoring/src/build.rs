@@ -28,15 +28,15 @@ pub struct Built {
 /// the sources don't compile (the compiler says why on stderr), or the result is no
 /// policy. A component that was there stays.
 pub fn build(folder: &Path) -> Result<Built> {
-    let Manifest { name, language, .. } = Manifest::read(folder)?;
+    let Manifest { name, language, wit } = Manifest::read(folder)?;
     let root = folder.canonicalize().map_err(Error::io(folder))?;
     let component = match language {
-        Language::Rust => rust::build(&root)?,
-        Language::C => c::build(&root)?,
+        Language::Rust => rust::build(&root, wit)?,
+        Language::C => c::build(&root, wit)?,
         Language::Python => python::build(&root)?,
         Language::Js => js::build(&root)?,
     };
-    component::check(&component)?;
+    component::check(&component, wit)?;
     let path = folder.join(format!("{name}.wasm"));
     atomic::write(&path, &component)?;
     Ok(Built {

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use wit_bindgen_core::Files;
 
-use crate::{Error, Language, Result, component, generated, tools};
+use crate::{Error, Language, Result, Version, component, generated, tools};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const INSTALL: &str = "install LLVM 13 or later, on Debian `apt-get install clang lld`";
@@ -18,10 +18,10 @@ const INSTALL: &str = "install LLVM 13 or later, on Debian `apt-get install clan
 /// Folders of a project whose .c files are compiled.
 const SOURCES: [&str; 2] = ["src", "lib"];
 
-pub(crate) fn build(folder: &Path) -> Result<Vec<u8>> {
+pub(crate) fn build(folder: &Path, wit: Version) -> Result<Vec<u8>> {
     let (clang, linker) = tools_in_path()?;
     let into = generated::settings_schema(folder, Language::C)?;
-    bindings(&folder.join("wit"), &into)?;
+    bindings(&folder.join("wit"), wit, &into)?;
 
     let objects = generated::workshop(folder)?.join("objects");
     if objects.exists() {
@@ -39,7 +39,7 @@ pub(crate) fn build(folder: &Path) -> Result<Vec<u8>> {
     let module = objects.join("module.wasm");
     link(&linker, &linked, &module)?;
     let module = fs::read(&module).map_err(Error::io(&module))?;
-    component::componentize(&module)
+    component::componentize(&module, wit)
 }
 
 fn compile(
@@ -96,7 +96,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Writes policy.h, policy.c and policy_component_type.o, with which C meets the
 /// interface in `wit`. Its types begin with `exports_policy_`.
-fn bindings(wit: &Path, into: &Path) -> Result<()> {
+fn bindings(wit: &Path, version: Version, into: &Path) -> Result<()> {
     let broken = |problem: String| Error::Product { path: wit.to_path_buf(), problem };
     let generate = || -> Result<Files, String> {
         let text = |error| format!("{error:#}");
@@ -104,7 +104,7 @@ fn bindings(wit: &Path, into: &Path) -> Result<()> {
         let (package, _) = resolve.push_dir(wit).map_err(text)?;
         let world = resolve.select_world(&[package], Some("policy")).map_err(text)?;
         let options = wit_bindgen_c::Opts {
-            rename: vec![(component::INTERFACE.to_owned(), "policy".to_owned())],
+            rename: vec![(version.interface().to_owned(), "policy".to_owned())],
             ..Default::default()
         };
         let mut files = Files::default();
@@ -152,17 +152,20 @@ mod tests {
     #[test]
     fn bindings_come_from_the_interface_and_nothing_else() {
         let into = tempfile::tempdir().unwrap();
-        let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/v0.1");
-        bindings(&wit, into.path()).unwrap();
-        let header = fs::read_to_string(into.path().join("policy.h")).unwrap();
-        assert!(header.contains("bool exports_policy_assess("));
-        assert!(into.path().join("policy_component_type.o").is_file());
+        for version in Version::ALL {
+            let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../wit/v{version}"));
+            bindings(&wit, version, into.path()).unwrap();
+            let header = fs::read_to_string(into.path().join("policy.h")).unwrap();
+            assert!(header.contains("bool exports_policy_assess("));
+            assert_eq!(header.contains("sample_loss"), version == Version::V0_2);
+            assert!(into.path().join("policy_component_type.o").is_file());
+        }
 
         let broken = tempfile::tempdir().unwrap();
         fs::write(broken.path().join("policy.wit"), "interface {").unwrap();
-        assert!(bindings(broken.path(), into.path()).is_err());
+        assert!(bindings(broken.path(), Version::NEWEST, into.path()).is_err());
         fs::write(broken.path().join("policy.wit"), "package a:b; world c {}").unwrap();
-        let error = bindings(broken.path(), into.path()).unwrap_err();
+        let error = bindings(broken.path(), Version::NEWEST, into.path()).unwrap_err();
         assert!(error.to_string().contains("policy"), "{error}");
     }
 

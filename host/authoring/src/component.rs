@@ -5,12 +5,9 @@ use std::panic;
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Version};
 
-/// The interface that a policy exports.
-pub const INTERFACE: &str = "risk:policy/assessor@0.1.0";
-
-/// Wraps `module` into a component.
+/// Wraps `module` into a component of the version `wit`.
 ///
 /// For modules that the caller has just compiled: the encoder was not made for
 /// hostile ones. Where it panics, that is an error here.
@@ -18,7 +15,7 @@ pub const INTERFACE: &str = "risk:policy/assessor@0.1.0";
 /// # Errors
 /// If the module was not built against the policy interface, or if the component
 /// is not one that a host would accept.
-pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
+pub fn componentize(module: &[u8], wit: Version) -> Result<Vec<u8>> {
     let encode = || {
         let encoder = ComponentEncoder::default().validate(true).module(module);
         let mut encoder = encoder.map_err(|error| {
@@ -28,7 +25,7 @@ pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
     };
     let component =
         without_panic(encode).and_then(|component| component).map_err(Error::component)?;
-    check(&component)?;
+    check(&component, wit)?;
     Ok(component)
 }
 
@@ -45,16 +42,17 @@ pub(crate) fn without_panic<T>(work: impl FnOnce() -> T + panic::UnwindSafe) -> 
     })
 }
 
-/// Checks that `component` imports nothing and exports the policy interface.
+/// Checks that `component` imports nothing and exports the interface of the version `wit`.
 ///
 /// # Errors
 /// Otherwise, with the first import if there is one.
-pub fn check(component: &[u8]) -> Result<()> {
-    let problem = problem(component).map_err(|error| Error::component(error.to_string()))?;
+pub fn check(component: &[u8], wit: Version) -> Result<()> {
+    let problem =
+        problem(component, wit.interface()).map_err(|error| Error::component(error.to_string()))?;
     problem.map_or(Ok(()), |problem| Err(Error::component(problem)))
 }
 
-fn problem(component: &[u8]) -> wasmparser::Result<Option<String>> {
+fn problem(component: &[u8], interface: &str) -> wasmparser::Result<Option<String>> {
     if !Parser::is_component(component) {
         return Ok(Some("this is a core module, not a component".into()));
     }
@@ -74,13 +72,13 @@ fn problem(component: &[u8]) -> wasmparser::Result<Option<String>> {
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {
                 for export in exports {
-                    exported |= export?.name.name == INTERFACE;
+                    exported |= export?.name.name == interface;
                 }
             }
             _ => {}
         }
     }
-    Ok((!exported).then(|| format!("it does not export {INTERFACE}")))
+    Ok((!exported).then(|| format!("it does not export {interface}")))
 }
 
 /// Checks that none of `paths`, nor anything that looks like a folder of this
@@ -107,33 +105,42 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const WIT: Version = Version::NEWEST;
+
     /// A component whose only content is an empty export of the interface.
     fn exporting(imports: &str) -> Vec<u8> {
+        let interface = WIT.interface();
         wat::parse_str(format!(
-            r#"(component {imports} (instance $i) (export "{INTERFACE}" (instance $i)))"#
+            r#"(component {imports} (instance $i) (export "{interface}" (instance $i)))"#
         ))
         .unwrap()
     }
 
     #[test]
     fn a_component_without_imports_passes() {
-        check(&exporting("")).unwrap();
+        check(&exporting(""), WIT).unwrap();
+    }
+
+    #[test]
+    fn a_component_of_another_version_is_refused_with_what_is_missing() {
+        let error = check(&exporting(""), Version::V0_1).unwrap_err().to_string();
+        assert!(error.contains("does not export risk:policy/assessor@0.1.0"), "{error}");
     }
 
     #[test]
     fn an_import_is_named() {
         let with = exporting(r#"(import "wasi:clocks/wall-clock@0.2.0" (instance))"#);
-        let error = check(&with).unwrap_err().to_string();
+        let error = check(&with, WIT).unwrap_err().to_string();
         assert!(error.contains("wasi:clocks/wall-clock@0.2.0"), "{error}");
     }
 
     #[test]
     fn modules_and_other_components_are_refused() {
         let module = wat::parse_str("(module)").unwrap();
-        assert!(check(&module).unwrap_err().to_string().contains("core module"));
+        assert!(check(&module, WIT).unwrap_err().to_string().contains("core module"));
         let component = wat::parse_str("(component)").unwrap();
-        assert!(check(&component).unwrap_err().to_string().contains(INTERFACE));
-        assert!(componentize(&module).is_err());
+        assert!(check(&component, WIT).unwrap_err().to_string().contains(WIT.interface()));
+        assert!(componentize(&module, WIT).is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod rust;
 mod template;
 pub mod toolchain;
 mod tools;
+mod version;
 
 pub use build::{Built, build};
 pub use error::{Error, Result};
@@ -28,6 +29,4 @@ pub use language::Language;
 pub use manifest::Manifest;
 pub use name::Name;
 pub use project::{Created, create};
-
-/// The version of the interface that projects are written for.
-pub const WIT_VERSION: &str = "0.1";
+pub use version::Version;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Language, Name, Result, WIT_VERSION};
+use crate::{Error, Language, Name, Result, Version};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,7 +15,7 @@ pub struct Manifest {
     pub name: Name,
     pub language: Language,
     /// The version of risk:policy that the project is written for.
-    pub wit: String,
+    pub wit: Version,
 }
 
 impl Manifest {
@@ -35,17 +35,10 @@ impl Manifest {
             Err(error) => return Err(Error::io(&path)(error)),
         };
         let broken = |problem: String| Error::Manifest { path: path.clone(), problem };
-        let manifest: Self = toml::from_str(&text).map_err(|error| {
+        toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(&text, span.start));
             broken(format!("line {line}: {}", error.message()))
-        })?;
-        if manifest.wit != WIT_VERSION {
-            return Err(broken(format!(
-                "wit is {:?}, this host builds policies for {WIT_VERSION:?}",
-                manifest.wit
-            )));
-        }
-        Ok(manifest)
+        })
     }
 }
 
@@ -69,6 +62,9 @@ mod tests {
     fn a_manifest_names_policy_language_and_interface() {
         let manifest = read("name = \"one\"\nlanguage = \"js\"\nwit = \"0.1\"\n").unwrap();
         assert_eq!((manifest.name.as_str(), manifest.language), ("one", Language::Js));
+        assert_eq!(manifest.wit, Version::V0_1);
+        let manifest = read("name = \"one\"\nlanguage = \"js\"\nwit = \"0.2\"\n").unwrap();
+        assert_eq!(manifest.wit, Version::V0_2);
     }
 
     #[test]

@@ -9,13 +9,13 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::toolchain::{TARGET, Toolchain};
-use crate::{Error, Result, component, tools};
+use crate::{Error, Result, Version, component, tools};
 
-pub(crate) fn build(folder: &Path) -> Result<Vec<u8>> {
+pub(crate) fn build(folder: &Path, wit: Version) -> Result<Vec<u8>> {
     let toolchain = Toolchain::find()?;
     let modules = compile(folder, &toolchain, &[])?;
     let module = modules.of(folder)?;
-    component::componentize(&fs::read(module).map_err(Error::io(module))?)
+    component::componentize(&fs::read(module).map_err(Error::io(module))?, wit)
 }
 
 /// The modules of a build.

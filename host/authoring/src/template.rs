@@ -11,11 +11,11 @@ static RUST: Dir = include_dir!("$CARGO_MANIFEST_DIR/templates/rust");
 static C: Dir = include_dir!("$CARGO_MANIFEST_DIR/templates/c");
 static PYTHON: Dir = include_dir!("$CARGO_MANIFEST_DIR/templates/python");
 static JS: Dir = include_dir!("$CARGO_MANIFEST_DIR/templates/js");
-static WIT: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../wit/v0.1");
+static WIT: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../wit/v0.2");
 static SDK: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../plugins/sdk");
 
 /// Where the sources of the SDK find the interface, and where they do in a project.
-const SDK_WIT: [&str; 2] = ["../../wit/v0.1", "../wit"];
+const SDK_WIT: [&str; 2] = ["../../wit/v0.2", "../wit"];
 
 /// The files of a project, by path: the template's with the name filled in, the
 /// interface, and for Rust the crate that policies are written with.
@@ -86,6 +86,7 @@ fn rooted(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Version;
     use std::collections::BTreeMap;
 
     fn texts(language: Language) -> BTreeMap<String, String> {
@@ -123,6 +124,9 @@ mod tests {
             }
             assert!(texts["policy.toml"].contains("name = \"my-risk\""));
             assert!(texts["policy.toml"].contains(language.word()));
+            let wit = Version::NEWEST;
+            assert!(texts["policy.toml"].contains(&format!("wit = \"{wit}\"")));
+            assert!(texts["wit/policy.wit"].contains(&format!("package risk:policy@{wit}.0;")));
             let describes = texts
                 .iter()
                 .any(|(file, text)| file.starts_with("src/") && text.contains("\"my-risk\""));

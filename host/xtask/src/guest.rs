@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use host_authoring::toolchain::Toolchain;
-use host_authoring::{component, rust};
+use host_authoring::{Version, component, rust};
 use host_files::atomic;
 
 /// The policies to build: those named, or all.
@@ -57,7 +57,7 @@ pub fn build(folder: &Path, names: &[String], into: &Path) -> Result<()> {
     for name in names {
         let module = modules.of(&folder.join(name))?;
         let bytes = fs::read(module).with_context(|| module.display().to_string())?;
-        let component = component::componentize(&bytes)
+        let component = component::componentize(&bytes, Version::NEWEST)
             .and_then(|component| {
                 component::check_no_paths(&component, &modules.machine)?;
                 Ok(component)

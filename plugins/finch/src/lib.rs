@@ -1,5 +1,6 @@
-//! A learning rate that follows the loss, k / sqrt(mean loss + eps), up to a cap: what
-//! the model finds surprising is learned slowly.
+//! A learning rate that follows the loss, k / sqrt(loss + eps), up to a cap: what the
+//! model finds surprising is learned slowly. The loss is a running mean of past steps or
+//! that of the batch about to be learned.
 
 use risk_policy::bytes::{Reader, Writer};
 use risk_policy::prelude::*;
@@ -10,11 +11,22 @@ use risk_policy::settings::invalid;
 pub struct Settings {
     k: f64,
     cap: f64,
+    loss: Loss,
+}
+
+/// The loss that the learning rate follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Loss {
+    /// A running mean over the steps before this one.
+    Past,
+    /// The loss of this step's batch, so that a poisoned batch slows its own step.
+    Batch,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { k: 1e-5, cap: 5e-5 }
+        Self { k: 1e-5, cap: 5e-5, loss: Loss::Past }
     }
 }
 
@@ -37,8 +49,8 @@ impl Settings {
         Ok(())
     }
 
-    fn learning_rate(&self, mean_loss: f64) -> f64 {
-        (self.k / (mean_loss + EPSILON).sqrt()).min(self.cap)
+    fn learning_rate(&self, loss: f64) -> f64 {
+        (self.k / (loss + EPSILON).sqrt()).min(self.cap)
     }
 }
 
@@ -54,31 +66,46 @@ impl Policy for Finch {
 
     fn needs(settings: &Settings, _run: &RunInfo) -> Result<Needs, String> {
         settings.check()?;
-        Ok(Needs::new().actuators(Actuators::LEARNING_RATE))
+        let needs = Needs::new().actuators(Actuators::LEARNING_RATE);
+        Ok(match settings.loss {
+            Loss::Past => needs,
+            Loss::Batch => needs.sample_loss(),
+        })
     }
 
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
         call.settings.check()?;
-        let mean = mean_loss(call)?;
+        let loss = match call.settings.loss {
+            Loss::Past => mean_loss(call)?,
+            Loss::Batch => batch_loss(call)?,
+        };
         let scheduled = call.signals.learning_rate;
         // Until a loss is known, the schedule holds below the cap.
         let wanted =
-            mean.map_or(scheduled.min(call.settings.cap), |mean| call.settings.learning_rate(mean));
-        let scale = match scheduled > 0.0 {
-            true => (wanted / scheduled).min(LARGEST_SCALE),
-            false => 1.0,
-        };
+            loss.map_or(scheduled.min(call.settings.cap), |loss| call.settings.learning_rate(loss));
+        let scale = if scheduled > 0.0 { (wanted / scheduled).min(LARGEST_SCALE) } else { 1.0 };
         let samples = call.signals.samples.len();
         let mut regularization = Regularization::constant(samples, 1.0, 0.0);
         regularization.learning_rate_scale = scale;
         let assessment = Assessment::new(vec![0.0; samples], regularization);
-        Ok(match mean {
-            Some(mean) => assessment
+        Ok(match (loss, call.settings.loss) {
+            (Some(mean), Loss::Past) => assessment
                 .metric("loss.mean", mean)
                 .state(Writer::new(KIND, VERSION).f64(mean).finish()),
-            None => assessment,
+            (Some(batch), Loss::Batch) => assessment.metric("loss.batch", batch),
+            (None, _) => assessment,
         })
     }
+}
+
+/// The loss of this step's batch; none without an answer token.
+fn batch_loss(call: &Call<'_, Settings>) -> Result<Option<f64>, String> {
+    if !call.state.is_empty() {
+        return Err("the state bytes are of another policy: there is no state with \
+                    `loss` = \"batch\""
+            .to_string());
+    }
+    call.signals.batch_loss()
 }
 
 /// The running mean with the loss of the step before in it; none at the first step.

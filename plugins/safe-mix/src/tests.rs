@@ -43,7 +43,31 @@ fn the_actuator_is_declared_and_a_share_that_is_none_is_refused() {
 }
 
 #[test]
-fn the_defaults_of_the_schema_are_those_of_the_code() {
+fn extra_samples_are_asked_for_in_place_of_the_share() {
+    let text = r#"{"extra": 3}"#;
+    let regularization = assess(text, 2).unwrap().regularization;
+    assert_eq!(regularization, Regularization::constant(2, 1.0, 0.0).alignment_extra(3));
+    let needs = SafeMix::needs(&parse(text), &fixtures::run(1)).unwrap();
+    assert_eq!(needs, Needs::new().actuators(Actuators::ALIGNMENT_EXTRA));
+}
+
+#[test]
+fn extra_samples_out_of_range_or_beside_a_share_are_refused() {
+    for (text, part) in [
+        (r#"{"extra": 0}"#, "`extra`: 0 is not in [1, 1024]"),
+        (r#"{"extra": 1025}"#, "`extra`: 1025 is not in [1, 1024]"),
+        (r#"{"extra": 1, "share": 0.1}"#, "`extra`: is in place of `share`"),
+    ] {
+        let error = SafeMix::needs(&parse(text), &fixtures::run(1)).unwrap_err();
+        assert!(error.contains(part), "{error}");
+        assert!(assess(text, 1).is_err());
+    }
+    assert_eq!(parse(r#"{"extra": 1024}"#).mix(), Ok(Mix::Extra(1024)));
+}
+
+#[test]
+fn the_default_of_the_schema_is_that_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(SafeMix::SETTINGS_SCHEMA));
-    assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
+    assert_eq!(from_schema.mix(), Settings::default().mix());
+    assert_eq!(from_schema.mix(), Ok(Mix::Share(SHARE)));
 }

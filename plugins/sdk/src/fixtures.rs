@@ -30,6 +30,7 @@ pub fn signals(step: u64, samples: u32) -> Signals {
         trials: Vec::new(),
         gradient_conflict: None,
         drift: None,
+        sample_loss: None,
         steering: None,
         previous: None,
     }

@@ -1,4 +1,4 @@
-//! Write a safety policy for `risk:policy@0.1.0`.
+//! Write a safety policy for `risk:policy@0.2.0`.
 //!
 //! A policy is a pure function that a training host calls at every optimizer
 //! step. Implement [`Policy`] for a type, name it in [`export!`], build the crate
@@ -70,6 +70,7 @@ pub mod platt;
 pub mod policy;
 pub mod random;
 pub mod regularization;
+pub mod sample_loss;
 pub mod settings;
 pub mod smoothing;
 pub mod standardizer;

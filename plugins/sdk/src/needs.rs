@@ -15,6 +15,7 @@ impl Needs {
             trial_scales: Vec::new(),
             gradient_conflict: false,
             drift: false,
+            sample_loss: false,
             steering: None,
             calibration: false,
             actuators: Actuators::empty(),
@@ -69,6 +70,13 @@ impl Needs {
         self
     }
 
+    /// The loss of each sample of the step; see
+    /// [`Signals::sample_losses`](crate::bindings::Signals::sample_losses).
+    pub fn sample_loss(mut self) -> Self {
+        self.sample_loss = true;
+        self
+    }
+
     /// A steering vector whose coefficient the policy sets.
     pub fn steering(mut self, vector: SteeringVector, layers: Vec<u32>) -> Self {
         self.steering = Some(SteeringNeed { vector, layers });
@@ -101,6 +109,7 @@ mod tests {
     #[test]
     fn each_builder_sets_its_own_field_only() {
         assert_eq!(Needs::new().drift(), Needs { drift: true, ..Needs::new() });
+        assert_eq!(Needs::new().sample_loss(), Needs { sample_loss: true, ..Needs::new() });
         let needs = Needs::new()
             .tap(Source::Reference, Position::LastPromptToken, vec![1, 2])
             .tokens(TokenNeeds::CURRENT)

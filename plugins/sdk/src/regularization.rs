@@ -17,6 +17,7 @@ impl Regularization {
             ema: None,
             anchor: None,
             alignment_share: None,
+            alignment_extra: None,
             ratio_clip: None,
             gradient_projection: false,
             adapter_projection: None,
@@ -43,6 +44,13 @@ impl Regularization {
         let kl: Vec<f64> = scores.iter().map(|x| ((x - 2.0) / 3.0).clamp(0.1, 0.9)).collect();
         let task = kl.iter().map(|b| (1.0 - b).clamp(0.1, 0.9)).collect();
         Self::weights(task, kl)
+    }
+
+    /// From the next step on, so many alignment samples in addition to the batch; takes
+    /// [`Actuators::ALIGNMENT_EXTRA`](crate::bindings::Actuators).
+    pub fn alignment_extra(mut self, samples: u32) -> Self {
+        self.alignment_extra = Some(samples);
+        self
     }
 
     /// Another action than [`Action::Update`].
@@ -87,6 +95,13 @@ mod tests {
         let r = Regularization::published_code(&[1.0, 2.0, 3.0, 4.0, 5.0]);
         close(&r.kl_weight, &[0.1, 0.1, 0.3333, 0.6667, 0.9]);
         close(&r.task_weight, &[0.9, 0.9, 0.6667, 0.3333, 0.1]);
+    }
+
+    #[test]
+    fn extra_samples_are_asked_for_and_nothing_else_changes() {
+        let plain = Regularization::constant(2, 1.0, 0.0);
+        let extra = plain.clone().alignment_extra(3);
+        assert_eq!(extra, Regularization { alignment_extra: Some(3), ..plain });
     }
 
     #[test]

@@ -60,6 +60,7 @@ export const assessor = {
       trialScales: [],
       gradientConflict: false,
       drift: false,
+      sampleLoss: false,
       calibration: false,
       actuators: {},
     };
