@@ -1,7 +1,9 @@
 //! Files that are policies, and files that people take for one.
 
-use crate::support::{Guest, says};
+use crate::support::{Guest, sample, says};
+use host_contract::{Actuators, Version};
 use host_policy::{Engine, Error, Limits, Policy, Trust};
+use hostile::template::{INTERFACE, INTERFACE_V0_1};
 
 fn load(bytes: &[u8]) -> Result<Policy, Error> {
     Policy::from_bytes(&Engine::new(&Limits::default()).unwrap(), "x.wasm", bytes)
@@ -140,8 +142,14 @@ fn imports_inside_are_no_imports() {
 #[test]
 fn other_interfaces_and_versions_are_named() {
     let newer =
-        text(r#"(component (instance $i) (export "risk:policy/assessor@0.2.0" (instance $i)))"#);
-    refused(&newer, &["it speaks risk:policy@0.2.0, and this host speaks risk:policy@0.1.0"]);
+        text(r#"(component (instance $i) (export "risk:policy/assessor@0.9.0" (instance $i)))"#);
+    refused(
+        &newer,
+        &[
+            "it speaks risk:policy@0.9.0, and this host speaks risk:policy@0.1.0 and risk:policy@0.2.0",
+            "build it against wit/v0.2/policy.wit",
+        ],
+    );
     let other =
         text(r#"(component (instance $i) (export "wasi:http/handler@0.2.0" (instance $i)))"#);
     refused(&other, &["it exports wasi:http/handler@0.2.0 and not risk:policy/assessor"]);
@@ -152,10 +160,33 @@ fn other_interfaces_and_versions_are_named() {
 
 #[test]
 fn a_compatible_update_of_the_interface_is_served() {
-    let edits = vec![("package risk:policy@0.1.0", "package risk:policy@0.1.7")];
-    let update = Guest { edits, ..Guest::new() };
-    let component = update.component_with(|text| text.replace("assessor@0.1.0", "assessor@0.1.7"));
-    assert_eq!(load(&component).unwrap().name(), "fixed");
+    for (interface, from, to, version) in [
+        (INTERFACE_V0_1, "package risk:policy@0.1.0", "package risk:policy@0.1.7", Version::V0_1),
+        (INTERFACE, "package risk:policy@0.2.0", "package risk:policy@0.2.7", Version::V0_2),
+    ] {
+        let policy = Guest { interface, edits: vec![(from, to)], ..Guest::new() }.load().unwrap();
+        assert_eq!((policy.name(), policy.version()), ("fixed", version));
+    }
+}
+
+/// What 0.2 added is neither asked for nor used by a component of 0.1.
+#[test]
+fn a_component_of_the_contract_before_answers_in_the_same_types() {
+    let mut guest = Guest { interface: INTERFACE_V0_1, ..Guest::new() };
+    guest.configure = Ok(sample::everything());
+    guest.assess = Ok(sample::full_assessment());
+    let policy = guest.load().unwrap();
+    let (run, signals) = (sample::run(), sample::signals());
+    let needs = policy.configure("{}", &run).unwrap();
+    let mut expected = sample::everything();
+    expected.actuators &= !Actuators::ALIGNMENT_EXTRA;
+    assert_eq!(needs, expected);
+    let assessed = policy.assess(sample::call(&run, &signals, &needs)).unwrap();
+    let mut expected = sample::full_assessment();
+    expected.regularization.alignment_extra = None;
+    assert_eq!(assessed.assessment, expected);
+    let calibration = policy.calibrate("{}", &run, &sample::examples()).unwrap();
+    assert_eq!(calibration, sample::calibration());
 }
 
 #[test]
@@ -163,7 +194,7 @@ fn a_changed_record_is_named() {
     let guest =
         Guest { edits: vec![("    risk: list<f64>,", "    hazard: list<f64>,")], ..Guest::new() };
     let component = guest.component();
-    refused(&component, &["its functions are not those of risk:policy@0.1.0", "risk", "hazard"]);
+    refused(&component, &["its functions are not those of risk:policy@0.2.0", "risk", "hazard"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One way to write an assessment as JSON, so that equal assessments are equal bytes.
 
-use crate::wit::Assessment;
+use crate::assessment::Assessment;
 use serde_json::{Error, Value};
 
 /// An assessment as one line of JSON: object keys sorted, numbers in the shortest

@@ -1,22 +1,46 @@
 //! The contract between host and policy: what is measured, what may be steered, and
 //! the checks of everything that a policy says.
 //!
-//! A policy is a pure function (see `wit/v0.1/policy.wit`). This crate has its types
-//! and rules; it knows no files, no tensors and no training.
+//! A policy is a pure function (see `wit/v0.2/policy.wit`). This crate has its types, its
+//! versions and its rules; it knows no files, no tensors and no training. [`SIGNALS`] and
+//! [`ACTUATORS`] are the two tables that hold all that there is to know about a measurement
+//! and about a thing to steer.
 
+mod actuators;
 mod assessment;
+mod calibration;
 mod canonical;
+mod combine;
+mod exports;
 mod invalid;
 mod needs;
-pub mod size;
-mod strictest;
+mod run;
+mod signals;
 mod text;
-mod wit;
+mod types;
+mod v0_1;
+mod version;
 
-pub use assessment::{Expected, check_metrics, validate_assessment};
+pub use actuators::{
+    ACTUATORS, Actuator, Anchor, AnchorTarget, Decisions, Divergence, Ema, RatioClip,
+    Regularization, Steering,
+};
+pub use assessment::{Assessment, Expected, check_metrics, validate_assessment};
+pub use calibration::{Calibration, Candidate, Example, Examples, Split, examples_bytes};
 pub use canonical::{assessment_from_json, assessment_to_json};
+pub use combine::{fail_closed, most_restrictive};
+pub use exports::{AssessArguments, Exports, Functions};
 pub use invalid::Invalid;
-pub use needs::{exceeds, needs_summary, validate_needs};
-pub use strictest::{strict, strictest};
+pub use needs::{
+    actuators_summary, check_capabilities, exceeds, needs_summary, signals_summary, validate_needs,
+};
+pub use run::{RunCapabilities, Unmet};
+pub use signals::{
+    Activations, Canary, Damage, GradientConflict, Journalled, JudgeNeed, JudgeScores, Judgement,
+    JudgementStatus, Lists, ListsWriter, Missing, Needs, Outcome, Position, PrefixScores, Recorded,
+    Row, SIGNALS, Signal, Signals, Source, SteeringNeed, SteeringSignals, SteeringVector, Step,
+    Synthetic, Tap, TokenNeeds, TokenSignals, Trial, signals_bytes,
+};
 pub use text::{clean, is_word};
-pub use wit::*;
+pub use types::{Action, Actuators, Descriptor, Metric, Origin, Reason, RunInfo, Sample};
+pub use version::{Version, exported_version};

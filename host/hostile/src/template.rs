@@ -7,7 +7,11 @@ use wit_parser::{Resolve, WorldId};
 use crate::image::Image;
 
 /// The contract that test policies are built against.
-pub const INTERFACE: &str = include_str!("../../../wit/v0.1/policy.wit");
+pub const INTERFACE: &str = include_str!("../../../wit/v0.2/policy.wit");
+/// The contract before.
+pub const INTERFACE_V0_1: &str = include_str!("../../../wit/v0.1/policy.wit");
+/// The version in the template.
+const VERSION: &str = "@0.2.0";
 const TEMPLATE: &str = include_str!("../../../tests/fixtures/policy.wat");
 /// Where the answers begin, as the template says.
 const ANSWERS: u32 = 1024;
@@ -40,7 +44,9 @@ pub fn module<'c>(
     let mut image = Image::new(resolve, ANSWERS);
     let starts = FUNCTIONS.map(|name| (name, image.answer(name, &answers[name])));
     change(&mut image);
-    let mut text = TEMPLATE.to_owned();
+    let package = resolve.packages.iter().find_map(|(_, one)| one.name.version.as_ref());
+    let version = package.map_or_else(String::new, |version| format!("@{version}"));
+    let mut text = TEMPLATE.replace(VERSION, &version);
     let mut put = |mark: &str, code: &str| {
         text = text.replace(&format!("{{{{{mark}}}}}"), code);
     };

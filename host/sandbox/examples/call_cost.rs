@@ -127,14 +127,6 @@ fn signals(needs: &Needs, hidden: u32) -> Signals {
         learning_rate: 1e-4,
         samples: (0..SAMPLES.into()).map(sample).collect(),
         activations: needs.taps.iter().map(|tap| activations(tap, SAMPLES, hidden)).collect(),
-        judges: Vec::new(),
-        prefixes: Vec::new(),
-        tokens: None,
-        canary: None,
-        trials: Vec::new(),
-        gradient_conflict: None,
-        drift: None,
-        steering: None,
-        previous: None,
+        ..Signals::default()
     }
 }

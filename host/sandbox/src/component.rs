@@ -1,18 +1,21 @@
 //! Decides whether bytes are a policy component, before any of them is compiled.
 
-use crate::{INTERFACE, error::FileProblem, imports, limits::Limits};
-use host_contract::clean;
+use crate::{error::FileProblem, imports, limits::Limits};
+use host_contract::{Version, clean, exported_version};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 const MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
 
-/// The exported instance that makes a component a policy, without its version.
-const ASSESSOR: &str = "risk:policy/assessor@";
-/// Versions that this host serves: 0.1 and its compatible updates.
-const SERVED: &str = "0.1.";
+/// The export that makes a component a policy.
+pub(crate) struct Assessor {
+    /// Its name in the component.
+    pub name: String,
+    /// The contract that the component was built for.
+    pub version: Version,
+}
 
-/// Checks kind, validity, imports and exports.
+/// Checks kind, validity, imports and exports, and finds what to call.
 ///
 /// # Errors
 /// The first problem found, with what to do about it.
@@ -20,7 +23,7 @@ pub(crate) fn inspect(
     bytes: &[u8],
     features: WasmFeatures,
     limits: &Limits,
-) -> Result<(), FileProblem> {
+) -> Result<Assessor, FileProblem> {
     check_size(bytes.len() as u64, limits)?;
     check_kind(bytes)?;
     validate(bytes, features)?;
@@ -28,7 +31,7 @@ pub(crate) fn inspect(
     if !surface.imports.is_empty() {
         return Err(imports::refuse(&surface.imports));
     }
-    check_exports(&surface.exports)
+    assessor(&surface.exports)
 }
 
 pub(crate) fn check_size(bytes: u64, limits: &Limits) -> Result<(), FileProblem> {
@@ -137,16 +140,18 @@ fn surface(bytes: &[u8]) -> wasmparser::Result<Surface> {
     Ok(surface)
 }
 
-fn check_exports(exports: &[String]) -> Result<(), FileProblem> {
-    let remedy = "build it against wit/v0.1/policy.wit, world policy";
-    let mut versions = exports.iter().filter_map(|name| name.strip_prefix(ASSESSOR));
-    if versions.clone().any(|version| version.starts_with(SERVED)) {
-        return Ok(());
+fn assessor(exports: &[String]) -> Result<Assessor, FileProblem> {
+    let served = exports.iter().filter_map(|name| {
+        Some(Assessor { name: name.clone(), version: Version::of_export(name)? })
+    });
+    if let Some(newest) = served.max_by_key(|one| one.version) {
+        return Ok(newest);
     }
-    if let Some(version) = versions.next() {
+    let remedy = format!("build it against {}, world policy", Version::NEWEST.wit());
+    if let Some(version) = exports.iter().find_map(|name| exported_version(name)) {
         let version = clean(version, 40);
         return Err(FileProblem::new(
-            format!("it speaks risk:policy@{version}, and this host speaks {INTERFACE}"),
+            format!("it speaks risk:policy@{version}, and this host speaks {}", Version::served()),
             remedy,
         ));
     }
@@ -155,9 +160,10 @@ fn check_exports(exports: &[String]) -> Result<(), FileProblem> {
         true => "nothing".to_owned(),
         false => names.join(", "),
     };
+    let newest = Version::NEWEST;
     Err(FileProblem::new(
         format!(
-            "it exports {instead} and not risk:policy/assessor, so it is no policy of {INTERFACE}"
+            "it exports {instead} and not risk:policy/assessor, so it is no policy of {newest}"
         ),
         remedy,
     ))

@@ -1,8 +1,9 @@
 //! Checks what a policy says of itself.
 
 use crate::{
+    call_site::CallSite,
     engine::Engine,
-    error::{Error, Place, Result},
+    error::{Error, Result},
     limits::Limit,
 };
 use host_contract::{Descriptor, Invalid, clean, is_word};
@@ -11,7 +12,7 @@ use host_contract::{Descriptor, Invalid, clean, is_word};
 ///
 /// # Errors
 /// A name, version or schema that the interface does not allow.
-pub(crate) fn checked(mut d: Descriptor, engine: &Engine, at: &Place) -> Result<Descriptor> {
+pub(crate) fn checked(mut d: Descriptor, engine: &Engine, at: &CallSite) -> Result<Descriptor> {
     let invalid = |field: &str, problem: String| {
         Err(Error::Invalid { at: Box::new(at.clone()), invalid: Invalid::new(field, problem) })
     };

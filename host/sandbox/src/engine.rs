@@ -3,7 +3,9 @@
 
 use crate::{
     cache::Cache,
-    error::{Error, FileProblem, Place, Result},
+    call_site::CallSite,
+    compile,
+    error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
     worker::{Job, Worker},
 };
@@ -14,24 +16,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use wasmtime::{Config, OptLevel, WasmFeatures, component::Component};
+use wasmtime::component::Component;
 
 /// How often the clock ticks that stops calls which run too long.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-
-/// What compilers emit for policies. Everything else stays off: threads and relaxed
-/// SIMD because they make results depend on the machine, the rest because code that
-/// isn't there can't be attacked.
-const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
-    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
-    .union(WasmFeatures::SIGN_EXTENSION)
-    .union(WasmFeatures::REFERENCE_TYPES)
-    .union(WasmFeatures::MULTI_VALUE)
-    .union(WasmFeatures::BULK_MEMORY)
-    .union(WasmFeatures::SIMD)
-    .union(WasmFeatures::FLOATS)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::COMPONENT_MODEL);
 
 /// A WebAssembly engine with its limits; cheap to clone, to be shared by all
 /// policies of a process.
@@ -83,7 +71,7 @@ impl Engine {
     fn start(limits: &Limits, compiler: Compiler) -> Result<Self> {
         limits.check()?;
         let problem = |e: wasmtime::Error| Error::Engine { problem: format!("{e:#}") };
-        let wasm = wasmtime::Engine::new(&config(limits)).map_err(problem)?;
+        let wasm = wasmtime::Engine::new(&compile::config(limits)).map_err(problem)?;
         start_ticking(&wasm).map_err(|e| Error::Engine { problem: e.to_string() })?;
         Ok(Self { wasm, limits: Arc::new(limits.clone()), compiler: Arc::new(compiler) })
     }
@@ -94,7 +82,7 @@ impl Engine {
             file: file.to_owned(),
             problem: FileProblem::new(
                 format!("it can't be compiled: {}", clean(&format!("{e:#}"), 300)),
-                "rebuild it against wit/v0.1/policy.wit, world policy",
+                REBUILD,
             ),
         };
         let (worker, cache) = match &*self.compiler {
@@ -136,7 +124,7 @@ impl Engine {
     }
 
     /// Refuses what is larger than its limit.
-    pub(crate) fn within(&self, limit: Limit, found: usize, at: &Place) -> Result<()> {
+    pub(crate) fn within(&self, limit: Limit, found: usize, at: &CallSite) -> Result<()> {
         let allowed = self.limits.allowed(limit, at.function);
         match found as u64 > allowed {
             true => Err(Error::Limit { at: Box::new(at.clone()), limit, allowed }),
@@ -151,12 +139,6 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Native code of a component, for engines of the same version and configuration.
-pub(crate) fn precompile(bytes: &[u8], limits: &Limits) -> std::result::Result<Vec<u8>, String> {
-    let engine = wasmtime::Engine::new(&config(limits)).map_err(|e| format!("{e:#}"))?;
-    engine.precompile_component(bytes).map_err(|e| format!("{e:#}"))
-}
-
 /// Lets the standard library's `Hash` feed a cryptographic hash.
 struct Collect(Sha256);
 
@@ -169,24 +151,6 @@ impl Hasher for Collect {
     fn finish(&self) -> u64 {
         0
     }
-}
-
-fn config(limits: &Limits) -> Config {
-    let mut config = Config::new();
-    config
-        .consume_fuel(true)
-        .epoch_interruption(true)
-        .cranelift_nan_canonicalization(true)
-        .cranelift_opt_level(OptLevel::Speed)
-        .parallel_compilation(true)
-        .max_wasm_stack(limits.stack_bytes as usize);
-    for (_, feature) in WasmFeatures::all().iter_names() {
-        if !feature.intersects(FEATURES) {
-            config.wasm_features(feature, false);
-        }
-    }
-    config.wasm_features(FEATURES, true);
-    config
 }
 
 /// Ticks as long as the engine lives. Fuel is what normally ends a call; the clock

@@ -1,6 +1,9 @@
 //! What can go wrong with a policy, one line per cause.
 
-use crate::limits::Limit;
+use crate::{
+    call_site::{CallSite, Function},
+    limits::{BadLimit, Limit},
+};
 use host_contract::Invalid;
 use std::{
     fmt,
@@ -9,60 +12,15 @@ use std::{
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A function of the policy interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
-    /// Not a function of the policy: what happens to its file before one is called.
-    Load,
-    Describe,
-    Configure,
-    Calibrate,
-    Assess,
-}
-
-impl fmt::Display for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Load => "load",
-            Self::Describe => "describe",
-            Self::Configure => "configure",
-            Self::Calibrate => "calibrate",
-            Self::Assess => "assess",
-        })
-    }
-}
-
-/// Where something happened: which policy, in which function, at which step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// What the policy calls itself; absent until it has described itself.
-    pub policy: Option<String>,
-    /// The file it came from.
-    pub file: String,
-    pub function: Function,
-    /// The optimizer step; only `assess` has one.
-    pub step: Option<u64>,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.policy {
-            Some(name) => write!(f, "policy {name} ({}), {}", self.file, self.function)?,
-            None => write!(f, "policy {}, {}", self.file, self.function)?,
-        }
-        match self.step {
-            Some(step) => write!(f, " at step {step}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// Why a file is no policy, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileProblem {
     pub problem: String,
     pub remedy: String,
 }
+
+/// What to do about a file that is not, or not quite, a policy.
+pub(crate) const REBUILD: &str = "rebuild it against wit/v0.2/policy.wit, world policy";
 
 impl FileProblem {
     pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -80,8 +38,8 @@ impl fmt::Display for FileProblem {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A limit in the run's configuration is unusable.
-    #[error("limits.{field}: {problem}")]
-    Limits { field: &'static str, problem: String },
+    #[error(transparent)]
+    Limits(#[from] BadLimit),
 
     /// The WebAssembly engine doesn't start on this machine.
     #[error("the WebAssembly engine can't start: {problem}")]
@@ -118,33 +76,33 @@ pub enum Error {
 
     /// The settings are no JSON object, or the policy refuses them.
     #[error("{at}: the settings are refused: {message}")]
-    Settings { at: Box<Place>, message: String },
+    Settings { at: Box<CallSite>, message: String },
 
     /// The policy works, but asks for what this run doesn't have.
     #[error("{at}: this run can't give the policy what it needs: {invalid}")]
-    Unmet { at: Box<Place>, invalid: Invalid },
+    Unmet { at: Box<CallSite>, invalid: Invalid },
 
     /// `calibrate` or `assess` returned its own error.
     #[error("{at}: the policy gave up: {message}")]
-    Refused { at: Box<Place>, message: String },
+    Refused { at: Box<CallSite>, message: String },
 
     /// A call went past a limit and was stopped.
     #[error("{at}: {}; {}", limit.exceeded(*allowed), limit.remedy(at.function))]
-    Limit { at: Box<Place>, limit: Limit, allowed: u64 },
+    Limit { at: Box<CallSite>, limit: Limit, allowed: u64 },
 
     /// The policy crashed.
     #[error("{at}: the policy crashed: {cause}")]
-    Trap { at: Box<Place>, cause: String },
+    Trap { at: Box<CallSite>, cause: String },
 
     /// The answer could not be read out of the policy's memory.
     #[error(
         "{at}: the answer can't be read: {cause}; the policy's bindings are broken, rebuild it"
     )]
-    Unreadable { at: Box<Place>, cause: String },
+    Unreadable { at: Box<CallSite>, cause: String },
 
     /// The answer breaks the interface's rules.
     #[error("{at}: invalid answer: {invalid}")]
-    Invalid { at: Box<Place>, invalid: Invalid },
+    Invalid { at: Box<CallSite>, invalid: Invalid },
 }
 
 impl Error {
@@ -161,7 +119,7 @@ impl Error {
     }
 
     /// Where it happened; absent for what went wrong before any call.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&CallSite> {
         match self {
             Self::Settings { at, .. } | Self::Unmet { at, .. } | Self::Refused { at, .. } => {
                 Some(at)
@@ -184,7 +142,7 @@ impl Error {
 
     /// Turns a broken rule into the error it is: the policy's fault, or needs that
     /// this run can't meet.
-    pub(crate) fn invalid(at: &Place, invalid: Invalid) -> Self {
+    pub(crate) fn invalid(at: &CallSite, invalid: Invalid) -> Self {
         let at = Box::new(at.clone());
         match invalid.unmet {
             true => Self::Unmet { at, invalid },

@@ -1,12 +1,13 @@
 //! Turns what wasmtime reports into the cause, in words.
 
 use crate::{
+    call_site::CallSite,
     engine::Engine,
-    error::{Error, FileProblem, Place},
+    error::{Error, FileProblem},
     limits::Limit,
-    sandbox::Guard,
+    quota::Quota,
 };
-use host_contract::clean;
+use host_contract::{Version, clean};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// Names of functions shown with a crash.
@@ -15,9 +16,9 @@ const FRAMES: usize = 3;
 /// The error of a call that did not return.
 pub(crate) fn classify(
     error: wasmtime::Error,
-    store: &Store<Guard>,
+    store: &Store<Quota>,
     engine: &Engine,
-    at: &Place,
+    at: &CallSite,
 ) -> Error {
     if let Some(limit) = store.data().hit.or_else(|| limit(&error)) {
         let allowed = engine.limits.allowed(limit, at.function);
@@ -25,7 +26,7 @@ pub(crate) fn classify(
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => {
-            Error::Trap { at: Box::new(at.clone()), cause: cause(*trap) + &place(&error) }
+            Error::Trap { at: Box::new(at.clone()), cause: cause(*trap) + &location(&error) }
         }
         None => Error::Unreadable {
             at: Box::new(at.clone()),
@@ -64,7 +65,7 @@ fn cause(trap: Trap) -> String {
 }
 
 /// Where in the policy it crashed, as far as the file has names.
-fn place(error: &wasmtime::Error) -> String {
+fn location(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], |trace| trace.frames());
     let names = frames.iter().filter_map(|frame| frame.func_name());
     let names: Vec<String> = names.take(FRAMES).map(|name| clean(name, 80)).collect();
@@ -75,10 +76,9 @@ fn place(error: &wasmtime::Error) -> String {
 }
 
 /// The error of an export that has another signature than the interface says.
-pub(crate) fn wrong_type(error: &wasmtime::Error, at: &Place) -> Error {
+pub(crate) fn wrong_type(error: &wasmtime::Error, version: Version, at: &CallSite) -> Error {
     let chain: Vec<String> = error.chain().map(|e| clean(&e.to_string(), 200)).collect();
-    let problem =
-        format!("its functions are not those of {} ({})", crate::INTERFACE, chain.join(": "));
-    let remedy = "rebuild it against this host's wit/v0.1/policy.wit";
+    let problem = format!("its functions are not those of {version} ({})", chain.join(": "));
+    let remedy = format!("rebuild it against this host's {}", version.wit());
     Error::File { file: at.file.clone(), problem: FileProblem::new(problem, remedy) }
 }

@@ -1,7 +1,7 @@
 //! Runs safety policies: sandboxed WebAssembly components that look at what a
 //! training run measured and decide how strongly to hold it to the reference.
 //!
-//! A policy is a pure function (see `wit/v0.1/policy.wit`). It imports nothing,
+//! A policy is a pure function (see `wit/v0.2/policy.wit`). It imports nothing,
 //! every call gets a fresh instance, and whatever it answers is checked before
 //! anyone acts on it.
 //!
@@ -14,6 +14,8 @@
 //! This crate knows no tensors and no training: numbers go in, numbers come out.
 
 mod cache;
+mod call_site;
+mod compile;
 mod component;
 mod descriptor;
 mod engine;
@@ -22,18 +24,17 @@ mod fault;
 mod imports;
 mod limits;
 mod policy;
+mod quota;
 mod sandbox;
 mod signature;
 pub mod worker;
 
 pub use cache::Cache;
+pub use call_site::{CallSite, Function};
 pub use engine::Engine;
-pub use error::{Error, FileProblem, Function, Place, Result};
-pub use limits::{Limit, Limits};
+pub use error::{Error, FileProblem, Result};
+pub use limits::{BadLimit, Limit, Limits};
 pub use policy::{Assessed, Call, Policy, Trust, check_signature, digest, read};
 pub use sandbox::Cost;
 pub use signature::{PublicKey, Signer, claimed_key, public_path, signature_path};
 pub use worker::{Job, Worker};
-
-/// The interface that this host serves.
-pub const INTERFACE: &str = "risk:policy@0.1.0";

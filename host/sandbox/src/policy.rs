@@ -5,15 +5,18 @@ mod load;
 pub use load::{Trust, check_signature, digest, read};
 
 use crate::{
+    call_site::{CallSite, Function},
     descriptor,
     engine::Engine,
-    error::{Error, Function, Place, Result},
+    error::{Error, Result},
     limits::{Limit, Limits},
-    sandbox::{self, Cost, Guard},
+    quota::Quota,
+    sandbox::{self, Cost},
 };
 use host_contract::{
-    Assessment, Calibration, Descriptor, Examples, Expected, Guest, Invalid, Needs, PolicyIndices,
-    RunInfo, Signals, check_metrics, clean, exceeds, size, validate_assessment, validate_needs,
+    AssessArguments, Assessment, Calibration, Descriptor, Examples, Expected, Exports, Functions,
+    Invalid, Needs, RunInfo, Signals, Version, check_metrics, clean, examples_bytes, exceeds,
+    signals_bytes, validate_assessment, validate_needs,
 };
 use std::{fmt, time::Duration};
 use wasmtime::{Store, component::InstancePre};
@@ -26,8 +29,8 @@ pub struct Policy {
     file: String,
     digest: String,
     descriptor: Descriptor,
-    component: InstancePre<Guard>,
-    exports: PolicyIndices,
+    component: InstancePre<Quota>,
+    exports: Exports,
 }
 
 /// The arguments of one assessment.
@@ -82,6 +85,11 @@ impl Policy {
         &self.descriptor.name
     }
 
+    /// The contract that it was built for.
+    pub fn version(&self) -> Version {
+        self.exports.version()
+    }
+
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
@@ -117,7 +125,7 @@ impl Policy {
     pub fn ask_needs(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
         let at = self.at(Function::Configure, None);
         let configure =
-            |store: &mut Store<Guard>, policy: &Guest| policy.call_configure(store, settings, run);
+            |store: &mut Store<Quota>, policy: &Functions| policy.configure(store, settings, run);
         let (needs, cost) = self.call(&at, configure)?;
         let refused = |message: String| Error::Settings {
             at: Box::new(at.clone()),
@@ -159,9 +167,9 @@ impl Policy {
     ) -> Result<(Calibration, Cost)> {
         let configured = self.configure(settings, run)?;
         let at = self.at(Function::Calibrate, None);
-        self.within(Limit::Input, size::of_examples(examples), &at)?;
-        let calibrate = |store: &mut Store<Guard>, policy: &Guest| {
-            policy.call_calibrate(store, settings, run, examples)
+        self.within(Limit::Input, examples_bytes(examples), &at)?;
+        let calibrate = |store: &mut Store<Quota>, policy: &Functions| {
+            policy.calibrate(store, settings, run, examples)
         };
         let (answer, cost) = self.call(&at, calibrate)?;
         let refused = |message: String| Error::Refused {
@@ -190,18 +198,13 @@ impl Policy {
         self.within(Limit::State, call.state.len(), &at)?;
         self.within(
             Limit::Input,
-            call.parameters.len() + call.state.len() + size::of_signals(call.signals),
+            call.parameters.len() + call.state.len() + signals_bytes(call.signals),
             &at,
         )?;
-        let assess = |store: &mut Store<Guard>, policy: &Guest| {
-            policy.call_assess(
-                store,
-                call.settings,
-                call.run,
-                call.parameters,
-                call.state,
-                call.signals,
-            )
+        let assess = |store: &mut Store<Quota>, policy: &Functions| {
+            let Call { settings, run, parameters, state, .. } = call;
+            let arguments = AssessArguments { settings, run, parameters, state };
+            policy.assess(store, arguments, call.signals)
         };
         let (answer, cost) = self.call(&at, assess)?;
         let refused = |message: String| Error::Refused {
@@ -224,14 +227,14 @@ impl Policy {
 
     fn call<R>(
         &self,
-        at: &Place,
-        function: impl FnOnce(&mut Store<Guard>, &Guest) -> wasmtime::Result<R>,
+        at: &CallSite,
+        function: impl FnOnce(&mut Store<Quota>, &Functions) -> wasmtime::Result<R>,
     ) -> Result<(R, Cost)> {
         sandbox::call(&self.engine, &self.component, &self.exports, at, function)
     }
 
-    fn at(&self, function: Function, step: Option<u64>) -> Place {
-        Place {
+    fn at(&self, function: Function, step: Option<u64>) -> CallSite {
+        CallSite {
             policy: Some(self.descriptor.name.clone()),
             file: self.file.clone(),
             function,
@@ -243,11 +246,11 @@ impl Policy {
         clean(text, self.engine.limits.text_characters as usize)
     }
 
-    fn within(&self, limit: Limit, found: usize, at: &Place) -> Result<()> {
+    fn within(&self, limit: Limit, found: usize, at: &CallSite) -> Result<()> {
         self.engine.within(limit, found, at)
     }
 
-    fn check_settings(&self, settings: &str, at: &Place) -> Result<()> {
+    fn check_settings(&self, settings: &str, at: &CallSite) -> Result<()> {
         self.within(Limit::Settings, settings.len(), at)?;
         let problem = match serde_json::from_str::<serde_json::Value>(settings) {
             Ok(serde_json::Value::Object(_)) => return Ok(()),
@@ -262,7 +265,7 @@ impl Policy {
         c: &mut Calibration,
         configured: &Needs,
         run: &RunInfo,
-        at: &Place,
+        at: &CallSite,
     ) -> Result<()> {
         self.within(Limit::Parameters, c.parameters.len(), at)?;
         self.within(Limit::Candidates, c.candidates.len(), at)?;
@@ -303,6 +306,6 @@ impl fmt::Debug for Policy {
     }
 }
 
-fn describe(store: &mut Store<Guard>, policy: &Guest) -> wasmtime::Result<Descriptor> {
-    policy.call_describe(store)
+fn describe(store: &mut Store<Quota>, policy: &Functions) -> wasmtime::Result<Descriptor> {
+    policy.describe(store)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host_policy::wit::{Action, Assessment, Needs, RunInfo, Sample, Signals};
-use host_policy::{Call, Policy, strict, strictest};
+use host_policy::{Call, Policy, fail_closed, most_restrictive};
 use serde::{Deserialize, Serialize};
 
 use crate::config::OnFault;
@@ -121,7 +121,7 @@ impl<'a> Advisor<'a> {
         let names: Vec<&str> = self.seats.iter().map(|seat| seat.active.policy.name()).collect();
         let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
         let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
-        strictest(&names, &all, samples)
+        most_restrictive(&names, &all, samples)
     }
 
     /// What each policy carries to the next step.
@@ -193,7 +193,7 @@ impl Seat<'_> {
         self.faults_in_a_row += 1;
         let message = error.to_string();
         let answer = Answer {
-            assessment: strict(signals.samples.len(), "policy-fault", &message, &state),
+            assessment: fail_closed(signals.samples.len(), "policy-fault", &message, &state),
             signals,
             state,
             fault: Some(message),

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use host_contract::{Needs, RunCapabilities, RunInfo};
 use host_model::Model;
-use host_policy::wit::{Needs, RunInfo};
 use host_policy::{Engine, Policy, PublicKey, Trust};
 
 use crate::advisor::ActivePolicy;
@@ -11,7 +11,7 @@ use crate::calibration::{self, CalibrationFile, LabelledPrompt};
 use crate::config::{PolicyConfig, RunConfig};
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Silent};
-use crate::offer::{Offer, check_needs};
+use crate::offer::check_needs;
 use crate::steering;
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.
@@ -46,12 +46,12 @@ impl<'a> LoadedPolicy<'a> {
         run: &RunConfig,
         info: RunInfo,
         model: &Model,
-        offer: Offer,
+        capabilities: &RunCapabilities<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
         let settings = self.settings_json();
         let needs = self.policy.configure(&settings, &info)?;
-        check_needs(&self.policy.to_string(), &needs, &info.judges, offer)?;
+        check_needs(&self.policy.to_string(), &needs, capabilities)?;
         steering::check(&self.policy.to_string(), &needs, run)?;
         let calibration = self.fitted(run, &info, &needs, model, observer)?;
         let parameters = match &calibration {
@@ -75,10 +75,10 @@ impl<'a> LoadedPolicy<'a> {
         run: &RunConfig,
         info: &RunInfo,
         model: &Model,
-        offer: Offer,
+        capabilities: &RunCapabilities<'_>,
     ) -> Result<Needs> {
         let needs = self.policy.configure(&self.settings_json(), info)?;
-        check_needs(&self.policy.to_string(), &needs, &info.judges, offer)?;
+        check_needs(&self.policy.to_string(), &needs, capabilities)?;
         steering::check(&self.policy.to_string(), &needs, run)?;
         if self.config.calibration.is_none() && needs.calibration {
             self.prompts(run)?;

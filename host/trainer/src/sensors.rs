@@ -249,6 +249,7 @@ impl<'a> Sensors<'a> {
             drift: measured.drift.filter(|_| needs.drift),
             steering: steering(needs, step.step, measured.steering.as_ref()),
             previous: step.previous,
+            ..Signals::default()
         }
     }
 }

@@ -5,11 +5,9 @@
 //! under `expected` the answer. The cases of a policy lie in the folder `cases`
 //! beside its sources.
 
-mod agreement;
 mod layout;
 
-pub(crate) use agreement::first_difference;
-pub use agreement::settled;
+pub use crate::agreement::{Differs, TOLERANCE, settled};
 pub use layout::pretty;
 
 use std::path::{Path, PathBuf};
@@ -17,14 +15,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use agreement::agree;
+use crate::agreement::agree;
 
 use host_contract::{Assessment, Examples, Needs, RunInfo, Signals};
 use host_sandbox::{Call, Cost, Error, Policy};
-
-/// Two builds of a policy by different compilers agree this closely (absolutely for
-/// numbers below 1, else relatively): `exp` and its kin are not the same everywhere.
-pub const TOLERANCE: f64 = 1e-6;
 
 /// One recorded call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,8 +68,8 @@ pub enum CaseError {
     /// A fault, rather than an answer of the policy.
     #[error(transparent)]
     Policy(#[from] Error),
-    #[error("the answer differs at `{at}`: expected {expected}, got {got}")]
-    Differs { at: String, expected: String, got: String },
+    #[error(transparent)]
+    Differs(#[from] Differs),
 }
 
 /// The files of the cases in `FOLDER/cases`, by name. None if there is no folder.
@@ -163,7 +157,7 @@ impl Case {
     /// # Errors
     /// If the answer is not the expected one: where it first differs.
     pub fn compare(&self, answer: &Value, tolerance: f64) -> Result<(), CaseError> {
-        agree(&self.expected, answer, tolerance, String::new())
+        Ok(agree(&self.expected, answer, tolerance, String::new())?)
     }
 
     fn assess(

@@ -1,7 +1,6 @@
 //! What can be said of a policy without letting it assess anything: its file, what is
 //! in it, who signed it, and what it says of itself.
 
-mod actuators;
 mod settings;
 mod structure;
 
@@ -14,10 +13,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use host_contract::{Needs, clean, needs_summary};
+use host_contract::{Needs, actuators_summary, clean, signals_summary};
 use host_sandbox::{
-    Engine, Error, INTERFACE, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest,
-    read, signature_path,
+    Engine, Error, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest, read,
+    signature_path,
 };
 
 /// A policy, described.
@@ -31,7 +30,7 @@ pub struct Inspection {
     pub name: String,
     pub version: String,
     pub summary: String,
-    /// The interface that this host serves it with.
+    /// The contract that it was built for.
     pub interface: &'static str,
     pub structure: Structure,
     pub settings: Vec<Setting>,
@@ -115,11 +114,11 @@ pub fn inspect(
         name: descriptor.name.clone(),
         version: descriptor.version.clone(),
         summary: descriptor.summary.clone(),
-        interface: INTERFACE,
+        interface: policy.version().interface(),
         structure: Structure::of(bytes, policy.path())?,
         settings: settings::settings(&descriptor.settings_schema),
-        needs: needs.map(without_actuators).unwrap_or_default(),
-        actuators: needs.map(|needs| actuators::in_words(needs.actuators)).unwrap_or_default(),
+        needs: needs.map(signals_summary).unwrap_or_default(),
+        actuators: needs.map(actuators_summary).unwrap_or_default(),
         wit: wit(policy.engine(), bytes, policy.path()),
     })
 }
@@ -136,11 +135,6 @@ pub(crate) fn bytes_of(policy: &Policy, path: &Path) -> Result<Vec<u8>> {
             actual,
         }),
     }
-}
-
-/// The actuators are told apart, and at more length.
-fn without_actuators(needs: &Needs) -> Vec<String> {
-    needs_summary(&Needs { actuators: host_contract::Actuators::empty(), ..needs.clone() })
 }
 
 /// Decoding hostile bytes can end the process that does it, so it is done in another.

@@ -11,6 +11,8 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+use host_contract::{Lists, ListsWriter};
+
 use host_sandbox::{Error, Result};
 
 const HEADER: u64 = 32 + 8;
@@ -107,11 +109,6 @@ impl BlobsWriter {
         self.pending.extend(bytes);
     }
 
-    pub fn put_floats(&mut self, values: &[f32]) -> String {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.put(&bytes)
-    }
-
     /// Writes what was collected. What can't be written in full is cut off again.
     pub fn flush(&mut self) -> Result<()> {
         if self.pending.is_empty() {
@@ -135,6 +132,13 @@ impl BlobsWriter {
     /// How often something didn't fit into the budget.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+impl ListsWriter for BlobsWriter {
+    fn put(&mut self, values: &[f32]) -> String {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self::put(self, &bytes)
     }
 }
 
@@ -218,12 +222,20 @@ impl Blobs {
 
     /// The bytes, whose digest is checked.
     pub fn get(&self, digest: &str) -> Result<Vec<u8>> {
+        self.find(digest).map_err(|problem| self.problem(problem))
+    }
+
+    /// What is wrong with this file.
+    pub fn problem(&self, problem: String) -> Error {
+        Error::Journal { path: self.path.clone(), problem }
+    }
+
+    fn find(&self, digest: &str) -> std::result::Result<Vec<u8>, String> {
         if is_empty(digest) {
             return Ok(Vec::new());
         }
-        let problem = |problem: String| Error::Journal { path: self.path.clone(), problem };
         let Some((start, length)) = self.places.get(digest) else {
-            return Err(problem(format!("has no {digest}")));
+            return Err(format!("has no {digest}"));
         };
         let read = || -> io::Result<Vec<u8>> {
             let mut file = self.file.lock().map_err(|_| io::Error::other("locked"))?;
@@ -232,22 +244,21 @@ impl Blobs {
             Read::by_ref(&mut *file).take(*length).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let bytes = read().map_err(|source| Error::journal(&self.path, &source))?;
+        let bytes = read().map_err(|source| source.to_string())?;
         match host_files::sha256::hex(&bytes) == digest {
             true => Ok(bytes),
-            false => Err(problem(format!("what is stored as {digest} was changed"))),
+            false => Err(format!("what is stored as {digest} was changed")),
         }
     }
+}
 
-    pub fn floats(&self, digest: &str) -> Result<Vec<f32>> {
-        let bytes = self.get(digest)?;
+impl Lists for Blobs {
+    fn list(&self, digest: &str) -> std::result::Result<Vec<f32>, String> {
+        let bytes = self.find(digest)?;
         let (values, rest) = bytes.as_chunks::<4>();
         match rest.is_empty() {
             true => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-            false => Err(Error::Journal {
-                path: self.path.clone(),
-                problem: format!("{digest} is no list of f32"),
-            }),
+            false => Err(format!("{digest} is no list of f32")),
         }
     }
 }
@@ -268,16 +279,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tensors.bin");
         let mut writer = BlobsWriter::create(&path, 1 << 20).unwrap();
-        let one = writer.put_floats(&[1.5, f32::NAN]);
+        let one = ListsWriter::put(&mut writer, &[1.5, f32::NAN]);
         let nothing = writer.put(b"");
         writer.flush().unwrap();
         let size = std::fs::metadata(&path).unwrap().len();
-        assert_eq!(writer.put_floats(&[1.5, f32::NAN]), one);
+        assert_eq!(ListsWriter::put(&mut writer, &[1.5, f32::NAN]), one);
         writer.flush().unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), size);
 
         let blobs = Blobs::open(&path).unwrap();
-        let values = blobs.floats(&one).unwrap();
+        let values = blobs.list(&one).unwrap();
         assert!(values[0] == 1.5 && values[1].is_nan());
         assert_eq!(blobs.get(&nothing).unwrap(), b"");
         assert!(!blobs.is_cut() && blobs.has(&one) && blobs.has(&nothing));

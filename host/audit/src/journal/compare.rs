@@ -10,8 +10,8 @@ use super::{
     entry::{Answer, Entry, Record},
     reader::Journal,
 };
-use host_contract::{Action, Assessment, Invalid, Needs, Signals, TokenNeeds, TokenSignals};
-use host_sandbox::{Assessed, Call, Error, Function, Place, Policy, Result};
+use host_contract::{Action, Assessment, Invalid, Journalled, Missing, Needs, SIGNALS, Signals};
+use host_sandbox::{Assessed, Call, CallSite, Error, Function, Policy, Result};
 
 /// Both policies, side by side.
 #[derive(Debug, Clone, Serialize)]
@@ -101,7 +101,7 @@ impl Journal {
         let configured = other.configure(settings, run)?;
         let (parameters, needs) = calibrated.unwrap_or((&[], &configured));
         let unmet = |field: &str, problem: String| Error::Unmet {
-            at: Box::new(Place {
+            at: Box::new(CallSite {
                 policy: Some(other.name().to_owned()),
                 file: other.path().to_owned(),
                 function: Function::Configure,
@@ -118,10 +118,10 @@ impl Journal {
         for recorded in self.by_step() {
             let signals = self.gather(&recorded.records, needs);
             let signals = signals.map_err(|e| match e {
-                Missing::Need(field, what) => {
+                NotThere::Missing(Missing { field, what }) => {
                     unmet(field, format!("asks for {what}, which this run did not record"))
                 }
-                Missing::Broken(e) => e,
+                NotThere::Broken(e) => e,
             })?;
             let answer = other.assess(Call {
                 settings,
@@ -164,64 +164,21 @@ impl Journal {
     }
 
     /// Signals as another policy needs them, from all that was recorded for the step.
-    fn gather(&self, records: &[&Record], needs: &Needs) -> Result<Signals, Missing> {
-        let restore = |record: &&Record| record.signals.restore(&self.blobs);
-        let known = records.iter().map(restore).collect::<Result<Vec<_>>>();
-        let known = known.map_err(Missing::Broken)?;
-        let first =
-            known.first().ok_or_else(|| Missing::Need("needs", "a step without records".into()))?;
-        let mut signals = Signals {
-            activations: Vec::new(),
-            judges: Vec::new(),
-            prefixes: Vec::new(),
-            tokens: None,
-            canary: None,
-            trials: Vec::new(),
-            gradient_conflict: None,
-            drift: None,
-            steering: None,
-            ..first.clone()
-        };
-        for tap in &needs.taps {
-            let found = known.iter().flat_map(|one| &one.activations);
-            let found = found.into_iter().find(|one| one.tap == *tap);
-            let missing = || {
-                let what = format!(
-                    "{:?} activations at {:?} of layers {:?}",
-                    tap.source, tap.position, tap.layers
-                );
-                Missing::Need("needs.taps", what)
-            };
-            signals.activations.push(found.ok_or_else(missing)?.clone());
-        }
-        for need in &needs.judges {
-            let mut found = known.iter().flat_map(|one| &one.judges);
-            let found = found.find(|one| one.judge == need.judge);
-            let missing = || Missing::Need("needs.judges", format!("judge {:?}", need.judge));
-            signals.judges.push(found.ok_or_else(missing)?.clone());
-            if need.prefix_words.is_some() {
-                let mut found = known.iter().flat_map(|one| &one.prefixes);
-                let found = found.find(|one| one.judge == need.judge);
-                signals.prefixes.push(found.ok_or_else(missing)?.clone());
-            }
-        }
-        signals.tokens = tokens(&known, needs.tokens)?;
-        if needs.canary_every.is_some() {
-            signals.canary = known.iter().find_map(|one| one.canary.clone());
-            if signals.canary.is_none() && signals.step == 0 {
-                return Err(Missing::Need("needs.canary-every", "canary margins".into()));
-            }
-        }
-        if needs.drift {
-            let found = known.iter().find_map(|one| one.drift);
-            let missing = || Missing::Need("needs.drift", "the drift".into());
-            signals.drift = Some(found.ok_or_else(missing)?);
-        }
-        if !needs.trial_scales.is_empty() || needs.gradient_conflict || needs.steering.is_some() {
-            let what = "trials, gradient conflicts or steering";
-            return Err(Missing::Need("needs", what.into()));
+    fn gather(&self, records: &[&Record], needs: &Needs) -> Result<Signals, NotThere> {
+        let restored = records.iter().map(|record| self.restore(record));
+        let restored = restored.collect::<Result<Vec<_>>>().map_err(NotThere::Broken)?;
+        let recorded: Vec<&Needs> = self.run.policies.iter().map(|one| &one.needs).collect();
+        let from = Journalled { needs: &recorded, signals: &restored };
+        let mut signals = restored.first().map(Signals::unmeasured).unwrap_or_default();
+        for signal in SIGNALS {
+            signal.offer(needs, from, &mut signals).map_err(NotThere::Missing)?;
         }
         Ok(signals)
+    }
+
+    /// The signals of a record, as the policy got them.
+    pub(super) fn restore(&self, record: &Record) -> Result<Signals> {
+        record.signals.restore(&self.blobs).map_err(|problem| self.blobs.problem(problem))
     }
 }
 
@@ -245,28 +202,10 @@ impl Step<'_> {
     }
 }
 
-enum Missing {
-    /// A field of the needs, and what it asks for.
-    Need(&'static str, String),
+/// Why another policy can't be asked about a step.
+enum NotThere {
+    /// It needs something that was not recorded.
+    Missing(Missing),
+    /// What was recorded can't be read.
     Broken(Error),
-}
-
-fn tokens(known: &[Signals], needs: TokenNeeds) -> Result<Option<TokenSignals>, Missing> {
-    if needs == TokenNeeds::empty() {
-        return Ok(None);
-    }
-    let all = || known.iter().filter_map(|one| one.tokens.as_ref());
-    let find = |flag: TokenNeeds, what: &str, list: fn(&TokenSignals) -> &Vec<f32>| {
-        if !needs.contains(flag) {
-            return Ok(Vec::new());
-        }
-        let found = all().map(list).find(|values| !values.is_empty());
-        let missing = || Missing::Need("needs.tokens", format!("{what} token log-probabilities"));
-        found.cloned().ok_or_else(missing)
-    };
-    Ok(Some(TokenSignals {
-        current: find(TokenNeeds::CURRENT, "current", |tokens| &tokens.current)?,
-        reference: find(TokenNeeds::REFERENCE, "reference", |tokens| &tokens.reference)?,
-        offsets: all().next().map(|tokens| tokens.offsets.clone()).unwrap_or_default(),
-    }))
 }

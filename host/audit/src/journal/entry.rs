@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::signals::RecordedSignals;
-use host_contract::{Assessment, Needs, Outcome, RunInfo};
+use host_contract::{Assessment, Needs, Outcome, Recorded, RunInfo};
 use host_sandbox::Limits;
 
 /// One record.
@@ -75,7 +74,7 @@ pub struct Record {
     pub step: u64,
     /// Position in `Run::policies`.
     pub policy: usize,
-    pub signals: RecordedSignals,
+    pub signals: Recorded,
     /// SHA-256 of the state that the policy was given.
     pub state: String,
     pub answer: Answer,

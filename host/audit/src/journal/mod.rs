@@ -30,14 +30,12 @@ mod compare;
 mod entry;
 mod reader;
 mod replay;
-mod signals;
 mod writer;
 
 pub use compare::{Comparison, StepComparison, Summary};
 pub use entry::{Answer, Entry, Mode, Record, Run, Seat};
 pub use reader::{Finding, Journal, Verified};
 pub use replay::{Difference, Replay};
-pub use signals::RecordedSignals;
 pub use writer::{Answered, JournalWriter, Mark, Start};
 
 /// The format that this host writes and reads.

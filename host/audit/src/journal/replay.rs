@@ -8,7 +8,7 @@ use super::{
     entry::{self, Answer, Entry, Mode, Record, Seat},
     reader::{Finding, Journal},
 };
-use host_contract::{Assessment, strictest};
+use host_contract::{Assessment, most_restrictive};
 use host_sandbox::{Call, Engine, Error, Policy, Result};
 
 /// How a replay went.
@@ -147,14 +147,15 @@ impl Journal {
             asked.state = Some(state);
         }
         let arguments = asked.parameters.as_ref().ok().and_then(|parameters| {
-            let complete = record.signals.is_complete(&self.blobs) && self.blobs.has(&record.state);
+            let complete = record.signals.digests().all(|digest| self.blobs.has(digest))
+                && self.blobs.has(&record.state);
             complete.then_some(parameters)
         });
         let Some(parameters) = arguments else {
             replay.not_recorded += 1;
             return;
         };
-        let signals = record.signals.restore(&self.blobs);
+        let signals = self.restore(record);
         let state = self.blobs.get(&record.state);
         let (signals, state) = match (signals, state) {
             (Ok(signals), Ok(state)) => (signals, state),
@@ -211,7 +212,7 @@ impl Journal {
         let well_formed =
             assessments.len() == names.len() && assessments.iter().all(|one| fits(one, samples));
         let expected = well_formed
-            .then(|| entry::assessment(&strictest(&names, &assessments, samples)).ok())
+            .then(|| entry::assessment(&most_restrictive(&names, &assessments, samples)).ok())
             .flatten();
         if expected.as_ref() != Some(recorded) {
             let problem = "is not what the policies' assessments amount to";
@@ -287,7 +288,7 @@ fn difference(recorded: &Answer, replayed: &Answer) -> Option<(String, String, S
                     Some(("fuel".into(), fuel_a.to_string(), fuel_b.to_string()))
                 }
                 true => None,
-                false => Some(crate::cases::first_difference(a, b)),
+                false => Some(crate::agreement::first_difference(a, b)),
             }
         }
     }

@@ -16,9 +16,8 @@ use super::{
     entry::{self, Answer, Entry, Mode, Record, Run, Seat},
     head_text,
     reader::unbroken,
-    signals::RecordedSignals,
 };
-use host_contract::{Assessment, Needs, Outcome, RunInfo, Signals};
+use host_contract::{Assessment, Needs, Outcome, Recorded, RunInfo, Signals, Version};
 use host_sandbox::{Error, Policy, Result, Signer};
 
 /// What a run is made of.
@@ -212,7 +211,7 @@ impl<'a> JournalWriter<'a> {
         let record = Record {
             step,
             policy,
-            signals: RecordedSignals::new(signals, &mut self.blobs),
+            signals: Recorded::new(signals, &mut self.blobs),
             state: self.blobs.put(state),
             answer,
         };
@@ -334,7 +333,7 @@ impl Start<'_> {
         Entry::Run(Box::new(Run {
             format: FORMAT,
             host: env!("CARGO_PKG_VERSION").to_owned(),
-            interface: host_sandbox::INTERFACE.to_owned(),
+            interface: newest(self.policies.iter().map(|(policy, ..)| policy.version())),
             mode: self.mode,
             on_fault: self.on_fault.clone(),
             limits: self
@@ -346,6 +345,11 @@ impl Start<'_> {
             policies: seats.collect(),
         }))
     }
+}
+
+/// The newest contract that a policy of the run was built for.
+fn newest(versions: impl Iterator<Item = Version>) -> String {
+    versions.max().unwrap_or(Version::NEWEST).to_string()
 }
 
 fn key_text(signer: &Signer) -> String {

@@ -1,36 +1,26 @@
 //! Labelled examples to calibrate on: both clusters, in every split.
 
-use super::{Row, Synthetic};
-use host_contract::{Activations, Example, Examples, Split};
+use host_contract::{Example, Examples, Row, Split, Synthetic};
 
 /// Enough for a classifier in one direction, few enough for one to be fitted quickly.
 const EXAMPLES: u64 = 96;
 /// Apart from the samples of steps, so that nothing is assessed that was learned.
 const FIRST_KEY: u64 = 1 << 40;
 
-impl Synthetic<'_> {
-    pub fn examples(&self) -> Examples {
-        let harmful = |i: u64| i.is_multiple_of(2);
-        let split = |i: u64| match i / 2 % 4 {
-            0 | 1 => Split::Training,
-            2 => Split::Validation,
-            _ => Split::Test,
-        };
-        let row = |i: u64| Row { key: FIRST_KEY + i, level: if harmful(i) { 1.0 } else { 0.0 } };
-        let rows: Vec<Row> = (0..EXAMPLES).map(row).collect();
-        let activations = self.needs.taps.iter().map(|tap| Activations {
-            tap: tap.clone(),
-            samples: rows.len() as u32,
-            layers: tap.layers.len() as u32,
-            hidden: self.hidden,
-            values: self.rows(tap, &rows),
-        });
-        Examples {
-            examples: (0..EXAMPLES)
-                .map(|i| Example { harmful: harmful(i), split: split(i) })
-                .collect(),
-            activations: activations.collect(),
-            judges: self.judges(&rows, None),
-        }
+/// Examples as the needs ask for them.
+pub fn examples(made: &Synthetic<'_>) -> Examples {
+    let harmful = |i: u64| i.is_multiple_of(2);
+    let split = |i: u64| match i / 2 % 4 {
+        0 | 1 => Split::Training,
+        2 => Split::Validation,
+        _ => Split::Test,
+    };
+    let row = |i: u64| Row { key: FIRST_KEY + i, level: if harmful(i) { 1.0 } else { 0.0 } };
+    let rows: Vec<Row> = (0..EXAMPLES).map(row).collect();
+    let labels = (0..EXAMPLES).map(|i| Example { harmful: harmful(i), split: split(i) });
+    Examples {
+        examples: labels.collect(),
+        activations: made.activations(&rows),
+        judges: made.judges(&rows),
     }
 }

@@ -1,7 +1,7 @@
 //! A policy made ready to assess synthetic steps.
 
-use super::{Step, Synthetic};
-use host_contract::{Calibration, Needs, RunInfo, Signals};
+use super::examples;
+use host_contract::{Calibration, Needs, RunInfo, Signals, Step, Synthetic};
 use host_sandbox::{Assessed, Call, Policy, Result};
 
 /// Judges that a synthetic run adds, at most: as many as a policy may ask for.
@@ -67,7 +67,7 @@ impl<'a> Subject<'a> {
         if !self.configured.calibration {
             return Ok(None);
         }
-        let examples = self.synthetic(&self.configured).examples();
+        let examples = examples(&self.synthetic(&self.configured));
         let calibration = self.policy.calibrate(&self.settings, &self.run, &examples)?;
         self.use_parameters(calibration.parameters.clone(), calibration.needs.clone());
         Ok(Some(calibration))

@@ -2,7 +2,8 @@
 
 use super::*;
 use host_contract::{
-    JudgeNeed, Position, Source, Split, SteeringNeed, SteeringVector, Tap, TokenNeeds,
+    JudgeNeed, JudgementStatus, Needs, Position, Source, Split, SteeringNeed, SteeringVector, Tap,
+    TokenNeeds,
 };
 
 fn tap(source: Source) -> Tap {
@@ -89,7 +90,7 @@ fn the_clusters_are_apart_and_levels_lie_between() {
     let needs = everything();
     for hidden in [2, 16, 576] {
         let synthetic = Synthetic { hidden, ..of(&needs) };
-        let examples = synthetic.examples();
+        let examples = examples(&synthetic);
         let n = examples.examples.len();
         let width = 2 * hidden as usize;
         let row = |i: usize| &examples.activations[0].values[i * width..][..hidden as usize];
@@ -121,7 +122,7 @@ fn the_clusters_are_apart_and_levels_lie_between() {
 #[test]
 fn every_split_has_both_classes() {
     let needs = everything();
-    let examples = of(&needs).examples();
+    let examples = examples(&of(&needs));
     for split in [Split::Training, Split::Validation, Split::Test] {
         for harmful in [true, false] {
             let found = examples.examples.iter();

@@ -17,6 +17,8 @@ pub struct Guest {
     pub assess: Result<wit::Assessment, String>,
     /// Text that replaces a mark of the template, such as ("assess", "unreachable").
     pub code: Vec<(&'static str, &'static str)>,
+    /// The contract that the policy is built against.
+    pub interface: &'static str,
     /// Changes to the interface that the policy is built against.
     pub edits: Vec<(&'static str, &'static str)>,
     /// Changes to the memory that holds the answers.
@@ -38,6 +40,7 @@ impl Guest {
             calibrate: Ok(sample::calibration()),
             assess: Ok(sample::assessment()),
             code: Vec::new(),
+            interface: template::INTERFACE,
             edits: Vec::new(),
             poke: Vec::new(),
         }
@@ -60,7 +63,7 @@ impl Guest {
 
     /// The component's bytes after a change to the text of its core module.
     pub fn component_with(&self, change: impl FnOnce(String) -> String) -> Vec<u8> {
-        let mut source = template::INTERFACE.to_owned();
+        let mut source = self.interface.to_owned();
         for (from, to) in &self.edits {
             assert!(source.contains(from), "the interface has no {from:?}");
             source = source.replace(from, to);

@@ -64,15 +64,7 @@ pub fn signals() -> Signals {
             hidden: 4,
             values: vec![0.25; 32],
         }],
-        judges: Vec::new(),
-        prefixes: Vec::new(),
-        tokens: None,
-        canary: None,
-        trials: Vec::new(),
-        gradient_conflict: None,
-        drift: None,
-        steering: None,
-        previous: None,
+        ..Signals::default()
     }
 }
 
@@ -109,6 +101,7 @@ pub fn full_assessment() -> Assessment {
             ema: Some(Ema { decay: 0.9, in_path: true }),
             anchor: Some(Anchor { target: AnchorTarget::LastSwitch, strength: 1.0 }),
             alignment_share: Some(0.25),
+            alignment_extra: Some(3),
             ratio_clip: Some(vec![clip; 2]),
             gradient_projection: true,
             adapter_projection: Some(0.35),

@@ -2,13 +2,16 @@
 
 use super::{Policy, describe};
 use crate::{
-    component, descriptor,
+    call_site::{CallSite, Function},
+    component::{self, Assessor},
+    descriptor,
     engine::Engine,
-    error::{Error, FileProblem, Function, Place, Result},
-    sandbox::{self, Guard},
+    error::{Error, FileProblem, REBUILD, Result},
+    quota::Quota,
+    sandbox,
     signature::{PublicKey, signature_path},
 };
-use host_contract::{PolicyIndices, clean};
+use host_contract::{Exports, clean};
 use std::{fs, io::Read as _, path::Path, time::Instant};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -62,14 +65,14 @@ impl Policy {
     pub fn from_bytes(engine: &Engine, file: &str, bytes: &[u8]) -> Result<Self> {
         let file = clean(file, 1000);
         let refuse = |problem| Error::File { file: file.clone(), problem };
-        component::inspect(bytes, engine.wasm.get_wasm_features(), &engine.limits)
-            .map_err(refuse)?;
+        let features = engine.wasm.get_wasm_features();
+        let assessor = component::inspect(bytes, features, &engine.limits).map_err(refuse)?;
         let started = Instant::now();
         let digest = digest(bytes);
         let component = engine.compile(bytes, &digest, &file)?;
-        let (component, exports) = link(engine, &component).map_err(refuse)?;
+        let (component, exports) = link(engine, &component, &assessor).map_err(refuse)?;
         let at =
-            Place { policy: None, file: file.clone(), function: Function::Describe, step: None };
+            CallSite { policy: None, file: file.clone(), function: Function::Describe, step: None };
         let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
         let descriptor = descriptor::checked(descriptor, engine, &at)?;
         tracing::debug!(
@@ -114,17 +117,15 @@ pub fn digest(bytes: &[u8]) -> String {
 fn link(
     engine: &Engine,
     component: &Component,
-) -> std::result::Result<(InstancePre<Guard>, PolicyIndices), FileProblem> {
+    assessor: &Assessor,
+) -> std::result::Result<(InstancePre<Quota>, Exports), FileProblem> {
     let problem = |what: &str, e: wasmtime::Error| {
-        FileProblem::new(
-            format!("{what}: {}", clean(&format!("{e:#}"), 300)),
-            "rebuild it against wit/v0.1/policy.wit, world policy",
-        )
+        FileProblem::new(format!("{what}: {}", clean(&format!("{e:#}"), 300)), REBUILD)
     };
-    let linker: Linker<Guard> = Linker::new(&engine.wasm);
+    let linker: Linker<Quota> = Linker::new(&engine.wasm);
     let component =
         linker.instantiate_pre(component).map_err(|e| problem("it can't be linked", e))?;
-    let exports = PolicyIndices::new(&component)
+    let exports = Exports::find(&component, &assessor.name, assessor.version)
         .map_err(|e| problem("it lacks a function of the interface", e))?;
     Ok((component, exports))
 }

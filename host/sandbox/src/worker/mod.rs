@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use wait_timeout::ChildExt as _;
 
 use crate::{
-    error::{Error, FileProblem, Function, Place, Result},
+    call_site::{CallSite, Function},
+    error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
 };
 use host_contract::clean;
@@ -201,7 +202,7 @@ fn end(status: ExitStatus, message: &str) -> End {
 }
 
 fn explain(end: End, job: Job, limits: &Limits, file: &str) -> Error {
-    let at = Place { policy: None, file: file.to_owned(), function: Function::Load, step: None };
+    let at = CallSite { policy: None, file: file.to_owned(), function: Function::Load, step: None };
     let limit = |limit: Limit| Error::Limit {
         allowed: limits.allowed(limit, Function::Load),
         at: Box::new(at.clone()),
@@ -218,10 +219,7 @@ fn explain(end: End, job: Job, limits: &Limits, file: &str) -> Error {
         End::Memory => limit(Limit::CompileMemory),
         End::Refused(words) => Error::File {
             file: file.to_owned(),
-            problem: FileProblem::new(
-                format!("it can't be {verb}: {words}"),
-                "rebuild it against wit/v0.1/policy.wit, world policy",
-            ),
+            problem: FileProblem::new(format!("it can't be {verb}: {words}"), REBUILD),
         },
         End::Died(how) => Error::File {
             file: file.to_owned(),

@@ -8,7 +8,7 @@ use std::{
 use rlimit::Resource;
 
 use super::{Job, Order};
-use crate::{engine, limits::Limits};
+use crate::{compile, limits::Limits};
 use host_contract::clean;
 
 /// Does one job: an order and the bytes from standard input, the result to standard
@@ -41,7 +41,7 @@ fn work() -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes).map_err(broken)?;
     match order.job {
-        Job::Compile => engine::precompile(&bytes, &order.limits),
+        Job::Compile => compile::precompile(&bytes, &order.limits),
         Job::Decode => decode(&bytes),
         Job::Encode => encode(&bytes),
     }

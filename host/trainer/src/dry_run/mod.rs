@@ -21,7 +21,7 @@ use crate::actuators::any_may;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::observer::Observer;
-use crate::offer::Offer;
+use crate::offer::capabilities;
 use crate::prepare::{Caches, Loaded};
 use crate::run_dir::RunDir;
 use crate::subspace::Subspaces;
@@ -84,12 +84,12 @@ pub fn dry_run(
         RunDir::check_free(output)?;
     }
     let info = loaded.info(config);
-    let offer = Offer::new(config, &loaded.plan, loaded.canary.as_ref());
+    let capabilities = capabilities(config, &loaded.plan, loaded.canary.as_ref(), &info.judges);
     let policies = std::mem::take(&mut loaded.policies);
     let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
     let needs = policies
         .into_iter()
-        .map(|policy| policy.rehearse(config, &info, &loaded.model, offer))
+        .map(|policy| policy.rehearse(config, &info, &loaded.model, &capabilities))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
     let steers = steering::rehearse(names.into_iter().zip(&needs), config, model)?;

@@ -8,7 +8,7 @@ use crate::advisor::ActivePolicy;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::observer::Observer;
-use crate::offer::Offer;
+use crate::offer::capabilities;
 use crate::prepare::{self, Loaded};
 use crate::run_dir::RunDir;
 use crate::steering::{self, Vectors};
@@ -31,10 +31,10 @@ pub(super) fn prepare_all<'a>(
     let info = loaded.info(&config);
     let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
-    let offer = Offer::new(&config, &plan, canary.as_ref());
+    let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges);
     for (number, policy) in found.into_iter().enumerate() {
         let (active, calibration) =
-            policy.activate(&config, info.clone(), &model, offer, observer)?;
+            policy.activate(&config, info.clone(), &model, &capabilities, observer)?;
         policies.push(active);
         calibrations.extend(calibration.map(|calibration| (number, calibration)));
     }

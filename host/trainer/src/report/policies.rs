@@ -85,7 +85,7 @@ fn summary(summary: &Option<Summary>) -> [String; 5] {
             format!("{:.3}", one.highest_risk),
             format!("{:.3}", one.task_weight),
             format!("{:.3}", one.kl_weight),
-            host_policy::wit::action_name(one.action).to_owned(),
+            one.action.name().to_owned(),
         ],
         None => std::array::from_fn(|_| "-".to_owned()),
     }

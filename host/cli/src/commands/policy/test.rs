@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use host_policy::cases::{self, Case, CaseError, TOLERANCE, pretty, settled};
+use host_policy::cases::{self, Case, CaseError, Differs, TOLERANCE, pretty, settled};
 use host_policy::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
@@ -158,7 +158,7 @@ fn one(path: &Path, policy: &Policy, record: bool, coverage: &mut Coverage) -> a
         return Ok(row);
     }
     row.outcome = Outcome::Differs;
-    if let CaseError::Differs { at, .. } = difference {
+    if let CaseError::Differs(Differs { at, .. }) = difference {
         row.at = Some(at);
     }
     row.diff = Some(diff(&case.expected, &answer));

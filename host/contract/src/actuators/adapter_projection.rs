@@ -1,0 +1,49 @@
+//! Projection of the adapter onto the alignment subspace.
+
+use super::{Actuator, Check, Decisions, Regularization, ranges::within};
+use crate::{
+    run::{RunCapabilities, Unmet},
+    signals::Needs,
+    types::{Actuators, Sample},
+};
+
+pub(super) struct AdapterProjection;
+
+impl Actuator for AdapterProjection {
+    fn name(&self) -> &'static str {
+        "adapter-projection"
+    }
+
+    fn flag(&self) -> Option<Actuators> {
+        Some(Actuators::ADAPTER_PROJECTION)
+    }
+
+    fn meaning(&self) -> &'static str {
+        "projects adapted matrices onto the alignment subspace"
+    }
+
+    fn example(&self, _samples: &[Sample], r: &mut Regularization) {
+        r.adapter_projection = Some(0.35);
+    }
+
+    fn unmet(&self, _needs: &Needs, run: &RunCapabilities<'_>) -> Option<Unmet> {
+        let remedy = "name the model before its alignment in model.base";
+        (!run.base).then(|| Unmet::new("adapter projection", remedy))
+    }
+
+    fn check(&self, r: &Regularization, _samples: &[Sample]) -> Check {
+        match r.adapter_projection {
+            Some(cosine) => within("regularization.adapter-projection", cosine, -1.0, 1.0),
+            None => Ok(()),
+        }
+    }
+
+    fn used(&self, r: &Regularization) -> Option<&'static str> {
+        r.adapter_projection.map(|_| "adapter-projection")
+    }
+
+    /// The largest cosine, which projects the most matrices.
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
+        into.adapter_projection = decisions.some(|one| one.adapter_projection).reduce(f64::max);
+    }
+}

@@ -1,0 +1,58 @@
+//! Exponential moving average of the parameters.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lift};
+
+use super::{Actuator, Check, Decisions, Regularization, ranges::out_of_range};
+use crate::types::{Actuators, Sample};
+
+/// average <- decay * average + (1 - decay) * parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
+#[component(record)]
+pub struct Ema {
+    /// In [0, 1).
+    pub decay: f64,
+    /// Also write the average back into the parameters.
+    #[component(name = "in-path")]
+    pub in_path: bool,
+}
+
+pub(super) struct EmaActuator;
+
+impl Actuator for EmaActuator {
+    fn name(&self) -> &'static str {
+        "ema"
+    }
+
+    fn flag(&self) -> Option<Actuators> {
+        Some(Actuators::EMA)
+    }
+
+    fn meaning(&self) -> &'static str {
+        "averages the parameters over steps, and may put the average back into training"
+    }
+
+    fn example(&self, _samples: &[Sample], r: &mut Regularization) {
+        r.ema = Some(Ema { decay: 0.9, in_path: false });
+    }
+
+    fn check(&self, r: &Regularization, _samples: &[Sample]) -> Check {
+        match r.ema {
+            Some(Ema { decay, .. }) if !(0.0..1.0).contains(&decay) => {
+                Err(out_of_range("regularization.ema.decay", decay, "at least 0 and below 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn used(&self, r: &Regularization) -> Option<&'static str> {
+        r.ema.map(|_| "ema")
+    }
+
+    /// The largest decay, in the path if any policy wants it there.
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
+        let stronger =
+            |a: Ema, b: Ema| Ema { decay: a.decay.max(b.decay), in_path: a.in_path || b.in_path };
+        into.ema = decisions.some(|one| one.ema).reduce(stronger);
+    }
+}

@@ -1,0 +1,77 @@
+//! Which divergence the KL weight multiplies.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lift};
+
+use super::{Actuator, Check, Decisions, Regularization};
+use crate::{
+    run::{RunCapabilities, Unmet},
+    signals::{Needs, TokenNeeds},
+    types::{Actuators, Sample},
+};
+
+/// The divergence that the KL weight multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Divergence {
+    /// KL(reference || current) over the whole vocabulary.
+    #[component(name = "forward-kl")]
+    ForwardKl,
+    /// (ln P_current - ln P_reference)^2 / 2 of the label token.
+    #[component(name = "label-k2")]
+    LabelK2,
+}
+
+pub(super) struct LabelDivergence;
+
+impl Actuator for LabelDivergence {
+    fn name(&self) -> &'static str {
+        "label-divergence"
+    }
+
+    fn flag(&self) -> Option<Actuators> {
+        Some(Actuators::LABEL_DIVERGENCE)
+    }
+
+    fn meaning(&self) -> &'static str {
+        "may hold the model on the label token alone, which is weaker than on \
+         the whole vocabulary"
+    }
+
+    fn example(&self, _samples: &[Sample], r: &mut Regularization) {
+        r.divergence = Divergence::LabelK2;
+    }
+
+    fn unmet(&self, needs: &Needs, _run: &RunCapabilities<'_>) -> Option<Unmet> {
+        by_tokens(needs, self.name())
+    }
+
+    fn check(&self, _r: &Regularization, _samples: &[Sample]) -> Check {
+        Ok(())
+    }
+
+    fn used(&self, r: &Regularization) -> Option<&'static str> {
+        (r.divergence != Divergence::ForwardKl).then_some("divergence")
+    }
+
+    /// The whole vocabulary is more restrictive than the label token. The divergence of a
+    /// policy that holds no sample counts for nothing.
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
+        let holds = |one: &&&Regularization| one.kl_weight.iter().any(|weight| *weight != 0.0);
+        let mut holding = decisions.all.iter().filter(holds).map(|one| one.divergence).peekable();
+        let label = holding.peek().is_some() && holding.all(|one| one == Divergence::LabelK2);
+        into.divergence = match label {
+            true => Divergence::LabelK2,
+            false => Divergence::ForwardKl,
+        };
+    }
+}
+
+/// What a term of the loss over label tokens needs: their log-probabilities under both
+/// models.
+pub(super) fn by_tokens(needs: &Needs, need: &str) -> Option<Unmet> {
+    let both = TokenNeeds::CURRENT | TokenNeeds::REFERENCE;
+    let remedy = "the policy must also declare the current and reference token log-probabilities";
+    (!needs.tokens.contains(both)).then(|| Unmet::new(need, remedy))
+}

@@ -1,0 +1,38 @@
+//! Scale of the learning rate of a step.
+
+use super::{Actuator, Check, Decisions, Regularization, ranges::within};
+use crate::types::{Actuators, Sample};
+
+pub(super) struct LearningRate;
+
+impl Actuator for LearningRate {
+    fn name(&self) -> &'static str {
+        "learning-rate"
+    }
+
+    fn flag(&self) -> Option<Actuators> {
+        Some(Actuators::LEARNING_RATE)
+    }
+
+    fn meaning(&self) -> &'static str {
+        "scales the learning rate of a step, from 0 to 10 times"
+    }
+
+    fn example(&self, _samples: &[Sample], r: &mut Regularization) {
+        r.learning_rate_scale = 0.5;
+    }
+
+    fn check(&self, r: &Regularization, _samples: &[Sample]) -> Check {
+        within("regularization.learning-rate-scale", r.learning_rate_scale, 0.0, 10.0)
+    }
+
+    fn used(&self, r: &Regularization) -> Option<&'static str> {
+        (r.learning_rate_scale != 1.0).then_some("learning-rate-scale")
+    }
+
+    /// The smallest scale.
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
+        let scales = decisions.all.iter().map(|one| one.learning_rate_scale);
+        into.learning_rate_scale = scales.fold(f64::MAX, f64::min);
+    }
+}

@@ -1,0 +1,195 @@
+//! Actuators: what a policy may steer. One file for each, behind one trait, and one table
+//! that everything else walks.
+//!
+//! A new actuator is a file here with its record and its [`Actuator`], a flag of
+//! [`Actuators`], a field of [`Regularization`], and a row of [`ACTUATORS`].
+
+mod action;
+mod adapter_projection;
+mod alignment_extra;
+mod alignment_share;
+mod anchor;
+mod ema;
+mod gradient_clip;
+mod gradient_projection;
+mod label_divergence;
+mod learning_rate;
+mod ranges;
+mod ratio_clip;
+mod steering;
+mod token_weights;
+mod weights;
+
+pub use anchor::{Anchor, AnchorTarget};
+pub use ema::Ema;
+pub use label_divergence::Divergence;
+pub use ratio_clip::RatioClip;
+pub use steering::Steering;
+
+pub(crate) use ranges::{Check, per_sample};
+pub(crate) use weights::fold;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lift};
+
+use crate::{
+    run::{RunCapabilities, Unmet},
+    signals::Needs,
+    types::{Action, Actuators, Sample},
+};
+
+/// How to train on one step; see the interface for the loss.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
+#[component(record)]
+pub struct Regularization {
+    /// What happens to the update.
+    pub action: Action,
+    /// Per sample, in [0, 10].
+    #[component(name = "task-weight")]
+    pub task_weight: Vec<f64>,
+    /// Per sample, in [0, 10].
+    #[component(name = "kl-weight")]
+    pub kl_weight: Vec<f64>,
+    /// Per answer token, ragged, in [0, 10].
+    #[component(name = "token-task-weight")]
+    pub token_task_weight: Option<Vec<f32>>,
+    /// Likewise.
+    #[component(name = "token-kl-weight")]
+    pub token_kl_weight: Option<Vec<f32>>,
+    /// What the KL weight multiplies.
+    pub divergence: Divergence,
+    /// In [0, 10].
+    #[component(name = "learning-rate-scale")]
+    pub learning_rate_scale: f64,
+    /// Largest L2 norm of the gradient.
+    #[component(name = "gradient-clip")]
+    pub gradient_clip: Option<f64>,
+    /// Average of the parameters.
+    pub ema: Option<Ema>,
+    /// Pull towards earlier parameters.
+    pub anchor: Option<Anchor>,
+    /// Share of alignment samples from the next step on, in [0, 1].
+    #[component(name = "alignment-share")]
+    pub alignment_share: Option<f64>,
+    /// Alignment samples in addition to the batch, from the next step on.
+    #[component(name = "alignment-extra")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alignment_extra: Option<u32>,
+    /// Per sample.
+    #[component(name = "ratio-clip")]
+    pub ratio_clip: Option<Vec<RatioClip>>,
+    /// Remove from the task gradient what opposes the alignment gradient.
+    #[component(name = "gradient-projection")]
+    pub gradient_projection: bool,
+    /// Project where the cosine is at most this.
+    #[component(name = "adapter-projection")]
+    pub adapter_projection: Option<f64>,
+    /// Steering from the next step on.
+    pub steering: Option<Steering>,
+}
+
+impl Regularization {
+    /// An ordinary update with these weights per sample; everything else is off.
+    pub fn weights(task_weight: Vec<f64>, kl_weight: Vec<f64>) -> Self {
+        Self {
+            action: Action::Update,
+            task_weight,
+            kl_weight,
+            token_task_weight: None,
+            token_kl_weight: None,
+            divergence: Divergence::ForwardKl,
+            learning_rate_scale: 1.0,
+            gradient_clip: None,
+            ema: None,
+            anchor: None,
+            alignment_share: None,
+            alignment_extra: None,
+            ratio_clip: None,
+            gradient_projection: false,
+            adapter_projection: None,
+            steering: None,
+        }
+    }
+}
+
+/// What several policies decided about one step.
+#[derive(Debug, Clone, Copy)]
+pub struct Decisions<'a> {
+    /// Valid, one per policy.
+    pub all: &'a [&'a Regularization],
+    /// Samples of the step.
+    pub samples: &'a [Sample],
+}
+
+impl<'a> Decisions<'a> {
+    /// One field of every decision that has it.
+    pub(crate) fn some<T: 'a>(
+        &self,
+        field: impl Fn(&'a Regularization) -> Option<T>,
+    ) -> impl Iterator<Item = T> {
+        self.all.iter().filter_map(move |one| field(one))
+    }
+}
+
+/// One thing that a policy may steer: everything that the host must know about it besides
+/// how to do it.
+pub trait Actuator: Sync {
+    /// As the interface writes it.
+    fn name(&self) -> &'static str;
+
+    /// The flag that declares it; none for what is declared otherwise or always allowed.
+    fn flag(&self) -> Option<Actuators>;
+
+    /// What it lets a policy do to a run, for the person who allows it.
+    fn meaning(&self) -> &'static str;
+
+    /// Whether a policy with these needs may use it.
+    fn declared(&self, needs: &Needs) -> bool {
+        self.flag().is_none_or(|flag| needs.actuators.contains(flag))
+    }
+
+    /// Adds an example of using it to a decision about these samples, for tests that walk
+    /// the table.
+    fn example(&self, samples: &[Sample], regularization: &mut Regularization);
+
+    /// What the run lacks for it; asked only if it is declared.
+    fn unmet(&self, _needs: &Needs, _run: &RunCapabilities<'_>) -> Option<Unmet> {
+        None
+    }
+
+    /// Checks lengths and ranges.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    fn check(&self, regularization: &Regularization, samples: &[Sample]) -> Check;
+
+    /// The field of the regularization that uses it, if one does.
+    fn used(&self, regularization: &Regularization) -> Option<&'static str>;
+
+    /// What is wrong with using it undeclared.
+    fn undeclared(&self) -> String {
+        format!("is used, but needs.actuators does not declare {}", self.name())
+    }
+
+    /// Combines what several policies decided: the most restrictive counts. Rows of the
+    /// table before this one were combined already.
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization);
+}
+
+/// Every actuator, in the order of the interface.
+pub static ACTUATORS: [&dyn Actuator; 14] = [
+    &weights::Weights,
+    &token_weights::TokenWeights,
+    &label_divergence::LabelDivergence,
+    &learning_rate::LearningRate,
+    &gradient_clip::GradientClip,
+    &ema::EmaActuator,
+    &anchor::AnchorActuator,
+    &alignment_share::AlignmentShare,
+    &ratio_clip::RatioClipActuator,
+    &gradient_projection::GradientProjection,
+    &adapter_projection::AdapterProjection,
+    &action::ActionActuator,
+    &alignment_extra::AlignmentExtra,
+    &steering::SteeringActuator,
+];

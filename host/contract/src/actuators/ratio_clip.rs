@@ -1,0 +1,114 @@
+//! Clipped probability ratio in place of the task loss.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lift};
+
+use super::{
+    Actuator, Check, Decisions, Regularization,
+    label_divergence::by_tokens,
+    ranges::{length, within},
+};
+use crate::{
+    run::{RunCapabilities, Unmet},
+    signals::Needs,
+    types::{Actuators, Sample},
+};
+
+/// Replaces the task loss of a sample by -f, with x = P_current / P_reference:
+/// f = min(x, high) * direction if direction >= 0, else max(x, low) * direction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
+#[component(record)]
+pub struct RatioClip {
+    /// Smallest ratio that is not clipped.
+    pub low: f64,
+    /// Largest ratio that is not clipped.
+    pub high: f64,
+    /// Positive to learn the answer, negative to unlearn it.
+    pub direction: f64,
+    /// Over the whole answer instead of one per token.
+    pub sequence: bool,
+    /// Weight of the variance of the ratios, 0 for none.
+    #[component(name = "variance-penalty")]
+    pub variance_penalty: f64,
+}
+
+pub(super) struct RatioClipActuator;
+
+impl Actuator for RatioClipActuator {
+    fn name(&self) -> &'static str {
+        "ratio-clip"
+    }
+
+    fn flag(&self) -> Option<Actuators> {
+        Some(Actuators::RATIO_CLIP)
+    }
+
+    fn meaning(&self) -> &'static str {
+        "replaces the task loss of a sample by a clipped ratio, whose sign it chooses"
+    }
+
+    fn example(&self, samples: &[Sample], r: &mut Regularization) {
+        let (low, high, direction) = (0.5, 2.0, 1.0);
+        let clip = RatioClip { low, high, direction, sequence: false, variance_penalty: 0.0 };
+        r.ratio_clip = Some(vec![clip; samples.len()]);
+    }
+
+    fn unmet(&self, needs: &Needs, _run: &RunCapabilities<'_>) -> Option<Unmet> {
+        by_tokens(needs, self.name())
+    }
+
+    fn check(&self, r: &Regularization, samples: &[Sample]) -> Check {
+        let Some(clips) = &r.ratio_clip else { return Ok(()) };
+        length("regularization.ratio-clip", clips.len(), samples.len(), "one per sample")?;
+        clips.iter().enumerate().try_for_each(|(i, clip)| {
+            let field = |name: &str| format!("regularization.ratio-clip[{i}].{name}");
+            within(&field("low"), clip.low, 0.0, f64::MAX)?;
+            within(&field("high"), clip.high, clip.low, f64::MAX)?;
+            within(&field("direction"), clip.direction, -f64::MAX, f64::MAX)?;
+            within(&field("variance-penalty"), clip.variance_penalty, 0.0, f64::MAX)
+        })
+    }
+
+    fn used(&self, r: &Regularization) -> Option<&'static str> {
+        r.ratio_clip.as_ref().map(|_| "ratio-clip")
+    }
+
+    /// Sample by sample the intersection of the allowed ranges, with the smallest
+    /// direction; where two ranges have nothing in common, the one that ends lower.
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
+        let lists = decisions.some(|one| one.ratio_clip.clone());
+        into.ratio_clip =
+            lists.reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| narrower(a, b)).collect());
+    }
+}
+
+fn narrower(a: RatioClip, b: RatioClip) -> RatioClip {
+    let high = a.high.min(b.high);
+    RatioClip {
+        low: a.low.max(b.low).min(high),
+        high,
+        direction: a.direction.min(b.direction),
+        sequence: a.sequence || b.sequence,
+        variance_penalty: a.variance_penalty.max(b.variance_penalty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disjoint_ratio_clips_close() {
+        let clip = |low, high| RatioClip {
+            low,
+            high,
+            direction: 1.0,
+            sequence: false,
+            variance_penalty: 0.0,
+        };
+        let meet = narrower(clip(0.1, 10.0), clip(0.5, 4.0));
+        assert_eq!((meet.low, meet.high), (0.5, 4.0));
+        let apart = narrower(clip(0.1, 0.2), clip(0.5, 4.0));
+        assert_eq!((apart.low, apart.high), (0.2, 0.2));
+    }
+}

@@ -1,0 +1,90 @@
+//! Versions of the contract. A host serves several side by side; a component says in the
+//! name of its export which one it was built for.
+
+use std::fmt;
+
+/// The exported instance that makes a component a policy, without its version.
+const ASSESSOR: &str = "risk:policy/assessor@";
+
+/// A version of the contract that this host serves, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// `risk:policy@0.1.x`.
+    V0_1,
+    /// `risk:policy@0.2.x`.
+    V0_2,
+}
+
+impl Version {
+    /// Every version, the oldest first.
+    pub const ALL: [Self; 2] = [Self::V0_1, Self::V0_2];
+    /// The version to build new policies for.
+    pub const NEWEST: Self = Self::V0_2;
+
+    /// The version that an export is of, if this host serves it.
+    pub fn of_export(name: &str) -> Option<Self> {
+        let exported = exported_version(name)?;
+        let (_, patch) = exported.rsplit_once('.')?;
+        let serves = |one: &Self| exported[..exported.len() - patch.len()] == one.compatible()[..];
+        Self::ALL.into_iter().find(serves)
+    }
+
+    /// Package and version, as the interface names itself.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::V0_1 => "risk:policy@0.1.0",
+            Self::V0_2 => "risk:policy@0.2.0",
+        }
+    }
+
+    /// The file that documents it.
+    pub fn wit(self) -> &'static str {
+        match self {
+            Self::V0_1 => "wit/v0.1/policy.wit",
+            Self::V0_2 => "wit/v0.2/policy.wit",
+        }
+    }
+
+    /// Every version that this host serves, for messages.
+    pub fn served() -> String {
+        Self::ALL.map(Self::interface).join(" and ")
+    }
+
+    /// The beginning of every version number that is compatible with it.
+    fn compatible(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1.",
+            Self::V0_2 => "0.2.",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    /// As the interface names itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.interface())
+    }
+}
+
+/// The version number in the name of an export, if it is that of a policy.
+pub fn exported_version(name: &str) -> Option<&str> {
+    name.strip_prefix(ASSESSOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_export() {
+        let of = |number: &str| Version::of_export(&format!("{ASSESSOR}{number}"));
+        assert_eq!(of("0.1.0"), Some(Version::V0_1));
+        assert_eq!(of("0.1.7"), Some(Version::V0_1));
+        assert_eq!(of("0.2.0"), Some(Version::V0_2));
+        for other in ["0.9.0", "1.0.0", "0.20.0", "0.1", "", "0.2.", "x0.1.0"] {
+            let found = of(other);
+            assert!(found.is_none() || other == "0.2.", "{other}: {found:?}");
+        }
+        assert_eq!(Version::of_export("wasi:cli/run@0.2.0"), None);
+    }
+}
