@@ -1,69 +1,22 @@
 //! The decoder: one frozen copy of the weights, run with or without an adapter.
 
-mod applied;
-mod arithmetic;
-mod cache;
-mod memory;
-mod packed;
-mod rotary;
-mod taps;
-
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
+use host_kernels::simd;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fused::FusedModel;
 use crate::lora::Lora;
+use crate::pass::{self, Implementation};
+use crate::plain::PlainModel;
 use crate::weights::Weights;
-use crate::{head, plain};
 
-pub use applied::Applied;
-pub use cache::KvCache;
-pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
-pub use memory::{StepMemory, StepWork};
-pub use packed::Packed;
-pub(crate) use rotary::Angles;
-pub use taps::TapRows;
-
-/// Which code computes the forward and backward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernels {
-    /// Hand-written kernels with their own backward pass: CPU, weights in f32 or bf16.
-    Fused,
-    /// Operations of candle's: any device and type; the test oracle.
-    Plain,
-}
-
-/// What a forward pass leaves.
-pub struct Forward {
-    /// [rows, hidden] after the final norm, on the graph of the adapter.
-    pub hidden: Tensor,
-    /// Per `TapRows`: rows.len() * hidden values, off the graph.
-    pub taps: Vec<Vec<f32>>,
-}
-
-/// The rows a loss is taken over. Weights are already divided by N.
-pub struct HeadRows<'a> {
-    /// [n, hidden], on the graph.
-    pub hidden: &'a Tensor,
-    /// [n, hidden] of the reference, for the KL term.
-    pub reference: Option<&'a Tensor>,
-    pub labels: &'a [u32],
-    pub task_weights: &'a [f32],
-    pub kl_weights: &'a [f32],
-}
-
-/// Sum over rows of task weight * CE + KL weight * KL(reference || current).
-pub struct HeadLoss {
-    /// Scalar, on the graph.
-    pub loss: Tensor,
-    /// Cross entropy per row in nats, unweighted.
-    pub task: Vec<f32>,
-    /// KL per row in nats, unweighted; 0 without a reference.
-    pub kl: Vec<f32>,
-}
+pub use crate::pass::{
+    Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
+    TapRows,
+};
 
 /// A decoder of the Llama family with frozen weights. The reference of a
 /// fine-tune is the same decoder run with `adapter = None`.
@@ -74,7 +27,7 @@ pub struct Decoder {
     /// Keep only each block's input for the backward pass and compute the rest
     /// again: a tenth of the memory per token for a slower step.
     pub recompute: bool,
-    fused: Option<FusedModel>,
+    implementation: Box<dyn Implementation>,
 }
 
 impl Decoder {
@@ -88,8 +41,8 @@ impl Decoder {
     pub fn new(config: Config, weights: Weights, kernels: Kernels) -> Result<Self> {
         weights.validate(&config)?;
         let config = Arc::new(config);
-        let fused = match kernels {
-            Kernels::Plain => None,
+        let implementation: Box<dyn Implementation> = match kernels {
+            Kernels::Plain => Box::new(PlainModel::new(config.clone(), weights.clone())),
             Kernels::Fused => {
                 let known = matches!(weights.dtype(), DType::F32 | DType::BF16);
                 if !weights.device().is_cpu() || !known {
@@ -104,10 +57,10 @@ impl Decoder {
                             .into(),
                     });
                 }
-                Some(FusedModel::new(config.clone(), &weights)?)
+                Box::new(FusedModel::new(config.clone(), &weights)?)
             }
         };
-        Ok(Self { config, weights, kernels, recompute: false, fused })
+        Ok(Self { config, weights, kernels, recompute: false, implementation })
     }
 
     /// Runs a packed batch. `taps` are read on the way, off the graph.
@@ -119,69 +72,78 @@ impl Decoder {
     ) -> Result<Forward> {
         self.check_adapter(adapter)?;
         self.check(batch, taps)?;
-        match &self.fused {
-            Some(model) => model.forward(batch, adapter, taps, self.recompute),
-            None => plain::forward(self, batch, adapter, taps),
-        }
+        self.implementation.forward(batch, adapter, taps, self.recompute)
     }
 
     /// Gives back the memory that training steps leave for the next one.
     pub fn release(&self) {
-        if let Some(model) = &self.fused {
-            model.release();
-        }
+        self.implementation.release();
+    }
+
+    /// What a micro-batch of this shape will hold; none for the plain kernels, whose memory the
+    /// library decides.
+    pub fn step_memory(&self, adapter: &Lora, shape: &MicroBatchShape) -> Option<StepMemory> {
+        self.implementation.step_memory(adapter, shape, self.recompute)
+    }
+
+    /// Kernels, number format, device and instruction set, in words: what decides the bits of a
+    /// pass besides weights and tokens. Two decoders of the same weights and the same program
+    /// whose words differ may round differently.
+    pub fn arithmetic(&self) -> String {
+        format!(
+            "{:?} {:?} {:?} {:?}",
+            self.kernels,
+            self.weights.dtype(),
+            self.device().location(),
+            simd::level()
+        )
+    }
+
+    /// Whether a row has the same bits whatever sequences it shares a batch with. The
+    /// fused kernels sum every row on its own and in one order; libraries choose by the
+    /// shape of the batch.
+    pub fn rows_stand_alone(&self) -> bool {
+        self.kernels == Kernels::Fused
     }
 
     /// The same without gradient: nothing is kept for a backward pass.
     pub fn infer<'a>(
         &self,
         batch: &Packed,
-        applied: impl Into<Applied<'a>>,
+        overlay: impl Into<Overlay<'a>>,
         taps: &[TapRows],
     ) -> Result<Forward> {
-        let applied = applied.into();
-        self.check_applied(applied)?;
+        let overlay = overlay.into();
+        self.check_overlay(overlay)?;
         self.check(batch, taps)?;
-        match &self.fused {
-            Some(model) => model.infer(batch, applied, taps),
-            None => plain::infer(self, batch, applied, taps),
-        }
+        self.implementation.infer(batch, overlay, taps)
     }
 
     /// Runs a packed batch without gradient up to the deepest tapped layer.
     pub fn forward_taps<'a>(
         &self,
         batch: &Packed,
-        applied: impl Into<Applied<'a>>,
+        overlay: impl Into<Overlay<'a>>,
         taps: &[TapRows],
     ) -> Result<Vec<Vec<f32>>> {
-        let applied = applied.into();
-        self.check_applied(applied)?;
+        let overlay = overlay.into();
+        self.check_overlay(overlay)?;
         self.check(batch, taps)?;
-        match &self.fused {
-            Some(model) => model.forward_taps(batch, applied, taps),
-            None => plain::forward_taps(self, batch, applied, taps),
-        }
+        self.implementation.forward_taps(batch, overlay, taps)
     }
 
     /// [n, vocabulary] logits of hidden rows [n, hidden], off the graph: f32,
     /// or f64 where the weights are.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.check_hidden("hidden", hidden)?;
-        match &self.fused {
-            Some(model) => head::fused::logits(model.head(), hidden),
-            None => head::plain::logits(self.weights.head_matrix(), hidden),
-        }
+        self.implementation.logits(hidden)
     }
 
     /// ln p(label) per hidden row in nats, in chunks of rows, without gradient.
     pub fn label_log_probs(&self, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
         let rows = self.check_hidden("hidden", hidden)?;
         self.check_labels(labels, rows)?;
-        match &self.fused {
-            Some(model) => head::fused::label_log_probs(model.head(), hidden, labels),
-            None => head::plain::label_log_probs(self.weights.head_matrix(), hidden, labels),
-        }
+        self.implementation.label_log_probs(hidden, labels)
     }
 
     /// The weighted loss over answer rows. [n, vocabulary] is never held for
@@ -212,10 +174,7 @@ impl Decoder {
         if let Some(weight) = weights.find(|weight| !weight.is_finite()) {
             return Err(Error::batch(format!("a loss weight is {weight}"), "give finite weights"));
         }
-        match &self.fused {
-            Some(model) => head::fused::loss(model.head(), &rows),
-            None => head::plain::loss(self.weights.head_matrix(), &rows),
-        }
+        self.implementation.head_loss(&rows)
     }
 
     /// Runs prompts without gradient; gives the last hidden row of each
@@ -223,15 +182,12 @@ impl Decoder {
     pub fn prefill<'a>(
         &self,
         batch: &Packed,
-        applied: impl Into<Applied<'a>>,
+        overlay: impl Into<Overlay<'a>>,
     ) -> Result<(Tensor, KvCache)> {
-        let applied = applied.into();
-        self.check_applied(applied)?;
+        let overlay = overlay.into();
+        self.check_overlay(overlay)?;
         self.check(batch, &[])?;
-        match &self.fused {
-            Some(model) => model.prefill(batch, applied),
-            None => plain::prefill(self, batch, applied),
-        }
+        self.implementation.prefill(batch, overlay)
     }
 
     /// Runs one new token per cached sequence without gradient; gives its
@@ -240,7 +196,7 @@ impl Decoder {
         &self,
         tokens: &[u32],
         cache: &mut KvCache,
-        applied: impl Into<Applied<'a>>,
+        overlay: impl Into<Overlay<'a>>,
     ) -> Result<Tensor> {
         if tokens.len() != cache.num_sequences() || tokens.is_empty() {
             return Err(Error::batch(
@@ -248,7 +204,7 @@ impl Decoder {
                 "give one token per sequence",
             ));
         }
-        packed::check_tokens(&self.config, tokens)?;
+        pass::check_tokens(&self.config, tokens)?;
         if let Some(length) = cache.lengths().iter().max()
             && *length >= self.config.max_position
         {
@@ -257,22 +213,19 @@ impl Decoder {
                 "drop it from the cache",
             ));
         }
-        let applied = applied.into();
-        self.check_applied(applied)?;
-        match &self.fused {
-            Some(model) => model.decode_step(tokens, cache, applied),
-            None => plain::decode_step(self, tokens, cache, applied),
-        }
+        let overlay = overlay.into();
+        self.check_overlay(overlay)?;
+        self.implementation.decode_step(tokens, cache, overlay)
     }
 
     fn check(&self, batch: &Packed, taps: &[TapRows]) -> Result<()> {
         batch.validate(&self.config)?;
-        taps::validate(taps, &self.config, batch.rows())
+        pass::check_taps(taps, &self.config, batch.rows())
     }
 
-    fn check_applied(&self, applied: Applied) -> Result<()> {
-        self.check_adapter(applied.adapter)?;
-        let steering = applied.steering;
+    fn check_overlay(&self, overlay: Overlay) -> Result<()> {
+        self.check_adapter(overlay.adapter)?;
+        let steering = overlay.steering;
         steering.map_or(Ok(()), |steering| steering.check(&self.config))
     }
 
@@ -311,6 +264,6 @@ impl Decoder {
                 "give one label per row",
             ));
         }
-        packed::check_tokens(&self.config, labels)
+        pass::check_tokens(&self.config, labels)
     }
 }

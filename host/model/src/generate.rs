@@ -5,8 +5,9 @@ use candle_transformers::generation::{LogitsProcessor, Sampling};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::decoder::{Applied, Decoder, KvCache, Packed};
+use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::pass::{KvCache, Overlay, Packed};
 
 /// How answers are chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,14 +45,14 @@ const BATCH: usize = 64;
 /// [`Error::Batch`] for an empty or over-long prompt, options out of range, or a model whose output isn't finite.
 pub fn generate<'a>(
     decoder: &Decoder,
-    applied: impl Into<Applied<'a>>,
+    overlay: impl Into<Overlay<'a>>,
     prompts: &[Vec<u32>],
     stop: &[u32],
     options: &GenerateOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Vec<u32>>> {
     check(decoder, prompts, options)?;
-    let applied = applied.into();
+    let overlay = overlay.into();
     let mut answers = vec![Vec::new(); prompts.len()];
     if options.max_new_tokens == 0 {
         return Ok(answers);
@@ -59,7 +60,7 @@ pub fn generate<'a>(
     for batch in batches(decoder, prompts, options) {
         let mut sequences: Vec<Sequence> =
             batch.map(|index| Sequence::new(decoder, prompts, index, options)).collect();
-        let run = Run { decoder, applied, stop };
+        let run = Run { decoder, overlay, stop };
         run.decode(prompts, &mut sequences, progress, &mut answers)?;
     }
     Ok(answers)
@@ -187,7 +188,7 @@ fn likeliest(logits: &[f32]) -> Result<u32> {
 
 struct Run<'a> {
     decoder: &'a Decoder,
-    applied: Applied<'a>,
+    overlay: Overlay<'a>,
     stop: &'a [u32],
 }
 
@@ -201,7 +202,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let batch: Vec<&[u32]> = sequences.iter().map(|s| prompts[s.index].as_slice()).collect();
         let (mut hidden, mut cache) =
-            self.decoder.prefill(&Packed::from_sequences(&batch), self.applied)?;
+            self.decoder.prefill(&Packed::from_sequences(&batch), self.overlay)?;
         loop {
             let tokens = self.step(&hidden, sequences, &mut cache, answers)?;
             progress(tokens.len());
@@ -210,7 +211,7 @@ impl Run<'_> {
             }
             let newest: Vec<u32> =
                 sequences.iter().filter_map(|s| answers[s.index].last().copied()).collect();
-            hidden = self.decoder.decode_step(&newest, &mut cache, self.applied)?;
+            hidden = self.decoder.decode_step(&newest, &mut cache, self.overlay)?;
         }
     }
 

@@ -14,24 +14,28 @@ pub mod generate;
 mod head;
 pub mod load;
 pub mod lora;
+mod operation;
+mod pass;
 pub mod peft;
 mod plain;
+mod slices;
 pub mod steering;
 pub mod tokenizer;
 pub mod weights;
 
 pub use chat::Message;
 pub use config::{Config, Family, Rope, RopeScaling};
-pub use decoder::{
-    Applied, Decoder, Forward, HeadLoss, HeadRows, Kernels, KvCache, Packed, StepMemory, StepWork,
-    TapRows,
-};
+pub use decoder::Decoder;
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
 pub use host_files::atomic;
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
+pub use pass::{
+    Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
+    TapRows,
+};
 pub use steering::Steering;
 pub use tokenizer::{ChatTokenizer, EncodedChat};
 pub use weights::{LayerWeights, Linear, Weights};

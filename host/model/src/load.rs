@@ -26,8 +26,9 @@ use self::gguf::Gguf;
 pub(crate) use self::safetensors::weight_files;
 use self::safetensors::{InMemory, Shards};
 use crate::config::Config;
-use crate::decoder::{Decoder, Kernels};
+use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::pass::Kernels;
 use crate::tokenizer::{ChatTokenizer, SIDE_FILES, TokenizerFiles};
 
 /// How to load a model.

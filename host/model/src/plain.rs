@@ -1,8 +1,7 @@
 //! The decoder in candle operations, for any device and type.
 //!
 //! Products with frozen weights, norms, rotation, softmax and gate are operations
-//! with a backward pass of their own (`plain/operation.rs`), everything else is
-//! candle's. This path is the oracle the fused kernels are tested against, itself
+//! with a backward pass of their own (`operation.rs`), everything else is candle's. This path is the oracle the fused kernels are tested against, itself
 //! tested against candle's models and central differences, and the one that runs on
 //! CUDA. With rounded weights (bf16), products and the residual stream are rounded,
 //! norms, rotation, softmax and gate are computed in f32, the adapter and its
@@ -14,8 +13,8 @@ mod checkpoint;
 mod factors;
 mod gated;
 mod linear;
+mod model;
 mod norm;
-mod operation;
 mod packing;
 mod rotate;
 mod taps;
@@ -24,122 +23,154 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::decoder::{Applied, Decoder, Forward, KvCache, Packed, PlainCache, Store, TapRows};
 use crate::error::{Error, Result};
+use crate::head::plain as head;
 use crate::lora::Lora;
+use crate::pass::{
+    Forward, HeadLoss, HeadRows, Implementation, KvCache, Overlay, Packed, PlainCache, Store,
+    TapRows,
+};
 use block::Block;
 use factors::Factors;
+pub(crate) use model::PlainModel;
 use norm::rms_norm;
-pub(crate) use operation::unary;
 use packing::{Newest, Packing};
-use taps::Means;
+use taps::TapMeans;
 
-pub(crate) fn forward(
-    decoder: &Decoder,
-    batch: &Packed,
-    adapter: Option<&Lora>,
-    taps: &[TapRows],
-) -> Result<Forward> {
-    let packing = Arc::new(Packing::new(decoder, batch)?);
-    let mut stream = embed(decoder, &batch.tokens)?;
-    let mut means = Means::new(taps);
-    means.add(&stream, 0)?;
-    for layer in 0..decoder.config.num_layers {
-        let block = Block::new(decoder, layer);
-        let factors = Factors::of(adapter, layer);
-        stream = match decoder.recompute {
-            true => checkpoint::forward(block, &stream, &factors, &packing)?,
-            false => block.forward(&stream, &factors, &packing)?.0,
+impl PlainModel {
+    /// Embeds and runs the first `layers` blocks without gradient, and gives the stream.
+    /// `visit` sees it on the way with the number of blocks behind it, and the last one's
+    /// keys and values.
+    fn off_graph(
+        &self,
+        batch: &Packed,
+        overlay: Overlay,
+        layers: usize,
+        mut visit: impl FnMut(usize, &Tensor, Option<(Tensor, Tensor)>) -> Result<()>,
+    ) -> Result<Tensor> {
+        let packing = Packing::new(self, batch)?;
+        let mut stream = steer(overlay, 0, self.embed(&batch.tokens)?)?;
+        visit(0, &stream, None)?;
+        for layer in 0..layers {
+            let factors = Factors::of(overlay.adapter, layer).detached()?;
+            let (next, keys) = Block::new(self, layer).forward(&stream, &factors, &packing)?;
+            stream = steer(overlay, layer + 1, next)?;
+            visit(layer + 1, &stream, Some(keys))?;
+        }
+        Ok(stream)
+    }
+
+    fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
+        let ids = Tensor::new(tokens, self.weights.device())?;
+        Ok(self.weights.embed.index_select(&ids, 0)?)
+    }
+
+    fn finish(&self, stream: &Tensor) -> Result<Tensor> {
+        let eps = self.config.rms_norm_eps;
+        Ok(rms_norm(stream, &self.weights.final_norm, eps)?)
+    }
+}
+
+impl Implementation for PlainModel {
+    fn forward(
+        &self,
+        batch: &Packed,
+        adapter: Option<&Lora>,
+        taps: &[TapRows],
+        recompute: bool,
+    ) -> Result<Forward> {
+        let packing = Arc::new(Packing::new(self, batch)?);
+        let mut stream = self.embed(&batch.tokens)?;
+        let mut means = TapMeans::new(taps);
+        means.add(&stream, 0)?;
+        for layer in 0..self.config.num_layers {
+            let block = Block::new(self, layer);
+            let factors = Factors::of(adapter, layer);
+            stream = match recompute {
+                true => checkpoint::forward(block, &stream, &factors, &packing)?,
+                false => block.forward(&stream, &factors, &packing)?.0,
+            };
+            means.add(&stream, layer + 1)?;
+        }
+        Ok(Forward { hidden: self.finish(&stream)?, taps: means.read()? })
+    }
+
+    fn infer(&self, batch: &Packed, overlay: Overlay, taps: &[TapRows]) -> Result<Forward> {
+        let layers = self.config.num_layers;
+        let mut means = TapMeans::new(taps);
+        let stream = self
+            .off_graph(batch, overlay, layers, |layer, stream, _| Ok(means.add(stream, layer)?))?;
+        Ok(Forward { hidden: self.finish(&stream)?, taps: means.read()? })
+    }
+
+    fn forward_taps(
+        &self,
+        batch: &Packed,
+        overlay: Overlay,
+        taps: &[TapRows],
+    ) -> Result<Vec<Vec<f32>>> {
+        let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
+        let mut means = TapMeans::new(taps);
+        self.off_graph(batch, overlay, deepest, |layer, stream, _| Ok(means.add(stream, layer)?))?;
+        Ok(means.read()?)
+    }
+
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        head::logits(self.weights.head_matrix(), hidden)
+    }
+
+    fn label_log_probs(&self, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
+        head::label_log_probs(self.weights.head_matrix(), hidden, labels)
+    }
+
+    fn head_loss(&self, rows: &HeadRows) -> Result<HeadLoss> {
+        head::loss(self.weights.head_matrix(), rows)
+    }
+
+    fn prefill(&self, batch: &Packed, overlay: Overlay) -> Result<(Tensor, KvCache)> {
+        let mut caches = Vec::new();
+        let layers = self.config.num_layers;
+        let stream = self.off_graph(batch, overlay, layers, |_, _, keys| {
+            if let Some((k, v)) = keys {
+                caches.push((pad_left(&k, batch)?, pad_left(&v, batch)?));
+            }
+            Ok(())
+        })?;
+        let last: Vec<u32> = batch.starts[1..].iter().map(|end| *end as u32 - 1).collect();
+        let last = Tensor::new(last, self.weights.device())?;
+        let hidden = self.finish(&stream.index_select(&last, 0)?)?;
+        let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
+        let store = Store::Plain(PlainCache { layers: caches });
+        Ok((hidden, KvCache::new(lengths, store)))
+    }
+
+    fn decode_step(&self, tokens: &[u32], cache: &mut KvCache, overlay: Overlay) -> Result<Tensor> {
+        let lengths: Vec<usize> = cache.lengths().iter().map(|length| length + 1).collect();
+        let newest = Newest::new(self, &lengths)?;
+        let Store::Plain(store) = &mut cache.store else {
+            return Err(Error::Kernels {
+                kernels: "plain",
+                problem: "the cache was made by other kernels".into(),
+                action: "prefill with the decoder that generates".into(),
+            });
         };
-        means.add(&stream, layer + 1)?;
+        let mut stream = steer(overlay, 0, self.embed(tokens)?)?;
+        for (layer, cache) in store.layers.iter_mut().enumerate() {
+            let factors = Factors::of(overlay.adapter, layer).detached()?;
+            let block = Block::new(self, layer);
+            let next = block.forward_cached(&stream, &factors, &newest, cache)?;
+            stream = steer(overlay, layer + 1, next)?;
+        }
+        cache.grow();
+        self.finish(&stream)
     }
-    Ok(Forward { hidden: finish(decoder, &stream)?, taps: means.read()? })
 }
 
-pub(crate) fn infer(
-    decoder: &Decoder,
-    batch: &Packed,
-    applied: Applied,
-    taps: &[TapRows],
-) -> Result<Forward> {
-    let layers = decoder.config.num_layers;
-    let mut means = Means::new(taps);
-    let stream = off_graph(decoder, batch, applied, layers, |layer, stream, _| {
-        Ok(means.add(stream, layer)?)
-    })?;
-    Ok(Forward { hidden: finish(decoder, &stream)?, taps: means.read()? })
-}
-
-pub(crate) fn forward_taps(
-    decoder: &Decoder,
-    batch: &Packed,
-    applied: Applied,
-    taps: &[TapRows],
-) -> Result<Vec<Vec<f32>>> {
-    let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
-    let mut means = Means::new(taps);
-    off_graph(decoder, batch, applied, deepest, |layer, stream, _| Ok(means.add(stream, layer)?))?;
-    Ok(means.read()?)
-}
-
-/// Embeds and runs the first `layers` blocks without gradient, and gives the stream.
-/// `visit` sees it on the way with the number of blocks behind it, and the last one's
-/// keys and values.
-fn off_graph(
-    decoder: &Decoder,
-    batch: &Packed,
-    applied: Applied,
-    layers: usize,
-    mut visit: impl FnMut(usize, &Tensor, Option<(Tensor, Tensor)>) -> Result<()>,
-) -> Result<Tensor> {
-    let packing = Packing::new(decoder, batch)?;
-    let mut stream = steer(applied, 0, embed(decoder, &batch.tokens)?)?;
-    visit(0, &stream, None)?;
-    for layer in 0..layers {
-        let factors = Factors::of(applied.adapter, layer).detached()?;
-        let (next, keys) = Block::new(decoder, layer).forward(&stream, &factors, &packing)?;
-        stream = steer(applied, layer + 1, next)?;
-        visit(layer + 1, &stream, Some(keys))?;
-    }
-    Ok(stream)
-}
-
-fn steer(applied: Applied, layer: usize, stream: Tensor) -> Result<Tensor> {
-    match applied.steering {
+fn steer(overlay: Overlay, layer: usize, stream: Tensor) -> Result<Tensor> {
+    match overlay.steering {
         Some(steering) => steering.add_to(layer, stream),
         None => Ok(stream),
     }
-}
-
-fn embed(decoder: &Decoder, tokens: &[u32]) -> Result<Tensor> {
-    let ids = Tensor::new(tokens, decoder.weights.device())?;
-    Ok(decoder.weights.embed.index_select(&ids, 0)?)
-}
-
-fn finish(decoder: &Decoder, stream: &Tensor) -> Result<Tensor> {
-    let eps = decoder.config.rms_norm_eps;
-    Ok(rms_norm(stream, &decoder.weights.final_norm, eps)?)
-}
-
-pub(crate) fn prefill(
-    decoder: &Decoder,
-    batch: &Packed,
-    applied: Applied,
-) -> Result<(Tensor, KvCache)> {
-    let mut caches = Vec::new();
-    let layers = decoder.config.num_layers;
-    let stream = off_graph(decoder, batch, applied, layers, |_, _, keys| {
-        if let Some((k, v)) = keys {
-            caches.push((pad_left(&k, batch)?, pad_left(&v, batch)?));
-        }
-        Ok(())
-    })?;
-    let last: Vec<u32> = batch.starts[1..].iter().map(|end| *end as u32 - 1).collect();
-    let last = Tensor::new(last, decoder.weights.device())?;
-    let hidden = finish(decoder, &stream.index_select(&last, 0)?)?;
-    let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
-    let store = Store::Plain(PlainCache { layers: caches });
-    Ok((hidden, KvCache::new(lengths, store)))
 }
 
 /// [rows, kv heads, head_dim] -> [sequences, kv heads, longest, head_dim].
@@ -153,30 +184,4 @@ fn pad_left(packed: &Tensor, batch: &Packed) -> Result<Tensor> {
         })
         .collect::<candle_core::Result<Vec<_>>>()?;
     Ok(Tensor::stack(&padded, 0)?.contiguous()?)
-}
-
-pub(crate) fn decode_step(
-    decoder: &Decoder,
-    tokens: &[u32],
-    cache: &mut KvCache,
-    applied: Applied,
-) -> Result<Tensor> {
-    let lengths: Vec<usize> = cache.lengths().iter().map(|length| length + 1).collect();
-    let newest = Newest::new(decoder, &lengths)?;
-    let Store::Plain(store) = &mut cache.store else {
-        return Err(Error::Kernels {
-            kernels: "plain",
-            problem: "the cache was made by other kernels".into(),
-            action: "prefill with the decoder that generates".into(),
-        });
-    };
-    let mut stream = steer(applied, 0, embed(decoder, tokens)?)?;
-    for (layer, cache) in store.layers.iter_mut().enumerate() {
-        let factors = Factors::of(applied.adapter, layer).detached()?;
-        let block = Block::new(decoder, layer);
-        let next = block.forward_cached(&stream, &factors, &newest, cache)?;
-        stream = steer(applied, layer + 1, next)?;
-    }
-    cache.grow();
-    finish(decoder, &stream)
 }

@@ -10,7 +10,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use candle_core::{Device, Tensor};
-use host_model::{Config, Decoder, Forward, HeadRows, Kernels, Lora, Packed, StepWork, Target};
+use host_model::{
+    Config, Decoder, Forward, HeadRows, Kernels, Lora, MicroBatchShape, Packed, Target,
+};
 
 struct Counting;
 
@@ -106,8 +108,11 @@ fn forecast(config: &Config, lengths: &[usize]) {
     let mut decoder = random::decoder(config, Kernels::Fused);
     for (recompute, held) in [(false, false), (true, false), (false, true), (true, true)] {
         decoder.recompute = recompute;
-        let work =
-            StepWork { lengths: lengths.to_vec(), answer_tokens: answers(&batch).count(), held };
+        let work = MicroBatchShape {
+            lengths: lengths.to_vec(),
+            answer_tokens: answers(&batch).count(),
+            has_kl: held,
+        };
         let told = decoder.step_memory(&lora, &work).unwrap();
         // The threads have their panels from the steps before.
         let told = (told.peak - told.panels) as f64;

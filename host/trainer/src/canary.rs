@@ -5,7 +5,7 @@
 //! towards refusing.
 
 use candle_core::Tensor;
-use host_model::decoder::{Applied, Decoder, Packed};
+use host_model::decoder::{Decoder, Overlay, Packed};
 use host_model::{ChatTokenizer, Message};
 
 use crate::config::CanaryConfig;
@@ -69,7 +69,7 @@ impl Canary {
     pub fn margins<'a>(
         &self,
         decoder: &Decoder,
-        applied: impl Into<Applied<'a>>,
+        applied: impl Into<Overlay<'a>>,
     ) -> Result<Vec<f64>> {
         let applied = applied.into();
         let mut margins = Vec::with_capacity(self.sequences.len());
@@ -83,7 +83,7 @@ impl Canary {
 }
 
 /// ln P of each opening given its prompt.
-fn opening_scores(decoder: &Decoder, applied: Applied, openings: &[&Opening]) -> Result<Vec<f64>> {
+fn opening_scores(decoder: &Decoder, applied: Overlay, openings: &[&Opening]) -> Result<Vec<f64>> {
     let (mut packed, mut rows, mut labels) =
         (Packed { tokens: vec![], starts: vec![0] }, vec![], vec![]);
     for opening in openings {

@@ -2,7 +2,7 @@ use std::io::BufRead;
 use std::path::PathBuf;
 
 use clap::Args;
-use host_model::decoder::Applied;
+use host_model::decoder::Overlay;
 use host_model::generate::{GenerateOptions, generate as answer};
 use host_model::{Message, Model, Steering};
 use host_trainer::records::Ending;
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let model = prepare::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let steering = arguments.steering(&model)?;
-    let applied = Applied { adapter: adapter.as_ref(), steering: steering.as_ref() };
+    let applied = Overlay { adapter: adapter.as_ref(), steering: steering.as_ref() };
     let options = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens,
         temperature: arguments.temperature,

@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::frozen::Values;
 use crate::config::Config;
 use crate::error::Result;
 use crate::lora::{Lora, Target};
+use crate::slices::Values;
 
 /// A [rank, in] and B [out, rank] of one projection.
 #[derive(Clone, Copy)]

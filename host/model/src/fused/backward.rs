@@ -175,7 +175,7 @@ impl Layer<'_> {
 
     /// From attention to the gradient of the block's input, in `dx`.
     fn project_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch, wants_input: bool) {
-        self.turn_back(shape, tape, scratch);
+        self.undo_rope(shape, tape, scratch);
         let hidden = self.q.input;
         let sides = [&self.q, &self.k, &self.v];
         let factors = sides.map(Projection::factor_b);
@@ -231,7 +231,7 @@ impl Layer<'_> {
     }
 
     /// The gradients of queries and keys before rotation and norm, in place.
-    fn turn_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
+    fn undo_rope(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
         let (size, half) = (self.config.head_dim, shape.angles.half);
         let (q_size, kv_size) = (self.q.out, self.k.out);
         let mut dk = blocks_mut(&mut scratch.dk, BLOCK * kv_size);
@@ -251,9 +251,9 @@ impl Layer<'_> {
             {
                 rotate::backward(g, heads, size, cos, sin, self.config.rotary_dim() / 2);
                 if let Some(weight) = weight {
-                    let turned = g.to_vec();
+                    let unrotated = g.to_vec();
                     g.fill(0.0);
-                    norm::backward_add(raw, weight, self.eps, &turned, g);
+                    norm::backward_add(raw, weight, self.eps, &unrotated, g);
                 }
             }
         });

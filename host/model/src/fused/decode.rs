@@ -5,46 +5,46 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::adapter::Factors;
+use super::frozen::{Adapted, Frozen, ranks, steer};
 use super::layer::{Layer, LayerValues};
 use super::projection::Projection;
 use super::shape::Shape;
-use super::{Adapted, Frozen, FusedModel, ranks, steer};
-use crate::decoder::{Angles, Applied, FusedCache, KvCache, Packed, SequenceKv, Store};
 use crate::error::{Error, Result};
+use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, SequenceKv, Store};
 use crate::steering::Steering;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
 use host_kernels::right::Weight;
 use host_kernels::{attention, gated, norm, rotate, skinny, softmax};
 
-impl FusedModel {
-    pub fn prefill(&self, batch: &Packed, applied: Applied) -> Result<(Tensor, KvCache)> {
-        let frozen = &self.inner;
-        let shape = Shape::new(&frozen.config, batch);
-        let adapter = Adapted::Factors(Factors::of(applied.adapter, frozen.config.num_layers)?);
-        let (stream, layers) = frozen.run_cached(&shape, &adapter, applied.steering)?;
-        let hidden = frozen.config.hidden_size;
+impl Frozen {
+    /// See [`crate::Decoder::prefill`].
+    pub fn prefill(&self, batch: &Packed, overlay: Overlay) -> Result<(Tensor, KvCache)> {
+        let shape = Shape::new(&self.config, batch);
+        let adapter = Adapted::Factors(Factors::of(overlay.adapter, self.config.num_layers)?);
+        let (stream, layers) = self.run_cached(&shape, &adapter, overlay.steering)?;
+        let hidden = self.config.hidden_size;
         let last: Vec<f32> = batch.starts[1..]
             .iter()
             .flat_map(|end| &stream[(end - 1) * hidden..end * hidden])
             .copied()
             .collect();
-        let rows = frozen.normed(&last)?;
+        let rows = self.normed(&last)?;
         let rows = Tensor::from_vec(rows, (batch.num_sequences(), hidden), &Device::Cpu)?;
         let lengths = batch.sequences().map(|rows| rows.len()).collect();
         let store = Store::Fused(FusedCache { layers });
         Ok((rows, KvCache::new(lengths, store)))
     }
 
+    /// See [`crate::Decoder::decode_step`].
     pub fn decode_step(
         &self,
         tokens: &[u32],
         cache: &mut KvCache,
-        applied: Applied,
+        overlay: Overlay,
     ) -> Result<Tensor> {
-        let frozen = &self.inner;
-        let config = &frozen.config;
-        let factors = Factors::of(applied.adapter, config.num_layers)?;
+        let config = &self.config;
+        let factors = Factors::of(overlay.adapter, config.num_layers)?;
         let positions = cache.lengths().iter().map(|length| (*length, length + 1));
         let angles = Angles::new(config, positions);
         let Store::Fused(store) = &mut cache.store else {
@@ -54,25 +54,23 @@ impl FusedModel {
                 action: "prefill with the decoder that generates".into(),
             });
         };
-        let mut stream = frozen.embed_rows(tokens)?;
-        steer(applied.steering, 0, &mut stream);
+        let mut stream = self.embed_rows(tokens)?;
+        steer(overlay.steering, 0, &mut stream);
         on_pool(|| -> Result<()> {
             for (index, cached) in store.layers.iter_mut().enumerate() {
-                let values = LayerValues::of(&frozen.layers[index])?;
+                let values = LayerValues::of(&self.layers[index])?;
                 let layer = values.layer(config, index, factors.layer(index));
                 layer.decode(&mut stream, &angles, cached);
-                steer(applied.steering, index + 1, &mut stream);
+                steer(overlay.steering, index + 1, &mut stream);
             }
             Ok(())
         })?;
         cache.grow();
-        let rows = frozen.normed(&stream)?;
+        let rows = self.normed(&stream)?;
         let dims = (tokens.len(), config.hidden_size);
         Ok(Tensor::from_vec(rows, dims, &Device::Cpu)?)
     }
-}
 
-impl Frozen {
     /// Runs all blocks and copies each one's keys and values per sequence.
     fn run_cached(
         &self,
@@ -84,7 +82,7 @@ impl Frozen {
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
             steer(steering, 0, &mut stream);
             let ranks = ranks(&adapter.layer(0));
-            let mut tape = self.spare.tape(&self.config, shape.rows, ranks);
+            let mut tape = self.tapes.take(&self.config, shape.rows, ranks);
             let kv = self.config.kv_size();
             let mut left = PackedLhs::default();
             let mut layers = Vec::with_capacity(self.layers.len());
@@ -99,7 +97,7 @@ impl Frozen {
                 layers.push(cached.collect());
                 steer(steering, index + 1, &mut stream);
             }
-            self.spare.keep([tape]);
+            self.tapes.keep([tape]);
             Ok((stream, layers))
         })
     }

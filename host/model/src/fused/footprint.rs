@@ -3,21 +3,26 @@
 use candle_core::DType;
 use rayon::current_num_threads;
 
-use super::FusedModel;
 use super::adapter::Flat;
+use super::frozen::Frozen;
 use super::scratch::Scratch;
 use super::shape::BLOCK;
 use super::tape::Tape;
-use crate::decoder::{StepMemory, StepWork};
 use crate::head;
 use crate::lora::{Lora, Target};
+use crate::pass::{MicroBatchShape, StepMemory};
 use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::{attention, matmul, product};
 
-impl FusedModel {
+impl Frozen {
     /// In values of f32 throughout; `StepMemory` has bytes.
-    pub fn step_memory(&self, adapter: &Lora, work: &StepWork, recompute: bool) -> StepMemory {
-        let config = &self.inner.config;
+    pub fn step_memory(
+        &self,
+        adapter: &Lora,
+        work: &MicroBatchShape,
+        recompute: bool,
+    ) -> StepMemory {
+        let config = &self.config;
         let flat = Flat::new(config, adapter);
         let ranks = Target::ALL.map(|target| adapter.pair(0, target).map_or(0, |_| flat.rank));
         let rows: usize = work.lengths.iter().sum();
@@ -30,7 +35,7 @@ impl FusedModel {
         // deepest product takes them.
         let deepest = config.intermediate_size.max(config.hidden_size);
         let at_work = rows.min(threads * BLOCK) * deepest;
-        let format = match self.inner.head.dtype() {
+        let format = match self.head.dtype() {
             DType::BF16 => Format::Bf16,
             _ => Format::F32,
         };

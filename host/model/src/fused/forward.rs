@@ -32,7 +32,7 @@ impl Layer<'_> {
         out
     }
 
-    /// q, k and v of norm(x), turned
+    /// q, k and v of norm(x), rotated
     fn project_rows(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut PackedLhs) {
         let hidden = self.q.input;
         let factors = [&self.q, &self.k, &self.v].map(Projection::factor_a);
@@ -60,11 +60,11 @@ impl Layer<'_> {
             self.k.forward(Accumulate::Set, left, low(Target::K), &mut tape.k),
             self.v.forward(Accumulate::Set, left, low(Target::V), &mut tape.v),
         ]);
-        self.turn_rows(shape, tape);
+        self.apply_rope(shape, tape);
     }
 
     /// Norm, if the model has it, and rotation of queries and keys.
-    fn turn_rows(&self, shape: &Shape, tape: &mut Tape) {
+    fn apply_rope(&self, shape: &Shape, tape: &mut Tape) {
         let half = shape.angles.half;
         let (q_size, kv_size) = (self.q.out, self.k.out);
         let mut k = blocks_mut(&mut tape.k, BLOCK * kv_size);

@@ -1,76 +1,216 @@
-//! Read access to tensors without a copy.
+//! A model's frozen weights, and the walk over its blocks.
 
-use std::ops::{Deref, Range};
+use std::sync::Arc;
 
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{DType, Tensor};
+use host_kernels::norm;
+use host_kernels::packed_lhs::PackedLhs;
+use host_kernels::pool::on_pool;
+use rayon::prelude::*;
 
-use crate::error::{Error, Result};
-use host_kernels::right::Weight;
+use super::adapter::{Factors, Flat, LayerAdapter};
+use super::layer::LayerValues;
+use super::shape::{BLOCK, Shape};
+use super::tape::Tape;
+use super::tape_pool::TapePool;
+use crate::config::Config;
+use crate::error::Result;
+use crate::pass::{Overlay, Packed, TapRows};
+use crate::slices::{Matrix, Values};
+use crate::steering::Steering;
+use crate::weights::{LayerWeights, Linear, Weights};
 
-/// The values of a contiguous f32 tensor on the CPU, row-major.
-pub(crate) struct Values<'a> {
-    /// candle's read lock, whose type it does not name.
-    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
-    range: Range<usize>,
+/// The frozen weights, contiguous, shared with the graphs that need them.
+pub(super) struct Frozen {
+    pub config: Arc<Config>,
+    pub embed: Tensor,
+    pub layers: Vec<LayerWeights>,
+    pub final_norm: Tensor,
+    pub head: Tensor,
+    pub tapes: TapePool,
 }
 
-impl<'a> Values<'a> {
-    /// Errors if the tensor is not contiguous, not f32 or not on the CPU.
-    pub fn of(tensor: &'a Tensor) -> Result<Self> {
-        let (storage, layout) = tensor.storage_and_layout();
-        let range = layout.contiguous_offsets();
-        match (&*storage, range) {
-            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => {
-                Ok(Self { storage: Box::new(storage), range: start..end })
+/// Adapter values for the layers of one pass.
+pub(super) enum Adapted<'a> {
+    /// From the variables: no gradient.
+    Factors(Factors<'a>),
+    /// From the flat vector of a graph.
+    Flat(&'a Flat, &'a [f32]),
+}
+
+impl Adapted<'_> {
+    pub fn layer(&self, layer: usize) -> LayerAdapter<'_> {
+        match self {
+            Adapted::Factors(factors) => factors.layer(layer),
+            Adapted::Flat(flat, values) => flat.layer(values, layer),
+        }
+    }
+}
+
+/// What a pass keeps of each block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Nothing,
+    /// Only the input; the rest is computed again.
+    Inputs,
+    Everything,
+}
+
+/// The residual stream after the last block run, tap means and tapes.
+pub(super) struct Trace {
+    pub stream: Vec<f32>,
+    pub taps: Vec<Vec<f32>>,
+    pub tapes: Vec<Tape>,
+}
+
+impl Frozen {
+    pub fn new(config: Arc<Config>, weights: &Weights) -> Result<Self> {
+        // Vectors are few: f32, whatever the matrices are held in.
+        let vector = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.contiguous();
+        let linear = |linear: &Linear| -> Result<Linear> {
+            Ok(Linear {
+                weight: linear.weight.contiguous()?,
+                bias: linear.bias.as_ref().map(vector).transpose()?,
+            })
+        };
+        let layers = weights
+            .layers
+            .iter()
+            .map(|layer| {
+                Ok(LayerWeights {
+                    attn_norm: vector(&layer.attn_norm)?,
+                    q: linear(&layer.q)?,
+                    k: linear(&layer.k)?,
+                    v: linear(&layer.v)?,
+                    o: linear(&layer.o)?,
+                    q_norm: layer.q_norm.as_ref().map(vector).transpose()?,
+                    k_norm: layer.k_norm.as_ref().map(vector).transpose()?,
+                    mlp_norm: vector(&layer.mlp_norm)?,
+                    gate: linear(&layer.gate)?,
+                    up: linear(&layer.up)?,
+                    down: linear(&layer.down)?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            config,
+            embed: weights.embed.contiguous()?,
+            layers,
+            final_norm: vector(&weights.final_norm)?,
+            head: weights.head_matrix().contiguous()?,
+            tapes: TapePool::default(),
+        })
+    }
+
+    /// The first `layers` blocks without gradient.
+    pub fn infer(
+        &self,
+        batch: &Packed,
+        overlay: Overlay,
+        taps: &[TapRows],
+        layers: usize,
+    ) -> Result<Trace> {
+        let config = &self.config;
+        let shape = Shape::new(config, batch);
+        let adapter = Adapted::Factors(Factors::of(overlay.adapter, config.num_layers)?);
+        let (steering, keep) = (overlay.steering, Keep::Nothing);
+        self.run(&shape, &adapter, steering, taps, layers, keep)
+    }
+
+    /// Embeds and runs the first `layers` blocks.
+    pub fn run(
+        &self,
+        shape: &Shape,
+        adapter: &Adapted,
+        steering: Option<&Steering>,
+        taps: &[TapRows],
+        layers: usize,
+        keep: Keep,
+    ) -> Result<Trace> {
+        on_pool(|| {
+            let mut tapes = Vec::new();
+            let mut found = vec![Vec::new(); taps.len()];
+            let mut stream = self.embed_rows(&shape.batch.tokens)?;
+            let mut spare = None;
+            let mut left = PackedLhs::default();
+            steer(steering, 0, &mut stream);
+            self.read_taps(&stream, 0, taps, &mut found);
+            for index in 0..layers {
+                let factors = adapter.layer(index);
+                let ranks = ranks(&factors);
+                let mut tape = spare
+                    .take()
+                    .unwrap_or_else(|| self.tapes.take(&self.config, shape.rows, ranks));
+                let values = LayerValues::of(&self.layers[index])?;
+                let layer = values.layer(&self.config, index, factors);
+                stream = layer.forward(shape, stream, &mut tape, &mut left);
+                steer(steering, index + 1, &mut stream);
+                self.read_taps(&stream, index + 1, taps, &mut found);
+                match keep {
+                    Keep::Nothing => spare = Some(tape),
+                    Keep::Everything => tapes.push(tape),
+                    Keep::Inputs => {
+                        let mut input = Tape::new(&self.config, 0, ranks);
+                        input.x = std::mem::take(&mut tape.x);
+                        tapes.push(input);
+                        spare = Some(tape);
+                    }
+                }
             }
-            _ => Err(Error::Kernels {
-                kernels: "fused",
-                problem: format!("a tensor {:?} is not contiguous f32 on the CPU", tensor),
-                action: "convert it, or choose the plain kernels".into(),
-            }),
-        }
+            self.tapes.keep(spare);
+            Ok(Trace { stream, taps: found, tapes })
+        })
     }
-}
 
-impl Deref for Values<'_> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match &**self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.clone()],
-            _ => unreachable!("checked in Values::of"),
+    pub fn embed_rows(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let table = Matrix::of(&self.embed)?;
+        let hidden = self.config.hidden_size;
+        let (mut rows, mut wide) = (Vec::with_capacity(tokens.len() * hidden), Vec::new());
+        for id in tokens.iter().map(|id| *id as usize) {
+            let row = table.weight().lines(id..id + 1, hidden);
+            rows.extend_from_slice(row.floats(&mut wide));
         }
+        Ok(rows)
     }
-}
 
-/// The values of a contiguous f32 or bf16 tensor on the CPU, row-major.
-pub(crate) struct Matrix<'a> {
-    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
-    range: Range<usize>,
-}
-
-impl<'a> Matrix<'a> {
-    /// Errors if the tensor is not contiguous, of another type or not on the CPU.
-    pub fn of(tensor: &'a Tensor) -> Result<Self> {
-        let (storage, layout) = tensor.storage_and_layout();
-        let range = layout.contiguous_offsets();
-        match (&*storage, range) {
-            (Storage::Cpu(CpuStorage::F32(_) | CpuStorage::BF16(_)), Some((start, end))) => {
-                Ok(Self { storage: Box::new(storage), range: start..end })
+    fn read_taps(&self, stream: &[f32], layer: usize, taps: &[TapRows], found: &mut [Vec<f32>]) {
+        let hidden = self.config.hidden_size;
+        for (tap, values) in taps.iter().zip(found) {
+            if tap.layer != layer {
+                continue;
             }
-            _ => Err(Error::Kernels {
-                kernels: "fused",
-                problem: format!("a weight {tensor:?} is not contiguous f32 or bf16 on the CPU"),
-                action: "convert it, or choose the plain kernels".into(),
-            }),
+            for rows in &tap.rows {
+                let mut mean = vec![0f32; hidden];
+                for row in stream[rows.start * hidden..rows.end * hidden].chunks_exact(hidden) {
+                    mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
+                }
+                values.extend(mean.iter().map(|sum| sum / rows.len() as f32));
+            }
         }
     }
 
-    pub fn weight(&self) -> Weight<'_> {
-        match &**self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => Weight::F32(&values[self.range.clone()]),
-            Storage::Cpu(CpuStorage::BF16(values)) => Weight::Bf16(&values[self.range.clone()]),
-            _ => unreachable!("checked in Matrix::of"),
-        }
+    /// The final norm of every row.
+    pub fn normed(&self, stream: &[f32]) -> Result<Vec<f32>> {
+        let weight = Values::of(&self.final_norm)?;
+        let weight: &[f32] = &weight;
+        let eps = self.config.rms_norm_eps as f32;
+        let size = BLOCK * self.config.hidden_size;
+        let mut hidden = vec![0f32; stream.len()];
+        hidden
+            .par_chunks_mut(size)
+            .zip(stream.par_chunks(size))
+            .for_each(|(y, x)| norm::forward(x, weight, eps, y));
+        Ok(hidden)
     }
+}
+
+pub(super) fn steer(steering: Option<&Steering>, layer: usize, stream: &mut [f32]) {
+    if let Some(steering) = steering {
+        steering.add(layer, stream);
+    }
+}
+
+/// The rank per target, 0 where there is no adapter.
+pub(super) fn ranks(factors: &LayerAdapter) -> [usize; 7] {
+    factors.map(|low| low.map_or(0, |low| low.rank))
 }

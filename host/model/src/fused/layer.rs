@@ -1,11 +1,11 @@
 //! One layer's weights and adapter as slices.
 
 use super::adapter::LayerAdapter;
-use super::frozen::{Matrix, Values};
 use super::projection::Projection;
 use crate::config::Config;
 use crate::config::Target;
 use crate::error::Result;
+use crate::slices::{Matrix, Values};
 use crate::weights::{LayerWeights, Linear};
 
 /// Read access to one layer's weights.

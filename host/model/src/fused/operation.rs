@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
 use super::adapter::Flat;
-use super::frozen::Values;
+use super::frozen::{Adapted, Frozen, Keep, ranks};
 use super::layer::LayerValues;
 use super::scratch::Scratch;
 use super::shape::Shape;
 use super::tape::Tape;
-use super::{Adapted, Frozen, Keep, ranks};
-use crate::decoder::{Packed, TapRows};
+use crate::slices::Values;
+
 use crate::error::Result;
+use crate::pass::{Packed, TapRows};
 use host_kernels::norm;
 use host_kernels::pool::on_pool;
 
-/// The pass is run before the operation enters the graph, so that taps can be
+/// The blocks are run before the operation enters the graph, so that taps can be
 /// read from it; the operation hands out the hidden rows and holds the tapes.
 pub(super) struct Operation {
     frozen: Arc<Frozen>,
@@ -40,23 +41,23 @@ impl Operation {
     ) -> Result<(Self, Vec<Vec<f32>>)> {
         let shape = Shape::new(&frozen.config, batch);
         let keep = if recompute { Keep::Inputs } else { Keep::Everything };
-        let pass = {
+        let trace = {
             let values = Values::of(vector)?;
             let adapter = Adapted::Flat(&flat, &values);
             let layers = frozen.config.num_layers;
             frozen.run(&shape, &adapter, None, taps, layers, keep)?
         };
-        let hidden = frozen.normed(&pass.stream)?;
+        let hidden = frozen.normed(&trace.stream)?;
         let operation = Self {
             frozen: frozen.clone(),
             batch: batch.clone(),
             flat,
             hidden: Mutex::new(hidden),
-            stream: pass.stream,
-            tapes: pass.tapes,
+            stream: trace.stream,
+            tapes: trace.tapes,
             recompute,
         };
-        Ok((operation, pass.taps))
+        Ok((operation, trace.taps))
     }
 
     /// The gradient of the flat adapter from that of the hidden rows.
@@ -80,7 +81,7 @@ impl Operation {
             let layer = weights.layer(config, index, factors);
             let stored = &self.tapes[index];
             let again = self.recompute.then(|| {
-                let mut tape = self.frozen.spare.tape(config, shape.rows, ranks);
+                let mut tape = self.frozen.tapes.take(config, shape.rows, ranks);
                 let [left, ..] = &mut scratch.left;
                 layer.forward(&shape, stored.x.clone(), &mut tape, left);
                 tape
@@ -88,7 +89,7 @@ impl Operation {
             let tape = again.as_ref().unwrap_or(stored);
             let wants_input = index > 0;
             layer.backward(&shape, tape, &mut scratch, &self.flat, gradient, wants_input);
-            self.frozen.spare.keep(again);
+            self.frozen.tapes.keep(again);
         }
         Ok(gradient)
     }
@@ -98,7 +99,7 @@ impl Drop for Operation {
     fn drop(&mut self) {
         // Where blocks are computed again, the tapes have no room but for their inputs.
         if !self.recompute {
-            self.frozen.spare.keep(self.tapes.drain(..));
+            self.frozen.tapes.keep(self.tapes.drain(..));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How a batch is cut for the threads.
 
 use crate::config::Config;
-use crate::decoder::{Angles, Packed};
+use crate::pass::{Angles, Packed};
 
 /// Rows of a piece of work: few enough that what passes through it stays in cache.
 pub(super) const BLOCK: usize = 32;

@@ -4,9 +4,9 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::config::Config;
-use crate::decoder::{HeadLoss, HeadRows, StepWork};
 use crate::error::Result;
-use crate::fused::{Matrix, Values};
+use crate::pass::{HeadLoss, HeadRows, MicroBatchShape};
+use crate::slices::{Matrix, Values};
 use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::pool::on_pool;
 use host_kernels::product::{self, Product, Summand};
@@ -180,12 +180,12 @@ impl Logits {
 
 /// Values that the loss of a micro-batch holds: logits of the rows at work with their packed
 /// slopes, logits of the reference beside them, its hidden rows, and the gradient.
-pub(crate) fn values(work: &StepWork, config: &Config, format: Format) -> usize {
+pub(crate) fn values(work: &MicroBatchShape, config: &Config, format: Format) -> usize {
     let rows = work.answer_tokens;
     let at_work = rows_held(config.vocab_size).min(rows);
     let stretch = STRETCH.min(config.vocab_size);
     let slopes = PackedLhs::values(format, at_work, stretch);
-    let sides = 1 + usize::from(work.held);
+    let sides = 1 + usize::from(work.has_kl);
     slopes + sides * (at_work * config.vocab_size + rows * config.hidden_size)
 }
 

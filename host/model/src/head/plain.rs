@@ -3,9 +3,9 @@
 use candle_core::{D, DType, Tensor};
 use candle_nn::ops::log_softmax;
 
-use crate::decoder::{HeadLoss, HeadRows};
 use crate::error::Result;
-use crate::plain::unary;
+use crate::operation::unary;
+use crate::pass::{HeadLoss, HeadRows};
 
 /// Rows per chunk: bounds the memory at this many rows of the vocabulary.
 const CHUNK: usize = 256;

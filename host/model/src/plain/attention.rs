@@ -3,8 +3,8 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
-use super::operation::{unary, wide};
 use super::packing::Run;
+use crate::operation::{unary, wide};
 
 /// q [rows, heads, d], k and v [rows, kv heads, d] -> [rows, heads * d], every
 /// sequence on its own; neighbours of equal length go together. One mask per run.

@@ -8,12 +8,11 @@ use super::attention;
 use super::factors::Factors;
 use super::gated::swiglu;
 use super::linear::linear;
+use super::model::PlainModel;
 use super::norm::rms_norm;
 use super::packing::{Newest, Packing, Rotation};
 use super::rotate::rotate;
-use crate::config::Config;
-use crate::config::Target;
-use crate::decoder::Decoder;
+use crate::config::{Config, Target};
 use crate::weights::{LayerWeights, Linear};
 
 /// Owns what it reads (shared, not copied), so that a backward pass can run it again.
@@ -24,11 +23,11 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub fn new(decoder: &Decoder, layer: usize) -> Self {
+    pub fn new(model: &PlainModel, layer: usize) -> Self {
         Self {
-            config: decoder.config.clone(),
-            weights: decoder.weights.layers[layer].clone(),
-            window: decoder.config.window(layer),
+            config: model.config.clone(),
+            weights: model.weights.layers[layer].clone(),
+            window: model.config.window(layer),
         }
     }
 

@@ -7,8 +7,8 @@ use candle_core::{Result, Tensor, Var};
 
 use super::block::Block;
 use super::factors::Factors;
-use super::operation::{binary, unary};
 use super::packing::Packing;
+use crate::operation::{binary, unary};
 
 /// The residual stream after the block; its graph holds the stream before, and no more.
 pub(super) fn forward(

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::operation::{binary, wide};
+use crate::operation::{binary, wide};
 
 /// silu(gate) * up, in at least single precision.
 pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {

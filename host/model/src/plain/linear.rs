@@ -5,7 +5,7 @@ use candle_core::op::Add;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::factors::Pair;
-use super::operation::Memory;
+use crate::operation::StorageKind;
 use crate::weights::Linear;
 
 /// y = x W^T + b + scaling (x A^T) B^T of rows [rows, in], in the type of x; A and B
@@ -24,14 +24,14 @@ pub(super) fn linear(x: &Tensor, linear: &Linear, pair: Option<&Pair>) -> Result
 struct Frozen(Linear);
 
 impl Frozen {
-    fn forward<M: Memory>(&self, x: &M, lx: &Layout) -> Result<(M, Layout)> {
+    fn forward<S: StorageKind>(&self, x: &S, lx: &Layout) -> Result<(S, Layout)> {
         let (weight, lw) = self.0.weight.storage_and_layout();
-        let (y, ly) = product(x, lx, M::of(&weight)?, lw)?;
+        let (y, ly) = product(x, lx, S::of(&weight)?, lw)?;
         let Some(bias) = &self.0.bias else {
             return Ok((y, ly));
         };
         let (bias, lb) = bias.storage_and_layout();
-        let y = y.binary_impl::<Add>(M::of(&bias)?, &ly, &lb.broadcast_as(ly.shape())?)?;
+        let y = y.binary_impl::<Add>(S::of(&bias)?, &ly, &lb.broadcast_as(ly.shape())?)?;
         Ok((y, ly))
     }
 
@@ -41,7 +41,7 @@ impl Frozen {
 }
 
 /// x [m, k] times the transpose of w [n, k].
-fn product<M: Memory>(x: &M, lx: &Layout, w: &M, lw: &Layout) -> Result<(M, Layout)> {
+fn product<S: StorageKind>(x: &S, lx: &Layout, w: &S, lw: &Layout) -> Result<(S, Layout)> {
     let ((m, k), (n, _)) = (lx.shape().dims2()?, lw.shape().dims2()?);
     let y = x.matmul(w, (1, m, n, k), lx, &lw.transpose(0, 1)?)?;
     Ok((y, Layout::contiguous((m, n))))
@@ -74,14 +74,14 @@ struct Adapted {
 }
 
 impl Adapted {
-    fn forward<M: Memory>(
+    fn forward<S: StorageKind>(
         &self,
-        (x, lx): (&M, &Layout),
-        (a, la): (&M, &Layout),
-        (b, lb): (&M, &Layout),
-    ) -> Result<(M, Shape)> {
+        (x, lx): (&S, &Layout),
+        (a, la): (&S, &Layout),
+        (b, lb): (&S, &Layout),
+    ) -> Result<(S, Shape)> {
         let (y, ly) = self.frozen.forward(x, lx)?;
-        let rounded = |m: &M, layout: &Layout| -> Result<(M, Layout)> {
+        let rounded = |m: &S, layout: &Layout| -> Result<(S, Layout)> {
             let like_x = m.to_dtype(layout, x.dtype())?;
             Ok((like_x, Layout::contiguous(layout.shape())))
         };

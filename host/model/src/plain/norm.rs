@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::operation::{unary, wide};
+use crate::operation::{unary, wide};
 
 /// x / rms(x) * weight over the last dimension, in at least single precision.
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {

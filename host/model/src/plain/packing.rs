@@ -3,9 +3,10 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::operation::wide_type;
+use super::model::PlainModel;
 use crate::config::Config;
-use crate::decoder::{Angles, Decoder, Packed};
+use crate::operation::wide_type;
+use crate::pass::{Angles, Packed};
 
 /// cos and sin [rows, half], in at least single precision.
 pub(super) struct Rotation {
@@ -15,12 +16,12 @@ pub(super) struct Rotation {
 
 impl Rotation {
     /// `rows` gives position and sequence length of every row.
-    pub fn new(decoder: &Decoder, rows: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
-        let Angles { cos, sin, half } = Angles::new(&decoder.config, rows);
-        let dtype = wide_type(decoder.weights.dtype());
+    pub fn new(model: &PlainModel, rows: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
+        let Angles { cos, sin, half } = Angles::new(&model.config, rows);
+        let dtype = wide_type(model.weights.dtype());
         let table = |values: Vec<f32>| {
             let shape = (values.len() / half, half);
-            Tensor::from_vec(values, shape, decoder.weights.device())?.to_dtype(dtype)
+            Tensor::from_vec(values, shape, model.weights.device())?.to_dtype(dtype)
         };
         Ok(Self { cos: table(cos)?, sin: table(sin)? })
     }
@@ -41,7 +42,7 @@ pub(super) struct Packing {
 }
 
 impl Packing {
-    pub fn new(decoder: &Decoder, batch: &Packed) -> Result<Self> {
+    pub fn new(model: &PlainModel, batch: &Packed) -> Result<Self> {
         let rows = batch
             .sequences()
             .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
@@ -55,11 +56,11 @@ impl Packing {
                 Run { start: start - count * length, count, length }
             })
             .collect();
-        let device = decoder.weights.device();
-        let masks = masks(&decoder.config, |window| {
+        let device = model.weights.device();
+        let masks = masks(&model.config, |window| {
             runs.iter().map(|run| causal(run.length, window, device)).collect()
         })?;
-        Ok(Self { rotation: Rotation::new(decoder, rows)?, runs, masks })
+        Ok(Self { rotation: Rotation::new(model, rows)?, runs, masks })
     }
 
     /// One mask per run.
@@ -77,11 +78,11 @@ pub(super) struct Newest {
 
 impl Newest {
     /// `lengths` already count the new rows; sequences end together.
-    pub fn new(decoder: &Decoder, lengths: &[usize]) -> Result<Self> {
+    pub fn new(model: &PlainModel, lengths: &[usize]) -> Result<Self> {
         let rows = lengths.iter().map(|length| (length - 1, *length));
         let longest = lengths.iter().copied().max().unwrap_or(0);
-        let device = decoder.weights.device();
-        let masks = masks(&decoder.config, |window| {
+        let device = model.weights.device();
+        let masks = masks(&model.config, |window| {
             let mask: Vec<f32> = lengths
                 .iter()
                 .flat_map(|length| {
@@ -91,7 +92,7 @@ impl Newest {
                 .collect();
             Tensor::from_vec(mask, (lengths.len(), 1, 1, longest), device)
         })?;
-        Ok(Self { rotation: Rotation::new(decoder, rows)?, masks })
+        Ok(Self { rotation: Rotation::new(model, rows)?, masks })
     }
 
     pub fn mask(&self, window: Option<usize>) -> &Tensor {

@@ -1,16 +1,16 @@
-//! Means of rows of the residual stream, gathered on the device and read once.
+//! TapMeans of rows of the residual stream, gathered on the device and read once.
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::decoder::TapRows;
+use crate::pass::TapRows;
 
-pub(super) struct Means<'t> {
+pub(super) struct TapMeans<'t> {
     taps: &'t [TapRows],
     /// Which tap, and a mean [hidden], in the order in which they were met.
     found: Vec<(usize, Tensor)>,
 }
 
-impl<'t> Means<'t> {
+impl<'t> TapMeans<'t> {
     pub fn new(taps: &'t [TapRows]) -> Self {
         Self { taps, found: Vec::new() }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use host_model::{Applied, Decoder, Kernels, Lora, Packed, Steering, TapRows, Target};
+use host_model::{Decoder, Kernels, Lora, Overlay, Packed, Steering, TapRows, Target};
 
 use crate::random::{self, Dice, adapter, largest_gap, ragged};
 
@@ -27,8 +27,8 @@ fn biased(steering: &Steering, kernels: Kernels) -> Decoder {
     Decoder::new(config, weights, kernels).unwrap()
 }
 
-fn with<'a>(adapter: &'a Lora, steering: &'a Steering) -> Applied<'a> {
-    Applied { adapter: Some(adapter), steering: Some(steering) }
+fn with<'a>(adapter: &'a Lora, steering: &'a Steering) -> Overlay<'a> {
+    Overlay { adapter: Some(adapter), steering: Some(steering) }
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn layer_0_is_the_embeddings() {
         let vector = candle_core::Tensor::new(vector, &candle_core::Device::Cpu).unwrap();
         weights.embed = weights.embed.broadcast_add(&vector).unwrap();
         let moved = Decoder::new(config.clone(), weights, kernels).unwrap();
-        let applied = Applied { adapter: None, steering: Some(&steering) };
+        let applied = Overlay { adapter: None, steering: Some(&steering) };
         let got = decoder.infer(&batch, applied, &[]).unwrap().hidden;
         let want = moved.infer(&batch, None, &[]).unwrap().hidden;
         assert!(largest_gap(&got, &want) < 5e-5, "{kernels:?}");
@@ -111,7 +111,7 @@ fn vectors_of_another_model_are_refused() {
         [(config.hidden_size + 1, 1, "width"), (config.hidden_size, 4, "choose 0 to 3")]
     {
         let steering = steering(width, &[layer]);
-        let applied = Applied { adapter: None, steering: Some(&steering) };
+        let applied = Overlay { adapter: None, steering: Some(&steering) };
         let error = decoder.infer(&batch, applied, &[]).err().unwrap();
         assert!(error.to_string().contains(problem), "{error}");
         assert!(decoder.prefill(&batch, applied).is_err());

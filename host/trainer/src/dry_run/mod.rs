@@ -11,7 +11,7 @@ mod table;
 mod time;
 mod walk;
 
-use host_model::decoder::StepWork;
+use host_model::decoder::MicroBatchShape;
 use host_model::lora::Lora;
 use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
@@ -123,7 +123,7 @@ pub fn dry_run(
     let memory = Memory::of(decoder, &adapter, train, asked, &walk, resident);
     observer.stage("timing the parts of a step", None);
     let room = memory.available.unwrap_or(u64::MAX);
-    let fits = |work: &StepWork| {
+    let fits = |work: &MicroBatchShape| {
         let step = decoder.step_memory(&adapter, work);
         step.is_none_or(|step| step.peak < room)
     };

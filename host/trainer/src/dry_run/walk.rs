@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use host_model::decoder::{Decoder, StepMemory, StepWork};
+use host_model::decoder::{Decoder, MicroBatchShape, StepMemory};
 use host_model::lora::Lora;
 
 use super::Asked;
@@ -21,7 +21,7 @@ pub struct Walk<'a> {
     pub distinct: Distinct,
     /// The micro-batch that holds most, and what it holds; that is not known of the plain
     /// kernels.
-    pub largest: StepWork,
+    pub largest: MicroBatchShape,
     pub memory: Option<StepMemory>,
     /// Tokens, step and place in it of the first epoch's micro-batches, the shortest first.
     micro: Vec<(usize, u64, Range<usize>)>,
@@ -56,7 +56,11 @@ impl<'a> Walk<'a> {
             first: Work::default(),
             later: Work::default(),
             distinct: Distinct::default(),
-            largest: StepWork { lengths: Vec::new(), answer_tokens: 0, held: asked.is_some() },
+            largest: MicroBatchShape {
+                lengths: Vec::new(),
+                answer_tokens: 0,
+                has_kl: asked.is_some(),
+            },
             memory: None,
             micro: Vec::new(),
         };
@@ -99,7 +103,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A micro-batch of middling length, or as much of it as `fits`; at least one sample.
-    pub fn typical(&self, fits: impl Fn(&StepWork) -> bool) -> Vec<&'a Sample> {
+    pub fn typical(&self, fits: impl Fn(&MicroBatchShape) -> bool) -> Vec<&'a Sample> {
         let (_, step, place) = &self.micro[self.micro.len() / 2];
         let mut samples = self.plan.step(*step)[place.clone()].to_vec();
         while samples.len() > 1 && !fits(&step_work(&samples, true)) {
@@ -109,11 +113,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn step_work(samples: &[&Sample], held: bool) -> StepWork {
-    StepWork {
+fn step_work(samples: &[&Sample], held: bool) -> MicroBatchShape {
+    MicroBatchShape {
         lengths: samples.iter().map(|sample| sample.tokens.len()).collect(),
         answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
-        held,
+        has_kl: held,
     }
 }
 

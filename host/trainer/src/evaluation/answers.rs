@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use host_model::decoder::Applied;
+use host_model::decoder::Overlay;
 use host_model::generate::{GenerateOptions, generate};
 
 use super::Evaluator;
@@ -20,7 +20,7 @@ impl Evaluator<'_> {
     /// Prompts of about one length go together, `config.batch` at a time.
     pub(super) fn answer(
         &self,
-        applied: Applied,
+        applied: Overlay,
         prompts: &[&Prompt],
         observer: &mut dyn Observer,
     ) -> Result<Answers> {

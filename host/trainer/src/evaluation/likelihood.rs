@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
 use host_model::Model;
-use host_model::decoder::{Applied, Decoder, HeadRows};
+use host_model::decoder::{Decoder, HeadRows, Overlay};
 
 use crate::data::{self, Overlong, PackedSamples, Prompt, Row, Sample, encode_chats, pack};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::measure::{Mean, pick_choice};
 /// A model that is given answers.
 pub(super) struct Likelihood<'a> {
     pub model: &'a Model,
-    pub applied: Applied<'a>,
+    pub applied: Overlay<'a>,
     /// Answers that go through the model together.
     pub batch: usize,
     pub stop: &'a AtomicBool,
@@ -105,7 +105,7 @@ impl Likelihood<'_> {
             let scores = decoder.label_log_probs(&hidden, &batch.labels)?;
             return Ok((scores.iter().map(|score| -score).collect(), Vec::new()));
         }
-        let reference = answer_rows(decoder, Applied::default(), batch)?;
+        let reference = answer_rows(decoder, Overlay::default(), batch)?;
         let none = vec![0.0; batch.labels.len()];
         let head = decoder.head_loss(HeadRows {
             hidden: &hidden,
@@ -119,7 +119,7 @@ impl Likelihood<'_> {
 }
 
 /// The final hidden states that predict answer tokens.
-fn answer_rows(decoder: &Decoder, applied: Applied, batch: &PackedSamples) -> Result<Tensor> {
+fn answer_rows(decoder: &Decoder, applied: Overlay, batch: &PackedSamples) -> Result<Tensor> {
     let hidden = decoder.infer(&batch.packed, applied, &[])?.hidden;
     let rows = Tensor::new(batch.rows.as_slice(), hidden.device())?;
     Ok(hidden.index_select(&rows, 0)?)

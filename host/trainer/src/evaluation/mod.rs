@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use host_model::Model;
-use host_model::decoder::Applied;
+use host_model::decoder::Overlay;
 
 use crate::canary::Canary;
 use crate::config::EvalConfig;
@@ -50,7 +50,7 @@ impl Evaluator<'_> {
     pub fn evaluate<'a>(
         &self,
         name: &str,
-        applied: impl Into<Applied<'a>>,
+        applied: impl Into<Overlay<'a>>,
         lines: Option<&mut Lines>,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation> {

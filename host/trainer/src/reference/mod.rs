@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use host_model::decoder::{Applied, Decoder};
+use host_model::decoder::{Decoder, Overlay};
 use host_model::steering::Steering;
 use host_policy::wit::Tap;
 
@@ -112,7 +112,7 @@ impl<'a> Reference<'a> {
     fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
         let batch = pack(samples);
         let reading = Reading::new(&self.taps, samples);
-        let applied = Applied { adapter: None, steering: self.steering.as_ref() };
+        let applied = Overlay { adapter: None, steering: self.steering.as_ref() };
         let forward = self.decoder.infer(&batch.packed, applied, &reading.rows())?;
         let device = forward.hidden.device();
         let rows = Tensor::new(batch.rows.as_slice(), device)?;

@@ -3,7 +3,7 @@
 
 use comfy_table::CellAlignment;
 use host_model::Steering;
-use host_model::decoder::Applied;
+use host_model::decoder::Overlay;
 use host_model::lora::Lora;
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub fn effects(
             true => None,
             false => Some(vector.scaled(*coefficient)?),
         };
-        let applied = Applied { adapter, steering: steering.as_ref() };
+        let applied = Overlay { adapter, steering: steering.as_ref() };
         let name = format!("coefficient {coefficient}");
         effects.push(Effect {
             coefficient: *coefficient,

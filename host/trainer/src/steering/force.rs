@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use host_model::Steering;
-use host_model::decoder::{Applied, Decoder};
+use host_model::decoder::{Decoder, Overlay};
 use host_model::lora::Lora;
 use host_policy::wit::{self, SteeringSignals};
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ impl<'a> Steered<'a> {
         match &self.added {
             None => Ok(without.to_vec()),
             steering => canary
-                .margins(decoder, Applied { adapter: Some(adapter), steering: steering.as_ref() }),
+                .margins(decoder, Overlay { adapter: Some(adapter), steering: steering.as_ref() }),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Steered<'a> {
         if let Some(known) = self.of_reference.get() {
             return Ok(known.clone());
         }
-        let steered = Applied { adapter: None, steering: self.added.as_ref() };
+        let steered = Overlay { adapter: None, steering: self.added.as_ref() };
         let margins = [canary.margins(decoder, None)?, canary.margins(decoder, steered)?];
         Ok(self.of_reference.get_or_init(|| margins).clone())
     }

@@ -8,12 +8,12 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape};
 use candle_core::{DType, Storage, Tensor};
 
-/// A kind of memory a tensor can lie in: one body of an operation serves them all.
-pub(super) trait Memory: BackendStorage {
+/// A kind of storage a tensor can lie in: one body of an operation serves them all.
+pub(crate) trait StorageKind: BackendStorage {
     fn of(storage: &Storage) -> Result<&Self>;
 }
 
-impl Memory for CpuStorage {
+impl StorageKind for CpuStorage {
     fn of(storage: &Storage) -> Result<&Self> {
         match storage {
             Storage::Cpu(storage) => Ok(storage),
@@ -22,7 +22,7 @@ impl Memory for CpuStorage {
     }
 }
 
-impl Memory for CudaStorage {
+impl StorageKind for CudaStorage {
     fn of(storage: &Storage) -> Result<&Self> {
         match storage {
             Storage::Cuda(storage) => Ok(storage),
@@ -44,7 +44,7 @@ where
 }
 
 /// The same for a function of two tensors.
-pub(super) fn binary<B>(x: &Tensor, y: &Tensor, value: Tensor, backward: B) -> Result<Tensor>
+pub(crate) fn binary<B>(x: &Tensor, y: &Tensor, value: Tensor, backward: B) -> Result<Tensor>
 where
     B: Fn(&Tensor, &Tensor, &Tensor) -> Result<(Tensor, Tensor)> + Send + Sync + 'static,
 {
@@ -55,11 +55,11 @@ where
 }
 
 /// Rounded types are computed with in single precision, others in their own.
-pub(super) fn wide(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn wide(x: &Tensor) -> Result<Tensor> {
     x.to_dtype(wide_type(x.dtype()))
 }
 
-pub(super) fn wide_type(dtype: DType) -> DType {
+pub(crate) fn wide_type(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
         other => other,
@@ -74,7 +74,7 @@ impl Value {
         Self(Mutex::new(Some(tensor)))
     }
 
-    fn take<M: Memory>(&self) -> Result<(M, Shape)> {
+    fn take<S: StorageKind>(&self) -> Result<(S, Shape)> {
         let held = self.0.lock().ok().and_then(|mut held| held.take());
         let Some(tensor) = held else {
             candle_core::bail!("an operation was applied twice");
@@ -82,7 +82,7 @@ impl Value {
         let whole = tensor.is_contiguous() && tensor.layout().start_offset() == 0;
         let tensor = if whole { tensor } else { tensor.force_contiguous()? };
         let (storage, layout) = tensor.storage_and_layout();
-        Ok((M::of(&storage)?.try_clone(layout)?, layout.shape().clone()))
+        Ok((S::of(&storage)?.try_clone(layout)?, layout.shape().clone()))
     }
 }
 

@@ -8,18 +8,20 @@ use std::sync::{Mutex, PoisonError};
 use super::tape::Tape;
 use crate::config::Config;
 
+/// Shared by all passes of a model.
 #[derive(Default)]
-pub(super) struct Spare(Mutex<Vec<Tape>>);
+pub(super) struct TapePool(Mutex<Vec<Tape>>);
 
-impl Spare {
+impl TapePool {
     /// A tape with room for the rows of a batch; what it holds is of no meaning.
-    pub fn tape(&self, config: &Config, rows: usize, ranks: [usize; 7]) -> Tape {
+    pub fn take(&self, config: &Config, rows: usize, ranks: [usize; 7]) -> Tape {
         let spare = self.tapes().pop();
         let mut tape = spare.unwrap_or_default();
         tape.fit(config, rows, ranks);
         tape
     }
 
+    /// Keeps tapes for the next step.
     pub fn keep(&self, tapes: impl IntoIterator<Item = Tape>) {
         self.tapes().extend(tapes);
     }

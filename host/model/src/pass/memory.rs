@@ -1,17 +1,14 @@
 //! What a model and a training step hold in memory, told before it happens.
 
-use super::Decoder;
-use crate::lora::Lora;
-
 /// A micro-batch, as far as its memory goes.
 #[derive(Debug, Clone)]
-pub struct StepWork {
+pub struct MicroBatchShape {
     /// Tokens of every sequence.
     pub lengths: Vec<usize>,
     /// Rows that the loss is taken over.
     pub answer_tokens: usize,
-    /// Whether it has a KL term.
-    pub held: bool,
+    /// Whether its loss has a KL term.
+    pub has_kl: bool,
 }
 
 /// Bytes that forward, loss and backward of one micro-batch add to what is there before.
@@ -27,12 +24,4 @@ pub struct StepMemory {
     pub panels: u64,
     /// All of it where it is highest.
     pub peak: u64,
-}
-
-impl Decoder {
-    /// None for the plain kernels, whose memory is the library's own affair.
-    pub fn step_memory(&self, adapter: &Lora, work: &StepWork) -> Option<StepMemory> {
-        let model = self.fused.as_ref()?;
-        Some(model.step_memory(adapter, work, self.recompute))
-    }
 }

@@ -14,7 +14,7 @@ pub struct TapRows {
     pub rows: Vec<Range<usize>>,
 }
 
-pub(super) fn validate(taps: &[TapRows], config: &Config, rows: usize) -> Result<()> {
+pub(crate) fn validate(taps: &[TapRows], config: &Config, rows: usize) -> Result<()> {
     for tap in taps {
         if tap.layer > config.num_layers {
             return Err(Error::batch(

@@ -1,0 +1,76 @@
+//! Tensors on the CPU as slices, without a copy.
+
+use std::ops::{Deref, Range};
+
+use candle_core::{CpuStorage, Storage, Tensor};
+
+use crate::error::{Error, Result};
+use host_kernels::right::Weight;
+
+/// The values of a contiguous f32 tensor on the CPU, row-major.
+pub(crate) struct Values<'a> {
+    /// candle's read lock, whose type it does not name.
+    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
+    range: Range<usize>,
+}
+
+impl<'a> Values<'a> {
+    /// Errors if the tensor is not contiguous, not f32 or not on the CPU.
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let range = layout.contiguous_offsets();
+        match (&*storage, range) {
+            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => {
+                Ok(Self { storage: Box::new(storage), range: start..end })
+            }
+            _ => Err(Error::Kernels {
+                kernels: "fused",
+                problem: format!("a tensor {:?} is not contiguous f32 on the CPU", tensor),
+                action: "convert it, or choose the plain kernels".into(),
+            }),
+        }
+    }
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &**self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.clone()],
+            _ => unreachable!("checked in Values::of"),
+        }
+    }
+}
+
+/// The values of a contiguous f32 or bf16 tensor on the CPU, row-major.
+pub(crate) struct Matrix<'a> {
+    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
+    range: Range<usize>,
+}
+
+impl<'a> Matrix<'a> {
+    /// Errors if the tensor is not contiguous, of another type or not on the CPU.
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let range = layout.contiguous_offsets();
+        match (&*storage, range) {
+            (Storage::Cpu(CpuStorage::F32(_) | CpuStorage::BF16(_)), Some((start, end))) => {
+                Ok(Self { storage: Box::new(storage), range: start..end })
+            }
+            _ => Err(Error::Kernels {
+                kernels: "fused",
+                problem: format!("a weight {tensor:?} is not contiguous f32 or bf16 on the CPU"),
+                action: "convert it, or choose the plain kernels".into(),
+            }),
+        }
+    }
+
+    pub fn weight(&self) -> Weight<'_> {
+        match &**self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => Weight::F32(&values[self.range.clone()]),
+            Storage::Cpu(CpuStorage::BF16(values)) => Weight::Bf16(&values[self.range.clone()]),
+            _ => unreachable!("checked in Matrix::of"),
+        }
+    }
+}
