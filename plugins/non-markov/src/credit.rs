@@ -87,26 +87,27 @@ fn objective(start: &[f64], trajectories: &[Labelled], at: &[f64], gradient: &mu
         *slope = L2 * (at - start);
         value += 0.5 * L2 * (at - start) * (at - start);
     }
-    let share = 1.0 / trajectories.len().max(1) as f64;
+    let fraction = 1.0 / trajectories.len().max(1) as f64;
     for trajectory in trajectories {
-        value += share * loss(&Parts::of(at), trajectory, share, gradient);
+        value += fraction * loss(&Parts::of(at), trajectory, fraction, gradient);
     }
     value
 }
 
-/// The cross-entropy of one label; `share` times its gradient is added up.
-fn loss(parts: &Parts, trajectory: &Labelled, share: f64, gradient: &mut [f64]) -> f64 {
+/// The cross-entropy of one label; `fraction` times its gradient is added up.
+fn loss(parts: &Parts, trajectory: &Labelled, fraction: f64, gradient: &mut [f64]) -> f64 {
     let units = parts.units(&trajectory.steps);
     let blames: Vec<f64> = units.iter().map(|h| sigmoid(parts.logit(h))).collect();
     // -sum of l_t, kept from 0, where the loss of an unsafe label is infinite.
     let lost = (MOST_BLAME * blames.iter().sum::<f64>()).max(1e-12);
-    let (value, by_lost) = match trajectory.safe {
-        true => (lost, 1.0),
-        false => (-(-(-lost).exp_m1()).ln(), -1.0 / lost.exp_m1()),
+    let (value, by_lost) = if trajectory.safe {
+        (lost, 1.0)
+    } else {
+        (-(-(-lost).exp_m1()).ln(), -1.0 / lost.exp_m1())
     };
     let mut after = [0.0; UNITS];
     for (t, h) in units.iter().enumerate().rev() {
-        let by_logit = share * by_lost * MOST_BLAME * blames[t] * (1.0 - blames[t]);
+        let by_logit = fraction * by_lost * MOST_BLAME * blames[t] * (1.0 - blames[t]);
         let before = t.checked_sub(1).map(|t| units[t]).unwrap_or_default();
         after = parts.backward(&trajectory.steps[t], &before, h, &after, by_logit, gradient);
     }

@@ -3,14 +3,14 @@
 //! what it makes of the newest trajectory moves a Lagrange multiplier, the KL weight.
 
 mod credit;
-mod memory;
 mod settings;
+mod state;
 
 use risk_policy::prelude::*;
 
 use credit::{Labelled, Step, probability};
-use memory::{KEPT, Memory};
 pub use settings::Settings;
+use state::{KEPT, PolicyState};
 
 pub struct NonMarkov;
 
@@ -31,21 +31,21 @@ impl Policy for NonMarkov {
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
         let settings = call.settings;
         settings.check()?;
-        let mut memory = Memory::read(call.state, settings, call.run.seed)?;
+        let mut state = PolicyState::read(call.state, settings, call.run.seed)?;
         if let Some(previous) = &call.signals.previous {
-            memory.see(settings, previous);
+            state.see(settings, previous);
         }
         let ended = match &call.signals.canary {
-            Some(canary) => memory.measure(settings, canary.mean_margin()?),
+            Some(canary) => state.measure(settings, canary.mean_margin()?),
             None => None,
         };
-        let steps = ended.as_ref().map_or(&memory.current, |ended| &ended.steps);
-        let credits = memory.credit.credits(steps);
+        let steps = ended.as_ref().map_or(&state.current, |ended| &ended.steps);
+        let credits = state.credit.credits(steps);
         let safe = probability(&credits);
         let samples = call.signals.samples.len();
-        let weights = Regularization::constant(samples, 1.0, memory.lambda);
+        let weights = Regularization::constant(samples, 1.0, state.lambda);
         let mut assessment = Assessment::new(vec![1.0 - safe; samples], weights)
-            .metric("kl_weight", memory.lambda)
+            .metric("kl_weight", state.lambda)
             .metric("safe", safe);
         if let Some(last) = credits.last() {
             assessment = assessment.metric("credit", *last);
@@ -54,11 +54,11 @@ impl Policy for NonMarkov {
             let message = blame(call.signals.step, ended.steps.len(), &credits);
             assessment = assessment.step_reason("unsafe-trajectory", message);
         }
-        Ok(assessment.state(memory.state()))
+        Ok(assessment.state(state.to_bytes()))
     }
 }
 
-impl Memory {
+impl PolicyState {
     /// Takes in what became of the step before.
     fn see(&mut self, settings: &Settings, previous: &Outcome) {
         if self.current.len() == settings.every as usize {
@@ -91,10 +91,8 @@ impl Memory {
 /// What the model sees of a step, each on a scale of about 1: loss, divergence, gradient
 /// and learning rate. What is no number counts as very large.
 fn features(step: &Outcome) -> Step {
-    let scaled = |value: f64| match value.is_finite() {
-        true => value.max(0.0).ln_1p().min(20.0),
-        false => 20.0,
-    };
+    let scaled =
+        |value: f64| if value.is_finite() { value.max(0.0).ln_1p().min(20.0) } else { 20.0 };
     let moved = match step.action {
         Action::Update => step.learning_rate,
         _ => 0.0,

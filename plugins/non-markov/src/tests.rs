@@ -110,8 +110,8 @@ fn memory_is_bounded() {
     for step in 1..9 {
         last = assess(&settings, &last.state, step, None, 0.3).unwrap();
     }
-    let memory = Memory::read(&last.state, &settings, 1).unwrap();
-    assert_eq!(memory.current.len(), 2);
+    let state = PolicyState::read(&last.state, &settings, 1).unwrap();
+    assert_eq!(state.current.len(), 2);
 }
 
 #[test]

@@ -30,9 +30,10 @@ fn clips(text: &str, scores: &[Option<f64>]) -> Vec<RatioClip> {
 
 /// f as the contract defines it.
 fn f(clip: &RatioClip, x: f64) -> f64 {
-    match clip.direction >= 0.0 {
-        true => x.min(clip.high) * clip.direction,
-        false => x.max(clip.low) * clip.direction,
+    if clip.direction >= 0.0 {
+        x.min(clip.high) * clip.direction
+    } else {
+        x.max(clip.low) * clip.direction
     }
 }
 

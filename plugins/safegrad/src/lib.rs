@@ -71,21 +71,23 @@ impl Policy for SafeGrad {
         };
         let cosine = cosine(conflict)?;
         let assessment = assessment.metric("conflict.cosine", cosine);
-        Ok(match cosine < 0.0 {
-            true => assessment.step_reason(
+        Ok(if cosine < 0.0 {
+            assessment.step_reason(
                 "conflict",
                 format!("the gradients of the step before had a cosine of {cosine:.3}"),
-            ),
-            false => assessment,
+            )
+        } else {
+            assessment
         })
     }
 }
 
 fn cosine(conflict: &GradientConflict) -> Result<f64, String> {
     let cosine = conflict.dot / (conflict.task_norm * conflict.alignment_norm);
-    match cosine.is_finite() {
-        true => Ok(cosine),
-        false => Err("the gradients of the step before have no cosine that is a number".into()),
+    if cosine.is_finite() {
+        Ok(cosine)
+    } else {
+        Err("the gradients of the step before have no cosine that is a number".into())
     }
 }
 

@@ -184,9 +184,10 @@ fn choose(candidates: &[Attempt], here: f64, prune: f64) -> Choice {
 
 fn mean_margin(margins: &[f64]) -> Result<f64, String> {
     let margin = mean(margins);
-    match margins.is_empty() || !margin.is_finite() {
-        true => Err("the canary margins have no mean that is a number".into()),
-        false => Ok(margin),
+    if margins.is_empty() || !margin.is_finite() {
+        Err("the canary margins have no mean that is a number".into())
+    } else {
+        Ok(margin)
     }
 }
 
@@ -201,9 +202,10 @@ fn first_margin(state: &[u8]) -> Result<Option<f64>, String> {
     let mut reader = Reader::open(state, KIND, VERSION, "state bytes")?;
     let margin = reader.f64()?;
     reader.finish()?;
-    match margin.is_finite() {
-        true => Ok(Some(margin)),
-        false => Err(format!("the state bytes hold a margin of {margin}")),
+    if margin.is_finite() {
+        Ok(Some(margin))
+    } else {
+        Err(format!("the state bytes hold a margin of {margin}"))
     }
 }
 

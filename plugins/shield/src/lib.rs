@@ -3,14 +3,14 @@
 
 mod experience;
 mod mdp;
-mod memory;
 mod settings;
+mod state;
 
 use risk_policy::prelude::*;
 
 use experience::Experience;
-use memory::Memory;
 pub use settings::Settings;
+use state::PolicyState;
 
 pub struct Shield;
 
@@ -31,18 +31,18 @@ impl Policy for Shield {
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
         let settings = call.settings;
         settings.check()?;
-        let mut memory = Memory::read(call.state, settings)?;
+        let mut state = PolicyState::read(call.state, settings)?;
         let mut decided = None;
         if let Some(canary) = &call.signals.canary {
             let measurements = call.run.total_steps as f64 / f64::from(settings.every);
-            let decision = Decision::new(settings, measurements, memory, canary.mean_margin()?);
-            memory = Some(decision.memory.clone());
+            let decision = Decision::new(settings, measurements, state, canary.mean_margin()?);
+            state = Some(decision.state.clone());
             decided = Some(decision);
         }
         let samples = call.signals.samples.len();
         let strongest = settings.kl_weights.len() - 1;
         let (rung, risk) =
-            memory.as_ref().map_or((strongest, 1.0), |memory| (memory.rung, memory.risk));
+            state.as_ref().map_or((strongest, 1.0), |state| (state.rung, state.risk));
         let weight = settings.kl_weights[rung];
         let weights = Regularization::constant(samples, 1.0, weight);
         let mut assessment =
@@ -50,8 +50,8 @@ impl Policy for Shield {
         if let Some(decision) = &decided {
             assessment = decision.explain(settings, assessment);
         }
-        Ok(match &memory {
-            Some(memory) => assessment.state(memory.state()),
+        Ok(match &state {
+            Some(state) => assessment.state(state.to_bytes()),
             None => assessment,
         })
     }
@@ -59,7 +59,7 @@ impl Policy for Shield {
 
 /// What a measurement led to.
 struct Decision {
-    memory: Memory,
+    state: PolicyState,
     fall: f64,
     /// Least probability of reaching unsafe, and how much of it is allowed.
     bound: f64,
@@ -67,7 +67,12 @@ struct Decision {
 }
 
 impl Decision {
-    fn new(settings: &Settings, measurements: f64, before: Option<Memory>, margin: f64) -> Self {
+    fn new(
+        settings: &Settings,
+        measurements: f64,
+        before: Option<PolicyState>,
+        margin: f64,
+    ) -> Self {
         let first = before.as_ref().map_or(margin, |before| before.first);
         let fall = first - margin;
         let bin = settings.bin(fall);
@@ -81,17 +86,17 @@ impl Decision {
         {
             experience.add(settings, before.bin, before.rung, bin);
         }
-        let memory = |rung, share, risk| Memory {
+        let state = |rung, fraction, risk| PolicyState {
             first,
             bin,
             rung,
-            share,
+            fraction,
             risk,
             experience: experience.clone(),
         };
         if bin == settings.unsafe_bin() {
             return Self {
-                memory: memory(settings.kl_weights.len() - 1, 0.0, 1.0),
+                state: state(settings.kl_weights.len() - 1, 0.0, 1.0),
                 fall,
                 bound: 1.0,
                 budget: 1.0,
@@ -104,7 +109,7 @@ impl Decision {
         let risks = process.risks(bin, &bounds);
         let (rung, risk) = weakest_within(&risks, budget);
         Self {
-            memory: memory(rung, mdp::share(budget, risk), risk),
+            state: state(rung, mdp::fraction(budget, risk), risk),
             fall,
             bound: bounds[bin],
             budget,
@@ -116,7 +121,7 @@ impl Decision {
             .metric("margin.fall", self.fall)
             .metric("budget", self.budget)
             .metric("bound", self.bound);
-        let Memory { bin, rung, .. } = self.memory;
+        let PolicyState { bin, rung, .. } = self.state;
         let (fall, budget) = (self.fall, self.budget);
         if bin == settings.unsafe_bin() {
             let message =
@@ -135,7 +140,12 @@ impl Decision {
 }
 
 /// The budget of the state that came, as the decision before left it.
-fn left_over(settings: &Settings, measurements: f64, before: Option<&Memory>, bin: usize) -> f64 {
+fn left_over(
+    settings: &Settings,
+    measurements: f64,
+    before: Option<&PolicyState>,
+    bin: usize,
+) -> f64 {
     let Some(before) = before else {
         return settings.budget;
     };
@@ -144,7 +154,7 @@ fn left_over(settings: &Settings, measurements: f64, before: Option<&Memory>, bi
         return 0.0;
     }
     let process = before.experience.process(settings, measurements);
-    mdp::successor_budget(process.bound()[bin], before.share)
+    mdp::successor_budget(process.bound()[bin], before.fraction)
 }
 
 /// The first rung whose risk is within the budget, and that risk. If rounding leaves

@@ -54,16 +54,13 @@ fn expected(probabilities: &[f64], values: &[f64]) -> f64 {
     products.sum()
 }
 
-/// What a successor may spend: its own bound and a share of all that lies above it,
-/// q' = beta' + (1 - beta') share.
-pub fn successor_budget(bound: f64, share: f64) -> f64 {
-    bound + (1.0 - bound) * share
+/// What a successor may spend: its own bound and a fraction of all that lies above it,
+/// q' = beta' + (1 - beta') fraction.
+pub fn successor_budget(bound: f64, fraction: f64) -> f64 {
+    bound + (1.0 - bound) * fraction
 }
 
-/// The share that spends a budget: sum P(s') q' = budget, with `risk` = sum P(s') beta(s').
-pub fn share(budget: f64, risk: f64) -> f64 {
-    match risk < 1.0 {
-        true => ((budget - risk) / (1.0 - risk)).clamp(0.0, 1.0),
-        false => 0.0,
-    }
+/// The fraction that spends a budget: sum P(s') q' = budget, with `risk` = sum P(s') beta(s').
+pub fn fraction(budget: f64, risk: f64) -> f64 {
+    if risk < 1.0 { ((budget - risk) / (1.0 - risk)).clamp(0.0, 1.0) } else { 0.0 }
 }

@@ -59,12 +59,12 @@ fn a_loop_is_followed_to_its_end_and_the_bound_is_inductive() {
 fn the_share_spends_the_budget_and_no_more() {
     let (chances, bounds) = ([0.25, 0.5, 0.25], [0.2, 0.1, 0.0]);
     let risk: f64 = chances.iter().zip(bounds).map(|(p, b)| p * b).sum();
-    let share = mdp::share(0.3, risk);
+    let fraction = mdp::fraction(0.3, risk);
     let spent = chances.iter().zip(bounds);
-    let spent: f64 = spent.map(|(p, b)| p * mdp::successor_budget(b, share)).sum();
+    let spent: f64 = spent.map(|(p, b)| p * mdp::successor_budget(b, fraction)).sum();
     assert!((spent - 0.3).abs() < 1e-12);
-    assert_eq!(mdp::share(0.05, 0.1), 0.0);
-    assert_eq!(mdp::share(1.0, 1.0), 0.0);
+    assert_eq!(mdp::fraction(0.05, 0.1), 0.0);
+    assert_eq!(mdp::fraction(1.0, 1.0), 0.0);
 }
 
 #[test]
@@ -99,13 +99,13 @@ fn the_hold_grows_as_the_margin_nears_the_limit_and_is_explained() {
 fn a_hold_that_was_seen_to_fail_is_forbidden() {
     let settings = Settings { budget: 0.3, ..Settings::default() };
     let first = assess_with(&settings, &[], Some(4.0), 1).unwrap();
-    let mut memory = Memory::read(&first.state, &settings).unwrap().unwrap();
+    let mut state = PolicyState::read(&first.state, &settings).unwrap().unwrap();
     for rung in 0..3 {
         for _ in 0..50 {
-            memory.experience.add(&settings, 0, rung, 5);
+            state.experience.add(&settings, 0, rung, 5);
         }
     }
-    let again = assess_with(&settings, &memory.state(), Some(4.0), 1).unwrap();
+    let again = assess_with(&settings, &state.to_bytes(), Some(4.0), 1).unwrap();
     assert!(weight(&again) >= 1.0, "{}", weight(&again));
 }
 
@@ -123,13 +123,13 @@ fn between_measurements_the_decision_stays() {
 fn transitions_are_counted_in_the_state() {
     let settings = Settings::default();
     let first = assess(&[], Some(4.0));
-    let rung = Memory::read(&first.state, &settings).unwrap().unwrap().rung;
+    let rung = PolicyState::read(&first.state, &settings).unwrap().unwrap().rung;
     let second = assess(&first.state, Some(3.5));
-    let memory = Memory::read(&second.state, &settings).unwrap().unwrap();
+    let state = PolicyState::read(&second.state, &settings).unwrap().unwrap();
     let mut expected = Experience::none(&settings);
     expected.add(&settings, 0, rung, 1);
-    assert_eq!(memory.experience, expected);
-    assert_eq!(memory.bin, 1);
+    assert_eq!(state.experience, expected);
+    assert_eq!(state.bin, 1);
 }
 
 #[test]
@@ -141,15 +141,15 @@ fn damaged_or_impossible_state_is_refused() {
     state[7] ^= 1;
     assert!(assess_with(&Settings::default(), &state, None, 1).is_err());
     let settings = Settings::default();
-    let impossible = Memory {
+    let impossible = PolicyState {
         first: 0.0,
         bin: 6,
         rung: 0,
-        share: 0.0,
+        fraction: 0.0,
         risk: 0.0,
         experience: Experience::none(&settings),
     };
-    let error = assess_with(&settings, &impossible.state(), None, 1).unwrap_err();
+    let error = assess_with(&settings, &impossible.to_bytes(), None, 1).unwrap_err();
     assert!(error.contains("decision"), "{error}");
 }
 

@@ -64,10 +64,7 @@ impl Verdict {
             reasons.push(("projected", message));
         }
         let size = in_force.abs();
-        let cap = match fall > 0.0 {
-            true => size * settings.allowed_fall / fall,
-            false => f64::INFINITY,
-        };
+        let cap = if fall > 0.0 { size * settings.allowed_fall / fall } else { f64::INFINITY };
         let allowed = self.wanted.abs().min(cap).min(size * RISE);
         self.coefficient = allowed * self.wanted.signum();
         if allowed < self.wanted.abs() {

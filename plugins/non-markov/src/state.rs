@@ -11,7 +11,7 @@ const VERSION: u16 = 1;
 pub const KEPT: usize = 16;
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Memory {
+pub struct PolicyState {
     /// The multiplier.
     pub lambda: f64,
     /// The mean margin of the first measurement.
@@ -23,7 +23,7 @@ pub struct Memory {
     pub current: Vec<Step>,
 }
 
-impl Memory {
+impl PolicyState {
     pub fn read(state: &[u8], settings: &Settings, seed: u64) -> Result<Self, String> {
         let window = settings.every as usize;
         if state.is_empty() {
@@ -60,7 +60,7 @@ impl Memory {
         Ok(Self { lambda, first, credit: Credit { parameters }, trajectories, current })
     }
 
-    pub fn state(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let writer = Writer::new(KIND, VERSION).f64(self.lambda);
         let writer = match self.first {
             None => writer.u8(0),
