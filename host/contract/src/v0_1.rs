@@ -137,7 +137,8 @@ impl From<Needs> for signals::Needs {
             steering: old.steering,
             calibration: old.calibration,
             actuators: named(old.actuators),
-            sample_loss: false,
+            // What was added since is not asked for.
+            ..Self::new()
         }
     }
 }
@@ -160,7 +161,8 @@ impl From<Regularization> for actuators::Regularization {
             gradient_projection: old.gradient_projection,
             adapter_projection: old.adapter_projection,
             steering: old.steering,
-            alignment_extra: None,
+            // What was added since is off.
+            ..Self::weights(Vec::new(), Vec::new())
         }
     }
 }
