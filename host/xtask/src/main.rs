@@ -8,8 +8,10 @@ mod check;
 mod guest;
 mod mutate;
 mod overhead;
+mod pin;
 mod reference;
 mod specimens;
+mod structure;
 mod sums;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +36,10 @@ enum Chore {
     /// Measures what holding samples to the reference costs a training step, in the first
     /// epoch, in later ones and in another run.
     Reference(reference::Reference),
+    /// Compares what two builds of the program do with the same commands.
+    Pin(pin::Pin),
+    /// Checks floors, circles between modules, lengths of files, and where unsafe may stand.
+    Structure(structure::Structure),
     /// Trains under every policy of tests/fixtures/hostile and prints a table: message,
     /// time to stop, what is left on the disk.
     Hostile(specimens::Hostile),
@@ -76,6 +82,8 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Plugins(options) => plugins(options),
         Chore::Overhead(options) => options.run(&plugins_folder()?),
         Chore::Reference(options) => options.run(&plugins_folder()?),
+        Chore::Pin(options) => options.run(),
+        Chore::Structure(options) => options.run(),
         Chore::Hostile(options) => options.run(),
         Chore::Mutate(options) => options.run(),
     }
