@@ -56,11 +56,6 @@ pub enum Step {
     Still(String),
     /// Change one byte in the middle of a file.
     Damage(String),
-    /// Write the component of a policy of `tests/fixtures/hostile`.
-    Hostile {
-        name: String,
-        path: String,
-    },
 }
 
 /// # Errors
