@@ -28,7 +28,16 @@ const BESIDE: &[(&str, &[&str])] =
 const BRIDGES: &[&str] = &["host-policy"];
 
 /// Circles that are not resolved yet, as they are printed.
-const CIRCLES: &[&str] = &[];
+const CIRCLES: &[&str] = &[
+    "host-contract::signals: activations <-> recorded <-> tokens",
+    "host-contract::signals: judges <-> synthetic",
+    "host-trainer: calibration <-> evaluation <-> judges <-> observer <-> policies <-> prepare <-> records <-> report <-> run_dir <-> steering",
+    "host-trainer: checkpoint <-> run <-> state",
+    "host-trainer: follow <-> training",
+    "host-trainer::data: format <-> json <-> parquet_file",
+    "host-trainer::data: rows <-> source <-> split",
+    "host-trainer::steering: force <-> vectors",
+];
 
 /// Longest file, in lines.
 const LINES: usize = 400;
@@ -37,8 +46,12 @@ const LINES: usize = 400;
 const LONG: &[&str] = &[];
 
 /// Files outside of host-kernels with `unsafe`, and why.
-const UNSAFE: &[(&str, &str)] =
-    &[("host/model/src/load/safetensors.rs", "maps files of weights into memory")];
+const UNSAFE: &[(&str, &str)] = &[
+    ("host/cli/src/main.rs", "sets a variable of the environment before there are threads"),
+    ("host/model/src/load/gguf.rs", "maps files of weights into memory"),
+    ("host/model/src/load/safetensors.rs", "maps files of weights into memory"),
+    ("host/sandbox/src/engine.rs", "takes compiled code from its own worker"),
+];
 
 /// A member of the workspace, and the members that it uses.
 pub struct Manifest {
