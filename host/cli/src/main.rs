@@ -37,7 +37,10 @@ fn main() -> std::process::ExitCode {
     // it reads this once, so it must be set before anything else starts.
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         // SAFETY: no other thread exists yet.
-        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+        #[expect(unsafe_code, reason = "candle reads it from the environment")]
+        unsafe {
+            std::env::set_var("CANDLE_NUM_THREADS", "1")
+        };
     }
     let launched = ranks::launched();
     let speaks = launched.is_none_or(|launched| launched.rank == 0);

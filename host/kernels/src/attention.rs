@@ -208,9 +208,9 @@ pub fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: &mut Vec<f
     let (_, sum) = softmax::exponentiate(scores, (size as f32).powf(-0.5));
     out.fill(0.0);
     for (p, value) in scores.iter().zip(v.chunks(stride)) {
-        let share = p / sum;
+        let probability = p / sum;
         for (out, v) in out.iter_mut().zip(value) {
-            *out += share * v;
+            *out += probability * v;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! row never depends on which rows are computed with it, so no split can change a bit of
 //! the result.
 #![warn(missing_docs)]
+#![allow(unsafe_code)]
 
 #[macro_use]
 pub mod simd;

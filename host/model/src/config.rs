@@ -13,35 +13,48 @@ pub use target::Target;
 /// Rotary position embedding (Su et al. 2021, arXiv 2104.09864), half-split layout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
+    /// Base of the frequencies.
     pub theta: f64,
+    /// How they are stretched.
     pub scaling: RopeScaling,
 }
 
 /// How the rotation frequencies are stretched beyond the original context.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
+    /// Frequencies as they are.
     None,
     /// Every frequency divided by `factor`.
     Linear {
+        /// How much longer the context becomes.
         factor: f64,
     },
     /// Llama 3.1: low frequencies divided, high ones kept, a ramp between.
     Llama3 {
+        /// Divisor of low frequencies.
         factor: f64,
+        /// Turns within the original context below which a frequency is low.
         low_freq_factor: f64,
+        /// Turns within the original context above which a frequency is high.
         high_freq_factor: f64,
+        /// The original context, in tokens.
         original_max_position: usize,
     },
     /// Phi-3: one divisor per frequency, chosen by the length of the sequence
     /// (LongRoPE, arXiv 2402.13753); cos and sin are scaled by `attention_factor`.
     LongRope {
+        /// Divisors within the original context.
         short_factor: Vec<f64>,
+        /// Divisors beyond it.
         long_factor: Vec<f64>,
+        /// The original context, in tokens.
         original_max_position: usize,
+        /// Factor on cos and sin.
         attention_factor: f64,
     },
     /// One divisor per frequency, already worked out (GGUF's `rope_freqs.weight`).
     Factors {
+        /// rotary_dim / 2 of them.
         factors: Vec<f64>,
     },
 }
@@ -51,21 +64,33 @@ pub enum RopeScaling {
 pub struct Config {
     /// Whose files and names these are.
     pub family: &'static dyn Family,
+    /// Rows of the embedding matrix.
     pub vocab_size: usize,
+    /// Values of a row of the residual stream.
     pub hidden_size: usize,
+    /// Values of a row inside the MLP.
     pub intermediate_size: usize,
+    /// Number of blocks.
     pub num_layers: usize,
+    /// Heads of the queries.
     pub num_heads: usize,
+    /// Heads of keys and values; divides `num_heads`.
     pub num_kv_heads: usize,
+    /// Values of a head.
     pub head_dim: usize,
+    /// Added to the mean square in every norm.
     pub rms_norm_eps: f64,
+    /// Rotary position embedding.
     pub rope: Rope,
     /// The longest sequence the model takes, in tokens.
     pub max_position: usize,
     /// The head is the embedding matrix.
     pub tie_embeddings: bool,
+    /// Whether q, k and v have a bias.
     pub qkv_bias: bool,
+    /// Whether the output projection of attention has a bias.
     pub o_bias: bool,
+    /// Whether the projections of the MLP have a bias.
     pub mlp_bias: bool,
     /// RMS norm of every query and key head before the rotation (Qwen3).
     pub qk_norm: bool,
@@ -73,9 +98,11 @@ pub struct Config {
     pub sliding_window: Option<usize>,
     /// The first layer the sliding window holds for (Qwen2's `max_window_layers`).
     pub window_from_layer: usize,
-    /// The share of a head that is rotated (Phi-4-mini: 0.75).
+    /// Fraction of a head that is rotated (Phi-4-mini: 0.75).
     pub partial_rotary_factor: f64,
+    /// Token that begins a text.
     pub bos: Option<u32>,
+    /// Tokens that end a text.
     pub eos: Vec<u32>,
 }
 

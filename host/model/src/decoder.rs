@@ -21,8 +21,11 @@ pub use crate::pass::{
 /// A decoder of the Llama family with frozen weights. The reference of a
 /// fine-tune is the same decoder run with `adapter = None`.
 pub struct Decoder {
+    /// Shape of the model.
     pub config: Arc<Config>,
+    /// The frozen weights.
     pub weights: Weights,
+    /// Which code runs them.
     pub kernels: Kernels,
     /// Keep only each block's input for the backward pass and compute the rest
     /// again: a tenth of the memory per token for a slower step.

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+/// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Every message is one line: what happened, where, and what to do next.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "a field is what the message says at its place")]
 pub enum Error {
     /// A file or folder could not be read or written.
     #[error("{}: {source}", path.display())]

@@ -1,5 +1,6 @@
 //! Trainable decoder of the Llama family on candle: weights, LoRA adapter,
 //! forward pass with taps, loss head and cached decoding. Knows no policy.
+#![warn(missing_docs)]
 
 pub mod bert;
 pub mod chat;
@@ -28,7 +29,6 @@ pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::Decoder;
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
-pub use host_files::atomic;
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};

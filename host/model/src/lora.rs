@@ -14,19 +14,25 @@ use crate::error::{Error, Result};
 /// Which of the two factors of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
+    /// [rank, in]
     A,
+    /// [out, rank]
     B,
 }
 
 /// What an adapter looks like; its scaling is alpha / rank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraConfig {
+    /// Rows of A, columns of B.
     pub rank: usize,
+    /// Numerator of the scaling.
     pub alpha: f64,
+    /// The projections that are adapted.
     pub targets: Vec<Target>,
 }
 
 impl LoraConfig {
+    /// alpha / rank
     pub fn scaling(&self) -> f64 {
         self.alpha / self.rank as f64
     }
@@ -59,6 +65,7 @@ impl LoraConfig {
 /// A trainable adapter: A [rank, in] and B [out, rank] per layer and target, f32.
 #[derive(Debug, Clone)]
 pub struct Lora {
+    /// Rank, alpha and targets.
     pub config: LoraConfig,
     vars: BTreeMap<String, Var>,
     /// `vars` by layer and target, for the forward pass.
@@ -143,6 +150,7 @@ impl Lora {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
+    /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&Var> {
         self.vars.get(name)
     }
@@ -152,6 +160,7 @@ impl Lora {
         self.config.scaling()
     }
 
+    /// Blocks of the model it was made for.
     pub fn num_layers(&self) -> usize {
         self.pairs.len()
     }

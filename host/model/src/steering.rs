@@ -56,7 +56,7 @@ impl Steering {
     ///
     /// # Errors
     /// As [`Self::new`]; both must have the same layers.
-    pub fn difference(positive: &Means, negative: &Means) -> Result<Self> {
+    pub fn difference(positive: &RunningMean, negative: &RunningMean) -> Result<Self> {
         let layers = positive.layers.iter().zip(&negative.layers);
         let vectors = layers.map(|((layer, a), (_, b))| {
             let values = a.iter().zip(b).map(|(a, b)| (a - b) as f32);
@@ -65,6 +65,7 @@ impl Steering {
         Self::new(vectors.collect())
     }
 
+    /// Layers that have a vector, ascending.
     pub fn layers(&self) -> impl Iterator<Item = usize> {
         self.vectors.keys().copied()
     }
@@ -215,20 +216,20 @@ impl Steering {
 
 /// Running means of activations, per layer.
 #[derive(Debug, Clone, Default)]
-pub struct Means {
+pub struct RunningMean {
     layers: BTreeMap<usize, Vec<f64>>,
     count: BTreeMap<usize, u64>,
 }
 
-impl Means {
+impl RunningMean {
     /// Takes in what one prompt shows at a layer.
     pub fn add(&mut self, layer: usize, activation: &[f32]) {
         let count = self.count.entry(layer).or_default();
         *count += 1;
-        let share = 1.0 / *count as f64;
+        let fraction = 1.0 / *count as f64;
         let mean = self.layers.entry(layer).or_insert_with(|| vec![0.0; activation.len()]);
         for (mean, value) in mean.iter_mut().zip(activation) {
-            *mean += share * (f64::from(*value) - *mean);
+            *mean += fraction * (f64::from(*value) - *mean);
         }
     }
 }
@@ -298,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_difference_of_means_is_per_layer() {
-        let (mut positive, mut negative) = (Means::default(), Means::default());
+        let (mut positive, mut negative) = (RunningMean::default(), RunningMean::default());
         for value in [1.0, 3.0] {
             positive.add(2, &[value, 1.0]);
         }

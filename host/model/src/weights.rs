@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 /// y = x W^T + b, with W [out, in] and b [out].
 #[derive(Debug, Clone)]
 pub struct Linear {
+    /// [out, in]
     pub weight: Tensor,
+    /// [out]
     pub bias: Option<Tensor>,
 }
 
@@ -70,6 +72,7 @@ impl LayerWeights {
 pub struct Weights {
     /// [vocabulary, hidden]
     pub embed: Tensor,
+    /// Weights of every block.
     pub layers: Vec<LayerWeights>,
     /// [hidden]
     pub final_norm: Tensor,
@@ -83,10 +86,12 @@ impl Weights {
         self.head.as_ref().unwrap_or(&self.embed)
     }
 
+    /// Device of all tensors.
     pub fn device(&self) -> &Device {
         self.embed.device()
     }
 
+    /// Type of all tensors.
     pub fn dtype(&self) -> DType {
         self.embed.dtype()
     }

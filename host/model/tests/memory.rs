@@ -1,6 +1,7 @@
 //! What a training step holds in memory at most, counted by the allocator, and
 //! what was told of it.
 #![allow(clippy::unwrap_used)]
+#![expect(unsafe_code, reason = "an allocator that counts")]
 
 #[allow(dead_code)]
 #[path = "decoder/random.rs"]

@@ -104,6 +104,7 @@ impl Engine {
         Ok(component)
     }
 
+    #[expect(unsafe_code, reason = "compiled code is loaded")]
     fn load(&self, code: &[u8]) -> wasmtime::Result<Component> {
         // SAFETY: the code comes from this very program, run as a worker, either just
         // now through a pipe or from a cache entry whose MAC was verified. Nothing that

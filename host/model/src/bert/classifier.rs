@@ -48,6 +48,7 @@ impl Classifier {
         self.encoder.digest()
     }
 
+    /// Labels, in the order of the probabilities.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }

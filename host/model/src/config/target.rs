@@ -5,23 +5,31 @@ use serde::{Deserialize, Serialize};
 /// The projections an adapter can sit on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Target {
+    /// Queries.
     #[serde(rename = "q_proj")]
     Q,
+    /// Keys.
     #[serde(rename = "k_proj")]
     K,
+    /// Values.
     #[serde(rename = "v_proj")]
     V,
+    /// Output of attention.
     #[serde(rename = "o_proj")]
     O,
+    /// Gate of the MLP.
     #[serde(rename = "gate_proj")]
     Gate,
+    /// Input of the MLP.
     #[serde(rename = "up_proj")]
     Up,
+    /// Output of the MLP.
     #[serde(rename = "down_proj")]
     Down,
 }
 
 impl Target {
+    /// All of them, in the order of their numbers.
     pub const ALL: [Target; 7] =
         [Target::Q, Target::K, Target::V, Target::O, Target::Gate, Target::Up, Target::Down];
 
@@ -38,6 +46,7 @@ impl Target {
         }
     }
 
+    /// The projection of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Target::ALL.into_iter().find(|target| target.name() == name)
     }

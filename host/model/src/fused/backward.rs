@@ -1,4 +1,4 @@
-//! The backward pass of one block, in the steps of the forward pass turned around,
+//! The backward pass of one block, in the steps of the forward pass backwards,
 //! then the adapter's own gradients, each a product over all rows.
 
 use rayon::prelude::*;

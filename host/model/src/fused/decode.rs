@@ -170,11 +170,11 @@ fn stream_weights<const N: usize>(
     rows: usize,
 ) -> [Vec<f32>; N] {
     let total: usize = projections.iter().map(|projection| projection.out).sum();
-    let share = total.div_ceil(rayon::current_num_threads()).max(16);
+    let shard = total.div_ceil(rayon::current_num_threads()).max(16);
     let mut work = Vec::new();
     for (index, projection) in projections.iter().enumerate() {
-        for first in (0..projection.out).step_by(share) {
-            work.push((index, first..projection.out.min(first + share)));
+        for first in (0..projection.out).step_by(shard) {
+            work.push((index, first..projection.out.min(first + shard)));
         }
     }
     let lows = projections.map(|projection| projection.low_rows(x, rows));

@@ -38,12 +38,12 @@ pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     if rows > FEW {
         project(head, &[hidden], size, &mut [&mut logits]);
     } else {
-        let share = vocabulary.div_ceil(rayon::current_num_threads() * 4);
-        let starts: Vec<usize> = (0..vocabulary).step_by(share).collect();
+        let shard = vocabulary.div_ceil(rayon::current_num_threads() * 4);
+        let starts: Vec<usize> = (0..vocabulary).step_by(shard).collect();
         let parts: Vec<Vec<f32>> = starts
             .into_par_iter()
             .map(|start| {
-                let head = head.lines(start..vocabulary.min(start + share), size);
+                let head = head.lines(start..vocabulary.min(start + shard), size);
                 let width = head.len() / size;
                 let mut part = vec![0f32; rows * width];
                 skinny::matmul(hidden, size, head, &mut part, width);
@@ -51,7 +51,7 @@ pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
             })
             .collect();
         for (row, line) in logits.chunks_exact_mut(vocabulary).enumerate() {
-            for (line, part) in line.chunks_mut(share).zip(&parts) {
+            for (line, part) in line.chunks_mut(shard).zip(&parts) {
                 let width = line.len();
                 line.copy_from_slice(&part[row * width..(row + 1) * width]);
             }

@@ -41,6 +41,7 @@ impl Gguf {
         }
         // SAFETY: the map is only read; a file that changes while it is being read is outside of what this program
         // can guard against.
+        #[expect(unsafe_code, reason = "files larger than the memory are read as well")]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| {
             let reason = first_line(&e);

@@ -100,6 +100,7 @@ impl Shards {
             }
             // SAFETY: the map is only read. A model file that another program changes meanwhile is outside of
             // what this program can guard against; its digest then won't match a later run's.
+            #[expect(unsafe_code, reason = "files larger than the memory are read as well")]
             let mapped =
                 unsafe { MmapedSafetensors::new(path) }.map_err(|e| not_safetensors(path, &e))?;
             for (name, view) in mapped.tensors() {

@@ -37,6 +37,7 @@ impl KvCache {
         Self { lengths, store }
     }
 
+    /// Number of sequences.
     pub fn num_sequences(&self) -> usize {
         self.lengths.len()
     }

@@ -8,12 +8,14 @@ use crate::error::{Error, Result};
 /// A batch: no row is padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
+    /// Token ids of all sequences.
     pub tokens: Vec<u32>,
     /// First row of every sequence, then the number of rows: sequences + 1.
     pub starts: Vec<usize>,
 }
 
 impl Packed {
+    /// Packs sequences in their order.
     pub fn from_sequences<S: AsRef<[u32]>>(sequences: &[S]) -> Self {
         let mut tokens = Vec::new();
         let mut starts = vec![0];
@@ -24,6 +26,7 @@ impl Packed {
         Self { tokens, starts }
     }
 
+    /// Number of sequences.
     pub fn num_sequences(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }

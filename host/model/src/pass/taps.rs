@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 /// before the final norm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapRows {
+    /// 0 to the number of blocks.
     pub layer: usize,
+    /// Ranges of rows, each with a mean of its own.
     pub rows: Vec<Range<usize>>,
 }
 

@@ -55,9 +55,9 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor) -> Result<Tensor> {
     // Queries of one group become rows of one product: keys are never repeated.
     let grouped = q.reshape((b, kv_heads, group * t, d))?.contiguous()?;
     let scores = grouped.matmul(&k.transpose(2, 3)?.contiguous()?)?;
-    let shares = softmax(&scores.reshape((b, heads, t, s))?, mask, (d as f64).powf(-0.5))?;
-    let shares = shares.reshape((b, kv_heads, group * t, s))?;
-    shares.matmul(&v.contiguous()?)?.reshape((b, heads, t, d))
+    let probabilities = softmax(&scores.reshape((b, heads, t, s))?, mask, (d as f64).powf(-0.5))?;
+    let probabilities = probabilities.reshape((b, kv_heads, group * t, s))?;
+    probabilities.matmul(&v.contiguous()?)?.reshape((b, heads, t, d))
 }
 
 /// softmax(scale * scores + mask) over the last dimension, in at least single
@@ -66,12 +66,12 @@ fn softmax(scores: &Tensor, mask: &Tensor, scale: f64) -> Result<Tensor> {
     let dtype = scores.dtype();
     let scaled = (wide(&scores.detach())? * scale)?;
     let mask = mask.to_dtype(scaled.dtype())?;
-    let shares = softmax_last_dim(&scaled.broadcast_add(&mask)?)?.to_dtype(dtype)?;
-    unary(scores, shares, move |_, shares, g| {
-        let shares = wide(shares)?;
-        let pulled = (wide(g)? * &shares)?;
+    let probabilities = softmax_last_dim(&scaled.broadcast_add(&mask)?)?.to_dtype(dtype)?;
+    unary(scores, probabilities, move |_, probabilities, g| {
+        let probabilities = wide(probabilities)?;
+        let pulled = (wide(g)? * &probabilities)?;
         let total = pulled.sum_keepdim(D::Minus1)?;
-        let slopes = (pulled - shares.broadcast_mul(&total)?)?;
+        let slopes = (pulled - probabilities.broadcast_mul(&total)?)?;
         (slopes * scale)?.to_dtype(dtype)
     })
 }

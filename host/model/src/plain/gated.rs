@@ -11,10 +11,10 @@ pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     binary(gate, up, value, move |gate, up, g| {
         let (gate, g) = (wide(gate)?, wide(g)?);
         // silu' = s + silu - s silu with s the sigmoid.
-        let share = candle_nn::ops::sigmoid(&gate)?;
-        let silu = (gate * &share)?;
+        let open = candle_nn::ops::sigmoid(&gate)?;
+        let silu = (gate * &open)?;
         let up_slope = (&g * &silu)?.to_dtype(dtype)?;
-        let slope = ((&share + &silu)? - (share * silu)?)?;
+        let slope = ((&open + &silu)? - (open * silu)?)?;
         let gate_slope = ((g * wide(up)?)? * slope)?.to_dtype(dtype)?;
         Ok((gate_slope, up_slope))
     })

@@ -1,4 +1,4 @@
-//! TapMeans of rows of the residual stream, gathered on the device and read once.
+//! Means of rows of the residual stream, gathered on the device and read once.
 
 use candle_core::{DType, Result, Tensor};
 

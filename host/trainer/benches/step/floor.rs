@@ -98,6 +98,7 @@ fn best(product: &Product) -> f64 {
 fn run((m, n): (usize, usize), k: usize, turned: bool, c: &mut [f32], a: &[f32], b: &[f32]) {
     let (column, row) = if turned { (k, 1) } else { (1, n) };
     // SAFETY: the slices hold m n, m k and k n values.
+    #[expect(unsafe_code, reason = "gemm takes pointers")]
     unsafe {
         gemm::gemm(
             m,

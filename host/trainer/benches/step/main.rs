@@ -102,7 +102,10 @@ struct Line {
 fn main() -> Outcome<()> {
     // As the program does it: candle's own pool spins beside our threads.
     // SAFETY: no other thread exists yet.
-    unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    #[expect(unsafe_code, reason = "candle reads it from the environment")]
+    unsafe {
+        std::env::set_var("CANDLE_NUM_THREADS", "1")
+    };
     let arguments = Arguments::parse();
     if let Some(widest) = arguments.instructions {
         host_model::limit_instructions(widest);

@@ -1,6 +1,6 @@
 //! Fitting steering vectors on a model without its adapter, at the last prompt token.
 
-use host_model::steering::{Means, Steering};
+use host_model::steering::{RunningMean, Steering};
 use host_model::{Message, Model};
 use host_policy::wit::{Position, Source, Tap};
 
@@ -69,7 +69,7 @@ fn means(
     layers: &[u32],
     prompts: &[&[Message]],
     observer: &mut dyn Observer,
-) -> Result<Means> {
+) -> Result<RunningMean> {
     if prompts.is_empty() {
         let problem = "one side of a steering vector has no prompts; give at least one to each";
         return Err(Error::config("steering", problem));
@@ -80,7 +80,7 @@ fn means(
         layers: layers.to_vec(),
     };
     let shown = calibration::show(&[tap], model, prompts, observer)?;
-    let mut means = Means::default();
+    let mut means = RunningMean::default();
     for values in shown.iter().flatten() {
         let activations = values.chunks_exact(model.config.hidden_size);
         for (layer, activation) in layers.iter().zip(activations) {
