@@ -217,6 +217,33 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
 }
 
 #[test]
+fn what_saves_memory_may_be_switched_on_when_a_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = start(&folder, &arguments("whole")).wait_with_output().unwrap();
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    let mut process = start(&folder, &arguments("run"));
+    let run = folder.path().join("run");
+    let begun = Instant::now();
+    while !run.join("checkpoints/step-000002").exists() && begun.elapsed().as_secs() < 120 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+
+    let more = ["--checkpoint-activations", "--checkpoint-every", "2"];
+    let mut command = alone(&folder);
+    let output = command.args(["train", "--quiet", "--resume", "run"]).args(more).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_same(&run, &results(&folder.path().join("whole")));
+    // And stays so for whoever goes on after that.
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("checkpoint_activations = true"), "{config}");
+    assert!(config.contains("every_steps = 2"), "{config}");
+    resumed(&folder, "run");
+    assert_eq!(std::fs::read_to_string(run.join("config.toml")).unwrap(), config);
+}
+
+#[test]
 fn a_run_goes_on_only_as_what_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let rows: String = (0..6)

@@ -17,6 +17,8 @@ mod cases;
 mod dry_run;
 mod durable;
 mod evaluation;
+mod generated;
+mod golden;
 mod hostile;
 mod judges;
 #[cfg(feature = "mpi")]

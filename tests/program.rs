@@ -101,3 +101,32 @@ pub fn signal(process: &Child, name: &str) {
 pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
+
+/// Compares with a committed file; `UPDATE=1` writes it instead.
+#[track_caller]
+pub fn assert_committed(file: &str, found: &str) {
+    let path = root().join(file);
+    if std::env::var_os("UPDATE").is_some_and(|update| update == "1") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, found).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let changed = similar::TextDiff::from_lines(committed.as_str(), found);
+    let changed = changed.unified_diff().header("committed", "found").to_string();
+    assert!(changed.is_empty(), "{file} is stale; UPDATE=1 writes it anew\n{changed}");
+}
+
+/// Splits a command into words; quotes hold words together.
+pub fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            other => words.last_mut().unwrap().push(other),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}

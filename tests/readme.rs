@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
-use crate::program::root;
+use crate::program::{root, words};
 
 /// The lines of all fenced blocks whose info string is exactly `kind`.
 fn blocks(text: &str, kind: &str) -> Vec<String> {
@@ -19,21 +19,6 @@ fn blocks(text: &str, kind: &str) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Splits a command into words; quotes hold words together.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for letter in line.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            other => words.last_mut().unwrap().push(other),
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 /// Copies the policies and their cases: some commands write beside a policy.

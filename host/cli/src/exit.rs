@@ -6,7 +6,7 @@ use host_trainer::Error;
 use host_trainer::error::Kind;
 use host_trainer::records::Ending;
 
-/// Of several processes that do the same, one `speaks`.
+/// Prints the error of a failed command, if this is the rank that `speaks`.
 pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
     match result {
         Ok(Ending::Finished | Ending::Stopped) => ExitCode::SUCCESS,
@@ -22,7 +22,7 @@ pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
     }
 }
 
-/// What was looked at is not as it must be. The report of it went to stdout.
+/// A check that failed; its report went to stdout.
 #[derive(Debug)]
 pub enum Failed {
     /// An audit: exit code 4.

@@ -1,6 +1,5 @@
-//! What the program keeps between runs, in the folders that the system has for that:
-//! compiled policies, what the reference says of samples, scores of judges
-//! (`~/.cache/host`), and keys (`~/.config/host`).
+//! Files kept between runs: compiled policies, outputs of the reference and scores of judges
+//! in the user's cache folder (`~/.cache/host`), keys in `~/.config/host`.
 
 use std::path::PathBuf;
 
@@ -8,10 +7,10 @@ use etcetera::{BaseStrategy, choose_base_strategy};
 use host_policy::{Cache, Error, Worker};
 use host_trainer::prepare::Caches;
 
-/// The argument with which the program is its own worker.
+/// The argument that starts the program as its own worker.
 pub const WORKER: &str = "policy-worker";
 
-/// This program, as the process that compiles policies.
+/// The worker process, which compiles policies.
 pub fn worker() -> Result<Worker, Error> {
     let program = std::env::current_exe().map_err(|error| Error::Engine {
         problem: format!("the path of this program is not known ({error})"),
@@ -19,7 +18,7 @@ pub fn worker() -> Result<Worker, Error> {
     Ok(Worker::new(program, &[WORKER]))
 }
 
-/// Compiled policies. Without a folder for them they are compiled every time.
+/// The cache of compiled policies; without a folder for it they are compiled at every start.
 pub fn cache() -> Option<Cache> {
     let folders = choose_base_strategy().ok()?;
     let (cache, key) =
@@ -29,15 +28,14 @@ pub fn cache() -> Option<Cache> {
         .ok()
 }
 
-/// Where the reference's answers and judgements are kept for other runs, if there is a
-/// place.
+/// The cache folders of reference outputs and judge scores, if the system names one.
 pub fn caches() -> Caches {
     let folders = choose_base_strategy().ok();
     let folder = |name: &str| Some(folders.as_ref()?.cache_dir().join("host").join(name));
     Caches { reference: folder("reference"), judges: folder("judgements") }
 }
 
-/// The key that signs what the user doesn't name a key for.
+/// The default signing key, used where no --key is given.
 pub fn key() -> Result<PathBuf, Error> {
     let folders = choose_base_strategy().map_err(|error| Error::Key {
         key: "of your own".into(),

@@ -45,14 +45,14 @@ fn main() -> std::process::ExitCode {
     let launched = ranks::launched();
     let speaks = launched.is_none_or(|launched| launched.rank == 0);
     let several = launched.is_some_and(|launched| launched.size > 1);
-    let cli = Cli::try_parse().unwrap_or_else(|error| match speaks {
-        true => error.exit(),
-        false => std::process::exit(error.exit_code()),
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if speaks { error.exit() } else { std::process::exit(error.exit_code()) }
     });
     screen::log(cli.verbose, speaks);
-    let result = match several && !cli.command.runs_in_ranks() {
-        true => Err(Error::OneProcess.into()),
-        false => cli.command.run(),
+    let result = if several && !cli.command.runs_in_ranks() {
+        Err(Error::OneProcess.into())
+    } else {
+        cli.command.run()
     };
     exit::code(result, speaks)
 }

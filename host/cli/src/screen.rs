@@ -1,4 +1,4 @@
-//! What a person sees on stderr: stages, one progress bar, notices.
+//! Progress on stderr: stages, one bar, notices.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use host_trainer::observer::Observer;
 use host_trainer::records::StepRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Logs of the libraries go to stderr; `-v` shows more of them. Of several processes that
-/// do the same, one `speaks`.
+/// Sends the libraries' logs to stderr; `-v` shows more of them. Ranks that don't `speak`
+/// log errors only.
 pub fn log(verbose: u8, speaks: bool) {
     let default = match verbose {
         _ if !speaks => "error",
@@ -24,7 +24,7 @@ pub fn log(verbose: u8, speaks: bool) {
         .init();
 }
 
-/// Draws a bar on a terminal, and lines elsewhere.
+/// A progress bar on a terminal, lines elsewhere.
 pub struct Screen {
     bar: ProgressBar,
     is_terminal: bool,

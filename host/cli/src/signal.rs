@@ -1,9 +1,9 @@
-//! Ctrl-C: the first one asks for a good end, the second one ends at once.
+//! Ctrl-C: the first one stops after the current step, the second one exits at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Becomes true at the first Ctrl-C (or SIGTERM), which a process that `speaks` confirms.
+/// A flag that becomes true at the first Ctrl-C (or SIGTERM); the rank that `speaks` confirms it.
 pub fn stop_flag(speaks: bool) -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let seen = flag.clone();

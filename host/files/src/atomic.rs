@@ -24,7 +24,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(|error| Error::io(path, error))
 }
 
-/// The same without waiting for the disk: for a file whose loss in a power cut is found out.
+/// Replaces a file that processes lock: the new one is locked before it gets its name, so
+/// nobody finds it free. Where the file system has no locks it is written all the same.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_locked(path: &Path, bytes: &[u8]) -> Result<File> {
+    let written = partial(path, SHARED, &[bytes], true).and_then(|made| {
+        let file = File::open(&made)?;
+        let _ = file.try_lock();
+        replace(made, path)?;
+        Ok(file)
+    });
+    written.map_err(|error| Error::io(path, error))
+}
+
+/// The same as [`write`] without waiting for the disk: for a file whose loss in a power cut is found out.
 ///
 /// # Errors
 /// As [`write`], in the system's words.
@@ -164,6 +179,18 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"3");
         assert!(write(&dir.path().join("absent/a"), b"4").is_err());
         assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_locked_file_is_locked_from_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"1").unwrap();
+        let lock = write_locked(&path, b"2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert!(File::open(&path).unwrap().try_lock().is_err());
+        drop(lock);
+        assert!(File::open(&path).unwrap().try_lock().is_ok());
     }
 
     #[test]

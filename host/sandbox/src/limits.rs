@@ -29,7 +29,7 @@ macro_rules! limits {
         /// Every one has its own message when it fires. Defaults leave room for policies
         /// in interpreted languages on models with 4096 units and 32 layers, and stop a
         /// runaway policy before it disturbs the machine.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(default, deny_unknown_fields)]
         pub struct Limits {
             $( $(#[$doc])* pub $field: u64, )+

@@ -14,7 +14,7 @@ use host_policy::{Engine, Signer};
 use crate::advisor::ActivePolicy;
 use crate::calibration::CalibrationFile;
 use crate::canary::Canary;
-use crate::config::RunConfig;
+use crate::config::{Layers, RunConfig};
 use crate::data::Plan;
 use crate::error::{Error, Result};
 use crate::evaluation::{self, EvalSets, Evaluation, Evaluator};
@@ -60,7 +60,8 @@ pub struct Means<'a> {
 }
 
 /// Runs the recipe. The folder of a new run exists from the moment all checks have
-/// passed; `resume` names that of a run to go on with, whose configuration `config` is.
+/// passed; `resume` names that of a run to go on with, whose configuration `config` is but
+/// for keys that change nothing about what it learns.
 /// `signer` signs the journal of what the policies say, and is asked for only if there
 /// are any. This is what the first rank does; the others [`follow`](crate::follow).
 pub fn fine_tune(
@@ -74,10 +75,13 @@ pub fn fine_tune(
     if let Some(path) = resume {
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
+        let reconfigured = reconfigured(&config, &folder)?;
         use_fitted(&mut config, &folder);
         let prepared = assemble::prepare_all(config, Some(&folder), means, signer, observer)?;
         prepared.try_judges(stop)?;
         let manifest = prepared.manifest().resumed(&folder)?;
+        let reconfigured = reconfigured.map(|config| folder.reconfigure(&config));
+        let _lock_of_the_new_file = reconfigured.transpose()?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
     let prepared = assemble::prepare_all(config, None, means, signer, observer)?;
@@ -89,6 +93,14 @@ pub fn fine_tune(
     let folder = RunDir::create(&prepared.output(), &config)?;
     let _lock = folder.lock()?;
     prepared.execute(&folder, prepared.manifest(), observer, stop)
+}
+
+/// The text of a configuration that is not the one the run was begun or resumed with.
+fn reconfigured(config: &RunConfig, folder: &RunDir) -> Result<Option<String>> {
+    let mut before = Layers::default();
+    before.add_file(&folder.file("config.toml"))?;
+    let changed = before.resolve()? != *config;
+    changed.then(|| manifest::resolved_toml(config)).transpose()
 }
 
 /// A run that goes on keeps the parameters that were fitted when it began.

@@ -73,7 +73,8 @@ impl RunDir {
     }
 
     /// Keeps other processes from going on with this run until the file is dropped.
-    /// `config.toml` is what is locked: it is written once and never replaced.
+    /// `config.toml` is what is locked, and so only [`reconfigure`](Self::reconfigure)
+    /// replaces it.
     pub fn lock(&self) -> Result<File> {
         let path = self.file(CONFIG);
         let file = File::open(&path).map_err(|source| Error::read(&path, source))?;
@@ -86,6 +87,12 @@ impl RunDir {
             // A file system without locks: nothing to keep anybody out with.
             Err(TryLockError::Error(_)) => Ok(file),
         }
+    }
+
+    /// Replaces the configuration of a run whose lock is held. The result holds that of the
+    /// new file, beside which the old one is to be kept: others may have opened it already.
+    pub fn reconfigure(&self, config: &str) -> Result<File> {
+        Ok(atomic::write_locked(&self.file(CONFIG), config.as_bytes())?)
     }
 
     /// Refuses a folder that `create` would refuse because it exists.

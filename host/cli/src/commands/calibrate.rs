@@ -27,9 +27,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     arguments.policy.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let [policy] = config.policies.as_slice() else {
-        let problem = match config.policies.is_empty() {
-            true => "names no file; give --policy FILE",
-            false => "names several policies; calibrate one at a time",
+        let problem = if config.policies.is_empty() {
+            "names no file; give --policy FILE"
+        } else {
+            "names several policies; calibrate one at a time"
         };
         return Err(Error::config("policy.path", problem).into());
     };

@@ -38,10 +38,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     for (path, format) in outputs {
         write_atomically(path, compared.to(format)?.as_bytes())?;
     }
-    let format = match arguments.json {
-        true => Format::Json,
-        false => arguments.format,
-    };
+    let format = if arguments.json { Format::Json } else { arguments.format };
     print_text(compared.to(format)?.trim_end())?;
     Ok(Ending::Finished)
 }

@@ -10,7 +10,7 @@ use host_trainer::report::Comparison;
 use host_trainer::run_dir::Lines;
 use host_trainer::{Error, prepare};
 
-use super::{print_json, print_text};
+use super::print;
 use crate::commands::adapter::AdapterFlags;
 use crate::flags::{ConfigFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::home;
@@ -53,11 +53,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     drop(screen);
     let comparison = Comparison { models };
-    if arguments.config.json {
-        print_json(&comparison)?;
-    } else {
-        print_text(&comparison.table())?;
-    }
+    print(arguments.config.json, &comparison, || comparison.table())?;
     Ok(Ending::Finished)
 }
 

@@ -4,6 +4,7 @@ mod adapter;
 mod audit;
 mod calibrate;
 mod compare;
+mod config;
 mod eval;
 mod export;
 mod generate;
@@ -39,6 +40,8 @@ pub enum Command {
     #[command(subcommand)]
     Judge(judge::Command),
     Export(Box<export::Arguments>),
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 impl Command {
@@ -54,16 +57,17 @@ impl Command {
             Self::Policy(command) => policy::run(command),
             Self::Judge(command) => judge::run(command),
             Self::Export(arguments) => export::run(arguments),
+            Self::Config(command) => config::run(command),
         }
     }
 
-    /// Whether several processes may do this together: only a training.
+    /// Whether the command may run as several MPI ranks: only a training.
     pub fn runs_in_ranks(&self) -> bool {
         matches!(self, Self::Train(arguments) if !arguments.train.dry_run)
     }
 }
 
-/// The engine that loads policies: compiled in a process of its own, and once only.
+/// The engine that loads policies; they are compiled in a worker process and cached.
 fn engine(limits: &Limits) -> Result<Engine, Error> {
     Ok(Engine::guarded(limits, home::worker()?, home::cache())?)
 }
@@ -85,7 +89,11 @@ fn signer(key: Option<&Path>) -> Result<Signer, host_policy::Error> {
     Ok(signer)
 }
 
-/// Data for a program, on stdout.
+/// Prints a result to stdout: as JSON, or as text for people.
+fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    if json { print_json(value) } else { print_text(&text()) }
+}
+
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print_text(&serde_json::to_string_pretty(value)?)
 }

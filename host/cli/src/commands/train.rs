@@ -8,7 +8,7 @@ use host_trainer::report::Report;
 use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, dry_run, follow};
 
-use super::{engine, print_json, print_text, signer};
+use super::{engine, print, signer};
 use crate::flags::{
     ConfigFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
 };
@@ -60,10 +60,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     let led = lead(arguments, &ranks);
     let report = ranks.end(led)?;
-    if arguments.config.json {
-        print_json(&report)?;
-    } else {
-        print_text(&report.table())?;
+    print(arguments.config.json, &report, || report.table())?;
+    if !arguments.config.json {
         eprintln!(
             "{}: {} (adapter/, report.json, metrics.jsonl)",
             report.ending_name(),
@@ -100,9 +98,6 @@ fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {
     let caches = home::caches();
     let forecast = dry_run::dry_run(&config, &engine, named, caches, &mut screen)?;
     drop(screen);
-    match arguments.config.json {
-        true => print_json(&forecast)?,
-        false => print_text(&forecast.table())?,
-    }
+    print(arguments.config.json, &forecast, || forecast.table())?;
     Ok(Ending::Finished)
 }

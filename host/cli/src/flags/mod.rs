@@ -47,7 +47,7 @@ flags! {
 flags! {
     pub struct PolicyFlags {
         /// Policy: a WebAssembly component that exports risk:policy@0.1.0. With several,
-        /// each assesses every step and the strictest wins, field by field.
+        /// each assesses every step and the most restrictive answer wins, field by field.
         #[arg(short, long = "policy", value_name = "FILE")]
         policies: Vec<PathBuf> => [policy.path, by set_policies],
         /// Labelled prompts for policies that calibrate themselves (rows of prompt and
@@ -113,7 +113,7 @@ flags! {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf> => [output],
         /// Go on with the run in this folder, from its newest checkpoint. Its configuration
-        /// stays what it was.
+        /// stays what it was, but for --checkpoint-activations and --checkpoint-every.
         #[arg(long, value_name = "DIR", conflicts_with_all = refused_on_resume())]
         resume: Option<PathBuf>,
         /// Also write a checkpoint after every N optimizer steps; by default one is written
@@ -206,8 +206,8 @@ flags! {
 }
 
 impl ConfigFlags {
-    /// What the user said, without the embedded defaults: over the configuration of `run`,
-    /// if one is named.
+    /// The user's configuration, on top of that of `run` if one is named, without the
+    /// embedded defaults.
     pub fn layers(&self, run: Option<&Path>) -> Result<Layers, Error> {
         let mut layers = Layers::default();
         if let Some(run) = run {
@@ -224,8 +224,8 @@ impl ConfigFlags {
     }
 }
 
-/// Puts the embedded defaults under what the user said: the demo model where no
-/// model is named, the demo data where no training data are.
+/// Resolves a configuration over the embedded defaults: the demo model if none is named,
+/// the demo data if there are no training data.
 pub fn with_defaults(user: Layers) -> Result<RunConfig, Error> {
     let mut layers = Layers::default();
     if !user.has(key!(data.train)) {
@@ -238,8 +238,29 @@ pub fn with_defaults(user: Layers) -> Result<RunConfig, Error> {
     layers.resolve()
 }
 
-/// What `host train` takes, and not together with --resume: all that doesn't say
-/// otherwise.
+/// Configuration keys that have a flag, each with the flag as it is typed.
+pub fn keys() -> impl Iterator<Item = (&'static str, String)> {
+    let groups = [
+        keys_of::<ConfigFlags>(),
+        keys_of::<PolicyFlags>(),
+        keys_of::<EvalFlags>(),
+        keys_of::<TrainFlags>(),
+        keys_of::<FitFlags>(),
+        keys_of::<EffectFlags>(),
+    ];
+    groups.into_iter().flatten()
+}
+
+fn keys_of<G: FlagGroup>() -> Vec<(&'static str, String)> {
+    let command = G::augment_args(clap::Command::new("host"));
+    let keys = G::FLAGS.iter().filter_map(|flag| {
+        let long = command.get_arguments().find(|one| one.get_id() == flag.id)?.get_long()?;
+        Some((flag.key?, format!("--{long}")))
+    });
+    keys.collect()
+}
+
+/// Flags of `host train` that --resume refuses: all without `on resume`.
 fn refused_on_resume() -> Vec<&'static str> {
     let groups =
         [ConfigFlags::FLAGS, PolicyFlags::FLAGS, EvalFlags::FLAGS, TrainFlags::FLAGS].concat();

@@ -3,7 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 /// The projections an adapter can sit on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 pub enum Target {
     /// Queries.
     #[serde(rename = "q_proj")]

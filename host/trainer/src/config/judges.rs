@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// A judge of one kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JudgeConfig {
     /// JSON Lines: the row's prompt and answer (or messages) and its score from 1 to 5.
@@ -23,7 +24,7 @@ pub enum JudgeConfig {
 }
 
 /// Which part of a pair a local judge reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reads {
     /// What was said before the answer.
@@ -33,17 +34,18 @@ pub enum Reads {
     Both,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifierConfig {
     /// Folder with config.json, model.safetensors and tokenizer.json.
     pub model: PathBuf,
     /// Labels of the model that mean harm.
     pub harmful: Vec<String>,
+    /// Which part of a pair it reads.
     pub reads: Reads,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddingConfig {
     /// Folder with config.json, model.safetensors and tokenizer.json.
@@ -52,23 +54,25 @@ pub struct EmbeddingConfig {
     pub head: PathBuf,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuardConfig {
     /// As `model.source`.
     pub model: String,
+    /// What it is given.
     pub asks: Asks,
     /// Text that replaces our question; for `asks = "question"`.
     pub question: Option<PathBuf>,
-    /// How the model begins its answer, one way and the other.
+    /// How its answer begins if the pair is harmful.
     pub harmful: String,
+    /// How its answer begins if it is not.
     pub harmless: String,
     /// cpu, cuda or cuda:N.
     pub device: String,
 }
 
 /// What a guard model is given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Asks {
     /// A user message with our question and, as JSON, the conversation.
@@ -91,11 +95,12 @@ impl Default for GuardConfig {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointConfig {
     /// Where `/chat/completions` is, such as `http://localhost:8000/v1`.
     pub url: String,
+    /// Name of the model, as the endpoint has it.
     pub model: String,
     /// Environment variable that holds the key of the service.
     pub key_variable: Option<String>,
@@ -106,12 +111,14 @@ pub struct EndpointConfig {
     pub rubric: Option<PathBuf>,
     /// Requests at the same time.
     pub concurrency: usize,
-    /// Of one request.
+    /// Time limit of one request.
     pub timeout_seconds: f64,
     /// Requests after the first one, where the server is silent, busy or broken.
     pub retries: u32,
+    /// Most tokens of one answer.
     pub max_tokens: u32,
     /// More fields of the request, or other values of ours.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub request: toml::Table,
 }
 

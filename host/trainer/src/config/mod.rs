@@ -14,9 +14,10 @@ mod trust;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, Origin, Overlong, one_or_many};
+use crate::data::{DataSource, OneOrMany, Origin, Overlong, one_or_many};
 use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
@@ -28,33 +29,48 @@ pub use layers::Layers;
 pub use steering::SteeringConfig;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
+    /// Seed of all randomness.
     pub seed: Seed,
-    /// Folder of the run; must not exist. Default: runs/<policy>-<n>.
+    /// Folder of the run; must not exist. Default: runs/POLICY-N.
     pub output: Option<PathBuf>,
+    /// The model that is fine-tuned.
     pub model: ModelConfig,
+    /// The training data.
     pub data: DataConfig,
+    /// Rank, scale and place of the adapter.
     pub lora: LoraSection,
+    /// Batches, optimizer and caches.
     pub train: TrainConfig,
-    /// `[policy]` for one, `[[policy]]` for several; the strictest wins.
+    /// `[policy]` for one, `[[policy]]` for several; the most restrictive answer
+    /// wins.
     #[serde(rename = "policy", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<PolicyConfig>")]
     pub policies: Vec<PolicyConfig>,
+    /// What happens when a policy fails, and whose policies are accepted.
     pub trust: TrustConfig,
+    /// What is recorded of the policies' arguments and answers.
     pub journal: JournalConfig,
+    /// How often a run saves all that it needs to go on.
     pub checkpoints: CheckpointConfig,
+    /// Labelled prompts for policies that calibrate themselves.
     pub calibration: CalibrationConfig,
+    /// Held-out harmful prompts on which refusals are measured during training.
     pub canary: CanaryConfig,
+    /// Vectors that are added to the residual stream at every position, h_l += c v_l.
     pub steering: SteeringConfig,
     /// Judges by name.
     pub judges: BTreeMap<String, JudgeConfig>,
+    /// The evaluation before and after training.
     pub eval: EvalConfig,
+    /// What a policy may use up; no policy can change these.
     pub limits: Limits,
 }
 
 /// The one number all randomness of a run comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Seed(pub u64);
 
@@ -64,7 +80,7 @@ impl Default for Seed {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// A Hugging Face folder, a .gguf file, or a Hub id (org/name, org/name@revision).
@@ -76,17 +92,24 @@ pub struct ModelConfig {
     pub chat_template: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     pub device: String,
-    /// What the frozen weights are held and multiplied in; sums are f32 in both.
+    /// Number format of the frozen weights; sums are f32 in both.
     pub dtype: WeightType,
 }
 
 /// Number format of the frozen weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightType {
     #[default]
     F32,
     Bf16,
+}
+
+impl RunConfig {
+    /// The JSON Schema of a configuration file.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
 }
 
 impl Default for ModelConfig {
@@ -101,14 +124,16 @@ impl Default for ModelConfig {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// Training files, as a path or as { path, share, limit }.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub train: Vec<DataSource>,
     /// More of them, all with the origin `alignment`.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub alignment: Vec<DataSource>,
     /// Rows longer than this many tokens are treated as `overlong` says.
     pub max_tokens: usize,
@@ -138,9 +163,10 @@ impl DataConfig {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraSection {
+    /// Rank of the two low-rank matrices.
     pub rank: usize,
     /// The update is scaled by alpha / rank.
     pub alpha: f64,
@@ -160,9 +186,10 @@ impl LoraSection {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
+    /// Passes over the data.
     pub epochs: f64,
     /// Ends the run after this many optimizer steps, whatever `epochs` says.
     pub max_steps: Option<u64>,
@@ -170,14 +197,19 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Samples of one forward; smaller needs less memory. Default: the batch.
     pub micro_batch: Option<usize>,
+    /// Highest learning rate.
     pub learning_rate: f64,
     /// Share of the steps spent in linear warm-up.
     pub warmup: f64,
     /// The last learning rate as a share of the peak.
     pub floor: f64,
+    /// AdamW: decay of the first moment.
     pub beta1: f64,
+    /// AdamW: decay of the second moment.
     pub beta2: f64,
+    /// AdamW: added to the square root of the second moment.
     pub epsilon: f64,
+    /// AdamW: decoupled weight decay.
     pub weight_decay: f64,
     /// Largest L2 norm of the gradient; 0 switches clipping off.
     pub gradient_clip: f64,
@@ -236,11 +268,12 @@ impl TrainConfig {
 
 /// How often a run saves all that it needs to go on. One is also written at its end,
 /// at Ctrl-C, and after a step that could not be applied.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {
+    /// After so many optimizer steps.
     pub every_steps: Option<u64>,
-    /// 0 switches it off.
+    /// After so many minutes; 0 switches it off.
     pub every_minutes: f64,
     /// How many to keep, the newest first.
     pub keep: usize,
@@ -252,7 +285,7 @@ impl Default for CheckpointConfig {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyConfig {
     /// The component file.
@@ -260,31 +293,37 @@ pub struct PolicyConfig {
     /// If given, the file must have this digest (64 hex digits).
     pub sha256: Option<String>,
     /// Handed to the policy as JSON; its schema is the policy's own.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub settings: toml::Table,
     /// Written by `host calibrate`; saves calibrating again.
     pub calibration: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrationConfig {
     /// Prompts with a label (1 harmful, 0 harmless) and optionally a split.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub data: Vec<DataSource>,
     /// Labelled prompts to choose on. Absent: a fifth of `data`.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub validation: Vec<DataSource>,
     /// Labelled prompts to report on. Absent: a fifth of `data`.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub test: Vec<DataSource>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CanaryConfig {
     /// Held-out harmful prompts; at most `limit` of them are used as the sensor.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub prompts: Vec<DataSource>,
+    /// At most so many prompts.
     pub limit: usize,
     /// How a refusal begins.
     pub refusal: String,
@@ -303,17 +342,20 @@ impl Default for CanaryConfig {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
     /// Harmful prompts: how many does the model answer?
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub harmful: Vec<DataSource>,
     /// Harmless prompts: how many does it refuse?
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub harmless: Vec<DataSource>,
     /// Prompts with the right answer: exact match and held-out loss.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub task: Vec<DataSource>,
     /// Also measure the model before it is trained.
     pub before: bool,

@@ -2,31 +2,36 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, one_or_many};
+use crate::data::{DataSource, OneOrMany, one_or_many};
 
 /// Vectors that are added to the residual stream at every position, h_l += c v_l.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SteeringConfig {
     /// The configured vector, a file that `host steer fit` made.
     pub vector: Option<PathBuf>,
-    /// Without a file, prompts to fit it on: mean activation of these ...
+    /// Prompts to fit the vector on if there is no file: it is the mean activation of these,
+    /// minus that of `negative`.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub positive: Vec<DataSource>,
-    /// ... minus that of these.
+    /// Prompts whose mean activation is subtracted.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub negative: Vec<DataSource>,
-    /// Of `host steer fit`; none are all. In a run the policy names them.
+    /// Layers that `host steer fit` fits it at; empty: all. In a run the policy names them.
     pub layers: Vec<u32>,
-    /// c, in force until a policy says another.
+    /// c, until a policy sets another.
     pub coefficient: f64,
     /// Prompts that the safety instruction is tried on; none are the labelled ones to
     /// train on.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
     pub prompts: Vec<DataSource>,
-    /// Added to these prompts, to see what it changes.
+    /// The safety instruction that is added to them.
     pub instruction: String,
 }
 

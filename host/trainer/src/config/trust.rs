@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use host_policy::PublicKey;
 use host_policy::journal::Mode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustConfig {
     /// stop: a policy that fails ends the run before the update. strict: it is
-    /// replaced by the strictest assessment for that step.
+    /// replaced by the most restrictive assessment for that step.
     pub on_fault: FaultMode,
     /// With strict: how many steps in a row a policy may fail before the run ends.
     pub strict_steps: u64,
@@ -27,7 +28,7 @@ impl Default for TrustConfig {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultMode {
     #[default]
@@ -78,7 +79,7 @@ impl OnFault {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JournalConfig {
     /// full: with all arguments, so that every assessment can be replayed. light:

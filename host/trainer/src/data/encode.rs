@@ -54,7 +54,9 @@ impl Sample {
 }
 
 /// What becomes of a row with more tokens than allowed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Overlong {
     /// Leave the row out; [`Encoded::warning`] counts them.

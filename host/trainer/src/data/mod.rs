@@ -30,6 +30,8 @@ pub use plan::{Cursor, Plan};
 pub use rows::{
     Message, Prompt, Row, content_digest, content_id, parse_prompts, parse_rows, read_rows_with,
 };
-pub use source::{DataSource, Mixable, Origin, mix, one_or_many, read_prompts, read_rows};
+pub use source::{
+    DataSource, Mixable, OneOrMany, Origin, mix, one_or_many, read_prompts, read_rows,
+};
 pub use split::{Split, assign_splits};
 pub use streams::{Mix, Streams};

@@ -1,9 +1,12 @@
 //! Where a run's rows come from: files, whole or in part, mixed by share.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use rand::seq::index;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -12,7 +15,9 @@ use super::random;
 use super::rows::{self, Prompt, Row};
 
 /// Which data a row comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// What the model shall learn.
@@ -188,12 +193,15 @@ fn draw<T: Clone>(rows: &[T], count: usize, seed: u64, name: &str, position: usi
     drawn
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Table {
     path: PathBuf,
+    /// Share of this file's rows in the whole mix, above 0 and at most 1.
     share: Option<f64>,
+    /// At most this many rows, drawn with the run's seed.
     limit: Option<usize>,
+    /// Use rows more than once where the share asks for more than the file has.
     #[serde(default)]
     repeat: bool,
     #[serde(default)]
@@ -265,6 +273,38 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
         }
     }
     deserializer.deserialize_any(Many)
+}
+
+impl JsonSchema for DataSource {
+    fn schema_name() -> Cow<'static, str> {
+        "DataSource".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A path, or a table",
+            "anyOf": [{ "type": "string" }, Table::json_schema(generator)],
+        })
+    }
+}
+
+/// One of them, or a list, as a schema tells of it.
+pub struct OneOrMany<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [generator.subschema_for::<T>(), generator.subschema_for::<Vec<T>>()],
+        })
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use host_trainer::records::Ending;
 
 use super::{Arguments, page, text};
 use crate::commands::subject::public_key;
-use crate::commands::{engine, print_json, print_text};
+use crate::commands::{engine, print};
 use crate::exit::Failed;
 use crate::screen::Screen;
 
@@ -35,17 +35,11 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
             .map_err(host_model::Error::from)
             .map_err(Error::from)?;
     }
-    match arguments.json {
-        true => print_json(&audit)?,
-        false => print_text(&text::report(&audit))?,
-    }
+    print(arguments.json, &audit, || text::report(&audit))?;
     if let Some(html) = &arguments.html {
         eprintln!("wrote {}", html.display());
     }
-    match audit.passed {
-        true => Ok(Ending::Finished),
-        false => Err(Failed::Audit(failure(&audit)).into()),
-    }
+    if audit.passed { Ok(Ending::Finished) } else { Err(Failed::Audit(failure(&audit)).into()) }
 }
 
 /// One line that names what failed.

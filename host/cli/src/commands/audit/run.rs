@@ -12,7 +12,7 @@ use host_trainer::{Error, report};
 use serde::Serialize;
 
 use super::Arguments;
-use crate::commands::{engine, print_json, print_text};
+use crate::commands::{engine, print};
 use crate::exit::Failed;
 
 /// What `--json` prints.
@@ -61,13 +61,11 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         replay: &replay,
         what_if: what_if.as_ref(),
     };
-    match arguments.json {
-        true => print_json(&report)?,
-        false => print_text(&text(&report))?,
-    }
-    match passed {
-        true => Ok(Ending::Finished),
-        false => Err(Failed::Audit("the journal does not pass; don't rely on it".into()).into()),
+    print(arguments.json, &report, || text(&report))?;
+    if passed {
+        Ok(Ending::Finished)
+    } else {
+        Err(Failed::Audit("the journal does not pass; don't rely on it".into()).into())
     }
 }
 
@@ -171,9 +169,10 @@ fn text(report: &Report) -> String {
         ));
         lines.push(report::what_if_table(what_if));
     }
-    lines.push(match report.passed {
-        true => "passed".into(),
-        false => "FAILED: don't rely on this journal".into(),
+    lines.push(if report.passed {
+        "passed".into()
+    } else {
+        "FAILED: don't rely on this journal".into()
     });
     lines.join("\n")
 }
@@ -185,21 +184,23 @@ fn names(report: &Report) -> String {
 }
 
 fn chain(report: &Report) -> &'static str {
-    match report.verified.findings.is_empty() {
-        true => "whole: every record follows the one before, and the last is the signed one",
-        false => "BROKEN",
+    if report.verified.findings.is_empty() {
+        "whole: every record follows the one before, and the last is the signed one"
+    } else {
+        "BROKEN"
     }
 }
 
 fn signature(report: &Report) -> String {
     let verified = report.verified;
-    match verified.key_is_recorded {
-        true => format!(
+    if verified.key_is_recorded {
+        format!(
             "by key {}, which lies beside the journal: whoever changed one can have changed \
              the other (--key FILE names the one to trust)",
             verified.key
-        ),
-        false => format!("checked with the key {} that was named", verified.key),
+        )
+    } else {
+        format!("checked with the key {} that was named", verified.key)
     }
 }
 

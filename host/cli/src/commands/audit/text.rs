@@ -11,10 +11,7 @@ const INDENT: &str = "        ";
 
 pub fn report(audit: &Audit) -> String {
     let mut out = String::new();
-    let outcome = match audit.passed {
-        true => "PASSED",
-        false => "FAILED",
-    };
+    let outcome = if audit.passed { "PASSED" } else { "FAILED" };
     let about = &audit.inspection;
     let _ = writeln!(
         out,
@@ -85,9 +82,10 @@ pub fn counts(audit: &Audit) -> String {
 
 pub fn model(audit: &Audit) -> String {
     let run = &audit.run;
-    let judges = match run.judges.is_empty() {
-        true => "no judges".to_owned(),
-        false => format!("judges {}", run.judges.join(", ")),
+    let judges = if run.judges.is_empty() {
+        "no judges".to_owned()
+    } else {
+        format!("judges {}", run.judges.join(", "))
     };
     format!(
         "{} layers, width {}, {} samples a step, seed {}, {judges}; synthetic signals",
@@ -106,9 +104,10 @@ fn write_finding(out: &mut String, finding: &Finding) {
 }
 
 fn structure(out: &mut String, s: &Structure) {
-    let imports = match s.imports.is_empty() {
-        true => "none: it can only compute".to_owned(),
-        false => s.imports.join(", "),
+    let imports = if s.imports.is_empty() {
+        "none: it can only compute".to_owned()
+    } else {
+        s.imports.join(", ")
     };
     line(out, "imports", &imports);
     line(out, "exports", &s.exports.join(", "));
@@ -139,14 +138,8 @@ fn structure(out: &mut String, s: &Structure) {
     let custom = s.custom_sections.iter();
     let custom = custom.map(|one| format!("{} ({} bytes)", one.name, one.bytes));
     let custom: Vec<String> = custom.collect();
-    line(
-        out,
-        "custom",
-        &match custom.is_empty() {
-            true => "none".to_owned(),
-            false => custom.join(", "),
-        },
-    );
+    let custom = if custom.is_empty() { "none".to_owned() } else { custom.join(", ") };
+    line(out, "custom", &custom);
 }
 
 fn memory(memory: &Memory) -> String {
@@ -163,10 +156,7 @@ fn setting(setting: &Setting) -> String {
         None => String::new(),
     };
     let text = format!("{}{default} ({})", setting.name, setting.accepts);
-    match setting.description.is_empty() {
-        true => text,
-        false => format!("{text}: {}", setting.description),
-    }
+    if setting.description.is_empty() { text } else { format!("{text}: {}", setting.description) }
 }
 
 fn line(out: &mut String, name: &str, text: &str) {

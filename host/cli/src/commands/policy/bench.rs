@@ -11,7 +11,7 @@ use host_trainer::records::Ending;
 use serde::Serialize;
 
 use crate::commands::subject::SubjectFlags;
-use crate::commands::{engine, print_json, print_text};
+use crate::commands::{engine, print};
 use crate::home;
 
 /// Measure what a policy costs per call.
@@ -86,10 +86,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         calibrate_ms: calibrate.map(milliseconds),
         assess: rows.collect::<Result<_, Error>>()?,
     };
-    match arguments.json {
-        true => print_json(&bench)?,
-        false => print_text(&bench.text())?,
-    }
+    print(arguments.json, &bench, || bench.text())?;
     Ok(Ending::Finished)
 }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_trainer::records::Ending;
 
-use crate::commands::{print_json, print_text};
+use crate::commands::print;
 
 /// Build the project in a folder into FOLDER/NAME.wasm.
 #[derive(Debug, Args)]
@@ -18,15 +18,8 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let built = host_authoring::build(&arguments.folder)?;
-    if arguments.json {
-        print_json(&built)?;
-    } else {
-        print_text(&format!(
-            "{}  {} bytes  sha256 {}",
-            built.component.display(),
-            built.bytes,
-            built.sha256
-        ))?;
-    }
+    print(arguments.json, &built, || {
+        format!("{}  {} bytes  sha256 {}", built.component.display(), built.bytes, built.sha256)
+    })?;
     Ok(Ending::Finished)
 }

@@ -22,9 +22,10 @@ impl Project {
         }
         // `plugins/probe.wasm` and `plugins/probe/`, or both in one folder.
         let beside = path.with_extension("");
-        let folder = match beside.join("cases").is_dir() {
-            true => beside,
-            false => path.parent().map(Path::to_owned).unwrap_or_default(),
+        let folder = if beside.join("cases").is_dir() {
+            beside
+        } else {
+            path.parent().map(Path::to_owned).unwrap_or_default()
         };
         Ok(Self { policy: path.to_owned(), folder })
     }

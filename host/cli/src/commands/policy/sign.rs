@@ -7,7 +7,7 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use crate::commands::{print_json, print_text, signer};
+use crate::commands::{print, signer};
 
 /// Sign a policy: writes FILE.minisig, which minisign reads as well.
 #[derive(Debug, Args)]
@@ -48,12 +48,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         key_id: signer.public().id(),
         public_key: signer.public().to_base64(),
     };
-    match arguments.json {
-        true => print_json(&signed)?,
-        false => print_text(&format!(
+    print(arguments.json, &signed, || {
+        format!(
             "{} is by key {}\nto check it: host policy verify {} --key {}",
             signed.signature, signed.key_id, signed.file, signed.public_key
-        ))?,
-    }
+        )
+    })?;
     Ok(Ending::Finished)
 }

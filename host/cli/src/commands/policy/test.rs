@@ -13,7 +13,7 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::project::Project;
-use crate::commands::{engine, print_json, print_text};
+use crate::commands::{engine, print};
 use crate::exit::Failed;
 
 /// Run a policy's recorded cases.
@@ -107,14 +107,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         cases: rows,
         coverage,
     };
-    match arguments.json {
-        true => print_json(&report)?,
-        false => print_text(&report.text())?,
-    }
-    match report.passed {
-        true => Ok(Ending::Finished),
-        false => Err(Failed::Cases(report.failure()).into()),
-    }
+    print(arguments.json, &report, || report.text())?;
+    if report.passed { Ok(Ending::Finished) } else { Err(Failed::Cases(report.failure()).into()) }
 }
 
 /// A fault ends a run with exit code 3, and a command that asks a single case too.
@@ -207,9 +201,10 @@ impl Coverage {
         if !missing.is_empty() {
             text.push_str(&format!(" (no case shows: {})", missing.join(", ")));
         }
-        match self.reasons.is_empty() {
-            true => text + "\nreasons: none in any case",
-            false => text + "\nreasons: " + &list(&self.reasons),
+        if self.reasons.is_empty() {
+            text + "\nreasons: none in any case"
+        } else {
+            text + "\nreasons: " + &list(&self.reasons)
         }
     }
 }

@@ -13,7 +13,7 @@ use host_trainer::{Error, prepare};
 
 use crate::commands::adapter::AdapterFlags;
 use crate::commands::eval::judges;
-use crate::commands::{print_json, print_text};
+use crate::commands::print;
 use crate::flags::{ConfigFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::screen::Screen;
 use crate::signal;
@@ -55,9 +55,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             "names no labelled prompts to find the refusal direction; give --labelled FILE";
         return Err(Error::config("calibration.data", problem).into());
     }
-    let coefficients = match arguments.effect.coefficients.is_empty() {
-        true => vec![config.steering.coefficient],
-        false => arguments.effect.coefficients.clone(),
+    let coefficients = if arguments.effect.coefficients.is_empty() {
+        vec![config.steering.coefficient]
+    } else {
+        arguments.effect.coefficients.clone()
     };
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
@@ -79,10 +80,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     measured.effects =
         effects(&evaluator, adapter.as_ref(), &vector, &coefficients, &mut answers, &mut screen)?;
     drop(screen);
-    match arguments.config.json {
-        true => print_json(&measured)?,
-        false => print_text(&measured.table())?,
-    }
+    print(arguments.config.json, &measured, || measured.table())?;
     Ok(Ending::Finished)
 }
 
@@ -97,9 +95,10 @@ fn subject(
         let problem = "names no file; give --vector FILE, made by host steer fit";
         return Err(Error::config("steering.vector", problem));
     };
-    let mut vector = match config.steering.layers.is_empty() {
-        true => read(path, model)?,
-        false => at_layers(path, &config.steering.layers, model)?,
+    let mut vector = if config.steering.layers.is_empty() {
+        read(path, model)?
+    } else {
+        at_layers(path, &config.steering.layers, model)?
     };
     let layers: Vec<usize> = vector.layers().collect();
     let mut cosines = None;

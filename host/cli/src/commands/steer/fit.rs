@@ -54,24 +54,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
     arguments.fit.apply(&mut layers)?;
     let config = with_defaults(layers)?;
-    let labelled = match config.calibration.data.is_empty() {
-        true => Vec::new(),
-        false => load_prompts(&config.calibration, config.seed.0)?,
+    let labelled = if config.calibration.data.is_empty() {
+        Vec::new()
+    } else {
+        load_prompts(&config.calibration, config.seed.0)?
     };
     lacking(arguments.kind, &config)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let model = prepare::load_model(&config.model, &mut screen)?;
-    let layers = match config.steering.layers.is_empty() {
-        true => (1..=model.config.num_layers as u32).collect(),
-        false => config.steering.layers.clone(),
+    let layers = if config.steering.layers.is_empty() {
+        (1..=model.config.num_layers as u32).collect()
+    } else {
+        config.steering.layers.clone()
     };
     let vector = vector(arguments.kind, &config, &labelled, &layers, &model, &mut screen)?;
-    let cosines = match labelled.is_empty() {
-        true => None,
-        false => {
-            let refusal = fitting::refusal_direction(&model, &layers, &labelled, &mut screen)?;
-            Some(vector.cosines(&refusal).map_err(Error::from)?)
-        }
+    let cosines = if labelled.is_empty() {
+        None
+    } else {
+        let refusal = fitting::refusal_direction(&model, &layers, &labelled, &mut screen)?;
+        Some(vector.cosines(&refusal).map_err(Error::from)?)
     };
     let origin = Origin {
         model: Some(model.digest.clone()),

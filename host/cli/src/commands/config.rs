@@ -1,0 +1,68 @@
+//! `host config`: the configuration of a run.
+
+use clap::{Args, Subcommand};
+use host_trainer::config::RunConfig;
+use host_trainer::records::Ending;
+use serde_json::{Map, Value};
+
+use crate::commands::print_json;
+use crate::flags;
+
+/// Describe the configuration of a run.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Schema(Schema),
+}
+
+/// Print the JSON Schema of a configuration file: every key, its type, default and meaning.
+#[derive(Debug, Args)]
+pub struct Schema {}
+
+pub fn run(command: &Command) -> anyhow::Result<Ending> {
+    match command {
+        Command::Schema(Schema {}) => print_json(&schema())?,
+    }
+    Ok(Ending::Finished)
+}
+
+/// Keys that have a flag name it as `x-flag`, which readers of schemas pass over.
+fn schema() -> Value {
+    let mut schema = RunConfig::schema().to_value();
+    for (key, flag) in flags::keys() {
+        if let Some(property) = property(&mut schema, key) {
+            property.entry("x-flag").or_insert_with(|| flag.into());
+        }
+    }
+    schema
+}
+
+/// The schema of a dotted key.
+fn property<'s>(schema: &'s mut Value, key: &str) -> Option<&'s mut Map<String, Value>> {
+    let mut at = String::new();
+    for part in key.split('.') {
+        // Of alternatives the first one is the single table.
+        for reference in ["/$ref", "/anyOf/0/$ref"] {
+            let reference = schema.pointer(&format!("{at}{reference}"));
+            if let Some(defined) = reference.and_then(Value::as_str) {
+                at = defined.trim_start_matches('#').to_owned();
+                break;
+            }
+        }
+        at += &format!("/properties/{part}");
+    }
+    schema.pointer_mut(&at)?.as_object_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_in_the_schema_at_its_key() {
+        let mut schema = schema();
+        for (key, flag) in flags::keys() {
+            let property = property(&mut schema, key);
+            assert!(property.is_some_and(|one| one.contains_key("x-flag")), "{flag} sets {key}");
+        }
+    }
+}
