@@ -18,22 +18,7 @@ pub fn run(samples: u32) -> RunInfo {
 /// The signals of a step for a policy that needs none.
 pub fn signals(step: u64, samples: u32) -> Signals {
     let sample = |i| Sample { id: i, origin: Origin::Task, prompt_tokens: 12, answer_tokens: 5 };
-    Signals {
-        step,
-        learning_rate: 1e-4,
-        samples: (0..u64::from(samples)).map(sample).collect(),
-        activations: Vec::new(),
-        judges: Vec::new(),
-        prefixes: Vec::new(),
-        tokens: None,
-        canary: None,
-        trials: Vec::new(),
-        gradient_conflict: None,
-        drift: None,
-        sample_loss: None,
-        steering: None,
-        previous: None,
-    }
+    Signals::unmeasured(step, (0..u64::from(samples)).map(sample).collect())
 }
 
 /// The defaults that a policy's schema names, as settings in JSON.

@@ -1,7 +1,8 @@
-//! Building [`Needs`].
+//! Building [`Needs`], and the [`Signals`] of a policy that has none.
 
 use crate::bindings::{
-    Actuators, JudgeNeed, Needs, Position, Source, SteeringNeed, SteeringVector, Tap, TokenNeeds,
+    Actuators, JudgeNeed, Needs, Position, Sample, Signals, Source, SteeringNeed, SteeringVector,
+    Tap, TokenNeeds,
 };
 
 impl Needs {
@@ -99,6 +100,29 @@ impl Needs {
 impl Default for Needs {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Signals {
+    /// The signals of a step of which nothing was measured, at a scheduled learning rate
+    /// of 1e-4: what tests start from.
+    pub fn unmeasured(step: u64, samples: Vec<Sample>) -> Self {
+        Self {
+            step,
+            learning_rate: 1e-4,
+            samples,
+            activations: Vec::new(),
+            judges: Vec::new(),
+            prefixes: Vec::new(),
+            tokens: None,
+            canary: None,
+            trials: Vec::new(),
+            gradient_conflict: None,
+            drift: None,
+            sample_loss: None,
+            steering: None,
+            previous: None,
+        }
     }
 }
 
