@@ -31,33 +31,11 @@ pub(crate) fn names() -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::config::{Config, Rope, RopeScaling, Target};
+    use crate::config::{Config, Target};
 
     /// The smallest Llama that still has grouped keys.
     pub(crate) fn tiny() -> Config {
-        Config {
-            family: &Llama,
-            vocab_size: 97,
-            hidden_size: 32,
-            intermediate_size: 48,
-            num_layers: 2,
-            num_heads: 4,
-            num_kv_heads: 2,
-            head_dim: 8,
-            rms_norm_eps: 1e-5,
-            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
-            max_position: 256,
-            tie_embeddings: true,
-            qkv_bias: false,
-            o_bias: false,
-            mlp_bias: false,
-            qk_norm: false,
-            sliding_window: None,
-            window_from_layer: 0,
-            partial_rotary_factor: 1.0,
-            bos: None,
-            eos: vec![],
-        }
+        Llama::sized(97, [32, 48], 2, [4, 2])
     }
 
     #[test]

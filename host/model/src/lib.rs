@@ -21,6 +21,7 @@ pub mod peft;
 mod plain;
 mod slices;
 pub mod steering;
+mod tensor_file;
 pub mod tokenizer;
 pub mod weights;
 

@@ -6,7 +6,7 @@
 mod config_file;
 mod stacked;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -17,6 +17,7 @@ use self::config_file::AdapterConfig;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lora::{Lora, LoraConfig, Target};
+use crate::tensor_file;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -36,7 +37,7 @@ impl Lora {
         let mut tensors: Tensors =
             self.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect();
         let mut file = AdapterConfig::new(&self.config, base);
-        let mut header = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let mut header = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         if stacked::modules(model).next().is_some() {
             tensors = stacked::fuse(self, model, tensors, &mut file)?;
             let parts: Vec<&str> = self.config.targets.iter().map(|t| t.name()).collect();
@@ -44,9 +45,7 @@ impl Lora {
         }
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let path = dir.join(WEIGHTS);
-        let bytes = safetensors::serialize(tensors, Some(header)).map_err(|e| {
-            Error::file(&path, format!("can't be written: {e}"), "check the adapter")
-        })?;
+        let bytes = tensor_file::to_bytes(tensors, header, &path, "check the adapter")?;
         atomic::write(&path, &bytes)?;
         Ok(atomic::write(&dir.join(CONFIG), file.to_json().as_bytes())?)
     }

@@ -14,8 +14,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{DType, Device};
+use host_model::families::Llama;
 use host_model::lora::{Lora, LoraConfig, Target};
-use host_model::{Config, Decoder, Kernels, Rope, RopeScaling};
+use host_model::{Config, Decoder, Kernels};
 use host_trainer::data::{Origin, Place, Sample};
 use host_trainer::micro_batch::MicroBatch;
 use host_trainer::objective::TokenWeights;
@@ -87,36 +88,16 @@ fn device(name: &str) -> Result<Device, Failure> {
 
 /// Llama-3.1-8B, SmolLM2-135M, and one that any machine runs in seconds.
 fn config(shape: &str) -> Result<Config, Failure> {
-    let (vocab_size, hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads) =
-        match shape {
-            "tiny" => (512, 64, 160, 2, 4, 2),
-            "smollm2" => (49152, 576, 1536, 30, 9, 3),
-            "llama-8b" => (128_256, 4096, 14336, 32, 32, 8),
-            other => return Err(format!("{other} is not tiny, smollm2 or llama-8b").into()),
-        };
-    Ok(Config {
-        family: &host_model::families::Llama,
-        vocab_size,
-        hidden_size,
-        intermediate_size,
-        num_layers,
-        num_heads,
-        num_kv_heads,
-        head_dim: hidden_size / num_heads,
-        rms_norm_eps: 1e-5,
-        rope: Rope { theta: 500_000.0, scaling: RopeScaling::None },
-        max_position: 131_072,
-        tie_embeddings: shape != "llama-8b",
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        qk_norm: false,
-        sliding_window: None,
-        window_from_layer: 0,
-        partial_rotary_factor: 1.0,
-        bos: None,
-        eos: vec![],
-    })
+    let mut config = match shape {
+        "tiny" => Llama::sized(512, [64, 160], 2, [4, 2]),
+        "smollm2" => Llama::sized(49152, [576, 1536], 30, [9, 3]),
+        "llama-8b" => Llama::sized(128_256, [4096, 14336], 32, [32, 8]),
+        other => return Err(format!("{other} is not tiny, smollm2 or llama-8b").into()),
+    };
+    config.rope.theta = 500_000.0;
+    config.max_position = 131_072;
+    config.tie_embeddings = shape != "llama-8b";
+    Ok(config)
 }
 
 /// The second half of every sample is its answer.

@@ -1,10 +1,45 @@
 //! Llama, and SmolLM2, which is one (Touvron et al. 2023, arXiv 2302.13971).
 
-use crate::config::Family;
+use crate::config::{Config, Family, Rope, RopeScaling};
 
 /// `llama`
 #[derive(Debug)]
 pub struct Llama;
+
+impl Llama {
+    /// The shape of a small model with nothing out of the ordinary: tied embeddings, no bias and
+    /// no window. For tests and measurements.
+    pub fn sized(
+        vocab_size: usize,
+        [hidden_size, intermediate_size]: [usize; 2],
+        num_layers: usize,
+        [num_heads, num_kv_heads]: [usize; 2],
+    ) -> Config {
+        Config {
+            family: &Llama,
+            vocab_size,
+            hidden_size,
+            intermediate_size,
+            num_layers,
+            num_heads,
+            num_kv_heads,
+            head_dim: hidden_size / num_heads,
+            rms_norm_eps: 1e-5,
+            rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            max_position: 256,
+            tie_embeddings: true,
+            qkv_bias: false,
+            o_bias: false,
+            mlp_bias: false,
+            qk_norm: false,
+            sliding_window: None,
+            window_from_layer: 0,
+            partial_rotary_factor: 1.0,
+            bos: None,
+            eos: vec![],
+        }
+    }
+}
 
 impl Family for Llama {
     fn name(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! Steering vectors as a safetensors file: `layer.3` and so on, f32, [hidden].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 
 use super::Steering;
 use crate::error::{Error, Result};
+use crate::tensor_file;
 
 const PREFIX: &str = "layer.";
 /// Keys in the header.
@@ -31,7 +32,7 @@ impl Steering {
     /// [`Error::Io`] when it can't be written.
     pub fn save(&self, path: &Path, origin: &Origin) -> Result<()> {
         let header = [(MODEL, &origin.model), (ABOUT, &origin.about)];
-        let header: HashMap<String, String> = header
+        let header: BTreeMap<String, String> = header
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
             .collect();
@@ -40,8 +41,7 @@ impl Steering {
             Ok((format!("{PREFIX}{layer}"), tensor))
         });
         let tensors = tensors.collect::<Result<BTreeMap<_, _>>>()?;
-        let bytes = safetensors::serialize(tensors, Some(header))
-            .map_err(|e| Error::file(path, format!("can't be written: {e}"), "fit it again"))?;
+        let bytes = tensor_file::to_bytes(tensors, header, path, "fit it again")?;
         Ok(atomic::write(path, &bytes)?)
     }
 

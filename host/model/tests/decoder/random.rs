@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use host_model::families::{Llama, Mistral, Phi3, Qwen2, Qwen3};
 use host_model::{
-    Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Packed, Rope, RopeScaling,
-    Target, Weights,
+    Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Packed, RopeScaling, Target,
+    Weights,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,29 +37,7 @@ impl Dice {
 }
 
 pub fn llama() -> Config {
-    Config {
-        family: &Llama,
-        vocab_size: 97,
-        hidden_size: 48,
-        intermediate_size: 80,
-        num_layers: 3,
-        num_heads: 6,
-        num_kv_heads: 2,
-        head_dim: 8,
-        rms_norm_eps: 1e-5,
-        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
-        max_position: 512,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        qk_norm: false,
-        sliding_window: None,
-        window_from_layer: 0,
-        partial_rotary_factor: 1.0,
-        bos: None,
-        eos: vec![],
-    }
+    Config { max_position: 512, ..Llama::sized(97, [48, 80], 3, [6, 2]) }
 }
 
 pub fn llama3() -> Config {

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use host_model::{
-    Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Rope, RopeScaling, Source, Target,
-};
+use host_model::families::Llama;
+use host_model::{Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Source, Target};
 
 use super::{Outcome, weights};
 
@@ -35,27 +34,8 @@ pub fn random(bf16: bool) -> Outcome<(Decoder, Lora)> {
 }
 
 fn smollm2() -> Config {
-    Config {
-        family: &host_model::families::Llama,
-        vocab_size: 49152,
-        hidden_size: 576,
-        intermediate_size: 1536,
-        num_layers: 30,
-        num_heads: 9,
-        num_kv_heads: 3,
-        head_dim: 64,
-        rms_norm_eps: 1e-5,
-        rope: Rope { theta: 100_000.0, scaling: RopeScaling::None },
-        max_position: 8192,
-        tie_embeddings: true,
-        qkv_bias: false,
-        o_bias: false,
-        mlp_bias: false,
-        qk_norm: false,
-        sliding_window: None,
-        window_from_layer: 0,
-        partial_rotary_factor: 1.0,
-        bos: None,
-        eos: vec![],
-    }
+    let mut config = Llama::sized(49152, [576, 1536], 30, [9, 3]);
+    config.rope.theta = 100_000.0;
+    config.max_position = 8192;
+    config
 }
