@@ -10,9 +10,9 @@ use tempfile::TempPath;
 
 use crate::error::{Error, Result};
 
-/// Everyone's permissions, before the process's mask.
+/// Permissions of an ordinary file, before the process's umask.
 const SHARED: u32 = 0o666;
-/// Read and written by its owner alone.
+/// Permissions of a file for its owner alone.
 const PRIVATE: u32 = 0o600;
 
 /// Writes a file through a temporary one beside it, and waits until it is on the disk.
@@ -114,7 +114,7 @@ impl Folder {
         Ok(Self { partial, target: target.to_owned(), finished: false })
     }
 
-    /// Where to write meanwhile.
+    /// Path of the folder until it is finished.
     pub fn path(&self) -> &Path {
         &self.partial
     }

@@ -1,5 +1,5 @@
-//! Files as the rest of the program wants them, each implementation once: written whole
-//! or not at all, kept from others, line by line, by their digest.
+//! File operations used by all crates: atomic writes, owner-only folders, JSON Lines and
+//! SHA-256 digests.
 #![warn(missing_docs)]
 
 pub mod atomic;

@@ -1,4 +1,4 @@
-//! Folders of what a run must be able to trust.
+//! Folders and files that other users must not write or read.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,8 @@ pub fn create(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// The same for a folder whose content is believed.
+/// Makes a folder as [`create`] does, and checks that only its owner can write to it: its content
+/// is trusted.
 ///
 /// # Errors
 /// If it can't be made or read, or if others may write to it; only this last is of the kind

@@ -6,19 +6,19 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// Of bytes in memory.
+/// Digest of bytes in memory.
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Of several parts, one behind the other.
+/// Digest of several parts, concatenated.
 pub fn hex_of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     let mut hasher = Sha256::new();
     parts.into_iter().for_each(|part| hasher.update(part));
     hex::encode(hasher.finalize())
 }
 
-/// Of a file, read piece by piece.
+/// Digest of a file, read in chunks.
 ///
 /// # Errors
 /// When it can't be opened or read.

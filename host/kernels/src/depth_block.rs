@@ -1,5 +1,5 @@
-//! A block of the depth of a product: some depth of its right sides, packed for some columns, and what
-//! the register tile multiplies of it.
+//! A block of the depth of a product: its right sides packed for some columns, and the operands
+//! that the register tile takes from it.
 
 use std::ops::Range;
 

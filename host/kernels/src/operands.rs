@@ -1,4 +1,4 @@
-//! What the register tile multiplies: two packed panels, or values as they lie.
+//! Operands of the register tile: packed panels, or values read in place.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ pub const COLS: usize = 32;
 /// Columns of the narrow tile, for adapters of low rank.
 pub const HALF: usize = COLS / 2;
 
-/// What a tile multiplies over some depth.
+/// The two sides of a product over some depth.
 #[derive(Clone, Copy)]
 pub enum Operands<'a> {
     F32(Strided<'a>),

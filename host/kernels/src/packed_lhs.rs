@@ -6,7 +6,7 @@ use super::operands::ROWS;
 use super::pack::pack_left;
 use super::view::Mat;
 
-/// What the right side is made of.
+/// Number format of the right side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// f32, multiplied as it is.

@@ -1,4 +1,4 @@
-//! Matrices as they lie in memory, and what a product does to the one it is written to.
+//! Views of matrices in memory, and whether a product replaces its result or adds to it.
 
 /// A view of a matrix: element (i, j) is data[i * row + j * col].
 #[derive(Clone, Copy)]

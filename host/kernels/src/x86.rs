@@ -1,4 +1,4 @@
-//! The tile in vector instructions.
+//! The register tile in AVX-512 and AVX2 instructions.
 
 use super::operands::{COLS, Operands, ROWS, Strided};
 use super::view::Accumulate;

@@ -1,7 +1,6 @@
 //! BERT encoders, for judging texts: sentence embeddings, and [`Classifier`]s.
 //!
-//! A text is run alone, whatever else there is to run, so its numbers don't depend on its
-//! company. One that is too long for the model is read in windows, each with its own
+//! A text is run alone, so its numbers don't depend on other texts. One that is too long for the model is read in windows, each with its own
 //! result: nothing is cut off unseen.
 
 mod classifier;

@@ -1,4 +1,4 @@
-//! The shape of a decoder, and what a family of them has of its own.
+//! The shape of a decoder, and the trait of model families.
 
 mod family;
 mod fields;
@@ -62,7 +62,7 @@ pub enum RopeScaling {
 /// The shape of a decoder. All sizes are in elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Whose files and names these are.
+    /// The family, which decides the names in its files.
     pub family: &'static dyn Family,
     /// Rows of the embedding matrix.
     pub vocab_size: usize,

@@ -78,13 +78,13 @@ impl Decoder {
         self.implementation.forward(batch, adapter, taps, self.recompute)
     }
 
-    /// Gives back the memory that training steps leave for the next one.
+    /// Frees the memory that is reused from training step to training step.
     pub fn release(&self) {
         self.implementation.release();
     }
 
-    /// What a micro-batch of this shape will hold; none for the plain kernels, whose memory the
-    /// library decides.
+    /// Memory that a micro-batch of this shape needs; none for the plain kernels, whose memory
+    /// the library decides.
     pub fn step_memory(&self, adapter: &Lora, shape: &MicroBatchShape) -> Option<StepMemory> {
         self.implementation.step_memory(adapter, shape, self.recompute)
     }
@@ -109,7 +109,7 @@ impl Decoder {
         self.kernels == Kernels::Fused
     }
 
-    /// The same without gradient: nothing is kept for a backward pass.
+    /// Runs a packed batch without gradient: nothing is kept for a backward pass.
     pub fn infer<'a>(
         &self,
         batch: &Packed,

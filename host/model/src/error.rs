@@ -1,4 +1,4 @@
-//! What can go wrong while a model is described, loaded or run.
+//! Errors of describing, loading and running a model.
 
 use std::path::PathBuf;
 

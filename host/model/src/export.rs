@@ -1,4 +1,4 @@
-//! A model as a folder in the Hugging Face layout, with the adapter worked into the weights.
+//! A model as a folder in the Hugging Face layout, with the adapter merged into the weights.
 
 mod config_json;
 mod tensors;

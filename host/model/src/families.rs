@@ -1,4 +1,4 @@
-//! The families that can be trained, a file each.
+//! The model families that can be trained, one file each.
 
 mod llama;
 mod mistral;
@@ -15,7 +15,7 @@ pub use phi3::Phi3;
 pub use qwen2::Qwen2;
 pub use qwen3::Qwen3;
 
-/// All of them, in the order in which they are listed for a person.
+/// All families, in the order of error messages.
 pub const FAMILIES: [&dyn Family; 5] = [&Llama, &Mistral, &Qwen2, &Qwen3, &Phi3];
 
 /// The family of that name.
@@ -23,7 +23,7 @@ pub fn find(name: &str) -> Option<&'static dyn Family> {
     FAMILIES.into_iter().find(|family| family.name() == name)
 }
 
-/// Their names, for a message.
+/// Names of all families, comma-separated.
 pub(crate) fn names() -> String {
     FAMILIES.map(Family::name).join(", ")
 }

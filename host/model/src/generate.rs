@@ -38,7 +38,7 @@ const BATCH: usize = 64;
 /// Answer every prompt; the answers come in the order of the prompts, without the token of `stop` that ended them.
 ///
 /// Prompts are packed without padding and decoded together with cached keys and values; a finished one leaves the
-/// batch. `progress` hears after every step how many tokens it brought. Greedy answers don't depend on which prompts
+/// batch. `progress` is called after every step with the number of new tokens. Greedy answers don't depend on which prompts
 /// are in the batch, up to the rounding of matrix products of different height.
 ///
 /// # Errors
@@ -125,7 +125,7 @@ fn batches(
     batches
 }
 
-/// One answer in the making.
+/// An answer that is being generated.
 struct Sequence {
     /// Which prompt it answers.
     index: usize,

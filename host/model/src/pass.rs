@@ -1,4 +1,4 @@
-//! What passes take and give, whatever computes them.
+//! Arguments and results of passes, for all implementations.
 
 mod cache;
 mod implementation;
@@ -22,7 +22,7 @@ pub(crate) use rotary::Angles;
 pub use taps::TapRows;
 pub(crate) use taps::validate as check_taps;
 
-/// What a forward pass leaves.
+/// Result of a forward pass.
 pub struct Forward {
     /// [rows, hidden] after the final norm, on the graph of the adapter.
     pub hidden: Tensor,

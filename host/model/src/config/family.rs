@@ -1,4 +1,4 @@
-//! What a family of decoders has of its own.
+//! The trait of model families.
 
 use std::fmt::Debug;
 
@@ -39,8 +39,8 @@ pub const SEPARATE: &[Module] = &[
     Module { path: "mlp.down_proj", parts: &[Target::Down] },
 ];
 
-/// A family of decoders with Llama's block: everything in which its files and names differ from
-/// the others'. What a block computes is in [`Config`].
+/// A family of decoders with Llama's block: the ways in which its files and names differ from
+/// those of other families. [`Config`] says what a block computes.
 pub trait Family: Debug + Sync {
     /// `model_type` of config.json, and the architecture of GGUF.
     fn name(&self) -> &'static str;
@@ -48,7 +48,7 @@ pub trait Family: Debug + Sync {
     /// The model's class in transformers.
     fn class(&self) -> &'static str;
 
-    /// Sets what no file says, because all models of the family have it.
+    /// Sets properties that all models of the family have and no file states.
     fn complete(&self, _config: &mut Config) {}
 
     /// Reads the sliding window from config.json: its size, and the first layer that has it.
@@ -67,7 +67,7 @@ pub trait Family: Debug + Sync {
         SEPARATE
     }
 
-    /// The module of a GGUF tensor (`attn_q`) whose name means another one than usually.
+    /// The module of a GGUF tensor (`ffn_up`) whose name means something else in this family.
     fn gguf_module(&self, _name: &str) -> Option<&'static str> {
         None
     }

@@ -1,21 +1,21 @@
-//! The two ways in which config.json tells of a sliding window.
+//! The two ways in which config.json describes a sliding window.
 
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Fields};
 use crate::error::Result;
 
-/// All layers have a window if there is a size.
+/// Reads a window that all layers have if there is a size.
 pub(super) fn read_size(json: &Fields) -> Result<(Option<usize>, usize)> {
     Ok((json.size("sliding_window")?, 0))
 }
 
-/// Written in any case: without the field, these families have a window.
+/// Writes the size, or null: without the field, transformers assumes a window.
 pub(super) fn write_size(config: &Config, json: &mut Map<String, Value>) {
     json.insert("sliding_window".into(), json!(config.sliding_window));
 }
 
-/// There is a window only where it is switched on, and only in the upper layers.
+/// Reads a window that must be switched on and holds for the upper layers.
 pub(super) fn read_switched(json: &Fields) -> Result<(Option<usize>, usize)> {
     if !json.flag("use_sliding_window")? {
         return Ok((None, 0));
@@ -24,7 +24,7 @@ pub(super) fn read_switched(json: &Fields) -> Result<(Option<usize>, usize)> {
     Ok((json.size("sliding_window")?, from))
 }
 
-/// For [`read_switched`].
+/// Writes what [`read_switched`] reads.
 pub(super) fn write_switched(config: &Config, json: &mut Map<String, Value>) {
     json.insert("use_sliding_window".into(), json!(config.sliding_window.is_some()));
     json.insert("sliding_window".into(), json!(config.sliding_window));

@@ -1,5 +1,5 @@
-//! The backward pass of one block, in the steps of the forward pass backwards,
-//! then the adapter's own gradients, each a product over all rows.
+//! The backward pass of one block, in the reverse order of the forward pass, then the
+//! adapter's gradients, each a product over all rows.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What a training step holds in memory, counted on the structures it fills.
+//! Memory of a training step, counted on the structures that it fills.
 
 use candle_core::DType;
 use rayon::current_num_threads;

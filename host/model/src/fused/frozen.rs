@@ -47,7 +47,7 @@ impl Adapted<'_> {
     }
 }
 
-/// What a pass keeps of each block.
+/// Activations that a pass keeps of each block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     Nothing,

@@ -1,12 +1,12 @@
-//! How a batch is cut for the threads.
+//! Splitting a batch over the threads.
 
 use crate::config::Config;
 use crate::pass::{Angles, Packed};
 
-/// Rows of a piece of work: few enough that what passes through it stays in cache.
+/// Rows of a work item: few enough that its values stay in cache.
 pub(super) const BLOCK: usize = 32;
 
-/// The parts of a batch that every block needs.
+/// A batch with its rotation angles.
 pub(super) struct Shape<'a> {
     pub batch: &'a Packed,
     pub rows: usize,

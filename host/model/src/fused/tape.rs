@@ -1,4 +1,4 @@
-//! What a block's forward pass leaves for its backward pass.
+//! Activations that a block's forward pass keeps for its backward pass.
 
 use crate::config::Config;
 use crate::config::Target;

@@ -1,7 +1,7 @@
-//! Tapes that a step leaves for the next one.
+//! Tapes reused from step to step.
 //!
-//! Memory that is given back to the system is cleared by it, page by page, before it comes
-//! again. For the tapes of all blocks that took a fifth of a step's processor time.
+//! The system clears memory page by page before a process gets it again. For the tapes of
+//! all blocks that took a fifth of a step's processor time.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::config::Config;
 pub(super) struct TapePool(Mutex<Vec<Tape>>);
 
 impl TapePool {
-    /// A tape with room for the rows of a batch; what it holds is of no meaning.
+    /// A tape with room for the rows of a batch; its values are unspecified.
     pub fn take(&self, config: &Config, rows: usize, ranks: [usize; 7]) -> Tape {
         let spare = self.tapes().pop();
         let mut tape = spare.unwrap_or_default();
@@ -26,7 +26,7 @@ impl TapePool {
         self.tapes().extend(tapes);
     }
 
-    /// Gives their memory back.
+    /// Frees all tapes.
     pub fn clear(&self) {
         *self.tapes() = Vec::new();
     }

@@ -1,4 +1,4 @@
-//! Where a model comes from.
+//! Sources of models.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a pass is computed by.
+//! The trait of the implementations of a decoder.
 
 use candle_core::Tensor;
 
@@ -17,10 +17,10 @@ pub enum Kernels {
     Plain,
 }
 
-/// Code that computes passes of one model, on batches and adapters that were checked. What each
-/// call takes and gives is said at the decoder's method of that name.
+/// Code that computes passes of one model, on batches and adapters that were checked. See
+/// the methods of [`crate::Decoder`] with the same names.
 pub(crate) trait Implementation: Send + Sync {
-    /// With a graph of the adapter; with `recompute`, blocks keep their inputs alone.
+    /// With a graph of the adapter; with `recompute`, blocks keep only their inputs.
     fn forward(
         &self,
         batch: &Packed,
@@ -48,10 +48,10 @@ pub(crate) trait Implementation: Send + Sync {
 
     fn decode_step(&self, tokens: &[u32], cache: &mut KvCache, overlay: Overlay) -> Result<Tensor>;
 
-    /// Gives back what steps leave for the next one.
+    /// Frees memory that is reused from step to step.
     fn release(&self) {}
 
-    /// None where a library decides it.
+    /// Memory of a step; none if a library decides it.
     fn step_memory(
         &self,
         _adapter: &Lora,

@@ -1,6 +1,6 @@
-//! What a model and a training step hold in memory, told before it happens.
+//! Estimate of the memory that a training step needs.
 
-/// A micro-batch, as far as its memory goes.
+/// Properties of a micro-batch that decide its memory.
 #[derive(Debug, Clone)]
 pub struct MicroBatchShape {
     /// Tokens of every sequence.
@@ -11,17 +11,17 @@ pub struct MicroBatchShape {
     pub has_kl: bool,
 }
 
-/// Bytes that forward, loss and backward of one micro-batch add to what is there before.
+/// Bytes that forward, loss and backward pass of one micro-batch need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepMemory {
-    /// What the forward pass leaves for the backward pass.
+    /// Activations kept for the backward pass.
     pub activations: u64,
     /// On top of these, in the loss: logits of the rows at work, gradient of the hidden rows.
     pub head: u64,
     /// On top of the activations, in the backward pass.
     pub backward: u64,
-    /// What every thread keeps from its first product on.
+    /// Packing buffers of all threads.
     pub panels: u64,
-    /// All of it where it is highest.
+    /// The most that is held at any time.
     pub peak: u64,
 }

@@ -1,9 +1,9 @@
-//! What lies over the frozen weights in a pass.
+//! Adapter and steering on top of the frozen weights.
 
 use crate::lora::Lora;
 use crate::steering::Steering;
 
-/// An adapter, a steering, both or nothing. Nothing is the reference of a fine-tune.
+/// An adapter, a steering, both or neither. Neither is the reference of a fine-tune.
 #[derive(Clone, Copy, Default)]
 pub struct Overlay<'a> {
     /// The adapter that is switched on.

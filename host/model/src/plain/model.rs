@@ -1,4 +1,4 @@
-//! What all parts of the pass read.
+//! The model that all modules of this implementation read.
 
 use std::sync::Arc;
 
