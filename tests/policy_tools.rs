@@ -123,7 +123,7 @@ fn an_inspection_shows_what_is_in_the_file() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for part in [
         "none: it can only compute",
-        "risk:policy/assessor@0.1.0",
+        "risk:policy/assessor@0.2.0",
         "b_max = 0.9",
         "activations of the reference",
     ] {

@@ -46,7 +46,7 @@ flags! {
 
 flags! {
     pub struct PolicyFlags {
-        /// Policy: a WebAssembly component that exports risk:policy@0.1.0. With several,
+        /// Policy: a WebAssembly component that exports risk:policy 0.1 or 0.2. With several,
         /// each assesses every step and the most restrictive answer wins, field by field.
         #[arg(short, long = "policy", value_name = "FILE")]
         policies: Vec<PathBuf> => [policy.path, by set_policies],
