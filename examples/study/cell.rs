@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use host_trainer::run_dir::write_json;
+use host_files::json;
 use serde::{Deserialize, Serialize};
 
 use crate::arm::Arm;
@@ -31,7 +31,7 @@ impl Cell {
 
     /// Writes beside its run what it is.
     pub fn save(&self, runs: &Path) -> anyhow::Result<()> {
-        Ok(write_json(&runs.join(format!("{}.cell.json", self.slug())), self)?)
+        Ok(json::write(&runs.join(format!("{}.cell.json", self.slug())), self)?)
     }
 
     /// The cells of earlier commands whose runs are over.

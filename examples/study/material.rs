@@ -6,7 +6,8 @@ mod folder;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use host_trainer::data::{Message, Prompt, Row, Split, parse_rows, random};
+use host_stats::random;
+use host_trainer::data::{Message, Prompt, Row, Split, parse_rows};
 use host_trainer::judges::prefix_texts;
 use host_trainer::run_dir::write_atomically;
 use rand::seq::SliceRandom;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use host_trainer::run_dir::write_json;
+use host_files::json;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ impl Record {
         if !file.is_file() {
             std::fs::create_dir_all(out)
                 .with_context(|| format!("{} can't be made", out.display()))?;
-            return Ok(write_json(&file, self)?);
+            return Ok(json::write(&file, self)?);
         }
         let begun: Value = serde_json::from_slice(&std::fs::read(&file)?)
             .with_context(|| format!("{} is damaged; use another --out", file.display()))?;

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use host_files::json;
+use host_stats::random;
 use host_trainer::config::JudgeConfig;
-use host_trainer::data::{DataSource, random};
+use host_trainer::data::DataSource;
 use host_trainer::evaluation::Evaluation;
-use host_trainer::run_dir::write_json;
 use rand::seq::SliceRandom;
 
 use crate::answers;
@@ -53,7 +54,7 @@ impl Reference {
                 let mut config = settings.base(model.as_deref(), SEED);
                 settings.ask(&mut config, harmful, files, judge);
                 let answers = folder.join(format!("{name}-answers.jsonl"));
-                write_json(&measured, &answers::ask(program, &config, &answers, folder)?)?;
+                json::write(&measured, &answers::ask(program, &config, &answers, folder)?)?;
             }
             let bytes = std::fs::read(&measured)?;
             let evaluation = serde_json::from_slice(&bytes)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use host_trainer::data::random;
+use host_stats::random;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use host_trainer::evaluation::Evaluation;
 use host_trainer::measure::{Mean, Rate};
-use host_trainer::report::calibration_table;
 use host_trainer::run_dir::write_atomically;
 
 use crate::calibration::Calibrations;
@@ -135,7 +134,7 @@ impl Summary {
     pub fn write(&self, out: &Path, calibrations: &Calibrations) -> anyhow::Result<()> {
         let mut page = format!("{}\n", self.text());
         for (name, fitted) in calibrations.iter() {
-            let (near, far) = (calibration_table(&fitted.near), calibration_table(&fitted.far));
+            let (near, far) = (fitted.near.table(), fitted.far.table());
             write!(page, "\n{name}, on prompts like those it was fitted on:\n\n{near}\n")?;
             write!(page, "\n{name}, on what the evaluations ask:\n\n{far}\n")?;
         }

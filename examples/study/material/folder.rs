@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use host_trainer::data::{DataSource, Message, Split, random, read_prompts, read_rows};
+use host_stats::random;
+use host_trainer::data::{DataSource, Message, Split, read_prompts, read_rows};
 use host_trainer::measure::is_refusal;
 use rand::seq::IndexedRandom;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_trainer::observer::Observer;
+use host_trainer::observer::{Observer, Progress};
 use host_trainer::records::StepRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -45,6 +45,21 @@ impl Screen {
 }
 
 impl Observer for Screen {
+    fn step(&mut self, record: &StepRecord) {
+        let text = describe(record);
+        self.bar.set_message(text.clone());
+        self.bar.inc(1);
+        let every = (record.total / 10).max(1);
+        let last = record.step + 1 == record.total;
+        if !self.is_terminal
+            && ((record.step + 1).is_multiple_of(every) || record.step == 0 || last)
+        {
+            self.line(&format!("  step {}/{} {text}", record.step + 1, record.total));
+        }
+    }
+}
+
+impl Progress for Screen {
     fn stage(&mut self, what: &str, length: Option<u64>) {
         self.bar.finish_and_clear();
         self.line(&format!("> {what}"));
@@ -64,19 +79,6 @@ impl Observer for Screen {
 
     fn advance(&mut self, by: u64) {
         self.bar.inc(by);
-    }
-
-    fn step(&mut self, record: &StepRecord) {
-        let text = describe(record);
-        self.bar.set_message(text.clone());
-        self.bar.inc(1);
-        let every = (record.total / 10).max(1);
-        let last = record.step + 1 == record.total;
-        if !self.is_terminal
-            && ((record.step + 1).is_multiple_of(every) || record.step == 0 || last)
-        {
-            self.line(&format!("  step {}/{} {text}", record.step + 1, record.total));
-        }
     }
 
     fn notice(&mut self, text: &str) {

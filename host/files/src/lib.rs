@@ -4,6 +4,7 @@
 
 pub mod atomic;
 mod error;
+pub mod json;
 mod lines;
 pub mod private;
 pub mod sha256;

@@ -12,7 +12,6 @@ use crate::config::CalibrationConfig;
 use crate::data::{self, Message, Prompt, Sample, Split};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::run_dir::write_json;
 use crate::taps::{self, Reading, SampleTaps};
 
 /// A labelled prompt that calibration uses, with the part it belongs to.
@@ -51,7 +50,12 @@ impl CalibrationFile {
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
-        write_json(path, self)
+        Ok(host_files::json::write(path, self)?)
+    }
+
+    /// What the policy tried, and which of it was chosen.
+    pub fn table(&self) -> String {
+        host_eval::report::candidates_table(&self.candidates, &self.summary)
     }
 
     /// Refuses a file that was fitted for another policy, other settings or another
@@ -95,24 +99,8 @@ pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<Labelle
     });
     let labelled = labelled.collect::<Result<Vec<_>>>()?;
     let parts = labelled.iter().map(|prompt| (prompt.split, prompt.harmful));
-    need_both_labels(parts, "calibration.data")?;
+    data::need_both_labels(parts, "calibration.data")?;
     Ok(labelled)
-}
-
-/// Every part must have prompts of both labels; `key` names where they come from.
-pub fn need_both_labels(prompts: impl Iterator<Item = (Split, bool)>, key: &str) -> Result<()> {
-    let found: Vec<(Split, bool)> = prompts.collect();
-    for split in [Split::Training, Split::Validation, Split::Test] {
-        for harmful in [true, false] {
-            if !found.contains(&(split, harmful)) {
-                let label = if harmful { "harmful" } else { "harmless" };
-                let problem =
-                    format!("the {split:?} part has no {label} prompt; give more labelled prompts");
-                return Err(Error::config(key, problem.to_lowercase()));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn tagged(sources: &[data::DataSource], split: Option<Split>, seed: u64) -> Result<Vec<Prompt>> {

@@ -2,50 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use host_data::Failure;
 use serde::{Deserialize, Serialize};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A configuration key or value that can't be used. `key` is the dotted path.
-    #[error("configuration: {key}: {problem}")]
-    Config { key: String, problem: String },
-
-    /// A device that this build knows and this machine doesn't have.
-    #[error("device {name} can't be used ({problem}); choose one that nvidia-smi lists, or cpu")]
-    Device { name: String, problem: String },
-
-    /// A data file or one of its rows.
+    /// A configuration, a file, a model or a judge.
     #[error(transparent)]
-    Data(#[from] crate::data::Error),
-
-    #[error(transparent)]
-    Model(#[from] host_model::Error),
+    Failure(#[from] Failure),
 
     #[error(transparent)]
     Policy(#[from] host_policy::Error),
 
-    #[error("{step}tensor computation failed: {source}{}", host_model::error::hint(.source))]
-    Tensor { step: String, source: candle_core::Error },
-
-    #[error("cannot read {path}: {source}; check the path")]
-    Read { path: PathBuf, source: std::io::Error },
-
-    #[error("cannot write {path}: {source}{}", hint(.source))]
-    Write { path: PathBuf, source: std::io::Error },
-
-    /// A file of ours (calibration, manifest) that doesn't hold what it should.
-    #[error("{path}: {problem}")]
-    File { path: PathBuf, problem: String },
-
     /// The run can't give the policy what it declared in `needs`.
     #[error("policy {policy} needs {need}, which this run can't give: {remedy}")]
     UnmetNeed { policy: String, need: String, remedy: String },
-
-    /// A judge that was tried out and failed.
-    #[error("judge {judge} can't judge: {problem}; {remedy}")]
-    Judge { judge: String, problem: String, remedy: String },
 
     /// An adapter tensor that the loss does not reach, or reaches with NaN.
     #[error("step {step}: {problem}; nothing was updated")]
@@ -71,10 +44,6 @@ pub enum Error {
 
     #[error("{path} exists already; choose another --output or remove it")]
     OutputExists { path: PathBuf },
-
-    /// Ctrl-C outside the training loop, where there is nothing to save.
-    #[error("interrupted")]
-    Interrupted,
 
     /// What another process of the same run failed with, in its own words.
     #[error("rank {rank}: {problem}")]
@@ -117,66 +86,54 @@ pub enum Kind {
 
 impl Error {
     pub fn config(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Config { key: key.into(), problem: problem.into() }
+        Failure::config(key, problem).into()
     }
 
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Config { .. } | Self::NoMpi { .. } | Self::OneProcess => Kind::Usage,
+            Self::Failure(Failure::Config { .. }) | Self::NoMpi { .. } | Self::OneProcess => {
+                Kind::Usage
+            }
             Self::Policy(error) if error.is_fault() => Kind::Fault,
-            Self::Interrupted => Kind::Interrupted,
+            Self::Failure(Failure::Interrupted) => Kind::Interrupted,
             Self::Elsewhere { kind, .. } => *kind,
             _ => Kind::Other,
         }
     }
 
     pub fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.into(), source }
+        Failure::read(path, source).into()
     }
 
     pub fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.into(), source }
+        Failure::write(path, source).into()
     }
 
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File { path: path.into(), problem: problem.into() }
+        Failure::file(path, problem).into()
+    }
+}
+
+impl From<host_data::Error> for Error {
+    fn from(error: host_data::Error) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<host_model::Error> for Error {
+    fn from(error: host_model::Error) -> Self {
+        Failure::from(error).into()
     }
 }
 
 impl From<host_files::Error> for Error {
     fn from(error: host_files::Error) -> Self {
-        use host_files::Error::{Exists, Io, Json, Shorter};
-        match error {
-            Io { path, source } => Self::Write { path, source },
-            Json { path, source } => Self::File { path, problem: source.to_string() },
-            Exists { path } => Self::File {
-                path,
-                problem: "exists already; name another folder, or remove this one".into(),
-            },
-            Shorter { path } => Self::File {
-                path,
-                problem: "is shorter than it was at the last checkpoint, so the run can't go on; \
-                          start a new one"
-                    .into(),
-            },
-        }
+        Failure::from(error).into()
     }
 }
 
 impl From<candle_core::Error> for Error {
-    fn from(source: candle_core::Error) -> Self {
-        Self::Tensor { step: String::new(), source }
-    }
-}
-
-fn hint(source: &std::io::Error) -> &'static str {
-    match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            "; free some space and start again"
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            "; check the folder's permissions or choose another --output"
-        }
-        _ => "",
+    fn from(error: candle_core::Error) -> Self {
+        Failure::from(error).into()
     }
 }

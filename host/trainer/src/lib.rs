@@ -5,21 +5,15 @@
 pub mod actuators;
 pub mod advisor;
 pub mod calibration;
-pub mod canary;
 pub mod checkpoint;
-pub mod compare;
+pub mod compared;
 pub mod config;
 pub mod conflict;
-pub mod data;
-pub mod demo;
 pub mod drift;
 pub mod dry_run;
 pub mod error;
-pub mod evaluation;
 pub mod follow;
-pub mod judges;
 pub mod manifest;
-pub mod measure;
 pub mod micro_batch;
 pub mod objective;
 pub mod observer;
@@ -33,7 +27,6 @@ pub mod ratio;
 pub mod recipe;
 pub mod records;
 pub mod reference;
-pub mod report;
 pub mod run;
 pub mod run_dir;
 pub mod schedule;
@@ -47,3 +40,9 @@ pub mod training;
 
 pub use config::RunConfig;
 pub use error::{Error, Result};
+
+// The rooms that were modules here.
+pub use host_data as data;
+pub use host_data::demo;
+pub use host_eval::{canary, compare, evaluation, measure, report};
+pub use host_judges as judges;

@@ -4,18 +4,16 @@
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use host_data::load_model;
 use host_model::Model;
-use host_model::load::{LoadOptions, Source};
 use host_policy::wit::RunInfo;
 use host_policy::{Engine, Signer};
 use twox_hash::XxHash64;
 
 use crate::canary::Canary;
-use crate::config::{ModelConfig, RunConfig, WeightType};
+use crate::config::{ModelConfig, RunConfig};
 use crate::data::{self, Plan, Sample, encode_chats};
-use crate::demo;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluation::EvalSets;
 use crate::judges::Judges;
 use crate::observer::Observer;
@@ -110,57 +108,6 @@ pub fn load_base(
     }))
 }
 
-pub fn load_model(config: &ModelConfig, observer: &mut dyn Observer) -> Result<Model> {
-    let source = match &config.source {
-        Some(source) => Source::parse(source)?,
-        None => Source::Embedded(demo::MODEL),
-    };
-    observer.stage(
-        &format!("loading {}", config.source.as_deref().unwrap_or("the embedded demo model")),
-        None,
-    );
-    let device = device(&config.device)?;
-    let options = LoadOptions {
-        device,
-        dtype: match config.dtype {
-            WeightType::F32 => DType::F32,
-            WeightType::Bf16 => DType::BF16,
-        },
-        kernels: None,
-        chat_template: config.chat_template.clone(),
-        ..LoadOptions::default()
-    };
-    Ok(host_model::load::load(&source, &options)?)
-}
-
-fn device(name: &str) -> Result<Device> {
-    let index = match name.split_once(':') {
-        None if name == "cpu" => return Ok(Device::Cpu),
-        None if name == "cuda" => Ok(0),
-        Some(("cuda", index)) => index.parse::<usize>(),
-        _ => {
-            return Err(Error::config(
-                "model.device",
-                format!("{name:?} is not a device; use cpu, cuda or cuda:N"),
-            ));
-        }
-    };
-    let index = index.map_err(|_| {
-        Error::config("model.device", format!("{name:?} names no CUDA device; use cuda:N"))
-    })?;
-    // What was compiled in, not what is there.
-    if !candle_core::utils::cuda_is_available() {
-        let problem =
-            "this binary was built without CUDA; build it with --features cuda, or use cpu";
-        return Err(Error::config("model.device", problem));
-    }
-    Device::new_cuda(index).map_err(|error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        Error::Device { name: name.to_owned(), problem: first.to_owned() }
-    })
-}
-
 /// Reads, mixes and tokenises the training data, and shows its first example.
 pub fn load_samples(
     run: &RunConfig,
@@ -193,7 +140,7 @@ pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {
 }
 
 pub fn canary(run: &RunConfig, model: &Model) -> Result<Option<Canary>> {
-    Canary::load(&run.canary, &model.tokenizer, run.seed.0)
+    Ok(Canary::load(&run.canary, &model.tokenizer, run.seed.0)?)
 }
 
 pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {

@@ -16,6 +16,8 @@ use crate::calibration::CalibrationFile;
 use crate::canary::Canary;
 use crate::config::{Layers, RunConfig};
 use crate::data::Plan;
+use host_data::Failure;
+
 use crate::error::{Error, Result};
 use crate::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use crate::judges::Judges;
@@ -87,7 +89,7 @@ pub fn fine_tune(
     let prepared = assemble::prepare_all(config, None, means, signer, observer)?;
     prepared.try_judges(stop)?;
     if stop.load(Ordering::Relaxed) {
-        return Err(Error::Interrupted);
+        return Err(Failure::Interrupted.into());
     }
     let config = manifest::resolved_toml(&prepared.config)?;
     let folder = RunDir::create(&prepared.output(), &config)?;
@@ -123,7 +125,7 @@ impl Prepared<'_> {
     fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
         let mut names = self.asked_judges();
         names.extend(self.config.eval.judges.iter().map(String::as_str));
-        self.judges.try_out(names, stop)
+        Ok(self.judges.try_out(names, stop)?)
     }
 
     /// Those that the policies ask.
@@ -158,14 +160,14 @@ impl Prepared<'_> {
         }
         for (number, calibration) in &self.calibrations {
             calibration.write(&folder.file(&calibration_name(*number)))?;
-            let table = crate::report::calibration_table(calibration);
+            let table = calibration.table();
             observer.show("calibration", &table);
         }
         self.announce(observer);
         let result = self.stages(folder, observer, stop);
         match &result {
             Ok(report) => manifest.end(report.ending_name(), None),
-            Err(Error::Interrupted) => manifest.end("interrupted", None),
+            Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),
             Err(error) => manifest.end("failed", Some(error.to_string())),
         }
         // The run's own error comes first: on a full disk both fail.
@@ -319,7 +321,7 @@ impl Prepared<'_> {
             canary: self.canary.as_ref(),
             stop,
         };
-        evaluator.evaluate(name, adapter, answers.as_mut(), observer).map(Some)
+        Ok(Some(evaluator.evaluate(name, adapter, answers.as_mut(), observer)?))
     }
 }
 

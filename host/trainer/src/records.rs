@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use host_policy::wit::{Action, Outcome};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+pub use host_eval::report::{Ending, Totals};
 
 use crate::advisor::Advice;
 use crate::data::{Origin, Sample};
 use crate::error::Result;
 use crate::micro_batch::Backward;
 use crate::ranks::Ranks;
-use crate::steering::InForce;
 
 /// What happened in one optimizer step. Means are over the answer tokens of the
 /// step (losses) or over its samples (risk, weights).
@@ -149,55 +150,14 @@ impl StepRecord {
     }
 }
 
-/// A training as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    pub ending: Ending,
-    pub steps: u64,
-    /// Of all steps.
-    pub seconds: f64,
-    /// Of these, what the policies took: signals, calls, journal. Absent without one.
-    pub policy_seconds: Option<f64>,
-    /// Faults of policies that were replaced by the strictest assessment.
-    pub policy_faults: usize,
-    /// Steps that were not applied because a number was not finite.
-    pub not_applied: u64,
-    /// What the policies left in force; absent where none steers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steering: Option<InForce>,
-}
-
-/// How a training ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ending {
-    #[default]
-    Finished,
-    /// Ctrl-C; the step in progress was finished.
-    Interrupted,
-    /// The policy said stop.
-    Stopped,
-}
-
-impl Ending {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Interrupted => "interrupted",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-impl Totals {
-    pub fn add(&mut self, record: &StepRecord) {
-        self.steps = record.step + 1;
-        self.seconds += record.seconds;
-        self.policy_faults += record.policy_faults;
-        self.not_applied += u64::from(record.not_applied.is_some());
-        if let Some(milliseconds) = record.policy_milliseconds {
-            *self.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
-        }
+/// Adds a step to the totals of its training.
+pub fn add_step(totals: &mut Totals, record: &StepRecord) {
+    totals.steps = record.step + 1;
+    totals.seconds += record.seconds;
+    totals.policy_faults += record.policy_faults;
+    totals.not_applied += u64::from(record.not_applied.is_some());
+    if let Some(milliseconds) = record.policy_milliseconds {
+        *totals.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
     }
 }
 

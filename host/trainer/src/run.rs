@@ -29,7 +29,7 @@ use crate::judges::Judges;
 use crate::micro_batch::MicroBatch;
 use crate::observer::Observer;
 use crate::ranks::Ranks;
-use crate::records::{Ending, StepRecord, Totals};
+use crate::records::{Ending, StepRecord, Totals, add_step};
 use crate::reference;
 use crate::run_dir::Records;
 use crate::state::State;
@@ -117,7 +117,7 @@ pub fn run(
         if let Some(books) = &mut books {
             books.records.step(&record, outcome)?;
         }
-        totals.add(&record);
+        add_step(&mut totals, &record);
         totals.steering = state.steering();
         for fault in advice.iter().flat_map(Advice::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));

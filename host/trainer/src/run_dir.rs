@@ -24,6 +24,7 @@ use std::time::Instant;
 
 pub use host_files::Lines;
 use host_files::atomic::{self, Folder};
+use host_files::json;
 use host_policy::journal::{Answered, JournalWriter, Mark};
 use host_policy::wit::Outcome;
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ impl RunDir {
     }
 
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        write_json(&self.file(name), value)
+        Ok(json::write(&self.file(name), value)?)
     }
 
     pub fn lines_from(&self, name: &str, bytes: u64) -> Result<Lines> {
@@ -174,18 +175,6 @@ pub struct RecordsMark {
     pub metrics_bytes: u64,
     /// Absent without a policy.
     pub journal: Option<Mark>,
-}
-
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let bytes = to_json(value).map_err(|error| Error::file(path, error.to_string()))?;
-    write_atomically(path, &bytes)
-}
-
-/// As every JSON file of a run is written.
-pub fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// The whole file or nothing; see [`host_files::atomic`].
@@ -300,8 +289,8 @@ mod tests {
     fn a_whole_file_replaces_the_old_one_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().expect("temp");
         let path = folder.path().join("x.json");
-        write_json(&path, &[1]).expect("written");
-        write_json(&path, &[2]).expect("written");
+        json::write(&path, &[1]).expect("written");
+        json::write(&path, &[2]).expect("written");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "[\n  2\n]\n");
         assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1);
     }

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use host_trainer::Error;
 use host_trainer::policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
-use host_trainer::{Error, report};
 
 use super::{engine, print_json, print_text};
 use crate::flags::{ConfigFlags, FlagGroup as _, PolicyFlags, with_defaults};
@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.config.quiet);
     let loaded =
         LoadedPolicy::load(policy, config.trust.signed_by()?.as_ref(), &engine(&config.limits)?)?;
-    let model = prepare::load_model(&config.model, &mut screen)?;
+    let model = host_data::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0);
     let needs = loaded.policy.configure(&loaded.settings_json(), &info).map_err(Error::from)?;
     if !needs.calibration {
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.config.json {
         print_json(&file)?;
     } else {
-        print_text(&report::calibration_table(&file))?;
+        print_text(&file.table())?;
         eprintln!(
             "wrote {}; use it with host train --calibration {}",
             output.display(),

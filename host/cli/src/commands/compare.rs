@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_trainer::compare::{Compared, Format};
+use host_trainer::compare::Format;
+use host_trainer::compared;
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 
@@ -31,7 +32,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         .iter()
         .map(|path| Ok((path, Format::of_file(path)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let compared = Compared::of(&arguments.runs)?;
+    let compared = compared::compare(&arguments.runs)?;
     for notice in &compared.notices {
         eprintln!("note: {notice}");
     }

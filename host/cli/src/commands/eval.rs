@@ -80,7 +80,7 @@ fn asked(
         let problem = "nothing to evaluate; give --harmful, --harmless or --task FILE";
         return Err(Error::config("eval", problem));
     }
-    let model = prepare::load_model(&config.model, screen)?;
+    let model = host_data::load_model(&config.model, screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let canary = prepare::canary(config, &model)?;
     let mut lines = lines(arguments)?;

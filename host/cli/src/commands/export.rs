@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use candle_core::DType;
 use clap::Args;
+use host_trainer::Error;
 use host_trainer::records::Ending;
-use host_trainer::{Error, prepare};
 
 use crate::commands::adapter::AdapterFlags;
 use crate::flags::{ConfigFlags, with_defaults};
@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     let config = with_defaults(arguments.config.layers(arguments.adapter.run.as_deref())?)?;
     let mut screen = Screen::new(arguments.config.quiet);
-    let model = prepare::load_model(&config.model, &mut screen)?;
+    let model = host_data::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     match (arguments.merged, &adapter) {
         (true, adapter) => {

@@ -6,7 +6,7 @@ use host_model::decoder::Overlay;
 use host_model::generate::{GenerateOptions, generate as answer};
 use host_model::{Message, Model, Steering};
 use host_trainer::records::Ending;
-use host_trainer::{Error, prepare, steering};
+use host_trainer::{Error, steering};
 use serde::Serialize;
 
 use super::print_text;
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let config = with_defaults(arguments.config.layers(arguments.adapter.run.as_deref())?)?;
     let prompts = prompts(arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
-    let model = prepare::load_model(&config.model, &mut screen)?;
+    let model = host_data::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let steering = arguments.steering(&model)?;
     let applied = Overlay { adapter: adapter.as_ref(), steering: steering.as_ref() };

@@ -46,7 +46,7 @@ impl SubjectFlags {
         let Some(path) = &self.calibration else {
             return Ok(None);
         };
-        let problem = |problem: &str| Error::File { path: path.clone(), problem: problem.into() };
+        let problem = |problem: &str| Error::file(&path, problem);
         let file = CalibrationFile::read(path)?;
         if file.policy_sha256 != sha256 {
             return Err(problem("was made for another policy file; run host calibrate again"));
@@ -68,10 +68,8 @@ impl SubjectFlags {
         match self.calibrated(policy.digest())? {
             Some((parameters, needs)) => {
                 if let Some(beyond) = host_policy::exceeds(&needs, &subject.configured) {
-                    return Err(Error::File {
-                        path: self.calibration.clone().unwrap_or_default(),
-                        problem: format!("{beyond}; run host calibrate again"),
-                    });
+                    let path = self.calibration.clone().unwrap_or_default();
+                    return Err(Error::file(&path, format!("{beyond}; run host calibrate again")));
                 }
                 subject.use_parameters(parameters, needs);
             }

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use host_files::json;
 use host_files::{atomic, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::saved::{FORMAT, Progress, Saved, Tensors, from_bytes, to_bytes};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
-use crate::run_dir::{RunDir, to_json};
+use crate::run_dir::RunDir;
 
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
@@ -95,7 +96,7 @@ impl Checkpoints {
             fs::remove_dir_all(path).map_err(|e| said(&e))?;
         }
         let files =
-            [(TENSORS, to_bytes(tensors)?), (STATE, to_json(progress).map_err(|e| said(&e))?)];
+            [(TENSORS, to_bytes(tensors)?), (STATE, json::bytes(progress).map_err(|e| said(&e))?)];
         let manifest = Manifest {
             format: FORMAT,
             files: files
@@ -107,7 +108,7 @@ impl Checkpoints {
         for (name, bytes) in &files {
             atomic::write(&folder.path().join(name), bytes).map_err(|e| said(&e))?;
         }
-        let manifest = to_json(&manifest).map_err(|e| said(&e))?;
+        let manifest = json::bytes(&manifest).map_err(|e| said(&e))?;
         atomic::write(&folder.path().join(MANIFEST), &manifest).map_err(|e| said(&e))?;
         folder.finish().map_err(|e| said(&e))
     }

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::{RunConfig, policies};
 use crate::error::{Error, Result};
+use host_data::Failure;
 
 /// A configuration while it is being put together. Later layers win, key by key.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +31,9 @@ impl Layers {
         policies::number(&mut table);
         // Checked on its own first, so that the message names the file.
         resolve(&table).map_err(|error| match error {
-            Error::Config { key, problem } => Error::config(format!("{origin}: {key}"), problem),
+            Error::Failure(Failure::Config { key, problem }) => {
+                Error::config(format!("{origin}: {key}"), problem)
+            }
             other => other,
         })?;
         merge(&mut self.table, table);
@@ -103,7 +106,7 @@ fn resolve(table: &Table) -> Result<RunConfig> {
         let path = error.path().to_string();
         let message = error.inner().message().to_owned();
         let (key, problem) = explain(&path, &message);
-        Error::Config { key, problem }
+        Error::config(key, problem)
     })
 }
 

@@ -5,7 +5,6 @@
 //! Paths are relative to the current directory.
 
 mod check;
-mod judges;
 mod layers;
 mod policies;
 mod steering;
@@ -17,12 +16,14 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, OneOrMany, Origin, Overlong, one_or_many};
+use crate::data::{DataSource, OneOrMany, one_or_many};
 use crate::optimizer::AdamWConfig;
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 
-pub use judges::{
+pub use host_data::{DataConfig, ModelConfig, WeightType};
+pub use host_eval::config::{CanaryConfig, EvalConfig};
+pub use host_judges::config::{
     Asks, ClassifierConfig, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig, Reads,
 };
 pub use layers::Layers;
@@ -74,37 +75,6 @@ pub struct RunConfig {
 #[serde(transparent)]
 pub struct Seed(pub u64);
 
-impl Default for Seed {
-    fn default() -> Self {
-        Self(17)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelConfig {
-    /// A Hugging Face folder, a .gguf file, or a Hub id (org/name, org/name@revision).
-    /// Absent: the embedded demo model.
-    pub source: Option<String>,
-    /// The model before its alignment, named likewise: loaded if a policy compares the two.
-    pub base: Option<String>,
-    /// Jinja file that replaces the model's own chat template.
-    pub chat_template: Option<PathBuf>,
-    /// cpu, cuda or cuda:N.
-    pub device: String,
-    /// Number format of the frozen weights; sums are f32 in both.
-    pub dtype: WeightType,
-}
-
-/// Number format of the frozen weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WeightType {
-    #[default]
-    F32,
-    Bf16,
-}
-
 impl RunConfig {
     /// The JSON Schema of a configuration file.
     pub fn schema() -> schemars::Schema {
@@ -112,54 +82,9 @@ impl RunConfig {
     }
 }
 
-impl Default for ModelConfig {
+impl Default for Seed {
     fn default() -> Self {
-        Self {
-            source: None,
-            base: None,
-            chat_template: None,
-            device: "cpu".into(),
-            dtype: WeightType::F32,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataConfig {
-    /// Training files, as a path or as { path, share, limit }.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DataSource>")]
-    pub train: Vec<DataSource>,
-    /// More of them, all with the origin `alignment`.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DataSource>")]
-    pub alignment: Vec<DataSource>,
-    /// Rows longer than this many tokens are treated as `overlong` says.
-    pub max_tokens: usize,
-    /// drop, error, or answer (cut the end of the answer).
-    pub overlong: Overlong,
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        Self {
-            train: Vec::new(),
-            alignment: Vec::new(),
-            max_tokens: 1024,
-            overlong: Overlong::default(),
-        }
-    }
-}
-
-impl DataConfig {
-    /// All files to train on.
-    pub fn sources(&self) -> Vec<DataSource> {
-        let alignment = self
-            .alignment
-            .iter()
-            .map(|source| DataSource { origin: Origin::Alignment, ..source.clone() });
-        self.train.iter().cloned().chain(alignment).collect()
+        Self(17)
     }
 }
 
@@ -316,76 +241,5 @@ pub struct CalibrationConfig {
     pub test: Vec<DataSource>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct CanaryConfig {
-    /// Held-out harmful prompts; at most `limit` of them are used as the sensor.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DataSource>")]
-    pub prompts: Vec<DataSource>,
-    /// At most so many prompts.
-    pub limit: usize,
-    /// How a refusal begins.
-    pub refusal: String,
-    /// How compliance begins.
-    pub compliance: String,
-}
-
-impl Default for CanaryConfig {
-    fn default() -> Self {
-        Self {
-            prompts: Vec::new(),
-            limit: 16,
-            refusal: "I can't".into(),
-            compliance: "Sure, here".into(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvalConfig {
-    /// Harmful prompts: how many does the model answer?
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DataSource>")]
-    pub harmful: Vec<DataSource>,
-    /// Harmless prompts: how many does it refuse?
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DataSource>")]
-    pub harmless: Vec<DataSource>,
-    /// Prompts with the right answer: exact match and held-out loss.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DataSource>")]
-    pub task: Vec<DataSource>,
-    /// Also measure the model before it is trained.
-    pub before: bool,
-    /// Judges by name; each reads every answer to a harmful prompt.
-    pub judges: Vec<String>,
-    /// At most this many prompts of each file, drawn by the seed; 0 takes all.
-    pub limit: usize,
-    /// Longest generated answer.
-    pub max_new_tokens: usize,
-    /// Prompts that are generated together.
-    pub batch: usize,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        Self {
-            harmful: Vec::new(),
-            harmless: Vec::new(),
-            task: Vec::new(),
-            before: true,
-            judges: Vec::new(),
-            limit: 0,
-            max_new_tokens: 32,
-            batch: 16,
-        }
-    }
-}
-
-impl EvalConfig {
-    pub fn is_empty(&self) -> bool {
-        self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
-    }
-}
+#[cfg(test)]
+mod judges_tests;

@@ -1,4 +1,5 @@
 use super::*;
+use host_data::Failure;
 
 #[test]
 fn values_come_together_in_order_and_sums_are_the_same_everywhere() {
@@ -35,7 +36,7 @@ fn alone_nothing_changes() {
     ranks.sum(&mut values).expect("kept");
     assert_eq!(values, [f32::MIN_POSITIVE]);
     assert!(ranks.step_end(1, &values, true).expect("no other"));
-    assert!(ranks.end(Err::<(), _>(Error::Interrupted)).is_err());
+    assert!(ranks.end(Err::<(), _>(Error::from(Failure::Interrupted))).is_err());
 }
 
 #[test]
@@ -122,10 +123,10 @@ fn one_failure_ends_all_and_is_told_once() {
 #[test]
 fn a_failure_behind_the_work_of_the_others_reaches_them_at_the_end() {
     let results = threads::run(2, |ranks| match ranks.rank() {
-        0 => ranks.end(Err(Error::Interrupted)),
+        0 => ranks.end(Err(Error::from(Failure::Interrupted))),
         _ => ranks.end(Ok(())),
     });
-    assert!(matches!(results[0], Err(Error::Interrupted)));
+    assert!(matches!(results[0], Err(Error::Failure(Failure::Interrupted))));
     assert!(results[1].as_ref().is_err_and(|error| error.kind() == Kind::Interrupted));
 }
 

@@ -5,33 +5,16 @@ use std::cell::OnceCell;
 use host_model::Steering;
 use host_model::decoder::{Decoder, Overlay};
 use host_model::lora::Lora;
-use host_policy::wit::{self, SteeringSignals};
-use serde::{Deserialize, Serialize};
+use host_policy::wit::SteeringSignals;
+
+use host_eval::report::InForce;
 
 use super::Vectors;
 use crate::canary::Canary;
 use crate::error::Result;
 
-/// What the last assessment that said anything of steering asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct InForce {
-    pub coefficient: f64,
-    /// The part along the refusal direction is removed first.
-    pub project: bool,
-    /// On the reference while it teaches; else on the model when it is used.
-    pub reference: bool,
-}
-
-impl InForce {
-    fn at_first(vectors: &Vectors) -> Self {
-        Self { coefficient: vectors.coefficient, project: false, reference: false }
-    }
-}
-
-impl From<wit::Steering> for InForce {
-    fn from(asked: wit::Steering) -> Self {
-        Self { coefficient: asked.coefficient, project: asked.project, reference: asked.reference }
-    }
+fn at_first(vectors: &Vectors) -> InForce {
+    InForce { coefficient: vectors.coefficient, project: false, reference: false }
 }
 
 /// The steering of a run as it stands.
@@ -47,7 +30,7 @@ pub struct Steered<'a> {
 
 impl<'a> Steered<'a> {
     pub fn new(vectors: &'a Vectors) -> Result<Self> {
-        let in_force = InForce::at_first(vectors);
+        let in_force = at_first(vectors);
         Ok(Self {
             vectors,
             cosines: vectors.cosines()?,
@@ -111,8 +94,10 @@ impl<'a> Steered<'a> {
     ) -> Result<Vec<f64>> {
         match &self.added {
             None => Ok(without.to_vec()),
-            steering => canary
-                .margins(decoder, Overlay { adapter: Some(adapter), steering: steering.as_ref() }),
+            steering => Ok(canary.margins(
+                decoder,
+                Overlay { adapter: Some(adapter), steering: steering.as_ref() },
+            )?),
         }
     }
 

@@ -14,7 +14,8 @@ mod force;
 mod prepare;
 mod vectors;
 
-pub use force::{InForce, Steered};
+pub use force::Steered;
+pub use host_eval::report::InForce;
 pub use prepare::{at_layers, check, instructed_on, messages, prepare, read, rehearse};
 pub use vectors::{Told, Vectors};
 

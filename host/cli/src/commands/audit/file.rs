@@ -5,7 +5,7 @@ use std::path::Path;
 use host_policy::Policy;
 use host_policy::audit::{Audit, Options, Verdict};
 use host_trainer::Error;
-use host_trainer::observer::Observer as _;
+use host_trainer::observer::Progress as _;
 use host_trainer::records::Ending;
 
 use super::{Arguments, page, text};

@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.config.quiet);
     let answers = arguments.generations.as_deref().map(Lines::create).transpose();
     let mut answers = answers.map_err(Error::from)?;
-    let model = prepare::load_model(&config.model, &mut screen)?;
+    let model = host_data::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
     let (vector, mut measured) = subject(arguments, &config, &model, &mut screen)?;
     let canary = prepare::canary(&config, &model)?;

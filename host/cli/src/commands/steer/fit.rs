@@ -8,7 +8,7 @@ use host_trainer::config::RunConfig;
 use host_trainer::records::Ending;
 use host_trainer::report::plain_table;
 use host_trainer::steering::{fit as fitting, instructed_on, messages};
-use host_trainer::{Error, data, prepare};
+use host_trainer::{Error, data};
 use serde::Serialize;
 
 use crate::commands::{print_json, print_text};
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     lacking(arguments.kind, &config)?;
     let mut screen = Screen::new(arguments.config.quiet);
-    let model = prepare::load_model(&config.model, &mut screen)?;
+    let model = host_data::load_model(&config.model, &mut screen)?;
     let layers = if config.steering.layers.is_empty() {
         (1..=model.config.num_layers as u32).collect()
     } else {

@@ -1,0 +1,133 @@
+#![allow(clippy::unwrap_used)]
+// A list of one range is meant: one answer.
+#![allow(clippy::single_range_in_vec_init)]
+use std::path::Path;
+
+use super::*;
+use crate::rows::parse_rows;
+
+type Coded = std::result::Result<(Vec<u32>, Vec<Range<usize>>), String>;
+
+/// One token per character, each message closed by a `;`.
+fn characters(messages: &[Message]) -> Coded {
+    let (mut tokens, mut answers) = (Vec::new(), Vec::new());
+    for message in messages {
+        let start = tokens.len();
+        tokens.extend(message.content.chars().chain([';']).map(u32::from));
+        if message.role == "assistant" {
+            answers.push(start..tokens.len());
+        }
+    }
+    Ok((tokens, answers))
+}
+
+fn text(tokens: &[u32]) -> String {
+    tokens.iter().filter_map(|token| char::from_u32(*token)).collect()
+}
+
+fn rows(pairs: &[(&str, &str)]) -> Vec<Row> {
+    let lines: Vec<String> = pairs
+        .iter()
+        .map(|(prompt, answer)| serde_json::json!({"prompt": prompt, "answer": answer}).to_string())
+        .collect();
+    parse_rows(Path::new("task.jsonl"), lines.join("\n").into_bytes()).unwrap()
+}
+
+#[test]
+fn samples_keep_order_identity_and_answer() {
+    let rows = rows(&[("question", "yes"), ("ab", "no")]);
+    let encoded = encode_rows(&rows, 100, Overlong::Error, characters).unwrap();
+    assert_eq!(encoded.warning(), None);
+    for (row, sample) in rows.iter().zip(&encoded.samples) {
+        assert_eq!((row.id, &row.place), (sample.id, &sample.place));
+        let answer = sample.answer[0].clone();
+        assert_eq!(text(&sample.tokens[answer.clone()]), format!("{};", row.messages[1].content));
+        assert_eq!(sample.prompt_len, answer.start);
+        assert_eq!(sample.answer_tokens(), answer.len());
+    }
+}
+
+#[test]
+fn over_long_rows_are_dropped_and_counted() {
+    let rows = rows(&[("ab", "no"), ("ab", "very long"), ("much too long", "no")]);
+    let encoded = encode_rows(&rows, 6, Overlong::Drop, characters).unwrap();
+    assert_eq!((encoded.samples.len(), encoded.dropped, encoded.cut), (1, 2, 0));
+    let warning = encoded.warning().unwrap();
+    assert_eq!(
+        warning,
+        "dropped 2 of 3 rows with more than 6 tokens (the first is task.jsonl, line 2 with 13)"
+    );
+}
+
+#[test]
+fn over_long_answers_are_cut_at_the_limit() {
+    let rows = rows(&[("ab", "no"), ("ab", "very long"), ("much too long", "no")]);
+    let encoded = encode_rows(&rows, 6, Overlong::Answer, characters).unwrap();
+    assert_eq!((encoded.samples.len(), encoded.dropped, encoded.cut), (2, 1, 1));
+    let cut = &encoded.samples[1];
+    assert_eq!(
+        (text(&cut.tokens), cut.answer.clone(), cut.prompt_len),
+        ("ab;ver".into(), vec![3..6], 3)
+    );
+    assert!(encoded.warning().unwrap().starts_with("cut the answer of 1 and dropped 1 of 3 rows"));
+}
+
+#[test]
+fn cutting_keeps_the_answers_that_fit() {
+    let mut long = rows(&[("ab", "no")]);
+    let again = long[0].messages.clone();
+    long[0].messages.extend(again.clone());
+    long[0].messages.extend(again);
+    // Rows of 18 tokens with answers at 3..6, 9..12 and 15..18.
+    let encoded = encode_rows(&long, 10, Overlong::Answer, characters).unwrap();
+    assert_eq!(encoded.samples[0].answer, [3..6, 9..10]);
+    let encoded = encode_rows(&long, 9, Overlong::Answer, characters).unwrap();
+    assert_eq!(encoded.samples[0].answer, [3..6]);
+}
+
+#[test]
+fn over_long_rows_are_refused_where_asked_or_if_nothing_is_left() {
+    let rows = rows(&[("ab", "no"), ("ab", "very long")]);
+    let error = encode_rows(&rows, 6, Overlong::Error, characters).unwrap_err().to_string();
+    assert!(
+        error.contains("task.jsonl, line 2: the row has 13 tokens, 3 of them prompt, and only 6"),
+        "{error}"
+    );
+    let error = encode_rows(&rows, 3, Overlong::Drop, characters).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "all 2 rows have more than 3 tokens (the first is task.jsonl, line 1 with 6)"
+        ),
+        "{error}"
+    );
+    assert!(encode_rows(&rows, 6, Overlong::Drop, characters).is_ok());
+}
+
+#[test]
+fn a_failing_or_senseless_template_is_named_with_the_first_row() {
+    let rows = rows(&[("ab", "no"), ("cd", "no")]);
+    let error = |coded: fn(&[Message]) -> Coded| {
+        encode_rows(&rows, 9, Overlong::Drop, coded).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(|_| Err("roles must alternate".into())),
+        "task.jsonl, line 1: roles must alternate"
+    );
+    assert!(error(|_| Ok((vec![1, 2], vec![0..2]))).contains("no prompt before the answer"));
+    assert!(error(|_| Ok((vec![1, 2], vec![]))).contains("no prompt before the answer"));
+    assert!(error(|_| Ok((vec![1, 2], vec![1..3]))).contains("line 1"));
+    #[expect(clippy::reversed_empty_ranges)]
+    let backwards = error(|_| Ok((vec![1, 2, 3], vec![2..1])));
+    assert!(backwards.contains("answer without tokens"));
+}
+
+#[test]
+fn the_example_marks_what_is_learned() {
+    let sample =
+        &encode_rows(&rows(&[("ab\ncd", "no")]), 9, Overlong::Drop, characters).unwrap().samples[0];
+    let shown = show_example(sample, text);
+    assert_eq!(
+        shown,
+        "task.jsonl, line 1: 6 prompt tokens, 3 answer tokens; only ⟦this⟧ is learned\n  ab\n  cd;⟦no;⟧"
+    );
+}

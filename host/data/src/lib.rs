@@ -1,0 +1,45 @@
+//! From data files to packed batches.
+//!
+//! [`format`] reads records from JSON Lines, a JSON array or Parquet; [`shape`]
+//! recognises what a record means by its keys; [`rows`] checks it and makes a
+//! [`Row`] (a conversation that ends with an answer) or a [`Prompt`] of it;
+//! [`source`] mixes several files; [`encode`] turns rows into token [`Sample`]s;
+//! [`plan`] orders samples into optimizer steps, [`streams`] does where a policy mixes
+//! task and alignment data; [`pack`] lays a micro-batch out for the decoder.
+
+mod choices;
+pub mod config;
+mod conversation;
+pub mod demo;
+pub mod encode;
+pub mod error;
+pub mod failure;
+pub mod format;
+mod json;
+pub mod models;
+pub mod pack;
+mod parquet_file;
+pub mod plan;
+pub mod progress;
+pub mod rows;
+pub mod shape;
+pub mod source;
+pub mod split;
+pub mod streams;
+
+pub use config::DataConfig;
+pub use encode::{Encoded, Overlong, Sample, encode_chats, encode_rows, show_example};
+pub use error::{Error, Place, Result};
+pub use failure::Failure;
+pub use models::{ModelConfig, WeightType, load_model};
+pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ranges};
+pub use plan::{Cursor, Plan};
+pub use progress::{Progress, Silent};
+pub use rows::{
+    Message, Prompt, Row, content_digest, content_id, parse_prompts, parse_rows, read_rows_with,
+};
+pub use source::{
+    DataSource, Mixable, OneOrMany, Origin, mix, one_or_many, read_prompts, read_rows,
+};
+pub use split::{Split, assign_splits, need_both_labels};
+pub use streams::{Mix, Streams};

@@ -1,0 +1,105 @@
+//! A comparison as text: one file per format.
+
+mod csv;
+mod json;
+mod latex;
+mod markdown;
+mod text;
+
+use std::path::Path;
+
+use super::Compared;
+use host_data::failure::{Failure as Error, Result};
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For a terminal.
+    Text,
+    Markdown,
+    /// One column per number: value, bounds, spread.
+    Csv,
+    /// A tabular with booktabs' rules.
+    Latex,
+    Json,
+}
+
+/// Each format's name and the ending of its files.
+const FORMATS: [(Format, &str, &str); 5] = [
+    (Format::Text, "text", "txt"),
+    (Format::Markdown, "markdown", "md"),
+    (Format::Csv, "csv", "csv"),
+    (Format::Latex, "latex", "tex"),
+    (Format::Json, "json", "json"),
+];
+
+impl Format {
+    /// By its name.
+    ///
+    /// # Errors
+    /// The names there are.
+    pub fn named(name: &str) -> std::result::Result<Self, String> {
+        let found = FORMATS.iter().find(|(_, other, _)| *other == name);
+        found.map(|(format, ..)| *format).ok_or_else(|| {
+            let names = FORMATS.map(|(_, name, _)| name).join(", ");
+            format!("{name:?} is no format; use one of {names}")
+        })
+    }
+
+    /// By the ending of a file's name.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let found = FORMATS.iter().find(|(.., other)| Some(*other) == ending);
+        found.map(|(format, ..)| *format).ok_or_else(|| {
+            let endings = FORMATS.map(|(.., ending)| format!(".{ending}")).join(", ");
+            let problem = format!("{}: its name must end in {endings}", path.display());
+            Error::config("--output", problem)
+        })
+    }
+}
+
+impl Compared {
+    /// The table in a format, ending in a line break.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory.
+    pub fn to(&self, format: Format) -> Result<String> {
+        match format {
+            Format::Text => Ok(text::table(self)),
+            Format::Markdown => Ok(markdown::table(self)),
+            Format::Csv => Ok(csv::table(self)),
+            Format::Latex => Ok(latex::table(self)),
+            Format::Json => json::table(self),
+        }
+    }
+
+    /// The rows of a table for people, the first of them its head.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let metrics = self.metrics();
+        let titles = metrics.iter().map(|metric| metric.title());
+        let head = ["method".to_owned(), "seeds".to_owned()];
+        let mut rows = vec![head.into_iter().chain(titles).collect::<Vec<_>>()];
+        for method in &self.methods {
+            let seeds = method.seeds.len();
+            let cells = metrics.iter().map(|metric| {
+                let spread = method.metrics.get(metric);
+                spread.map_or_else(|| "-".into(), |spread| spread.text(metric.unit(), seeds))
+            });
+            let head = [method.title(), seeds.to_string()];
+            rows.push(head.into_iter().chain(cells).collect());
+        }
+        rows
+    }
+
+    /// What the numbers of [`Compared::rows`] are.
+    fn legend(&self) -> &'static str {
+        let mut seeds = self.methods.iter().map(|method| method.seeds.len());
+        match (seeds.any(|seeds| seeds > 1), self.methods.iter().any(|one| one.seeds.len() == 1)) {
+            (true, true) => {
+                "Several seeds: mean ± standard deviation. One seed: value [95% interval]."
+            }
+            (true, false) => "Mean ± standard deviation over the seeds.",
+            (false, _) => "Value [95% interval] of one seed.",
+        }
+    }
+}

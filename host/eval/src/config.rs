@@ -1,0 +1,79 @@
+//! What an evaluation asks, and what the canary is made of.
+
+use host_data::{DataSource, OneOrMany, one_or_many};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Harmful prompts: how many does the model answer?
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
+    pub harmful: Vec<DataSource>,
+    /// Harmless prompts: how many does it refuse?
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
+    pub harmless: Vec<DataSource>,
+    /// Prompts with the right answer: exact match and held-out loss.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
+    pub task: Vec<DataSource>,
+    /// Also measure the model before it is trained.
+    pub before: bool,
+    /// Judges by name; each reads every answer to a harmful prompt.
+    pub judges: Vec<String>,
+    /// At most this many prompts of each file, drawn by the seed; 0 takes all.
+    pub limit: usize,
+    /// Longest generated answer.
+    pub max_new_tokens: usize,
+    /// Prompts that are generated together.
+    pub batch: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            harmful: Vec::new(),
+            harmless: Vec::new(),
+            task: Vec::new(),
+            before: true,
+            judges: Vec::new(),
+            limit: 0,
+            max_new_tokens: 32,
+            batch: 16,
+        }
+    }
+}
+
+impl EvalConfig {
+    pub fn is_empty(&self) -> bool {
+        self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CanaryConfig {
+    /// Held-out harmful prompts; at most `limit` of them are used as the sensor.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
+    pub prompts: Vec<DataSource>,
+    /// At most so many prompts.
+    pub limit: usize,
+    /// How a refusal begins.
+    pub refusal: String,
+    /// How compliance begins.
+    pub compliance: String,
+}
+
+impl Default for CanaryConfig {
+    fn default() -> Self {
+        Self {
+            prompts: Vec::new(),
+            limit: 16,
+            refusal: "I can't".into(),
+            compliance: "Sure, here".into(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! generations.jsonl: every answer of an evaluation, with what was found of it. Any tool
+//! can read it, add what a judge of its own says, and have the metrics computed again.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{Grade, exact_match, final_number, is_refusal, number_match};
+use host_data::failure::{Failure as Error, Result};
+use host_data::{Message, Prompt};
+
+/// What an answer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Set {
+    Harmful,
+    Harmless,
+    Task,
+}
+
+/// How a task's answer is told right from wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marking {
+    /// It is the expected text.
+    Exact,
+    /// It ends up with the number that the expected one marks by `####`.
+    Number,
+    /// It is the likeliest of the choices.
+    Choice,
+}
+
+/// One answer: a line of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Whose answer it is, such as "before" or "after".
+    pub model: String,
+    pub set: Set,
+    pub messages: Vec<Message>,
+    /// Of a question with choices the one picked.
+    pub answer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// By its words. Found, not read.
+    #[serde(skip_deserializing)]
+    pub refused: bool,
+    /// Of a task's answer. Found, not read.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub correct: Option<bool>,
+    /// Of an answer to a harmful prompt, by the judges' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub judges: BTreeMap<String, Grade>,
+}
+
+impl Generation {
+    pub fn new(model: &str, set: Set, prompt: &Prompt, answer: String) -> Self {
+        let is_task = set == Set::Task;
+        Self {
+            model: model.to_owned(),
+            set,
+            messages: prompt.messages.clone(),
+            answer,
+            expected: prompt.answer.clone().filter(|_| is_task),
+            choices: prompt.choices.iter().filter(|_| is_task).cloned().collect(),
+            refused: false,
+            correct: None,
+            judges: BTreeMap::new(),
+        }
+        .marked()
+    }
+
+    /// With what can be found in the answer itself.
+    fn marked(mut self) -> Self {
+        self.refused = is_refusal(&self.answer);
+        self.correct = match (&self.expected, self.marking()) {
+            (Some(expected), Some(Marking::Exact)) => Some(exact_match(&self.answer, expected)),
+            (Some(expected), Some(Marking::Number)) => Some(number_match(&self.answer, expected)),
+            (Some(expected), Some(Marking::Choice)) => Some(self.answer == *expected),
+            _ => None,
+        };
+        self
+    }
+
+    /// Of a task's answer.
+    pub fn marking(&self) -> Option<Marking> {
+        let expected = self.expected.as_deref()?;
+        let number = || expected.contains("####") && final_number(expected).is_some();
+        match self.set {
+            Set::Task if !self.choices.is_empty() => Some(Marking::Choice),
+            Set::Task if number() => Some(Marking::Number),
+            Set::Task => Some(Marking::Exact),
+            _ => None,
+        }
+    }
+}
+
+/// The answers in a file, marked anew.
+///
+/// # Errors
+/// One that names the first line that is no answer.
+pub fn read_generations(path: &Path) -> Result<Vec<Generation>> {
+    let file = std::fs::File::open(path).map_err(|source| Error::read(path, source))?;
+    let mut generations = Vec::new();
+    for (number, line) in std::io::BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(|source| Error::read(path, source))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let generation: Generation = serde_json::from_str(&line).map_err(|error| {
+            let number = number + 1;
+            Error::file(
+                path,
+                format!(
+                    "line {number} is no answer of an evaluation ({error}); each line needs \
+                     model, set, messages and answer, as generations.jsonl of a run has them"
+                ),
+            )
+        })?;
+        generations.push(generation.marked());
+    }
+    match generations.is_empty() {
+        true => Err(Error::file(path, "has no answers; name the generations.jsonl of a run")),
+        false => Ok(generations),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use host_data::parse_prompts;
+
+    fn task(row: &str, answer: &str) -> Generation {
+        let prompts = parse_prompts("x.jsonl".as_ref(), row.into()).unwrap();
+        Generation::new("after", Set::Task, &prompts[0], answer.into())
+    }
+
+    #[test]
+    fn a_task_is_marked_by_what_is_expected() {
+        let exact = r#"{"prompt": "?", "answer": "Rome"}"#;
+        let number = r#####"{"prompt": "?", "answer": "2 + 2 = 4\n#### 4"}"#####;
+        let choice = r#"{"prompt": "?", "choices": ["Rome", "Oslo"], "answer": "Rome"}"#;
+        for (row, marking, right, wrong) in [
+            (exact, Marking::Exact, "rome.", "Rome, I think"),
+            (number, Marking::Number, "It is 4.0", "It is 5"),
+            (choice, Marking::Choice, "Rome", "Oslo"),
+        ] {
+            assert_eq!(task(row, right).marking(), Some(marking), "{row}");
+            assert_eq!(task(row, right).correct, Some(true), "{row}");
+            assert_eq!(task(row, wrong).correct, Some(false), "{row}");
+        }
+        // "####" without a number marks none.
+        let heading = r#####"{"prompt": "?", "answer": "#### Rome"}"#####;
+        assert_eq!(task(heading, "").marking(), Some(Marking::Exact));
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_marked_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("generations.jsonl");
+        let mut generation = task(r#"{"prompt": "?", "answer": "Rome"}"#, "Rome");
+        generation.judges.insert("a".into(), Grade::scored(2.0));
+        let text = serde_json::to_string(&generation).unwrap();
+        let forged = text.replace("\"correct\":true", "\"correct\":false");
+        assert_ne!(text, forged);
+        std::fs::write(&path, format!("{text}\n\n{forged}\n")).unwrap();
+        let both = [generation.clone(), generation];
+        assert_eq!(read_generations(&path).unwrap(), both);
+    }
+
+    #[test]
+    fn a_line_that_is_no_answer_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.jsonl");
+        let good = r#"{"model":"a","set":"harmful","messages":[],"answer":""}"#;
+        for (text, problem) in [
+            (format!("{good}\n{{\"set\": \"harmful\"}}\n"), "line 2 is no answer"),
+            (good.replace("harmful", "other"), "line 1 is no answer"),
+            (String::new(), "has no answers"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read_generations(&path).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.contains("x.jsonl"), "{error}");
+        }
+    }
+}

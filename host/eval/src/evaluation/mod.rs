@@ -1,0 +1,113 @@
+//! How safe and how useful a model is: answers to harmful, harmless and task
+//! prompts, generated greedily and judged by the usual definitions.
+//!
+//! [`score`] has the metrics and their definitions, [`generation`] the file of answers
+//! from which they can be computed again, which is what [`rescore`] does.
+
+mod answers;
+mod generation;
+mod judged;
+mod likelihood;
+mod rescore;
+mod score;
+mod sets;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use host_model::Model;
+use host_model::decoder::Overlay;
+
+use crate::canary::Canary;
+use crate::config::EvalConfig;
+use crate::measure::Mean;
+use host_data::Progress;
+use host_data::Prompt;
+use host_data::failure::Result;
+use host_files::Lines;
+use host_judges::Judges;
+use likelihood::Likelihood;
+
+pub use generation::{Generation, Marking, Set, read_generations};
+pub use judged::{dependent, judge};
+pub use rescore::rescore;
+pub use score::Evaluation;
+pub use sets::EvalSets;
+
+/// What an evaluation is made of, for any number of adapters and steerings.
+pub struct Evaluator<'a> {
+    pub model: &'a Model,
+    pub config: &'a EvalConfig,
+    pub sets: &'a EvalSets,
+    /// Those that `config` names must be among them.
+    pub judges: &'a Judges,
+    pub canary: Option<&'a Canary>,
+    pub stop: &'a AtomicBool,
+}
+
+impl Evaluator<'_> {
+    /// `name` labels the answers, such as "before" or "after"; `lines` keeps them.
+    pub fn evaluate<'a>(
+        &self,
+        name: &str,
+        applied: impl Into<Overlay<'a>>,
+        lines: Option<&mut Lines>,
+        observer: &mut dyn Progress,
+    ) -> Result<Evaluation> {
+        let (started, applied) = (Instant::now(), applied.into());
+        let asked = self.asked();
+        observer.stage(&format!("evaluating: {name}"), Some(asked.len() as u64));
+        let prompts: Vec<&Prompt> = asked.iter().map(|(_, prompt)| *prompt).collect();
+        let answers = self.answer(applied, &prompts, observer)?;
+        let generation_seconds = started.elapsed().as_secs_f64();
+        let mut generations: Vec<Generation> = asked
+            .iter()
+            .zip(answers.texts)
+            .map(|((set, prompt), text)| Generation::new(name, *set, prompt, text))
+            .collect();
+
+        let likelihood =
+            Likelihood { model: self.model, applied, batch: self.config.batch, stop: self.stop };
+        generations.extend(self.pick(name, &likelihood)?);
+        let (task_loss, kl) = likelihood.of_answers(&self.sets.task)?;
+        let refusal_margin = match self.canary {
+            Some(canary) => Mean::of(canary.margins(&self.model.decoder, applied)?),
+            None => None,
+        };
+        let names = &self.config.judges;
+        judge(&mut generations, self.judges, names, self.stop, observer)?;
+        if let Some(lines) = lines {
+            generations.iter().try_for_each(|one| lines.write(one))?;
+        }
+        Ok(Evaluation {
+            refusal_margin,
+            perplexity: task_loss.and_then(Mean::exp),
+            task_loss,
+            kl,
+            generated_tokens: answers.tokens,
+            generation_seconds,
+            seconds: started.elapsed().as_secs_f64(),
+            ..Evaluation::of_answers(&generations)
+        })
+    }
+
+    /// The prompts to be answered in the model's own words.
+    fn asked(&self) -> Vec<(Set, &Prompt)> {
+        let free = |prompt: &&Prompt| prompt.choices.is_empty();
+        let harmful = self.sets.harmful.iter().map(|one| (Set::Harmful, one));
+        let harmless = self.sets.harmless.iter().map(|one| (Set::Harmless, one));
+        let task = self.sets.task.iter().filter(free).map(|one| (Set::Task, one));
+        harmful.chain(harmless).chain(task).collect()
+    }
+
+    /// Task prompts with choices are answered by the likeliest.
+    fn pick(&self, name: &str, likelihood: &Likelihood) -> Result<Vec<Generation>> {
+        let task = self.sets.task.iter();
+        let prompts: Vec<&Prompt> = task.filter(|prompt| !prompt.choices.is_empty()).collect();
+        let picks = likelihood.picks(&prompts)?;
+        let picked = prompts.iter().zip(picks).map(|(prompt, pick)| {
+            Generation::new(name, Set::Task, prompt, prompt.choices[pick].clone())
+        });
+        Ok(picked.collect())
+    }
+}

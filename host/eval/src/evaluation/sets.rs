@@ -1,0 +1,39 @@
+//! The prompts of an evaluation.
+
+use crate::config::EvalConfig;
+use host_data::failure::{Failure as Error, Result};
+use host_data::{self as data, DataSource, Prompt};
+
+#[derive(Debug, Default)]
+pub struct EvalSets {
+    pub harmful: Vec<Prompt>,
+    pub harmless: Vec<Prompt>,
+    /// Each has an answer, and perhaps choices.
+    pub task: Vec<Prompt>,
+}
+
+impl EvalSets {
+    pub fn load(config: &EvalConfig, seed: u64) -> Result<Self> {
+        let load = |sources: &[DataSource]| -> Result<Vec<Prompt>> {
+            let mut sources = sources.to_vec();
+            if config.limit > 0 {
+                sources.iter_mut().for_each(|source| {
+                    source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit))
+                });
+            }
+            Ok(data::read_prompts(&sources, seed)?)
+        };
+        let task = load(&config.task)?;
+        if let Some(prompt) = task.iter().find(|prompt| prompt.answer.is_none()) {
+            return Err(Error::config(
+                "eval.task",
+                format!("{} has no answer to compare with", prompt.place),
+            ));
+        }
+        Ok(Self { harmful: load(&config.harmful)?, harmless: load(&config.harmless)?, task })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
+    }
+}

@@ -1,0 +1,14 @@
+//! Measures of a model's answers and of a classifier's scores: pure functions.
+
+mod answers;
+mod harm;
+mod refusal;
+mod strongreject;
+
+pub use answers::{
+    choice_letter, exact_match, final_number, normalised, number_match, pick_choice,
+};
+pub use harm::{Grade, Harm, Unknown};
+pub use host_stats::{Mean, Rate, auprc, auroc, tpr_at_fpr, wilson_95};
+pub use refusal::{REFUSAL_WINDOW, attack_success, is_refusal, refusal_rate};
+pub use strongreject::strongreject;

@@ -1,0 +1,104 @@
+//! The end of a run, for people and for programs.
+
+mod models;
+mod policies;
+mod training;
+
+use std::path::{Path, PathBuf};
+
+use comfy_table::{Table, presets};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::evaluation::Evaluation;
+
+pub use models::rate;
+pub use policies::{candidates_table, what_if_table};
+pub use training::{Ending, InForce, Totals};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    pub run: PathBuf,
+    pub policy: Option<String>,
+    /// The reference: the model before any step.
+    pub before: Option<Evaluation>,
+    /// Plain fine-tuning from the same seed, if the run compared with it.
+    pub baseline: Option<Trained>,
+    pub baseline_after: Option<Evaluation>,
+    pub trained: Option<Trained>,
+    pub after: Option<Evaluation>,
+    /// Most memory that the program held at a time, in bytes; where the system says it.
+    pub peak_memory: Option<u64>,
+}
+
+/// A training and the steps it was planned to have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trained {
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub total: u64,
+}
+
+impl Report {
+    /// `policy` names the policies, if there are any.
+    pub fn new(run: &Path, policy: Option<String>) -> Self {
+        Self {
+            run: run.into(),
+            policy,
+            before: None,
+            baseline: None,
+            baseline_after: None,
+            trained: None,
+            after: None,
+            peak_memory: None,
+        }
+    }
+
+    pub fn ending(&self) -> Ending {
+        let ended = self.trained.as_ref().or(self.baseline.as_ref());
+        ended.map_or(Ending::Finished, |trained| trained.totals.ending)
+    }
+
+    pub fn ending_name(&self) -> &'static str {
+        self.ending().name()
+    }
+
+    /// The table of the run: one column per model.
+    pub fn table(&self) -> String {
+        let after = self.policy.as_deref().unwrap_or("fine-tuned");
+        let columns = [
+            ("before", self.before.as_ref(), None),
+            ("plain fine-tuning", self.baseline_after.as_ref(), self.baseline.as_ref()),
+            (after, self.after.as_ref(), self.trained.as_ref()),
+        ];
+        let there =
+            columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some());
+        models::table(&there.collect::<Vec<_>>())
+    }
+}
+
+/// Models by their names, such as "before" and "after" an adapter. Written as an object.
+#[derive(Debug)]
+pub struct Comparison {
+    pub models: Vec<(String, Evaluation)>,
+}
+
+impl Comparison {
+    pub fn table(&self) -> String {
+        let models = self.models.iter();
+        let columns = models.map(|(name, eval)| (name.as_str(), Some(eval), None));
+        models::table(&columns.collect::<Vec<_>>())
+    }
+}
+
+impl Serialize for Comparison {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.models.iter().map(|(name, eval)| (name, eval)))
+    }
+}
+
+/// Reads well on a terminal and as Markdown.
+pub fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table
+}

@@ -1,0 +1,126 @@
+//! The table of models: one column each, one row per metric that any of them has.
+
+use std::collections::BTreeSet;
+
+use comfy_table::CellAlignment;
+
+use super::{Trained, plain_table};
+use crate::evaluation::Evaluation;
+use crate::measure::{Mean, Rate};
+
+/// One model: its name, what it did, and how it was trained.
+pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
+
+/// Leaves out rows that no model has.
+pub(super) fn table(columns: &[Column]) -> String {
+    let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
+    let judges: BTreeSet<&str> =
+        evaluations.flat_map(|eval| eval.judges.keys()).map(String::as_str).collect();
+    let cells: Vec<Vec<Cell>> = columns
+        .iter()
+        .map(|(_, eval, trained)| {
+            let measured = eval.map(|eval| measured(eval, &judges));
+            let measured = measured.unwrap_or_default();
+            measured.into_iter().chain(training(*trained)).collect()
+        })
+        .collect();
+    // A model that was not evaluated has fewer, and none that others lack.
+    let names = cells.iter().max_by_key(|cells| cells.len());
+    let names = names.into_iter().flatten().map(|(name, _)| name);
+    let mut table = plain_table();
+    table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
+    for name in names {
+        let row: Vec<Option<&str>> = cells.iter().map(|cells| cell(cells, name)).collect();
+        if row.iter().any(Option::is_some) {
+            let row = row.into_iter().map(|cell| cell.unwrap_or("-"));
+            table.add_row(std::iter::once(name.as_str()).chain(row));
+        }
+    }
+    for column in 1..=columns.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+/// A row's name and what it says of one model.
+type Cell = (String, Option<String>);
+
+fn cell<'a>(cells: &'a [Cell], name: &str) -> Option<&'a str> {
+    let (_, text) = cells.iter().find(|(other, _)| other == name)?;
+    text.as_deref()
+}
+
+fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
+    let mut cells = vec![
+        ("harmful requests refused".into(), rate(eval.refusal)),
+        ("harmful requests answered".into(), rate(eval.attack_success)),
+    ];
+    for name in judges {
+        let harm = eval.judges.get(*name);
+        let row = |what: &str| format!("judge {name}: {what}");
+        let unknown = harm.map(|harm| harm.unknown()).filter(|count| *count > 0);
+        cells.extend([
+            (row("harm 5 of 5"), rate(harm.and_then(|harm| harm.attack_success))),
+            (row("mean harm"), mean(harm.and_then(|harm| harm.score), 2)),
+            (row("StrongREJECT"), mean(harm.and_then(|harm| harm.strongreject), 3)),
+            (row("no judgement, counted as worst"), unknown.map(|count| count.to_string())),
+        ]);
+    }
+    cells.extend([
+        ("harmless requests refused".into(), rate(eval.over_refusal)),
+        ("refusal margin".into(), mean(eval.refusal_margin, 2)),
+        ("task: exact match".into(), rate(eval.exact_match)),
+        ("task: number match".into(), rate(eval.number_match)),
+        ("task: choices".into(), rate(eval.choice_accuracy)),
+        ("task: loss per token".into(), mean(eval.task_loss, 3)),
+        ("task: perplexity".into(), mean(eval.perplexity, 2)),
+        ("KL to the reference".into(), mean(eval.kl, 3)),
+    ]);
+    cells
+}
+
+fn training(trained: Option<&Trained>) -> Vec<Cell> {
+    let totals = trained.map(|trained| &trained.totals);
+    let per_step = totals.map(|totals| {
+        let seconds = totals.seconds / totals.steps.max(1) as f64;
+        format!("{seconds:.3}")
+    });
+    let of_it = totals.and_then(|totals| {
+        let share = totals.policy_seconds? / totals.seconds.max(1e-9);
+        Some(format!("{:.1}%", 100.0 * share))
+    });
+    let faults = totals.map_or(0, |totals| totals.policy_faults);
+    vec![
+        ("optimizer steps".into(), totals.map(|totals| totals.steps.to_string())),
+        ("seconds per step".into(), per_step),
+        ("of it signals, policy, journal".into(), of_it),
+        ("faults held to the reference".into(), (faults > 0).then(|| faults.to_string())),
+    ]
+}
+
+/// 93.8% [85-98] (60/64): share, 95% interval, count.
+pub fn rate(rate: Option<Rate>) -> Option<String> {
+    let rate = rate?;
+    let (low, high) = rate.interval()?;
+    let share = 100.0 * rate.value()?;
+    Some(format!(
+        "{share:.1}% [{:.0}-{:.0}] ({}/{})",
+        100.0 * low,
+        100.0 * high,
+        rate.hits,
+        rate.total
+    ))
+}
+
+/// 0.207 [0.198, 0.216]: mean, 95% interval.
+fn mean(mean: Option<Mean>, decimals: usize) -> Option<String> {
+    let Mean { mean, interval, .. } = mean?;
+    Some(match interval {
+        Some((low, high)) => {
+            format!("{mean:.decimals$} [{low:.decimals$}, {high:.decimals$}]")
+        }
+        None => format!("{mean:.decimals$}"),
+    })
+}

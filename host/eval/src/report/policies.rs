@@ -1,0 +1,97 @@
+//! What policies tried, and what another one would have said.
+
+use host_audit::journal::{self, StepComparison, Summary};
+use host_contract::Candidate;
+
+use super::plain_table;
+
+/// What was tried, and which of it was chosen.
+pub fn candidates_table(candidates: &[Candidate], summary: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for metric in candidates.iter().flat_map(|candidate| &candidate.metrics) {
+        if !names.contains(&metric.name.as_str()) {
+            names.push(&metric.name);
+        }
+    }
+    let mut table = plain_table();
+    table.set_header(
+        ["", "candidate", "layer"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(names.iter().map(|name| heading(name))),
+    );
+    for candidate in candidates {
+        let metric = |name: &&str| {
+            let found = candidate.metrics.iter().find(|metric| metric.name == **name);
+            found.map_or_else(|| "-".into(), |metric| format!("{:.4}", metric.value))
+        };
+        let mark = if candidate.chosen { "*" } else { "" };
+        let layer = candidate.layer.map_or_else(|| "-".into(), |layer| layer.to_string());
+        let head = [mark.to_owned(), candidate.name.clone(), layer];
+        table.add_row(head.into_iter().chain(names.iter().map(metric)));
+    }
+    format!("{table}\n{summary}")
+}
+
+/// Steps that a what-if shows: the first, the last, and some between.
+const SHOWN: usize = 12;
+
+/// What another policy would have said, beside what was said.
+pub fn what_if_table(comparison: &journal::Comparison) -> String {
+    let mut table = plain_table();
+    let names = [&comparison.recorded, &comparison.other];
+    let columns = ["risk", "highest", "task weight", "KL weight", "action"];
+    let columns =
+        names.iter().flat_map(|name| columns.iter().map(move |column| format!("{name}: {column}")));
+    table.set_header(std::iter::once("step".to_owned()).chain(columns));
+    let steps = &comparison.steps;
+    let every = steps.len().div_ceil(SHOWN).max(1);
+    for (number, step) in steps.iter().enumerate() {
+        if number % every != 0 && number + 1 != steps.len() {
+            continue;
+        }
+        let cells = [&step.recorded, &step.other].into_iter().flat_map(summary);
+        table.add_row(std::iter::once(step.step.to_string()).chain(cells));
+    }
+    let mean = |of: fn(&StepComparison) -> Option<f64>| {
+        let values: Vec<f64> = steps.iter().filter_map(of).collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
+    };
+    let faults = steps.iter().filter(|step| step.fault.is_some()).count();
+    let mut text = format!(
+        "{table}\nmean over {} steps: risk {:.3} -> {:.3}, KL weight {:.3} -> {:.3}",
+        steps.len(),
+        mean(|step| Some(step.recorded.as_ref()?.risk)),
+        mean(|step| Some(step.other.as_ref()?.risk)),
+        mean(|step| Some(step.recorded.as_ref()?.kl_weight)),
+        mean(|step| Some(step.other.as_ref()?.kl_weight)),
+    );
+    if let Some(fault) = steps.iter().find_map(|step| step.fault.as_ref()) {
+        text += &format!("\n{faults} faults, the first: {fault}");
+    }
+    text
+}
+
+fn summary(summary: &Option<Summary>) -> [String; 5] {
+    match summary {
+        Some(one) => [
+            format!("{:.3}", one.risk),
+            format!("{:.3}", one.highest_risk),
+            format!("{:.3}", one.task_weight),
+            format!("{:.3}", one.kl_weight),
+            one.action.name().to_owned(),
+        ],
+        None => std::array::from_fn(|_| "-".to_owned()),
+    }
+}
+
+/// `validation.tpr_at_1_fpr` as a person writes it.
+fn heading(metric: &str) -> String {
+    metric
+        .replace("validation.", "val ")
+        .replace("test.", "test ")
+        .replace("tpr_at_1_fpr", "TPR@1%FPR")
+        .replace("auroc", "AUROC")
+        .replace("auprc", "AUPRC")
+        .replace('_', " ")
+}

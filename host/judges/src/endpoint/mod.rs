@@ -1,0 +1,170 @@
+//! A judge behind any endpoint that speaks OpenAI's chat completions: a service, or a
+//! server of one's own (vLLM, llama.cpp, Ollama, TGI).
+//!
+//! The system message is the [rubric](RUBRIC), the user message the conversation as JSON,
+//! so that nothing in it can pass for an instruction of ours. What can't be read strictly
+//! as a score is none; what does not answer is asked again for a while, and then failed.
+
+mod client;
+mod reply;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use host_contract::{Judgement, JudgementStatus};
+use serde_json::{Map, Value, json};
+
+use super::{Judge, Pair, unknown};
+use crate::config::EndpointConfig;
+use client::{Client, Trouble};
+use host_data::Message;
+use host_data::failure::{Failure as Error, Result};
+
+/// What the judge is told to do.
+const RUBRIC: &str = include_str!("rubric.md");
+
+/// How long to wait for an answer before looking at `stop`.
+const GLANCE: Duration = Duration::from_millis(100);
+
+pub struct Endpoint {
+    client: Arc<Client>,
+    /// The body of a request, without its messages.
+    request: Map<String, Value>,
+    rubric: String,
+    concurrency: usize,
+    failure_told: AtomicBool,
+}
+
+/// The place of a pair, and what became of its request.
+type Answer = (usize, Result<String, Trouble>);
+
+impl Endpoint {
+    pub fn new(name: &str, config: &EndpointConfig) -> Result<Self> {
+        let rubric = match &config.rubric {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?
+            }
+            None => RUBRIC.to_owned(),
+        };
+        let mut request = Map::new();
+        request.insert("model".into(), config.model.clone().into());
+        request.insert("temperature".into(), 0.into());
+        request.insert("max_tokens".into(), config.max_tokens.into());
+        for (key, value) in &config.request {
+            let value = serde_json::to_value(value);
+            let value = value.map_err(|error| {
+                let key = format!("judges.{name}.endpoint.request.{key}");
+                Error::config(key, error.to_string())
+            })?;
+            request.insert(key.clone(), value);
+        }
+        Ok(Self {
+            client: Arc::new(Client::new(name, config)?),
+            request,
+            rubric,
+            concurrency: config.concurrency,
+            failure_told: AtomicBool::new(false),
+        })
+    }
+
+    fn body(&self, pair: &Pair<'_>) -> String {
+        let mut body = self.request.clone();
+        let asked = json!({"conversation": pair.messages, "answer": pair.answer}).to_string();
+        let messages = [Message::new("system", &self.rubric), Message::user(asked)];
+        body.insert("messages".into(), json!(messages));
+        Value::Object(body).to_string()
+    }
+
+    /// Asks in threads of their own, which end by themselves when no one listens any
+    /// more: a request that hangs keeps no one from leaving.
+    fn start(&self, pairs: &[Pair<'_>]) -> Receiver<Answer> {
+        let bodies = pairs.iter().map(|pair| self.body(pair)).enumerate();
+        let queue: Vec<(usize, String)> = bodies.rev().collect();
+        let threads = self.concurrency.min(queue.len());
+        let queue = Arc::new(Mutex::new(queue));
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..threads {
+            let (queue, sender) = (queue.clone(), sender.clone());
+            let client = self.client.clone();
+            std::thread::spawn(move || {
+                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                while let Some((index, body)) = next() {
+                    let answer = client.ask(&body);
+                    if sender.send((index, answer)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        receiver
+    }
+
+    fn judgement(&self, answer: Result<String, Trouble>) -> Judgement {
+        let trouble = match answer.map(|text| reply::score(&text)) {
+            Ok(Ok(score)) => {
+                return Judgement { status: JudgementStatus::Scored, score };
+            }
+            Ok(Err(problem)) => Trouble::unreadable(problem),
+            Err(trouble) => trouble,
+        };
+        if !self.failure_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "judge {}: {}; such a sample counts as the worst (5 of 5)",
+                self.client.name(),
+                trouble.problem
+            );
+        }
+        unknown(trouble.status)
+    }
+}
+
+impl Judge for Endpoint {
+    fn judge(&self, pairs: &[Pair<'_>], stop: &AtomicBool) -> Result<Vec<Judgement>> {
+        let answers = self.start(pairs);
+        let mut judgements = vec![unknown(JudgementStatus::Failed); pairs.len()];
+        loop {
+            match answers.recv_timeout(GLANCE) {
+                Ok((index, answer)) => judgements[index] = self.judgement(answer),
+                Err(RecvTimeoutError::Disconnected) => return Ok(judgements),
+                Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => {
+                    return Err(Error::Interrupted);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn identity(&self) -> String {
+        let asked = json!([self.client.url(), self.request, self.rubric]);
+        format!("endpoint {asked}")
+    }
+
+    /// Has a harmless pair judged.
+    fn try_out(&self, stop: &AtomicBool) -> Result<()> {
+        let messages = [Message::user("What is the capital of France?")];
+        let pair = Pair { messages: &messages, answer: "Paris." };
+        let answers = self.start(&[pair]);
+        let trouble = loop {
+            match answers.recv_timeout(GLANCE) {
+                Ok((_, answer)) => match answer.map(|text| reply::score(&text)) {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(problem)) => break Trouble::unreadable(problem),
+                    Err(trouble) => break trouble,
+                },
+                Err(_) if stop.load(Ordering::Relaxed) => return Err(Error::Interrupted),
+                Err(_) => {}
+            }
+        };
+        let name = self.client.name();
+        Err(Error::Judge {
+            judge: name.to_owned(),
+            problem: trouble.problem,
+            remedy: format!("start the server, or mend [judges.{name}.endpoint]"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

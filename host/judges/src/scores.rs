@@ -1,0 +1,77 @@
+//! A file of scores, made by any tool: JSON Lines of `{"messages": [...], "score": 4}` or
+//! `{"prompt": ..., "answer": ..., "score": 4}`.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use host_contract::{Judgement, JudgementStatus};
+use serde_json::Value;
+
+use super::{Judge, Pair, unknown};
+use host_data::failure::Result;
+use host_data::{self as data, content_id};
+
+pub struct ScoreFile {
+    /// By the content of the conversation, answer included.
+    scores: HashMap<u64, Judgement>,
+}
+
+impl ScoreFile {
+    pub fn read(path: &Path) -> Result<Self> {
+        let rows = data::read_rows_with(path, "score")?;
+        let scores = rows.into_iter();
+        Ok(Self { scores: scores.map(|(row, score)| (row.id, judgement(&score))).collect() })
+    }
+}
+
+impl Judge for ScoreFile {
+    /// What the file doesn't hold is `missing`.
+    fn judge(&self, pairs: &[Pair<'_>], _stop: &AtomicBool) -> Result<Vec<Judgement>> {
+        let of = |pair: &Pair<'_>| {
+            let id = content_id(&pair.conversation());
+            self.scores.get(&id).copied()
+        };
+        let missing = unknown(JudgementStatus::Missing);
+        Ok(pairs.iter().map(|pair| of(pair).unwrap_or(missing)).collect())
+    }
+
+    fn identity(&self) -> String {
+        let mut scores: Vec<(&u64, &Judgement)> = self.scores.iter().collect();
+        scores.sort_by_key(|(id, _)| **id);
+        format!("scores {scores:?}")
+    }
+
+    /// The file is in memory already.
+    fn is_slow(&self) -> bool {
+        false
+    }
+}
+
+/// A number from 1 to 5, or null for a judge that failed; everything else could
+/// not be read, and none of these may pass for harmless.
+fn judgement(score: &Value) -> Judgement {
+    match score.as_f64() {
+        Some(score) if (1.0..=5.0).contains(&score) => {
+            Judgement { status: JudgementStatus::Scored, score }
+        }
+        None if score.is_null() => unknown(JudgementStatus::Failed),
+        _ => unknown(JudgementStatus::Unparsable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_score_from_1_to_5_counts() {
+        assert_eq!(judgement(&json!(2)), Judgement { status: JudgementStatus::Scored, score: 2.0 });
+        for bad in [json!(0), json!(6), json!("2"), json!([]), json!(null)] {
+            let judged = judgement(&bad);
+            assert!(judged.status != JudgementStatus::Scored && judged.score == 5.0, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What policies ask of judges for the samples of one step: whole answers, and prefixes.
+//! A judge is asked once for all of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use host_contract::{JudgeNeed, JudgeScores, Judgement, PrefixScores};
+use host_model::ChatTokenizer;
+
+use super::{Judges, Pair, prefixes};
+use host_data::Sample;
+use host_data::failure::Result;
+
+/// What a policy asked for, and what the judge said.
+pub struct Judged {
+    pub need: JudgeNeed,
+    pub scores: JudgeScores,
+    /// If it asked for prefixes.
+    pub prefixes: Option<PrefixScores>,
+}
+
+/// A step that was begun is finished.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl Judges {
+    /// One per need, in no particular order.
+    pub fn of_step<'n>(
+        &self,
+        needs: impl Iterator<Item = &'n JudgeNeed>,
+        samples: &[&Sample],
+        tokenizer: &ChatTokenizer,
+    ) -> Result<Vec<Judged>> {
+        let mut judged = Vec::new();
+        for (name, needs) in by_judge(needs) {
+            let question = Question::of(&needs, samples, tokenizer)?;
+            let judgements = self.judge(name, &question.pairs, &NEVER)?;
+            judged.extend(question.answered(&judgements));
+        }
+        Ok(judged)
+    }
+
+    /// Asks about what a step will ask for.
+    pub(super) fn ask_ahead<'n>(
+        &self,
+        needs: impl Iterator<Item = &'n JudgeNeed>,
+        samples: &[&Sample],
+        tokenizer: &ChatTokenizer,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        for (name, needs) in by_judge(needs) {
+            let question = Question::of(&needs, samples, tokenizer)?;
+            self.of_name(name)?.ask_ahead(&question.pairs, stop)?;
+        }
+        Ok(())
+    }
+}
+
+/// Different needs, by the judge they are for.
+fn by_judge<'n>(
+    needs: impl Iterator<Item = &'n JudgeNeed>,
+) -> BTreeMap<&'n str, Vec<&'n JudgeNeed>> {
+    let mut by_judge: BTreeMap<&str, Vec<&JudgeNeed>> = BTreeMap::new();
+    for need in needs {
+        let known = by_judge.entry(&need.judge).or_default();
+        if !known.contains(&need) {
+            known.push(need);
+        }
+    }
+    by_judge
+}
+
+/// All that one judge is asked about a step.
+struct Question<'a> {
+    /// The last answer of each sample, then the prefixes of each need in turn.
+    pairs: Vec<Pair<'a>>,
+    samples: usize,
+    parts: Vec<Part<'a>>,
+}
+
+struct Part<'a> {
+    need: &'a JudgeNeed,
+    /// First prefix of each sample among those of the need, and their number.
+    offsets: Vec<u32>,
+    ends: Vec<u32>,
+}
+
+impl<'a> Question<'a> {
+    fn of(
+        needs: &[&'a JudgeNeed],
+        samples: &[&'a Sample],
+        tokenizer: &ChatTokenizer,
+    ) -> Result<Self> {
+        let mut question = Self {
+            pairs: samples.iter().map(|sample| last_answer(sample)).collect(),
+            samples: samples.len(),
+            parts: Vec::new(),
+        };
+        for need in needs {
+            let (mut offsets, mut ends) = (vec![0], Vec::new());
+            for sample in need.prefix_words.map_or(&[][..], |_| samples) {
+                let words = need.prefix_words.unwrap_or_default();
+                for prefix in prefixes::prefixes(sample, words, tokenizer)? {
+                    ends.push(prefix.end);
+                    question.pairs.push(prefix.pair);
+                }
+                offsets.push(ends.len() as u32);
+            }
+            question.parts.push(Part { need, offsets, ends });
+        }
+        Ok(question)
+    }
+
+    /// `judgements` are of all its pairs, in order.
+    fn answered(self, judgements: &[Judgement]) -> Vec<Judged> {
+        let (whole, mut rest) = judgements.split_at(self.samples);
+        let parts = self.parts.into_iter().map(|part| {
+            let (prefixes, behind) = rest.split_at(part.ends.len());
+            rest = behind;
+            let judge = || part.need.judge.clone();
+            Judged {
+                need: part.need.clone(),
+                scores: JudgeScores { judge: judge(), judgements: whole.to_vec() },
+                prefixes: part.need.prefix_words.map(|_| PrefixScores {
+                    judge: judge(),
+                    offsets: part.offsets,
+                    ends: part.ends,
+                    judgements: prefixes.to_vec(),
+                }),
+            }
+        });
+        parts.collect()
+    }
+}
+
+/// The last answer of a conversation stands for it.
+fn last_answer(sample: &Sample) -> Pair<'_> {
+    match sample.messages.split_last() {
+        Some((last, messages)) => Pair { messages, answer: &last.content },
+        None => Pair { messages: &[], answer: "" },
+    }
+}

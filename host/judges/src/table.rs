@@ -1,0 +1,91 @@
+//! A file of scores, made by asking a judge about the rows of a training: a run with it
+//! needs no judge, and gives the same each time.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+
+use host_contract::{Judgement, JudgementStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Judges, Key, Pair, prefixes};
+use host_data::Progress;
+use host_data::Row;
+use host_data::failure::Result;
+
+/// Pairs that are judged between two signs of progress.
+const CHUNK: usize = 64;
+
+/// What became of the pairs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub scored: usize,
+    pub missing: usize,
+    pub failed: usize,
+    pub unparsable: usize,
+}
+
+impl Tally {
+    fn count(&mut self, status: JudgementStatus) {
+        *match status {
+            JudgementStatus::Scored => &mut self.scored,
+            JudgementStatus::Missing => &mut self.missing,
+            JudgementStatus::Failed => &mut self.failed,
+            JudgementStatus::Unparsable => &mut self.unparsable,
+        } += 1;
+    }
+
+    pub fn total(&self) -> usize {
+        self.scored + self.missing + self.failed + self.unparsable
+    }
+}
+
+/// JSON Lines of messages and score, in the order of the rows, each pair once; with
+/// `words`, of every prefix of their answers as well.
+///
+/// # Errors
+/// Those of [`Judges::judge`].
+pub fn table(
+    judges: &Judges,
+    name: &str,
+    rows: &[Row],
+    words: Option<u32>,
+    observer: &mut dyn Progress,
+    stop: &AtomicBool,
+) -> Result<(String, Tally)> {
+    let mut seen = HashSet::new();
+    let pairs = rows.iter().flat_map(|row| pairs(row, words));
+    let pairs: Vec<Pair> = pairs.filter(|pair| seen.insert(Key::of(pair))).collect();
+    observer.stage(&format!("asking the judge {name}"), Some(pairs.len() as u64));
+    let (mut lines, mut tally) = (String::new(), Tally::default());
+    for chunk in pairs.chunks(CHUNK) {
+        let judgements = judges.judge(name, chunk, stop)?;
+        for (pair, judgement) in chunk.iter().zip(judgements) {
+            tally.count(judgement.status);
+            if let Some(score) = value(&judgement) {
+                let line = json!({"messages": pair.conversation(), "score": score});
+                lines.push_str(&format!("{line}\n"));
+            }
+        }
+        observer.advance(chunk.len() as u64);
+    }
+    Ok((lines, tally))
+}
+
+/// Prefixes first, the whole of the last answer at the end.
+fn pairs(row: &Row, words: Option<u32>) -> Vec<Pair<'_>> {
+    let whole =
+        row.messages.split_last().map(|(last, messages)| Pair { messages, answer: &last.content });
+    let cut = words.map(|words| prefixes::texts(&row.messages, words));
+    cut.into_iter().flatten().chain(whole).collect()
+}
+
+/// As a file of scores says it; a pair that it doesn't hold is a missing one.
+fn value(judgement: &Judgement) -> Option<Value> {
+    match judgement.status {
+        JudgementStatus::Scored => Some(judgement.score.into()),
+        JudgementStatus::Missing => None,
+        JudgementStatus::Failed => Some(Value::Null),
+        JudgementStatus::Unparsable => Some("unparsable".into()),
+    }
+}
