@@ -42,4 +42,4 @@ pub use source::{
     DataSource, Mixable, OneOrMany, Origin, mix, one_or_many, read_prompts, read_rows,
 };
 pub use split::{Split, assign_splits, need_both_labels};
-pub use streams::{Mix, Streams};
+pub use streams::{Extra, ExtraStream, Mix, Streams};

@@ -2,7 +2,7 @@
 //!
 //! Each stream goes round its samples in an order of its own, a function of the seed and
 //! the epoch, and stands still while the other one is drawn from. A step has always as many
-//! samples as the configuration says.
+//! samples as the configuration says; [`ExtraStream`] adds alignment samples to them.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,40 @@ pub struct Streams<'a> {
     alignment: Stream<'a>,
     batch: usize,
     pub mix: Mix,
+}
+
+/// Alignment samples in addition to the batch of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extra {
+    /// Samples of the next step; 0 until a policy has set it.
+    pub count: u32,
+    /// Samples drawn so far.
+    pub drawn: u64,
+}
+
+/// Draws the samples that a policy adds to every step, in an order of their own: what else
+/// a step holds doesn't depend on them.
+#[derive(Debug)]
+pub struct ExtraStream<'a> {
+    alignment: Stream<'a>,
+    pub extra: Extra,
+}
+
+impl<'a> ExtraStream<'a> {
+    /// None unless there are rows of alignment data.
+    pub fn new(plan: &'a Plan) -> Option<Self> {
+        let alignment = Stream::new(plan, Origin::Alignment, "extra alignment samples")?;
+        Some(Self { alignment, extra: Extra::default() })
+    }
+
+    /// The samples that the next step has beyond its batch, shortest first.
+    pub fn next_batch(&mut self) -> Vec<&'a Sample> {
+        let count = self.extra.count as usize;
+        let mut samples = self.alignment.draw(&mut self.extra.drawn, count);
+        samples.sort_by_key(|sample| sample.tokens.len());
+        samples
+    }
 }
 
 #[derive(Debug)]

@@ -125,3 +125,35 @@ fn rows_of_one_origin_make_no_streams() {
     assert!(Streams::new(&plan(0, 9, 1)).is_none());
     assert!(Streams::new(&plan(9, 1, 1)).is_some());
 }
+
+#[test]
+fn extra_samples_come_from_alignment_in_rounds_of_their_own() {
+    let plan = plan(5, 3, 2);
+    let mut extra = ExtraStream::new(&plan).unwrap();
+    assert!(extra.next_batch().is_empty());
+    extra.extra.count = 3;
+    for _ in 0..4 {
+        let mut drawn = ids(&extra.next_batch());
+        drawn.sort_unstable();
+        assert_eq!(drawn, [1000, 1001, 1002]);
+    }
+    extra.extra.count = 2;
+    let lengths: Vec<usize> = extra.next_batch().iter().map(|one| one.tokens.len()).collect();
+    assert!(lengths.is_sorted(), "{lengths:?}");
+}
+
+#[test]
+fn extra_samples_go_on_from_where_they_were_left() {
+    let plan = plan(2, 5, 2);
+    let (mut whole, mut first) =
+        (ExtraStream::new(&plan).unwrap(), ExtraStream::new(&plan).unwrap());
+    (whole.extra.count, first.extra.count) = (3, 3);
+    for _ in 0..4 {
+        assert_eq!(ids(&whole.next_batch()), ids(&first.next_batch()));
+    }
+    let mut second = ExtraStream::new(&plan).unwrap();
+    second.extra = first.extra;
+    for _ in 0..6 {
+        assert_eq!(ids(&whole.next_batch()), ids(&second.next_batch()));
+    }
+}

@@ -29,6 +29,7 @@ pub mod records;
 pub mod reference;
 pub mod run;
 pub mod run_dir;
+pub mod sample_loss;
 pub mod schedule;
 pub mod sensors;
 pub mod stages;

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_model::Model;
 use host_model::lora::Lora;
-use host_policy::wit::Needs;
+use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
 
+use crate::actuators::any_may;
 use crate::advisor::ActivePolicy;
 use crate::calibration::CalibrationFile;
 use crate::canary::Canary;
@@ -296,7 +297,9 @@ impl Prepared<'_> {
         let reads_current = |active: &ActivePolicy| crate::sensors::reads_current(&active.needs);
         let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
         let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
-        let divided = micro < batch.div_ceil(self.ranks.size()) || tells_apart(&needs);
+        let divided = micro < batch.div_ceil(self.ranks.size())
+            || tells_apart(&needs)
+            || any_may(&needs, Actuators::ALIGNMENT_EXTRA);
         if divided && self.policies.iter().any(reads_current) {
             observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
         }

@@ -17,6 +17,7 @@ use crate::judges::{Judged, Judges};
 use crate::micro_batch::MicroBatch;
 use crate::ranks::Ranks;
 use crate::reference::Known;
+use crate::sample_loss;
 use crate::steering::Steered;
 use crate::taps::{self, Reading, SampleTaps};
 
@@ -81,6 +82,7 @@ struct Measurements {
     tokens: wit::TokenSignals,
     canary: Option<wit::Canary>,
     drift: Option<f64>,
+    sample_loss: Option<Vec<f64>>,
     steering: Option<wit::SteeringSignals>,
 }
 
@@ -139,6 +141,10 @@ impl<'a> Sensors<'a> {
         self.needs.iter().any(|needs| needs.tokens.contains(tokens))
     }
 
+    fn any_wants_loss(&self) -> bool {
+        self.needs.iter().any(|needs| needs.sample_loss)
+    }
+
     /// Reads the reference's signals off what is known of the samples with these labels.
     pub fn recall(&self, known: &[Arc<Known>], labels: &[u32]) -> Result<Shown> {
         let log_probs = match self.any_wants(TokenNeeds::REFERENCE) && !known.is_empty() {
@@ -153,7 +159,7 @@ impl<'a> Sensors<'a> {
         let width = self.decoder.config.hidden_size;
         let reading = Reading::new(&self.taps.current, batch.members);
         into.taps.extend(reading.by_sample(forward.taps.clone(), width));
-        if self.any_wants(TokenNeeds::CURRENT) {
+        if self.any_wants(TokenNeeds::CURRENT) || self.any_wants_loss() {
             let hidden = batch.answer_rows(forward)?.detach();
             into.log_probs.extend(self.decoder.label_log_probs(&hidden, batch.labels())?);
         }
@@ -210,8 +216,11 @@ impl<'a> Sensors<'a> {
             let margins = canary.as_ref().map(|canary| canary.margins.as_slice());
             steered.signals(self.decoder, self.adapter, self.canary, margins)
         });
+        let sample_loss =
+            self.any_wants_loss().then(|| sample_loss::measure(&step.offsets, &current.log_probs));
         Ok(Measurements {
             activations,
+            sample_loss,
             judged,
             tokens: wit::TokenSignals {
                 offsets: step.offsets.clone(),
@@ -247,6 +256,7 @@ impl<'a> Sensors<'a> {
             trials: trials(needs, &step.trials),
             gradient_conflict: step.gradient_conflict.filter(|_| needs.gradient_conflict),
             drift: measured.drift.filter(|_| needs.drift),
+            sample_loss: measured.sample_loss.clone().filter(|_| needs.sample_loss),
             steering: steering(needs, step.step, measured.steering.as_ref()),
             previous: step.previous,
             ..Signals::default()
@@ -310,6 +320,7 @@ fn due(needs: &Needs, step: u64) -> bool {
 pub fn reads_current(needs: &Needs) -> bool {
     needs.taps.iter().any(|tap| tap.source == Source::Current)
         || needs.tokens.contains(TokenNeeds::CURRENT)
+        || needs.sample_loss
 }
 
 /// Whether a policy reads the reference before it speaks.

@@ -12,7 +12,7 @@ use host_policy::wit::{Actuators as Actuator, GradientConflict, Needs, Outcome, 
 use crate::actuators::{Actuators, any_may};
 use crate::advisor::Advisor;
 use crate::conflict;
-use crate::data::{Origin, Sample, Streams};
+use crate::data::{ExtraStream, Origin, Sample, Streams};
 use crate::error::{Error, Result};
 use crate::micro_batch::MicroBatch;
 use crate::objective::{self, TokenWeights};
@@ -49,6 +49,8 @@ pub struct State<'a> {
     sensors: Option<Sensors<'a>>,
     /// If a policy mixes task and alignment data.
     pub(crate) streams: Option<Streams<'a>>,
+    /// If a policy may add alignment samples to the batch.
+    pub(crate) extra: Option<ExtraStream<'a>>,
     pub(crate) advisor: Option<Advisor<'a>>,
     pub(crate) actuators: Actuators,
     pub previous: Option<Outcome>,
@@ -90,10 +92,7 @@ impl<'a> State<'a> {
         });
         let advisor =
             (!setup.policies.is_empty()).then(|| Advisor::new(setup.policies, setup.on_fault));
-        let streams = match any_may(setup.needs, Actuator::ALIGNMENT_SHARE) {
-            true => Streams::new(setup.plan),
-            false => None,
-        };
+        let may = |actuator| any_may(setup.needs, actuator).then_some(setup.plan);
         let parameters = layout.read()?;
         Ok(Self {
             setup,
@@ -110,7 +109,8 @@ impl<'a> State<'a> {
             teacher: None,
             steered: setup.steering.map(Steered::new).transpose()?,
             sensors,
-            streams,
+            streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new),
+            extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
             advisor,
             actuators: Actuators::new(setup.needs, &parameters),
             previous: None,
@@ -121,8 +121,8 @@ impl<'a> State<'a> {
         })
     }
 
-    /// The samples of a step. Those of one origin are together if gradients are told apart
-    /// by it.
+    /// The samples of a step, those beyond its batch last. Those of one origin are together
+    /// if gradients are told apart by it.
     pub fn draw(&mut self, step: u64) -> Vec<&'a Sample> {
         let mut samples = match &mut self.streams {
             Some(streams) => streams.draw(),
@@ -130,6 +130,9 @@ impl<'a> State<'a> {
         };
         if self.tells_apart() {
             samples.sort_by_key(|sample| sample.origin);
+        }
+        if let Some(extra) = &mut self.extra {
+            samples.extend(extra.next_batch());
         }
         samples
     }
@@ -332,6 +335,10 @@ impl<'a> State<'a> {
             && streams.set_share(share)
         {
             self.actuators.switched(&self.parameters);
+        }
+        let count = asked.and_then(|asked| asked.alignment_extra);
+        if let (Some(stream), Some(count)) = (&mut self.extra, count) {
+            stream.extra.count = count;
         }
     }
 

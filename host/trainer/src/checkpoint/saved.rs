@@ -8,7 +8,7 @@ use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
 use crate::advisor::Memory;
-use crate::data::Mix;
+use crate::data::{Extra, Mix};
 use crate::records::Totals;
 use crate::run_dir::RecordsMark;
 
@@ -30,6 +30,9 @@ pub struct Progress {
     pub switched: bool,
     /// Where the streams of task and alignment data stand, if a policy mixes them.
     pub mix: Option<Mix>,
+    /// Where the alignment samples beyond the batch stand, if a policy may add some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Extra>,
     /// Of the step before.
     pub gradient_conflict: Option<GradientConflict>,
     /// One per policy.

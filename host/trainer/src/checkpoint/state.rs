@@ -22,6 +22,7 @@ impl State<'_> {
             averaged: self.actuators.shadow().is_some(),
             switched: self.actuators.switch.is_some(),
             mix: self.streams.as_ref().map(|streams| streams.mix),
+            extra: self.extra.as_ref().map(|stream| stream.extra),
             gradient_conflict: self.conflict,
             policies: self.advisor.as_ref().map_or(Vec::new(), Advisor::memories),
             previous: self.previous,
@@ -75,6 +76,9 @@ impl State<'_> {
         }
         if let (Some(streams), Some(mix)) = (&mut self.streams, progress.mix) {
             streams.mix = mix;
+        }
+        if let (Some(stream), Some(extra)) = (&mut self.extra, progress.extra) {
+            stream.extra = extra;
         }
         self.conflict = progress.gradient_conflict;
         if let Some(advisor) = &mut self.advisor {

@@ -26,6 +26,7 @@ fn progress(step: u64) -> Progress {
         averaged: false,
         switched: false,
         mix: None,
+        extra: None,
         gradient_conflict: None,
         policies: vec![Memory { state: "00ff".into(), faults_in_a_row: 1 }],
         previous: None,

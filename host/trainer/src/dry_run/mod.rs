@@ -59,6 +59,8 @@ pub struct Asked {
     /// Values of the reference's taps per sample.
     tap_values: usize,
     reads_current: bool,
+    /// A policy may add alignment samples to the batch.
+    adds_samples: bool,
     /// 2 if signals are read off the reference and another, steered one may teach.
     references: u64,
     /// Vectors as long as the parameters that steps keep or make for them.
@@ -102,6 +104,7 @@ pub fn dry_run(
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
         reads_current: needs.iter().any(sensors::reads_current),
+        adds_samples: any_may(&needs, Actuators::ALIGNMENT_EXTRA),
         references: match steers && needs.iter().any(sensors::reads_reference) {
             true => 2,
             false => 1,
@@ -112,6 +115,13 @@ pub fn dry_run(
             false => 0,
         },
     });
+
+    if asked.as_ref().is_some_and(|asked| asked.adds_samples) {
+        observer.notice(
+            "a policy may add alignment samples to the steps; their memory is counted, their time \
+             is not, because nobody knows how many",
+        );
+    }
 
     // Before anything of a training is made.
     let resident = process::resident();

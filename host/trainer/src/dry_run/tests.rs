@@ -27,7 +27,14 @@ fn config() -> TrainConfig {
 }
 
 fn asked() -> Asked {
-    Asked { tap_values: 10, reads_current: false, references: 1, vectors: 0, subspaces: 0 }
+    Asked {
+        tap_values: 10,
+        reads_current: false,
+        adds_samples: false,
+        references: 1,
+        vectors: 0,
+        subspaces: 0,
+    }
 }
 
 #[test]

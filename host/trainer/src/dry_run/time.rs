@@ -41,7 +41,8 @@ impl Time {
             return Self { plain_step, first_held_step: None, later_held_step: None, total: both };
         };
         // A policy that reads the model in training does so before the micro-batches.
-        let reads_twice = asked.reads_current && train.micro_batch() < train.batch;
+        let divided = train.micro_batch() < train.batch || asked.adds_samples;
+        let reads_twice = asked.reads_current && divided;
         let held = |work: &Work| {
             let again = if reads_twice { speed.forward } else { 0.0 };
             let loss = (speed.held_loss - speed.loss) * work.answer_tokens as f64;

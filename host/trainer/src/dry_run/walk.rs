@@ -65,7 +65,6 @@ impl<'a> Walk<'a> {
             micro: Vec::new(),
         };
         let mut seen = HashSet::new();
-        let mut most = 0;
         for step in 0..plan.total_steps() {
             let samples = plan.step(step);
             let first = plan.cursor(step).epoch == 0;
@@ -91,15 +90,25 @@ impl<'a> Walk<'a> {
                 }
                 start += members.len();
                 let memory = decoder.step_memory(adapter, &work);
-                let size = memory.map_or(tokens as u64, |memory| memory.peak);
-                if size > most {
-                    most = size;
-                    (walk.largest, walk.memory) = (work, memory);
-                }
+                walk.keep_largest(work, memory);
             }
+        }
+        if asked.is_some_and(|asked| asked.adds_samples) {
+            let work = step_work(&longest(plan, train.micro_batch()), true);
+            let memory = decoder.step_memory(adapter, &work);
+            walk.keep_largest(work, memory);
         }
         walk.micro.sort_by_key(|(tokens, ..)| *tokens);
         walk
+    }
+
+    fn keep_largest(&mut self, work: MicroBatchShape, memory: Option<StepMemory>) {
+        let size = |work: &MicroBatchShape, memory: Option<StepMemory>| {
+            memory.map_or(work.lengths.iter().sum::<usize>() as u64, |memory| memory.peak)
+        };
+        if size(&work, memory) > size(&self.largest, self.memory) {
+            (self.largest, self.memory) = (work, memory);
+        }
     }
 
     /// A micro-batch of middling length, or as much of it as `fits`; at least one sample.
@@ -111,6 +120,14 @@ impl<'a> Walk<'a> {
         }
         samples
     }
+}
+
+/// The longest samples: no micro-batch of a step with more alignment samples holds more.
+fn longest(plan: &Plan, count: usize) -> Vec<&Sample> {
+    let mut samples: Vec<&Sample> = plan.samples().iter().collect();
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.tokens.len()));
+    samples.truncate(count);
+    samples
 }
 
 fn step_work(samples: &[&Sample], held: bool) -> MicroBatchShape {

@@ -1,5 +1,6 @@
 //! Each stage of a step, steered by hand.
 
+mod extra;
 mod gradients;
 mod ratios;
 mod streams;

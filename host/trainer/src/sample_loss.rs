@@ -1,0 +1,23 @@
+//! Loss of each sample of a step, before the update.
+
+/// Mean cross-entropy per answer token of each sample, in nats. `offsets` holds the first
+/// answer token of each sample, and the total; `log_probs` has ln P of every answer token.
+pub fn measure(offsets: &[u32], log_probs: &[f32]) -> Vec<f64> {
+    let of_sample = |bounds: &[u32]| {
+        let tokens = &log_probs[bounds[0] as usize..bounds[1] as usize];
+        let sum: f64 = tokens.iter().map(|value| -f64::from(*value)).sum();
+        sum / tokens.len().max(1) as f64
+    };
+    offsets.windows(2).map(of_sample).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sample_has_the_mean_of_its_own_answer_tokens() {
+        assert_eq!(measure(&[0, 1, 4], &[-3.0, -0.5, -1.0, -1.5]), [3.0, 1.0]);
+        assert!(measure(&[0], &[]).is_empty());
+    }
+}
