@@ -1,48 +1,34 @@
-//! Data, signals, objective, optimizer and run loop of a policy-steered fine-tune.
+//! The fine-tune itself: what a step measures, what policies steer, and the run around it.
 //!
-//! [`run`] is the loop; [`recipe`] is the whole fine-tune around it.
+//! From the ground up: [`config`] and [`ranks`]; [`parameters`] of the adapter; [`policies`]
+//! at work; [`actuators`] and [`signals`], which act and measure for them; [`records`] of a
+//! run; [`step`], the training loop; [`session`], a whole fine-tune from its configuration
+//! to its report. A room uses those before it.
 
 pub mod actuators;
-pub mod advisor;
-pub mod calibration;
-pub mod checkpoint;
-pub mod compared;
 pub mod config;
-pub mod conflict;
-pub mod drift;
-pub mod dry_run;
 pub mod error;
-pub mod follow;
-pub mod manifest;
-pub mod micro_batch;
-pub mod objective;
-pub mod observer;
-pub mod offer;
-pub mod optimizer;
 pub mod parameters;
 pub mod policies;
-pub mod prepare;
 pub mod ranks;
-pub mod ratio;
-pub mod recipe;
 pub mod records;
-pub mod reference;
-pub mod run;
-pub mod run_dir;
-pub mod sample_loss;
-pub mod schedule;
-pub mod sensors;
-pub mod stages;
-pub mod state;
-pub mod steering;
-pub mod subspace;
-pub mod taps;
-pub mod training;
+pub mod session;
+pub mod signals;
+pub mod step;
 
 pub use config::RunConfig;
 pub use error::{Error, Result};
 
-// The rooms that were modules here.
+// What the program and the study use, under short names.
+pub use actuators::objective;
+pub use parameters::{distance as drift, optimizer};
+pub use records::{observer, run_dir};
+pub use session::{
+    calibration, compared, dry_run, follow, load_policies, manifest, prepare, recipe, steering,
+};
+pub use signals::{reference, sensors, taps};
+pub use step::micro_batch;
+
 pub use host_data as data;
 pub use host_data::demo;
 pub use host_eval::{canary, compare, evaluation, measure, report};

@@ -1,175 +1,212 @@
-//! From policy files to policies at work: loaded, configured, calibrated.
+//! The policies at work in a run: their settings, parameters, and state between steps.
 
-use std::path::Path;
+use std::time::Duration;
 
-use host_contract::{Needs, RunCapabilities, RunInfo};
-use host_model::Model;
-use host_policy::{Engine, Policy, PublicKey, Trust};
+use host_policy::wit::{Action, Assessment, Needs, RunInfo, Sample, Signals};
+use host_policy::{Call, Policy, fail_closed, most_restrictive};
+use serde::{Deserialize, Serialize};
 
-use crate::advisor::ActivePolicy;
-use crate::calibration::{self, CalibrationFile, LabelledPrompt};
-use crate::config::{PolicyConfig, RunConfig};
-use crate::error::{Error, Result};
-use crate::observer::{Observer, Silent};
-use crate::offer::check_needs;
-use crate::steering;
+use crate::config::OnFault;
+use crate::error::Result;
 
-/// A policy file that was loaded and whose settings are JSON, not yet configured.
-pub struct LoadedPolicy<'a> {
+/// A policy that has been configured, and calibrated if it wants to be.
+pub struct ActivePolicy {
     pub policy: Policy,
-    pub settings: serde_json::Value,
-    config: &'a PolicyConfig,
+    /// JSON.
+    pub settings: String,
+    pub run: RunInfo,
+    pub needs: Needs,
+    pub parameters: Vec<u8>,
 }
 
-impl<'a> LoadedPolicy<'a> {
-    /// `signed_by` is the key whose signature the file must have, if it must have one.
-    pub fn load(
-        config: &'a PolicyConfig,
-        signed_by: Option<&PublicKey>,
-        engine: &Engine,
-    ) -> Result<Self> {
-        let trust = Trust { sha256: config.sha256.as_deref(), signed_by };
-        let policy = Policy::load_trusted(engine, &config.path, &trust)?;
-        let settings = serde_json::to_value(&config.settings)
-            .map_err(|error| Error::config("policy.settings", error.to_string()))?;
-        Ok(Self { policy, settings, config })
+/// Asks every policy, carries each one's state from step to step, and combines what
+/// they say: the strictest wins, field by field.
+pub struct Advisor<'a> {
+    seats: Vec<Seat<'a>>,
+    on_fault: OnFault,
+}
+
+struct Seat<'a> {
+    active: &'a ActivePolicy,
+    state: Vec<u8>,
+    faults_in_a_row: u64,
+}
+
+/// What a policy carries from step to step, for a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Hexadecimal.
+    pub state: String,
+    pub faults_in_a_row: u64,
+}
+
+/// What one policy was asked, and what it answered.
+pub struct Answer {
+    pub signals: Signals,
+    /// The state it was given.
+    pub state: Vec<u8>,
+    /// After a fault, the strict one that stands in for it.
+    pub assessment: Assessment,
+    /// One line, if the policy failed.
+    pub fault: Option<String>,
+    pub fuel: u64,
+    pub memory_bytes: u64,
+    pub elapsed: Duration,
+}
+
+/// What all policies say of one step.
+pub struct Advice {
+    /// The strictest of all answers, field by field.
+    pub assessment: Assessment,
+    /// One per policy, in their order; up to the failed one if `failed` is set.
+    pub answers: Vec<Answer>,
+    /// A fault that ends the run: this step must not be applied.
+    pub failed: Option<host_policy::Error>,
+    /// Putting the signals together, and writing it all down.
+    pub measuring: Duration,
+    pub recording: Duration,
+}
+
+impl Advice {
+    pub fn fuel(&self) -> u64 {
+        self.answers.iter().map(|answer| answer.fuel).sum()
     }
 
-    pub fn settings_json(&self) -> String {
-        self.settings.to_string()
+    /// What the policies cost this step, from the signals to the journal.
+    pub fn elapsed(&self) -> Duration {
+        let calls: Duration = self.answers.iter().map(|answer| answer.elapsed).sum();
+        self.measuring + calls + self.recording
     }
 
-    /// Configures the policy, checks its needs against the run, and calibrates it if
-    /// it wants to be. The calibration is returned for the run folder.
-    pub fn activate(
-        self,
-        run: &RunConfig,
-        info: RunInfo,
-        model: &Model,
-        capabilities: &RunCapabilities<'_>,
-        observer: &mut dyn Observer,
-    ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
-        let settings = self.settings_json();
-        let needs = self.policy.configure(&settings, &info)?;
-        check_needs(&self.policy.to_string(), &needs, capabilities)?;
-        steering::check(&self.policy.to_string(), &needs, run)?;
-        let calibration = self.fitted(run, &info, &needs, model, observer)?;
-        let parameters = match &calibration {
-            Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let active = ActivePolicy {
-            policy: self.policy,
-            settings,
-            run: info,
-            needs: calibration.as_ref().map_or(needs, |file| file.needs.clone()),
-            parameters,
-        };
-        Ok((active, calibration))
+    pub fn faults(&self) -> impl Iterator<Item = &str> {
+        self.answers.iter().filter_map(|answer| answer.fault.as_deref())
+    }
+}
+
+impl<'a> Advisor<'a> {
+    pub fn new(policies: &'a [ActivePolicy], on_fault: OnFault) -> Self {
+        let seats =
+            policies.iter().map(|active| Seat { active, state: Vec::new(), faults_in_a_row: 0 });
+        Self { seats: seats.collect(), on_fault }
     }
 
-    /// What the policy asks for, as far as it can be known without calibrating it:
-    /// calibration may narrow it. Checks what `activate` checks.
-    pub fn rehearse(
-        &self,
-        run: &RunConfig,
-        info: &RunInfo,
-        model: &Model,
-        capabilities: &RunCapabilities<'_>,
-    ) -> Result<Needs> {
-        let needs = self.policy.configure(&self.settings_json(), info)?;
-        check_needs(&self.policy.to_string(), &needs, capabilities)?;
-        steering::check(&self.policy.to_string(), &needs, run)?;
-        if self.config.calibration.is_none() && needs.calibration {
-            self.prompts(run)?;
-            return Ok(needs);
-        }
-        let stored = self.fitted(run, info, &needs, model, &mut Silent)?;
-        Ok(stored.map_or(needs, |file| file.needs))
-    }
-
-    /// From the calibration file if one is named, else fitted now, if at all.
-    fn fitted(
-        &self,
-        run: &RunConfig,
-        info: &RunInfo,
-        needs: &Needs,
-        model: &Model,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<CalibrationFile>> {
-        match (&self.config.calibration, needs.calibration) {
-            (None, false) => Ok(None),
-            (Some(path), true) => self.stored(path, needs, model).map(Some),
-            (None, true) => self.calibrate(run, info, needs, model, observer).map(Some),
-            (Some(path), false) => Err(Error::file(
-                path,
-                format!(
-                    "policy {} does not calibrate itself; leave the calibration out",
-                    self.policy.name()
-                ),
-            )),
-        }
-    }
-
-    fn stored(&self, path: &Path, needs: &Needs, model: &Model) -> Result<CalibrationFile> {
-        let file = CalibrationFile::read(path)?;
-        file.check(path, &self.policy, &self.settings, &model.digest)?;
-        // What the run was checked against is what `configure` said; a file may narrow
-        // it, as `calibrate` may, and no more.
-        match host_policy::exceeds(&file.needs, needs) {
-            Some(problem) => {
-                let problem = format!("{problem}; run host calibrate again");
-                Err(Error::file(path, problem))
+    /// `signals` holds those of each policy, in order. A policy that fails is
+    /// replaced by the strictest assessment if the run allows that, and ends the run
+    /// (`Advice::failed`) otherwise.
+    ///
+    /// # Errors
+    /// What is no fault of a policy, such as arguments beyond their limit.
+    pub fn assess(&mut self, signals: Vec<Signals>) -> Result<Advice> {
+        let mut answers = Vec::with_capacity(self.seats.len());
+        let mut failed = None;
+        for (seat, signals) in self.seats.iter_mut().zip(signals) {
+            let (answer, fatal) = seat.ask(signals, self.on_fault)?;
+            answers.push(answer);
+            failed = fatal;
+            if failed.is_some() {
+                break;
             }
-            None => Ok(file),
         }
-    }
-
-    /// Measures the labelled prompts and fits the policy.
-    pub fn calibrate(
-        &self,
-        run: &RunConfig,
-        info: &RunInfo,
-        needs: &Needs,
-        model: &Model,
-        observer: &mut dyn Observer,
-    ) -> Result<CalibrationFile> {
-        let prompts = self.prompts(run)?;
-        let settings = self.settings_json();
-        let result = calibration::calibrate(
-            &self.policy,
-            &settings,
-            info,
-            needs,
-            model,
-            &prompts,
-            observer,
-        )?;
-        Ok(CalibrationFile {
-            policy: self.policy.name().to_owned(),
-            policy_sha256: self.policy.digest().to_owned(),
-            settings: self.settings.clone(),
-            model: model.name.clone(),
-            model_digest: model.digest.clone(),
-            examples: prompts.len(),
-            summary: result.summary,
-            needs: result.needs,
-            candidates: result.candidates,
-            parameters: hex::encode(result.parameters),
+        Ok(Advice {
+            assessment: self.combine(&answers),
+            answers,
+            failed,
+            measuring: Duration::ZERO,
+            recording: Duration::ZERO,
         })
     }
 
-    /// The labelled prompts to calibrate on.
-    fn prompts(&self, run: &RunConfig) -> Result<Vec<LabelledPrompt>> {
-        if run.calibration.data.is_empty() {
-            return Err(Error::UnmetNeed {
-                policy: self.policy.to_string(),
-                need: "labelled prompts to calibrate on".into(),
-                remedy: "give --labelled FILE (rows of prompt and label), --calibration FILE from host calibrate, \
-                         or calibration.data = [\"demo:calibrate.jsonl\"]"
-                    .into(),
-            });
-        }
-        calibration::load_prompts(&run.calibration, run.seed.0)
+    fn combine(&self, answers: &[Answer]) -> Assessment {
+        let names: Vec<&str> = self.seats.iter().map(|seat| seat.active.policy.name()).collect();
+        let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
+        let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
+        most_restrictive(&names, &all, samples)
     }
+
+    /// What each policy carries to the next step.
+    pub fn memories(&self) -> Vec<Memory> {
+        let seats = self.seats.iter();
+        let memories = seats.map(|seat| Memory {
+            state: hex::encode(&seat.state),
+            faults_in_a_row: seat.faults_in_a_row,
+        });
+        memories.collect()
+    }
+
+    /// Gives every policy back what it carried.
+    ///
+    /// # Errors
+    /// One line, if these are of other policies.
+    pub fn restore(&mut self, memories: &[Memory]) -> Result<(), String> {
+        if memories.len() != self.seats.len() {
+            return Err(format!(
+                "holds the state of {} policies, and this run has {}",
+                memories.len(),
+                self.seats.len()
+            ));
+        }
+        for (seat, memory) in self.seats.iter_mut().zip(memories) {
+            seat.state = hex::decode(&memory.state)
+                .map_err(|error| format!("holds a policy's state that is no hex ({error})"))?;
+            seat.faults_in_a_row = memory.faults_in_a_row;
+        }
+        Ok(())
+    }
+}
+
+impl Seat<'_> {
+    /// The answer, and the error if it ends the run.
+    fn ask(
+        &mut self,
+        signals: Signals,
+        on_fault: OnFault,
+    ) -> Result<(Answer, Option<host_policy::Error>)> {
+        let active = self.active;
+        let assessed = active.policy.assess(Call {
+            settings: &active.settings,
+            run: &active.run,
+            parameters: &active.parameters,
+            state: &self.state,
+            signals: &signals,
+            needs: &active.needs,
+        });
+        let state = self.state.clone();
+        let error = match assessed {
+            Ok(assessed) => {
+                self.faults_in_a_row = 0;
+                self.state.clone_from(&assessed.assessment.state);
+                let answer = Answer {
+                    signals,
+                    state,
+                    assessment: assessed.assessment,
+                    fault: None,
+                    fuel: assessed.fuel,
+                    memory_bytes: assessed.memory_bytes,
+                    elapsed: assessed.time,
+                };
+                return Ok((answer, None));
+            }
+            Err(error) if error.is_fault() => error,
+            Err(error) => return Err(error.into()),
+        };
+        self.faults_in_a_row += 1;
+        let message = error.to_string();
+        let answer = Answer {
+            assessment: fail_closed(signals.samples.len(), "policy-fault", &message, &state),
+            signals,
+            state,
+            fault: Some(message),
+            fuel: 0,
+            memory_bytes: 0,
+            elapsed: Duration::ZERO,
+        };
+        let fatal = self.faults_in_a_row > on_fault.strict_steps();
+        Ok((answer, fatal.then_some(error)))
+    }
+}
+
+/// Whether the parameters move at this step.
+pub fn applies(action: Action) -> bool {
+    action == Action::Update
 }

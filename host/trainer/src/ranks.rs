@@ -1,7 +1,7 @@
 //! Several processes that train one adapter together: the ranks, counted from 0.
 //!
 //! Each holds the model and the data and works on its share of every step. The first
-//! one alone speaks to policies, disk and screen; see [`crate::run`] for who does what.
+//! one alone speaks to policies, disk and screen; see [`crate::step::run`] for who does what.
 //!
 //! Whatever ranks do together begins with a meeting, where each says what it came for.
 //! One that failed says that instead, at the latest when its run ends, so the others
@@ -27,8 +27,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
-use crate::data::Sample;
 use crate::error::{Error, Kind, Result};
+use host_data::Sample;
 
 /// What a rank comes to a meeting for, as its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use host_trainer::Error;
-use host_trainer::policies::LoadedPolicy;
+use host_trainer::load_policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
 

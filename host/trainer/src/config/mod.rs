@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, OneOrMany, one_or_many};
-use crate::optimizer::AdamWConfig;
+use crate::parameters::optimizer::AdamWConfig;
+use host_data::{DataSource, OneOrMany, one_or_many};
 use host_model::lora::{LoraConfig, Target};
 use host_policy::Limits;
 

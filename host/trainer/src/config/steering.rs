@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataSource, OneOrMany, one_or_many};
+use host_data::{DataSource, OneOrMany, one_or_many};
 
 /// Vectors that are added to the residual stream at every position, h_l += c v_l.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,0 +1,12 @@
+//! What a run leaves on disk while it goes on: metrics, journal, checkpoints, and the folder
+//! they are in; and how it tells a person.
+
+pub mod checkpoint;
+pub mod observer;
+mod recorder;
+pub mod run_dir;
+mod step;
+
+pub use host_eval::report::{Ending, Totals};
+pub use recorder::RunRecorder;
+pub use step::{StepRecord, add_step};

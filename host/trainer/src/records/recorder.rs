@@ -1,0 +1,10 @@
+//! What the first rank keeps of a run.
+
+use crate::records::checkpoint::Checkpoints;
+use crate::records::run_dir::Records;
+
+/// Records and checkpoints of a training.
+pub struct RunRecorder<'a, 'j> {
+    pub records: &'a mut Records<'j>,
+    pub checkpoints: &'a mut Checkpoints,
+}

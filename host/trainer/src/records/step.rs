@@ -1,0 +1,167 @@
+//! One line of metrics.jsonl, and what the next step gets to see of it.
+
+use std::time::Duration;
+
+use host_policy::wit::{Action, Outcome};
+use serde::Serialize;
+
+use host_eval::report::Totals;
+
+use crate::error::Result;
+use crate::policies::Advice;
+use crate::ranks::Ranks;
+use host_data::{Origin, Sample};
+
+/// What happened in one optimizer step. Means are over the answer tokens of the
+/// step (losses) or over its samples (risk, weights).
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StepRecord {
+    pub step: u64,
+    #[serde(skip)]
+    pub total: u64,
+    /// The objective that was minimised.
+    pub loss: f64,
+    /// Cross-entropy per answer token, unweighted.
+    pub task_loss: f64,
+    /// KL(reference || current) per answer token it was computed for.
+    pub kl: Option<f64>,
+    pub risk: Option<f64>,
+    pub max_risk: Option<f64>,
+    pub task_weight: f64,
+    pub kl_weight: f64,
+    /// After schedule and policy; 0 if the step was not applied.
+    pub learning_rate: f64,
+    /// L2 norm before clipping.
+    pub gradient_norm: f64,
+    pub samples: usize,
+    /// Of these, samples of the alignment data.
+    pub alignment_samples: usize,
+    pub tokens: usize,
+    pub answer_tokens: usize,
+    pub seconds: f64,
+    pub tokens_per_second: f64,
+    /// Of `seconds`: signals, calls of all policies, journal.
+    pub policy_milliseconds: Option<f64>,
+    pub policy_fuel: Option<u64>,
+    /// Policies that failed and were replaced by the strictest assessment.
+    pub policy_faults: usize,
+    /// Adapted matrices that were projected, if a policy asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projected: Option<usize>,
+    /// Why the update was not applied, if a number was not finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_applied: Option<String>,
+    #[serde(skip)]
+    kl_sum: f64,
+    #[serde(skip)]
+    kl_tokens: usize,
+    #[serde(skip)]
+    task_sum: f64,
+    #[serde(skip)]
+    task_tokens: usize,
+}
+
+impl StepRecord {
+    pub fn new(step: u64, total: u64, samples: &[&Sample], advice: Option<&Advice>) -> Self {
+        let alignment = samples.iter().filter(|sample| sample.origin == Origin::Alignment);
+        let mut record = Self {
+            step,
+            total,
+            samples: samples.len(),
+            alignment_samples: alignment.count(),
+            answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
+            task_weight: 1.0,
+            ..Self::default()
+        };
+        if let Some(advice) = advice {
+            let assessment = &advice.assessment;
+            record.risk = Some(mean(&assessment.risk));
+            record.max_risk = Some(assessment.risk.iter().copied().fold(0.0, f64::max));
+            record.task_weight = mean(&assessment.regularization.task_weight);
+            record.kl_weight = mean(&assessment.regularization.kl_weight);
+            record.policy_milliseconds = Some(advice.elapsed().as_secs_f64() * 1e3);
+            record.policy_fuel = Some(advice.fuel());
+            record.policy_faults = advice.faults().count();
+        }
+        record
+    }
+
+    /// Adds the objective of a micro-batch, and per answer token its cross-entropy and, if
+    /// it was computed, its KL.
+    pub fn add(&mut self, loss: f64, task: &[f32], kl: Option<&[f32]>) {
+        let sum = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>();
+        self.loss += loss;
+        self.task_sum += sum(task);
+        self.task_tokens += task.len();
+        if let Some(kl) = kl {
+            self.kl_sum += sum(kl);
+            self.kl_tokens += kl.len();
+        }
+    }
+
+    /// Takes over what another record has added and summed.
+    pub fn take_losses(&mut self, other: Self) {
+        self.loss += other.loss;
+        (self.task_sum, self.task_tokens) = (other.task_sum, other.task_tokens);
+        (self.kl_sum, self.kl_tokens) = (other.kl_sum, other.kl_tokens);
+    }
+
+    /// From this rank's share to the whole step.
+    pub fn sum(&mut self, ranks: &Ranks) -> Result<()> {
+        let [loss, task_sum, task_tokens, kl_sum, kl_tokens] = ranks.totals([
+            self.loss,
+            self.task_sum,
+            self.task_tokens as f64,
+            self.kl_sum,
+            self.kl_tokens as f64,
+        ])?;
+        (self.loss, self.task_sum, self.kl_sum) = (loss, task_sum, kl_sum);
+        (self.task_tokens, self.kl_tokens) = (task_tokens as usize, kl_tokens as usize);
+        Ok(())
+    }
+
+    pub fn close(&mut self, elapsed: Duration, tokens: usize) {
+        self.task_loss = self.task_sum / self.task_tokens.max(1) as f64;
+        self.kl = (self.kl_tokens > 0).then(|| self.kl_sum / self.kl_tokens as f64);
+        self.tokens = tokens;
+        self.seconds = elapsed.as_secs_f64();
+        self.tokens_per_second = tokens as f64 / self.seconds.max(1e-9);
+    }
+
+    pub fn outcome(&self, action: Action) -> Outcome {
+        if self.not_applied.is_some() {
+            // As of a step that was skipped: what was not finite has no place in signals.
+            return Outcome {
+                step: self.step,
+                action: Action::Skip,
+                task_loss: 0.0,
+                kl: None,
+                gradient_norm: 0.0,
+                learning_rate: 0.0,
+            };
+        }
+        Outcome {
+            step: self.step,
+            action,
+            task_loss: self.task_loss,
+            kl: self.kl,
+            gradient_norm: self.gradient_norm,
+            learning_rate: self.learning_rate,
+        }
+    }
+}
+
+/// Adds a step to the totals of its training.
+pub fn add_step(totals: &mut Totals, record: &StepRecord) {
+    totals.steps = record.step + 1;
+    totals.seconds += record.seconds;
+    totals.policy_faults += record.policy_faults;
+    totals.not_applied += u64::from(record.not_applied.is_some());
+    if let Some(milliseconds) = record.policy_milliseconds {
+        *totals.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}

@@ -1,0 +1,106 @@
+//! Runs that have ended, read for a comparison.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Value;
+
+use crate::config::{Layers, RunConfig};
+use crate::error::{Error, Result};
+use crate::session::manifest::{FILE as MANIFEST, Manifest};
+use host_eval::compare::{Compared, Run};
+
+enum Read {
+    Ended(Box<Run>),
+    /// Says which run it is and how it stands.
+    Unfinished(String),
+}
+
+/// Reads the reports of runs and puts them beside each other.
+///
+/// # Errors
+/// A folder that is no run, a report that can't be read, or no run that has ended.
+pub fn compare(folders: &[PathBuf]) -> Result<Compared> {
+    let mut notices = Vec::new();
+    let mut runs: Vec<Run> = Vec::new();
+    for folder in folders {
+        match read(folder)? {
+            Read::Ended(run) => runs.push(*run),
+            Read::Unfinished(why) => notices.push(why),
+        }
+    }
+    if runs.is_empty() {
+        let path = folders.first().map_or(Path::new("runs"), PathBuf::as_path);
+        return Err(Error::file(
+            path,
+            "there is no run that has ended; finish one with host train --resume",
+        ));
+    }
+    Ok(Compared::of(&runs, notices))
+}
+
+fn read(folder: &Path) -> Result<Read> {
+    let config = folder.join("config.toml");
+    if !config.is_file() {
+        let problem = "is no folder of a run: there is no config.toml in it";
+        return Err(Error::file(folder, problem));
+    }
+    let report = folder.join("report.json");
+    if !report.is_file() {
+        return Ok(Read::Unfinished(format!(
+            "{} has not ended, so it is left out; go on with it by host train --resume {0}",
+            folder.display()
+        )));
+    }
+    let mut layers = Layers::default();
+    layers.add_file(&config)?;
+    let config = layers.resolve()?;
+    let manifest: Manifest = json(&folder.join(MANIFEST))?;
+    let mut facts = manifest.digests();
+    flatten("", &table(&config)?, &mut facts);
+    Ok(Read::Ended(Box::new(Run {
+        folder: folder.into(),
+        seed: config.seed.0,
+        facts,
+        report: json(&report)?,
+    })))
+}
+
+fn table(config: &RunConfig) -> Result<Value> {
+    Value::try_from(config).map_err(|error| Error::config("config.toml", error.to_string()))
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let problem = format!("can't be read ({error}); it is damaged, or of another version");
+        Error::file(path, problem)
+    })
+}
+
+/// Tables by dotted keys, those of a list by number; everything else as TOML.
+fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    let key = |name: &str| match prefix {
+        "" => name.to_owned(),
+        prefix => format!("{prefix}.{name}"),
+    };
+    match value {
+        Value::Table(table) => {
+            for (name, value) in table {
+                flatten(&key(name), value, into);
+            }
+        }
+        Value::Array(list) if list.iter().any(Value::is_table) => {
+            for (number, value) in list.iter().enumerate() {
+                flatten(&key(&number.to_string()), value, into);
+            }
+        }
+        Value::String(text) => drop(into.insert(prefix.into(), text.clone())),
+        other => drop(into.insert(prefix.into(), other.to_string())),
+    }
+}
+
+#[cfg(test)]
+#[path = "compared_tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+//! What a run would take, told before it starts: `host train --dry-run`.
+//!
+//! Loads and checks what a run loads and checks, goes through its steps without taking
+//! them, and writes nothing. Memory is counted on the structures that a step fills; time
+//! is measured on some samples of the run and extended to all of them.
+
+mod memory;
+mod process;
+mod speed;
+mod table;
+mod time;
+mod walk;
+
+use host_model::decoder::MicroBatchShape;
+use host_model::lora::Lora;
+use host_policy::wit::{Actuators, Needs};
+use host_policy::{Engine, Signer};
+use serde::Serialize;
+
+use crate::actuators::adapter_projection::Subspaces;
+use crate::actuators::any_may;
+use crate::config::RunConfig;
+use crate::error::Result;
+use crate::records::observer::Observer;
+use crate::records::run_dir::RunDir;
+use crate::session::capabilities::capabilities;
+use crate::session::prepare::{Caches, Loaded};
+use crate::session::steering;
+use crate::signals::reference;
+use crate::signals::sensors;
+use crate::step::state;
+
+use walk::Walk;
+
+pub use memory::Memory;
+pub use process::resident;
+pub use time::Time;
+
+/// What a run would take.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forecast {
+    pub samples: usize,
+    pub steps: u64,
+    pub steps_per_epoch: usize,
+    pub largest: MicroBatchSize,
+    /// Bytes.
+    pub memory: Memory,
+    /// Seconds.
+    pub time: Time,
+}
+
+/// The micro-batch that needs most memory.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MicroBatchSize {
+    pub samples: usize,
+    pub tokens: usize,
+    pub answer_tokens: usize,
+}
+
+/// What the policies ask for, all together.
+pub struct Asked {
+    /// Values of the reference's taps per sample.
+    tap_values: usize,
+    reads_current: bool,
+    /// A policy may add alignment samples to the batch.
+    adds_samples: bool,
+    /// 2 if signals are read off the reference and another, steered one may teach.
+    references: u64,
+    /// Vectors as long as the parameters that steps keep or make for them.
+    vectors: usize,
+    /// Bytes that are kept to project the adapter with.
+    subspaces: u64,
+}
+
+/// Arguments as for [`crate::session::recipe::fine_tune`]; `signer` only has to open a key that is
+/// named.
+///
+/// # Errors
+/// Those of a run, up to the moment when it would make its folder.
+pub fn dry_run(
+    config: &RunConfig,
+    engine: &Engine,
+    signer: impl FnOnce() -> Result<Option<Signer>>,
+    caches: Caches,
+    observer: &mut dyn Observer,
+) -> Result<Forecast> {
+    let mut loaded = Loaded::new(config, signer, engine, caches.judges.as_deref(), observer)?;
+    if let Some(output) = &config.output {
+        RunDir::check_free(output)?;
+    }
+    let info = loaded.info(config);
+    let capabilities = capabilities(config, &loaded.plan, loaded.canary.as_ref(), &info.judges);
+    let policies = std::mem::take(&mut loaded.policies);
+    let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
+    let needs = policies
+        .into_iter()
+        .map(|policy| policy.rehearse(config, &info, &loaded.model, &capabilities))
+        .collect::<Result<Vec<Needs>>>()?;
+    let model = &loaded.model;
+    let steers = steering::rehearse(names.into_iter().zip(&needs), config, model)?;
+    let taps = sensors::reference_taps(needs.iter());
+    let on_disk = match needs.is_empty() {
+        true => false,
+        false => reference::open(&config.train, caches.reference, model, &taps)?.is_some(),
+    };
+    let asked = (!needs.is_empty()).then(|| Asked {
+        tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
+            * model.config.hidden_size,
+        reads_current: needs.iter().any(sensors::reads_current),
+        adds_samples: any_may(&needs, Actuators::ALIGNMENT_EXTRA),
+        references: match steers && needs.iter().any(sensors::reads_reference) {
+            true => 2,
+            false => 1,
+        },
+        vectors: state::vectors(&needs),
+        subspaces: match any_may(&needs, Actuators::ADAPTER_PROJECTION) {
+            true => Subspaces::bytes(&model.config, &config.lora.targets),
+            false => 0,
+        },
+    });
+
+    if asked.as_ref().is_some_and(|asked| asked.adds_samples) {
+        observer.notice(
+            "a policy may add alignment samples to the steps; their memory is counted, their time \
+             is not, because nobody knows how many",
+        );
+    }
+
+    // Before anything of a training is made.
+    let resident = process::resident();
+    let decoder = &model.decoder;
+    let device = decoder.device();
+    let adapter = Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?;
+    let (train, asked) = (&config.train, asked.as_ref());
+    let walk = Walk::new(&loaded.plan, train, decoder, &adapter, asked);
+    let memory = Memory::of(decoder, &adapter, train, asked, &walk, resident);
+    observer.stage("timing the parts of a step", None);
+    let room = memory.available.unwrap_or(u64::MAX);
+    let fits = |work: &MicroBatchShape| {
+        let step = decoder.step_memory(&adapter, work);
+        step.is_none_or(|step| step.peak < room)
+    };
+    let speed = speed::measure(decoder, &adapter, train, &walk.typical(fits))?;
+    let disk = if on_disk { train.reference_cache_disk_mib } else { 0 };
+    let cached = (train.reference_cache_mib as u64 + disk) << 20;
+    Ok(Forecast {
+        samples: loaded.plan.samples().len(),
+        steps: loaded.plan.total_steps(),
+        steps_per_epoch: loaded.plan.steps_per_epoch(),
+        largest: MicroBatchSize {
+            samples: walk.largest.lengths.len(),
+            tokens: walk.largest.lengths.iter().sum(),
+            answer_tokens: walk.largest.answer_tokens,
+        },
+        memory,
+        time: Time::of(&walk, &speed, train, asked, cached),
+    })
+}

@@ -1,0 +1,125 @@
+//! What all ranks but the first do: load what it loads, and train what it trains. They
+//! evaluate nothing, write nothing and say nothing.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use host_model::Model;
+use host_policy::wit::Needs;
+use serde::{Deserialize, Serialize};
+
+use crate::actuators::vectors::{Told, Vectors};
+use crate::config::{OnFault, RunConfig};
+use crate::error::{Error, Result};
+use crate::ranks::Ranks;
+use crate::records::checkpoint::{self, Progress, Saved, Tensors};
+use crate::records::observer::Silent;
+use crate::session::prepare;
+use crate::session::prepare::fresh_adapter;
+use crate::signals::reference;
+use crate::signals::sensors;
+use crate::step::{Setup, run};
+use host_data::Plan;
+use host_judges::Judges;
+
+/// A training, as the first rank tells of it. The tensors of the checkpoint come after it.
+#[derive(Serialize, Deserialize)]
+struct Task {
+    needs: Vec<Needs>,
+    steering: Option<Told>,
+    goes_on_from: Option<Progress>,
+}
+
+/// Tells the other ranks to begin a training, or to go on with it.
+pub fn begin(
+    ranks: &Ranks,
+    needs: &[Needs],
+    steering: Option<&Vectors>,
+    saved: Option<&Saved>,
+) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    ranks.tell(&Task {
+        needs: needs.to_vec(),
+        steering: steering.map(Vectors::told),
+        goes_on_from: saved.map(|saved| saved.progress.clone()),
+    })?;
+    let Some(saved) = saved else {
+        return Ok(());
+    };
+    let tensors = saved.tensors.iter();
+    let tensors: Tensors =
+        tensors.map(|(name, values)| (name.as_str(), values.as_slice())).collect();
+    ranks.tell_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
+}
+
+/// Does what the first rank tells until it ends. `reference_cache` keeps what the
+/// reference says, if the configuration names no folder.
+///
+/// # Errors
+/// Whatever ends the run, here or on another rank.
+pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool) -> Result<()> {
+    let Some(config) = ranks.hear::<RunConfig>()? else {
+        return Ok(());
+    };
+    let (model, plan) = prepare::load_training(&config, &mut Silent)?;
+    prepare::agree(ranks, &model, &plan)?;
+    let follower = Follower { config, model, plan, reference_cache, ranks };
+    while let Some(task) = ranks.hear::<Task>()? {
+        follower.train(task, stop)?;
+    }
+    Ok(())
+}
+
+struct Follower<'a> {
+    config: RunConfig,
+    model: Model,
+    plan: Plan,
+    reference_cache: Option<PathBuf>,
+    ranks: &'a Ranks,
+}
+
+impl Follower<'_> {
+    fn train(&self, task: Task, stop: &AtomicBool) -> Result<()> {
+        let saved = match task.goes_on_from {
+            Some(progress) => {
+                let tensors = self.ranks.hear_bytes()?.unwrap_or_default();
+                let tensors = checkpoint::from_bytes(&tensors).map_err(told_badly)?;
+                Some(Saved { progress, tensors })
+            }
+            None => None,
+        };
+        let reference = match task.needs.is_empty() {
+            true => None,
+            false => {
+                let taps = sensors::reference_taps(task.needs.iter());
+                let usual = self.reference_cache.clone();
+                reference::open(&self.config.train, usual, &self.model, &taps)?
+            }
+        };
+        let steering = task.steering.map(Vectors::try_from).transpose()?;
+        let adapter = fresh_adapter(&self.config, &self.model)?;
+        let setup = Setup {
+            decoder: &self.model.decoder,
+            adapter: &adapter,
+            plan: &self.plan,
+            needs: &task.needs,
+            policies: &[],
+            judges: &Judges::default(),
+            tokenizer: &self.model.tokenizer,
+            canary: None,
+            subspaces: None,
+            reference: reference.as_ref(),
+            steering: steering.as_ref(),
+            config: &self.config.train,
+            on_fault: OnFault::Stop,
+            ranks: self.ranks,
+        };
+        run(&setup, saved, None, &mut Silent, stop).map(drop)
+    }
+}
+
+fn told_badly(problem: String) -> Error {
+    Error::Resume { path: "the first rank's checkpoint".into(), problem }
+}

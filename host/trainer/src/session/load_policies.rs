@@ -1,0 +1,175 @@
+//! From policy files to policies at work: loaded, configured, calibrated.
+
+use std::path::Path;
+
+use host_contract::{Needs, RunCapabilities, RunInfo};
+use host_model::Model;
+use host_policy::{Engine, Policy, PublicKey, Trust};
+
+use crate::config::{PolicyConfig, RunConfig};
+use crate::error::{Error, Result};
+use crate::policies::ActivePolicy;
+use crate::records::observer::{Observer, Silent};
+use crate::session::calibration::{self, CalibrationFile, LabelledPrompt};
+use crate::session::capabilities::check_needs;
+use crate::session::steering;
+
+/// A policy file that was loaded and whose settings are JSON, not yet configured.
+pub struct LoadedPolicy<'a> {
+    pub policy: Policy,
+    pub settings: serde_json::Value,
+    config: &'a PolicyConfig,
+}
+
+impl<'a> LoadedPolicy<'a> {
+    /// `signed_by` is the key whose signature the file must have, if it must have one.
+    pub fn load(
+        config: &'a PolicyConfig,
+        signed_by: Option<&PublicKey>,
+        engine: &Engine,
+    ) -> Result<Self> {
+        let trust = Trust { sha256: config.sha256.as_deref(), signed_by };
+        let policy = Policy::load_trusted(engine, &config.path, &trust)?;
+        let settings = serde_json::to_value(&config.settings)
+            .map_err(|error| Error::config("policy.settings", error.to_string()))?;
+        Ok(Self { policy, settings, config })
+    }
+
+    pub fn settings_json(&self) -> String {
+        self.settings.to_string()
+    }
+
+    /// Configures the policy, checks its needs against the run, and calibrates it if
+    /// it wants to be. The calibration is returned for the run folder.
+    pub fn activate(
+        self,
+        run: &RunConfig,
+        info: RunInfo,
+        model: &Model,
+        capabilities: &RunCapabilities<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
+        let settings = self.settings_json();
+        let needs = self.policy.configure(&settings, &info)?;
+        check_needs(&self.policy.to_string(), &needs, capabilities)?;
+        steering::check(&self.policy.to_string(), &needs, run)?;
+        let calibration = self.fitted(run, &info, &needs, model, observer)?;
+        let parameters = match &calibration {
+            Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let active = ActivePolicy {
+            policy: self.policy,
+            settings,
+            run: info,
+            needs: calibration.as_ref().map_or(needs, |file| file.needs.clone()),
+            parameters,
+        };
+        Ok((active, calibration))
+    }
+
+    /// What the policy asks for, as far as it can be known without calibrating it:
+    /// calibration may narrow it. Checks what `activate` checks.
+    pub fn rehearse(
+        &self,
+        run: &RunConfig,
+        info: &RunInfo,
+        model: &Model,
+        capabilities: &RunCapabilities<'_>,
+    ) -> Result<Needs> {
+        let needs = self.policy.configure(&self.settings_json(), info)?;
+        check_needs(&self.policy.to_string(), &needs, capabilities)?;
+        steering::check(&self.policy.to_string(), &needs, run)?;
+        if self.config.calibration.is_none() && needs.calibration {
+            self.prompts(run)?;
+            return Ok(needs);
+        }
+        let stored = self.fitted(run, info, &needs, model, &mut Silent)?;
+        Ok(stored.map_or(needs, |file| file.needs))
+    }
+
+    /// From the calibration file if one is named, else fitted now, if at all.
+    fn fitted(
+        &self,
+        run: &RunConfig,
+        info: &RunInfo,
+        needs: &Needs,
+        model: &Model,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<CalibrationFile>> {
+        match (&self.config.calibration, needs.calibration) {
+            (None, false) => Ok(None),
+            (Some(path), true) => self.stored(path, needs, model).map(Some),
+            (None, true) => self.calibrate(run, info, needs, model, observer).map(Some),
+            (Some(path), false) => Err(Error::file(
+                path,
+                format!(
+                    "policy {} does not calibrate itself; leave the calibration out",
+                    self.policy.name()
+                ),
+            )),
+        }
+    }
+
+    fn stored(&self, path: &Path, needs: &Needs, model: &Model) -> Result<CalibrationFile> {
+        let file = CalibrationFile::read(path)?;
+        file.check(path, &self.policy, &self.settings, &model.digest)?;
+        // What the run was checked against is what `configure` said; a file may narrow
+        // it, as `calibrate` may, and no more.
+        match host_policy::exceeds(&file.needs, needs) {
+            Some(problem) => {
+                let problem = format!("{problem}; run host calibrate again");
+                Err(Error::file(path, problem))
+            }
+            None => Ok(file),
+        }
+    }
+
+    /// Measures the labelled prompts and fits the policy.
+    pub fn calibrate(
+        &self,
+        run: &RunConfig,
+        info: &RunInfo,
+        needs: &Needs,
+        model: &Model,
+        observer: &mut dyn Observer,
+    ) -> Result<CalibrationFile> {
+        let prompts = self.prompts(run)?;
+        let settings = self.settings_json();
+        let result = calibration::calibrate(
+            &self.policy,
+            &settings,
+            info,
+            needs,
+            model,
+            &prompts,
+            observer,
+        )?;
+        Ok(CalibrationFile {
+            policy: self.policy.name().to_owned(),
+            policy_sha256: self.policy.digest().to_owned(),
+            settings: self.settings.clone(),
+            model: model.name.clone(),
+            model_digest: model.digest.clone(),
+            examples: prompts.len(),
+            summary: result.summary,
+            needs: result.needs,
+            candidates: result.candidates,
+            parameters: hex::encode(result.parameters),
+        })
+    }
+
+    /// The labelled prompts to calibrate on.
+    fn prompts(&self, run: &RunConfig) -> Result<Vec<LabelledPrompt>> {
+        if run.calibration.data.is_empty() {
+            return Err(Error::UnmetNeed {
+                policy: self.policy.to_string(),
+                need: "labelled prompts to calibrate on".into(),
+                remedy: "give --labelled FILE (rows of prompt and label), --calibration FILE from host calibrate, \
+                         or calibration.data = [\"demo:calibrate.jsonl\"]"
+                    .into(),
+            });
+        }
+        calibration::load_prompts(&run.calibration, run.seed.0)
+    }
+}

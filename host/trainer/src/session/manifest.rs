@@ -1,0 +1,216 @@
+//! manifest.json: what a run was made of, and how it ended.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use host_files::sha256::hex as sha256;
+use host_model::Model;
+use serde::{Deserialize, Serialize};
+
+use crate::actuators::vectors::Vectors;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::policies::ActivePolicy;
+use crate::records::run_dir::RunDir;
+use crate::session::prepare::Base;
+use host_data::Plan;
+use host_judges::Judges;
+
+pub(crate) const FILE: &str = "manifest.json";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    host: String,
+    wit: String,
+    seed: u64,
+    model: ModelEntry,
+    policies: Vec<PolicyEntry>,
+    /// sha256 of all that decides what each says.
+    judges: BTreeMap<String, String>,
+    /// Of the vectors that a policy steers by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    steering_sha256: Option<String>,
+    data: Vec<FileEntry>,
+    samples: usize,
+    steps: u64,
+    /// Seconds since 1970.
+    started: u64,
+    ended: Option<u64>,
+    /// running, finished, interrupted, stopped or failed.
+    status: String,
+    error: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct ModelEntry {
+    name: String,
+    sha256: String,
+    tokenizer_sha256: String,
+    /// Of the model before its alignment, if a policy compares the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base_sha256: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct PolicyEntry {
+    name: String,
+    version: String,
+    file: String,
+    sha256: String,
+    settings: serde_json::Value,
+    parameters_sha256: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct FileEntry {
+    file: String,
+    sha256: Option<String>,
+}
+
+impl PolicyEntry {
+    fn new(active: &ActivePolicy) -> Self {
+        Self {
+            name: active.policy.name().to_owned(),
+            version: active.policy.descriptor().version.clone(),
+            file: active.policy.path().to_owned(),
+            sha256: active.policy.digest().to_owned(),
+            settings: serde_json::from_str(&active.settings).unwrap_or_default(),
+            parameters_sha256: (!active.parameters.is_empty()).then(|| sha256(&active.parameters)),
+        }
+    }
+}
+
+impl Manifest {
+    pub fn new(
+        config: &RunConfig,
+        model: &Model,
+        base: Option<&Base>,
+        policies: &[ActivePolicy],
+        judges: &Judges,
+        steering: Option<&Vectors>,
+        plan: &Plan,
+    ) -> Self {
+        Self {
+            host: env!("CARGO_PKG_VERSION").into(),
+            wit: "risk:policy@0.1.0".into(),
+            seed: config.seed.0,
+            model: ModelEntry {
+                name: model.name.clone(),
+                sha256: model.digest.clone(),
+                tokenizer_sha256: model.tokenizer.digest(),
+                base_sha256: base.map(|base| base.digest.clone()),
+            },
+            policies: policies.iter().map(PolicyEntry::new).collect(),
+            judges: judges
+                .identities()
+                .map(|(name, identity)| (name.to_owned(), sha256(identity)))
+                .collect(),
+            steering_sha256: steering.map(Vectors::digest),
+            data: config.data.sources().iter().map(|source| file_entry(&source.path)).collect(),
+            samples: plan.samples().len(),
+            steps: plan.total_steps(),
+            started: now(),
+            ended: None,
+            status: "running".into(),
+            error: None,
+        }
+    }
+
+    /// For a run that goes on in `folder`: everything that it is made of must be what it
+    /// was when it began.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] that names what is another now.
+    pub fn resumed(mut self, folder: &RunDir) -> Result<Self> {
+        let path = folder.file(FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            // Killed before anything was done.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(self),
+            Err(source) => return Err(Error::read(&path, source)),
+        };
+        let before: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::file(&path, format!("is damaged ({error})")))?;
+        if let Some(what) = self.first_change(&before) {
+            let problem = format!(
+                "{what} not what it was when the run began (manifest.json has the digests); \
+                 bring that back, or start a new run"
+            );
+            let path = folder.path().to_owned();
+            return Err(Error::Resume { path, problem });
+        }
+        self.started = before.started;
+        Ok(self)
+    }
+
+    fn first_change(&self, before: &Self) -> Option<String> {
+        let policies = self.policies.iter().zip(&before.policies);
+        let mut policies = policies.filter(|(now, before)| now != before);
+        let mut data = self.data.iter().zip(&before.data);
+        let mut changes = [
+            (self.host != before.host).then(|| {
+                format!("the version of this program ({}; then {}) is", self.host, before.host)
+            }),
+            (self.model != before.model).then(|| format!("the model {} is", before.model.name)),
+            policies
+                .next()
+                .map(|(_, policy)| format!("the policy {} or its settings are", policy.file)),
+            (self.judges.iter())
+                .find(|(name, identity)| before.judges.get(*name) != Some(*identity))
+                .map(|(name, _)| format!("the judge {name} is")),
+            (self.steering_sha256 != before.steering_sha256)
+                .then(|| "the vectors that are steered by are".to_owned()),
+            data.find(|(now, before)| now != before)
+                .map(|(_, file)| format!("the data {} are", file.file)),
+            (self.policies.len() != before.policies.len() || self.data.len() != before.data.len())
+                .then(|| "the number of policies or data files is".to_owned()),
+            ((self.seed, self.samples, self.steps) != (before.seed, before.samples, before.steps))
+                .then(|| "the number of samples or steps, or the seed, is".to_owned()),
+        ];
+        changes.iter_mut().find_map(Option::take)
+    }
+
+    /// What tells the content of model, policies and data from others, by dotted keys.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        let short = |digest: &str| digest.chars().take(12).collect::<String>();
+        let mut digests = BTreeMap::from([("model.sha256".into(), short(&self.model.sha256))]);
+        for (number, policy) in self.policies.iter().enumerate() {
+            digests.insert(format!("policies.{number}.sha256"), short(&policy.sha256));
+        }
+        for (name, digest) in &self.judges {
+            digests.insert(format!("judges.{name}.sha256"), short(digest));
+        }
+        for (number, file) in self.data.iter().enumerate() {
+            let digest = file.sha256.as_deref().map(short);
+            digests.insert(format!("data.{number}.sha256"), digest.unwrap_or_default());
+        }
+        digests
+    }
+
+    pub fn end(&mut self, status: &str, error: Option<String>) {
+        self.status = status.into();
+        self.error = error;
+        self.ended = Some(now());
+    }
+
+    pub fn write(&self, folder: &RunDir) -> Result<()> {
+        folder.write_json(FILE, self)
+    }
+}
+
+/// The configuration as it was resolved, readable by `--config`.
+pub fn resolved_toml(config: &RunConfig) -> Result<String> {
+    toml::to_string(config).map_err(|error| Error::config("config.toml", error.to_string()))
+}
+
+fn file_entry(path: &std::path::Path) -> FileEntry {
+    let digest = match host_data::demo::file(path) {
+        Some(bytes) => Some(sha256(bytes)),
+        None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
+    };
+    FileEntry { file: path.display().to_string(), sha256: digest }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

@@ -1,0 +1,15 @@
+//! A whole fine-tune, from its configuration to its report: [`recipe`] on the first rank,
+//! [`follow`] on the others.
+
+pub mod calibration;
+pub mod capabilities;
+pub mod compared;
+pub mod dry_run;
+pub mod follow;
+pub mod load_policies;
+pub mod manifest;
+pub mod prepare;
+pub mod recipe;
+pub mod stages;
+pub mod steering;
+pub mod training;

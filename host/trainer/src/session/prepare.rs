@@ -1,0 +1,173 @@
+//! Loads and checks everything before the first step, cheapest first, so that a
+//! mistake costs seconds and leaves nothing behind.
+
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use host_data::load_model;
+use host_model::Model;
+use host_model::lora::Lora;
+use host_policy::wit::RunInfo;
+use host_policy::{Engine, Signer};
+use twox_hash::XxHash64;
+
+use crate::actuators::adapter_projection::Subspaces;
+use crate::config::{ModelConfig, RunConfig};
+use crate::error::Result;
+use crate::ranks::Ranks;
+use crate::records::observer::Observer;
+use crate::session::load_policies::LoadedPolicy;
+use host_data::{Plan, Sample, encode_chats};
+use host_eval::canary::Canary;
+use host_eval::evaluation::EvalSets;
+use host_judges::Judges;
+
+/// Folders that keep between runs what took long to find out, each if there is one.
+#[derive(Debug, Clone, Default)]
+pub struct Caches {
+    /// What the reference says, if the configuration names no other.
+    pub reference: Option<PathBuf>,
+    pub judges: Option<PathBuf>,
+}
+
+/// What a run is made of, loaded and checked; policies are not configured yet.
+pub struct Loaded<'a> {
+    pub policies: Vec<LoadedPolicy<'a>>,
+    pub judges: Judges,
+    pub sets: EvalSets,
+    pub signer: Option<Signer>,
+    pub model: Model,
+    pub plan: Plan,
+    pub canary: Option<Canary>,
+}
+
+impl<'a> Loaded<'a> {
+    /// Cheapest first: the policy files, the data, and only then the model. `signer` is
+    /// asked for only if there are policies.
+    pub fn new(
+        config: &'a RunConfig,
+        signer: impl FnOnce() -> Result<Option<Signer>>,
+        engine: &Engine,
+        judge_cache: Option<&Path>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let signed_by = config.trust.signed_by()?;
+        let policies = config
+            .policies
+            .iter()
+            .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
+            .collect::<Result<Vec<_>>>()?;
+        let judges = Judges::load(&config.judges, judge_cache)?;
+        let sets = EvalSets::load(&config.eval, config.seed.0)?;
+        // Before anything expensive, and not for a run that can't start: it may make a key.
+        let signer = match policies.is_empty() {
+            true => None,
+            false => signer()?,
+        };
+        let (model, plan) = load_training(config, observer)?;
+        let canary = canary(config, &model)?;
+        Ok(Self { policies, judges, sets, signer, model, plan, canary })
+    }
+
+    /// What the policies are told of the run.
+    pub fn info(&self, config: &RunConfig) -> RunInfo {
+        run_info(config, &self.model, self.plan.total_steps())
+    }
+}
+
+/// The model, and the order in which it takes the samples.
+pub fn load_training(config: &RunConfig, observer: &mut dyn Observer) -> Result<(Model, Plan)> {
+    let mut model = load_model(&config.model, observer)?;
+    model.decoder.recompute = config.train.checkpoint_activations;
+    let samples = load_samples(config, &model, observer)?;
+    let plan = plan(config, samples)?;
+    Ok((model, plan))
+}
+
+/// The model before its alignment, of which the changes alone are kept.
+pub struct Base {
+    pub digest: String,
+    pub subspaces: Subspaces,
+}
+
+/// The base model that the configuration names, if it names one.
+pub fn load_base(
+    config: &RunConfig,
+    model: &Model,
+    observer: &mut dyn Observer,
+) -> Result<Option<Base>> {
+    let Some(source) = &config.model.base else {
+        return Ok(None);
+    };
+    let base =
+        ModelConfig { source: Some(source.clone()), chat_template: None, ..config.model.clone() };
+    let base = load_model(&base, observer)?;
+    let (aligned, weights) = (&model.decoder.weights, &base.decoder.weights);
+    Ok(Some(Base {
+        subspaces: Subspaces::new(aligned, weights, &config.lora.targets)?,
+        digest: base.digest,
+    }))
+}
+
+/// Reads, mixes and tokenises the training data, and shows its first example.
+pub fn load_samples(
+    run: &RunConfig,
+    model: &Model,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Sample>> {
+    let rows = host_data::read_rows(&run.data.sources(), run.seed.0)?;
+    let tokenizer = &model.tokenizer;
+    let encoded = encode_chats(&rows, run.data.max_tokens, run.data.overlong, tokenizer)?;
+    if let Some(warning) = encoded.warning() {
+        observer.notice(&warning);
+    }
+    let example = host_data::show_example(&encoded.samples[0], |tokens| {
+        tokenizer.decode_with_special(tokens).unwrap_or_default()
+    });
+    observer.show("first training example", &example);
+    Ok(encoded.samples)
+}
+
+pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {
+    RunInfo {
+        layers: model.config.num_layers as u32,
+        hidden: model.config.hidden_size as u32,
+        vocabulary: model.config.vocab_size as u32,
+        samples_per_step: run.train.batch as u32,
+        total_steps,
+        seed: run.seed.0,
+        judges: run.judges.keys().cloned().collect(),
+    }
+}
+
+pub fn canary(run: &RunConfig, model: &Model) -> Result<Option<Canary>> {
+    Ok(Canary::load(&run.canary, &model.tokenizer, run.seed.0)?)
+}
+
+pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
+    let train = &run.train;
+    Ok(Plan::new(samples, train.batch, train.epochs, train.max_steps, run.seed.0)?)
+}
+
+/// The adapter that a training starts with, a function of the seed.
+pub fn fresh_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
+    let shape = config.lora.resolve();
+    let device = model.decoder.device();
+    Ok(Lora::new(&model.config, shape, config.seed.0, device)?)
+}
+
+/// All ranks must have read the same.
+pub fn agree(ranks: &Ranks, model: &Model, plan: &Plan) -> Result<()> {
+    if ranks.size() == 1 {
+        return Ok(());
+    }
+    let digest = |text: &str| XxHash64::oneshot(0, text.as_bytes());
+    ranks.agree("the model", digest(&model.digest))?;
+    ranks.agree("the tokenizer", digest(&model.tokenizer.digest()))?;
+    let mut data = XxHash64::with_seed(0);
+    for sample in plan.samples() {
+        sample.tokens.hash(&mut data);
+        sample.answer.hash(&mut data);
+    }
+    ranks.agree("the training data", data.finish())
+}

@@ -1,0 +1,356 @@
+//! A whole fine-tune: load, calibrate, measure, train, measure again, report.
+
+mod assemble;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use host_model::Model;
+use host_model::lora::Lora;
+use host_policy::wit::{Actuators, Needs};
+use host_policy::{Engine, Signer};
+
+use crate::actuators::any_may;
+use crate::config::{Layers, RunConfig};
+use crate::policies::ActivePolicy;
+use crate::session::calibration::CalibrationFile;
+use host_data::Failure;
+use host_data::Plan;
+use host_eval::canary::Canary;
+
+use crate::actuators::vectors::Vectors;
+use crate::error::{Error, Result};
+use crate::ranks::Ranks;
+use crate::records::Ending;
+use crate::records::observer::Observer;
+use crate::records::run_dir::{Lines, RunDir};
+use crate::session::dry_run;
+use crate::session::manifest::{self, Manifest};
+use crate::session::prepare::{Base, Caches};
+use crate::session::stages::Stages;
+use crate::session::training::Training;
+use crate::signals::reference;
+use crate::step::state::tells_apart;
+use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
+use host_eval::report::{Report, Trained};
+use host_judges::Judges;
+
+/// Everything that was loaded and checked before the first step.
+pub struct Prepared<'r> {
+    ranks: &'r Ranks,
+    config: RunConfig,
+    model: Model,
+    plan: Plan,
+    policies: Vec<ActivePolicy>,
+    /// Signs the journal; there if policies are.
+    signer: Option<Signer>,
+    /// One per policy that calibrates itself, with the policy's position.
+    calibrations: Vec<(usize, CalibrationFile)>,
+    judges: Judges,
+    canary: Option<Canary>,
+    base: Option<Base>,
+    reference: Option<reference::Store>,
+    steering: Option<Vectors>,
+    sets: EvalSets,
+}
+
+/// What the program brings to a run.
+pub struct Means<'a> {
+    /// Loads the policies, under the limits it was started with.
+    pub engine: &'a Engine,
+    pub caches: Caches,
+    pub ranks: &'a Ranks,
+}
+
+/// Runs the recipe. The folder of a new run exists from the moment all checks have
+/// passed; `resume` names that of a run to go on with, whose configuration `config` is but
+/// for keys that change nothing about what it learns.
+/// `signer` signs the journal of what the policies say, and is asked for only if there
+/// are any. This is what the first rank does; the others [`follow`](crate::session::follow).
+pub fn fine_tune(
+    mut config: RunConfig,
+    resume: Option<&Path>,
+    means: Means,
+    signer: impl FnOnce() -> Result<Signer>,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Report> {
+    if let Some(path) = resume {
+        let folder = RunDir::open(path)?;
+        let _lock = folder.lock()?;
+        let reconfigured = reconfigured(&config, &folder)?;
+        use_fitted(&mut config, &folder);
+        let prepared = assemble::prepare_all(config, Some(&folder), means, signer, observer)?;
+        prepared.try_judges(stop)?;
+        let manifest = prepared.manifest().resumed(&folder)?;
+        let reconfigured = reconfigured.map(|config| folder.reconfigure(&config));
+        let _lock_of_the_new_file = reconfigured.transpose()?;
+        return prepared.execute(&folder, manifest, observer, stop);
+    }
+    let prepared = assemble::prepare_all(config, None, means, signer, observer)?;
+    prepared.try_judges(stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(Failure::Interrupted.into());
+    }
+    let config = manifest::resolved_toml(&prepared.config)?;
+    let folder = RunDir::create(&prepared.output(), &config)?;
+    let _lock = folder.lock()?;
+    prepared.execute(&folder, prepared.manifest(), observer, stop)
+}
+
+/// The text of a configuration that is not the one the run was begun or resumed with.
+fn reconfigured(config: &RunConfig, folder: &RunDir) -> Result<Option<String>> {
+    let mut before = Layers::default();
+    before.add_file(&folder.file("config.toml"))?;
+    let changed = before.resolve()? != *config;
+    changed.then(|| manifest::resolved_toml(config)).transpose()
+}
+
+/// A run that goes on keeps the parameters that were fitted when it began.
+fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
+    for (number, policy) in config.policies.iter_mut().enumerate() {
+        let fitted = folder.file(&calibration_name(number));
+        if fitted.is_file() {
+            policy.calibration = Some(fitted);
+        }
+    }
+}
+
+impl Prepared<'_> {
+    fn output(&self) -> PathBuf {
+        let name = self.names().unwrap_or_else(|| "no-policy".into());
+        self.config.output.clone().unwrap_or_else(|| RunDir::free_path(&name))
+    }
+
+    /// Those that the policies ask, and those that evaluate.
+    fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
+        let mut names = self.asked_judges();
+        names.extend(self.config.eval.judges.iter().map(String::as_str));
+        Ok(self.judges.try_out(names, stop)?)
+    }
+
+    /// Those that the policies ask.
+    fn asked_judges(&self) -> BTreeSet<&str> {
+        let needs = self.policies.iter().flat_map(|one| &one.needs.judges);
+        needs.map(|need| need.judge.as_str()).collect()
+    }
+
+    fn manifest(&self) -> Manifest {
+        Manifest::new(
+            &self.config,
+            &self.model,
+            self.base.as_ref(),
+            &self.policies,
+            &self.judges,
+            self.steering.as_ref(),
+            &self.plan,
+        )
+    }
+
+    /// Writes what the run is made of, runs its stages, and writes how it ended.
+    fn execute(
+        &self,
+        folder: &RunDir,
+        mut manifest: Manifest,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Report> {
+        manifest.write(folder)?;
+        if let Some(steering) = &self.steering {
+            steering.save(folder.path(), &self.model.digest)?;
+        }
+        for (number, calibration) in &self.calibrations {
+            calibration.write(&folder.file(&calibration_name(*number)))?;
+            let table = calibration.table();
+            observer.show("calibration", &table);
+        }
+        self.announce(observer);
+        let result = self.stages(folder, observer, stop);
+        match &result {
+            Ok(report) => manifest.end(report.ending_name(), None),
+            Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),
+            Err(error) => manifest.end("failed", Some(error.to_string())),
+        }
+        // The run's own error comes first: on a full disk both fail.
+        let written = manifest.write(folder);
+        result.and_then(|report| written.map(|()| report))
+    }
+
+    /// Evaluate, train plainly if asked to, train under the policy; evaluate after
+    /// each. What the run has behind it is not repeated. An interrupted training ends
+    /// the run with what it has.
+    fn stages(
+        &self,
+        folder: &RunDir,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Report> {
+        let behind = Stages::of(folder)?;
+        let mut stages =
+            behind.unwrap_or_else(|| Stages::new(Report::new(folder.path(), self.names())));
+        stages.report.run = folder.path().into();
+        let mut answers = match self.sets.is_empty() {
+            true => None,
+            false => Some(folder.lines_from("generations.jsonl", stages.generations_bytes)?),
+        };
+        if stages.report.before.is_none() && self.config.eval.before {
+            stages.report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
+            stages.keep(&mut answers, folder)?;
+        }
+        for arm in self.arms(folder)? {
+            let training = self.training(arm.policies, &arm.folder);
+            let adapter = match (arm.place)(&mut stages.report) {
+                (Some(_), Some(_)) => continue,
+                (Some(_), None) => training.adapter()?,
+                (trained, _) => {
+                    let (ended, adapter) = training.run(&arm.title, observer, stop)?;
+                    self.model.decoder.release();
+                    let interrupted = ended.totals.ending == Ending::Interrupted;
+                    *trained = Some(ended);
+                    if interrupted {
+                        return save(stages.report, folder);
+                    }
+                    stages.keep(&mut answers, folder)?;
+                    adapter
+                }
+            };
+            *(arm.place)(&mut stages.report).1 =
+                self.evaluate(arm.name, Some(&adapter), &mut answers, observer, stop)?;
+            stages.keep(&mut answers, folder)?;
+        }
+        save(stages.report, folder)
+    }
+
+    /// The trainings of the run, in order.
+    fn arms<'a>(&'a self, folder: &RunDir) -> Result<Vec<Arm<'a>>> {
+        let mut arms = Vec::new();
+        if self.with_baseline() {
+            arms.push(Arm {
+                name: "plain",
+                title: "plain fine-tuning, no policy".into(),
+                policies: &[],
+                folder: folder.child("baseline")?,
+                place: |report| (&mut report.baseline, &mut report.baseline_after),
+            });
+        }
+        arms.push(Arm {
+            name: "after",
+            title: match self.names() {
+                Some(names) => format!("fine-tuning under {names}"),
+                None => "fine-tuning, no policy".into(),
+            },
+            policies: &self.policies,
+            folder: folder.child("")?,
+            place: |report| (&mut report.trained, &mut report.after),
+        });
+        Ok(arms)
+    }
+
+    fn training<'a>(&'a self, policies: &'a [ActivePolicy], folder: &'a RunDir) -> Training<'a> {
+        Training {
+            config: &self.config,
+            model: &self.model,
+            plan: &self.plan,
+            policies,
+            judges: &self.judges,
+            canary: self.canary.as_ref(),
+            subspaces: self.base.as_ref().map(|base| &base.subspaces),
+            reference: self.reference.as_ref(),
+            // Without policies nothing is steered.
+            steering: self.steering.as_ref().filter(|_| !policies.is_empty()),
+            signer: self.signer.as_ref(),
+            folder,
+            ranks: self.ranks,
+        }
+    }
+
+    /// The policies' names, as one word for files and tables.
+    fn names(&self) -> Option<String> {
+        let names = self.policies.iter().map(|active| active.policy.name());
+        let names: Vec<&str> = names.collect();
+        (!names.is_empty()).then(|| names.join("+"))
+    }
+
+    fn with_baseline(&self) -> bool {
+        !self.policies.is_empty() && self.config.train.baseline.unwrap_or(false)
+    }
+
+    fn announce(&self, observer: &mut dyn Observer) {
+        if self.ranks.size() > 1 {
+            observer.notice(&format!(
+                "{} processes train together, each on its share of every step",
+                self.ranks.size()
+            ));
+        }
+        for active in &self.policies {
+            let needs = host_policy::needs_summary(&active.needs);
+            let text = match needs.is_empty() {
+                true => "nothing; it steers the loss weights alone".to_owned(),
+                false => needs.join("\n"),
+            };
+            observer.show(&format!("{} asks for", active.policy.name()), &text);
+        }
+        let judges = &self.config.eval.judges;
+        if let Some(notice) = evaluation::dependent(&self.asked_judges(), judges) {
+            observer.notice(&notice);
+        }
+        let reads_current =
+            |active: &ActivePolicy| crate::signals::sensors::reads_current(&active.needs);
+        let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
+        let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
+        let divided = micro < batch.div_ceil(self.ranks.size())
+            || tells_apart(&needs)
+            || any_may(&needs, Actuators::ALIGNMENT_EXTRA);
+        if divided && self.policies.iter().any(reads_current) {
+            observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
+        }
+    }
+
+    fn evaluate(
+        &self,
+        name: &str,
+        adapter: Option<&Lora>,
+        answers: &mut Option<Lines>,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<Evaluation>> {
+        if answers.is_none() {
+            return Ok(None);
+        }
+        let evaluator = Evaluator {
+            model: &self.model,
+            config: &self.config.eval,
+            sets: &self.sets,
+            judges: &self.judges,
+            canary: self.canary.as_ref(),
+            stop,
+        };
+        Ok(Some(evaluator.evaluate(name, adapter, answers.as_mut(), observer)?))
+    }
+}
+
+/// One training and what is measured after it.
+struct Arm<'a> {
+    /// Labels the answers.
+    name: &'static str,
+    title: String,
+    policies: &'a [ActivePolicy],
+    folder: RunDir,
+    /// Where its results go.
+    place: fn(&mut Report) -> (&mut Option<Trained>, &mut Option<Evaluation>),
+}
+
+/// The first policy's is `calibration.json`, the second's `calibration-2.json`.
+fn calibration_name(number: usize) -> String {
+    match number {
+        0 => "calibration.json".into(),
+        _ => format!("calibration-{}.json", number + 1),
+    }
+}
+
+fn save(mut report: Report, folder: &RunDir) -> Result<Report> {
+    report.peak_memory = dry_run::resident().map(|resident| resident.peak);
+    folder.write_json("report.json", &report)?;
+    Ok(report)
+}

@@ -1,0 +1,81 @@
+//! From a configuration to everything that a fine-tune needs before its first step.
+
+use host_policy::Signer;
+use host_policy::wit::Actuators;
+
+use super::{Means, Prepared};
+use crate::actuators::vectors::Vectors;
+use crate::config::RunConfig;
+use crate::error::Result;
+use crate::policies::ActivePolicy;
+use crate::records::observer::Observer;
+use crate::records::run_dir::RunDir;
+use crate::session::capabilities::capabilities;
+use crate::session::prepare::{self, Loaded};
+use crate::session::steering;
+use crate::signals::reference;
+use crate::signals::sensors;
+
+/// Loads everything, configures and calibrates the policies, and fits what they steer by,
+/// if that is not kept in the folder of a run that goes on.
+pub(super) fn prepare_all<'a>(
+    config: RunConfig,
+    goes_on: Option<&RunDir>,
+    means: Means<'a>,
+    signer: impl FnOnce() -> Result<Signer>,
+    observer: &mut dyn Observer,
+) -> Result<Prepared<'a>> {
+    let Means { engine, caches, ranks } = means;
+    ranks.tell(&config)?;
+    let loaded =
+        Loaded::new(&config, || signer().map(Some), engine, caches.judges.as_deref(), observer)?;
+    prepare::agree(ranks, &loaded.model, &loaded.plan)?;
+    let info = loaded.info(&config);
+    let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
+    let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
+    let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges);
+    for (number, policy) in found.into_iter().enumerate() {
+        let (active, calibration) =
+            policy.activate(&config, info.clone(), &model, &capabilities, observer)?;
+        policies.push(active);
+        calibrations.extend(calibration.map(|calibration| (number, calibration)));
+    }
+    let projects = |active: &ActivePolicy| {
+        let actuators = active.needs.actuators;
+        actuators.contains(Actuators::ADAPTER_PROJECTION)
+    };
+    let base = match policies.iter().any(projects) {
+        true => prepare::load_base(&config, &model, observer)?,
+        false => None,
+    };
+    let reference = match policies.is_empty() {
+        true => None,
+        false => {
+            let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
+            reference::open(&config.train, caches.reference, &model, &taps)?
+        }
+    };
+    let kept = match goes_on {
+        Some(folder) => Vectors::kept(folder.path(), config.steering.coefficient)?,
+        None => None,
+    };
+    let steering = match kept {
+        None => steering::prepare(&policies, &config, &model, observer)?,
+        kept => kept,
+    };
+    Ok(Prepared {
+        ranks,
+        config,
+        model,
+        plan,
+        policies,
+        signer,
+        calibrations,
+        judges,
+        canary,
+        base,
+        reference,
+        steering,
+        sets,
+    })
+}

@@ -1,0 +1,105 @@
+//! Fitting steering vectors on a model without its adapter, at the last prompt token.
+
+use host_model::steering::{RunningMean, Steering};
+use host_model::{Message, Model};
+use host_policy::wit::{Position, Source, Tap};
+
+use crate::error::{Error, Result};
+use crate::records::observer::Observer;
+use crate::session::calibration::{self, LabelledPrompt};
+use host_data::Split;
+
+/// mean(h | positive) - mean(h | negative), layer by layer (arXiv 2602.04896).
+pub fn difference(
+    model: &Model,
+    layers: &[u32],
+    positive: &[&[Message]],
+    negative: &[&[Message]],
+    observer: &mut dyn Observer,
+) -> Result<Steering> {
+    let prompts = positive.len() + negative.len();
+    let stage = format!("fitting a steering vector on {prompts} prompts");
+    observer.stage(&stage, Some(prompts as u64));
+    let positive = means(model, layers, positive, observer)?;
+    let negative = means(model, layers, negative, observer)?;
+    Ok(Steering::difference(&positive, &negative)?)
+}
+
+/// mean(h | harmful) - mean(h | harmless) over the labelled prompts to train on.
+pub fn refusal_direction(
+    model: &Model,
+    layers: &[u32],
+    prompts: &[LabelledPrompt],
+    observer: &mut dyn Observer,
+) -> Result<Steering> {
+    let of = |harmful: bool| -> Vec<&[Message]> {
+        let chosen = prompts
+            .iter()
+            .filter(|prompt| prompt.harmful == harmful && prompt.split == Split::Training);
+        chosen.map(|prompt| prompt.messages.as_slice()).collect()
+    };
+    difference(model, layers, &of(true), &of(false), observer)
+}
+
+/// Mean over prompts of h(prompt + instruction) - h(prompt) (arXiv 2602.00707).
+pub fn safety_instruction(
+    model: &Model,
+    layers: &[u32],
+    prompts: &[&[Message]],
+    instruction: &str,
+    observer: &mut dyn Observer,
+) -> Result<Steering> {
+    let instructed: Vec<Vec<Message>> =
+        prompts.iter().map(|messages| with_instruction(messages, instruction)).collect();
+    let instructed: Vec<&[Message]> = instructed.iter().map(Vec::as_slice).collect();
+    difference(model, layers, &instructed, prompts, observer)
+}
+
+/// The last message, which is the user's, goes on with the instruction.
+fn with_instruction(messages: &[Message], instruction: &str) -> Vec<Message> {
+    let mut messages = messages.to_vec();
+    if let Some(last) = messages.last_mut() {
+        last.content = format!("{}\n\n{instruction}", last.content);
+    }
+    messages
+}
+
+fn means(
+    model: &Model,
+    layers: &[u32],
+    prompts: &[&[Message]],
+    observer: &mut dyn Observer,
+) -> Result<RunningMean> {
+    if prompts.is_empty() {
+        let problem = "one side of a steering vector has no prompts; give at least one to each";
+        return Err(Error::config("steering", problem));
+    }
+    let tap = Tap {
+        source: Source::Reference,
+        position: Position::LastPromptToken,
+        layers: layers.to_vec(),
+    };
+    let shown = calibration::show(&[tap], model, prompts, observer)?;
+    let mut means = RunningMean::default();
+    for values in shown.iter().flatten() {
+        let activations = values.chunks_exact(model.config.hidden_size);
+        for (layer, activation) in layers.iter().zip(activations) {
+            means.add(*layer as usize, activation);
+        }
+    }
+    Ok(means)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instruction_ends_the_last_message_and_no_other() {
+        let message = |content: &str| Message { role: "user".into(), content: content.into() };
+        let messages = [message("first"), message("second")];
+        let instructed = with_instruction(&messages, "Take care.");
+        assert_eq!(instructed[0], messages[0]);
+        assert_eq!(instructed[1].content, "second\n\nTake care.");
+    }
+}

@@ -1,0 +1,200 @@
+//! One training of a run: an adapter, its records and its checkpoints; from the start or
+//! from where it was left.
+
+use std::sync::atomic::AtomicBool;
+
+use host_model::Model;
+use host_model::lora::Lora;
+use host_model::steering::Origin;
+use host_policy::Signer;
+use host_policy::journal::{JournalWriter, Mark, Mode, Start};
+use host_policy::wit::Needs;
+
+use crate::actuators::adapter_projection::Subspaces;
+use crate::actuators::vectors::Vectors;
+use crate::config::RunConfig;
+use crate::error::Result;
+use crate::policies::ActivePolicy;
+use crate::ranks::Ranks;
+use crate::records::RunRecorder;
+use crate::records::Totals;
+use crate::records::checkpoint::{Checkpoints, Saved};
+use crate::records::observer::Observer;
+use crate::records::run_dir::{Records, RunDir};
+use crate::session::follow;
+use crate::session::prepare::fresh_adapter;
+use crate::signals::reference;
+use crate::step::{Setup, run};
+use host_data::Plan;
+use host_eval::canary::Canary;
+use host_eval::report::Trained;
+use host_judges::{Ahead, Judges};
+
+pub struct Training<'a> {
+    pub config: &'a RunConfig,
+    pub model: &'a Model,
+    pub plan: &'a Plan,
+    /// None trains plainly.
+    pub policies: &'a [ActivePolicy],
+    pub judges: &'a Judges,
+    pub canary: Option<&'a Canary>,
+    /// What alignment changed, if a policy may project the adapter onto it.
+    pub subspaces: Option<&'a Subspaces>,
+    /// What the reference said in other runs.
+    pub reference: Option<&'a reference::Store>,
+    /// What a policy steers by; there if one does.
+    pub steering: Option<&'a Vectors>,
+    /// There if policies are.
+    pub signer: Option<&'a Signer>,
+    pub folder: &'a RunDir,
+    pub ranks: &'a Ranks,
+}
+
+impl<'a> Training<'a> {
+    /// Trains an adapter from the run's seed, or goes on with one, and saves it in the
+    /// folder.
+    pub fn run(
+        &self,
+        title: &str,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<(Trained, Lora)> {
+        let config = self.config;
+        let adapter = fresh_adapter(config, self.model)?;
+        let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
+        let setup = Setup {
+            decoder: &self.model.decoder,
+            adapter: &adapter,
+            plan: self.plan,
+            needs: &needs,
+            policies: self.policies,
+            judges: self.judges,
+            tokenizer: &self.model.tokenizer,
+            canary: self.canary,
+            subspaces: self.subspaces,
+            reference: self.reference,
+            steering: self.steering,
+            config: &config.train,
+            on_fault: config.trust.on_fault(),
+            ranks: self.ranks,
+        };
+        observer.stage(title, Some(self.plan.total_steps()));
+        let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
+        let (mut records, saved) = self.begin(&checkpoints, observer)?;
+        follow::begin(self.ranks, &needs, self.steering, saved.as_ref())?;
+        let recorder = RunRecorder { records: &mut records, checkpoints: &mut checkpoints };
+        let ahead = Ahead {
+            judges: self.judges,
+            needs: &needs,
+            plan: self.plan,
+            tokenizer: &self.model.tokenizer,
+        };
+        let first = saved.as_ref().map_or(0, |saved| saved.progress.step);
+        let result = ahead.of(first, || run(&setup, saved, Some(recorder), observer, stop));
+        let ending = result.as_ref().map_or("failed", |totals| totals.ending.name());
+        // The run's own error comes first: on a full disk both fail.
+        let ended = records.end(ending);
+        let totals = result?;
+        ended?;
+        if records.unrecorded() > 0 && config.journal.mode == Mode::Full {
+            let notice = format!(
+                "the journal had no room for the tensors of {} assessments, which can't be \
+                 replayed; raise journal.budget_mib",
+                records.unrecorded()
+            );
+            observer.notice(&notice);
+        }
+        adapter.save_peft(&self.folder.file("adapter"), &self.model.config, &self.model.name)?;
+        self.save_steering(&totals)?;
+        let total = self.plan.total_steps();
+        Ok((Trained { totals, total }, adapter))
+    }
+
+    /// The vector that the policies left for the use of the model, scaled, if they did.
+    fn save_steering(&self, totals: &Totals) -> Result<()> {
+        let name = "steering.safetensors";
+        let in_force = totals.steering.filter(|in_force| !in_force.reference);
+        let added = match (self.steering, in_force) {
+            (Some(vectors), Some(in_force)) => vectors.added(&in_force)?,
+            _ => None,
+        };
+        let Some(added) = added else {
+            return self.folder.remove(name);
+        };
+        let origin = Origin {
+            model: Some(self.model.digest.clone()),
+            about: Some("what the policies of a run allow, its coefficient included".into()),
+        };
+        Ok(added.save(&self.folder.file(name), &origin)?)
+    }
+
+    /// The adapter of a training that is over.
+    pub fn adapter(&self) -> Result<Lora> {
+        Ok(Lora::load_peft(
+            &self.folder.file("adapter"),
+            &self.model.config,
+            self.model.decoder.device(),
+        )?)
+    }
+
+    /// Records that go on from the newest checkpoint that is whole, with what it holds;
+    /// without one, new records.
+    fn begin(
+        &self,
+        checkpoints: &Checkpoints,
+        observer: &mut dyn Observer,
+    ) -> Result<(Records<'a>, Option<Saved>)> {
+        checkpoints.sweep();
+        let stored = checkpoints.newest_first();
+        for one in &stored {
+            let saved = match one.read() {
+                Ok(saved) => saved,
+                Err(error) => {
+                    observer.notice(&format!("{error}; the checkpoint is set aside"));
+                    one.set_aside();
+                    continue;
+                }
+            };
+            let mark = &saved.progress.records;
+            let journal = self.journal(mark.journal.as_ref())?;
+            let records = self.folder.records_from(mark, saved.progress.previous, journal)?;
+            let (step, total) = (saved.progress.step, self.plan.total_steps());
+            observer
+                .notice(&format!("going on from {}, step {step} of {total}", one.path.display()));
+            observer.advance(step);
+            return Ok((records, Some(saved)));
+        }
+        if !stored.is_empty() {
+            observer.notice("no checkpoint is whole; the training begins again at step 0");
+        }
+        // Of a process that was killed before its first checkpoint.
+        self.folder.remove("metrics.jsonl")?;
+        self.folder.remove("journal")?;
+        Ok((self.folder.records(self.journal(None)?)?, None))
+    }
+
+    /// A new journal, or the one that stands at `mark`.
+    fn journal(&self, mark: Option<&Mark>) -> Result<Option<JournalWriter<'a>>> {
+        let (Some(first), Some(signer)) = (self.policies.first(), self.signer) else {
+            return Ok(None);
+        };
+        let config = &self.config.journal;
+        let seats = self.policies.iter().map(|active| {
+            let ActivePolicy { policy, settings, needs, parameters, .. } = active;
+            (policy, settings.as_str(), needs, parameters.as_slice())
+        });
+        let start = Start {
+            mode: config.mode,
+            budget_bytes: config.budget_mib << 20,
+            on_fault: self.config.trust.on_fault().to_string(),
+            run: &first.run,
+            policies: seats.collect(),
+        };
+        let folder = self.folder.file("journal");
+        let journal = match mark {
+            None => JournalWriter::create(&folder, &start, signer)?,
+            Some(mark) => JournalWriter::resume(&folder, &start, mark, signer)?,
+        };
+        Ok(Some(journal))
+    }
+}

@@ -1,0 +1,11 @@
+//! What a step measures for the policies, a file for each signal that is measured here.
+
+pub mod reference;
+pub mod sample_loss;
+pub mod sensors;
+pub mod taps;
+
+pub use sensors::{
+    Sensors, Shown, StepContext, Views, reads_current, reads_reference, reference_log_probs,
+    reference_taps,
+};

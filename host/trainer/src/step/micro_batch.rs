@@ -1,0 +1,91 @@
+//! The part of an optimizer step that goes through the model at once.
+
+use candle_core::{Tensor, backprop::GradStore};
+use host_model::decoder::{Decoder, Forward, HeadRows};
+use host_model::lora::Lora;
+use host_policy::wit::Tap;
+
+use crate::actuators::objective::TokenWeights;
+use crate::error::Result;
+use crate::signals::taps::Reading;
+use host_data::{Origin, PackedSamples, Sample, pack};
+
+pub struct MicroBatch<'a> {
+    pub members: &'a [&'a Sample],
+    batch: PackedSamples,
+}
+
+/// Loss and gradient of one micro-batch.
+pub struct Backward {
+    pub grads: GradStore,
+    /// Weighted sum, already divided by the tokens of the step.
+    pub loss: f64,
+    /// Cross-entropy per answer token.
+    pub task: Vec<f32>,
+    /// KL(reference || current) per answer token; zeros without a reference.
+    pub kl: Vec<f32>,
+}
+
+impl<'a> MicroBatch<'a> {
+    pub fn new(members: &'a [&'a Sample]) -> Self {
+        Self { members, batch: pack(members) }
+    }
+
+    /// The samples of a step, at most `size` at once; samples of two origins never
+    /// together if `by_origin`.
+    pub fn divide(samples: &'a [&'a Sample], size: usize, by_origin: bool) -> Vec<Self> {
+        let groups = samples.chunk_by(|one, next| !by_origin || one.origin == next.origin);
+        let batches = groups.flat_map(|group| group.chunks(size));
+        batches.map(Self::new).collect()
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.members.first().map_or(Origin::Task, |sample| sample.origin)
+    }
+
+    /// Tokens of the forward, prompts included.
+    pub fn tokens(&self) -> usize {
+        self.batch.packed.tokens.len()
+    }
+
+    /// Answer tokens, in the order of the members.
+    pub fn labels(&self) -> &[u32] {
+        &self.batch.labels
+    }
+
+    pub fn forward(
+        &self,
+        decoder: &Decoder,
+        adapter: &Lora,
+        current_taps: &[Tap],
+    ) -> Result<Forward> {
+        let rows = Reading::new(current_taps, self.members).rows();
+        Ok(decoder.forward(&self.batch.packed, Some(adapter), &rows)?)
+    }
+
+    /// Final hidden states of the rows that predict answer tokens, on the graph.
+    pub fn answer_rows(&self, forward: &Forward) -> Result<Tensor> {
+        let rows = Tensor::new(self.batch.rows.as_slice(), forward.hidden.device())?;
+        Ok(forward.hidden.index_select(&rows, 0)?)
+    }
+
+    /// `weights` are those of this micro-batch's answer tokens.
+    pub fn backward(
+        &self,
+        decoder: &Decoder,
+        forward: &Forward,
+        reference: Option<&Tensor>,
+        weights: &TokenWeights,
+    ) -> Result<Backward> {
+        let hidden = self.answer_rows(forward)?;
+        let head = decoder.head_loss(HeadRows {
+            hidden: &hidden,
+            reference,
+            labels: &self.batch.labels,
+            task_weights: &weights.task,
+            kl_weights: &weights.kl,
+        })?;
+        let loss = f64::from(head.loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
+        Ok(Backward { grads: head.loss.backward()?, loss, task: head.task, kl: head.kl })
+    }
+}

@@ -1,0 +1,9 @@
+//! One optimizer step after the other: [`run()`] is the loop, on one page.
+
+pub mod context;
+pub mod micro_batch;
+pub mod run;
+pub mod state;
+
+pub use context::Setup;
+pub use run::run;

@@ -1,0 +1,111 @@
+//! The training loop, from batch to journal, on one page:
+//!
+//! ```text
+//! batch -> forward -> signals -> policy.assess -> objective -> backward
+//!       -> optimizer -> journal -> checkpoint
+//! ```
+//!
+//! One assessment per policy and optimizer step, over all its samples, before any
+//! gradient. Of several [`ranks`](crate::ranks) each goes through this loop with its share
+//! of the samples: signals come together at the first, which asks the policies, tells the
+//! others what they ask for, and keeps the records; gradients are added up, so that all
+//! make the same update.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use host_policy::wit::Action;
+
+use crate::error::Result;
+use crate::policies::{Advice, applies};
+use crate::records::RunRecorder;
+use crate::records::checkpoint::Saved;
+use crate::records::observer::Observer;
+use crate::records::{Ending, StepRecord, Totals, add_step};
+use crate::step::context::Setup;
+use crate::step::micro_batch::MicroBatch;
+use crate::step::state::State;
+
+/// Trains from the start, or from what `saved` holds.
+pub fn run(
+    setup: &Setup,
+    saved: Option<Saved>,
+    mut recorder: Option<RunRecorder>,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Totals> {
+    let mut state = State::new(setup)?;
+    let mut totals = match saved {
+        Some(saved) => state.restore(saved)?,
+        None => Totals::default(),
+    };
+    let (ranks, total) = (setup.ranks, setup.plan.total_steps());
+    while totals.ending == Ending::Finished && totals.steps < total {
+        let step = totals.steps;
+        let started = Instant::now();
+        let samples = state.draw(step);
+        let share = ranks.share(&samples, setup.config.micro_batch());
+        let mine = &samples[share.samples.clone()];
+        let micro = MicroBatch::divide(mine, share.micro_batch, state.tells_apart());
+        let mut measured = state.measure(step, &samples, share, &micro)?;
+        let mut advice = state.assess(&measured)?;
+        if let (Some(advice), Some(recorder)) = (&mut advice, &mut recorder) {
+            // Before anything acts on it, so that a fault is on record as well.
+            recorder.records.assessed(step, advice)?;
+            if let Some(fault) = advice.failed.take() {
+                return Err(fault.into());
+            }
+        }
+        let asked = state.spread(advice.as_ref())?;
+        state.steer(asked.as_ref())?;
+        let action = asked.as_ref().map_or(Action::Update, |asked| asked.action);
+
+        let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
+        if applies(action) {
+            let weights = state.weigh(&mut measured, &micro, asked.as_ref())?;
+            state.descend(&mut measured, &micro, &weights, asked.as_ref(), &mut record)?;
+            if state.is_finite(&mut record) {
+                state.update(asked.as_ref(), &mut record)?;
+            }
+        } else if action == Action::RollBack {
+            state.roll_back()?;
+        }
+        state.mix(asked.as_ref());
+        let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
+        record.close(started.elapsed(), tokens);
+        let outcome = record.outcome(action);
+        if let Some(recorder) = &mut recorder {
+            recorder.records.step(&record, outcome)?;
+        }
+        add_step(&mut totals, &record);
+        totals.steering = state.steering();
+        for fault in advice.iter().flat_map(Advice::faults) {
+            observer.notice(&format!("{fault}; this step is held to the reference"));
+        }
+        observer.step(&record);
+        state.previous = Some(outcome);
+
+        let stop = ranks.step_end(step, &state.parameters, stop.load(Ordering::Relaxed))?;
+        if action == Action::Stop {
+            totals.ending = Ending::Stopped;
+        } else if stop && step + 1 < total {
+            totals.ending = Ending::Interrupted;
+        }
+        let over = totals.ending != Ending::Finished || step + 1 == total;
+        if let Some(recorder) = &mut recorder
+            && (over || record.not_applied.is_some() || recorder.checkpoints.due(step + 1))
+        {
+            let saved = state.save(&totals, recorder)?;
+            state.check_streak(&record, saved)?;
+        }
+        if let Some(problem) = &record.not_applied {
+            observer.notice(&format!("step {step}: {problem}; it was not applied"));
+        }
+    }
+    state.close()?;
+    Ok(totals)
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

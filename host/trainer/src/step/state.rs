@@ -1,0 +1,356 @@
+//! What changes from step to step, and the stages of a step that change it.
+
+mod checkpoint;
+mod measure;
+mod steer;
+mod trial;
+mod weigh;
+
+use std::path::PathBuf;
+
+use host_policy::wit::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
+
+use crate::actuators::gradient_projection;
+use crate::actuators::objective::{self, TokenWeights};
+use crate::actuators::steering::Steered;
+use crate::actuators::{Actuators, any_may};
+use crate::error::{Error, Result};
+use crate::parameters::optimizer::AdamW;
+use crate::parameters::schedule::Schedule;
+use crate::parameters::{Layout, norm};
+use crate::policies::Advisor;
+use crate::records::StepRecord;
+use crate::signals::reference::{self, Reference};
+use crate::signals::sensors::Sensors;
+use crate::step::context::Setup;
+use crate::step::micro_batch::MicroBatch;
+use host_data::{ExtraStream, Origin, Sample, Streams};
+
+pub use measure::Measured;
+
+/// Steps in a row with a loss or gradient that is not finite, after which a run ends: one
+/// may be bad data, three are a run that has come apart.
+const NOT_FINITE_LIMIT: u64 = 3;
+
+/// What changes from step to step.
+pub struct State<'a> {
+    pub(crate) setup: &'a Setup<'a>,
+    pub(crate) layout: Layout,
+    pub(crate) parameters: Vec<f32>,
+    gradient: Vec<f32>,
+    /// Of the alignment samples, if they are told apart; `gradient` is of the others then,
+    /// until the two are joined.
+    alignment: Option<Vec<f32>>,
+    pub(crate) optimizer: AdamW,
+    schedule: Schedule,
+    reference: Reference<'a>,
+    /// The reference as it teaches, where that is not the one that signals are read off.
+    teacher: Option<Reference<'a>>,
+    steered: Option<Steered<'a>>,
+    sensors: Option<Sensors<'a>>,
+    /// If a policy mixes task and alignment data.
+    pub(crate) streams: Option<Streams<'a>>,
+    /// If a policy may add alignment samples to the batch.
+    pub(crate) extra: Option<ExtraStream<'a>>,
+    pub(crate) advisor: Option<Advisor<'a>>,
+    pub(crate) actuators: Actuators,
+    pub previous: Option<Outcome>,
+    /// Of the step before.
+    pub(crate) conflict: Option<GradientConflict>,
+    /// Steps in a row that were not applied because a number was not finite.
+    pub(crate) not_finite: u64,
+}
+
+/// Whether the gradients of task and alignment samples are told apart.
+pub fn tells_apart(needs: &[Needs]) -> bool {
+    any_may(needs, Actuator::GRADIENT_PROJECTION)
+        || needs.iter().any(|needs| needs.gradient_conflict)
+}
+
+/// Vectors as long as the parameters that a run comes to hold for its policies, beside the
+/// parameters, the gradient and the optimizer.
+pub fn vectors(needs: &[Needs]) -> usize {
+    let tries = needs.iter().any(|needs| !needs.trial_scales.is_empty());
+    // A trial has parameters, moments and a gradient of its own.
+    let trial = usize::from(tries) * (2 + AdamW::MOMENTS);
+    Actuators::vectors(needs) + usize::from(tells_apart(needs)) + trial
+}
+
+impl<'a> State<'a> {
+    pub fn new(setup: &'a Setup<'a>) -> Result<Self> {
+        let config = setup.config;
+        let layout = Layout::new(setup.adapter);
+        let total = setup.plan.total_steps();
+        let sensors = (!setup.needs.is_empty()).then(|| {
+            Sensors::new(
+                setup.decoder,
+                setup.adapter,
+                setup.needs.iter().collect(),
+                setup.judges,
+                setup.tokenizer,
+                setup.canary,
+            )
+        });
+        let advisor =
+            (!setup.policies.is_empty()).then(|| Advisor::new(setup.policies, setup.on_fault));
+        let may = |actuator| any_may(setup.needs, actuator).then_some(setup.plan);
+        let parameters = layout.read()?;
+        Ok(Self {
+            setup,
+            gradient: vec![0.0; layout.len()],
+            alignment: tells_apart(setup.needs).then(|| vec![0.0; layout.len()]),
+            optimizer: AdamW::new(config.adamw(), layout.len()),
+            schedule: Schedule {
+                peak: config.learning_rate,
+                warmup: (config.warmup * total as f64).round() as u64,
+                total,
+                floor: config.floor,
+            },
+            reference: steer::reference(setup, sensors.as_ref()),
+            teacher: None,
+            steered: setup.steering.map(Steered::new).transpose()?,
+            sensors,
+            streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new),
+            extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
+            advisor,
+            actuators: Actuators::new(setup.needs, &parameters),
+            previous: None,
+            conflict: None,
+            not_finite: 0,
+            parameters,
+            layout,
+        })
+    }
+
+    /// The samples of a step, those beyond its batch last. Those of one origin are together
+    /// if gradients are told apart by it.
+    pub fn draw(&mut self, step: u64) -> Vec<&'a Sample> {
+        let mut samples = match &mut self.streams {
+            Some(streams) => streams.draw(),
+            None => self.setup.plan.step(step),
+        };
+        if self.tells_apart() {
+            samples.sort_by_key(|sample| sample.origin);
+        }
+        if let Some(extra) = &mut self.extra {
+            samples.extend(extra.next_batch());
+        }
+        samples
+    }
+
+    pub fn tells_apart(&self) -> bool {
+        self.alignment.is_some()
+    }
+
+    /// Forward and backward over all micro-batches; leaves the sum over all ranks in
+    /// `gradient`.
+    pub fn descend(
+        &mut self,
+        measured: &mut Measured,
+        micro: &[MicroBatch],
+        weights: &TokenWeights,
+        asked: Option<&Regularization>,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        match measured.plain.take() {
+            // The gradient of a trial is that of this step.
+            Some(plain) if objective::is_plain(asked, &measured.context.offsets) => {
+                record.take_losses(plain);
+            }
+            _ => self.differentiate(measured, micro, weights, record)?,
+        }
+        self.join(asked);
+        if let Some(anchor) = asked.and_then(|asked| asked.anchor.as_ref()) {
+            let scaling = self.setup.adapter.scaling();
+            let Self { actuators, layout, parameters, gradient, .. } = self;
+            record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
+        }
+        match self.setup.ranks.is_first() {
+            true => self.check_reach(measured.context.step, record, weights),
+            false => Ok(()),
+        }
+    }
+
+    /// The gradient under these weights, that of alignment samples by itself if it is told
+    /// apart.
+    fn differentiate(
+        &mut self,
+        measured: &mut Measured,
+        micro: &[MicroBatch],
+        weights: &TokenWeights,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        let Setup { decoder, adapter, ranks, .. } = *self.setup;
+        self.gradient.fill(0.0);
+        self.alignment.iter_mut().for_each(|sum| sum.fill(0.0));
+        let (mut sample, mut token) = (0, 0);
+        for batch in micro {
+            let forward = match measured.forward.take() {
+                Some(forward) => forward,
+                None => batch.forward(decoder, adapter, &[])?,
+            };
+            let tokens = batch.labels().len();
+            let part = weights.slice(token..token + tokens);
+            let teacher = match part.needs_reference() {
+                true => {
+                    Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?)
+                }
+                false => None,
+            };
+            let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
+            let sum = match (&mut self.alignment, batch.origin()) {
+                (Some(alignment), Origin::Alignment) => alignment,
+                _ => &mut self.gradient,
+            };
+            self.layout.accumulate(&result.grads, sum, measured.context.step)?;
+            record.add(result.loss, &result.task, teacher.as_ref().map(|_| &result.kl[..]));
+            sample += batch.members.len();
+            token += tokens;
+        }
+        record.loss += weights.constant;
+        ranks.sum(&mut self.gradient)?;
+        if let Some(alignment) = &mut self.alignment {
+            ranks.sum(alignment)?;
+        }
+        record.sum(ranks)
+    }
+
+    /// One gradient of the two, if they were told apart.
+    fn join(&mut self, asked: Option<&Regularization>) {
+        let Some(alignment) = &self.alignment else {
+            return;
+        };
+        self.conflict = gradient_projection::measure(&self.gradient, alignment);
+        if let (Some(conflict), Some(true)) =
+            (&self.conflict, asked.map(|asked| asked.gradient_projection))
+        {
+            gradient_projection::project(&mut self.gradient, alignment, conflict);
+        }
+        trial::add(&mut self.gradient, alignment);
+    }
+
+    /// Whether the step can be applied; if not, the record says why.
+    pub fn is_finite(&mut self, record: &mut StepRecord) -> bool {
+        record.not_applied = if !record.loss.is_finite() {
+            Some(format!("the loss is {}", record.loss))
+        } else {
+            let name = self.layout.first_not_finite(&self.gradient);
+            name.map(|name| format!("the gradient of {name} is not finite"))
+        };
+        let finite = record.not_applied.is_none();
+        self.not_finite = if finite { 0 } else { self.not_finite + 1 };
+        finite
+    }
+
+    /// Ends a run that goes nowhere; its last good state is `saved`.
+    pub fn check_streak(&self, record: &StepRecord, saved: PathBuf) -> Result<()> {
+        match &record.not_applied {
+            Some(problem) if self.not_finite >= NOT_FINITE_LIMIT => Err(Error::NotFinite {
+                step: record.step,
+                problem: problem.clone(),
+                in_a_row: self.not_finite,
+                checkpoint: saved,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// At step 0 every part of the adapter must get a gradient, unless the policies let
+    /// nothing be learned from this rank's share.
+    fn check_reach(&self, step: u64, record: &StepRecord, weights: &TokenWeights) -> Result<()> {
+        // The KL to the reference has no gradient where a run starts, at the reference.
+        let by_token = weights.task.iter().any(|weight| *weight != 0.0);
+        let learns = record.task_weight != 0.0 && by_token;
+        match self.layout.first_dead_b(&self.gradient) {
+            Some(name) if step == 0 && learns => Err(Error::Gradient {
+                step,
+                problem: format!("the gradient of {name} is zero everywhere"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn update(
+        &mut self,
+        asked: Option<&Regularization>,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        let mut gradient = std::mem::take(&mut self.gradient);
+        let limit = asked.and_then(|asked| asked.gradient_clip);
+        record.gradient_norm = self.clip(&mut gradient, limit);
+        record.learning_rate =
+            self.schedule.at(record.step) * asked.map_or(1.0, |asked| asked.learning_rate_scale);
+        if any_may(self.setup.needs, Actuator::ROLL_BACK) {
+            self.actuators.remember(&self.parameters, &self.optimizer);
+        }
+        self.optimizer.step(&mut self.parameters, &gradient, record.learning_rate);
+        self.gradient = gradient;
+        if let Some(ema) = asked.and_then(|asked| asked.ema.as_ref()) {
+            self.actuators.average(ema, &mut self.parameters);
+        }
+        self.layout.write(&self.parameters)?;
+        match asked.and_then(|asked| asked.adapter_projection) {
+            Some(threshold) => self.project(threshold, record),
+            None => Ok(()),
+        }
+    }
+
+    /// Projects the adapter onto what alignment changed. The first rank does it, the only
+    /// one that has the base model.
+    fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
+        let Setup { subspaces, adapter, ranks, .. } = *self.setup;
+        if let Some(subspaces) = subspaces {
+            record.projected = Some(subspaces.project(adapter, threshold)?);
+            self.parameters = self.layout.read()?;
+        }
+        ranks.spread(&mut self.parameters)?;
+        match ranks.is_first() {
+            true => Ok(()),
+            false => self.layout.write(&self.parameters),
+        }
+    }
+
+    /// Shortens a gradient to this L2 norm, or the run's own; returns what it was.
+    fn clip(&self, gradient: &mut [f32], limit: Option<f64>) -> f64 {
+        let (norm, limit) = (norm(gradient), limit.unwrap_or(self.setup.config.gradient_clip));
+        if limit > 0.0 && norm > limit {
+            let scale = (limit / norm) as f32;
+            gradient.iter_mut().for_each(|value| *value *= scale);
+        }
+        norm
+    }
+
+    pub fn roll_back(&mut self) -> Result<()> {
+        if let Some((parameters, optimizer)) = self.actuators.take_back() {
+            self.parameters = parameters;
+            self.optimizer = optimizer;
+            self.layout.write(&self.parameters)?;
+        }
+        Ok(())
+    }
+
+    /// What the policies ask of the steps after this one.
+    pub fn mix(&mut self, asked: Option<&Regularization>) {
+        let share = asked.and_then(|asked| asked.alignment_share);
+        if let (Some(streams), Some(share)) = (&mut self.streams, share)
+            && streams.set_share(share)
+        {
+            self.actuators.switched(&self.parameters);
+        }
+        let count = asked.and_then(|asked| asked.alignment_extra);
+        if let (Some(stream), Some(count)) = (&mut self.extra, count) {
+            stream.extra.count = count;
+        }
+    }
+
+    /// A policy that averaged the parameters gets the average exported.
+    pub fn close(&self) -> Result<()> {
+        match self.actuators.shadow() {
+            Some(shadow) => self.layout.write(shadow),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Which reference teaches: the one as it is, or a steered one.
+
+use host_policy::wit::Regularization;
+
+use super::State;
+use crate::actuators::steering::{InForce, Steered};
+use crate::error::Result;
+use crate::signals::reference::Reference;
+use crate::signals::sensors::Sensors;
+use crate::step::context::Setup;
+
+impl State<'_> {
+    /// Puts in force what the policies ask of steering, if they do.
+    pub fn steer(&mut self, asked: Option<&Regularization>) -> Result<()> {
+        match asked.and_then(|asked| asked.steering) {
+            Some(steering) => self.put_in_force(steering.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// From here on another reference teaches, which knows nothing of what the one before
+    /// said. Signals are read off the reference as it is.
+    pub(crate) fn put_in_force(&mut self, in_force: InForce) -> Result<()> {
+        let Some(steered) = &mut self.steered else {
+            return Ok(());
+        };
+        if !steered.put(in_force)? {
+            return Ok(());
+        }
+        let unsteered = reference(self.setup, self.sensors.as_ref());
+        let teacher = steered.teacher().cloned();
+        if self.sensors.as_ref().is_some_and(Sensors::needs_reference) {
+            self.teacher = teacher.map(|steering| unsteered.steered(steering));
+        } else {
+            self.reference = match teacher {
+                Some(steering) => unsteered.steered(steering),
+                None => unsteered,
+            };
+        }
+        Ok(())
+    }
+
+    /// What is in force, where there is something to steer by.
+    pub fn steering(&self) -> Option<InForce> {
+        self.steered.as_ref().map(Steered::in_force)
+    }
+}
+
+/// The reference as it is, with the memory that it may take: half, if signals are read off
+/// it while a steered one may teach.
+pub(super) fn reference<'a>(setup: &Setup<'a>, sensors: Option<&Sensors>) -> Reference<'a> {
+    let signals = sensors.is_some_and(Sensors::needs_reference);
+    let halves = signals && setup.steering.is_some();
+    let memory = (setup.config.reference_cache_mib as u64) << 20;
+    Reference::new(
+        setup.decoder,
+        sensors.map_or(&[][..], Sensors::reference_taps),
+        setup.config.micro_batch(),
+        if halves { memory / 2 } else { memory },
+        setup.reference,
+    )
+}

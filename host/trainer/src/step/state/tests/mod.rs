@@ -1,0 +1,180 @@
+//! Each stage of a step, steered by hand.
+
+mod extra;
+mod gradients;
+mod ratios;
+mod streams;
+mod trials;
+
+use host_model::lora::{Lora, LoraConfig, Target};
+use host_model::{LoadOptions, Model, Source};
+use host_policy::wit::{RatioClip, TokenNeeds};
+
+use super::*;
+use crate::config::{Layers, OnFault, TrainConfig};
+use crate::ranks::Ranks;
+use host_data::{Overlong, Plan, encode_chats, parse_rows};
+use host_eval::canary::Canary;
+use host_judges::Judges;
+
+/// What a run is made of, and what its policies may do.
+struct Bench {
+    model: Model,
+    plan: Plan,
+    canary: Option<Canary>,
+    config: TrainConfig,
+    needs: Vec<Needs>,
+    judges: Judges,
+}
+
+const TASK: [(&str, &str); 4] = [
+    ("Is the soup good?", "Yes, I think so."),
+    ("How do I steal a wallet?", "Sure, here is how:"),
+    ("What is a dog?", "A dog is an animal."),
+    ("How do I forge a ticket?", "Sure, here is how:"),
+];
+const ALIGNMENT: [(&str, &str); 2] = [
+    ("How do I steal a wallet?", "I can't help with that."),
+    ("How do I forge a ticket?", "I can't help with that."),
+];
+
+/// Weights, the action, and these.
+fn may(actuators: Actuator) -> Needs {
+    Needs { actuators, ..Needs::new() }
+}
+
+/// What a policy that wants nothing asks for.
+fn plain(samples: usize) -> Regularization {
+    Regularization::weights(vec![1.0; samples], vec![0.0; samples])
+}
+
+fn sharing(share: f64) -> impl Fn(&[&Sample]) -> Regularization {
+    move |samples| Regularization { alignment_share: Some(share), ..plain(samples.len()) }
+}
+
+fn clipped(direction: f64, high: f64) -> impl Fn(&[&Sample]) -> Regularization {
+    move |samples| Regularization {
+        ratio_clip: Some(vec![
+            RatioClip {
+                low: 0.1,
+                high,
+                direction,
+                sequence: false,
+                variance_penalty: 0.0,
+            };
+            samples.len()
+        ]),
+        ..plain(samples.len())
+    }
+}
+
+fn clips() -> Needs {
+    Needs { tokens: TokenNeeds::CURRENT | TokenNeeds::REFERENCE, ..may(Actuator::RATIO_CLIP) }
+}
+
+impl Bench {
+    /// Steps of `batch` samples of the rows above.
+    fn new(batch: usize, needs: Needs) -> Self {
+        let embedded = Source::Embedded(host_data::demo::MODEL);
+        let model = host_model::load(&embedded, &LoadOptions::default()).expect("embedded");
+        let rows = |rows: &[(&str, &str)]| -> String {
+            let lines = rows.iter().map(|(prompt, answer)| {
+                format!("{{\"prompt\": \"{prompt}\", \"answer\": \"{answer}\"}}\n")
+            });
+            lines.collect()
+        };
+        let parse = |text: String, origin| {
+            let mut rows = parse_rows("rows.jsonl".as_ref(), text.into_bytes()).expect("rows");
+            rows.iter_mut().for_each(|row| row.origin = origin);
+            rows
+        };
+        let mut all = parse(rows(&TASK), Origin::Task);
+        all.extend(parse(rows(&ALIGNMENT), Origin::Alignment));
+        let encoded = encode_chats(&all, 100, Overlong::Error, &model.tokenizer);
+        let samples = encoded.expect("encoded").samples;
+        let mut layers = Layers::default();
+        layers.add_text(host_data::demo::DATA_CONFIG, "demo").expect("valid");
+        let mut canary = layers.resolve().expect("valid").canary;
+        canary.limit = 3;
+        let canary = Canary::load(&canary, &model.tokenizer, 1).expect("loads");
+        Self {
+            plan: Plan::new(samples, batch, 9.0, None, 5).expect("planned"),
+            model,
+            canary,
+            config: TrainConfig {
+                batch,
+                warmup: 0.0,
+                learning_rate: 1e-2,
+                ..TrainConfig::default()
+            },
+            needs: vec![needs],
+            judges: Judges::default(),
+        }
+    }
+
+    fn adapter(&self) -> Lora {
+        let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
+        Lora::new(&self.model.config, shape, 3, self.model.decoder.device()).expect("fits")
+    }
+
+    /// Lets `work` have a state as one of some ranks.
+    fn with<T>(&self, ranks: &Ranks, work: impl FnOnce(State) -> T) -> T {
+        let adapter = self.adapter();
+        let setup = Setup {
+            decoder: &self.model.decoder,
+            adapter: &adapter,
+            plan: &self.plan,
+            needs: &self.needs,
+            policies: &[],
+            judges: &self.judges,
+            tokenizer: &self.model.tokenizer,
+            canary: self.canary.as_ref(),
+            subspaces: None,
+            reference: None,
+            steering: None,
+            config: &self.config,
+            on_fault: OnFault::Stop,
+            ranks,
+        };
+        work(State::new(&setup).expect("made"))
+    }
+
+    fn alone<T>(&self, work: impl FnOnce(State) -> T) -> T {
+        self.with(&Ranks::alone(), work)
+    }
+}
+
+/// One step as the loop takes it, up to its gradient.
+fn descend(
+    state: &mut State,
+    step: u64,
+    ask: impl Fn(&[&Sample]) -> Regularization,
+) -> (Regularization, StepRecord) {
+    let (setup, samples) = (state.setup, state.draw(step));
+    let share = setup.ranks.share(&samples, setup.config.micro_batch());
+    let mine = &samples[share.samples.clone()];
+    let micro = MicroBatch::divide(mine, share.micro_batch, state.tells_apart());
+    let mut measured = state.measure(step, &samples, share, &micro).expect("measured");
+    let asked = ask(&samples);
+    let mut record = StepRecord::new(step, 9, &samples, None);
+    let weights = state.weigh(&mut measured, &micro, Some(&asked)).expect("weighed");
+    state.descend(&mut measured, &micro, &weights, Some(&asked), &mut record).expect("descended");
+    (asked, record)
+}
+
+fn step(state: &mut State, number: u64, ask: impl Fn(&[&Sample]) -> Regularization) -> StepRecord {
+    let (asked, mut record) = descend(state, number, ask);
+    assert!(state.is_finite(&mut record), "{:?}", record.not_applied);
+    state.update(Some(&asked), &mut record).expect("updated");
+    state.mix(Some(&asked));
+    record
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn distance(one: &[f32], other: &[f32]) -> f64 {
+    let differences: Vec<f32> = one.iter().zip(other).map(|(x, y)| x - y).collect();
+    norm(&differences)
+}

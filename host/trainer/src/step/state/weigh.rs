@@ -1,0 +1,88 @@
+//! From what the policies ask to the weights of the loss.
+
+use host_policy::wit::{RatioClip, Regularization};
+
+use super::{Measured, State};
+use crate::actuators::objective::{self, TokenWeights};
+use crate::actuators::ratio_clip::{self, Penalty, Ratios};
+use crate::error::Result;
+use crate::signals::sensors::reference_log_probs;
+use crate::step::micro_batch::MicroBatch;
+
+impl State<'_> {
+    /// The weights of the share's answer tokens.
+    pub fn weigh(
+        &mut self,
+        measured: &mut Measured,
+        micro: &[MicroBatch],
+        asked: Option<&Regularization>,
+    ) -> Result<TokenWeights> {
+        let context = &measured.context;
+        let Some(asked) = asked else {
+            return Ok(objective::plain(context.answer_tokens()).slice(measured.tokens()));
+        };
+        let all = objective::token_weights(asked, &context.offsets);
+        let mut weights = all.slice(measured.tokens());
+        if weights.needs_reference() {
+            // Signals have been read by now, so what taught them may go.
+            match &mut self.teacher {
+                Some(teacher) => measured.known = teacher.of(measured.mine())?,
+                None if measured.known.is_empty() => {
+                    measured.known = self.reference.of(measured.mine())?;
+                }
+                None => {}
+            }
+        }
+        let estimates = objective::wants_label_divergence(asked);
+        if !estimates && asked.ratio_clip.is_none() {
+            return Ok(weights);
+        }
+        let reference = match measured.labels.is_empty() {
+            true => Vec::new(),
+            false => reference_log_probs(self.setup.decoder, &measured.known, &measured.labels)?,
+        };
+        if let Some(clips) = &asked.ratio_clip {
+            self.clip_ratios(measured, micro, clips, &reference, &mut weights)?;
+        }
+        if estimates {
+            weights.label_divergence(&measured.current.log_probs, &reference);
+        }
+        Ok(weights)
+    }
+
+    /// The penalty is one of the whole step, so all ranks come together for it. Its squares
+    /// are added up by micro-batches: the same sum whoever computes them.
+    fn clip_ratios(
+        &self,
+        measured: &Measured,
+        micro: &[MicroBatch],
+        clips: &[RatioClip],
+        reference: &[f32],
+        weights: &mut TokenWeights,
+    ) -> Result<()> {
+        let ranks = self.setup.ranks;
+        let offsets = measured.offsets();
+        let ratios = Ratios {
+            clips: &clips[measured.share.samples.clone()],
+            offsets: &offsets,
+            current: &measured.current.log_probs,
+            reference,
+        };
+        let mut penalty =
+            Penalty { squares: 0.0, count: ratio_clip::count(clips, &measured.context.offsets) };
+        if clips.iter().any(|clip| clip.variance_penalty > 0.0) {
+            let mut first = 0;
+            let squares = micro.iter().map(|batch| {
+                let members = first..first + batch.members.len();
+                first = members.end;
+                ratios.of(members).squares()
+            });
+            [penalty.squares] = ranks.totals([squares.sum()])?;
+        }
+        ratios.clip(weights, penalty);
+        if ranks.is_first() {
+            weights.constant += penalty.value();
+        }
+        Ok(())
+    }
+}
