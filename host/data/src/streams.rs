@@ -90,7 +90,7 @@ impl<'a> Streams<'a> {
     }
 
     /// The samples of the next step, shortest first.
-    pub fn draw(&mut self) -> Vec<&'a Sample> {
+    pub fn next_batch(&mut self) -> Vec<&'a Sample> {
         let mix = &mut self.mix;
         let wanted = mix.share * self.batch as f64 + mix.owed;
         let alignment = (wanted.round().max(0.0) as usize).min(self.batch);

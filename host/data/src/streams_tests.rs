@@ -38,7 +38,7 @@ fn without_a_share_the_steps_are_those_of_the_task_data_alone() {
     let (both, alone) = (plan(64, 20, 3), plan(64, 0, 3));
     let mut streams = Streams::new(&both).unwrap();
     for step in 0..24 {
-        assert_eq!(ids(&streams.draw()), ids(&alone.step(step)), "step {step}");
+        assert_eq!(ids(&streams.next_batch()), ids(&alone.step(step)), "step {step}");
     }
 }
 
@@ -48,7 +48,7 @@ fn a_share_holds_over_several_steps() {
     let mut streams = Streams::new(&plan).unwrap();
     for (share, steps, expected) in [(0.1, 10, 8), (0.5, 3, 12), (0.05, 20, 8), (0.33, 100, 264)] {
         assert!(streams.set_share(share));
-        let drawn: Vec<_> = (0..steps).map(|_| streams.draw()).collect();
+        let drawn: Vec<_> = (0..steps).map(|_| streams.next_batch()).collect();
         assert!(drawn.iter().all(|step| step.len() == BATCH));
         let found: usize = drawn.iter().map(|step| alignment(step)).sum();
         assert_eq!(found, expected, "share {share}");
@@ -66,7 +66,7 @@ fn alternation_takes_whole_steps_from_one_stream_and_the_other_waits() {
     for step in 0..8 {
         let share = f64::from(step % 2);
         assert_eq!(streams.set_share(share), step > 0);
-        let drawn = streams.draw();
+        let drawn = streams.next_batch();
         assert_eq!(alignment(&drawn), if share == 1.0 { BATCH } else { 0 });
         match share == 1.0 {
             true => safe.extend(ids(&drawn)),
@@ -88,7 +88,7 @@ fn a_mix_that_was_kept_goes_on_where_it_was() {
     let run = |streams: &mut Streams, steps: std::ops::Range<u32>| -> Vec<Vec<u64>> {
         let one = |step| {
             streams.set_share(f64::from(step % 5) / 7.0);
-            ids(&streams.draw())
+            ids(&streams.next_batch())
         };
         steps.map(one).collect()
     };
@@ -114,7 +114,7 @@ fn a_stream_with_fewer_samples_than_a_step_goes_round() {
     let plan = plan(9, 2, 1);
     let mut streams = Streams::new(&plan).unwrap();
     streams.set_share(1.0);
-    let mut drawn = ids(&streams.draw());
+    let mut drawn = ids(&streams.next_batch());
     drawn.sort_unstable();
     assert_eq!(drawn, [1000, 1000, 1000, 1000, 1001, 1001, 1001, 1001]);
 }

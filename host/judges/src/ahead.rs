@@ -15,14 +15,14 @@ use host_data::Plan;
 const STEPS: u64 = 16;
 
 /// What is judged ahead, and for whom.
-pub struct Ahead<'a> {
+pub struct JudgePrefetcher<'a> {
     pub judges: &'a Judges,
     pub needs: &'a [Needs],
     pub plan: &'a Plan,
     pub tokenizer: &'a ChatTokenizer,
 }
 
-impl Ahead<'_> {
+impl JudgePrefetcher<'_> {
     /// Does the `work`, which begins at step `first`, with a thread that judges ahead of
     /// it.
     pub fn of<T>(&self, first: u64, work: impl FnOnce() -> T) -> T {
@@ -35,7 +35,7 @@ impl Ahead<'_> {
         std::thread::scope(|scope| {
             scope.spawn(|| self.run(&needs, first, &over));
             // Whatever the work comes to, the other thread ends.
-            let _over = Over(&over, &self.judges.progress);
+            let _over = StopGuard(&over, &self.judges.progress);
             work()
         })
     }
@@ -61,9 +61,9 @@ impl Ahead<'_> {
 }
 
 /// Ends the thread that judges ahead.
-struct Over<'a>(&'a AtomicBool, &'a Progress);
+struct StopGuard<'a>(&'a AtomicBool, &'a Progress);
 
-impl Drop for Over<'_> {
+impl Drop for StopGuard<'_> {
     fn drop(&mut self) {
         self.1.end(self.0);
     }
@@ -78,7 +78,7 @@ mod tests {
     use host_contract::{Judgement, JudgementStatus};
 
     use super::*;
-    use crate::kept::Kept;
+    use crate::kept::CachedJudge;
     use crate::{Judge, Pair};
     use host_data::demo;
     use host_data::failure::Result;
@@ -126,15 +126,19 @@ mod tests {
     #[test]
     fn samples_are_judged_once_and_not_too_far_ahead() {
         let (notes, model) = (Arc::new(Notes::default()), demo::model());
-        let judge = Kept::new(Box::new(notes.clone()), None);
+        let judge = CachedJudge::new(Box::new(notes.clone()), None);
         let judges = Judges {
             by_name: BTreeMap::from([("mine".into(), judge)]),
             progress: Progress::default(),
         };
         let plan = Plan::new(samples(60, &model.tokenizer), 2, 2.0, None, 5).expect("planned");
         let needs = needs();
-        let ahead =
-            Ahead { judges: &judges, needs: &needs, plan: &plan, tokenizer: &model.tokenizer };
+        let ahead = JudgePrefetcher {
+            judges: &judges,
+            needs: &needs,
+            plan: &plan,
+            tokenizer: &model.tokenizer,
+        };
         ahead.of(0, || {
             for step in 0..plan.total_steps() {
                 judges.come_to(step);

@@ -19,7 +19,7 @@ use host_data::failure::{Failure as Error, Result};
 /// How long a thread that waits for another one sleeps before it looks at `stop`.
 const GLANCE: Duration = Duration::from_millis(100);
 
-pub struct Kept {
+pub struct CachedJudge {
     judge: Box<dyn Judge>,
     known: Mutex<HashMap<Key, Slot>>,
     told: Condvar,
@@ -40,7 +40,7 @@ enum Slot {
     Told(Judgement),
 }
 
-impl Kept {
+impl CachedJudge {
     pub fn new(judge: Box<dyn Judge>, log: Option<(Log, Vec<(Key, f64)>)>) -> Self {
         let (log, scores) = log.unzip();
         let scores = scores.unwrap_or_default().into_iter();
@@ -151,7 +151,7 @@ impl Kept {
 /// Pairs that a thread is asking about. What is still not known when it ends, for
 /// whatever reason, may be asked again.
 struct Claim<'a> {
-    kept: &'a Kept,
+    kept: &'a CachedJudge,
     keys: &'a [Key],
 }
 
@@ -208,9 +208,9 @@ mod tests {
         }
     }
 
-    fn kept(slow: bool) -> (Kept, std::sync::Arc<Counting>) {
+    fn kept(slow: bool) -> (CachedJudge, std::sync::Arc<Counting>) {
         let judge = std::sync::Arc::new(Counting { slow, ..Counting::default() });
-        (Kept::new(Box::new(judge.clone()), None), judge)
+        (CachedJudge::new(Box::new(judge.clone()), None), judge)
     }
 
     fn pairs<'a>(messages: &'a [Message], answers: &[&'a str]) -> Vec<Pair<'a>> {

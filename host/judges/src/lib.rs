@@ -34,11 +34,11 @@ use host_contract::{Judgement, JudgementStatus};
 use crate::config::JudgeConfig;
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Message, content_digest};
-use kept::Kept;
+use kept::CachedJudge;
 use log::Log;
 use progress::Progress;
 
-pub use ahead::Ahead;
+pub use ahead::JudgePrefetcher;
 pub use prefixes::texts as prefix_texts;
 pub use step::Judged;
 pub use table::{Tally, table};
@@ -96,7 +96,7 @@ pub trait Judge: Send + Sync {
 /// The judges of a configuration.
 #[derive(Default)]
 pub struct Judges {
-    by_name: BTreeMap<String, Kept>,
+    by_name: BTreeMap<String, CachedJudge>,
     /// How far training has come, for what judges ahead of it.
     progress: Progress,
 }
@@ -117,7 +117,7 @@ impl Judges {
                 });
                 told.ok()
             });
-            Ok((name.clone(), Kept::new(judge, log)))
+            Ok((name.clone(), CachedJudge::new(judge, log)))
         });
         Ok(Self { by_name: by_name.collect::<Result<_>>()?, progress: Progress::default() })
     }
@@ -164,7 +164,7 @@ impl Judges {
         self.progress.come_to(step);
     }
 
-    fn of_name(&self, name: &str) -> Result<&Kept> {
+    fn of_name(&self, name: &str) -> Result<&CachedJudge> {
         self.by_name.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.names().collect();
             let problem = match known.as_slice() {

@@ -21,12 +21,12 @@ pub struct ActivePolicy {
 
 /// Asks every policy, carries each one's state from step to step, and combines what
 /// they say: the strictest wins, field by field.
-pub struct Advisor<'a> {
-    seats: Vec<Seat<'a>>,
+pub struct PolicySet<'a> {
+    slots: Vec<PolicySlot<'a>>,
     on_fault: OnFault,
 }
 
-struct Seat<'a> {
+struct PolicySlot<'a> {
     active: &'a ActivePolicy,
     state: Vec<u8>,
     faults_in_a_row: u64,
@@ -35,7 +35,7 @@ struct Seat<'a> {
 /// What a policy carries from step to step, for a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Memory {
+pub struct PolicyState {
     /// Hexadecimal.
     pub state: String,
     pub faults_in_a_row: u64,
@@ -56,7 +56,7 @@ pub struct Answer {
 }
 
 /// What all policies say of one step.
-pub struct Advice {
+pub struct StepDecision {
     /// The strictest of all answers, field by field.
     pub assessment: Assessment,
     /// One per policy, in their order; up to the failed one if `failed` is set.
@@ -68,7 +68,7 @@ pub struct Advice {
     pub recording: Duration,
 }
 
-impl Advice {
+impl StepDecision {
     pub fn fuel(&self) -> u64 {
         self.answers.iter().map(|answer| answer.fuel).sum()
     }
@@ -84,11 +84,14 @@ impl Advice {
     }
 }
 
-impl<'a> Advisor<'a> {
+impl<'a> PolicySet<'a> {
     pub fn new(policies: &'a [ActivePolicy], on_fault: OnFault) -> Self {
-        let seats =
-            policies.iter().map(|active| Seat { active, state: Vec::new(), faults_in_a_row: 0 });
-        Self { seats: seats.collect(), on_fault }
+        let slots = policies.iter().map(|active| PolicySlot {
+            active,
+            state: Vec::new(),
+            faults_in_a_row: 0,
+        });
+        Self { slots: slots.collect(), on_fault }
     }
 
     /// `signals` holds those of each policy, in order. A policy that fails is
@@ -97,18 +100,18 @@ impl<'a> Advisor<'a> {
     ///
     /// # Errors
     /// What is no fault of a policy, such as arguments beyond their limit.
-    pub fn assess(&mut self, signals: Vec<Signals>) -> Result<Advice> {
-        let mut answers = Vec::with_capacity(self.seats.len());
+    pub fn assess(&mut self, signals: Vec<Signals>) -> Result<StepDecision> {
+        let mut answers = Vec::with_capacity(self.slots.len());
         let mut failed = None;
-        for (seat, signals) in self.seats.iter_mut().zip(signals) {
-            let (answer, fatal) = seat.ask(signals, self.on_fault)?;
+        for (slot, signals) in self.slots.iter_mut().zip(signals) {
+            let (answer, fatal) = slot.ask(signals, self.on_fault)?;
             answers.push(answer);
             failed = fatal;
             if failed.is_some() {
                 break;
             }
         }
-        Ok(Advice {
+        Ok(StepDecision {
             assessment: self.combine(&answers),
             answers,
             failed,
@@ -118,44 +121,44 @@ impl<'a> Advisor<'a> {
     }
 
     fn combine(&self, answers: &[Answer]) -> Assessment {
-        let names: Vec<&str> = self.seats.iter().map(|seat| seat.active.policy.name()).collect();
+        let names: Vec<&str> = self.slots.iter().map(|slot| slot.active.policy.name()).collect();
         let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
         let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
         most_restrictive(&names, &all, samples)
     }
 
     /// What each policy carries to the next step.
-    pub fn memories(&self) -> Vec<Memory> {
-        let seats = self.seats.iter();
-        let memories = seats.map(|seat| Memory {
-            state: hex::encode(&seat.state),
-            faults_in_a_row: seat.faults_in_a_row,
+    pub fn states(&self) -> Vec<PolicyState> {
+        let slots = self.slots.iter();
+        let states = slots.map(|slot| PolicyState {
+            state: hex::encode(&slot.state),
+            faults_in_a_row: slot.faults_in_a_row,
         });
-        memories.collect()
+        states.collect()
     }
 
     /// Gives every policy back what it carried.
     ///
     /// # Errors
     /// One line, if these are of other policies.
-    pub fn restore(&mut self, memories: &[Memory]) -> Result<(), String> {
-        if memories.len() != self.seats.len() {
+    pub fn restore(&mut self, states: &[PolicyState]) -> Result<(), String> {
+        if states.len() != self.slots.len() {
             return Err(format!(
                 "holds the state of {} policies, and this run has {}",
-                memories.len(),
-                self.seats.len()
+                states.len(),
+                self.slots.len()
             ));
         }
-        for (seat, memory) in self.seats.iter_mut().zip(memories) {
-            seat.state = hex::decode(&memory.state)
+        for (slot, saved) in self.slots.iter_mut().zip(states) {
+            slot.state = hex::decode(&saved.state)
                 .map_err(|error| format!("holds a policy's state that is no hex ({error})"))?;
-            seat.faults_in_a_row = memory.faults_in_a_row;
+            slot.faults_in_a_row = saved.faults_in_a_row;
         }
         Ok(())
     }
 }
 
-impl Seat<'_> {
+impl PolicySlot<'_> {
     /// The answer, and the error if it ends the run.
     fn ask(
         &mut self,

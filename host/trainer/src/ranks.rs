@@ -12,14 +12,14 @@ mod launch;
 mod link;
 #[cfg(feature = "mpi")]
 mod mpi;
-mod share;
+mod shard;
 
 #[cfg(test)]
 pub(crate) mod threads;
 
 pub use launch::{Launched, join, launched};
-pub use link::{Link, Words};
-pub use share::{Share, share};
+pub use link::{Header, Link};
+pub use shard::{Shard, shards};
 
 use std::cell::Cell;
 
@@ -32,16 +32,16 @@ use host_data::Sample;
 
 /// What a rank comes to a meeting for, as its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum Opcode {
     Failed = 1,
     End,
-    Lead,
+    Broadcast,
     Gather,
     Sum,
     Totals,
     Agree,
     StepEnd,
-    Spread,
+    Values,
 }
 
 /// How a rank tells the others what went wrong.
@@ -77,64 +77,64 @@ impl Ranks {
     }
 
     /// Whether this rank is the one that speaks for all.
-    pub fn is_first(&self) -> bool {
+    pub fn is_root(&self) -> bool {
         self.rank() == 0
     }
 
     /// This rank's part of a step.
-    pub fn share(&self, samples: &[&Sample], micro_batch: usize) -> Share {
+    pub fn shard(&self, samples: &[&Sample], micro_batch: usize) -> Shard {
         let tokens: Vec<usize> = samples.iter().map(|sample| sample.tokens.len()).collect();
-        share(&tokens, micro_batch, self.size()).swap_remove(self.rank())
+        shards(&tokens, micro_batch, self.size()).swap_remove(self.rank())
     }
 
     /// Does something on the first rank alone, and gives all ranks its result.
     ///
     /// # Errors
     /// What went wrong there.
-    pub fn lead<T: Serialize + DeserializeOwned>(
+    pub fn from_root<T: Serialize + DeserializeOwned>(
         &self,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        if self.is_first() {
+        if self.is_root() {
             let value = work()?;
-            self.tell(&value)?;
+            self.broadcast(&value)?;
             return Ok(value);
         }
-        self.hear()?.ok_or_else(|| self.out_of_order(0))
+        self.receive()?.ok_or_else(|| self.out_of_order(0))
     }
 
     /// Gives the other ranks, which [`hear`](Self::hear), something of the first one's.
-    pub fn tell(&self, value: &impl Serialize) -> Result<()> {
+    pub fn broadcast(&self, value: &impl Serialize) -> Result<()> {
         if self.link.is_none() {
             return Ok(());
         }
         let bytes = serde_json::to_vec(value).map_err(|error| self.unreadable(&error))?;
-        self.tell_bytes(bytes)
+        self.broadcast_bytes(bytes)
     }
 
-    pub fn tell_bytes(&self, mut bytes: Vec<u8>) -> Result<()> {
+    pub fn broadcast_bytes(&self, mut bytes: Vec<u8>) -> Result<()> {
         if let Some(link) = &self.link {
-            self.meet(link.as_ref(), Purpose::Lead, &[bytes.len() as u64])?;
+            self.exchange_headers(link.as_ref(), Opcode::Broadcast, &[bytes.len() as u64])?;
             link.broadcast(0, &mut bytes);
         }
         Ok(())
     }
 
     /// What the first rank tells the others; none if it has ended instead.
-    pub fn hear<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        let Some(bytes) = self.hear_bytes()? else {
+    pub fn receive<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let Some(bytes) = self.receive_bytes()? else {
             return Ok(None);
         };
         let value = serde_json::from_slice(&bytes);
         value.map(Some).map_err(|error| self.unreadable(&error))
     }
 
-    pub fn hear_bytes(&self) -> Result<Option<Vec<u8>>> {
+    pub fn receive_bytes(&self) -> Result<Option<Vec<u8>>> {
         let Some(link) = &self.link else {
             return Ok(None);
         };
-        let met = self.meet(link.as_ref(), Purpose::Lead, &[])?;
-        if met[0][0] == Purpose::End as u64 {
+        let met = self.exchange_headers(link.as_ref(), Opcode::Broadcast, &[])?;
+        if met[0][0] == Opcode::End as u64 {
             self.ended.set(true);
             return Ok(None);
         }
@@ -144,9 +144,9 @@ impl Ranks {
     }
 
     /// Gives all ranks the values of the first.
-    pub fn spread(&self, values: &mut [f32]) -> Result<()> {
+    pub fn broadcast_values(&self, values: &mut [f32]) -> Result<()> {
         if let Some(link) = &self.link {
-            self.meet(link.as_ref(), Purpose::Spread, &[values.len() as u64])?;
+            self.exchange_headers(link.as_ref(), Opcode::Values, &[values.len() as u64])?;
             link.broadcast(0, bytemuck::cast_slice_mut(values));
         }
         Ok(())
@@ -157,7 +157,7 @@ impl Ranks {
         let Some(link) = &self.link else {
             return Ok(values);
         };
-        let met = self.meet(link.as_ref(), Purpose::Gather, &[values.len() as u64])?;
+        let met = self.exchange_headers(link.as_ref(), Opcode::Gather, &[values.len() as u64])?;
         let counts: Vec<usize> = met.iter().map(|words| words[1] as usize).collect();
         Ok(link.gather(&values, &counts))
     }
@@ -166,7 +166,7 @@ impl Ranks {
     /// that every rank gets the same bits.
     pub fn sum(&self, values: &mut [f32]) -> Result<()> {
         if let Some(link) = &self.link {
-            self.meet(link.as_ref(), Purpose::Sum, &[values.len() as u64])?;
+            self.exchange_headers(link.as_ref(), Opcode::Sum, &[values.len() as u64])?;
             link.sum(values);
         }
         Ok(())
@@ -174,13 +174,14 @@ impl Ranks {
 
     /// The same for a few numbers in f64.
     pub fn totals<const N: usize>(&self, values: [f64; N]) -> Result<[f64; N]> {
-        const { assert!(N < link::WORDS) };
+        const { assert!(N < link::HEADER_WORDS) };
         let Some(link) = &self.link else {
             return Ok(values);
         };
-        let met = self.meet(link.as_ref(), Purpose::Totals, &values.map(f64::to_bits))?;
+        let met =
+            self.exchange_headers(link.as_ref(), Opcode::Totals, &values.map(f64::to_bits))?;
         Ok(std::array::from_fn(|index| {
-            let of_rank = |words: &Words| f64::from_bits(words[index + 1]);
+            let of_rank = |words: &Header| f64::from_bits(words[index + 1]);
             met.iter().map(of_rank).fold(0.0, |sum, value| sum + value)
         }))
     }
@@ -190,7 +191,7 @@ impl Ranks {
         let Some(link) = &self.link else {
             return Ok(());
         };
-        let met = self.meet(link.as_ref(), Purpose::Agree, &[digest])?;
+        let met = self.exchange_headers(link.as_ref(), Opcode::Agree, &[digest])?;
         match other(&met) {
             None => Ok(()),
             Some(rank) => Err(Error::Differs { what: what.to_owned(), rank }),
@@ -204,7 +205,8 @@ impl Ranks {
             return Ok(stop);
         };
         let digest = XxHash64::oneshot(step, bytemuck::cast_slice(parameters));
-        let met = self.meet(link.as_ref(), Purpose::StepEnd, &[digest, u64::from(stop)])?;
+        let met =
+            self.exchange_headers(link.as_ref(), Opcode::StepEnd, &[digest, u64::from(stop)])?;
         match other(&met) {
             None => Ok(met.iter().any(|words| words[2] != 0)),
             Some(rank) => Err(Error::Diverged { step, rank }),
@@ -222,14 +224,14 @@ impl Ranks {
         }
         match result {
             Ok(value) => {
-                self.meet(link, Purpose::End, &[])?;
+                self.exchange_headers(link, Opcode::End, &[])?;
                 self.ended.set(true);
                 Ok(value)
             }
             Err(error) => {
                 let failure = Failure { problem: error.to_string(), kind: error.kind() };
                 let bytes = serde_json::to_vec(&failure).unwrap_or_default();
-                let met = link.exchange(words(Purpose::Failed, &[bytes.len() as u64]));
+                let met = link.exchange(words(Opcode::Failed, &[bytes.len() as u64]));
                 let (teller, told) = self.listen(link, &met, bytes);
                 // The first speaks for all, and has its own error to tell if it has one.
                 Err(if teller == self.rank() { error } else { told })
@@ -239,13 +241,19 @@ impl Ranks {
 
     /// Waits until all ranks have come. They come for the same unless one failed, or the
     /// first one ended and the others wait for its word.
-    fn meet(&self, link: &dyn Link, purpose: Purpose, said: &[u64]) -> Result<Vec<Words>> {
-        let met = link.exchange(words(purpose, said));
-        if met.iter().any(|words| words[0] == Purpose::Failed as u64) {
+    fn exchange_headers(
+        &self,
+        link: &dyn Link,
+        opcode: Opcode,
+        said: &[u64],
+    ) -> Result<Vec<Header>> {
+        let met = link.exchange(words(opcode, said));
+        if met.iter().any(|words| words[0] == Opcode::Failed as u64) {
             return Err(self.listen(link, &met, Vec::new()).1);
         }
         let first = met[0][0];
-        let over = |words: &Words| first == Purpose::End as u64 && words[0] == Purpose::Lead as u64;
+        let over =
+            |words: &Header| first == Opcode::End as u64 && words[0] == Opcode::Broadcast as u64;
         match met.iter().position(|words| words[0] != first && !over(words)) {
             None => Ok(met),
             Some(rank) => Err(self.out_of_order(rank)),
@@ -254,9 +262,9 @@ impl Ranks {
 
     /// The first rank of those that failed tells all others why; after that nobody
     /// waits for anybody.
-    fn listen(&self, link: &dyn Link, met: &[Words], mut bytes: Vec<u8>) -> (usize, Error) {
+    fn listen(&self, link: &dyn Link, met: &[Header], mut bytes: Vec<u8>) -> (usize, Error) {
         self.ended.set(true);
-        let failed = |words: &Words| words[0] == Purpose::Failed as u64;
+        let failed = |words: &Header| words[0] == Opcode::Failed as u64;
         let teller = met.iter().position(failed).unwrap_or_default();
         bytes.resize(met[teller][1] as usize, 0);
         link.broadcast(teller, &mut bytes);
@@ -290,15 +298,15 @@ impl Drop for Ranks {
     }
 }
 
-fn words(purpose: Purpose, said: &[u64]) -> Words {
-    let mut words = [0; link::WORDS];
-    words[0] = purpose as u64;
+fn words(opcode: Opcode, said: &[u64]) -> Header {
+    let mut words = [0; link::HEADER_WORDS];
+    words[0] = opcode as u64;
     words[1..=said.len()].copy_from_slice(said);
     words
 }
 
 /// A rank whose first word after the purpose is another than the first rank's.
-fn other(met: &[Words]) -> Option<usize> {
+fn other(met: &[Header]) -> Option<usize> {
     met.iter().position(|words| words[1] != met[0][1])
 }
 

@@ -18,7 +18,7 @@ use host_trainer::micro_batch::MicroBatch;
 use host_trainer::objective::TokenWeights;
 use host_trainer::optimizer::{AdamW, AdamWConfig};
 use host_trainer::parameters::Layout;
-use host_trainer::reference::{Known, Reference, stack};
+use host_trainer::reference::{Reference, ReferenceOutputs, stack};
 use host_trainer::sensors::reference_log_probs;
 use host_trainer::taps::Reading;
 
@@ -116,7 +116,7 @@ fn backward(
     model: &Model,
     batch: &MicroBatch,
     forward: &host_model::Forward,
-    known: &[Arc<Known>],
+    known: &[Arc<ReferenceOutputs>],
     total: usize,
 ) -> host_trainer::micro_batch::Backward {
     let share = 1.0 / total as f32;

@@ -2,7 +2,7 @@ use clap::Args;
 use host_policy::Signer;
 use host_trainer::config::{Layers, RunConfig};
 use host_trainer::ranks::{self, Ranks};
-use host_trainer::recipe::{self, Means};
+use host_trainer::recipe::{self, Runtime};
 use host_trainer::records::Ending;
 use host_trainer::report::Report;
 use host_trainer::run_dir::RunDir;
@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return forecast(arguments);
     }
     let ranks = ranks::join()?;
-    if !ranks.is_first() {
+    if !ranks.is_root() {
         let stop = signal::stop_flag(false);
         let followed = follow::follow(&ranks, home::caches().reference, &stop);
         // The first one tells what went wrong, and its exit code is that of all.
@@ -82,7 +82,7 @@ fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Report, Error> {
     let key = config.journal.key.clone();
     let signer = || Ok(signer(key.as_deref())?);
     let resume = arguments.train.resume.as_deref();
-    let means = Means { engine: &engine, caches: home::caches(), ranks };
+    let means = Runtime { engine: &engine, caches: home::caches(), ranks };
     recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
 }
 

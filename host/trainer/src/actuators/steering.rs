@@ -18,7 +18,7 @@ fn at_first(vectors: &Vectors) -> InForce {
 }
 
 /// The steering of a run as it stands.
-pub struct Steered<'a> {
+pub struct ActiveSteering<'a> {
     vectors: &'a Vectors,
     cosines: Vec<f64>,
     in_force: InForce,
@@ -28,7 +28,7 @@ pub struct Steered<'a> {
     of_reference: OnceCell<[Vec<f64>; 2]>,
 }
 
-impl<'a> Steered<'a> {
+impl<'a> ActiveSteering<'a> {
     pub fn new(vectors: &'a Vectors) -> Result<Self> {
         let in_force = at_first(vectors);
         Ok(Self {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use host_model::Steering;
 
 use super::*;
-use crate::actuators::vectors::Told;
+use crate::actuators::vectors::VectorsMessage;
 
 fn steering(layers: &[(usize, &[f32])]) -> Steering {
     let vectors = layers.iter().map(|(layer, v)| (*layer, v.to_vec()));
@@ -32,7 +32,7 @@ fn what_is_added_is_scaled_and_projected_as_asked() {
 #[test]
 fn only_what_is_asked_for_the_reference_teaches() {
     let vectors = vectors();
-    let mut steered = Steered::new(&vectors).expect("made");
+    let mut steered = ActiveSteering::new(&vectors).expect("made");
     let at_first = steered.in_force();
     assert_eq!((at_first.coefficient, at_first.reference), (2.0, false));
     assert!(steered.teacher().is_none());
@@ -53,7 +53,7 @@ fn the_ranks_and_a_run_that_goes_on_get_the_same_bits() {
         coefficient: 0.1,
     };
     let told = serde_json::to_string(&vectors.told()).expect("told");
-    let heard: Told = serde_json::from_str(&told).expect("heard");
+    let heard: VectorsMessage = serde_json::from_str(&told).expect("heard");
     assert_eq!(Vectors::try_from(heard).expect("vectors"), vectors);
 
     let folder = tempfile::tempdir().expect("a folder");

@@ -26,7 +26,7 @@ pub struct Vectors {
 
 /// How ranks tell each other: the bits of every value.
 #[derive(Serialize, Deserialize)]
-pub struct Told {
+pub struct VectorsMessage {
     vector: BTreeMap<usize, Vec<u32>>,
     refusal: BTreeMap<usize, Vec<u32>>,
     coefficient: f64,
@@ -82,7 +82,7 @@ impl Vectors {
         }))
     }
 
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> VectorsMessage {
         let bits = |steering: &Steering| {
             let vectors = steering.vectors().iter();
             let vectors = vectors.map(|(layer, vector)| {
@@ -91,7 +91,7 @@ impl Vectors {
             });
             vectors.collect()
         };
-        Told {
+        VectorsMessage {
             vector: bits(&self.vector),
             refusal: bits(&self.refusal),
             coefficient: self.coefficient,
@@ -99,10 +99,10 @@ impl Vectors {
     }
 }
 
-impl TryFrom<Told> for Vectors {
+impl TryFrom<VectorsMessage> for Vectors {
     type Error = Error;
 
-    fn try_from(told: Told) -> Result<Self> {
+    fn try_from(told: VectorsMessage) -> Result<Self> {
         let vectors = |bits: BTreeMap<usize, Vec<u32>>| {
             let vectors = bits.into_iter().map(|(layer, bits)| {
                 let values = bits.into_iter().map(f32::from_bits);

@@ -1,8 +1,8 @@
 //! What carries numbers between ranks.
 
 /// Words of one rank at a meeting.
-pub(super) const WORDS: usize = 8;
-pub type Words = [u64; WORDS];
+pub(super) const HEADER_WORDS: usize = 8;
+pub type Header = [u64; HEADER_WORDS];
 
 /// All ranks call the same methods in the same order. A link that breaks ends the
 /// process: there is no run without it.
@@ -14,7 +14,7 @@ pub trait Link {
 
     /// What each rank says, in order of the ranks, to all of them. Ranks may come long
     /// before the last one does, so waiting here must leave the processor to others.
-    fn exchange(&self, words: Words) -> Vec<Words>;
+    fn exchange(&self, words: Header) -> Vec<Header>;
 
     /// What rank `from` holds, to all of them; the buffers have the same length.
     fn broadcast(&self, from: usize, bytes: &mut [u8]);

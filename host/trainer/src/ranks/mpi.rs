@@ -10,7 +10,7 @@ use mpi::request;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 
-use super::link::{Link, WORDS, Words};
+use super::link::{HEADER_WORDS, Header, Link};
 use crate::error::{Error, Result};
 
 /// MPI counts in i32, so what is larger goes in pieces.
@@ -55,8 +55,8 @@ impl Link for Mpi {
         self.size
     }
 
-    fn exchange(&self, words: Words) -> Vec<Words> {
-        let mut all = vec![0u64; WORDS * self.size];
+    fn exchange(&self, words: Header) -> Vec<Header> {
+        let mut all = vec![0u64; HEADER_WORDS * self.size];
         // MPI's own waiting keeps a core busy. Everybody waits here, so this is the one
         // place that has to be patient: quick for a step, idle for an evaluation.
         request::scope(|scope| {
@@ -68,7 +68,7 @@ impl Link for Mpi {
                 nap = (nap * 2).min(NAP);
             }
         });
-        let words = all.chunks_exact(WORDS);
+        let words = all.chunks_exact(HEADER_WORDS);
         words.map(|words| std::array::from_fn(|index| words[index])).collect()
     }
 

@@ -11,7 +11,7 @@ fn values_come_together_in_order_and_sums_are_the_same_everywhere() {
         ranks.sum(&mut sum)?;
         let totals = ranks.totals([rank as f64, 0.25])?;
         let mut spread = [rank as f32 + 0.5; 2];
-        ranks.spread(&mut spread)?;
+        ranks.broadcast_values(&mut spread)?;
         assert_eq!(spread, [0.5; 2]);
         ranks.end(Ok((gathered, sum, totals)))
     });
@@ -30,7 +30,7 @@ fn values_come_together_in_order_and_sums_are_the_same_everywhere() {
 fn alone_nothing_changes() {
     let ranks = Ranks::alone();
     assert_eq!((ranks.rank(), ranks.size()), (0, 1));
-    assert_eq!(ranks.lead(|| Ok(7)).expect("led"), 7);
+    assert_eq!(ranks.from_root(|| Ok(7)).expect("led"), 7);
     assert_eq!(ranks.gather(vec![-0.0, 1.0]).expect("kept"), [-0.0, 1.0]);
     let mut values = [f32::MIN_POSITIVE];
     ranks.sum(&mut values).expect("kept");
@@ -43,7 +43,7 @@ fn alone_nothing_changes() {
 fn the_first_does_and_all_get_the_result() {
     let results = threads::run(3, |ranks| {
         let rank = ranks.rank();
-        let led = ranks.lead(|| {
+        let led = ranks.from_root(|| {
             assert_eq!(rank, 0);
             Ok(vec!["a".to_owned()])
         });
@@ -55,14 +55,14 @@ fn the_first_does_and_all_get_the_result() {
 #[test]
 fn the_others_hear_what_the_first_tells_until_it_ends() {
     let results = threads::run(3, |ranks| {
-        if ranks.is_first() {
-            ranks.tell(&"one")?;
-            ranks.tell_bytes(vec![2; 3])?;
+        if ranks.is_root() {
+            ranks.broadcast(&"one")?;
+            ranks.broadcast_bytes(vec![2; 3])?;
             return ranks.end(Ok(0));
         }
-        assert_eq!(ranks.hear::<String>()?.as_deref(), Some("one"));
-        assert_eq!(ranks.hear_bytes()?, Some(vec![2; 3]));
-        assert_eq!(ranks.hear::<String>()?, None);
+        assert_eq!(ranks.receive::<String>()?.as_deref(), Some("one"));
+        assert_eq!(ranks.receive_bytes()?, Some(vec![2; 3]));
+        assert_eq!(ranks.receive::<String>()?, None);
         ranks.end(Ok(1))
     });
     assert!(results.iter().all(Result::is_ok));
@@ -101,7 +101,7 @@ fn one_failure_ends_all_and_is_told_once() {
     let results = threads::run(4, |ranks| {
         let rank = ranks.rank();
         let work = || match rank {
-            0 => ranks.lead(|| Ok(1)),
+            0 => ranks.from_root(|| Ok(1)),
             1 => ranks.gather(vec![]).map(|_| 1),
             2 => Err(wrong("is odd")),
             _ => ranks.step_end(0, &[], false).map(|_| 1),

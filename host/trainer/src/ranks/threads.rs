@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier, Mutex};
 
 use super::Ranks;
-use super::link::{Link, Words};
+use super::link::{Header, Link};
 
 /// Where the threads leave things for each other.
 struct Table {
@@ -53,7 +53,7 @@ impl Link for Threads {
         self.table.places.lock().expect("lock").len()
     }
 
-    fn exchange(&self, words: Words) -> Vec<Words> {
+    fn exchange(&self, words: Header) -> Vec<Header> {
         let all = self.share(bytemuck::cast_slice(&words));
         let words = all.iter().map(|bytes| bytemuck::pod_read_unaligned(bytes));
         words.collect()

@@ -30,7 +30,7 @@ use host_policy::wit::Outcome;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::policies::Advice;
+use crate::policies::StepDecision;
 use crate::records::StepRecord;
 
 const CONFIG: &str = "config.toml";
@@ -192,10 +192,10 @@ pub struct Records<'a> {
 
 impl Records<'_> {
     /// What the policies were asked and said, before it is acted upon.
-    pub fn assessed(&mut self, step: u64, advice: &mut Advice) -> Result<()> {
+    pub fn assessed(&mut self, step: u64, decision: &mut StepDecision) -> Result<()> {
         let started = Instant::now();
         if let Some(journal) = &mut self.journal {
-            for (policy, answer) in advice.answers.iter().enumerate() {
+            for (policy, answer) in decision.answers.iter().enumerate() {
                 let answered = match &answer.fault {
                     None => Answered::Assessment {
                         assessment: &answer.assessment,
@@ -204,17 +204,17 @@ impl Records<'_> {
                     },
                     Some(error) => Answered::Fault {
                         error,
-                        stands_in: advice.failed.is_none().then_some(&answer.assessment),
+                        stands_in: decision.failed.is_none().then_some(&answer.assessment),
                     },
                 };
                 journal.assessment(step, policy, &answer.signals, &answer.state, &answered)?;
             }
-            if advice.answers.len() > 1 && advice.failed.is_none() {
-                journal.combined(step, &advice.assessment)?;
+            if decision.answers.len() > 1 && decision.failed.is_none() {
+                journal.combined(step, &decision.assessment)?;
             }
             journal.seal()?;
         }
-        advice.recording = started.elapsed();
+        decision.recording = started.elapsed();
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use host_eval::report::Totals;
 
 use crate::error::Result;
-use crate::policies::Advice;
+use crate::policies::StepDecision;
 use crate::ranks::Ranks;
 use host_data::{Origin, Sample};
 
@@ -62,7 +62,12 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    pub fn new(step: u64, total: u64, samples: &[&Sample], advice: Option<&Advice>) -> Self {
+    pub fn new(
+        step: u64,
+        total: u64,
+        samples: &[&Sample],
+        decision: Option<&StepDecision>,
+    ) -> Self {
         let alignment = samples.iter().filter(|sample| sample.origin == Origin::Alignment);
         let mut record = Self {
             step,
@@ -73,15 +78,15 @@ impl StepRecord {
             task_weight: 1.0,
             ..Self::default()
         };
-        if let Some(advice) = advice {
-            let assessment = &advice.assessment;
+        if let Some(decision) = decision {
+            let assessment = &decision.assessment;
             record.risk = Some(mean(&assessment.risk));
             record.max_risk = Some(assessment.risk.iter().copied().fold(0.0, f64::max));
             record.task_weight = mean(&assessment.regularization.task_weight);
             record.kl_weight = mean(&assessment.regularization.kl_weight);
-            record.policy_milliseconds = Some(advice.elapsed().as_secs_f64() * 1e3);
-            record.policy_fuel = Some(advice.fuel());
-            record.policy_faults = advice.faults().count();
+            record.policy_milliseconds = Some(decision.elapsed().as_secs_f64() * 1e3);
+            record.policy_fuel = Some(decision.fuel());
+            record.policy_faults = decision.faults().count();
         }
         record
     }

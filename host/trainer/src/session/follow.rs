@@ -8,7 +8,7 @@ use host_model::Model;
 use host_policy::wit::Needs;
 use serde::{Deserialize, Serialize};
 
-use crate::actuators::vectors::{Told, Vectors};
+use crate::actuators::vectors::{Vectors, VectorsMessage};
 use crate::config::{OnFault, RunConfig};
 use crate::error::{Error, Result};
 use crate::ranks::Ranks;
@@ -18,7 +18,7 @@ use crate::session::prepare;
 use crate::session::prepare::fresh_adapter;
 use crate::signals::reference;
 use crate::signals::sensors;
-use crate::step::{Setup, run};
+use crate::step::{TrainingSpec, run};
 use host_data::Plan;
 use host_judges::Judges;
 
@@ -26,7 +26,7 @@ use host_judges::Judges;
 #[derive(Serialize, Deserialize)]
 struct Task {
     needs: Vec<Needs>,
-    steering: Option<Told>,
+    steering: Option<VectorsMessage>,
     goes_on_from: Option<Progress>,
 }
 
@@ -40,7 +40,7 @@ pub fn begin(
     if ranks.size() == 1 {
         return Ok(());
     }
-    ranks.tell(&Task {
+    ranks.broadcast(&Task {
         needs: needs.to_vec(),
         steering: steering.map(Vectors::told),
         goes_on_from: saved.map(|saved| saved.progress.clone()),
@@ -51,7 +51,7 @@ pub fn begin(
     let tensors = saved.tensors.iter();
     let tensors: Tensors =
         tensors.map(|(name, values)| (name.as_str(), values.as_slice())).collect();
-    ranks.tell_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
+    ranks.broadcast_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
 }
 
 /// Does what the first rank tells until it ends. `reference_cache` keeps what the
@@ -60,13 +60,13 @@ pub fn begin(
 /// # Errors
 /// Whatever ends the run, here or on another rank.
 pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool) -> Result<()> {
-    let Some(config) = ranks.hear::<RunConfig>()? else {
+    let Some(config) = ranks.receive::<RunConfig>()? else {
         return Ok(());
     };
     let (model, plan) = prepare::load_training(&config, &mut Silent)?;
     prepare::agree(ranks, &model, &plan)?;
     let follower = Follower { config, model, plan, reference_cache, ranks };
-    while let Some(task) = ranks.hear::<Task>()? {
+    while let Some(task) = ranks.receive::<Task>()? {
         follower.train(task, stop)?;
     }
     Ok(())
@@ -84,7 +84,7 @@ impl Follower<'_> {
     fn train(&self, task: Task, stop: &AtomicBool) -> Result<()> {
         let saved = match task.goes_on_from {
             Some(progress) => {
-                let tensors = self.ranks.hear_bytes()?.unwrap_or_default();
+                let tensors = self.ranks.receive_bytes()?.unwrap_or_default();
                 let tensors = checkpoint::from_bytes(&tensors).map_err(told_badly)?;
                 Some(Saved { progress, tensors })
             }
@@ -100,7 +100,7 @@ impl Follower<'_> {
         };
         let steering = task.steering.map(Vectors::try_from).transpose()?;
         let adapter = fresh_adapter(&self.config, &self.model)?;
-        let setup = Setup {
+        let setup = TrainingSpec {
             decoder: &self.model.decoder,
             adapter: &adapter,
             plan: &self.plan,

@@ -70,7 +70,7 @@ impl<'a> LoadedPolicy<'a> {
 
     /// What the policy asks for, as far as it can be known without calibrating it:
     /// calibration may narrow it. Checks what `activate` checks.
-    pub fn rehearse(
+    pub fn dry_configure(
         &self,
         run: &RunConfig,
         info: &RunInfo,

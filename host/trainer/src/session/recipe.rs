@@ -56,7 +56,7 @@ pub struct Prepared<'r> {
 }
 
 /// What the program brings to a run.
-pub struct Means<'a> {
+pub struct Runtime<'a> {
     /// Loads the policies, under the limits it was started with.
     pub engine: &'a Engine,
     pub caches: Caches,
@@ -71,7 +71,7 @@ pub struct Means<'a> {
 pub fn fine_tune(
     mut config: RunConfig,
     resume: Option<&Path>,
-    means: Means,
+    means: Runtime,
     signer: impl FnOnce() -> Result<Signer>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,

@@ -24,11 +24,11 @@ use crate::records::run_dir::{Records, RunDir};
 use crate::session::follow;
 use crate::session::prepare::fresh_adapter;
 use crate::signals::reference;
-use crate::step::{Setup, run};
+use crate::step::{TrainingSpec, run};
 use host_data::Plan;
 use host_eval::canary::Canary;
 use host_eval::report::Trained;
-use host_judges::{Ahead, Judges};
+use host_judges::{JudgePrefetcher, Judges};
 
 pub struct Training<'a> {
     pub config: &'a RunConfig,
@@ -62,7 +62,7 @@ impl<'a> Training<'a> {
         let config = self.config;
         let adapter = fresh_adapter(config, self.model)?;
         let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
-        let setup = Setup {
+        let setup = TrainingSpec {
             decoder: &self.model.decoder,
             adapter: &adapter,
             plan: self.plan,
@@ -83,7 +83,7 @@ impl<'a> Training<'a> {
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
         follow::begin(self.ranks, &needs, self.steering, saved.as_ref())?;
         let recorder = RunRecorder { records: &mut records, checkpoints: &mut checkpoints };
-        let ahead = Ahead {
+        let ahead = JudgePrefetcher {
             judges: self.judges,
             needs: &needs,
             plan: self.plan,

@@ -6,6 +6,6 @@ pub mod sensors;
 pub mod taps;
 
 pub use sensors::{
-    Sensors, Shown, StepContext, Views, reads_current, reads_reference, reference_log_probs,
-    reference_taps,
+    ModelReadout, Readouts, Sensors, StepContext, reads_current, reads_reference,
+    reference_log_probs, reference_taps,
 };

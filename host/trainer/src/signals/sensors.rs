@@ -10,11 +10,11 @@ use host_model::decoder::{Decoder, Forward};
 use host_model::lora::Lora;
 use host_policy::wit::{self, JudgeNeed, Needs, Signals, Source, Tap, TokenNeeds};
 
-use crate::actuators::steering::Steered;
+use crate::actuators::steering::ActiveSteering;
 use crate::error::Result;
 use crate::parameters::distance;
 use crate::ranks::Ranks;
-use crate::signals::reference::Known;
+use crate::signals::reference::ReferenceOutputs;
 use crate::signals::sample_loss;
 use crate::signals::taps::{self, Reading, SampleTaps};
 use host_data::{Sample, answer_offsets};
@@ -63,16 +63,16 @@ pub fn reference_taps<'n>(needs: impl Iterator<Item = &'n Needs>) -> Vec<Tap> {
 
 /// What one model shows of samples, in their order; nothing of what nobody asked for.
 #[derive(Clone, Default)]
-pub struct Shown {
+pub struct ModelReadout {
     taps: Vec<SampleTaps>,
     /// Of all answer tokens.
     pub log_probs: Vec<f32>,
 }
 
 /// What a step's samples show, for the policies to be told.
-pub struct Views {
-    reference: Shown,
-    current: Shown,
+pub struct Readouts {
+    reference: ModelReadout,
+    current: ModelReadout,
 }
 
 /// What was measured for one step, for all policies together.
@@ -146,12 +146,12 @@ impl<'a> Sensors<'a> {
     }
 
     /// Reads the reference's signals off what is known of the samples with these labels.
-    pub fn recall(&self, known: &[Arc<Known>], labels: &[u32]) -> Result<Shown> {
+    pub fn recall(&self, known: &[Arc<ReferenceOutputs>], labels: &[u32]) -> Result<ModelReadout> {
         let log_probs = match self.any_wants(TokenNeeds::REFERENCE) && !known.is_empty() {
             true => reference_log_probs(self.decoder, known, labels)?,
             false => Vec::new(),
         };
-        Ok(Shown { taps: known.iter().map(|known| known.taps.clone()).collect(), log_probs })
+        Ok(ModelReadout { taps: known.iter().map(|known| known.taps.clone()).collect(), log_probs })
     }
 
     /// Reads the current model's signals off a forward of these samples: their taps, and
@@ -162,7 +162,7 @@ impl<'a> Sensors<'a> {
         samples: &[&Sample],
         labels: &[u32],
         answer_rows: impl FnOnce() -> Result<Tensor>,
-        into: &mut Shown,
+        into: &mut ModelReadout,
     ) -> Result<()> {
         let width = self.decoder.config.hidden_size;
         let reading = Reading::new(&self.taps.current, samples);
@@ -175,9 +175,14 @@ impl<'a> Sensors<'a> {
     }
 
     /// From each rank's share of a step to the whole of it, at the first rank.
-    pub fn gather(&self, reference: &Shown, current: &Shown, ranks: &Ranks) -> Result<Views> {
+    pub fn gather(
+        &self,
+        reference: &ModelReadout,
+        current: &ModelReadout,
+        ranks: &Ranks,
+    ) -> Result<Readouts> {
         let width = self.decoder.config.hidden_size;
-        Ok(Views {
+        Ok(Readouts {
             reference: reference.gather(&self.taps.reference, width, ranks)?,
             current: current.gather(&self.taps.current, width, ranks)?,
         })
@@ -189,23 +194,23 @@ impl<'a> Sensors<'a> {
     pub fn signals(
         &self,
         step: &StepContext,
-        views: Views,
-        steered: Option<&Steered>,
+        views: Readouts,
+        steered: Option<&ActiveSteering>,
     ) -> Result<Vec<Signals>> {
         self.judges.come_to(step.step);
         let measured = self.measure(step, views, steered)?;
-        let share = |needs: &&Needs| self.share(needs, step, &measured);
-        Ok(self.needs.iter().map(share).collect())
+        let view = |needs: &&Needs| self.view_for(needs, step, &measured);
+        Ok(self.needs.iter().map(view).collect())
     }
 
     fn measure(
         &self,
         step: &StepContext,
-        views: Views,
-        steered: Option<&Steered>,
+        views: Readouts,
+        steered: Option<&ActiveSteering>,
     ) -> Result<Measurements> {
         let width = self.decoder.config.hidden_size;
-        let Views { reference, current } = views;
+        let Readouts { reference, current } = views;
         let mut activations = taps::gather(&self.taps.reference, reference.taps.iter(), width);
         activations.extend(taps::gather(&self.taps.current, current.taps.iter(), width));
         let drift = self.needs.iter().any(|needs| needs.drift);
@@ -242,7 +247,7 @@ impl<'a> Sensors<'a> {
     }
 
     /// Of all that was measured, what one policy asked for.
-    fn share(&self, needs: &Needs, step: &StepContext, measured: &Measurements) -> Signals {
+    fn view_for(&self, needs: &Needs, step: &StepContext, measured: &Measurements) -> Signals {
         let of_tap = |tap: &Tap| {
             let mut all = measured.activations.iter();
             all.find(|one| one.tap == *tap).cloned()
@@ -272,7 +277,7 @@ impl<'a> Sensors<'a> {
     }
 }
 
-impl Shown {
+impl ModelReadout {
     fn gather(&self, taps: &[Tap], width: usize, ranks: &Ranks) -> Result<Self> {
         if ranks.size() == 1 {
             return Ok(self.clone());
@@ -380,7 +385,7 @@ impl StepContext<'_> {
 /// ln P of the labels under the reference, from its cached hidden states.
 pub fn reference_log_probs(
     decoder: &Decoder,
-    known: &[Arc<Known>],
+    known: &[Arc<ReferenceOutputs>],
     labels: &[u32],
 ) -> Result<Vec<f32>> {
     let hidden: Vec<&Tensor> = known.iter().map(|known| &known.hidden).collect();

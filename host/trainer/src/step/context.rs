@@ -16,7 +16,7 @@ use host_data::Plan;
 use host_eval::canary::Canary;
 
 /// Everything a run needs, loaded and checked.
-pub struct Setup<'a> {
+pub struct TrainingSpec<'a> {
     pub decoder: &'a Decoder,
     pub adapter: &'a Lora,
     pub plan: &'a Plan,

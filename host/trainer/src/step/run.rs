@@ -17,18 +17,18 @@ use std::time::Instant;
 use host_policy::wit::Action;
 
 use crate::error::Result;
-use crate::policies::{Advice, applies};
+use crate::policies::{StepDecision, applies};
 use crate::records::RunRecorder;
 use crate::records::checkpoint::Saved;
 use crate::records::observer::Observer;
 use crate::records::{Ending, StepRecord, Totals, add_step};
-use crate::step::context::Setup;
+use crate::step::context::TrainingSpec;
 use crate::step::micro_batch::MicroBatch;
 use crate::step::state::State;
 
 /// Trains from the start, or from what `saved` holds.
 pub fn run(
-    setup: &Setup,
+    setup: &TrainingSpec,
     saved: Option<Saved>,
     mut recorder: Option<RunRecorder>,
     observer: &mut dyn Observer,
@@ -43,34 +43,34 @@ pub fn run(
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
-        let samples = state.draw(step);
-        let share = ranks.share(&samples, setup.config.micro_batch());
-        let mine = &samples[share.samples.clone()];
-        let micro = MicroBatch::divide(mine, share.micro_batch, state.tells_apart());
-        let mut measured = state.measure(step, &samples, share, &micro)?;
-        let mut advice = state.assess(&measured)?;
-        if let (Some(advice), Some(recorder)) = (&mut advice, &mut recorder) {
+        let samples = state.next_batch(step);
+        let shard = ranks.shard(&samples, setup.config.micro_batch());
+        let mine = &samples[shard.samples.clone()];
+        let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());
+        let mut measured = state.measure(step, &samples, shard, &micro)?;
+        let mut decision = state.assess(&measured)?;
+        if let (Some(decision), Some(recorder)) = (&mut decision, &mut recorder) {
             // Before anything acts on it, so that a fault is on record as well.
-            recorder.records.assessed(step, advice)?;
-            if let Some(fault) = advice.failed.take() {
+            recorder.records.assessed(step, decision)?;
+            if let Some(fault) = decision.failed.take() {
                 return Err(fault.into());
             }
         }
-        let asked = state.spread(advice.as_ref())?;
+        let asked = state.broadcast(decision.as_ref())?;
         state.steer(asked.as_ref())?;
         let action = asked.as_ref().map_or(Action::Update, |asked| asked.action);
 
-        let mut record = StepRecord::new(step, total, &measured.context.samples, advice.as_ref());
+        let mut record = StepRecord::new(step, total, &measured.context.samples, decision.as_ref());
         if applies(action) {
-            let weights = state.weigh(&mut measured, &micro, asked.as_ref())?;
-            state.descend(&mut measured, &micro, &weights, asked.as_ref(), &mut record)?;
+            let weights = state.loss_weights(&mut measured, &micro, asked.as_ref())?;
+            state.backward(&mut measured, &micro, &weights, asked.as_ref(), &mut record)?;
             if state.is_finite(&mut record) {
                 state.update(asked.as_ref(), &mut record)?;
             }
         } else if action == Action::RollBack {
             state.roll_back()?;
         }
-        state.mix(asked.as_ref());
+        state.set_alignment(asked.as_ref());
         let tokens = samples.iter().map(|sample| sample.tokens.len()).sum();
         record.close(started.elapsed(), tokens);
         let outcome = record.outcome(action);
@@ -79,7 +79,7 @@ pub fn run(
         }
         add_step(&mut totals, &record);
         totals.steering = state.steering();
-        for fault in advice.iter().flat_map(Advice::faults) {
+        for fault in decision.iter().flat_map(StepDecision::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));
         }
         observer.step(&record);

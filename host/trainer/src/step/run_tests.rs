@@ -68,7 +68,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
     let plan = Plan::new(samples, 1, epochs, None, 5).expect("planned");
     let config = TrainConfig { batch: 1, ..TrainConfig::default() };
     let judges = Judges::default();
-    let setup = Setup {
+    let setup = TrainingSpec {
         decoder,
         adapter: &adapter,
         plan: &plan,

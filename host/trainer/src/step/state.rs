@@ -4,7 +4,7 @@ mod checkpoint;
 mod measure;
 mod steer;
 mod trial;
-mod weigh;
+mod weights;
 
 use std::path::PathBuf;
 
@@ -12,17 +12,17 @@ use host_policy::wit::{Actuators as Actuator, GradientConflict, Needs, Outcome, 
 
 use crate::actuators::gradient_projection;
 use crate::actuators::objective::{self, TokenWeights};
-use crate::actuators::steering::Steered;
+use crate::actuators::steering::ActiveSteering;
 use crate::actuators::{Actuators, any_may};
 use crate::error::{Error, Result};
 use crate::parameters::optimizer::AdamW;
 use crate::parameters::schedule::Schedule;
 use crate::parameters::{Layout, norm};
-use crate::policies::Advisor;
+use crate::policies::PolicySet;
 use crate::records::StepRecord;
 use crate::signals::reference::{self, Reference};
 use crate::signals::sensors::Sensors;
-use crate::step::context::Setup;
+use crate::step::context::TrainingSpec;
 use crate::step::micro_batch::MicroBatch;
 use host_data::{ExtraStream, Origin, Sample, Streams};
 
@@ -34,7 +34,7 @@ const NOT_FINITE_LIMIT: u64 = 3;
 
 /// What changes from step to step.
 pub struct State<'a> {
-    pub(crate) setup: &'a Setup<'a>,
+    pub(crate) setup: &'a TrainingSpec<'a>,
     pub(crate) layout: Layout,
     pub(crate) parameters: Vec<f32>,
     gradient: Vec<f32>,
@@ -46,13 +46,13 @@ pub struct State<'a> {
     reference: Reference<'a>,
     /// The reference as it teaches, where that is not the one that signals are read off.
     teacher: Option<Reference<'a>>,
-    steered: Option<Steered<'a>>,
+    steered: Option<ActiveSteering<'a>>,
     sensors: Option<Sensors<'a>>,
     /// If a policy mixes task and alignment data.
     pub(crate) streams: Option<Streams<'a>>,
     /// If a policy may add alignment samples to the batch.
     pub(crate) extra: Option<ExtraStream<'a>>,
-    pub(crate) advisor: Option<Advisor<'a>>,
+    pub(crate) policy_set: Option<PolicySet<'a>>,
     pub(crate) actuators: Actuators,
     pub previous: Option<Outcome>,
     /// Of the step before.
@@ -77,7 +77,7 @@ pub fn vectors(needs: &[Needs]) -> usize {
 }
 
 impl<'a> State<'a> {
-    pub fn new(setup: &'a Setup<'a>) -> Result<Self> {
+    pub fn new(setup: &'a TrainingSpec<'a>) -> Result<Self> {
         let config = setup.config;
         let layout = Layout::new(setup.adapter);
         let total = setup.plan.total_steps();
@@ -91,8 +91,8 @@ impl<'a> State<'a> {
                 setup.canary,
             )
         });
-        let advisor =
-            (!setup.policies.is_empty()).then(|| Advisor::new(setup.policies, setup.on_fault));
+        let policy_set =
+            (!setup.policies.is_empty()).then(|| PolicySet::new(setup.policies, setup.on_fault));
         let may = |actuator| any_may(setup.needs, actuator).then_some(setup.plan);
         let parameters = layout.read()?;
         Ok(Self {
@@ -108,11 +108,11 @@ impl<'a> State<'a> {
             },
             reference: steer::reference(setup, sensors.as_ref()),
             teacher: None,
-            steered: setup.steering.map(Steered::new).transpose()?,
+            steered: setup.steering.map(ActiveSteering::new).transpose()?,
             sensors,
             streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new),
             extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
-            advisor,
+            policy_set,
             actuators: Actuators::new(setup.needs, &parameters),
             previous: None,
             conflict: None,
@@ -124,9 +124,9 @@ impl<'a> State<'a> {
 
     /// The samples of a step, those beyond its batch last. Those of one origin are together
     /// if gradients are told apart by it.
-    pub fn draw(&mut self, step: u64) -> Vec<&'a Sample> {
+    pub fn next_batch(&mut self, step: u64) -> Vec<&'a Sample> {
         let mut samples = match &mut self.streams {
-            Some(streams) => streams.draw(),
+            Some(streams) => streams.next_batch(),
             None => self.setup.plan.step(step),
         };
         if self.tells_apart() {
@@ -144,7 +144,7 @@ impl<'a> State<'a> {
 
     /// Forward and backward over all micro-batches; leaves the sum over all ranks in
     /// `gradient`.
-    pub fn descend(
+    pub fn backward(
         &mut self,
         measured: &mut Measured,
         micro: &[MicroBatch],
@@ -165,7 +165,7 @@ impl<'a> State<'a> {
             let Self { actuators, layout, parameters, gradient, .. } = self;
             record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
         }
-        match self.setup.ranks.is_first() {
+        match self.setup.ranks.is_root() {
             true => self.check_reach(measured.context.step, record, weights),
             false => Ok(()),
         }
@@ -180,7 +180,7 @@ impl<'a> State<'a> {
         weights: &TokenWeights,
         record: &mut StepRecord,
     ) -> Result<()> {
-        let Setup { decoder, adapter, ranks, .. } = *self.setup;
+        let TrainingSpec { decoder, adapter, ranks, .. } = *self.setup;
         self.gradient.fill(0.0);
         self.alignment.iter_mut().for_each(|sum| sum.fill(0.0));
         let (mut sample, mut token) = (0, 0);
@@ -298,13 +298,13 @@ impl<'a> State<'a> {
     /// Projects the adapter onto what alignment changed. The first rank does it, the only
     /// one that has the base model.
     fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
-        let Setup { subspaces, adapter, ranks, .. } = *self.setup;
+        let TrainingSpec { subspaces, adapter, ranks, .. } = *self.setup;
         if let Some(subspaces) = subspaces {
             record.projected = Some(subspaces.project(adapter, threshold)?);
             self.parameters = self.layout.read()?;
         }
-        ranks.spread(&mut self.parameters)?;
-        match ranks.is_first() {
+        ranks.broadcast_values(&mut self.parameters)?;
+        match ranks.is_root() {
             true => Ok(()),
             false => self.layout.write(&self.parameters),
         }
@@ -330,7 +330,7 @@ impl<'a> State<'a> {
     }
 
     /// What the policies ask of the steps after this one.
-    pub fn mix(&mut self, asked: Option<&Regularization>) {
+    pub fn set_alignment(&mut self, asked: Option<&Regularization>) {
         let share = asked.and_then(|asked| asked.alignment_share);
         if let (Some(streams), Some(share)) = (&mut self.streams, share)
             && streams.set_share(share)

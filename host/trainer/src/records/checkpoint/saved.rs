@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
-use crate::policies::Memory;
+use crate::policies::PolicyState;
 use crate::records::Totals;
 use crate::records::run_dir::RecordsMark;
 use host_data::{Extra, Mix};
@@ -36,7 +36,7 @@ pub struct Progress {
     /// Of the step before.
     pub gradient_conflict: Option<GradientConflict>,
     /// One per policy.
-    pub policies: Vec<Memory>,
+    pub policies: Vec<PolicyState>,
     pub previous: Option<Outcome>,
     /// Steps in a row that were not applied because a number was not finite.
     pub not_finite: u64,

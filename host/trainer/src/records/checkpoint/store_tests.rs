@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::policies::Memory;
+use crate::policies::PolicyState;
 use crate::records::Totals;
 use crate::records::run_dir::RecordsMark;
 
@@ -28,7 +28,7 @@ fn progress(step: u64) -> Progress {
         mix: None,
         extra: None,
         gradient_conflict: None,
-        policies: vec![Memory { state: "00ff".into(), faults_in_a_row: 1 }],
+        policies: vec![PolicyState { state: "00ff".into(), faults_in_a_row: 1 }],
         previous: None,
         not_finite: 0,
         totals: Totals {

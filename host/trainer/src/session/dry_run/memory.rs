@@ -4,16 +4,16 @@ use host_model::decoder::Decoder;
 use host_model::lora::Lora;
 use serde::Serialize;
 
-use super::Asked;
+use super::PolicyDemands;
 use super::process::{self, Resident};
-use super::walk::Walk;
+use super::walk::StepPlan;
 use crate::config::TrainConfig;
 use crate::parameters::Layout;
 use crate::parameters::optimizer::AdamW;
 
 /// Bytes; what isn't known is absent.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Memory {
+pub struct MemoryEstimate {
     /// Program, policies, data and model, measured once they were loaded.
     pub loaded: Option<u64>,
     /// Of these, the frozen weights.
@@ -33,14 +33,14 @@ pub struct Memory {
     pub available: Option<u64>,
 }
 
-impl Memory {
+impl MemoryEstimate {
     /// `resident` is what was there before the training was made.
     pub fn of(
         decoder: &Decoder,
         adapter: &Lora,
         config: &TrainConfig,
-        asked: Option<&Asked>,
-        walk: &Walk,
+        asked: Option<&PolicyDemands>,
+        walk: &StepPlan,
         resident: Option<Resident>,
     ) -> Self {
         let weights = decoder.weights.bytes();

@@ -30,21 +30,21 @@ use crate::signals::reference;
 use crate::signals::sensors;
 use crate::step::state;
 
-use walk::Walk;
+use walk::StepPlan;
 
-pub use memory::Memory;
+pub use memory::MemoryEstimate;
 pub use process::resident;
 pub use time::Time;
 
 /// What a run would take.
 #[derive(Debug, Clone, Serialize)]
-pub struct Forecast {
+pub struct Estimate {
     pub samples: usize,
     pub steps: u64,
     pub steps_per_epoch: usize,
     pub largest: MicroBatchSize,
     /// Bytes.
-    pub memory: Memory,
+    pub memory: MemoryEstimate,
     /// Seconds.
     pub time: Time,
 }
@@ -58,7 +58,7 @@ pub struct MicroBatchSize {
 }
 
 /// What the policies ask for, all together.
-pub struct Asked {
+pub struct PolicyDemands {
     /// Values of the reference's taps per sample.
     tap_values: usize,
     reads_current: bool,
@@ -83,7 +83,7 @@ pub fn dry_run(
     signer: impl FnOnce() -> Result<Option<Signer>>,
     caches: Caches,
     observer: &mut dyn Observer,
-) -> Result<Forecast> {
+) -> Result<Estimate> {
     let mut loaded = Loaded::new(config, signer, engine, caches.judges.as_deref(), observer)?;
     if let Some(output) = &config.output {
         RunDir::check_free(output)?;
@@ -94,16 +94,16 @@ pub fn dry_run(
     let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
     let needs = policies
         .into_iter()
-        .map(|policy| policy.rehearse(config, &info, &loaded.model, &capabilities))
+        .map(|policy| policy.dry_configure(config, &info, &loaded.model, &capabilities))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
-    let steers = steering::rehearse(names.into_iter().zip(&needs), config, model)?;
+    let steers = steering::dry_configure(names.into_iter().zip(&needs), config, model)?;
     let taps = sensors::reference_taps(needs.iter());
     let on_disk = match needs.is_empty() {
         true => false,
         false => reference::open(&config.train, caches.reference, model, &taps)?.is_some(),
     };
-    let asked = (!needs.is_empty()).then(|| Asked {
+    let asked = (!needs.is_empty()).then(|| PolicyDemands {
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
         reads_current: needs.iter().any(sensors::reads_current),
@@ -132,8 +132,8 @@ pub fn dry_run(
     let device = decoder.device();
     let adapter = Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?;
     let (train, asked) = (&config.train, asked.as_ref());
-    let walk = Walk::new(&loaded.plan, train, decoder, &adapter, asked);
-    let memory = Memory::of(decoder, &adapter, train, asked, &walk, resident);
+    let walk = StepPlan::new(&loaded.plan, train, decoder, &adapter, asked);
+    let memory = MemoryEstimate::of(decoder, &adapter, train, asked, &walk, resident);
     observer.stage("timing the parts of a step", None);
     let room = memory.available.unwrap_or(u64::MAX);
     let fits = |work: &MicroBatchShape| {
@@ -143,7 +143,7 @@ pub fn dry_run(
     let speed = speed::measure(decoder, &adapter, train, &walk.typical(fits))?;
     let disk = if on_disk { train.reference_cache_disk_mib } else { 0 };
     let cached = (train.reference_cache_mib as u64 + disk) << 20;
-    Ok(Forecast {
+    Ok(Estimate {
         samples: loaded.plan.samples().len(),
         steps: loaded.plan.total_steps(),
         steps_per_epoch: loaded.plan.steps_per_epoch(),

@@ -1,9 +1,9 @@
 //! A forecast for people.
 
-use super::Forecast;
+use super::Estimate;
 use host_eval::report::plain_table;
 
-impl Forecast {
+impl Estimate {
     /// Reads well on a terminal and as Markdown.
     pub fn table(&self) -> String {
         let (memory, time) = (&self.memory, &self.time);

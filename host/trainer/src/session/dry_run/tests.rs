@@ -5,7 +5,7 @@ use crate::config::RunConfig;
 use host_data::{Overlong, Plan, encode_chats, parse_rows};
 
 /// A step of one sample each, of two samples in two epochs.
-fn with_walk(check: impl FnOnce(&Walk, &Model, u64)) {
+fn with_walk(check: impl FnOnce(&StepPlan, &Model, u64)) {
     let embedded = Source::Embedded(host_data::demo::MODEL);
     let model = host_model::load(&embedded, &LoadOptions::default()).expect("embedded");
     let rows = ["a", "a longer prompt"].map(|prompt| {
@@ -18,7 +18,7 @@ fn with_walk(check: impl FnOnce(&Walk, &Model, u64)) {
     let plan = Plan::new(samples, 1, 2.0, None, 1).expect("a plan");
     let lora = RunConfig::default().lora.resolve();
     let adapter = Lora::new(&model.config, lora, 1, model.decoder.device()).expect("an adapter");
-    let walk = Walk::new(&plan, &config(), &model.decoder, &adapter, Some(&asked()));
+    let walk = StepPlan::new(&plan, &config(), &model.decoder, &adapter, Some(&asked()));
     check(&walk, &model, answers as u64);
 }
 
@@ -26,8 +26,8 @@ fn config() -> TrainConfig {
     TrainConfig { batch: 1, ..TrainConfig::default() }
 }
 
-fn asked() -> Asked {
-    Asked {
+fn asked() -> PolicyDemands {
+    PolicyDemands {
         tap_values: 10,
         reads_current: false,
         adds_samples: false,
@@ -94,7 +94,7 @@ fn every_part_of_a_step_is_in_the_total() {
         close(Time::of(walk, &speed, &both, Some(&asked()), 0).total, 2.0 * plain + 2.0 * answers);
         // A policy that reads the model before a step's micro-batches.
         let split = TrainConfig { batch: 2, micro_batch: Some(1), ..config() };
-        let reads = Asked { reads_current: true, ..asked() };
+        let reads = PolicyDemands { reads_current: true, ..asked() };
         close(
             Time::of(walk, &speed, &split, Some(&reads), 0).total,
             plain + 2.0 * answers + products,

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::Asked;
+use super::PolicyDemands;
 use super::speed::Speed;
-use super::walk::{Walk, Work};
+use super::walk::{StepPlan, Work};
 use crate::config::TrainConfig;
 
 /// Seconds. Under policies the most it can be: every sample held to the reference, none
@@ -23,10 +23,10 @@ pub struct Time {
 impl Time {
     /// `cached` bytes of the reference's cache are found again.
     pub fn of(
-        walk: &Walk,
+        walk: &StepPlan,
         speed: &Speed,
         train: &TrainConfig,
-        asked: Option<&Asked>,
+        asked: Option<&PolicyDemands>,
         cached: u64,
     ) -> Self {
         let plain = |work: &Work| {

@@ -6,13 +6,13 @@ use std::ops::Range;
 use host_model::decoder::{Decoder, MicroBatchShape, StepMemory};
 use host_model::lora::Lora;
 
-use super::Asked;
+use super::PolicyDemands;
 use super::speed::products;
 use crate::config::TrainConfig;
 use host_data::{Plan, Sample};
 
 /// What the steps of a run consist of.
-pub struct Walk<'a> {
+pub struct StepPlan<'a> {
     plan: &'a Plan,
     /// Of the first epoch, and of all after it.
     pub first: Work,
@@ -43,13 +43,13 @@ pub struct Distinct {
     pub bytes: u64,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> StepPlan<'a> {
     pub fn new(
         plan: &'a Plan,
         train: &TrainConfig,
         decoder: &Decoder,
         adapter: &Lora,
-        asked: Option<&Asked>,
+        asked: Option<&PolicyDemands>,
     ) -> Self {
         let mut walk = Self {
             plan,
@@ -138,7 +138,7 @@ fn step_work(samples: &[&Sample], held: bool) -> MicroBatchShape {
     }
 }
 
-fn entry_bytes(sample: &Sample, decoder: &Decoder, asked: Option<&Asked>) -> u64 {
+fn entry_bytes(sample: &Sample, decoder: &Decoder, asked: Option<&PolicyDemands>) -> u64 {
     let Some(asked) = asked else {
         return 0;
     };

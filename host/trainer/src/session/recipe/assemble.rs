@@ -3,7 +3,7 @@
 use host_policy::Signer;
 use host_policy::wit::Actuators;
 
-use super::{Means, Prepared};
+use super::{Prepared, Runtime};
 use crate::actuators::vectors::Vectors;
 use crate::config::RunConfig;
 use crate::error::Result;
@@ -21,12 +21,12 @@ use crate::signals::sensors;
 pub(super) fn prepare_all<'a>(
     config: RunConfig,
     goes_on: Option<&RunDir>,
-    means: Means<'a>,
+    means: Runtime<'a>,
     signer: impl FnOnce() -> Result<Signer>,
     observer: &mut dyn Observer,
 ) -> Result<Prepared<'a>> {
-    let Means { engine, caches, ranks } = means;
-    ranks.tell(&config)?;
+    let Runtime { engine, caches, ranks } = means;
+    ranks.broadcast(&config)?;
     let loaded =
         Loaded::new(&config, || signer().map(Some), engine, caches.judges.as_deref(), observer)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;

@@ -12,4 +12,4 @@ pub mod effect;
 pub mod fit;
 mod prepare;
 
-pub use prepare::{at_layers, check, instructed_on, messages, prepare, read, rehearse};
+pub use prepare::{at_layers, check, dry_configure, instructed_on, messages, prepare, read};

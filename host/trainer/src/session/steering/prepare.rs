@@ -77,7 +77,7 @@ pub fn prepare(
 
 /// Checks what [`prepare`] checks without fitting anything; says whether anything is
 /// steered. The policies come with their names.
-pub fn rehearse<'n>(
+pub fn dry_configure<'n>(
     asked: impl Iterator<Item = (String, &'n Needs)>,
     run: &RunConfig,
     model: &Model,

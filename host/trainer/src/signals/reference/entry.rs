@@ -14,7 +14,7 @@ use crate::signals::taps::SampleTaps;
 
 /// What the reference holds of one sample.
 #[derive(Debug)]
-pub struct Known {
+pub struct ReferenceOutputs {
     /// Final hidden states of the rows that predict answer tokens:
     /// answer tokens x hidden, detached.
     pub hidden: Tensor,
@@ -24,7 +24,7 @@ pub struct Known {
 const HASH_BYTES: usize = 32;
 const HIDDEN: &str = "hidden";
 
-impl Known {
+impl ReferenceOutputs {
     /// Bytes of the values.
     pub fn size(&self) -> u64 {
         let taps: usize = self.taps.iter().map(Vec::len).sum();

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::signals::taps::Reading;
 use host_data::{Sample, pack};
 
-pub use entry::Known;
+pub use entry::ReferenceOutputs;
 pub use key::{Basis, SampleKey};
 pub use place::open;
 pub use store::Store;
@@ -35,7 +35,7 @@ pub struct Reference<'a> {
     steering: Option<Steering>,
     /// Samples of one forward.
     micro_batch: usize,
-    memory: HashMap<SampleKey, Arc<Known>>,
+    memory: HashMap<SampleKey, Arc<ReferenceOutputs>>,
     memory_left: u64,
     disk: Option<&'a Store>,
 }
@@ -76,9 +76,9 @@ impl<'a> Reference<'a> {
     }
 
     /// One entry per sample, in order; only unknown samples cost a forward.
-    pub fn of(&mut self, samples: &[&Sample]) -> Result<Vec<Arc<Known>>> {
+    pub fn of(&mut self, samples: &[&Sample]) -> Result<Vec<Arc<ReferenceOutputs>>> {
         let keys: Vec<SampleKey> = samples.iter().map(|sample| self.key(sample)).collect();
-        let mut known: HashMap<SampleKey, Arc<Known>> = HashMap::new();
+        let mut known: HashMap<SampleKey, Arc<ReferenceOutputs>> = HashMap::new();
         let mut unknown: Vec<(SampleKey, &Sample)> = Vec::new();
         for (key, sample) in keys.iter().zip(samples) {
             if known.contains_key(key) || unknown.iter().any(|(other, _)| other == key) {
@@ -101,7 +101,7 @@ impl<'a> Reference<'a> {
         Ok(keys.iter().map(|key| known[key].clone()).collect())
     }
 
-    fn recall(&mut self, key: &SampleKey) -> Option<Arc<Known>> {
+    fn recall(&mut self, key: &SampleKey) -> Option<Arc<ReferenceOutputs>> {
         if let Some(entry) = self.memory.get(key) {
             return Some(entry.clone());
         }
@@ -109,7 +109,7 @@ impl<'a> Reference<'a> {
         Some(self.keep(*key, entry))
     }
 
-    fn forward(&self, samples: &[&Sample]) -> Result<Vec<Known>> {
+    fn forward(&self, samples: &[&Sample]) -> Result<Vec<ReferenceOutputs>> {
         let batch = pack(samples);
         let reading = Reading::new(&self.taps, samples);
         let applied = Overlay { adapter: None, steering: self.steering.as_ref() };
@@ -125,13 +125,13 @@ impl<'a> Reference<'a> {
             .map(|(bounds, taps)| {
                 let (start, end) = (bounds[0] as usize, bounds[1] as usize);
                 // copy(): a view would keep the whole batch alive.
-                Ok(Known { hidden: hidden.narrow(0, start, end - start)?.copy()?, taps })
+                Ok(ReferenceOutputs { hidden: hidden.narrow(0, start, end - start)?.copy()?, taps })
             })
             .collect()
     }
 
     /// In memory, if there is room. What is there stays: see [`Store`] for why.
-    fn keep(&mut self, key: SampleKey, entry: Known) -> Arc<Known> {
+    fn keep(&mut self, key: SampleKey, entry: ReferenceOutputs) -> Arc<ReferenceOutputs> {
         let entry = Arc::new(entry);
         if entry.size() <= self.memory_left {
             self.memory_left -= entry.size();
@@ -142,7 +142,7 @@ impl<'a> Reference<'a> {
 }
 
 /// Hidden rows of several samples as one tensor, in order.
-pub fn stack(entries: &[Arc<Known>]) -> Result<Tensor> {
+pub fn stack(entries: &[Arc<ReferenceOutputs>]) -> Result<Tensor> {
     let rows: Vec<&Tensor> = entries.iter().map(|entry| &entry.hidden).collect();
     Ok(Tensor::cat(&rows, 0)?)
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use candle_core::Device;
 use host_files::{atomic, private};
 
-use super::entry::Known;
+use super::entry::ReferenceOutputs;
 use super::key::{Basis, SampleKey};
 use crate::error::Result;
 
@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// The entry of a sample, if it is there and whole.
-    pub fn get(&self, sample: &SampleKey, device: &Device) -> Option<Known> {
+    pub fn get(&self, sample: &SampleKey, device: &Device) -> Option<ReferenceOutputs> {
         let name = self.basis.name(sample);
         let path = self.path(&name);
         let bytes = match fs::read(&path) {
@@ -83,7 +83,7 @@ impl Store {
                 return None;
             }
         };
-        let known = Known::from_bytes(&name, &bytes, device);
+        let known = ReferenceOutputs::from_bytes(&name, &bytes, device);
         match &known {
             Some(_) => self.touch(&path),
             None => self.damaged(&path),
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// Keeps an entry, if it fits. A cache that can't be written costs time, never a run.
-    pub fn put(&self, sample: &SampleKey, known: &Known) -> Result<()> {
+    pub fn put(&self, sample: &SampleKey, known: &ReferenceOutputs) -> Result<()> {
         let name = self.basis.name(sample);
         let bytes = known.to_bytes(&name)?;
         let path = self.path(&name);

@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use super::*;
 
 /// Entries of 1,000 values, all equal to `value`.
-fn known(value: f32) -> Known {
-    Known {
+fn known(value: f32) -> ReferenceOutputs {
+    ReferenceOutputs {
         hidden: Tensor::full(value, (10, 100), &Device::Cpu).expect("a tensor"),
         taps: vec![vec![value; 4]],
     }

@@ -23,8 +23,8 @@ fn taps() -> [Tap; 1] {
     [Tap { source: Source::Reference, position: Position::LastPromptToken, layers: vec![1, 3] }]
 }
 
-fn bits(known: &[Arc<Known>]) -> Vec<(Vec<u32>, SampleTaps)> {
-    let flat = |known: &Arc<Known>| {
+fn bits(known: &[Arc<ReferenceOutputs>]) -> Vec<(Vec<u32>, SampleTaps)> {
+    let flat = |known: &Arc<ReferenceOutputs>| {
         let hidden = known.hidden.flatten_all().and_then(|x| x.to_vec1::<f32>());
         let hidden = hidden.expect("values").into_iter().map(f32::to_bits);
         (hidden.collect(), known.taps.clone())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::State;
 use crate::error::{Error, Result};
 use crate::parameters::optimizer::AdamW;
-use crate::policies::Advisor;
+use crate::policies::PolicySet;
 use crate::records::RunRecorder;
 use crate::records::checkpoint::{FORMAT, Progress, Saved, Tensors};
 use crate::records::{Ending, Totals};
@@ -24,7 +24,7 @@ impl State<'_> {
             mix: self.streams.as_ref().map(|streams| streams.mix),
             extra: self.extra.as_ref().map(|stream| stream.extra),
             gradient_conflict: self.conflict,
-            policies: self.advisor.as_ref().map_or(Vec::new(), Advisor::memories),
+            policies: self.policy_set.as_ref().map_or(Vec::new(), PolicySet::states),
             previous: self.previous,
             not_finite: self.not_finite,
             totals: totals.clone(),
@@ -81,8 +81,8 @@ impl State<'_> {
             stream.extra = extra;
         }
         self.conflict = progress.gradient_conflict;
-        if let Some(advisor) = &mut self.advisor {
-            advisor.restore(&progress.policies).map_err(wrong)?;
+        if let Some(policy_set) = &mut self.policy_set {
+            policy_set.restore(&progress.policies).map_err(wrong)?;
         }
         if let Some(in_force) = progress.totals.steering {
             self.put_in_force(in_force)?;

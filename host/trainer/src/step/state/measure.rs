@@ -9,11 +9,11 @@ use host_policy::wit::Regularization;
 
 use super::State;
 use crate::error::Result;
-use crate::policies::Advice;
-use crate::ranks::Share;
+use crate::policies::StepDecision;
+use crate::ranks::Shard;
 use crate::records::StepRecord;
-use crate::signals::reference::Known;
-use crate::signals::sensors::{Shown, StepContext};
+use crate::signals::reference::ReferenceOutputs;
+use crate::signals::sensors::{ModelReadout, StepContext};
 use crate::step::micro_batch::MicroBatch;
 use host_data::Sample;
 
@@ -21,11 +21,11 @@ use host_data::Sample;
 /// shows.
 pub struct Measured<'s> {
     pub context: StepContext<'s>,
-    pub(super) share: Share,
+    pub(super) shard: Shard,
     /// Of the share's answer tokens, in order.
     pub(super) labels: Vec<u32>,
-    pub(super) known: Vec<Arc<Known>>,
-    pub(super) current: Shown,
+    pub(super) known: Vec<Arc<ReferenceOutputs>>,
+    pub(super) current: ModelReadout,
     /// The training forward, if signals had to be read off it already.
     pub(super) forward: Option<Forward>,
     /// What the record says of plain fine-tuning, if its gradient was computed for trials
@@ -36,18 +36,18 @@ pub struct Measured<'s> {
 impl<'s> Measured<'s> {
     /// The samples of this rank's share.
     pub(super) fn mine(&self) -> &[&'s Sample] {
-        &self.context.samples[self.share.samples.clone()]
+        &self.context.samples[self.shard.samples.clone()]
     }
 
     /// Their answer tokens, among those of the step.
     pub(super) fn tokens(&self) -> Range<usize> {
-        let Range { start, end } = self.share.samples;
+        let Range { start, end } = self.shard.samples;
         self.context.offsets[start] as usize..self.context.offsets[end] as usize
     }
 
     /// The first answer token of each sample of the share, and the total.
     pub(super) fn offsets(&self) -> Vec<u32> {
-        let Range { start, end } = self.share.samples;
+        let Range { start, end } = self.shard.samples;
         let offsets = &self.context.offsets[start..=end];
         offsets.iter().map(|offset| offset - offsets[0]).collect()
     }
@@ -61,17 +61,17 @@ impl State<'_> {
         &mut self,
         step: u64,
         samples: &[&'s Sample],
-        share: Share,
+        shard: Shard,
         micro: &[MicroBatch],
     ) -> Result<Measured<'s>> {
         let labels = micro.iter().flat_map(|batch| batch.labels());
         let rate = self.schedule.at(step);
         let mut measured = Measured {
             context: StepContext::new(step, rate, samples, self.previous),
-            share,
+            shard,
             labels: labels.copied().collect(),
             known: Vec::new(),
-            current: Shown::default(),
+            current: ModelReadout::default(),
             forward: None,
             plain: None,
         };
@@ -100,7 +100,7 @@ impl State<'_> {
     }
 
     /// Brings all ranks' shares together and asks the policies, which the first rank does.
-    pub fn assess(&mut self, measured: &Measured) -> Result<Option<Advice>> {
+    pub fn assess(&mut self, measured: &Measured) -> Result<Option<StepDecision>> {
         let Some(sensors) = &self.sensors else {
             return Ok(None);
         };
@@ -108,23 +108,23 @@ impl State<'_> {
         let reference = sensors.recall(&measured.known, &measured.labels)?;
         let recalling = started.elapsed();
         let views = sensors.gather(&reference, &measured.current, self.setup.ranks)?;
-        let Some(advisor) = &mut self.advisor else {
+        let Some(policy_set) = &mut self.policy_set else {
             return Ok(None);
         };
         let started = Instant::now();
         let signals = sensors.signals(&measured.context, views, self.steered.as_ref())?;
         let measuring = recalling + started.elapsed();
-        let mut advice = advisor.assess(signals)?;
-        advice.measuring = measuring;
-        Ok(Some(advice))
+        let mut decision = policy_set.assess(signals)?;
+        decision.measuring = measuring;
+        Ok(Some(decision))
     }
 
     /// What the policies ask of all ranks.
-    pub fn spread(&self, advice: Option<&Advice>) -> Result<Option<Regularization>> {
+    pub fn broadcast(&self, decision: Option<&StepDecision>) -> Result<Option<Regularization>> {
         if self.setup.needs.is_empty() {
             return Ok(None);
         }
-        let asked = advice.map(|advice| &advice.assessment.regularization);
-        self.setup.ranks.lead(|| Ok(asked.cloned()))
+        let asked = decision.map(|decision| &decision.assessment.regularization);
+        self.setup.ranks.from_root(|| Ok(asked.cloned()))
     }
 }

@@ -3,11 +3,11 @@
 use host_policy::wit::Regularization;
 
 use super::State;
-use crate::actuators::steering::{InForce, Steered};
+use crate::actuators::steering::{ActiveSteering, InForce};
 use crate::error::Result;
 use crate::signals::reference::Reference;
 use crate::signals::sensors::Sensors;
-use crate::step::context::Setup;
+use crate::step::context::TrainingSpec;
 
 impl State<'_> {
     /// Puts in force what the policies ask of steering, if they do.
@@ -42,13 +42,13 @@ impl State<'_> {
 
     /// What is in force, where there is something to steer by.
     pub fn steering(&self) -> Option<InForce> {
-        self.steered.as_ref().map(Steered::in_force)
+        self.steered.as_ref().map(ActiveSteering::in_force)
     }
 }
 
 /// The reference as it is, with the memory that it may take: half, if signals are read off
 /// it while a steered one may teach.
-pub(super) fn reference<'a>(setup: &Setup<'a>, sensors: Option<&Sensors>) -> Reference<'a> {
+pub(super) fn reference<'a>(setup: &TrainingSpec<'a>, sensors: Option<&Sensors>) -> Reference<'a> {
     let signals = sensors.is_some_and(Sensors::needs_reference);
     let halves = signals && setup.steering.is_some();
     let memory = (setup.config.reference_cache_mib as u64) << 20;

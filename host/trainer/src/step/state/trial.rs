@@ -34,7 +34,7 @@ impl State<'_> {
         let weights = weights.slice(measured.tokens());
         let mut record = StepRecord::default();
         self.differentiate(measured, micro, &weights, &mut record)?;
-        if let (Some(canary), true) = (self.setup.canary, self.setup.ranks.is_first()) {
+        if let (Some(canary), true) = (self.setup.canary, self.setup.ranks.is_root()) {
             let mut gradient = self.gradient.clone();
             if let Some(alignment) = &self.alignment {
                 add(&mut gradient, alignment);

@@ -28,10 +28,10 @@ fn added_samples_come_last_and_the_batch_stays_as_it_is() {
     for actuators in [Actuator::ALIGNMENT_EXTRA, together] {
         let bench = Bench::new(4, may(actuators));
         bench.alone(|mut state| {
-            state.mix(Some(&adding(5)(&[])));
+            state.set_alignment(Some(&adding(5)(&[])));
             for number in 0..4 {
                 let mut batch = bench.plan.step(number);
-                let samples = state.draw(number);
+                let samples = state.next_batch(number);
                 let ids = |samples: &[&Sample]| -> Vec<u64> {
                     samples.iter().map(|sample| sample.id).collect()
                 };

@@ -74,10 +74,10 @@ fn the_conflict_is_of_the_step_before_and_of_no_other() {
         assert!(state.conflict.is_none(), "a step of task data alone");
         step(&mut state, 1, sharing(0.0));
         assert!(state.conflict.is_some());
-        let samples = state.draw(2);
-        let share = state.setup.ranks.share(&samples, 4);
+        let samples = state.next_batch(2);
+        let shard = state.setup.ranks.shard(&samples, 4);
         let micro = MicroBatch::divide(&samples, 4, true);
-        let measured = state.measure(2, &samples, share, &micro).expect("measured");
+        let measured = state.measure(2, &samples, shard, &micro).expect("measured");
         assert!(measured.context.gradient_conflict.is_some());
         // Skipped: the next step has nothing to be told.
         assert!(state.conflict.is_none());

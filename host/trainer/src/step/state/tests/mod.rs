@@ -120,7 +120,7 @@ impl Bench {
     /// Lets `work` have a state as one of some ranks.
     fn with<T>(&self, ranks: &Ranks, work: impl FnOnce(State) -> T) -> T {
         let adapter = self.adapter();
-        let setup = Setup {
+        let setup = TrainingSpec {
             decoder: &self.model.decoder,
             adapter: &adapter,
             plan: &self.plan,
@@ -150,15 +150,15 @@ fn descend(
     step: u64,
     ask: impl Fn(&[&Sample]) -> Regularization,
 ) -> (Regularization, StepRecord) {
-    let (setup, samples) = (state.setup, state.draw(step));
-    let share = setup.ranks.share(&samples, setup.config.micro_batch());
-    let mine = &samples[share.samples.clone()];
-    let micro = MicroBatch::divide(mine, share.micro_batch, state.tells_apart());
-    let mut measured = state.measure(step, &samples, share, &micro).expect("measured");
+    let (setup, samples) = (state.setup, state.next_batch(step));
+    let shard = setup.ranks.shard(&samples, setup.config.micro_batch());
+    let mine = &samples[shard.samples.clone()];
+    let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());
+    let mut measured = state.measure(step, &samples, shard, &micro).expect("measured");
     let asked = ask(&samples);
     let mut record = StepRecord::new(step, 9, &samples, None);
-    let weights = state.weigh(&mut measured, &micro, Some(&asked)).expect("weighed");
-    state.descend(&mut measured, &micro, &weights, Some(&asked), &mut record).expect("descended");
+    let weights = state.loss_weights(&mut measured, &micro, Some(&asked)).expect("weighed");
+    state.backward(&mut measured, &micro, &weights, Some(&asked), &mut record).expect("descended");
     (asked, record)
 }
 
@@ -166,7 +166,7 @@ fn step(state: &mut State, number: u64, ask: impl Fn(&[&Sample]) -> Regularizati
     let (asked, mut record) = descend(state, number, ask);
     assert!(state.is_finite(&mut record), "{:?}", record.not_applied);
     state.update(Some(&asked), &mut record).expect("updated");
-    state.mix(Some(&asked));
+    state.set_alignment(Some(&asked));
     record
 }
 

@@ -10,10 +10,10 @@ fn a_trial_is_the_update_it_foretells_and_leaves_no_trace() {
     bench.alone(|mut state| {
         step(&mut state, 0, |samples| plain(samples.len()));
         let before = (bits(&state.parameters), state.optimizer.clone());
-        let samples = state.draw(1);
-        let share = state.setup.ranks.share(&samples, 4);
+        let samples = state.next_batch(1);
+        let shard = state.setup.ranks.shard(&samples, 4);
         let micro = MicroBatch::divide(&samples, 4, false);
-        let measured = state.measure(1, &samples, share, &micro).expect("measured");
+        let measured = state.measure(1, &samples, shard, &micro).expect("measured");
         assert_eq!((bits(&state.parameters), state.optimizer.clone()), before);
         assert_eq!(bits(&state.layout.read().expect("values")), before.0);
         let trials = &measured.context.trials;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// One rank's part of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
+pub struct Shard {
     /// In the order of the step.
     pub samples: Range<usize>,
     /// Samples that go through the model at once.
@@ -16,7 +16,7 @@ pub struct Share {
 ///
 /// Micro-batches are as large as asked for unless ranks would be left without work. A
 /// step with fewer samples than ranks leaves some without any.
-pub fn share(tokens: &[usize], micro_batch: usize, size: usize) -> Vec<Share> {
+pub fn shards(tokens: &[usize], micro_batch: usize, size: usize) -> Vec<Shard> {
     let micro_batch = micro_batch.min(tokens.len().div_ceil(size)).max(1);
     let sums: Vec<usize> = std::iter::once(0)
         .chain(tokens.chunks(micro_batch).scan(0, |sum, batch| {
@@ -36,7 +36,7 @@ pub fn share(tokens: &[usize], micro_batch: usize, size: usize) -> Vec<Share> {
         let end = (first..=last).min_by_key(distance).unwrap_or(batches);
         let block = start..end;
         start = end;
-        Share {
+        Shard {
             samples: (block.start * micro_batch).min(tokens.len())
                 ..(block.end * micro_batch).min(tokens.len()),
             micro_batch,
@@ -50,23 +50,23 @@ mod tests {
     use super::*;
 
     fn ranges(tokens: &[usize], micro_batch: usize, size: usize) -> Vec<Range<usize>> {
-        let shares = share(tokens, micro_batch, size);
-        assert_eq!(shares.len(), size);
+        let all = shards(tokens, micro_batch, size);
+        assert_eq!(all.len(), size);
         let mut next = 0;
-        for share in &shares {
-            assert_eq!(share.samples.start, next, "{shares:?}");
-            next = share.samples.end;
+        for shard in &all {
+            assert_eq!(shard.samples.start, next, "{all:?}");
+            next = shard.samples.end;
         }
-        assert_eq!(next, tokens.len(), "{shares:?}");
-        shares.into_iter().map(|share| share.samples).collect()
+        assert_eq!(next, tokens.len(), "{all:?}");
+        all.into_iter().map(|shard| shard.samples).collect()
     }
 
     #[test]
     fn a_micro_batch_too_large_for_all_to_work_is_divided() {
         assert_eq!(ranges(&[10; 8], 8, 2), [0..4, 4..8]);
-        assert_eq!(share(&[10; 8], 8, 2)[1].micro_batch, 4);
-        assert_eq!(share(&[10; 8], 8, 1)[0].samples, 0..8);
-        assert_eq!(share(&[10; 8], 3, 1)[0].micro_batch, 3);
+        assert_eq!(shards(&[10; 8], 8, 2)[1].micro_batch, 4);
+        assert_eq!(shards(&[10; 8], 8, 1)[0].samples, 0..8);
+        assert_eq!(shards(&[10; 8], 3, 1)[0].micro_batch, 3);
     }
 
     #[test]

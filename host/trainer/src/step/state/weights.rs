@@ -11,7 +11,7 @@ use crate::step::micro_batch::MicroBatch;
 
 impl State<'_> {
     /// The weights of the share's answer tokens.
-    pub fn weigh(
+    pub fn loss_weights(
         &mut self,
         measured: &mut Measured,
         micro: &[MicroBatch],
@@ -63,7 +63,7 @@ impl State<'_> {
         let ranks = self.setup.ranks;
         let offsets = measured.offsets();
         let ratios = Ratios {
-            clips: &clips[measured.share.samples.clone()],
+            clips: &clips[measured.shard.samples.clone()],
             offsets: &offsets,
             current: &measured.current.log_probs,
             reference,
@@ -80,7 +80,7 @@ impl State<'_> {
             [penalty.squares] = ranks.totals([squares.sum()])?;
         }
         ratios.clip(weights, penalty);
-        if ranks.is_first() {
+        if ranks.is_root() {
             weights.constant += penalty.value();
         }
         Ok(())
