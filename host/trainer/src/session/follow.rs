@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use host_model::Model;
 use host_policy::wit::Needs;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +17,7 @@ use crate::session::prepare;
 use crate::session::prepare::fresh_adapter;
 use crate::signals::reference;
 use crate::signals::sensors;
-use crate::step::{TrainingSpec, run};
-use host_data::Plan;
-use host_judges::Judges;
+use crate::step::{RunContext, TrainingSpec, run};
 
 /// A training, as the first rank tells of it. The tensors of the checkpoint come after it.
 #[derive(Serialize, Deserialize)]
@@ -65,7 +62,8 @@ pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool
     };
     let (model, plan) = prepare::load_training(&config, &mut Silent)?;
     prepare::agree(ranks, &model, &plan)?;
-    let follower = Follower { config, model, plan, reference_cache, ranks };
+    let context = RunContext::new(model, plan);
+    let mut follower = Follower { config, context, reference_cache, ranks };
     while let Some(task) = ranks.receive::<Task>()? {
         follower.train(task, stop)?;
     }
@@ -74,14 +72,13 @@ pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool
 
 struct Follower<'a> {
     config: RunConfig,
-    model: Model,
-    plan: Plan,
+    context: RunContext,
     reference_cache: Option<PathBuf>,
     ranks: &'a Ranks,
 }
 
 impl Follower<'_> {
-    fn train(&self, task: Task, stop: &AtomicBool) -> Result<()> {
+    fn train(&mut self, task: Task, stop: &AtomicBool) -> Result<()> {
         let saved = match task.goes_on_from {
             Some(progress) => {
                 let tensors = self.ranks.receive_bytes()?.unwrap_or_default();
@@ -90,33 +87,26 @@ impl Follower<'_> {
             }
             None => None,
         };
-        let reference = match task.needs.is_empty() {
+        self.context.reference = match task.needs.is_empty() {
             true => None,
             false => {
                 let taps = sensors::reference_taps(task.needs.iter());
                 let usual = self.reference_cache.clone();
-                reference::open(&self.config.train, usual, &self.model, &taps)?
+                reference::open(&self.config.train, usual, &self.context.model, &taps)?
             }
         };
-        let steering = task.steering.map(Vectors::try_from).transpose()?;
-        let adapter = fresh_adapter(&self.config, &self.model)?;
-        let setup = TrainingSpec {
-            decoder: &self.model.decoder,
+        self.context.steering = task.steering.map(Vectors::try_from).transpose()?;
+        let adapter = fresh_adapter(&self.config, &self.context.model)?;
+        let spec = TrainingSpec {
+            context: &self.context,
+            config: &self.config.train,
             adapter: &adapter,
-            plan: &self.plan,
             needs: &task.needs,
             policies: &[],
-            judges: &Judges::default(),
-            tokenizer: &self.model.tokenizer,
-            canary: None,
-            subspaces: None,
-            reference: reference.as_ref(),
-            steering: steering.as_ref(),
-            config: &self.config.train,
             on_fault: OnFault::Stop,
             ranks: self.ranks,
         };
-        run(&setup, saved, None, &mut Silent, stop).map(drop)
+        run(&spec, saved, None, &mut Silent, stop).map(drop)
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use host_files::sha256::hex as sha256;
-use host_model::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::actuators::vectors::Vectors;
@@ -12,9 +11,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::records::run_dir::RunDir;
-use crate::session::prepare::Base;
-use host_data::Plan;
-use host_judges::Judges;
+use crate::step::RunContext;
 
 pub(crate) const FILE: &str = "manifest.json";
 
@@ -81,15 +78,8 @@ impl PolicyEntry {
 }
 
 impl Manifest {
-    pub fn new(
-        config: &RunConfig,
-        model: &Model,
-        base: Option<&Base>,
-        policies: &[ActivePolicy],
-        judges: &Judges,
-        steering: Option<&Vectors>,
-        plan: &Plan,
-    ) -> Self {
+    pub fn new(config: &RunConfig, context: &RunContext, policies: &[ActivePolicy]) -> Self {
+        let RunContext { model, plan, judges, .. } = context;
         Self {
             host: env!("CARGO_PKG_VERSION").into(),
             wit: "risk:policy@0.1.0".into(),
@@ -98,14 +88,14 @@ impl Manifest {
                 name: model.name.clone(),
                 sha256: model.digest.clone(),
                 tokenizer_sha256: model.tokenizer.digest(),
-                base_sha256: base.map(|base| base.digest.clone()),
+                base_sha256: context.base.as_ref().map(|base| base.digest.clone()),
             },
             policies: policies.iter().map(PolicyEntry::new).collect(),
             judges: judges
                 .identities()
                 .map(|(name, identity)| (name.to_owned(), sha256(identity)))
                 .collect(),
-            steering_sha256: steering.map(Vectors::digest),
+            steering_sha256: context.steering.as_ref().map(Vectors::digest),
             data: config.data.sources().iter().map(|source| file_entry(&source.path)).collect(),
             samples: plan.samples().len(),
             steps: plan.total_steps(),

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ranks::Ranks;
 use crate::records::observer::Observer;
 use crate::session::load_policies::LoadedPolicy;
+use crate::step::Base;
 use host_data::{Plan, Sample, encode_chats};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
@@ -82,12 +83,6 @@ pub fn load_training(config: &RunConfig, observer: &mut dyn Observer) -> Result<
     let samples = load_samples(config, &model, observer)?;
     let plan = plan(config, samples)?;
     Ok((model, plan))
-}
-
-/// The model before its alignment, of which the changes alone are kept.
-pub struct Base {
-    pub digest: String,
-    pub subspaces: Subspaces,
 }
 
 /// The base model that the configuration names, if it names one.

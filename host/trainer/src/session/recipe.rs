@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use host_model::Model;
 use host_model::lora::Lora;
 use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
@@ -16,10 +15,7 @@ use crate::config::{Layers, RunConfig};
 use crate::policies::ActivePolicy;
 use crate::session::calibration::CalibrationFile;
 use host_data::Failure;
-use host_data::Plan;
-use host_eval::canary::Canary;
 
-use crate::actuators::vectors::Vectors;
 use crate::error::{Error, Result};
 use crate::ranks::Ranks;
 use crate::records::Ending;
@@ -27,31 +23,24 @@ use crate::records::observer::Observer;
 use crate::records::run_dir::{Lines, RunDir};
 use crate::session::dry_run;
 use crate::session::manifest::{self, Manifest};
-use crate::session::prepare::{Base, Caches};
+use crate::session::prepare::Caches;
 use crate::session::stages::Stages;
 use crate::session::training::Training;
-use crate::signals::reference;
+use crate::step::RunContext;
 use crate::step::state::tells_apart;
 use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use host_eval::report::{Report, Trained};
-use host_judges::Judges;
 
 /// Everything that was loaded and checked before the first step.
 pub struct Prepared<'r> {
     ranks: &'r Ranks,
     config: RunConfig,
-    model: Model,
-    plan: Plan,
+    context: RunContext,
     policies: Vec<ActivePolicy>,
     /// Signs the journal; there if policies are.
     signer: Option<Signer>,
     /// One per policy that calibrates itself, with the policy's position.
     calibrations: Vec<(usize, CalibrationFile)>,
-    judges: Judges,
-    canary: Option<Canary>,
-    base: Option<Base>,
-    reference: Option<reference::Store>,
-    steering: Option<Vectors>,
     sets: EvalSets,
 }
 
@@ -127,7 +116,7 @@ impl Prepared<'_> {
     fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
         let mut names = self.asked_judges();
         names.extend(self.config.eval.judges.iter().map(String::as_str));
-        Ok(self.judges.try_out(names, stop)?)
+        Ok(self.context.judges.try_out(names, stop)?)
     }
 
     /// Those that the policies ask.
@@ -137,15 +126,7 @@ impl Prepared<'_> {
     }
 
     fn manifest(&self) -> Manifest {
-        Manifest::new(
-            &self.config,
-            &self.model,
-            self.base.as_ref(),
-            &self.policies,
-            &self.judges,
-            self.steering.as_ref(),
-            &self.plan,
-        )
+        Manifest::new(&self.config, &self.context, &self.policies)
     }
 
     /// Writes what the run is made of, runs its stages, and writes how it ended.
@@ -157,8 +138,8 @@ impl Prepared<'_> {
         stop: &AtomicBool,
     ) -> Result<Report> {
         manifest.write(folder)?;
-        if let Some(steering) = &self.steering {
-            steering.save(folder.path(), &self.model.digest)?;
+        if let Some(steering) = &self.context.steering {
+            steering.save(folder.path(), &self.context.model.digest)?;
         }
         for (number, calibration) in &self.calibrations {
             calibration.write(&folder.file(&calibration_name(*number)))?;
@@ -205,7 +186,7 @@ impl Prepared<'_> {
                 (Some(_), None) => training.adapter()?,
                 (trained, _) => {
                     let (ended, adapter) = training.run(&arm.title, observer, stop)?;
-                    self.model.decoder.release();
+                    self.context.model.decoder.release();
                     let interrupted = ended.totals.ending == Ending::Interrupted;
                     *trained = Some(ended);
                     if interrupted {
@@ -250,15 +231,8 @@ impl Prepared<'_> {
     fn training<'a>(&'a self, policies: &'a [ActivePolicy], folder: &'a RunDir) -> Training<'a> {
         Training {
             config: &self.config,
-            model: &self.model,
-            plan: &self.plan,
+            context: &self.context,
             policies,
-            judges: &self.judges,
-            canary: self.canary.as_ref(),
-            subspaces: self.base.as_ref().map(|base| &base.subspaces),
-            reference: self.reference.as_ref(),
-            // Without policies nothing is steered.
-            steering: self.steering.as_ref().filter(|_| !policies.is_empty()),
             signer: self.signer.as_ref(),
             folder,
             ranks: self.ranks,
@@ -319,11 +293,11 @@ impl Prepared<'_> {
             return Ok(None);
         }
         let evaluator = Evaluator {
-            model: &self.model,
+            model: &self.context.model,
             config: &self.config.eval,
             sets: &self.sets,
-            judges: &self.judges,
-            canary: self.canary.as_ref(),
+            judges: &self.context.judges,
+            canary: self.context.canary.as_ref(),
             stop,
         };
         Ok(Some(evaluator.evaluate(name, adapter, answers.as_mut(), observer)?))

@@ -3,15 +3,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use host_model::Model;
 use host_model::lora::Lora;
 use host_model::steering::Origin;
 use host_policy::Signer;
 use host_policy::journal::{JournalWriter, Mark, Mode, Start};
 use host_policy::wit::Needs;
 
-use crate::actuators::adapter_projection::Subspaces;
-use crate::actuators::vectors::Vectors;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::policies::ActivePolicy;
@@ -23,27 +20,16 @@ use crate::records::observer::Observer;
 use crate::records::run_dir::{Records, RunDir};
 use crate::session::follow;
 use crate::session::prepare::fresh_adapter;
-use crate::signals::reference;
-use crate::step::{TrainingSpec, run};
-use host_data::Plan;
-use host_eval::canary::Canary;
+use crate::step::{RunContext, TrainingSpec, run};
 use host_eval::report::Trained;
-use host_judges::{JudgePrefetcher, Judges};
+use host_judges::JudgePrefetcher;
 
+/// One training of a run, on the root.
 pub struct Training<'a> {
     pub config: &'a RunConfig,
-    pub model: &'a Model,
-    pub plan: &'a Plan,
-    /// None trains plainly.
+    pub context: &'a RunContext,
+    /// Without any it trains plainly.
     pub policies: &'a [ActivePolicy],
-    pub judges: &'a Judges,
-    pub canary: Option<&'a Canary>,
-    /// What alignment changed, if a policy may project the adapter onto it.
-    pub subspaces: Option<&'a Subspaces>,
-    /// What the reference said in other runs.
-    pub reference: Option<&'a reference::Store>,
-    /// What a policy steers by; there if one does.
-    pub steering: Option<&'a Vectors>,
     /// There if policies are.
     pub signer: Option<&'a Signer>,
     pub folder: &'a RunDir,
@@ -60,37 +46,30 @@ impl<'a> Training<'a> {
         stop: &AtomicBool,
     ) -> Result<(Trained, Lora)> {
         let config = self.config;
-        let adapter = fresh_adapter(config, self.model)?;
+        let adapter = fresh_adapter(config, &self.context.model)?;
         let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
-        let setup = TrainingSpec {
-            decoder: &self.model.decoder,
+        let spec = TrainingSpec {
+            context: self.context,
+            config: &config.train,
             adapter: &adapter,
-            plan: self.plan,
             needs: &needs,
             policies: self.policies,
-            judges: self.judges,
-            tokenizer: &self.model.tokenizer,
-            canary: self.canary,
-            subspaces: self.subspaces,
-            reference: self.reference,
-            steering: self.steering,
-            config: &config.train,
             on_fault: config.trust.on_fault(),
             ranks: self.ranks,
         };
-        observer.stage(title, Some(self.plan.total_steps()));
+        observer.stage(title, Some(self.context.plan.total_steps()));
         let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
-        follow::begin(self.ranks, &needs, self.steering, saved.as_ref())?;
+        follow::begin(self.ranks, &needs, spec.steering(), saved.as_ref())?;
         let recorder = RunRecorder { records: &mut records, checkpoints: &mut checkpoints };
         let ahead = JudgePrefetcher {
-            judges: self.judges,
+            judges: &self.context.judges,
             needs: &needs,
-            plan: self.plan,
-            tokenizer: &self.model.tokenizer,
+            plan: &self.context.plan,
+            tokenizer: &self.context.model.tokenizer,
         };
         let first = saved.as_ref().map_or(0, |saved| saved.progress.step);
-        let result = ahead.of(first, || run(&setup, saved, Some(recorder), observer, stop));
+        let result = ahead.of(first, || run(&spec, saved, Some(recorder), observer, stop));
         let ending = result.as_ref().map_or("failed", |totals| totals.ending.name());
         // The run's own error comes first: on a full disk both fail.
         let ended = records.end(ending);
@@ -104,9 +83,13 @@ impl<'a> Training<'a> {
             );
             observer.notice(&notice);
         }
-        adapter.save_peft(&self.folder.file("adapter"), &self.model.config, &self.model.name)?;
+        adapter.save_peft(
+            &self.folder.file("adapter"),
+            &self.context.model.config,
+            &self.context.model.name,
+        )?;
         self.save_steering(&totals)?;
-        let total = self.plan.total_steps();
+        let total = self.context.plan.total_steps();
         Ok((Trained { totals, total }, adapter))
     }
 
@@ -114,7 +97,7 @@ impl<'a> Training<'a> {
     fn save_steering(&self, totals: &Totals) -> Result<()> {
         let name = "steering.safetensors";
         let in_force = totals.steering.filter(|in_force| !in_force.reference);
-        let added = match (self.steering, in_force) {
+        let added = match (&self.context.steering, in_force) {
             (Some(vectors), Some(in_force)) => vectors.added(&in_force)?,
             _ => None,
         };
@@ -122,7 +105,7 @@ impl<'a> Training<'a> {
             return self.folder.remove(name);
         };
         let origin = Origin {
-            model: Some(self.model.digest.clone()),
+            model: Some(self.context.model.digest.clone()),
             about: Some("what the policies of a run allow, its coefficient included".into()),
         };
         Ok(added.save(&self.folder.file(name), &origin)?)
@@ -132,8 +115,8 @@ impl<'a> Training<'a> {
     pub fn adapter(&self) -> Result<Lora> {
         Ok(Lora::load_peft(
             &self.folder.file("adapter"),
-            &self.model.config,
-            self.model.decoder.device(),
+            &self.context.model.config,
+            self.context.model.decoder.device(),
         )?)
     }
 
@@ -158,7 +141,7 @@ impl<'a> Training<'a> {
             let mark = &saved.progress.records;
             let journal = self.journal(mark.journal.as_ref())?;
             let records = self.folder.records_from(mark, saved.progress.previous, journal)?;
-            let (step, total) = (saved.progress.step, self.plan.total_steps());
+            let (step, total) = (saved.progress.step, self.context.plan.total_steps());
             observer
                 .notice(&format!("going on from {}, step {step} of {total}", one.path.display()));
             observer.advance(step);

@@ -1,8 +1,12 @@
-//! What a training works with.
+//! What a training works with: [`RunContext`] is what a run has, and [`TrainingSpec`] what
+//! is done with it.
+//!
+//! A new resource of a run is a field of [`RunContext`], filled where a session prepares it.
 
+use host_data::Plan;
+use host_eval::canary::Canary;
 use host_judges::Judges;
-use host_model::ChatTokenizer;
-use host_model::decoder::Decoder;
+use host_model::Model;
 use host_model::lora::Lora;
 use host_policy::wit::Needs;
 
@@ -12,29 +16,60 @@ use crate::config::{OnFault, TrainConfig};
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::signals::reference;
-use host_data::Plan;
-use host_eval::canary::Canary;
 
-/// Everything a run needs, loaded and checked.
+/// What a run has, loaded and checked once. All ranks have the model, the data, the store of
+/// the reference and the vectors; what else serves signals is there on the root alone.
+pub struct RunContext {
+    pub model: Model,
+    pub plan: Plan,
+    pub judges: Judges,
+    pub canary: Option<Canary>,
+    /// There if a policy may project the adapter onto what alignment changed.
+    pub base: Option<Base>,
+    /// Outputs of the reference that other runs have kept.
+    pub reference: Option<reference::Store>,
+    /// Vectors that a policy steers by; there if one does.
+    pub steering: Option<Vectors>,
+}
+
+/// The model before its alignment, of which the changes alone are kept.
+pub struct Base {
+    pub digest: String,
+    pub subspaces: Subspaces,
+}
+
+impl RunContext {
+    /// A model and its data; nothing else.
+    pub fn new(model: Model, plan: Plan) -> Self {
+        Self {
+            model,
+            plan,
+            judges: Judges::default(),
+            canary: None,
+            base: None,
+            reference: None,
+            steering: None,
+        }
+    }
+}
+
+/// One training of a run.
+#[derive(Clone, Copy)]
 pub struct TrainingSpec<'a> {
-    pub decoder: &'a Decoder,
-    pub adapter: &'a Lora,
-    pub plan: &'a Plan,
-    /// Of each policy; without any the run trains plainly.
-    pub needs: &'a [Needs],
-    /// The first rank has them, and the other fields about signals as well.
-    pub policies: &'a [ActivePolicy],
-    pub judges: &'a Judges,
-    /// Says where the words of an answer are in its tokens.
-    pub tokenizer: &'a ChatTokenizer,
-    pub canary: Option<&'a Canary>,
-    /// What alignment changed, if a policy may project the adapter onto it.
-    pub subspaces: Option<&'a Subspaces>,
-    /// What the reference said in other runs.
-    pub reference: Option<&'a reference::Store>,
-    /// What a policy steers by, on all ranks; there if one does.
-    pub steering: Option<&'a Vectors>,
+    pub context: &'a RunContext,
     pub config: &'a TrainConfig,
+    pub adapter: &'a Lora,
+    /// Needs of each policy; without any the run trains plainly.
+    pub needs: &'a [Needs],
+    /// Policies at work, which the root alone has.
+    pub policies: &'a [ActivePolicy],
     pub on_fault: OnFault,
     pub ranks: &'a Ranks,
+}
+
+impl<'a> TrainingSpec<'a> {
+    /// Without policies nothing is steered.
+    pub fn steering(&self) -> Option<&'a Vectors> {
+        self.context.steering.as_ref().filter(|_| !self.needs.is_empty())
+    }
 }

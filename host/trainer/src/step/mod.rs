@@ -5,5 +5,5 @@ pub mod micro_batch;
 pub mod run;
 pub mod state;
 
-pub use context::TrainingSpec;
+pub use context::{Base, RunContext, TrainingSpec};
 pub use run::run;

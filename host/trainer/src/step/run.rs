@@ -28,23 +28,23 @@ use crate::step::state::State;
 
 /// Trains from the start, or from what `saved` holds.
 pub fn run(
-    setup: &TrainingSpec,
+    spec: &TrainingSpec,
     saved: Option<Saved>,
     mut recorder: Option<RunRecorder>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Totals> {
-    let mut state = State::new(setup)?;
+    let mut state = State::new(spec)?;
     let mut totals = match saved {
         Some(saved) => state.restore(saved)?,
         None => Totals::default(),
     };
-    let (ranks, total) = (setup.ranks, setup.plan.total_steps());
+    let (ranks, total) = (spec.ranks, spec.context.plan.total_steps());
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
         let samples = state.next_batch(step);
-        let shard = ranks.shard(&samples, setup.config.micro_batch());
+        let shard = ranks.shard(&samples, spec.config.micro_batch());
         let mine = &samples[shard.samples.clone()];
         let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());
         let mut measured = state.measure(step, &samples, shard, &micro)?;

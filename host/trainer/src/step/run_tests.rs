@@ -17,9 +17,9 @@ use crate::records::checkpoint::Checkpoints;
 use crate::records::checkpoint::Stored;
 use crate::records::observer::Silent;
 use crate::records::run_dir::RunDir;
+use crate::step::context::RunContext;
 use host_data::Plan;
 use host_data::{Overlong, Sample, encode_chats, parse_rows};
-use host_judges::Judges;
 use host_model::lora::Lora;
 
 fn model() -> Model {
@@ -62,25 +62,18 @@ struct Ran {
 }
 
 /// Trains plainly, a sample a step.
-fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at: &Path) -> Ran {
+fn train(model: &Model, decoder: Decoder, samples: Vec<Sample>, epochs: f64, at: &Path) -> Ran {
     let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
     let adapter = Lora::new(&model.config, shape, 3, decoder.device()).expect("fits");
     let plan = Plan::new(samples, 1, epochs, None, 5).expect("planned");
     let config = TrainConfig { batch: 1, ..TrainConfig::default() };
-    let judges = Judges::default();
-    let setup = TrainingSpec {
-        decoder,
+    let context = RunContext::new(Model { decoder, ..self::model() }, plan);
+    let spec = TrainingSpec {
+        context: &context,
+        config: &config,
         adapter: &adapter,
-        plan: &plan,
         needs: &[],
         policies: &[],
-        judges: &judges,
-        tokenizer: &model.tokenizer,
-        canary: None,
-        subspaces: None,
-        reference: None,
-        steering: None,
-        config: &config,
         on_fault: OnFault::Stop,
         ranks: &Ranks::alone(),
     };
@@ -88,7 +81,7 @@ fn train(model: &Model, decoder: &Decoder, samples: Vec<Sample>, epochs: f64, at
     let mut records = folder.records(None).expect("made");
     let mut checkpoints = Checkpoints::new(&folder, &CheckpointConfig::default());
     let totals = run(
-        &setup,
+        &spec,
         None,
         Some(RunRecorder { records: &mut records, checkpoints: &mut checkpoints }),
         &mut Silent,
@@ -109,7 +102,7 @@ fn one_bad_sample_costs_its_step_and_nothing_else() {
     let (model, folder) = (model(), tempfile::tempdir().expect("temp"));
     let samples = samples(&model, &["one", "two", "three", "zebra"]);
     let decoder = broken_at(&model, &samples);
-    let ran = train(&model, &decoder, samples, 2.0, folder.path());
+    let ran = train(&model, decoder, samples, 2.0, folder.path());
     let totals = ran.totals.expect("finished");
     assert_eq!((totals.steps, totals.not_applied), (8, 2));
     let refused = ran.metrics.iter().filter_map(|line| line.get("not_applied"));
@@ -129,7 +122,7 @@ fn three_in_a_row_end_the_run_at_the_last_good_state() {
     let samples = samples(&model, &["one", "zebra"]);
     let decoder = broken_at(&model, &samples);
     let bad = vec![samples[1].clone()];
-    let ran = train(&model, &decoder, bad, 9.0, folder.path());
+    let ran = train(&model, decoder, bad, 9.0, folder.path());
     let error = ran.totals.expect_err("came apart");
     let text = error.to_string();
     assert!(

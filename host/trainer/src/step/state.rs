@@ -34,7 +34,7 @@ const NOT_FINITE_LIMIT: u64 = 3;
 
 /// What changes from step to step.
 pub struct State<'a> {
-    pub(crate) setup: &'a TrainingSpec<'a>,
+    pub(crate) spec: &'a TrainingSpec<'a>,
     pub(crate) layout: Layout,
     pub(crate) parameters: Vec<f32>,
     gradient: Vec<f32>,
@@ -77,28 +77,28 @@ pub fn vectors(needs: &[Needs]) -> usize {
 }
 
 impl<'a> State<'a> {
-    pub fn new(setup: &'a TrainingSpec<'a>) -> Result<Self> {
-        let config = setup.config;
-        let layout = Layout::new(setup.adapter);
-        let total = setup.plan.total_steps();
-        let sensors = (!setup.needs.is_empty()).then(|| {
+    pub fn new(spec: &'a TrainingSpec<'a>) -> Result<Self> {
+        let config = spec.config;
+        let layout = Layout::new(spec.adapter);
+        let total = spec.context.plan.total_steps();
+        let sensors = (!spec.needs.is_empty()).then(|| {
             Sensors::new(
-                setup.decoder,
-                setup.adapter,
-                setup.needs.iter().collect(),
-                setup.judges,
-                setup.tokenizer,
-                setup.canary,
+                &spec.context.model.decoder,
+                spec.adapter,
+                spec.needs.iter().collect(),
+                &spec.context.judges,
+                &spec.context.model.tokenizer,
+                spec.context.canary.as_ref(),
             )
         });
         let policy_set =
-            (!setup.policies.is_empty()).then(|| PolicySet::new(setup.policies, setup.on_fault));
-        let may = |actuator| any_may(setup.needs, actuator).then_some(setup.plan);
+            (!spec.policies.is_empty()).then(|| PolicySet::new(spec.policies, spec.on_fault));
+        let may = |actuator| any_may(spec.needs, actuator).then_some(&spec.context.plan);
         let parameters = layout.read()?;
         Ok(Self {
-            setup,
+            spec,
             gradient: vec![0.0; layout.len()],
-            alignment: tells_apart(setup.needs).then(|| vec![0.0; layout.len()]),
+            alignment: tells_apart(spec.needs).then(|| vec![0.0; layout.len()]),
             optimizer: AdamW::new(config.adamw(), layout.len()),
             schedule: Schedule {
                 peak: config.learning_rate,
@@ -106,14 +106,14 @@ impl<'a> State<'a> {
                 total,
                 floor: config.floor,
             },
-            reference: steer::reference(setup, sensors.as_ref()),
+            reference: steer::reference(spec, sensors.as_ref()),
             teacher: None,
-            steered: setup.steering.map(ActiveSteering::new).transpose()?,
+            steered: spec.steering().map(ActiveSteering::new).transpose()?,
             sensors,
             streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new),
             extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
             policy_set,
-            actuators: Actuators::new(setup.needs, &parameters),
+            actuators: Actuators::new(spec.needs, &parameters),
             previous: None,
             conflict: None,
             not_finite: 0,
@@ -127,7 +127,7 @@ impl<'a> State<'a> {
     pub fn next_batch(&mut self, step: u64) -> Vec<&'a Sample> {
         let mut samples = match &mut self.streams {
             Some(streams) => streams.next_batch(),
-            None => self.setup.plan.step(step),
+            None => self.spec.context.plan.step(step),
         };
         if self.tells_apart() {
             samples.sort_by_key(|sample| sample.origin);
@@ -161,11 +161,11 @@ impl<'a> State<'a> {
         }
         self.join(asked);
         if let Some(anchor) = asked.and_then(|asked| asked.anchor.as_ref()) {
-            let scaling = self.setup.adapter.scaling();
+            let scaling = self.spec.adapter.scaling();
             let Self { actuators, layout, parameters, gradient, .. } = self;
             record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
         }
-        match self.setup.ranks.is_root() {
+        match self.spec.ranks.is_root() {
             true => self.check_reach(measured.context.step, record, weights),
             false => Ok(()),
         }
@@ -180,7 +180,8 @@ impl<'a> State<'a> {
         weights: &TokenWeights,
         record: &mut StepRecord,
     ) -> Result<()> {
-        let TrainingSpec { decoder, adapter, ranks, .. } = *self.setup;
+        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
+        let decoder = &context.model.decoder;
         self.gradient.fill(0.0);
         self.alignment.iter_mut().for_each(|sum| sum.fill(0.0));
         let (mut sample, mut token) = (0, 0);
@@ -280,7 +281,7 @@ impl<'a> State<'a> {
         record.gradient_norm = self.clip(&mut gradient, limit);
         record.learning_rate =
             self.schedule.at(record.step) * asked.map_or(1.0, |asked| asked.learning_rate_scale);
-        if any_may(self.setup.needs, Actuator::ROLL_BACK) {
+        if any_may(self.spec.needs, Actuator::ROLL_BACK) {
             self.actuators.remember(&self.parameters, &self.optimizer);
         }
         self.optimizer.step(&mut self.parameters, &gradient, record.learning_rate);
@@ -298,9 +299,9 @@ impl<'a> State<'a> {
     /// Projects the adapter onto what alignment changed. The first rank does it, the only
     /// one that has the base model.
     fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
-        let TrainingSpec { subspaces, adapter, ranks, .. } = *self.setup;
-        if let Some(subspaces) = subspaces {
-            record.projected = Some(subspaces.project(adapter, threshold)?);
+        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
+        if let Some(base) = &context.base {
+            record.projected = Some(base.subspaces.project(adapter, threshold)?);
             self.parameters = self.layout.read()?;
         }
         ranks.broadcast_values(&mut self.parameters)?;
@@ -312,7 +313,7 @@ impl<'a> State<'a> {
 
     /// Shortens a gradient to this L2 norm, or the run's own; returns what it was.
     fn clip(&self, gradient: &mut [f32], limit: Option<f64>) -> f64 {
-        let (norm, limit) = (norm(gradient), limit.unwrap_or(self.setup.config.gradient_clip));
+        let (norm, limit) = (norm(gradient), limit.unwrap_or(self.spec.config.gradient_clip));
         if limit > 0.0 && norm > limit {
             let scale = (limit / norm) as f32;
             gradient.iter_mut().for_each(|value| *value *= scale);

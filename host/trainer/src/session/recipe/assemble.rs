@@ -15,6 +15,7 @@ use crate::session::prepare::{self, Loaded};
 use crate::session::steering;
 use crate::signals::reference;
 use crate::signals::sensors;
+use crate::step::RunContext;
 
 /// Loads everything, configures and calibrates the policies, and fits what they steer by,
 /// if that is not kept in the folder of a run that goes on.
@@ -66,16 +67,10 @@ pub(super) fn prepare_all<'a>(
     Ok(Prepared {
         ranks,
         config,
-        model,
-        plan,
+        context: RunContext { model, plan, judges, canary, base, reference, steering },
         policies,
         signer,
         calibrations,
-        judges,
-        canary,
-        base,
-        reference,
-        steering,
         sets,
     })
 }

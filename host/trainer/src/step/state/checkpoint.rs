@@ -58,7 +58,7 @@ impl State<'_> {
         };
         let size = self.layout.len();
         let mut take = |name: &str| saved.take(name, size).map_err(wrong);
-        let adamw = self.setup.config.adamw();
+        let adamw = self.spec.config.adamw();
         let with =
             |first, second, updates| AdamW::new(adamw, 0).with_moments(first, second, updates);
         self.parameters = take("parameters")?;

@@ -85,8 +85,8 @@ impl State<'_> {
         if sensors.needs_current() {
             for batch in micro {
                 let forward = batch.forward(
-                    self.setup.decoder,
-                    self.setup.adapter,
+                    &self.spec.context.model.decoder,
+                    self.spec.adapter,
                     sensors.current_taps(),
                 )?;
                 let rows = || batch.answer_rows(&forward);
@@ -107,7 +107,7 @@ impl State<'_> {
         let started = Instant::now();
         let reference = sensors.recall(&measured.known, &measured.labels)?;
         let recalling = started.elapsed();
-        let views = sensors.gather(&reference, &measured.current, self.setup.ranks)?;
+        let views = sensors.gather(&reference, &measured.current, self.spec.ranks)?;
         let Some(policy_set) = &mut self.policy_set else {
             return Ok(None);
         };
@@ -121,10 +121,10 @@ impl State<'_> {
 
     /// What the policies ask of all ranks.
     pub fn broadcast(&self, decision: Option<&StepDecision>) -> Result<Option<Regularization>> {
-        if self.setup.needs.is_empty() {
+        if self.spec.needs.is_empty() {
             return Ok(None);
         }
         let asked = decision.map(|decision| &decision.assessment.regularization);
-        self.setup.ranks.from_root(|| Ok(asked.cloned()))
+        self.spec.ranks.from_root(|| Ok(asked.cloned()))
     }
 }

@@ -27,7 +27,7 @@ impl State<'_> {
         if !steered.put(in_force)? {
             return Ok(());
         }
-        let unsteered = reference(self.setup, self.sensors.as_ref());
+        let unsteered = reference(self.spec, self.sensors.as_ref());
         let teacher = steered.teacher().cloned();
         if self.sensors.as_ref().is_some_and(Sensors::needs_reference) {
             self.teacher = teacher.map(|steering| unsteered.steered(steering));
@@ -48,15 +48,15 @@ impl State<'_> {
 
 /// The reference as it is, with the memory that it may take: half, if signals are read off
 /// it while a steered one may teach.
-pub(super) fn reference<'a>(setup: &TrainingSpec<'a>, sensors: Option<&Sensors>) -> Reference<'a> {
+pub(super) fn reference<'a>(spec: &TrainingSpec<'a>, sensors: Option<&Sensors>) -> Reference<'a> {
     let signals = sensors.is_some_and(Sensors::needs_reference);
-    let halves = signals && setup.steering.is_some();
-    let memory = (setup.config.reference_cache_mib as u64) << 20;
+    let halves = signals && spec.steering().is_some();
+    let memory = (spec.config.reference_cache_mib as u64) << 20;
     Reference::new(
-        setup.decoder,
+        &spec.context.model.decoder,
         sensors.map_or(&[][..], Sensors::reference_taps),
-        setup.config.micro_batch(),
+        spec.config.micro_batch(),
         if halves { memory / 2 } else { memory },
-        setup.reference,
+        spec.context.reference.as_ref(),
     )
 }

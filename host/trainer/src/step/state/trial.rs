@@ -34,7 +34,7 @@ impl State<'_> {
         let weights = weights.slice(measured.tokens());
         let mut record = StepRecord::default();
         self.differentiate(measured, micro, &weights, &mut record)?;
-        if let (Some(canary), true) = (self.setup.canary, self.setup.ranks.is_root()) {
+        if let (Some(canary), true) = (&self.spec.context.canary, self.spec.ranks.is_root()) {
             let mut gradient = self.gradient.clone();
             if let Some(alignment) = &self.alignment {
                 add(&mut gradient, alignment);
@@ -47,7 +47,8 @@ impl State<'_> {
                         (self.parameters.clone(), self.optimizer.clone());
                     optimizer.step(&mut parameters, &gradient, rate * scale);
                     self.layout.write(&parameters)?;
-                    let margins = canary.margins(self.setup.decoder, Some(self.setup.adapter))?;
+                    let margins = canary
+                        .margins(&self.spec.context.model.decoder, Some(self.spec.adapter))?;
                     measured.context.trials.push(Trial { scale, margins });
                 }
                 self.layout.write(&self.parameters)?;

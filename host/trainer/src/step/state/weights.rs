@@ -39,7 +39,11 @@ impl State<'_> {
         }
         let reference = match measured.labels.is_empty() {
             true => Vec::new(),
-            false => reference_log_probs(self.setup.decoder, &measured.known, &measured.labels)?,
+            false => reference_log_probs(
+                &self.spec.context.model.decoder,
+                &measured.known,
+                &measured.labels,
+            )?,
         };
         if let Some(clips) = &asked.ratio_clip {
             self.clip_ratios(measured, micro, clips, &reference, &mut weights)?;
@@ -60,7 +64,7 @@ impl State<'_> {
         reference: &[f32],
         weights: &mut TokenWeights,
     ) -> Result<()> {
-        let ranks = self.setup.ranks;
+        let ranks = self.spec.ranks;
         let offsets = measured.offsets();
         let ratios = Ratios {
             clips: &clips[measured.shard.samples.clone()],

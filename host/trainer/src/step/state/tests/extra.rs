@@ -16,7 +16,7 @@ fn samples_are_added_from_the_next_step_on_until_the_number_changes() {
         found.push(step(&mut state, 1, silent).samples);
         found.push(step(&mut state, 2, adding(0)).samples);
         found.push(step(&mut state, 3, silent).samples);
-        let batch = |step| bench.plan.step(step).len();
+        let batch = |step| bench.context.plan.step(step).len();
         assert_eq!(found, [batch(0), batch(1) + 3, batch(2) + 3, batch(3)]);
     });
 }
@@ -30,7 +30,7 @@ fn added_samples_come_last_and_the_batch_stays_as_it_is() {
         bench.alone(|mut state| {
             state.set_alignment(Some(&adding(5)(&[])));
             for number in 0..4 {
-                let mut batch = bench.plan.step(number);
+                let mut batch = bench.context.plan.step(number);
                 let samples = state.next_batch(number);
                 let ids = |samples: &[&Sample]| -> Vec<u64> {
                     samples.iter().map(|sample| sample.id).collect()

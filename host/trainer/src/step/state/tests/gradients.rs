@@ -16,7 +16,7 @@ fn an_anchor_at_the_reference_keeps_the_weights_near_it() {
                     ..plain(samples.len())
                 });
             }
-            crate::parameters::distance::update_norm(state.setup.adapter).expect("computed")
+            crate::parameters::distance::update_norm(state.spec.adapter).expect("computed")
         })
     };
     let (free, held) = (drift(0.0), drift(100.0));
@@ -75,7 +75,7 @@ fn the_conflict_is_of_the_step_before_and_of_no_other() {
         step(&mut state, 1, sharing(0.0));
         assert!(state.conflict.is_some());
         let samples = state.next_batch(2);
-        let shard = state.setup.ranks.shard(&samples, 4);
+        let shard = state.spec.ranks.shard(&samples, 4);
         let micro = MicroBatch::divide(&samples, 4, true);
         let measured = state.measure(2, &samples, shard, &micro).expect("measured");
         assert!(measured.context.gradient_conflict.is_some());

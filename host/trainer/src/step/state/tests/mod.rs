@@ -7,24 +7,21 @@ mod streams;
 mod trials;
 
 use host_model::lora::{Lora, LoraConfig, Target};
-use host_model::{LoadOptions, Model, Source};
+use host_model::{LoadOptions, Source};
 use host_policy::wit::{RatioClip, TokenNeeds};
 
 use super::*;
 use crate::config::{Layers, OnFault, TrainConfig};
 use crate::ranks::Ranks;
+use crate::step::context::RunContext;
 use host_data::{Overlong, Plan, encode_chats, parse_rows};
 use host_eval::canary::Canary;
-use host_judges::Judges;
 
 /// What a run is made of, and what its policies may do.
 struct Bench {
-    model: Model,
-    plan: Plan,
-    canary: Option<Canary>,
+    context: RunContext,
     config: TrainConfig,
     needs: Vec<Needs>,
-    judges: Judges,
 }
 
 const TASK: [(&str, &str); 4] = [
@@ -97,10 +94,9 @@ impl Bench {
         let mut canary = layers.resolve().expect("valid").canary;
         canary.limit = 3;
         let canary = Canary::load(&canary, &model.tokenizer, 1).expect("loads");
+        let plan = Plan::new(samples, batch, 9.0, None, 5).expect("planned");
         Self {
-            plan: Plan::new(samples, batch, 9.0, None, 5).expect("planned"),
-            model,
-            canary,
+            context: RunContext { canary, ..RunContext::new(model, plan) },
             config: TrainConfig {
                 batch,
                 warmup: 0.0,
@@ -108,35 +104,28 @@ impl Bench {
                 ..TrainConfig::default()
             },
             needs: vec![needs],
-            judges: Judges::default(),
         }
     }
 
     fn adapter(&self) -> Lora {
         let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
-        Lora::new(&self.model.config, shape, 3, self.model.decoder.device()).expect("fits")
+        let model = &self.context.model;
+        Lora::new(&model.config, shape, 3, model.decoder.device()).expect("fits")
     }
 
     /// Lets `work` have a state as one of some ranks.
     fn with<T>(&self, ranks: &Ranks, work: impl FnOnce(State) -> T) -> T {
         let adapter = self.adapter();
-        let setup = TrainingSpec {
-            decoder: &self.model.decoder,
+        let spec = TrainingSpec {
+            context: &self.context,
+            config: &self.config,
             adapter: &adapter,
-            plan: &self.plan,
             needs: &self.needs,
             policies: &[],
-            judges: &self.judges,
-            tokenizer: &self.model.tokenizer,
-            canary: self.canary.as_ref(),
-            subspaces: None,
-            reference: None,
-            steering: None,
-            config: &self.config,
             on_fault: OnFault::Stop,
             ranks,
         };
-        work(State::new(&setup).expect("made"))
+        work(State::new(&spec).expect("made"))
     }
 
     fn alone<T>(&self, work: impl FnOnce(State) -> T) -> T {
@@ -150,8 +139,8 @@ fn descend(
     step: u64,
     ask: impl Fn(&[&Sample]) -> Regularization,
 ) -> (Regularization, StepRecord) {
-    let (setup, samples) = (state.setup, state.next_batch(step));
-    let shard = setup.ranks.shard(&samples, setup.config.micro_batch());
+    let (spec, samples) = (state.spec, state.next_batch(step));
+    let shard = spec.ranks.shard(&samples, spec.config.micro_batch());
     let mine = &samples[shard.samples.clone()];
     let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());
     let mut measured = state.measure(step, &samples, shard, &micro).expect("measured");

@@ -26,7 +26,7 @@ fn without_a_policy_that_mixes_the_plan_is_what_it_was() {
                 let ids = |samples: Vec<&Sample>| -> Vec<u64> {
                     samples.iter().map(|sample| sample.id).collect()
                 };
-                assert_eq!(ids(state.next_batch(number)), ids(bench.plan.step(number)));
+                assert_eq!(ids(state.next_batch(number)), ids(bench.context.plan.step(number)));
             }
         });
     }

@@ -11,7 +11,7 @@ fn a_trial_is_the_update_it_foretells_and_leaves_no_trace() {
         step(&mut state, 0, |samples| plain(samples.len()));
         let before = (bits(&state.parameters), state.optimizer.clone());
         let samples = state.next_batch(1);
-        let shard = state.setup.ranks.shard(&samples, 4);
+        let shard = state.spec.ranks.shard(&samples, 4);
         let micro = MicroBatch::divide(&samples, 4, false);
         let measured = state.measure(1, &samples, shard, &micro).expect("measured");
         assert_eq!((bits(&state.parameters), state.optimizer.clone()), before);
@@ -25,8 +25,9 @@ fn a_trial_is_the_update_it_foretells_and_leaves_no_trace() {
                     learning_rate_scale: trial.scale,
                     ..plain(samples.len())
                 });
-                let canary = state.setup.canary.expect("there");
-                let margins = canary.margins(state.setup.decoder, Some(state.setup.adapter));
+                let canary = state.spec.context.canary.as_ref().expect("there");
+                let margins =
+                    canary.margins(&state.spec.context.model.decoder, Some(state.spec.adapter));
                 margins.expect("measured")
             });
             assert_eq!(trial.margins, margins, "scale {}", trial.scale);
