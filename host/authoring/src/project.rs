@@ -30,7 +30,7 @@ pub fn create(name: &Name, language: Language, folder: &Path) -> Result<Created>
     let files = template::files(language, name);
     // A folder that isn't there is a slip of the pen more often than a wish.
     let parent = folder.parent().filter(|parent| *parent != Path::new(""));
-    fs::metadata(parent.unwrap_or(Path::new("."))).map_err(Error::io(folder))?;
+    fs::read_dir(parent.unwrap_or(Path::new("."))).map_err(Error::io(folder))?;
     let made = atomic::Folder::begin(folder)?;
     for (path, bytes) in &files {
         let path = made.path().join(path);
