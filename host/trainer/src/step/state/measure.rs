@@ -13,7 +13,7 @@ use crate::policies::StepDecision;
 use crate::ranks::Shard;
 use crate::records::StepRecord;
 use crate::signals::reference::ReferenceOutputs;
-use crate::signals::sensors::{ModelReadout, StepContext};
+use crate::signals::{ModelReadout, StepContext};
 use crate::step::micro_batch::MicroBatch;
 use host_data::Sample;
 
