@@ -56,7 +56,7 @@ impl Policy for SafeMix {
     fn needs(settings: &Settings, _run: &RunInfo) -> Result<Needs, String> {
         Ok(Needs::new().actuators(match settings.mix()? {
             Mix::Share(_) => Actuators::ALIGNMENT_SHARE,
-            Mix::Extra(_) => Actuators::ALIGNMENT_EXTRA,
+            Mix::Extra(_) => Actuators::ALIGNMENT_SHARE | Actuators::ALIGNMENT_EXTRA,
         }))
     }
 
@@ -65,7 +65,11 @@ impl Policy for SafeMix {
         let mut regularization = Regularization::constant(samples, 1.0, 0.0);
         match call.settings.mix()? {
             Mix::Share(share) => regularization.alignment_share = Some(share),
-            Mix::Extra(extra) => regularization.alignment_extra = Some(extra),
+            // The batch itself is of the task alone.
+            Mix::Extra(extra) => {
+                regularization.alignment_share = Some(0.0);
+                regularization.alignment_extra = Some(extra);
+            }
         }
         Ok(Assessment::new(vec![0.0; samples], regularization))
     }

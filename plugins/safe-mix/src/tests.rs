@@ -46,9 +46,12 @@ fn the_actuator_is_declared_and_a_share_that_is_none_is_refused() {
 fn extra_samples_are_asked_for_in_place_of_the_share() {
     let text = r#"{"extra": 3}"#;
     let regularization = assess(text, 2).unwrap().regularization;
-    assert_eq!(regularization, Regularization::constant(2, 1.0, 0.0).alignment_extra(3));
+    let task_alone =
+        Regularization { alignment_share: Some(0.0), ..Regularization::constant(2, 1.0, 0.0) };
+    assert_eq!(regularization, task_alone.alignment_extra(3));
     let needs = SafeMix::needs(&parse(text), &fixtures::run(1)).unwrap();
-    assert_eq!(needs, Needs::new().actuators(Actuators::ALIGNMENT_EXTRA));
+    let both = Actuators::ALIGNMENT_SHARE | Actuators::ALIGNMENT_EXTRA;
+    assert_eq!(needs, Needs::new().actuators(both));
 }
 
 #[test]
