@@ -115,6 +115,50 @@ fn safe_mix_has_alignment_samples_in_every_step_but_the_first() {
 }
 
 #[test]
+fn safe_mix_adds_alignment_samples_to_the_batch_from_the_second_step_on() {
+    let extra = ["--set", "policy.settings={ extra = 2 }"];
+    let (folder, run) = goes_on("safe-mix.wasm", &[&ALIGNMENT[..], &extra].concat());
+    let plain = under(&folder, "plain", "sft.wasm", &ALIGNMENT);
+    let expected = |key: &str| -> Vec<f64> {
+        let of_batch = metric(&plain, key).into_iter().enumerate();
+        of_batch.map(|(step, count)| if step == 0 { count } else { count + 2.0 }).collect()
+    };
+    for key in ["samples", "alignment_samples"] {
+        assert_eq!(metric(&run, key), expected(key), "{key}");
+    }
+    refused(1, "safe-mix.wasm", &extra, "--alignment FILE");
+}
+
+#[test]
+fn of_two_policies_that_add_samples_the_larger_number_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = |extra: u32| {
+        let path = plugin("safe-mix.wasm");
+        format!("[[policy]]\npath = {path:?}\nsettings = {{ extra = {extra} }}\n")
+    };
+    let config = folder.path().join("two.toml");
+    std::fs::write(&config, policy(1) + &policy(3)).unwrap();
+    let arguments = ["--config", "two.toml", "--steps", "3", "--batch", "4"];
+    let run = trained(&folder, "run", &[&ALIGNMENT[..], &arguments].concat());
+    assert_eq!(metric(&run, "samples"), [4.0, 7.0, 7.0]);
+}
+
+#[test]
+fn finch_follows_the_loss_of_the_batch_it_is_about_to_learn() {
+    let batch = ["--set", "policy.settings={ loss = \"batch\" }"];
+    let (folder, run) = goes_on("finch.wasm", &batch);
+    // However a step is split, the first one measures the same loss, to the bit.
+    let split = [&batch[..], &["--micro-batch", "1"]].concat();
+    let split = under(&folder, "split", "finch.wasm", &split);
+    let loss = |run: &Path| assessments(run)[0]["metrics"][0]["value"].as_f64().unwrap();
+    assert!(loss(&run) > 0.0);
+    assert_eq!(loss(&run).to_bits(), loss(&split).to_bits());
+    let rates = metric(&run, "learning_rate");
+    let past = metric(&under(&folder, "past", "finch.wasm", &[]), "learning_rate");
+    assert_ne!(rates, past);
+}
+
+#[test]
 fn safegrad_is_told_the_conflict_of_the_step_before() {
     let (_folder, run) = goes_on("safegrad.wasm", &ALIGNMENT);
     let told = assessments(&run);

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Place, Result};
+use super::origin::Origin;
 use super::rows::{Message, Row};
-use super::source::Origin;
 
 /// A tokenised row. The label of answer token `p` is `tokens[p]`, predicted by
 /// the decoder's row `p - 1`.

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
+use super::visit::Visit;
 use super::{json, parquet_file};
-
-/// Receives every record of a file with its place.
-pub(super) type Visit<'a> = &'a mut dyn FnMut(Place, Map<String, Value>) -> Result<()>;
 
 /// The formats that data comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

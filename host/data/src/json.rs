@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
-use super::format::Visit;
+use super::visit::Visit;
 
 /// Calls `visit` for every object of a JSON Lines file. Blank lines are skipped.
 pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {

@@ -17,6 +17,7 @@ pub mod failure;
 pub mod format;
 mod json;
 pub mod models;
+mod origin;
 pub mod pack;
 mod parquet_file;
 pub mod plan;
@@ -26,20 +27,20 @@ pub mod shape;
 pub mod source;
 pub mod split;
 pub mod streams;
+mod visit;
 
 pub use config::DataConfig;
 pub use encode::{Encoded, Overlong, Sample, encode_chats, encode_rows, show_example};
 pub use error::{Error, Place, Result};
 pub use failure::Failure;
 pub use models::{ModelConfig, WeightType, load_model};
+pub use origin::{Origin, Split};
 pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ranges};
 pub use plan::{Cursor, Plan};
 pub use progress::{Progress, Silent};
 pub use rows::{
     Message, Prompt, Row, content_digest, content_id, parse_prompts, parse_rows, read_rows_with,
 };
-pub use source::{
-    DataSource, Mixable, OneOrMany, Origin, mix, one_or_many, read_prompts, read_rows,
-};
-pub use split::{Split, assign_splits, need_both_labels};
+pub use source::{DataSource, Mixable, OneOrMany, mix, one_or_many, read_prompts, read_rows};
+pub use split::{assign_splits, need_both_labels};
 pub use streams::{Extra, ExtraStream, Mix, Streams};

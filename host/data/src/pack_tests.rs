@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::error::Place;
-use crate::source::Origin;
+use crate::origin::Origin;
 
 fn sample(tokens: Range<u32>, answer: &[Range<usize>]) -> Sample {
     let file: Arc<Path> = Path::new("task.jsonl").into();

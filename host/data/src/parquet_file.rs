@@ -13,8 +13,8 @@ use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
-use super::format::Visit;
 use super::shape;
+use super::visit::Visit;
 
 /// Calls `visit` for every row of a Parquet file.
 pub(super) fn rows(file: &Arc<Path>, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {

@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use super::*;
 use crate::error::Place;
-use crate::source::Origin;
+use crate::origin::Origin;
 
 /// Lengths as they are found in chat data: many short, some long.
 fn lengths(count: usize, seed: u64) -> Vec<usize> {

@@ -7,9 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::error::{Error, Place, Result};
 use super::json::kind;
+use super::origin::{Origin, Split};
 use super::shape::{self, Shape};
-use super::source::Origin;
-use super::split::Split;
 use super::{choices, conversation, format};
 
 pub use conversation::Message;

@@ -11,21 +11,9 @@ use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Error, Result};
+use super::origin::Origin;
 use super::rows::{self, Prompt, Row};
 use host_stats::random;
-
-/// Which data a row comes from.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// What the model shall learn.
-    #[default]
-    Task,
-    /// Data that shall keep it safe.
-    Alignment,
-}
 
 /// A file and how much of it a run takes. In a configuration either a path or a
 /// table:

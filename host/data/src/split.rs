@@ -3,41 +3,12 @@
 use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::error::{Error, Place, Result};
+use super::error::Result;
+use super::origin::Split;
 use super::rows::Prompt;
 use crate::failure::Failure;
 use host_stats::random;
-
-/// Fit on `Training`, choose on `Validation`, report on `Test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    Training,
-    Validation,
-    Test,
-}
-
-impl Split {
-    /// The split that a record names under `split`, if it does.
-    pub(super) fn of(place: &Place, record: &Map<String, Value>) -> Result<Option<Self>> {
-        let value = record.get("split").unwrap_or(&Value::Null);
-        match value.as_str() {
-            Some("train" | "training") => Ok(Some(Split::Training)),
-            Some("val" | "valid" | "validation" | "dev") => Ok(Some(Split::Validation)),
-            Some("test") => Ok(Some(Split::Test)),
-            None if value.is_null() => Ok(None),
-            _ => Err(Error::Field {
-                place: place.clone(),
-                field: "split".into(),
-                found: value.to_string(),
-                expected: "training, validation or test",
-            }),
-        }
-    }
-}
 
 /// A split for every prompt: its own if it has one, else one drawn with `seed`
 /// within each label, 20% validation, 20% test and the rest training. A part that

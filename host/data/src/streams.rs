@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::encode::Sample;
+use super::origin::Origin;
 use super::plan::{Plan, order};
-use super::source::Origin;
 
 /// Where a run stands in its streams. With the seed it decides every later draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -31,12 +31,6 @@ const BRIDGES: &[&str] = &["host-policy"];
 const CIRCLES: &[&str] = &[
     "host-contract::signals: activations <-> recorded <-> tokens",
     "host-contract::signals: judges <-> synthetic",
-    "host-trainer: calibration <-> evaluation <-> judges <-> observer <-> policies <-> prepare <-> records <-> report <-> run_dir <-> steering",
-    "host-trainer: checkpoint <-> run <-> state",
-    "host-trainer: follow <-> training",
-    "host-trainer::data: format <-> json <-> parquet_file",
-    "host-trainer::data: rows <-> source <-> split",
-    "host-trainer::steering: force <-> vectors",
 ];
 
 /// Longest file, in lines.
