@@ -46,6 +46,14 @@ pub fn detect(name: &Path, bytes: &[u8]) -> Result<Format> {
     }
 }
 
+/// The bytes of a file, or of an embedded one (`demo:NAME`).
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    if let Some(bytes) = crate::demo::file(path) {
+        return Ok(bytes.to_vec());
+    }
+    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
+}
+
 /// Calls `visit` for every record of the file content `bytes`.
 pub(super) fn records(name: &Path, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {
     let file: Arc<Path> = name.into();

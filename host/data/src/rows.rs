@@ -102,7 +102,7 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 /// has none): scores that were made for the rows.
 pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
     let mut rows = Vec::new();
-    let bytes = super::source::read(path)?;
+    let bytes = super::format::read(path)?;
     each_conversation(path, bytes, Purpose::Training, &mut |place, record, messages, _| {
         check_row(&place, &messages)?;
         let id = content_id(&messages);

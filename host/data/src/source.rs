@@ -11,6 +11,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Error, Result};
+use super::format;
 use super::origin::Origin;
 use super::rows::{self, Prompt, Row};
 use host_stats::random;
@@ -77,17 +78,10 @@ fn read_with<T: Mixable>(
     seed: u64,
     parse: impl Fn(&Path, Vec<u8>) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
-    let part =
-        |source: &DataSource| Ok((source.clone(), parse(&source.path, read(&source.path)?)?));
+    let part = |source: &DataSource| {
+        Ok((source.clone(), parse(&source.path, format::read(&source.path)?)?))
+    };
     mix(sources.iter().map(part).collect::<Result<_>>()?, seed)
-}
-
-/// The bytes of a file, or of an embedded one (`demo:NAME`).
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    if let Some(bytes) = crate::demo::file(path) {
-        return Ok(bytes.to_vec());
-    }
-    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
 }
 
 /// What can be drawn from several sources.
