@@ -117,14 +117,10 @@ fn safe_mix_has_alignment_samples_in_every_step_but_the_first() {
 #[test]
 fn safe_mix_adds_alignment_samples_to_the_batch_from_the_second_step_on() {
     let extra = ["--set", "policy.settings={ extra = 2 }"];
-    let (folder, run) = goes_on("safe-mix.wasm", &[&ALIGNMENT[..], &extra].concat());
-    let plain = under(&folder, "plain", "sft.wasm", &ALIGNMENT);
-    let expected = |key: &str| -> Vec<f64> {
-        let of_batch = metric(&plain, key).into_iter().enumerate();
-        of_batch.map(|(step, count)| if step == 0 { count } else { count + 2.0 }).collect()
-    };
-    for key in ["samples", "alignment_samples"] {
-        assert_eq!(metric(&run, key), expected(key), "{key}");
+    let (_folder, run) = goes_on("safe-mix.wasm", &[&ALIGNMENT[..], &extra].concat());
+    for (key, batch) in [("samples", 4.0), ("alignment_samples", 0.0)] {
+        let more = batch + 2.0;
+        assert_eq!(metric(&run, key), [batch, more, more, more, more, more, more, more], "{key}");
     }
     refused(1, "safe-mix.wasm", &extra, "--alignment FILE");
 }

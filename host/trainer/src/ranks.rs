@@ -87,7 +87,7 @@ impl Ranks {
         shards(&tokens, micro_batch, self.size()).swap_remove(self.rank())
     }
 
-    /// Does something on the first rank alone, and gives all ranks its result.
+    /// Does something on the root alone, and gives all ranks its result.
     ///
     /// # Errors
     /// What went wrong there.
@@ -120,7 +120,7 @@ impl Ranks {
         Ok(())
     }
 
-    /// What the first rank tells the others; none if it has ended instead.
+    /// What the root tells the others; none if it has ended instead.
     pub fn receive<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let Some(bytes) = self.receive_bytes()? else {
             return Ok(None);
@@ -152,7 +152,7 @@ impl Ranks {
         Ok(())
     }
 
-    /// The values of all ranks, in order, at the first; nothing at the others.
+    /// The values of all ranks, in order, at the root; nothing at the others.
     pub fn gather(&self, values: Vec<f32>) -> Result<Vec<f32>> {
         let Some(link) = &self.link else {
             return Ok(values);
@@ -260,7 +260,7 @@ impl Ranks {
         }
     }
 
-    /// The first rank of those that failed tells all others why; after that nobody
+    /// The root of those that failed tells all others why; after that nobody
     /// waits for anybody.
     fn listen(&self, link: &dyn Link, met: &[Header], mut bytes: Vec<u8>) -> (usize, Error) {
         self.ended.set(true);
@@ -305,7 +305,7 @@ fn words(opcode: Opcode, said: &[u64]) -> Header {
     words
 }
 
-/// A rank whose first word after the purpose is another than the first rank's.
+/// A rank whose first word after the purpose is another than the root's.
 fn other(met: &[Header]) -> Option<usize> {
     met.iter().position(|words| words[1] != met[0][1])
 }

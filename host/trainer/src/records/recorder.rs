@@ -1,4 +1,4 @@
-//! What the first rank keeps of a run.
+//! What the root keeps of a run.
 
 use crate::records::checkpoint::Checkpoints;
 use crate::records::run_dir::Records;

@@ -19,7 +19,7 @@ use crate::signals::reference;
 use crate::signals::sensors;
 use crate::step::{RunContext, TrainingSpec, run};
 
-/// A training, as the first rank tells of it. The tensors of the checkpoint come after it.
+/// A training, as the root tells of it. The tensors of the checkpoint come after it.
 #[derive(Serialize, Deserialize)]
 struct Task {
     needs: Vec<Needs>,
@@ -51,7 +51,7 @@ pub fn begin(
     ranks.broadcast_bytes(checkpoint::to_bytes(&tensors).map_err(told_badly)?)
 }
 
-/// Does what the first rank tells until it ends. `reference_cache` keeps what the
+/// Does what the root tells until it ends. `reference_cache` keeps what the
 /// reference says, if the configuration names no folder.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A whole fine-tune, from its configuration to its report: [`recipe`] on the first rank,
+//! A whole fine-tune, from its configuration to its report: [`recipe`] on the root,
 //! [`follow`] on the others.
 
 pub mod calibration;

@@ -56,7 +56,7 @@ pub struct Runtime<'a> {
 /// passed; `resume` names that of a run to go on with, whose configuration `config` is but
 /// for keys that change nothing about what it learns.
 /// `signer` signs the journal of what the policies say, and is asked for only if there
-/// are any. This is what the first rank does; the others [`follow`](crate::session::follow).
+/// are any. This is what the root does; the others [`follow`](crate::session::follow).
 pub fn fine_tune(
     mut config: RunConfig,
     resume: Option<&Path>,

@@ -7,7 +7,7 @@
 //!
 //! One assessment per policy and optimizer step, over all its samples, before any
 //! gradient. Of several [`ranks`](crate::ranks) each goes through this loop with its share
-//! of the samples: signals come together at the first, which asks the policies, tells the
+//! of the samples: signals come together at the root, which asks the policies, tells the
 //! others what they ask for, and keeps the records; gradients are added up, so that all
 //! make the same update.
 

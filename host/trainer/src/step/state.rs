@@ -296,7 +296,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Projects the adapter onto what alignment changed. The first rank does it, the only
+    /// Projects the adapter onto what alignment changed. The root does it, the only
     /// one that has the base model.
     fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
         let TrainingSpec { context, adapter, ranks, .. } = *self.spec;

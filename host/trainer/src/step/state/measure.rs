@@ -99,7 +99,7 @@ impl State<'_> {
         Ok(measured)
     }
 
-    /// Brings all ranks' shares together and asks the policies, which the first rank does.
+    /// Brings all ranks' shares together and asks the policies, which the root does.
     pub fn assess(&mut self, measured: &Measured) -> Result<Option<StepDecision>> {
         let Some(sensors) = &self.sensors else {
             return Ok(None);
