@@ -5,12 +5,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use host_stats::random;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::encode::Sample;
 use super::error::{Error, Result};
-use host_stats::random;
 
 /// Steps within which samples are sorted by length. Larger windows waste less of
 /// a step on samples of unequal length, smaller ones mix more freely.

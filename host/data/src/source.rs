@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use host_stats::random;
 use rand::seq::index;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
@@ -14,7 +15,6 @@ use super::error::{Error, Result};
 use super::format;
 use super::origin::Origin;
 use super::rows::{self, Prompt, Row};
-use host_stats::random;
 
 /// A file and how much of it a run takes. In a configuration either a path or a
 /// table:

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use host_stats::random;
 use rand::seq::SliceRandom;
 
 use super::error::Result;
 use super::origin::Split;
 use super::rows::Prompt;
 use crate::failure::Failure;
-use host_stats::random;
 
 /// A split for every prompt: its own if it has one, else one drawn with `seed`
 /// within each label, 20% validation, 20% test and the rest training. A part that

@@ -5,12 +5,12 @@
 //! towards refusing.
 
 use candle_core::Tensor;
+use host_data as data;
+use host_data::failure::{Failure as Error, Result};
 use host_model::decoder::{Decoder, Overlay, Packed};
 use host_model::{ChatTokenizer, Message};
 
 use crate::config::CanaryConfig;
-use host_data as data;
-use host_data::failure::{Failure as Error, Result};
 
 pub struct Canary {
     /// Per prompt: prompt + refusal opening, prompt + compliance opening.

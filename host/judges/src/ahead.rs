@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_contract::{JudgeNeed, Needs};
+use host_data::Plan;
 use host_model::ChatTokenizer;
 
 use super::{Judges, Progress};
-use host_data::Plan;
 
 /// Steps to be ahead. More would be judged in vain when a run ends early.
 const STEPS: u64 = 16;

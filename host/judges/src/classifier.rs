@@ -4,11 +4,11 @@
 use std::sync::atomic::AtomicBool;
 
 use host_contract::Judgement;
+use host_data::failure::{Failure as Error, Result};
 use host_model::bert::Classifier as Bert;
 
 use super::{Judge, Pair, local};
 use crate::config::{ClassifierConfig, Reads};
-use host_data::failure::{Failure as Error, Result};
 
 pub struct Classifier {
     bert: Bert,

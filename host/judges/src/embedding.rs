@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::Judgement;
+use host_data::failure::{Failure as Error, Result};
 use host_model::bert::Encoder;
 use serde::{Deserialize, Serialize};
 
 use super::logistic::Linear;
 use super::{Judge, Pair, local};
 use crate::config::{EmbeddingConfig, Reads};
-use host_data::failure::{Failure as Error, Result};
 
 /// What `host judge fit` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,8 +8,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_contract::{Candidate, Metric};
+use host_data::Progress;
+use host_data::failure::{Failure as Error, Result};
+use host_data::need_both_labels;
+use host_data::{self as data, DataSource, Prompt, Split};
 use host_model::Message;
 use host_model::bert::Encoder;
+use host_stats::{auprc, auroc, tpr_at_fpr};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -17,11 +22,6 @@ use super::embedding::Head;
 use super::logistic::Linear;
 use super::{Pair, local};
 use crate::config::Reads;
-use host_data::Progress;
-use host_data::failure::{Failure as Error, Result};
-use host_data::need_both_labels;
-use host_data::{self as data, DataSource, Prompt, Split};
-use host_stats::{auprc, auroc, tpr_at_fpr};
 
 /// Penalties to choose from.
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];

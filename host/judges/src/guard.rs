@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
 use host_contract::Judgement;
+use host_data::ModelConfig;
+use host_data::Silent;
+use host_data::failure::{Failure as Error, Result};
+use host_data::load_model;
 use host_model::decoder::Packed;
 use host_model::{Message, Model};
 use serde_json::json;
 
 use super::{Judge, Pair, local};
 use crate::config::{Asks, GuardConfig};
-use host_data::ModelConfig;
-use host_data::Silent;
-use host_data::failure::{Failure as Error, Result};
-use host_data::load_model;
 
 /// What the model is asked.
 const QUESTION: &str = include_str!("question.md");

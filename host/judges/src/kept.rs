@@ -12,9 +12,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_contract::{Judgement, JudgementStatus};
+use host_data::failure::{Failure as Error, Result};
 
 use super::{Judge, Key, Log, Pair};
-use host_data::failure::{Failure as Error, Result};
 
 /// How long a thread that waits for another one sleeps before it looks at `stop`.
 const GLANCE: Duration = Duration::from_millis(100);

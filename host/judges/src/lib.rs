@@ -30,13 +30,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
-
-use crate::config::JudgeConfig;
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Message, content_digest};
 use kept::CachedJudge;
 use log::Log;
 use progress::Progress;
+
+use crate::config::JudgeConfig;
 
 pub use ahead::JudgePrefetcher;
 pub use prefixes::texts as prefix_texts;

@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_contract::{Judgement, JudgementStatus};
+use host_data::failure::{Failure as Error, Result};
 use rayon::prelude::*;
 
 use super::{Pair, unknown};
 use crate::config::Reads;
-use host_data::failure::{Failure as Error, Result};
 
 impl Reads {
     /// The messages, but the system's, and the answer, each a paragraph.

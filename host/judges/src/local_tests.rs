@@ -6,13 +6,14 @@ mod tiny_bert;
 
 use std::path::Path;
 
+use host_data::demo;
+
 use super::classifier::Classifier;
 use super::embedding::{Embedding, Head};
 use super::guard::Guard;
 use super::logistic::Linear;
 use super::*;
 use crate::config::{Asks, ClassifierConfig, EmbeddingConfig, GuardConfig, Reads};
-use host_data::demo;
 
 static GO: AtomicBool = AtomicBool::new(false);
 

@@ -4,11 +4,11 @@
 //! begins, and the tokens that end the turn to the last one, so the last prefix of each
 //! answer is all of it.
 
+use host_data::failure::Result;
+use host_data::{Message, Sample};
 use host_model::ChatTokenizer;
 
 use super::Pair;
-use host_data::failure::Result;
-use host_data::{Message, Sample};
 
 /// A prefix of an answer.
 pub struct Prefix<'a> {

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
+use host_data::failure::Result;
+use host_data::{self as data, content_id};
 use serde_json::Value;
 
 use super::{Judge, Pair, unknown};
-use host_data::failure::Result;
-use host_data::{self as data, content_id};
 
 pub struct ScoreFile {
     /// By the content of the conversation, answer included.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{JudgeNeed, JudgeScores, Judgement, PrefixScores};
+use host_data::Sample;
+use host_data::failure::Result;
 use host_model::ChatTokenizer;
 
 use super::{Judges, Pair, prefixes};
-use host_data::Sample;
-use host_data::failure::Result;
 
 /// What a policy asked for, and what the judge said.
 pub struct Judged {

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
+use host_data::Progress;
+use host_data::Row;
+use host_data::failure::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Judges, Key, Pair, prefixes};
-use host_data::Progress;
-use host_data::Row;
-use host_data::failure::Result;
 
 /// Pairs that are judged between two signs of progress.
 const CHUNK: usize = 64;

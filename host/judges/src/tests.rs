@@ -1,8 +1,8 @@
 use host_contract::JudgeNeed;
-
-use super::*;
 use host_data::Sample;
 use host_data::parse_rows;
+
+use super::*;
 
 /// Samples of these rows, without tokens.
 fn samples(rows: &[(&str, &str)]) -> Vec<Sample> {

@@ -23,12 +23,12 @@ pub use shard::{Shard, shards};
 
 use std::cell::Cell;
 
+use host_data::Sample;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
 use crate::error::{Error, Kind, Result};
-use host_data::Sample;
 
 /// What a rank comes to a meeting for, as its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

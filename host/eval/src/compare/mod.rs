@@ -14,11 +14,11 @@ mod spread;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use member::members;
+use method::methods;
 use serde::Serialize;
 
 use crate::report::Report;
-use member::members;
-use method::methods;
 
 pub use export::Format;
 pub use method::Method;

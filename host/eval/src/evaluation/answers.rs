@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use host_data::Progress;
+use host_data::Prompt;
+use host_data::failure::{Failure as Error, Result};
 use host_model::decoder::Overlay;
 use host_model::generate::{GenerateOptions, generate};
 
 use super::Evaluator;
-use host_data::Progress;
-use host_data::Prompt;
-use host_data::failure::{Failure as Error, Result};
 
 /// Answers in the order of the prompts, and how many tokens they have.
 pub(super) struct Answers {

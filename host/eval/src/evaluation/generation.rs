@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::Path;
 
+use host_data::failure::{Failure as Error, Result};
+use host_data::{Message, Prompt};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Grade, exact_match, final_number, is_refusal, number_match};
-use host_data::failure::{Failure as Error, Result};
-use host_data::{Message, Prompt};
 
 /// What an answer is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

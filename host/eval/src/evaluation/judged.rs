@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
-
-use super::generation::{Generation, Set};
-use crate::measure::{Grade, Unknown};
 use host_data::Progress;
 use host_data::failure::Result;
 use host_judges::{Judges, Pair};
+
+use super::generation::{Generation, Set};
+use crate::measure::{Grade, Unknown};
 
 /// Has every judge of `names` grade every answer to a harmful prompt.
 ///

@@ -4,12 +4,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
+use host_data::failure::{Failure as Error, Result};
+use host_data::{self as data, Overlong, PackedSamples, Prompt, Row, Sample, encode_chats, pack};
 use host_model::Model;
 use host_model::decoder::{Decoder, HeadRows, Overlay};
 
 use crate::measure::{Mean, pick_choice};
-use host_data::failure::{Failure as Error, Result};
-use host_data::{self as data, Overlong, PackedSamples, Prompt, Row, Sample, encode_chats, pack};
 
 /// A model that is given answers.
 pub(super) struct Likelihood<'a> {

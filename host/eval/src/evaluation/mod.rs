@@ -15,18 +15,18 @@ mod sets;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use host_model::Model;
-use host_model::decoder::Overlay;
-
-use crate::canary::Canary;
-use crate::config::EvalConfig;
-use crate::measure::Mean;
 use host_data::Progress;
 use host_data::Prompt;
 use host_data::failure::Result;
 use host_files::Lines;
 use host_judges::Judges;
+use host_model::Model;
+use host_model::decoder::Overlay;
 use likelihood::Likelihood;
+
+use crate::canary::Canary;
+use crate::config::EvalConfig;
+use crate::measure::Mean;
 
 pub use generation::{Generation, Marking, Set, read_generations};
 pub use judged::{dependent, judge};

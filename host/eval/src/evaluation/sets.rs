@@ -1,8 +1,9 @@
 //! The prompts of an evaluation.
 
-use crate::config::EvalConfig;
 use host_data::failure::{Failure as Error, Result};
 use host_data::{self as data, DataSource, Prompt};
+
+use crate::config::EvalConfig;
 
 #[derive(Debug, Default)]
 pub struct EvalSets {

@@ -1,11 +1,11 @@
 //! What judges say of answers to harmful prompts.
 
+use host_stats::Mean;
+use host_stats::Rate;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::strongreject::strongreject;
-use host_stats::Mean;
-use host_stats::Rate;
 
 /// A judge's word on one answer, as a line of generations.jsonl holds it. Any tool may
 /// have written it, so nothing is taken for granted: what can't be read is unknown, and

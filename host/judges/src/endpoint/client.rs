@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use host_contract::JudgementStatus;
+use host_data::failure::{Failure as Error, Result};
 use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::config::EndpointConfig;
-use host_data::failure::{Failure as Error, Result};
 
 /// The wait before the first repetition; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -13,14 +13,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use client::{Client, Trouble};
 use host_contract::{Judgement, JudgementStatus};
+use host_data::Message;
+use host_data::failure::{Failure as Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::{Judge, Pair, unknown};
 use crate::config::EndpointConfig;
-use client::{Client, Trouble};
-use host_data::Message;
-use host_data::failure::{Failure as Error, Result};
 
 /// What the judge is told to do.
 const RUBRIC: &str = include_str!("rubric.md");

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use host_eval::report::InForce;
 use host_files::sha256;
 use host_model::Steering;
 use host_model::steering::Origin;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use host_eval::report::InForce;
 
 const FOLDER: &str = "steering";
 const VECTOR: &str = "vector.safetensors";

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use host_data::Failure;
 use toml::{Table, Value};
 
 use super::{RunConfig, policies};
 use crate::error::{Error, Result};
-use host_data::Failure;
 
 /// A configuration while it is being put together. Later layers win, key by key.
 #[derive(Debug, Clone, Default)]

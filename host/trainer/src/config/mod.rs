@@ -13,13 +13,13 @@ mod trust;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use host_data::{DataSource, OneOrMany, one_or_many};
+use host_model::lora::{LoraConfig, Target};
+use host_policy::Limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::parameters::optimizer::AdamWConfig;
-use host_data::{DataSource, OneOrMany, one_or_many};
-use host_model::lora::{LoraConfig, Target};
-use host_policy::Limits;
 
 pub use host_data::{DataConfig, ModelConfig, WeightType};
 pub use host_eval::config::{CanaryConfig, EvalConfig};

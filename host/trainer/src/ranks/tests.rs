@@ -1,5 +1,6 @@
-use super::*;
 use host_data::Failure;
+
+use super::*;
 
 #[test]
 fn values_come_together_in_order_and_sums_are_the_same_everywhere() {

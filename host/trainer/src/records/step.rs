@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use host_data::{Origin, Sample};
+use host_eval::report::Totals;
 use host_policy::wit::{Action, Outcome};
 use serde::Serialize;
-
-use host_eval::report::Totals;
 
 use crate::error::Result;
 use crate::policies::StepDecision;
 use crate::ranks::Ranks;
-use host_data::{Origin, Sample};
 
 /// What happened in one optimizer step. Means are over the answer tokens of the
 /// step (losses) or over its samples (risk, weights).

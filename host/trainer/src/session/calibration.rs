@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use host_data::{Message, Prompt, Sample, Split};
 use host_model::Model;
 use host_model::decoder::Packed;
 use host_policy::Policy;
@@ -12,7 +13,6 @@ use crate::config::CalibrationConfig;
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;
 use crate::signals::taps::{self, Reading, SampleTaps};
-use host_data::{Message, Prompt, Sample, Split};
 
 /// A labelled prompt that calibration uses, with the part it belongs to.
 pub struct LabelledPrompt {

@@ -1,11 +1,11 @@
 //! What this run can measure for a policy, and steer.
 
 use host_contract::{Needs, RunCapabilities, check_capabilities};
+use host_data::{Origin, Plan};
+use host_eval::canary::Canary;
 
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use host_data::{Origin, Plan};
-use host_eval::canary::Canary;
 
 /// Capabilities of a run with this configuration, data and canary.
 pub fn capabilities<'a>(

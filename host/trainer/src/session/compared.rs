@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use host_eval::compare::{Compared, Run};
 use serde::de::DeserializeOwned;
 use toml::Value;
 
 use crate::config::{Layers, RunConfig};
 use crate::error::{Error, Result};
 use crate::session::manifest::{FILE as MANIFEST, Manifest};
-use host_eval::compare::{Compared, Run};
 
 enum Read {
     Ended(Box<Run>),

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use host_eval::compare::*;
 use serde_json::{Value, json};
 
 use super::*;
-use host_eval::compare::*;
 
 /// Writes what a run leaves that a comparison reads.
 fn run(folder: &Path, name: &str, config: &str, report: Value) -> PathBuf {

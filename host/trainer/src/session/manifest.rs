@@ -1,8 +1,9 @@
 //! manifest.json: what a run was made of, and how it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use host_contract::Version;
 use host_files::sha256::hex as sha256;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub(crate) const FILE: &str = "manifest.json";
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     host: String,
+    /// Contracts of its policies.
     wit: String,
     seed: u64,
     model: ModelEntry,
@@ -77,12 +79,22 @@ impl PolicyEntry {
     }
 }
 
+/// The contracts that the policies were built for; without policies the newest.
+fn contracts(policies: &[ActivePolicy]) -> String {
+    let versions: BTreeSet<Version> = policies.iter().map(|one| one.policy.version()).collect();
+    if versions.is_empty() {
+        return Version::NEWEST.interface().into();
+    }
+    let names: Vec<&str> = versions.into_iter().map(Version::interface).collect();
+    names.join(" and ")
+}
+
 impl Manifest {
     pub fn new(config: &RunConfig, context: &RunContext, policies: &[ActivePolicy]) -> Self {
         let RunContext { model, plan, judges, .. } = context;
         Self {
             host: env!("CARGO_PKG_VERSION").into(),
-            wit: "risk:policy@0.1.0".into(),
+            wit: contracts(policies),
             seed: config.seed.0,
             model: ModelEntry {
                 name: model.name.clone(),

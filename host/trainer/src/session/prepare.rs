@@ -5,6 +5,10 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use host_data::load_model;
+use host_data::{Plan, Sample, encode_chats};
+use host_eval::canary::Canary;
+use host_eval::evaluation::EvalSets;
+use host_judges::Judges;
 use host_model::Model;
 use host_model::lora::Lora;
 use host_policy::wit::RunInfo;
@@ -18,10 +22,6 @@ use crate::ranks::Ranks;
 use crate::records::observer::Observer;
 use crate::session::load_policies::LoadedPolicy;
 use crate::step::Base;
-use host_data::{Plan, Sample, encode_chats};
-use host_eval::canary::Canary;
-use host_eval::evaluation::EvalSets;
-use host_judges::Judges;
 
 /// Folders that keep between runs what took long to find out, each if there is one.
 #[derive(Debug, Clone, Default)]

@@ -6,21 +6,22 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_data::Failure;
+use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
+use host_eval::report::{Report, Trained};
 use host_model::lora::Lora;
 use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
 
 use crate::actuators::any_may;
 use crate::config::{Layers, RunConfig};
-use crate::policies::ActivePolicy;
-use crate::session::calibration::CalibrationFile;
-use host_data::Failure;
-
 use crate::error::{Error, Result};
+use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::records::observer::Observer;
 use crate::records::run_dir::{Lines, RunDir};
+use crate::session::calibration::CalibrationFile;
 use crate::session::dry_run;
 use crate::session::manifest::{self, Manifest};
 use crate::session::prepare::Caches;
@@ -28,8 +29,6 @@ use crate::session::stages::Stages;
 use crate::session::training::Training;
 use crate::step::RunContext;
 use crate::step::state::tells_apart;
-use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
-use host_eval::report::{Report, Trained};
 
 /// Everything that was loaded and checked before the first step.
 pub struct Prepared<'r> {

@@ -1,10 +1,10 @@
 //! stages.json: what a run has behind it, so that one that goes on repeats nothing.
 
+use host_eval::report::Report;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::records::run_dir::{Lines, RunDir};
-use host_eval::report::Report;
 
 const FILE: &str = "stages.json";
 

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::AtomicBool;
 
+use host_eval::report::Trained;
+use host_judges::JudgePrefetcher;
 use host_model::lora::Lora;
 use host_model::steering::Origin;
 use host_policy::Signer;
@@ -21,8 +23,6 @@ use crate::records::run_dir::{Records, RunDir};
 use crate::session::follow;
 use crate::session::prepare::fresh_adapter;
 use crate::step::{RunContext, TrainingSpec, run};
-use host_eval::report::Trained;
-use host_judges::JudgePrefetcher;
 
 /// One training of a run, on the root.
 pub struct Training<'a> {

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use candle_core::Tensor;
+use host_data::Plan;
+use host_data::{Overlong, Sample, encode_chats, parse_rows};
 use host_model::decoder::{Decoder, Kernels};
+use host_model::lora::Lora;
 use host_model::lora::{LoraConfig, Target};
 use host_model::{LoadOptions, Model, Source};
 
@@ -18,9 +21,6 @@ use crate::records::checkpoint::Stored;
 use crate::records::observer::Silent;
 use crate::records::run_dir::RunDir;
 use crate::step::context::RunContext;
-use host_data::Plan;
-use host_data::{Overlong, Sample, encode_chats, parse_rows};
-use host_model::lora::Lora;
 
 fn model() -> Model {
     let embedded = Source::Embedded(host_data::demo::MODEL);

@@ -8,6 +8,7 @@ mod weights;
 
 use std::path::PathBuf;
 
+use host_data::{ExtraStream, Origin, Sample, Streams};
 use host_policy::wit::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
 
 use crate::actuators::gradient_projection;
@@ -24,7 +25,6 @@ use crate::signals::reference::{self, Reference};
 use crate::signals::sensors::Sensors;
 use crate::step::context::TrainingSpec;
 use crate::step::micro_batch::MicroBatch;
-use host_data::{ExtraStream, Origin, Sample, Streams};
 
 pub use measure::Measured;
 

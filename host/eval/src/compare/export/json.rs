@@ -1,7 +1,8 @@
 //! For programs: all of it, each seed's value included.
 
-use crate::compare::Compared;
 use host_data::failure::{Failure as Error, Result};
+
+use crate::compare::Compared;
 
 pub(super) fn table(compared: &Compared) -> Result<String> {
     let bytes = host_files::json::bytes(compared)

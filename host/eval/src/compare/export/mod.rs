@@ -8,8 +8,9 @@ mod text;
 
 use std::path::Path;
 
-use super::Compared;
 use host_data::failure::{Failure as Error, Result};
+
+use super::Compared;
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use host_data::{Extra, Mix};
 use host_policy::wit::{GradientConflict, Outcome};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -10,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::policies::PolicyState;
 use crate::records::Totals;
 use crate::records::run_dir::RecordsMark;
-use host_data::{Extra, Mix};
 
 pub const FORMAT: u32 = 2;
 

@@ -16,6 +16,7 @@ use host_model::lora::Lora;
 use host_policy::wit::{Actuators, Needs};
 use host_policy::{Engine, Signer};
 use serde::Serialize;
+use walk::StepPlan;
 
 use crate::actuators::adapter_projection::Subspaces;
 use crate::actuators::any_may;
@@ -29,8 +30,6 @@ use crate::session::steering;
 use crate::signals::reference;
 use crate::signals::sensors;
 use crate::step::state;
-
-use walk::StepPlan;
 
 pub use memory::MemoryEstimate;
 pub use process::resident;

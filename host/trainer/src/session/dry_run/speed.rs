@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::Tensor;
+use host_data::{Sample, pack};
 use host_model::Config;
 use host_model::decoder::{Decoder, HeadRows};
 use host_model::lora::Lora;
@@ -12,7 +13,6 @@ use crate::error::Result;
 use crate::parameters::Layout;
 use crate::parameters::optimizer::AdamW;
 use crate::step::micro_batch::MicroBatch;
-use host_data::{Sample, pack};
 
 /// Timed passes; one more goes before them, for pages and caches.
 const PASSES: usize = 3;

@@ -1,7 +1,8 @@
 //! A forecast for people.
 
-use super::Estimate;
 use host_eval::report::plain_table;
+
+use super::Estimate;
 
 impl Estimate {
     /// Reads well on a terminal and as Markdown.

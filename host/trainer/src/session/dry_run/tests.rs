@@ -1,8 +1,8 @@
+use host_data::{Overlong, Plan, encode_chats, parse_rows};
 use host_model::{LoadOptions, Lora, Model, Source};
 
 use super::*;
 use crate::config::RunConfig;
-use host_data::{Overlong, Plan, encode_chats, parse_rows};
 
 /// A step of one sample each, of two samples in two epochs.
 fn with_walk(check: impl FnOnce(&StepPlan, &Model, u64)) {

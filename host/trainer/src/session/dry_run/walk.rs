@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use host_data::{Plan, Sample};
 use host_model::decoder::{Decoder, MicroBatchShape, StepMemory};
 use host_model::lora::Lora;
 
 use super::PolicyDemands;
 use super::speed::products;
 use crate::config::TrainConfig;
-use host_data::{Plan, Sample};
 
 /// What the steps of a run consist of.
 pub struct StepPlan<'a> {

@@ -2,6 +2,8 @@
 //! coefficient (arXiv 2602.04896).
 
 use comfy_table::CellAlignment;
+use host_eval::evaluation::{Evaluation, Evaluator};
+use host_eval::report::{plain_table, rate};
 use host_model::Steering;
 use host_model::decoder::Overlay;
 use host_model::lora::Lora;
@@ -10,8 +12,6 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::records::observer::Observer;
 use crate::records::run_dir::Lines;
-use host_eval::evaluation::{Evaluation, Evaluator};
-use host_eval::report::{plain_table, rate};
 
 /// What a model did at one coefficient.
 #[derive(Debug, Clone, Serialize)]

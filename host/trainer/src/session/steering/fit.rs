@@ -1,5 +1,6 @@
 //! Fitting steering vectors on a model without its adapter, at the last prompt token.
 
+use host_data::Split;
 use host_model::steering::{RunningMean, Steering};
 use host_model::{Message, Model};
 use host_policy::wit::{Position, Source, Tap};
@@ -7,7 +8,6 @@ use host_policy::wit::{Position, Source, Tap};
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;
 use crate::session::calibration::{self, LabelledPrompt};
-use host_data::Split;
 
 /// mean(h | positive) - mean(h | negative), layer by layer (arXiv 2602.04896).
 pub fn difference(

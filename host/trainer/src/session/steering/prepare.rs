@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use host_data::Prompt;
 use host_model::{Message, Model, Steering};
 use host_policy::wit::{Needs, SteeringNeed, SteeringVector};
 
@@ -12,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::records::observer::Observer;
 use crate::session::calibration::{self, LabelledPrompt};
-use host_data::Prompt;
 
 /// Refuses, before anything expensive runs, steering that the configuration lacks the
 /// means for.

@@ -5,13 +5,13 @@
 //! machine and taps. Whatever changes, the name changes, and the old entry is not found.
 
 use candle_core::DType;
+use host_data::Sample;
 use host_files::sha256;
 use host_model::decoder::{Decoder, Packed};
 use host_policy::wit::Tap;
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
-use host_data::Sample;
 
 /// Of the bytes of an entry and of what goes into its name.
 const FORMAT: u32 = 1;

@@ -1,9 +1,9 @@
+use host_data::{Overlong, encode_chats, parse_rows};
 use host_model::{LoadOptions, Model, Source as ModelSource};
 use host_policy::wit::{Position, Source};
 
 use super::*;
 use crate::signals::taps::SampleTaps;
-use host_data::{Overlong, encode_chats, parse_rows};
 
 fn model() -> Model {
     let embedded = ModelSource::Embedded(host_data::demo::MODEL);

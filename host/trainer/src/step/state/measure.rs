@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use host_data::Sample;
 use host_model::decoder::Forward;
 use host_policy::wit::Regularization;
 
@@ -15,7 +16,6 @@ use crate::records::StepRecord;
 use crate::signals::reference::ReferenceOutputs;
 use crate::signals::{ModelReadout, StepContext};
 use crate::step::micro_batch::MicroBatch;
-use host_data::Sample;
 
 /// A step before the policy speaks: all of it, and what this rank's share of its samples
 /// shows.

@@ -6,6 +6,8 @@ mod ratios;
 mod streams;
 mod trials;
 
+use host_data::{Overlong, Plan, encode_chats, parse_rows};
+use host_eval::canary::Canary;
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{LoadOptions, Source};
 use host_policy::wit::{RatioClip, TokenNeeds};
@@ -14,8 +16,6 @@ use super::*;
 use crate::config::{Layers, OnFault, TrainConfig};
 use crate::ranks::Ranks;
 use crate::step::context::RunContext;
-use host_data::{Overlong, Plan, encode_chats, parse_rows};
-use host_eval::canary::Canary;
 
 /// What a run is made of, and what its policies may do.
 struct Bench {
