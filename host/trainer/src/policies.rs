@@ -96,7 +96,7 @@ impl<'a> PolicySet<'a> {
 
     /// `signals` holds those of each policy, in order. A policy that fails is
     /// replaced by the strictest assessment if the run allows that, and ends the run
-    /// (`Advice::failed`) otherwise.
+    /// ([`StepDecision::failed`]) otherwise.
     ///
     /// # Errors
     /// What is no fault of a policy, such as arguments beyond their limit.

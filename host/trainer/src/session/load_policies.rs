@@ -50,9 +50,7 @@ impl<'a> LoadedPolicy<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
         let settings = self.settings_json();
-        let needs = self.policy.configure(&settings, &info)?;
-        check_needs(&self.policy.to_string(), &needs, capabilities)?;
-        steering::check(&self.policy.to_string(), &needs, run)?;
+        let needs = self.configured(run, &info, capabilities)?;
         let calibration = self.fitted(run, &info, &needs, model, observer)?;
         let parameters = match &calibration {
             Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
@@ -77,15 +75,26 @@ impl<'a> LoadedPolicy<'a> {
         model: &Model,
         capabilities: &RunCapabilities<'_>,
     ) -> Result<Needs> {
-        let needs = self.policy.configure(&self.settings_json(), info)?;
-        check_needs(&self.policy.to_string(), &needs, capabilities)?;
-        steering::check(&self.policy.to_string(), &needs, run)?;
+        let needs = self.configured(run, info, capabilities)?;
         if self.config.calibration.is_none() && needs.calibration {
             self.prompts(run)?;
             return Ok(needs);
         }
         let stored = self.fitted(run, info, &needs, model, &mut Silent)?;
         Ok(stored.map_or(needs, |file| file.needs))
+    }
+
+    /// Needs of the policy, checked against the run.
+    fn configured(
+        &self,
+        run: &RunConfig,
+        info: &RunInfo,
+        capabilities: &RunCapabilities<'_>,
+    ) -> Result<Needs> {
+        let needs = self.policy.configure(&self.settings_json(), info)?;
+        check_needs(&self.policy.to_string(), &needs, capabilities)?;
+        steering::check(&self.policy.to_string(), &needs, run)?;
+        Ok(needs)
     }
 
     /// From the calibration file if one is named, else fitted now, if at all.
