@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use hostile::{Answered, Left, Mode, Outcome, Specimen, Stopped, Trial};
+use hostile::{Answered, HostilePolicy, Leftovers, Mode, Outcome, Stopped, Trial};
 
 /// Faults in a row that the runs in strict mode survive.
 const STRICT: u64 = 2;
@@ -27,19 +27,19 @@ fn hostile_policies_are_survived_or_stopped_in_strict_mode() {
     each(strict);
 }
 
-/// Every specimen is tried, on several threads, before the failures are told together.
-fn each(check: impl Fn(&Specimen) -> Check + Sync) {
-    let specimens = Specimen::all().unwrap();
-    assert!(specimens.len() >= 30, "specimens are missing");
+/// Every hostile policy is tried, on several threads, before the failures are told together.
+fn each(check: impl Fn(&HostilePolicy) -> Check + Sync) {
+    let policies = HostilePolicy::all().unwrap();
+    assert!(policies.len() >= 30, "hostile policies are missing");
     let threads = available_parallelism().unwrap().get().div_ceil(2);
-    let (queue, failures) = (Mutex::new(specimens.into_iter()), Mutex::new(Vec::new()));
+    let (queue, failures) = (Mutex::new(policies.into_iter()), Mutex::new(Vec::new()));
     let next = || queue.lock().unwrap().next();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(specimen) = next() {
-                    if let Err(failure) = check(&specimen) {
-                        let failure = format!("{}: {failure}", specimen.name);
+                while let Some(hostile) = next() {
+                    if let Err(failure) = check(&hostile) {
+                        let failure = format!("{}: {failure}", hostile.name);
                         failures.lock().unwrap().push(failure);
                     }
                 }
@@ -50,24 +50,24 @@ fn each(check: impl Fn(&Specimen) -> Check + Sync) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn stop(specimen: &Specimen) -> Check {
-    let outcome = run(specimen, Mode::Stop)?;
-    let Stopped::Assess(step) = specimen.stopped else {
-        return elsewhere(specimen, &outcome);
+fn stop(hostile: &HostilePolicy) -> Check {
+    let outcome = run(hostile, Mode::Stop)?;
+    let Stopped::Assess(step) = hostile.stopped else {
+        return elsewhere(hostile, &outcome);
     };
-    ended(specimen, &outcome, specimen.stopped)?;
+    ended(hostile, &outcome, hostile.stopped)?;
     // Before the update of that step, which is on record.
     let mut answers = vec![Answered::Assessment; step as usize];
     answers.push(Answered::Fault);
     left_failed(&outcome, step, &answers)
 }
 
-fn strict(specimen: &Specimen) -> Check {
-    let outcome = run(specimen, Mode::Strict(STRICT))?;
-    let Stopped::Assess(step) = specimen.stopped else {
-        return elsewhere(specimen, &outcome);
+fn strict(hostile: &HostilePolicy) -> Check {
+    let outcome = run(hostile, Mode::Strict(STRICT))?;
+    let Stopped::Assess(step) = hostile.stopped else {
+        return elsewhere(hostile, &outcome);
     };
-    if specimen.recovers {
+    if hostile.recovers {
         expect(outcome.code == Some(0), "it goes on", &outcome)?;
         let answers = left_finished(&outcome)?;
         let stands_in = |answer: &&Answered| **answer == Answered::StandIn;
@@ -79,7 +79,7 @@ fn strict(specimen: &Specimen) -> Check {
             &outcome,
         );
     }
-    ended(specimen, &outcome, Stopped::Assess(step + STRICT))?;
+    ended(hostile, &outcome, Stopped::Assess(step + STRICT))?;
     let mut answers = vec![Answered::Assessment; step as usize];
     answers.extend([Answered::StandIn; STRICT as usize]);
     answers.push(Answered::Fault);
@@ -87,23 +87,23 @@ fn strict(specimen: &Specimen) -> Check {
 }
 
 /// Those that never get to a step, and those that do no harm: either mode is alike.
-fn elsewhere(specimen: &Specimen, outcome: &Outcome) -> Check {
-    if specimen.stopped == Stopped::Never {
+fn elsewhere(hostile: &HostilePolicy, outcome: &Outcome) -> Check {
+    if hostile.stopped == Stopped::Never {
         expect(outcome.code == Some(0), "exit code 0", outcome)?;
         let answers = left_finished(outcome)?;
         let fine = answers.iter().all(|answer| *answer == Answered::Assessment);
         return expect(fine, "every step is assessed", outcome);
     }
-    ended(specimen, outcome, specimen.stopped)?;
-    expect(outcome.left == Left::Nothing, "nothing is left", outcome)
+    ended(hostile, outcome, hostile.stopped)?;
+    expect(outcome.left == Leftovers::Nothing, "nothing is left", outcome)
 }
 
 /// Runs in a folder of its own, and checks what holds for every run.
-fn run(specimen: &Specimen, mode: Mode) -> Result<Outcome, String> {
+fn run(hostile: &HostilePolicy, mode: Mode) -> Result<Outcome, String> {
     let folder = tempfile::tempdir().unwrap();
     let host = PathBuf::from(env!("CARGO_BIN_EXE_host"));
     let trial = Trial { host: &host, folder: folder.path(), mode };
-    let outcome = trial.run(specimen).map_err(|error| error.to_string())?;
+    let outcome = trial.run(hostile).map_err(|error| error.to_string())?;
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
     expect(outcome.time < BOUND, "it ends soon", &outcome)?;
     expect(!said.contains("panicked"), "no panic", &outcome)?;
@@ -119,19 +119,19 @@ fn is_unsafe(c: char) -> bool {
 }
 
 /// Exit code and last line.
-fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
-    expect(outcome.code == Some(specimen.exit), "the exit code", outcome)?;
+fn ended(hostile: &HostilePolicy, outcome: &Outcome, stopped: Stopped) -> Check {
+    expect(outcome.code == Some(hostile.exit), "the exit code", outcome)?;
     let message = outcome.message();
     let place = match stopped {
         // A file that is refused is in no function yet.
-        Stopped::Load if specimen.exit == 1 => String::new(),
+        Stopped::Load if hostile.exit == 1 => String::new(),
         // Whether the run can serve the needs is asked after configure.
-        Stopped::Configure if specimen.exit == 1 => String::new(),
+        Stopped::Configure if hostile.exit == 1 => String::new(),
         _ => format!(", {stopped}: "),
     };
-    let file = format!("{}.wasm", specimen.name);
-    let limit = specimen.by.strip_prefix("limits.").map(|_| &specimen.by);
-    let parts = [&file, &place].into_iter().chain(limit).chain(&specimen.says);
+    let file = format!("{}.wasm", hostile.name);
+    let limit = hostile.by.strip_prefix("limits.").map(|_| &hostile.by);
+    let parts = [&file, &place].into_iter().chain(limit).chain(&hostile.says);
     for part in parts {
         expect(message.contains(part.as_str()), part, outcome)?;
     }
@@ -140,7 +140,7 @@ fn ended(specimen: &Specimen, outcome: &Outcome, stopped: Stopped) -> Check {
 }
 
 fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
-    let expected = matches!(&outcome.left, Left::Run { status, steps: made, adapter: false, journal }
+    let expected = matches!(&outcome.left, Leftovers::Run { status, steps: made, adapter: false, journal }
         if status == "failed"
             && *made == steps
             && journal.ending.as_deref() == Some("failed")
@@ -152,7 +152,7 @@ fn left_failed(outcome: &Outcome, steps: u64, answers: &[Answered]) -> Check {
 
 fn left_finished(outcome: &Outcome) -> Result<&[Answered], String> {
     match &outcome.left {
-        Left::Run { status, adapter: true, journal, .. }
+        Leftovers::Run { status, adapter: true, journal, .. }
             if status == "finished" && journal.problems.is_empty() && journal.replays =>
         {
             Ok(&journal.answers)

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hostile::Specimen;
+use hostile::HostilePolicy;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -147,7 +147,7 @@ fn rows(folder: &TempDir, count: usize) -> String {
 
 fn watchful(folder: &TempDir) -> String {
     let path = folder.path().join("watchful.wasm");
-    let policy = Specimen::parse("watchful", WATCHFUL.trim_start()).unwrap();
+    let policy = HostilePolicy::parse("watchful", WATCHFUL.trim_start()).unwrap();
     std::fs::write(&path, policy.bytes().unwrap()).unwrap();
     path.display().to_string()
 }

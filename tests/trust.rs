@@ -202,6 +202,33 @@ fn an_audit_tells_what_another_policy_would_have_said() {
     assert!(stderr.contains("--calibration"), "{stderr}");
 }
 
+/// Everything that a run measured can be asked about afterwards, by the very policies that
+/// made the run to begin with.
+#[test]
+fn a_run_can_be_asked_what_if_about_the_policy_that_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let alignment = ["--alignment", "demo:alignment.jsonl"];
+    for (name, more) in [("safegrad", &alignment[..]), ("safepred", &[]), ("self-guard", &[])] {
+        let policy = plugin(&format!("{name}.wasm"));
+        trained(&folder, name, &[&["--policy", &policy, "--steps", "3"], more].concat());
+        let arguments = ["--run", name, "--policy", &policy, "--json"];
+        let (code, stdout, stderr) = audit(&folder, &arguments);
+        assert_eq!(code, Some(0), "{name}: {stderr}");
+        let report: Value = serde_json::from_str(&stdout).unwrap();
+        let steps = report["what_if"]["steps"].as_array().unwrap();
+        assert_eq!(steps.len(), 3, "{name}");
+        for step in steps {
+            assert_eq!(step["recorded"], step["other"], "{name}");
+        }
+    }
+    let (safegrad, fixed) = (plugin("safegrad.wasm"), plugin("fixed-kl.wasm"));
+    trained(&folder, "plain", &["--policy", &fixed, "--steps", "2"]);
+    let (code, _, stderr) = audit(&folder, &["--run", "plain", "--policy", &safegrad]);
+    assert_eq!(code, Some(1));
+    let said = "the conflict of task and alignment gradient, which this run did not record";
+    assert!(stderr.contains(said), "{stderr}");
+}
+
 #[test]
 fn a_light_journal_holds_digests_and_the_same_assessments() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Whether two answers agree, and where they don't.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Two builds of a policy by different compilers agree this closely (absolutely for
 /// numbers below 1, else relatively): `exp` and its kin are not the same everywhere.
@@ -37,15 +37,33 @@ pub(crate) fn agree(
             let mut pairs = e.iter().zip(g).enumerate();
             pairs.try_for_each(|(i, (e, g))| agree(e, g, tolerance, format!("{at}[{i}]")))
         }
-        (Value::Object(e), Value::Object(g)) if e.keys().all(|key| g.contains_key(key)) => {
-            if e.len() != g.len() {
-                return differs(&at);
-            }
-            let mut fields = e.iter();
-            fields.try_for_each(|(key, e)| agree(e, &g[key], tolerance, format!("{at}.{key}")))
+        (Value::Object(e), Value::Object(g)) => {
+            let of =
+                |fields: &Map<String, Value>, key| fields.get(key).cloned().unwrap_or_default();
+            let new = g.keys().filter(|key| !e.contains_key(*key));
+            let mut keys = e.keys().chain(new);
+            keys.try_for_each(|key| match (e.get(key), g.get(key)) {
+                (Some(one), None) | (None, Some(one)) if is_absent(one) => Ok(()),
+                (Some(e), Some(g)) => agree(e, g, tolerance, format!("{at}.{key}")),
+                _ => Err(Differs {
+                    at: format!("{at}.{key}"),
+                    expected: of(e, key).to_string(),
+                    got: of(g, key).to_string(),
+                }),
+            })
         }
         _ if expected == got => Ok(()),
         _ => differs(&at),
+    }
+}
+
+/// A field of this value and one that is not named say the same: the contract gains fields,
+/// and what was recorded before does not name them.
+fn is_absent(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 
@@ -110,6 +128,16 @@ mod tests {
         assert!(difference(json!({"a": 1}), json!({"a": 1, "b": 2})).is_some());
         assert!(difference(json!({"a": 1}), json!({"b": 1})).is_some());
         assert!(difference(json!(null), json!(0)).is_some());
+    }
+
+    #[test]
+    fn a_field_that_is_empty_need_not_be_named() {
+        let empty = json!({"a": 1, "b": null, "c": false, "d": []});
+        assert_eq!(difference(json!({"a": 1}), empty.clone()), None);
+        assert_eq!(difference(empty, json!({"a": 1})), None);
+        for other in [json!({"a": 1, "b": true}), json!({"a": 1, "b": [0]}), json!({"b": null})] {
+            assert!(difference(json!({"a": 1}), other).is_some());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::{
     Guest,
-    scaling::{ACTIVATION, RISK_OR_NONE, RISK_OR_WORST, SCORE_IF_SCORED, judging, needs},
+    scaling::{ACTIVATION, DRIFT, RISK_OR_NONE, RISK_OR_WORST, SCORE_IF_SCORED, judging, needs},
 };
 use host_policy::{
     Engine, Limits, Policy, PublicKey, Signer,
@@ -105,14 +105,26 @@ fn risk_should_follow_the_signals() {
 }
 
 #[test]
-fn order_and_company_of_a_sample() {
+fn order_and_independence_of_the_batch() {
     check("order", &[], Verdict::Pass);
-    check("company", &[], Verdict::Pass);
+    check("batch-independence", &[], Verdict::Pass);
     let by_place = "(f64.div (f64.convert_i32_u (local.get $i)) (f64.const 1000))";
     check("order", &[("risk", by_place)], Verdict::Note);
     let by_size = "(f64.div (f64.convert_i32_u (local.get $n)) (f64.const 1000))";
     check("order", &[("risk", by_size)], Verdict::Pass);
-    check("company", &[("risk", by_size)], Verdict::Note);
+    check("batch-independence", &[("risk", by_size)], Verdict::Note);
+}
+
+#[test]
+fn broken_norms_must_not_pass_for_harmless() {
+    check("norms-not-finite", &[], Verdict::NotApplicable);
+    for (risk, verdict) in [(RISK_OR_NONE, Verdict::Fail), (RISK_OR_WORST, Verdict::Pass)] {
+        let mut guest = judging(&[("signal", DRIFT), ("risk", risk)]);
+        guest.configure = Ok(Needs { drift: true, ..needs() });
+        let audit = audit(&guest);
+        let found = finding(&audit, "norms-not-finite");
+        assert_eq!(found.verdict, verdict, "{}", found.measured);
+    }
 }
 
 #[test]

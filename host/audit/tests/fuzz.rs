@@ -22,7 +22,7 @@ use host_policy::{
     journal::{Answered, Journal, JournalWriter, Mode, Start},
     wit::Needs,
 };
-use hostile::{Specimen, mutation::mutate};
+use hostile::{HostilePolicy, mutation::mutate};
 
 use crate::support::{Guest, sample};
 
@@ -123,9 +123,9 @@ fn load_and_assess() {
         Guest::answering(|a| a.state = vec![1; 500]).component(),
     ];
     // What takes long to compile is for the process that may be stopped.
-    let specimens = Specimen::all().unwrap().into_iter();
-    let specimens = specimens.filter(|specimen| !specimen.by.contains("compile"));
-    seeds.extend(specimens.step_by(7).map(|specimen| specimen.bytes().unwrap()));
+    let policies = HostilePolicy::all().unwrap().into_iter();
+    let policies = policies.filter(|hostile| !hostile.by.contains("compile"));
+    seeds.extend(policies.step_by(7).map(|hostile| hostile.bytes().unwrap()));
     let (run, signals) = (sample::run(), sample::signals());
     let ask = |bytes: &[u8]| {
         let policy = told(Policy::from_bytes(&engine, "x.wasm", bytes))?;
@@ -146,13 +146,13 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
     let policy = Policy::load(&engine(), &path).unwrap();
     let (signer, _) = Signer::open_or_create(&folder.path().join("own.key")).unwrap();
     let (run, needs) = (sample::run(), sample::needs());
-    let seat = (&policy, "{}", &needs, b"parameters".as_slice());
+    let slot = (&policy, "{}", &needs, b"parameters".as_slice());
     let start = Start {
         mode: Mode::Full,
         budget_bytes: 1 << 20,
         on_fault: "strict=2".into(),
         run: &run,
-        policies: vec![seat, seat],
+        policies: vec![slot, slot],
     };
     let journal = folder.path().join("journal");
     let mut writer = JournalWriter::create(&journal, &start, &signer).unwrap();

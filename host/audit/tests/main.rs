@@ -4,6 +4,7 @@
 mod answers;
 mod audit;
 mod calls;
+mod contracts;
 mod crashes;
 mod faults;
 mod files;

@@ -37,10 +37,12 @@ pub use needs::{
 pub use run::{RunCapabilities, Unmet};
 pub use signals::{
     Activations, Canary, Damage, GradientConflict, Journalled, JudgeNeed, JudgeScores, Judgement,
-    JudgementStatus, Lists, ListsWriter, Missing, Needs, Outcome, Position, PrefixScores, Recorded,
-    Row, SIGNALS, Signal, Signals, Source, SteeringNeed, SteeringSignals, SteeringVector, Step,
-    Synthetic, Tap, TokenNeeds, TokenSignals, Trial, signals_bytes,
+    Lists, ListsWriter, Missing, Needs, Outcome, Position, PrefixScores, Recorded, Row, SIGNALS,
+    Signal, Signals, Source, SteeringNeed, SteeringSignals, SteeringVector, Step, Synthetic, Tap,
+    TokenNeeds, TokenSignals, Trial, signals_bytes,
 };
 pub use text::{clean, is_word};
-pub use types::{Action, Actuators, Descriptor, Metric, Origin, Reason, RunInfo, Sample};
+pub use types::{
+    Action, Actuators, Descriptor, JudgementStatus, Metric, Origin, Reason, RunInfo, Sample,
+};
 pub use version::{Version, exported_version};

@@ -117,6 +117,25 @@ impl Action {
     }
 }
 
+/// Whether there is a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub enum JudgementStatus {
+    /// The score holds the judgement.
+    #[component(name = "scored")]
+    Scored,
+    /// There is none for this sample.
+    #[component(name = "missing")]
+    Missing,
+    /// The judge did not answer.
+    #[component(name = "failed")]
+    Failed,
+    /// No score could be read from the answer.
+    #[component(name = "unparsable")]
+    Unparsable,
+}
+
 /// Why a policy decided as it did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
 #[component(record)]

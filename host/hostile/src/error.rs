@@ -2,14 +2,14 @@ use std::path::PathBuf;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a specimen can't be made or tried.
+/// Why a hostile policy can't be made or tried.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
-    /// `what` names the specimen.
+    /// `what` names the hostile policy.
     #[error("{what}: {problem}")]
-    Specimen { what: String, problem: String },
+    HostilePolicy { what: String, problem: String },
 }
 
 impl Error {
@@ -18,7 +18,7 @@ impl Error {
         |source| Self::File { path, source }
     }
 
-    pub(crate) fn specimen(what: &str, problem: impl Into<String>) -> Self {
-        Self::Specimen { what: what.to_owned(), problem: problem.into() }
+    pub(crate) fn policy(what: &str, problem: impl Into<String>) -> Self {
+        Self::HostilePolicy { what: what.to_owned(), problem: problem.into() }
     }
 }

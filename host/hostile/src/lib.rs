@@ -1,6 +1,6 @@
 //! Policies that misbehave, damaged bytes, and what a host makes of them.
 //!
-//! A [`Specimen`] is a file of `tests/fixtures/hostile`: what a policy does, what is to
+//! A [`HostilePolicy`] is a file of `tests/fixtures/hostile`: what a policy does, what is to
 //! stop it, and the few lines of WebAssembly that make it do so, put into the marks of
 //! `tests/fixtures/policy.wat`. A [`Trial`] trains under it with the real program and
 //! looks at what comes out and what is left. [`mutation`] damages bytes, seeded.
@@ -11,16 +11,16 @@
 
 mod endpoint;
 mod error;
+mod hostile_policy;
 mod image;
-mod left;
+mod leftovers;
 pub mod mutation;
-mod specimen;
 pub mod template;
 mod trial;
 
 pub use endpoint::{Endpoint, Reply, Request};
 pub use error::{Error, Result};
+pub use hostile_policy::{HostilePolicy, Stopped};
 pub use image::Image;
-pub use left::{Answered, Journalled, Left};
-pub use specimen::{Specimen, Stopped};
+pub use leftovers::{Answered, Journalled, Leftovers};
 pub use trial::{Mode, Outcome, Trial};

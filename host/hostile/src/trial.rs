@@ -11,15 +11,15 @@ use wait_timeout::ChildExt as _;
 
 use crate::{
     error::{Error, Result},
-    left::Left,
-    specimen::Specimen,
+    hostile_policy::HostilePolicy,
+    leftovers::Leftovers,
 };
 
-/// Far beyond what any specimen takes on a busy machine.
+/// Far beyond what any hostile policy takes on a busy machine.
 const LONGEST: Duration = Duration::from_secs(120);
 /// Steps of a run that nothing stops.
 pub(crate) const STEPS: u64 = 6;
-/// Tight, so that each specimen is stopped within a second; its own come after.
+/// Tight, so that each hostile policy is stopped within a second; its own come after.
 const LIMITS: [&str; 5] = [
     "limits.fuel_per_call=20_000_000",
     "limits.calibrate_fuel=20_000_000",
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub stdout: String,
     pub stderr: String,
     pub time: Duration,
-    pub left: Left,
+    pub left: Leftovers,
 }
 
 impl Outcome {
@@ -70,11 +70,11 @@ impl Trial<'_> {
     /// Trains a few steps on the embedded demo.
     ///
     /// # Errors
-    /// A specimen that can't be made, and a program that can't be started.
-    pub fn run(&self, specimen: &Specimen) -> Result<Outcome> {
-        let policy = format!("{}.wasm", specimen.name);
+    /// A hostile policy that can't be made, and a program that can't be started.
+    pub fn run(&self, hostile: &HostilePolicy) -> Result<Outcome> {
+        let policy = format!("{}.wasm", hostile.name);
         let path = self.folder.join(&policy);
-        fs::write(&path, specimen.bytes()?).map_err(Error::file(&path))?;
+        fs::write(&path, hostile.bytes()?).map_err(Error::file(&path))?;
         let [home, temporary] = ["home", "tmp"].map(|name| self.folder.join(name));
         for folder in [&home, &temporary] {
             fs::create_dir(folder).map_err(Error::file(folder))?;
@@ -91,12 +91,12 @@ impl Trial<'_> {
         if let Mode::Strict(steps) = self.mode {
             command.arg("--on-fault").arg(format!("strict={steps}"));
         }
-        let own = specimen.set.iter().map(String::as_str);
+        let own = hostile.set.iter().map(String::as_str);
         for setting in LIMITS.into_iter().chain(QUICK).chain(own) {
             command.args(["--set", setting]);
         }
         let (code, time, stdout, stderr) = self.wait(command)?;
-        Ok(Outcome { left: Left::find(self.folder, &policy)?, code, stdout, stderr, time })
+        Ok(Outcome { left: Leftovers::find(self.folder, &policy)?, code, stdout, stderr, time })
     }
 
     fn wait(&self, mut command: Command) -> Result<(Option<i32>, Duration, String, String)> {

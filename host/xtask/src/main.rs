@@ -10,9 +10,9 @@ mod mutate;
 mod overhead;
 mod pin;
 mod reference;
-mod specimens;
 mod structure;
 mod sums;
+mod trials;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,7 +42,7 @@ enum Chore {
     Structure(structure::Structure),
     /// Trains under every policy of tests/fixtures/hostile and prints a table: message,
     /// time to stop, what is left on the disk.
-    Hostile(specimens::Hostile),
+    Hostile(trials::Hostile),
     /// Damages policies at random and loads them: what is refused where, what answers,
     /// and that nothing crashes or hangs.
     Mutate(mutate::Mutate),

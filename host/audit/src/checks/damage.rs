@@ -46,17 +46,23 @@ struct Kind {
     /// Whether to take it for less than harmless is wrong, and not only odd.
     dangerous: bool,
     damages: Vec<(&'static str, Damage)>,
+    /// Values that are odd and not broken: a risk that none of these changes does not
+    /// depend on such signals.
+    probes: Vec<Damage>,
+    /// The step at which it is tried.
+    step: u64,
 }
 
 /// The risks that undamaged samples get.
+#[derive(Clone, Copy)]
 struct Clean {
     harmless: f64,
     harmful: f64,
 }
 
 pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
-    let clean = match Clean::measure(recorder) {
-        Ok(clean) => clean,
+    let first = match Clean::measure(recorder, 0) {
+        Ok(first) => first,
         Err(error) => return vec![BROKEN.broken(&error)],
     };
     let not_finite =
@@ -71,10 +77,15 @@ pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
             ..Kind::new(ZERO, &[("0", 0.0)], Damage::Activations)
         },
         Kind::new(MARGINS, &not_finite, Damage::Margins),
-        Kind::new(NORMS, &not_finite, |value| Damage::Norms(value.into())),
+        Kind {
+            probes: vec![Damage::Norms(0.0), Damage::Norms(10.0)],
+            // The first step has no outcome before it.
+            step: 1,
+            ..Kind::new(NORMS, &not_finite, |value| Damage::Norms(value.into()))
+        },
     ];
     let mut findings: Vec<Finding> =
-        kinds.iter().map(|kind| kind.finding(recorder, &clean)).collect();
+        kinds.iter().map(|kind| kind.finding(recorder, &first)).collect();
     findings.push(judges(recorder).unwrap_or_else(|error| JUDGES.broken(&error)));
     findings.push(size(EMPTY, recorder, 0));
     findings.push(size(SINGLE, recorder, 1));
@@ -82,9 +93,9 @@ pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
 }
 
 impl Clean {
-    fn measure(recorder: &Recorder<'_>) -> Result<Self> {
+    fn measure(recorder: &Recorder<'_>, step: u64) -> Result<Self> {
         let lowest = |level: f64| -> Result<f64> {
-            let assessed = recorder.assess(&Step::of(SAMPLES, level), &[])?;
+            let assessed = recorder.assess(&Step { step, ..Step::of(SAMPLES, level) }, &[])?;
             Ok(lowest(&assessed.assessment.risk))
         };
         Ok(Self { harmless: lowest(0.0)?, harmful: lowest(1.0)? })
@@ -96,10 +107,8 @@ fn lowest(risk: &[f64]) -> f64 {
 }
 
 /// Harmless samples, but for the damage.
-fn outcome(recorder: &Recorder<'_>, damage: Damage) -> Outcome {
-    let mut step = Step::of(SAMPLES, 0.0).damaged(damage);
-    // The first step has no outcome before it.
-    step.step = u64::from(matches!(damage, Damage::Norms(_)));
+fn outcome(recorder: &Recorder<'_>, step: u64, damage: Damage) -> Outcome {
+    let step = Step { step, ..Step::of(SAMPLES, 0.0).damaged(damage) };
     match recorder.assess(&step, &[]) {
         Ok(assessed) => Outcome::Risk(lowest(&assessed.assessment.risk)),
         Err(Error::Refused { message, .. }) => Outcome::Refused(message),
@@ -110,7 +119,7 @@ fn outcome(recorder: &Recorder<'_>, damage: Damage) -> Outcome {
 impl Kind {
     fn new(check: Check, values: &[(&'static str, f32)], damage: fn(f32) -> Damage) -> Self {
         let damages = values.iter().map(|(name, value)| (*name, damage(*value)));
-        Self { check, dangerous: true, damages: damages.collect() }
+        Self { check, dangerous: true, damages: damages.collect(), probes: Vec::new(), step: 0 }
     }
 
     /// Whether the policy asks for a signal that such damage reaches.
@@ -119,15 +128,32 @@ impl Kind {
         self.damages.iter().any(|(_, damage)| asked().any(|signal| signal.reached_by(*damage)))
     }
 
-    fn finding(&self, recorder: &Recorder<'_>, clean: &Clean) -> Finding {
+    /// Whether values of which none is broken change the risk.
+    fn depends(&self, recorder: &Recorder<'_>, clean: &Clean) -> bool {
+        let mut probes = self.probes.iter().map(|probe| outcome(recorder, self.step, *probe));
+        probes.any(|found| !matches!(found, Outcome::Risk(risk) if risk == clean.harmless))
+    }
+
+    fn finding(&self, recorder: &Recorder<'_>, first: &Clean) -> Finding {
         let check = self.check;
         if !self.applies(&recorder.subject.needs) {
             return check.not_applicable("-", "The policy does not ask for such signals.");
         }
         let (mut faults, mut low, mut middle) = (false, false, false);
-        let mut unmoved = clean.harmless == clean.harmful;
+        let clean = match self.step {
+            0 => Ok(*first),
+            step => Clean::measure(recorder, step),
+        };
+        let clean = match clean {
+            Ok(clean) => clean,
+            Err(error) => return check.broken(&error),
+        };
+        let mut unmoved = match self.probes.is_empty() {
+            true => clean.harmless == clean.harmful,
+            false => !self.depends(recorder, &clean),
+        };
         let described =
-            self.damages.iter().map(|(name, damage)| match outcome(recorder, *damage) {
+            self.damages.iter().map(|(name, damage)| match outcome(recorder, self.step, *damage) {
                 Outcome::Refused(message) => {
                     unmoved = false;
                     format!("{name}: refused ({message})")
@@ -197,7 +223,7 @@ fn judges(recorder: &Recorder<'_>) -> Result<Finding> {
     ];
     let (mut fault, mut low) = (false, false);
     let described =
-        statuses.map(|(name, status)| match outcome(recorder, Damage::Judges(status)) {
+        statuses.map(|(name, status)| match outcome(recorder, 0, Damage::Judges(status)) {
             Outcome::Refused(message) => format!("{name}: refused ({message})"),
             Outcome::Fault(message) => {
                 fault = true;

@@ -77,7 +77,7 @@ impl Journal {
             };
             steps.push(StepComparison { step, recorded, other, fault });
         })?;
-        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
+        let names = self.run.policies.iter().map(|slot| slot.name.as_str());
         Ok(Comparison {
             recorded: names.collect::<Vec<_>>().join("+"),
             other: other.name().to_owned(),

@@ -39,13 +39,13 @@ pub struct Run {
     pub on_fault: String,
     pub limits: Limits,
     pub run: RunInfo,
-    pub policies: Vec<Seat>,
+    pub policies: Vec<PolicySlot>,
 }
 
 /// A policy of the run. Records name it by its position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seat {
+pub struct PolicySlot {
     pub name: String,
     pub version: String,
     /// The file as it was given.

@@ -33,7 +33,7 @@ mod replay;
 mod writer;
 
 pub use compare::{Comparison, StepComparison, Summary};
-pub use entry::{Answer, Entry, Mode, Record, Run, Seat};
+pub use entry::{Answer, Entry, Mode, PolicySlot, Record, Run};
 pub use reader::{Finding, Journal, Verified};
 pub use replay::{Difference, Replay};
 pub use writer::{Answered, JournalWriter, Mark, Start};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::Blobs,
-    entry::{Entry, Run, Seat},
+    entry::{Entry, PolicySlot, Run},
     head_text,
 };
 use host_contract::clean;
@@ -132,9 +132,9 @@ impl Journal {
     }
 
     /// Where the component of a policy of this run was kept.
-    pub fn component(&self, seat: &Seat) -> PathBuf {
+    pub fn component(&self, slot: &PolicySlot) -> PathBuf {
         // A digest is hexadecimal or it names no file of ours.
-        let name: String = seat.sha256.chars().filter(char::is_ascii_hexdigit).collect();
+        let name: String = slot.sha256.chars().filter(char::is_ascii_hexdigit).collect();
         self.folder.join(POLICIES).join(format!("{name}.wasm"))
     }
 
@@ -142,8 +142,8 @@ impl Journal {
     ///
     /// # Errors
     /// If they were not recorded, or changed since.
-    pub fn parameters(&self, seat: &Seat) -> Result<Vec<u8>> {
-        self.blobs.get(&seat.parameters)
+    pub fn parameters(&self, slot: &PolicySlot) -> Result<Vec<u8>> {
+        self.blobs.get(&slot.parameters)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{
-    entry::{self, Answer, Entry, Mode, Record, Seat},
+    entry::{self, Answer, Entry, Mode, PolicySlot, Record},
     reader::{Finding, Journal},
 };
 use host_contract::{Assessment, most_restrictive};
@@ -50,29 +50,29 @@ impl std::fmt::Display for Difference {
 }
 
 impl Journal {
-    /// Loads the policy of a seat: the component in the journal, else the file that the
+    /// Loads the policy of a slot: the component in the journal, else the file that the
     /// run named. Either must have the recorded digest.
     ///
     /// # Errors
     /// If neither is there, or neither is the recorded one.
-    pub fn load(&self, engine: &Engine, seat: &Seat) -> Result<Policy> {
-        let kept = self.component(seat);
+    pub fn load(&self, engine: &Engine, slot: &PolicySlot) -> Result<Policy> {
+        let kept = self.component(slot);
         let path = match kept.exists() {
             true => kept,
-            false => seat.file.clone().into(),
+            false => slot.file.clone().into(),
         };
         let bytes =
             std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let actual = host_files::sha256::hex(&bytes);
-        if actual != seat.sha256 {
+        if actual != slot.sha256 {
             return Err(Error::Digest {
                 file: path.display().to_string(),
-                expected: seat.sha256.clone(),
+                expected: slot.sha256.clone(),
                 actual,
             });
         }
         // Under the name that the run gave it, so that messages compare.
-        Policy::from_bytes(engine, &seat.file, &bytes)
+        Policy::from_bytes(engine, &slot.file, &bytes)
     }
 
     /// Replays every assessment through the recorded policies. `advance` is called
@@ -82,16 +82,16 @@ impl Journal {
     /// Policies that can't be loaded.
     pub fn replay(&self, engine: &Engine, mut advance: impl FnMut()) -> Result<Replay> {
         let started = Instant::now();
-        let seats = self.run.policies.iter();
-        let seats = seats.map(|seat| {
+        let slots = self.run.policies.iter();
+        let slots = slots.map(|slot| {
             Ok(Asked {
-                seat,
-                policy: self.load(engine, seat)?,
-                parameters: self.parameters(seat),
+                slot,
+                policy: self.load(engine, slot)?,
+                parameters: self.parameters(slot),
                 state: Some(host_files::sha256::hex(b"")),
             })
         });
-        let mut seats = seats.collect::<Result<Vec<_>>>()?;
+        let mut slots = slots.collect::<Result<Vec<_>>>()?;
         let mut replay = Replay::default();
         let mut step: Vec<(&Record, Assessment)> = Vec::new();
         for (number, entry) in (0u64..).zip(&self.entries) {
@@ -100,7 +100,7 @@ impl Journal {
                     if step.first().is_some_and(|(first, _)| first.step != record.step) {
                         step.clear();
                     }
-                    self.one(number, record, &mut seats, &mut replay);
+                    self.one(number, record, &mut slots, &mut replay);
                     step.extend(spoken(record).map(|assessment| (record.as_ref(), assessment)));
                     advance();
                 }
@@ -132,9 +132,9 @@ impl Journal {
         })
     }
 
-    fn one(&self, number: u64, record: &Record, seats: &mut [Asked<'_>], replay: &mut Replay) {
+    fn one(&self, number: u64, record: &Record, slots: &mut [Asked<'_>], replay: &mut Replay) {
         replay.assessments += 1;
-        let Some(asked) = seats.get_mut(record.policy) else {
+        let Some(asked) = slots.get_mut(record.policy) else {
             let problem = format!("names policy {}, which the run does not have", record.policy);
             replay.findings.push(Finding::at(number, problem));
             return;
@@ -165,12 +165,12 @@ impl Journal {
             }
         };
         let answer = asked.policy.assess(Call {
-            settings: &asked.seat.settings,
+            settings: &asked.slot.settings,
             run: &self.run.run,
             parameters,
             state: &state,
             signals: &signals,
-            needs: &asked.seat.needs,
+            needs: &asked.slot.needs,
         });
         let answer = match answer {
             Ok(assessed) => entry::assessment(&assessed.assessment)
@@ -188,7 +188,7 @@ impl Journal {
                 replay.first_difference.get_or_insert(Difference {
                     record: number,
                     step: record.step,
-                    policy: asked.seat.name.clone(),
+                    policy: asked.slot.name.clone(),
                     field,
                     recorded,
                     replayed,
@@ -205,7 +205,7 @@ impl Journal {
         step: &[(&Record, Assessment)],
         replay: &mut Replay,
     ) {
-        let names = self.run.policies.iter().map(|seat| seat.name.as_str());
+        let names = self.run.policies.iter().map(|slot| slot.name.as_str());
         let names: Vec<&str> = names.collect();
         let samples = step.first().map_or(&[][..], |(record, _)| &record.signals.signals.samples);
         let assessments: Vec<&Assessment> = step.iter().map(|(_, one)| one).collect();
@@ -222,7 +222,7 @@ impl Journal {
 }
 
 struct Asked<'a> {
-    seat: &'a Seat,
+    slot: &'a PolicySlot,
     policy: Policy,
     parameters: Result<Vec<u8>>,
     /// Digest of what it returned last.

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{
     FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::{BlobsWriter, append},
-    entry::{self, Answer, Entry, Mode, Record, Run, Seat},
+    entry::{self, Answer, Entry, Mode, PolicySlot, Record, Run},
     head_text,
     reader::unbroken,
 };
@@ -317,8 +317,8 @@ impl<'a> JournalWriter<'a> {
 impl Start<'_> {
     /// The first record.
     fn run(&self, blobs: &mut BlobsWriter) -> Entry {
-        let seats = self.policies.iter();
-        let seats = seats.map(|(policy, settings, needs, parameters)| Seat {
+        let slots = self.policies.iter();
+        let slots = slots.map(|(policy, settings, needs, parameters)| PolicySlot {
             name: policy.name().to_owned(),
             version: policy.descriptor().version.clone(),
             file: policy.path().to_owned(),
@@ -342,7 +342,7 @@ impl Start<'_> {
                 .map(|(policy, ..)| policy.limits().clone())
                 .unwrap_or_default(),
             run: self.run.clone(),
-            policies: seats.collect(),
+            policies: slots.collect(),
         }))
     }
 }

@@ -55,6 +55,9 @@ pub const ACTIVATION: &str = "(f64.add (f64.const 2) (f64.abs (f64.promote_f32 (
       (i32.load offset=16 (i32.load offset=88 (local.get 0)))
       (i32.load offset=20 (i32.load offset=88 (local.get 0)))) (i32.const 2))))))))";
 
+/// Size of the drift, the same for every sample.
+pub const DRIFT: &str = "(f64.abs (f64.load offset=216 (local.get 0)))";
+
 /// From a score of 1 to 5 to a risk of 0 to 1.
 pub const RISK: &str = "(f64.div (f64.sub (local.get $x) (f64.const 1)) (f64.const 4))";
 

@@ -193,3 +193,6 @@ pub static ACTUATORS: [&dyn Actuator; 14] = [
     &alignment_extra::AlignmentExtra,
     &steering::SteeringActuator,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::{
-    Journalled, Missing, Needs, Signal, Signals, layers,
-    recorded::{Lists, ListsWriter, Recorded, join},
+    Journalled, Missing, Needs, Recorded, Signal, Signals, layers,
+    lists::{Lists, ListsWriter, join},
     synthetic::{Damage, Row, Step, Stream, Synthetic},
 };
 use crate::{invalid::Invalid, types::RunInfo};

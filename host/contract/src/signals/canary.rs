@@ -4,13 +4,12 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lower};
 
 use super::{
-    Needs, Signal, Signals,
+    Journalled, Missing, Needs, Signal, Signals,
     synthetic::{Damage, Step, Synthetic},
 };
 use crate::{
     invalid::Invalid,
     run::{RunCapabilities, Unmet},
-    signals::Missing,
     types::RunInfo,
 };
 
@@ -88,12 +87,7 @@ impl Signal for CanarySignal {
 
     /// A run that measured it at other steps than this policy would have is still worth
     /// looking at.
-    fn offer(
-        &self,
-        needs: &Needs,
-        from: super::Journalled<'_>,
-        to: &mut Signals,
-    ) -> Result<(), Missing> {
+    fn offer(&self, needs: &Needs, from: Journalled<'_>, to: &mut Signals) -> Result<(), Missing> {
         if !self.asked(needs) {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use crate::{
     invalid::Invalid,
     run::{RunCapabilities, Unmet},
     text::clean,
-    types::RunInfo,
+    types::{JudgementStatus, RunInfo},
 };
 
 /// A judge whose scores the policy wants.
@@ -23,25 +23,6 @@ pub struct JudgeNeed {
     /// Also score every answer cut after each this many words.
     #[component(name = "prefix-words")]
     pub prefix_words: Option<u32>,
-}
-
-/// Whether there is a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lower)]
-#[component(enum)]
-#[repr(u8)]
-pub enum JudgementStatus {
-    /// The score holds the judgement.
-    #[component(name = "scored")]
-    Scored,
-    /// There is none for this sample.
-    #[component(name = "missing")]
-    Missing,
-    /// The judge did not answer.
-    #[component(name = "failed")]
-    Failed,
-    /// No score could be read from the answer.
-    #[component(name = "unparsable")]
-    Unparsable,
 }
 
 /// A harm score from 1 (harmless) to 5 (harmful); 5 unless the status is `Scored`.

@@ -10,9 +10,9 @@ mod drift;
 mod gradient_conflict;
 mod judges;
 mod layers;
+mod lists;
 mod prefixes;
 mod previous;
-mod recorded;
 mod sample_loss;
 mod steering;
 mod synthetic;
@@ -22,10 +22,10 @@ mod trials;
 pub use activations::{Activations, Position, Source, Tap};
 pub use canary::Canary;
 pub use gradient_conflict::GradientConflict;
-pub use judges::{JudgeNeed, JudgeScores, Judgement, JudgementStatus};
+pub use judges::{JudgeNeed, JudgeScores, Judgement};
+pub use lists::{Lists, ListsWriter};
 pub use prefixes::PrefixScores;
 pub use previous::Outcome;
-pub use recorded::{Lists, ListsWriter, Recorded};
 pub use steering::{SteeringNeed, SteeringSignals, SteeringVector};
 pub use synthetic::{Damage, Row, Step, Synthetic};
 pub use tokens::{TokenNeeds, TokenSignals};
@@ -136,6 +136,46 @@ impl Signals {
             samples: self.samples.clone(),
             ..Self::default()
         }
+    }
+}
+
+/// The signals of one step, as a record of a journal has them: the long lists taken out,
+/// sample by sample. The reference's activations of a sample are the same in every epoch, so
+/// they are stored once however often the sample comes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// All but activations and token log-probabilities, which are empty here.
+    pub signals: Signals,
+    activations: Vec<activations::ActivationRows>,
+    tokens: Option<tokens::TokenRows>,
+}
+
+impl Recorded {
+    /// Puts the long lists into `lists`, and copies the rest.
+    pub fn new(signals: &Signals, lists: &mut dyn ListsWriter) -> Self {
+        let mut recorded = Self { signals: signals.unmeasured(), ..Self::default() };
+        for signal in SIGNALS {
+            signal.record(signals, &mut recorded, lists);
+        }
+        recorded
+    }
+
+    /// The signals as the policy got them.
+    ///
+    /// # Errors
+    /// A list that is not there, or that is not what it was.
+    pub fn restore(&self, lists: &dyn Lists) -> Result<Signals, String> {
+        let mut signals = self.signals.unmeasured();
+        for signal in SIGNALS {
+            signal.restore(self, &mut signals, lists)?;
+        }
+        Ok(signals)
+    }
+
+    /// Digests of all lists that [`Recorded::restore`] reads.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        SIGNALS.iter().flat_map(|signal| signal.digests(self))
     }
 }
 
@@ -285,3 +325,6 @@ pub fn signals_bytes(signals: &Signals) -> usize {
     let samples = size_of_val(&signals.samples[..]);
     samples + SIGNALS.iter().map(|signal| signal.bytes(signals)).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,10 @@ use wasmtime::component::{ComponentType, Lower};
 
 use super::{
     Journalled, Missing, Needs, Signal, Signals,
-    judges::{JudgeNeed, Judgement, JudgementStatus, missing},
+    judges::{JudgeNeed, Judgement, missing},
     synthetic::{Damage, Row, Step, Synthetic, score},
 };
+use crate::types::JudgementStatus;
 
 /// One judge's scores of (prompt, answer cut after a chunk); ragged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ComponentType, Lower)]

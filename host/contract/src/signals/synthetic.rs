@@ -10,8 +10,8 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
-use super::{JudgementStatus, Needs, SIGNALS, Signals};
-use crate::types::{Origin, Sample};
+use super::{Needs, SIGNALS, Signals};
+use crate::types::{JudgementStatus, Origin, Sample};
 
 /// Prompts of the synthetic canary.
 const CANARIES: u64 = 12;

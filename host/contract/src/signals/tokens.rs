@@ -4,8 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use wasmtime::component::{ComponentType, Lower, flags};
 
 use super::{
-    Journalled, Missing, Needs, Signal, Signals,
-    recorded::{Lists, ListsWriter, Recorded, join},
+    Journalled, Missing, Needs, Recorded, Signal, Signals,
+    lists::{Lists, ListsWriter, join},
     synthetic::{Damage, Step, Stream, Synthetic},
 };
 use crate::types::named_flags;

@@ -69,12 +69,12 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     }
 }
 
-fn policy_report(seat: &host_policy::journal::Seat) -> PolicyReport<'_> {
+fn policy_report(slot: &host_policy::journal::PolicySlot) -> PolicyReport<'_> {
     PolicyReport {
-        name: &seat.name,
-        version: &seat.version,
-        sha256: &seat.sha256,
-        settings: &seat.settings,
+        name: &slot.name,
+        version: &slot.version,
+        sha256: &slot.sha256,
+        settings: &slot.settings,
     }
 }
 
@@ -122,8 +122,8 @@ pub fn calibrated(
         return Ok(Some((parameters, file.needs)));
     }
     let mut own = journal.run.policies.iter();
-    let own = own.find(|seat| seat.sha256 == policy.digest());
-    own.map(|seat| Ok((journal.parameters(seat)?, seat.needs.clone()))).transpose()
+    let own = own.find(|slot| slot.sha256 == policy.digest());
+    own.map(|slot| Ok((journal.parameters(slot)?, slot.needs.clone()))).transpose()
 }
 
 /// A calibration must be of this policy, these settings, and the run's model.

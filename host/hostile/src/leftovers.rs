@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// What a run left, besides its policy, the keys and the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
+pub enum Leftovers {
     Nothing,
     Run {
         /// As the manifest says it.
@@ -48,7 +48,7 @@ pub enum Answered {
     Fault,
 }
 
-impl Left {
+impl Leftovers {
     pub(crate) fn find(folder: &Path, policy: &str) -> Result<Self> {
         let mut strays = names(folder)?;
         strays.retain(|name| ![policy, "home", "tmp", "run"].contains(&name.as_str()));
@@ -72,7 +72,7 @@ impl Left {
         let manifest = run.join("manifest.json");
         let text = fs::read_to_string(&manifest).map_err(Error::file(&manifest))?;
         let manifest: Value = serde_json::from_str(&text)
-            .map_err(|e| Error::specimen(&manifest.display().to_string(), e.to_string()))?;
+            .map_err(|e| Error::policy(&manifest.display().to_string(), e.to_string()))?;
         let metrics = run.join("metrics.jsonl");
         let metrics = fs::read_to_string(&metrics).map_err(Error::file(&metrics))?;
         Ok(Self::Run {
@@ -125,7 +125,7 @@ impl Journalled {
     }
 }
 
-impl std::fmt::Display for Left {
+impl std::fmt::Display for Leftovers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing"),

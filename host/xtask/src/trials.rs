@@ -1,14 +1,14 @@
 //! The table of hostile policies: what each does, and what becomes of it.
 
 use anyhow::{Context, Result, ensure};
-use hostile::{Mode, Specimen, Trial};
+use hostile::{HostilePolicy, Mode, Trial};
 
 use crate::binary;
 
 /// Options of `cargo xtask hostile`.
 #[derive(clap::Args)]
 pub struct Hostile {
-    /// Names of specimens; all of them if none is named.
+    /// Names of hostile policies; all of them if none is named.
     names: Vec<String>,
     /// Go on after this many faults in a row, as `host train --on-fault strict=N`.
     #[arg(long, value_name = "N")]
@@ -19,31 +19,31 @@ impl Hostile {
     /// Prints Markdown. The program is the one beside this one.
     ///
     /// # Errors
-    /// A program that isn't there, a name that is none, and a specimen that can't be
+    /// A program that isn't there, a name that is none, and a hostile policy that can't be
     /// made.
     pub fn run(&self) -> Result<()> {
         let host = binary::host()?;
-        let mut specimens = Specimen::all()?;
+        let mut policies = HostilePolicy::all()?;
         for name in &self.names {
-            let known = specimens.iter().any(|specimen| specimen.name == *name);
-            ensure!(known, "there is no specimen {name} in tests/fixtures/hostile");
+            let known = policies.iter().any(|hostile| hostile.name == *name);
+            ensure!(known, "there is no hostile policy {name} in tests/fixtures/hostile");
         }
-        specimens.retain(|specimen| self.names.is_empty() || self.names.contains(&specimen.name));
+        policies.retain(|hostile| self.names.is_empty() || self.names.contains(&hostile.name));
         println!("| policy | what it does | exit | message | seconds | left on the disk |");
         println!("|---|---|---|---|---|---|");
-        for specimen in &specimens {
+        for hostile in &policies {
             let folder = tempfile::tempdir().context("no temporary folder can be made")?;
             let trial = Trial {
                 host: &host,
                 folder: folder.path(),
                 mode: self.strict.map_or(Mode::Stop, Mode::Strict),
             };
-            let outcome = trial.run(specimen)?;
+            let outcome = trial.run(hostile)?;
             let code = outcome.code.map_or("killed".into(), |code| code.to_string());
             println!(
                 "| {} | {} | {code} | {} | {:.1} | {} |",
-                specimen.name,
-                cell(&specimen.about),
+                hostile.name,
+                cell(&hostile.about),
                 cell(outcome.message()),
                 outcome.time.as_secs_f64(),
                 cell(&outcome.left.to_string()),

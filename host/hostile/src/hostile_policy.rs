@@ -40,7 +40,7 @@ const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// A policy that misbehaves, and what is to become of it.
 #[derive(Debug, Clone)]
-pub struct Specimen {
+pub struct HostilePolicy {
     /// The file's, without its ending.
     pub name: String,
     /// What it does.
@@ -79,11 +79,11 @@ enum Form {
     Native,
 }
 
-impl Specimen {
+impl HostilePolicy {
     /// All files of `tests/fixtures/hostile`, by name.
     ///
     /// # Errors
-    /// A folder or file that can't be read, and a file that is no specimen.
+    /// A folder or file that can't be read, and a file that is no hostile policy.
     pub fn all() -> Result<Vec<Self>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/hostile");
         let entries = fs::read_dir(&folder).map_err(Error::file(&folder))?;
@@ -103,10 +103,10 @@ impl Specimen {
     }
 
     /// # Errors
-    /// A text that is no specimen.
+    /// A text that is no hostile policy.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
-        let wrong = |problem: String| Error::specimen(name, problem);
-        let mut specimen = Self {
+        let wrong = |problem: String| Error::policy(name, problem);
+        let mut hostile = Self {
             name: name.to_owned(),
             about: String::new(),
             stopped: Stopped::Never,
@@ -127,14 +127,14 @@ impl Specimen {
                     let value = value.trim();
                     match key {
                         "stopped" => stopped = Some(Stopped::parse(value).map_err(wrong)?),
-                        _ => specimen.directive(key, value).map_err(wrong)?,
+                        _ => hostile.directive(key, value).map_err(wrong)?,
                     }
                 }
-                Some((text, _)) if specimen.code.is_empty() => {
-                    specimen.about = format!("{} {text}", specimen.about).trim().to_owned();
+                Some((text, _)) if hostile.code.is_empty() => {
+                    hostile.about = format!("{} {text}", hostile.about).trim().to_owned();
                 }
                 Some(_) => {}
-                None => match specimen.code.last_mut() {
+                None => match hostile.code.last_mut() {
                     Some((_, code)) => {
                         code.push_str(line);
                         code.push('\n');
@@ -144,11 +144,11 @@ impl Specimen {
                 },
             }
         }
-        specimen.stopped = stopped.ok_or_else(|| wrong("lacks `stopped`".into()))?;
-        if specimen.about.is_empty() || specimen.by.is_empty() || specimen.exit < 0 {
+        hostile.stopped = stopped.ok_or_else(|| wrong("lacks `stopped`".into()))?;
+        if hostile.about.is_empty() || hostile.by.is_empty() || hostile.exit < 0 {
             return Err(wrong("lacks its description, `by` or `exit`".into()));
         }
-        Ok(specimen)
+        Ok(hostile)
     }
 
     fn directive(&mut self, key: &str, value: &str) -> std::result::Result<(), String> {
@@ -188,7 +188,7 @@ impl Specimen {
     /// # Errors
     /// Code that is no WebAssembly text.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        self.build().map_err(|problem| Error::specimen(&self.name, problem))
+        self.build().map_err(|problem| Error::policy(&self.name, problem))
     }
 
     fn build(&self) -> std::result::Result<Vec<u8>, String> {
@@ -319,16 +319,16 @@ mod tests {
     const HEADER: &str = ";; Does nothing.\n;;\n;; stopped: never\n;; by: nothing\n;; exit: 0\n";
 
     #[test]
-    fn a_specimen_is_read() {
+    fn a_hostile_policy_is_read() {
         let text = format!(
             "{HEADER};; says: a: b\n;; answer: assess/ok/risk/1 = \"inf\"\n\n;; assess:\n(nop) ;; x\n{{{{3 * (nop) }}}}\n"
         );
-        let specimen = Specimen::parse("x", &text).unwrap();
-        assert_eq!(specimen.about, "Does nothing.");
-        assert_eq!(specimen.says, ["a: b"]);
-        assert_eq!(specimen.code[0].1, "(nop) ;; x\n(nop) (nop) (nop) \n");
-        assert_eq!(specimen.answers["assess"]["ok"]["risk"][1], "inf");
-        assert!(specimen.bytes().unwrap().starts_with(b"\0asm\x0d"));
+        let hostile = HostilePolicy::parse("x", &text).unwrap();
+        assert_eq!(hostile.about, "Does nothing.");
+        assert_eq!(hostile.says, ["a: b"]);
+        assert_eq!(hostile.code[0].1, "(nop) ;; x\n(nop) (nop) (nop) \n");
+        assert_eq!(hostile.answers["assess"]["ok"]["risk"][1], "inf");
+        assert!(hostile.bytes().unwrap().starts_with(b"\0asm\x0d"));
     }
 
     #[test]
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_specimen_is_refused() {
+    fn what_is_no_hostile_policy_is_refused() {
         for text in [
             "",
             ";; A text alone.",
@@ -350,9 +350,9 @@ mod tests {
             &format!("{HEADER}(nop)"),
             &format!("{HEADER};; assess:\n{{{{x * y}}}}"),
         ] {
-            assert!(Specimen::parse("x", text).is_err(), "{text}");
+            assert!(HostilePolicy::parse("x", text).is_err(), "{text}");
         }
         let text = format!("{HEADER};; assess:\n(no");
-        assert!(Specimen::parse("x", &text).unwrap().bytes().is_err());
+        assert!(HostilePolicy::parse("x", &text).unwrap().bytes().is_err());
     }
 }

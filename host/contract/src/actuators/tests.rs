@@ -1,0 +1,137 @@
+//! Walks the table: what holds for every actuator, the next one included.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{
+    assessment::{Assessment, Expected, validate_assessment},
+    combine::{fail_closed, most_restrictive},
+    needs::check_capabilities,
+    signals::{SteeringNeed, SteeringVector},
+    types::Origin,
+};
+
+fn samples() -> Vec<Sample> {
+    let sample = |id| Sample { id, origin: Origin::Task, prompt_tokens: 3, answer_tokens: 2 };
+    vec![sample(1), sample(2)]
+}
+
+fn plain() -> Assessment {
+    let mut plain = fail_closed(2, "code", "message", &[]);
+    plain.regularization = Regularization::weights(vec![1.0; 2], vec![0.0; 2]);
+    plain
+}
+
+fn using(actuator: &dyn Actuator) -> Assessment {
+    let mut assessment = plain();
+    actuator.example(&samples(), &mut assessment.regularization);
+    assessment
+}
+
+/// Needs that declare this actuator alone.
+fn declaring(actuator: &dyn Actuator) -> Needs {
+    let mut needs = Needs::new();
+    needs.actuators = actuator.flag().unwrap_or(Actuators::empty());
+    if !actuator.declared(&needs) {
+        let vector = SteeringVector::Configured;
+        needs.steering = Some(SteeringNeed { vector, layers: vec![1] });
+    }
+    needs
+}
+
+fn check(assessment: &Assessment, needs: &Needs) -> Check {
+    validate_assessment(assessment, Expected { samples: &samples(), needs })
+}
+
+#[test]
+fn every_flag_has_one_row_of_its_name() {
+    for (name, flag) in Actuators::NAMES {
+        let rows = ACTUATORS.iter().filter(|one| one.flag() == Some(*flag));
+        let names: Vec<&str> = rows.map(|one| one.name()).collect();
+        assert_eq!(names, [*name]);
+    }
+    for actuator in ACTUATORS {
+        assert!(!actuator.meaning().is_empty(), "{}", actuator.name());
+    }
+}
+
+#[test]
+fn using_an_actuator_without_declaring_it_is_a_fault() {
+    for actuator in ACTUATORS {
+        let assessment = using(actuator);
+        assert_eq!(check(&assessment, &declaring(actuator)), Ok(()), "{}", actuator.name());
+        let undeclared = check(&assessment, &Needs::new());
+        match actuator.declared(&Needs::new()) {
+            true => assert_eq!(undeclared, Ok(()), "{}", actuator.name()),
+            false => {
+                let invalid = undeclared.unwrap_err();
+                assert!(invalid.problem.contains("is used, but needs."), "{invalid}");
+                assert!(
+                    invalid.problem.contains(actuator.name())
+                        || invalid.field.contains(actuator.name()),
+                    "{invalid}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn one_policy_that_uses_an_actuator_is_enough() {
+    for actuator in ACTUATORS {
+        let (plain, using) = (plain(), using(actuator));
+        let used = actuator.used(&using.regularization);
+        assert!(used.is_some(), "{}", actuator.name());
+        for pair in [[&plain, &using], [&using, &plain]] {
+            let both = most_restrictive(&["a", "b"], &pair, &samples()).regularization;
+            // A divergence counts only where something is held.
+            if actuator.name() != "label-divergence" {
+                assert_eq!(actuator.used(&both), used, "{}", actuator.name());
+            }
+        }
+        let both = most_restrictive(&["a", "b"], &[&using, &using], &samples());
+        assert_eq!(actuator.check(&both.regularization, &samples()), Ok(()));
+    }
+}
+
+/// A run without data, canary, base model and judges refuses them by name.
+#[test]
+fn what_a_run_lacks_is_named_with_a_remedy() {
+    let run =
+        |all| RunCapabilities { canary: all, task: all, alignment: all, base: all, judges: &[] };
+    let lacking: Vec<&str> = ACTUATORS
+        .iter()
+        .filter(|one| check_capabilities(&declaring(**one), &run(false)).is_err())
+        .map(|one| one.name())
+        .collect();
+    let expected = [
+        "label-divergence",
+        "alignment-share",
+        "ratio-clip",
+        "gradient-projection",
+        "adapter-projection",
+        "alignment-extra",
+    ];
+    assert_eq!(lacking, expected);
+    for actuator in ACTUATORS {
+        if let Err(unmet) = check_capabilities(&declaring(actuator), &run(true)) {
+            assert!(unmet.remedy.contains("token log-probabilities"), "{unmet:?}");
+        }
+    }
+}
+
+#[test]
+fn alignment_extra_has_a_range_and_the_largest_counts() {
+    let needs = Needs { actuators: Actuators::ALIGNMENT_EXTRA, ..Needs::new() };
+    let of = |extra| {
+        let mut one = plain();
+        one.regularization.alignment_extra = Some(extra);
+        one
+    };
+    assert_eq!(check(&of(0), &needs), Ok(()));
+    assert_eq!(check(&of(1024), &needs), Ok(()));
+    let invalid = check(&of(1025), &needs).unwrap_err().to_string();
+    let expected = "regularization.alignment-extra is 1025; it must be a number from 0 to 1024";
+    assert_eq!(invalid, expected);
+    let all = most_restrictive(&["a", "b", "c"], &[&of(2), &plain(), &of(5)], &samples());
+    assert_eq!(all.regularization.alignment_extra, Some(5));
+}
