@@ -55,7 +55,7 @@ fn a_violation_is_named_and_exits_with_4() {
 fn a_missing_signature_that_was_asked_for_exits_with_4() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("team.key");
-    let (signer, _) = host_policy::Signer::open_or_create(&key).unwrap();
+    let (signer, _) = host_sandbox::Signer::open_or_create(&key).unwrap();
     let policy = folder.path().join("sft.wasm");
     std::fs::copy(plugin("sft.wasm"), &policy).unwrap();
     let arguments = ["audit", "sft.wasm", "--signed-by", "team.pub", "--repeats", "3"];

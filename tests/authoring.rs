@@ -9,8 +9,8 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use host_policy::cases::{self, Case, TOLERANCE};
-use host_policy::{Engine, Limits, Policy};
+use host_audit::cases::{self, Case, TOLERANCE};
+use host_sandbox::{Engine, Limits, Policy};
 use serde_json::Value;
 
 use crate::program::plugins;
@@ -329,7 +329,7 @@ fn median_of_assess(case: &Case, policy: &Policy) -> Duration {
     let settings = case.settings.to_string();
     let needs = policy.configure(&settings, &case.run).unwrap();
     let state = hex::decode(&case.state).unwrap();
-    let call = host_policy::Call {
+    let call = host_sandbox::Call {
         settings: &settings,
         run: &case.run,
         parameters: &[],

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use host_policy::cases::{Case, TOLERANCE, paths};
-use host_policy::{Engine, Limits, Policy};
+use host_audit::cases::{Case, TOLERANCE, paths};
+use host_sandbox::{Engine, Limits, Policy};
 
 use crate::program::plugins;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::program::{alone, plugin, text, trained};
 use crate::support::Guest;
-use host_policy::wit::{Action, Needs, Position, Source, Tap, TokenNeeds};
+use host_contract::{Action, Needs, Position, Source, Tap, TokenNeeds};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use host_policy::journal::Mode;
+use host_audit::journal::Mode;
 use host_trainer::config::{JudgeConfig, PolicyConfig, RunConfig};
 use host_trainer::data::DataSource;
 use host_trainer::report::Report;

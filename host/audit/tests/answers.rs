@@ -1,12 +1,12 @@
 //! Every rule of an assessment, broken once and kept once.
 
 use crate::support::{Guest, sample, says};
-use host_policy::{Expected, validate_assessment, wit::*};
+use host_contract::{Expected, validate_assessment, *};
 
 type Change = fn(&mut Assessment);
 
 #[track_caller]
-fn check(change: Change, needs: &Needs) -> Result<(), host_policy::Invalid> {
+fn check(change: Change, needs: &Needs) -> Result<(), host_contract::Invalid> {
     let mut assessment = sample::full_assessment();
     change(&mut assessment);
     validate_assessment(&assessment, Expected { samples: &sample::samples(), needs })

@@ -4,13 +4,12 @@ use crate::support::{
     Guest,
     scaling::{ACTIVATION, DRIFT, RISK_OR_NONE, RISK_OR_WORST, SCORE_IF_SCORED, judging, needs},
 };
-use host_policy::{
-    Engine, Limits, Policy, PublicKey, Signer,
-    audit::{Audit, Finding, Options, Verdict},
-    signature_path,
+use host_audit::{
+    checks::{Audit, Finding, Options, Verdict},
     synthetic::run_info,
-    wit::{Calibration, Needs},
 };
+use host_contract::{Calibration, Needs};
+use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer, signature_path};
 
 /// Closed, with one number.
 const SCHEMA: &str = r#"{"properties": {"weight": {"type": "number", "default": 1}}, "additionalProperties": false}"#;
@@ -32,7 +31,7 @@ fn audit_under(guest: &Guest, limits: &Limits, key: Option<(&Signer, &PublicKey)
         signed_by: key.map(|(_, public)| public),
         repeats: 5,
     };
-    host_policy::audit::audit(&policy, &path, &options, &mut |_| {}).unwrap()
+    host_audit::checks::audit(&policy, &path, &options, &mut |_| {}).unwrap()
 }
 
 fn audit(guest: &Guest) -> Audit {

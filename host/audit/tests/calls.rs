@@ -1,7 +1,8 @@
 //! What holds for every call: isolation, determinism, and the policy's own refusals.
 
 use crate::support::{Guest, sample, says};
-use host_policy::{Error, Limits, wit::*};
+use host_contract::*;
+use host_sandbox::{Error, Limits};
 
 #[test]
 fn nothing_survives_a_call() {

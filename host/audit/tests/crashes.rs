@@ -4,7 +4,7 @@ use crate::{
     faults::{assess, fault},
     support::{Guest, Slot, says},
 };
-use host_policy::{Error, Limits};
+use host_sandbox::{Error, Limits};
 
 #[test]
 fn crashes() {

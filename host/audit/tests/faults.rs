@@ -2,7 +2,7 @@
 //! counterpart that stays within it works.
 
 use crate::support::{Guest, sample, says};
-use host_policy::{Error, Limit, Limits, Result};
+use host_sandbox::{Error, Limit, Limits, Result};
 
 pub fn assess(guest: &Guest, limits: Limits) -> Result<()> {
     let policy = guest.load_with(&limits)?;

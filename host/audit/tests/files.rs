@@ -2,7 +2,7 @@
 
 use crate::support::{Guest, sample, says};
 use host_contract::{Actuators, Version};
-use host_policy::{Engine, Error, Limits, Policy, Trust};
+use host_sandbox::{Engine, Error, Limits, Policy, Trust};
 use hostile::template::{INTERFACE, INTERFACE_V0_1};
 
 fn load(bytes: &[u8]) -> Result<Policy, Error> {
@@ -229,7 +229,7 @@ fn a_large_file_is_refused_unread() {
 
 #[test]
 fn a_policy_must_describe_itself_properly() {
-    type Change = fn(&mut host_policy::wit::Descriptor);
+    type Change = fn(&mut host_contract::Descriptor);
     let wrong: [(Change, &str); 5] = [
         (|d| d.name = "My Policy".into(), "name is \"My Policy\""),
         (|d| d.name = "../../etc/passwd".into(), "name is"),

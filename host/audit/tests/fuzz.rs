@@ -15,13 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host_policy::{
-    Engine, Limits, Policy, PublicKey, Signer, assessment_from_json, assessment_to_json,
+use host_audit::{
     cases::{Case, paths},
-    clean,
     journal::{Answered, Journal, JournalWriter, Mode, Start},
-    wit::Needs,
 };
+use host_contract::{Needs, assessment_from_json, assessment_to_json, clean};
+use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer};
 use hostile::{HostilePolicy, mutation::mutate};
 
 use crate::support::{Guest, sample};

@@ -1,7 +1,7 @@
 //! The test policies go through every type of the interface and come back equal.
 
 use crate::support::{Guest, sample};
-use host_policy::{assessment_from_json, assessment_to_json, needs_summary, wit::*};
+use host_contract::{assessment_from_json, assessment_to_json, needs_summary, *};
 
 #[test]
 fn a_policy_answers_all_four_functions() {

@@ -8,11 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use host_policy::{
-    Call, Engine, Error, Limits, Policy, PublicKey, Signer,
-    journal::{Answered, Entry, Journal, JournalWriter, Mode, Replay, Start},
-    wit::{Assessment, Needs, RunInfo},
-};
+use host_audit::journal::{Answered, Entry, Journal, JournalWriter, Mode, Replay, Start};
+use host_contract::{Assessment, Needs, RunInfo};
+use host_sandbox::{Call, Engine, Error, Limits, Policy, PublicKey, Signer};
 
 use crate::support::{Guest, sample, says};
 

@@ -1,7 +1,7 @@
 //! Needs that make no sense, and needs that this run can't meet.
 
 use crate::support::{Guest, sample, says};
-use host_policy::{exceeds, validate_needs, wit::*};
+use host_contract::{exceeds, validate_needs, *};
 
 type Change = fn(&mut Needs);
 

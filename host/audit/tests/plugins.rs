@@ -1,7 +1,8 @@
 //! The policies that come with the host, as they are committed.
 
 use crate::support::sample;
-use host_policy::{Call, Engine, Limits, Policy, needs_summary, wit::*};
+use host_contract::{needs_summary, *};
+use host_sandbox::{Call, Engine, Limits, Policy};
 
 fn plugin(name: &str) -> Policy {
     let path = format!("{}/../../plugins/{name}.wasm", env!("CARGO_MANIFEST_DIR"));

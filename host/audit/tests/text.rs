@@ -1,6 +1,6 @@
 //! Text of a policy on its way to a terminal.
 
-use host_policy::clean;
+use host_contract::clean;
 
 #[test]
 fn plain_text_stays() {

@@ -4,7 +4,7 @@
 //! component out of it. What `build` needs to know stands in the project's
 //! [`Manifest`]; what it makes on the way lies in the project's `.build`.
 //!
-//! This crate compiles, it never runs a policy: see `host-policy` for that.
+//! This crate compiles, it never runs a policy: see `host-sandbox` for that.
 
 mod build;
 mod c;

@@ -56,7 +56,7 @@ fn of(error: &anyhow::Error) -> u8 {
             Kind::Other => 1,
         };
     }
-    match error.downcast_ref::<host_policy::Error>() {
+    match error.downcast_ref::<host_sandbox::Error>() {
         Some(error) if error.is_fault() => 3,
         _ => 1,
     }

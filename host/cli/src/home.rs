@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
-use host_policy::{Cache, Error, Worker};
+use host_sandbox::{Cache, Error, Worker};
 use host_trainer::prepare::Caches;
 
 /// The argument that starts the program as its own worker.

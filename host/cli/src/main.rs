@@ -31,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> std::process::ExitCode {
     // Before anything else of the program starts: a worker has a job of its own.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == home::WORKER) {
-        return host_policy::worker::serve();
+        return host_sandbox::worker::serve();
     }
     // candle's elementwise thread pool spins and steals time from our own threads;
     // it reads this once, so it must be set before anything else starts.

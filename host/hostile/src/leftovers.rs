@@ -2,10 +2,8 @@
 
 use std::{fs, path::Path};
 
-use host_policy::{
-    Engine, Error as PolicyError,
-    journal::{Answer, Entry, Journal},
-};
+use host_audit::journal::{Answer, Entry, Journal};
+use host_sandbox::{Engine, Error as PolicyError};
 use serde_json::Value;
 
 use crate::error::{Error, Result};

@@ -14,7 +14,7 @@ pub enum Error {
     Failure(#[from] Failure),
 
     #[error(transparent)]
-    Policy(#[from] host_policy::Error),
+    Policy(#[from] host_sandbox::Error),
 
     /// The run can't give the policy what it declared in `needs`.
     #[error("policy {policy} needs {need}, which this run can't give: {remedy}")]

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use host_policy::wit::{Action, Assessment, Needs, RunInfo, Sample, Signals};
-use host_policy::{Call, Policy, fail_closed, most_restrictive};
+use host_contract::{
+    Action, Assessment, Needs, RunInfo, Sample, Signals, fail_closed, most_restrictive,
+};
+use host_sandbox::{Call, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::config::OnFault;
@@ -62,7 +64,7 @@ pub struct StepDecision {
     /// One per policy, in their order; up to the failed one if `failed` is set.
     pub answers: Vec<Answer>,
     /// A fault that ends the run: this step must not be applied.
-    pub failed: Option<host_policy::Error>,
+    pub failed: Option<host_sandbox::Error>,
     /// Putting the signals together, and writing it all down.
     pub measuring: Duration,
     pub recording: Duration,
@@ -164,7 +166,7 @@ impl PolicySlot<'_> {
         &mut self,
         signals: Signals,
         on_fault: OnFault,
-    ) -> Result<(Answer, Option<host_policy::Error>)> {
+    ) -> Result<(Answer, Option<host_sandbox::Error>)> {
         let active = self.active;
         let assessed = active.policy.assess(Call {
             settings: &active.settings,

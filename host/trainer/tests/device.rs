@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
+use host_contract::{self as wit, Position, Tap};
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{GenerateOptions, Kernels, LoadOptions, Message, Model, Source, generate, load};
-use host_policy::wit::{self, Position, Tap};
 use host_trainer::data::{DataSource, Overlong, Sample, encode_chats, read_rows};
 use host_trainer::demo;
 use host_trainer::drift::update_norm;

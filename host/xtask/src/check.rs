@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use host_audit::cases::{Case, TOLERANCE, paths};
 use host_files::atomic;
-use host_policy::cases::{Case, TOLERANCE, paths};
-use host_policy::{Engine, Limits, Policy};
+use host_sandbox::{Engine, Limits, Policy};
 
 use crate::sums;
 

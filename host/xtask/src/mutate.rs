@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use host_policy::cases::{Case, CaseError, Function, paths};
-use host_policy::{Engine, Error, Limits, Policy, Worker};
+use host_audit::cases::{Case, CaseError, Function, paths};
+use host_sandbox::{Engine, Error, Limits, Policy, Worker};
 use hostile::mutation::{Mutation, mutate};
 
 use report::{End, Report, Stage};

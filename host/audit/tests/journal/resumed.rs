@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use host_policy::{
-    Signer,
-    journal::{JournalWriter, Start},
-};
+use host_audit::journal::{JournalWriter, Start};
+use host_sandbox::Signer;
 
 use super::{Desk, STEPS, key, problems};
 use crate::support::sample;

@@ -3,7 +3,8 @@
 pub mod sample;
 pub mod scaling;
 
-use host_policy::{Engine, Limits, Policy, wit};
+use host_contract as wit;
+use host_sandbox::{Engine, Limits, Policy};
 use hostile::template;
 use serde::Serialize;
 use serde_json::json;
@@ -72,11 +73,11 @@ impl Guest {
         template::component(&change(self.module(&resolve)), &resolve, world).unwrap()
     }
 
-    pub fn load(&self) -> host_policy::Result<Policy> {
+    pub fn load(&self) -> host_sandbox::Result<Policy> {
         self.load_with(&Limits::default())
     }
 
-    pub fn load_with(&self, limits: &Limits) -> host_policy::Result<Policy> {
+    pub fn load_with(&self, limits: &Limits) -> host_sandbox::Result<Policy> {
         Policy::from_bytes(&Engine::new(limits)?, "test.wasm", &self.component())
     }
 

@@ -1,6 +1,7 @@
 //! Arguments and answers that are valid, to start from.
 
-use host_policy::{Call, wit::*};
+use host_contract::*;
+use host_sandbox::Call;
 
 pub fn descriptor() -> Descriptor {
     Descriptor {

@@ -1,7 +1,7 @@
 //! Policies that answer steps of any size, by formulas in WebAssembly text.
 
 use super::{Guest, sample};
-use host_policy::wit::{Assessment, Needs};
+use host_contract::{Assessment, Needs};
 
 /// What `assess` does: per sample one signal, and from it risk and weights. Marks:
 ///

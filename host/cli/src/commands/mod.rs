@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Subcommand;
-use host_policy::{Engine, Limits, Signer, public_path};
+use host_sandbox::{Engine, Limits, Signer, public_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
@@ -73,7 +73,7 @@ fn engine(limits: &Limits) -> Result<Engine, Error> {
 }
 
 /// The named secret key, or the user's own, which is made on first use.
-fn signer(key: Option<&Path>) -> Result<Signer, host_policy::Error> {
+fn signer(key: Option<&Path>) -> Result<Signer, host_sandbox::Error> {
     if let Some(key) = key {
         return Signer::open(key);
     }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_policy::synthetic::{Subject, run_info};
-use host_policy::wit::{Needs, RunInfo};
-use host_policy::{Policy, PublicKey};
+use host_audit::synthetic::{Subject, run_info};
+use host_contract::{Needs, RunInfo};
+use host_sandbox::{Policy, PublicKey};
 use host_trainer::Error;
 use host_trainer::calibration::CalibrationFile;
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ impl SubjectFlags {
         let mut subject = Subject::configure(policy, &settings, &self.run_info())?;
         match self.calibrated(policy.digest())? {
             Some((parameters, needs)) => {
-                if let Some(beyond) = host_policy::exceeds(&needs, &subject.configured) {
+                if let Some(beyond) = host_contract::exceeds(&needs, &subject.configured) {
                     let path = self.calibration.clone().unwrap_or_default();
                     return Err(Error::file(&path, format!("{beyond}; run host calibrate again")));
                 }

@@ -1,5 +1,5 @@
 use clap::Args;
-use host_policy::Signer;
+use host_sandbox::Signer;
 use host_trainer::config::{Layers, RunConfig};
 use host_trainer::ranks::{self, Ranks};
 use host_trainer::recipe::{self, Runtime};

@@ -1,6 +1,6 @@
 //! The pull towards the reference, or towards where the alignment share last changed.
 
-use host_policy::wit::{Anchor, AnchorTarget};
+use host_contract::{Anchor, AnchorTarget};
 
 use super::Actuators;
 use crate::parameters::{Layout, distance};

@@ -1,6 +1,6 @@
 //! The moving average of the parameters.
 
-use host_policy::wit::Ema;
+use host_contract::Ema;
 
 use super::Actuators;
 

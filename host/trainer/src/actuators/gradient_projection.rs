@@ -1,6 +1,6 @@
 //! The gradient of a step's task samples against that of its alignment samples.
 
-use host_policy::wit::GradientConflict;
+use host_contract::GradientConflict;
 
 /// Norms and inner product, in f64 and in a fixed order. None if one of the two is zero or
 /// not finite: then there is nothing to compare.

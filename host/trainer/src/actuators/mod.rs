@@ -10,7 +10,7 @@ mod roll_back;
 pub mod steering;
 pub mod vectors;
 
-use host_policy::wit::{self, Needs};
+use host_contract::{self as wit, Needs};
 
 use crate::parameters::optimizer::AdamW;
 

@@ -10,7 +10,7 @@
 //! N counts the tokens of the whole step, so splitting it into micro-batches
 //! changes nothing but the order of a sum.
 
-use host_policy::wit::{Divergence, Regularization};
+use host_contract::{Divergence, Regularization};
 
 /// The weights of one optimizer step, per answer token, in sample order, already
 /// divided by N.

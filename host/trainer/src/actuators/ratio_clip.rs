@@ -19,7 +19,7 @@
 
 use std::ops::Range;
 
-use host_policy::wit::RatioClip;
+use host_contract::RatioClip;
 
 use crate::actuators::objective::TokenWeights;
 

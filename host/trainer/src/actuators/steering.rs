@@ -2,10 +2,10 @@
 
 use std::cell::OnceCell;
 
+use host_contract::SteeringSignals;
 use host_model::Steering;
 use host_model::decoder::{Decoder, Overlay};
 use host_model::lora::Lora;
-use host_policy::wit::SteeringSignals;
 
 pub use host_eval::report::InForce;
 

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use host_data::{DataSource, OneOrMany, one_or_many};
 use host_model::lora::{LoraConfig, Target};
-use host_policy::Limits;
+use host_sandbox::Limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use host_policy::PublicKey;
-use host_policy::journal::Mode;
+use host_audit::journal::Mode;
+use host_sandbox::PublicKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

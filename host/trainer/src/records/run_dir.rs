@@ -6,7 +6,7 @@
 //! calibration.json    the policy's fitted parameters and its report
 //! steering/           the vectors that a policy steers by
 //! metrics.jsonl       one line per optimizer step
-//! journal/            what the policies were asked and answered, see host_policy::journal
+//! journal/            what the policies were asked and answered, see host_audit::journal
 //! checkpoints/        what the run needs to go on, see crate::checkpoint
 //! stages.json         what the run has behind it
 //! generations.jsonl   every answer the evaluation judged
@@ -22,11 +22,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use host_audit::journal::{Answered, JournalWriter, Mark};
+use host_contract::Outcome;
 pub use host_files::Lines;
 use host_files::atomic::{self, Folder};
 use host_files::json;
-use host_policy::journal::{Answered, JournalWriter, Mark};
-use host_policy::wit::Outcome;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

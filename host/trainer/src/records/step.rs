@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use host_contract::{Action, Outcome};
 use host_data::{Origin, Sample};
 use host_eval::report::Totals;
-use host_policy::wit::{Action, Outcome};
 use serde::Serialize;
 
 use crate::error::Result;

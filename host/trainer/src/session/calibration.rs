@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use host_contract::{self as wit, Calibration, Candidate, Examples, Needs, RunInfo, Source, Tap};
 use host_data::{Message, Prompt, Sample, Split};
 use host_model::Model;
 use host_model::decoder::Packed;
-use host_policy::Policy;
-use host_policy::wit::{self, Calibration, Candidate, Examples, Needs, RunInfo, Source, Tap};
+use host_sandbox::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::config::CalibrationConfig;

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use host_policy::wit::Needs;
+use host_contract::Needs;
 use serde::{Deserialize, Serialize};
 
 use crate::actuators::vectors::{Vectors, VectorsMessage};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use host_contract::{Needs, RunCapabilities, RunInfo};
 use host_model::Model;
-use host_policy::{Engine, Policy, PublicKey, Trust};
+use host_sandbox::{Engine, Policy, PublicKey, Trust};
 
 use crate::config::{PolicyConfig, RunConfig};
 use crate::error::{Error, Result};
@@ -125,7 +125,7 @@ impl<'a> LoadedPolicy<'a> {
         file.check(path, &self.policy, &self.settings, &model.digest)?;
         // What the run was checked against is what `configure` said; a file may narrow
         // it, as `calibrate` may, and no more.
-        match host_policy::exceeds(&file.needs, needs) {
+        match host_contract::exceeds(&file.needs, needs) {
             Some(problem) => {
                 let problem = format!("{problem}; run host calibrate again");
                 Err(Error::file(path, problem))

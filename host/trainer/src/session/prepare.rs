@@ -4,6 +4,7 @@
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use host_contract::RunInfo;
 use host_data::load_model;
 use host_data::{Plan, Sample, encode_chats};
 use host_eval::canary::Canary;
@@ -11,8 +12,7 @@ use host_eval::evaluation::EvalSets;
 use host_judges::Judges;
 use host_model::Model;
 use host_model::lora::Lora;
-use host_policy::wit::RunInfo;
-use host_policy::{Engine, Signer};
+use host_sandbox::{Engine, Signer};
 use twox_hash::XxHash64;
 
 use crate::actuators::adapter_projection::Subspaces;

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_contract::{Actuators, Needs};
 use host_data::Failure;
 use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use host_eval::report::{Report, Trained};
 use host_model::lora::Lora;
-use host_policy::wit::{Actuators, Needs};
-use host_policy::{Engine, Signer};
+use host_sandbox::{Engine, Signer};
 
 use crate::actuators::any_may;
 use crate::config::{Layers, RunConfig};
@@ -257,7 +257,7 @@ impl Prepared<'_> {
             ));
         }
         for active in &self.policies {
-            let needs = host_policy::needs_summary(&active.needs);
+            let needs = host_contract::needs_summary(&active.needs);
             let text = match needs.is_empty() {
                 true => "nothing; it steers the loss weights alone".to_owned(),
                 false => needs.join("\n"),

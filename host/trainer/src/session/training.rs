@@ -3,13 +3,13 @@
 
 use std::sync::atomic::AtomicBool;
 
+use host_audit::journal::{JournalWriter, Mark, Mode, Start};
+use host_contract::Needs;
 use host_eval::report::Trained;
 use host_judges::JudgePrefetcher;
 use host_model::lora::Lora;
 use host_model::steering::Origin;
-use host_policy::Signer;
-use host_policy::journal::{JournalWriter, Mark, Mode, Start};
-use host_policy::wit::Needs;
+use host_sandbox::Signer;
 
 use crate::config::RunConfig;
 use crate::error::Result;

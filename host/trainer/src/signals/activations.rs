@@ -1,6 +1,6 @@
 //! Activations at the taps that policies ask for.
 
-use host_policy::wit::{Needs, Signals, Source, Tap};
+use host_contract::{Needs, Signals, Source, Tap};
 
 use super::measured::{MeasuredSignal, Measurements, Moment, Reads};
 use super::taps;

@@ -1,6 +1,6 @@
 //! Refusal margins of the held-out prompts, at the steps before which a policy wants them.
 
-use host_policy::wit::{self, Needs, Signals};
+use host_contract::{self as wit, Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment};
 use crate::error::Result;

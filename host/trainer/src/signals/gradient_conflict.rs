@@ -1,7 +1,7 @@
 //! The gradient of a step's task samples against that of its alignment samples, of the step
 //! before, which measured it.
 
-use host_policy::wit::{Needs, Signals};
+use host_contract::{Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment};
 use crate::error::Result;

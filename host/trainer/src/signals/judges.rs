@@ -1,7 +1,7 @@
 //! Harm scores of the samples, of whole answers and of cut ones.
 
+use host_contract::{JudgeNeed, Needs, Signals};
 use host_judges::Judged;
-use host_policy::wit::{JudgeNeed, Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment};
 use crate::error::Result;

@@ -1,11 +1,11 @@
 //! The trait of a signal that is measured at every step.
 
+use host_contract::{Needs, Signals};
 use host_eval::canary::Canary;
 use host_judges::{Judged, Judges};
 use host_model::ChatTokenizer;
 use host_model::decoder::Decoder;
 use host_model::lora::Lora;
-use host_policy::wit::{Needs, Signals};
 
 use super::readout::{ModelReadout, StepContext, Taps};
 use crate::actuators::steering::ActiveSteering;

@@ -1,6 +1,6 @@
 //! What became of the step before.
 
-use host_policy::wit::{Needs, Signals};
+use host_contract::{Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment};
 use crate::error::Result;

@@ -1,8 +1,8 @@
 //! What is known of a step before the policies speak: the step itself, and what the two
 //! models show of its samples.
 
+use host_contract::{self as wit, Needs, Source, Tap};
 use host_data::{Sample, answer_offsets};
-use host_policy::wit::{self, Needs, Source, Tap};
 
 use super::taps::{self, SampleTaps};
 use crate::error::Result;

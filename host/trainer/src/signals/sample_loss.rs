@@ -1,6 +1,6 @@
 //! Loss of each sample of a step, before the update.
 
-use host_policy::wit::{Needs, Signals};
+use host_contract::{Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment, Reads};
 use crate::error::Result;

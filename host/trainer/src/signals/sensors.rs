@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use host_contract::{self as wit, Needs, Signals, Tap};
 use host_data::Sample;
 use host_eval::canary::Canary;
 use host_judges::Judges;
 use host_model::ChatTokenizer;
 use host_model::decoder::{Decoder, Forward};
 use host_model::lora::Lora;
-use host_policy::wit::{self, Needs, Signals, Tap};
 
 use super::measured::{Measurements, Moment, Reads};
 use super::readout::{ModelReadout, Readouts, StepContext, Taps};

@@ -1,6 +1,6 @@
 //! How the steering in force relates to safety.
 
-use host_policy::wit::{Needs, Signals};
+use host_contract::{Needs, Signals};
 
 use super::canary::due;
 use super::measured::{MeasuredSignal, Measurements, Moment};

@@ -1,6 +1,6 @@
 //! Every signal that is measured, in the order of the contract's table.
 
-use host_policy::wit::Needs;
+use host_contract::Needs;
 
 use super::measured::{MeasuredSignal, Reads};
 use super::{

@@ -1,7 +1,7 @@
 //! From a policy's taps to rows of a packed batch, and back to activations.
 
+use host_contract::{Activations, Position, Tap};
 use host_model::decoder::TapRows;
-use host_policy::wit::{Activations, Position, Tap};
 
 use host_data::{Sample, TapRanges, tap_ranges};
 
@@ -101,7 +101,7 @@ pub fn reads_answer(tap: &Tap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use host_policy::wit::Source;
+    use host_contract::Source;
 
     use super::*;
 

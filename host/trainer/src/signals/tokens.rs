@@ -1,6 +1,6 @@
 //! Log-probabilities of the answer tokens under the two models.
 
-use host_policy::wit::{Needs, Signals, TokenNeeds, TokenSignals};
+use host_contract::{Needs, Signals, TokenNeeds, TokenSignals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment, Reads};
 use crate::error::Result;

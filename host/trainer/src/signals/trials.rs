@@ -1,6 +1,6 @@
 //! Refusal margins after trial updates, which a step makes before it asks the policies.
 
-use host_policy::wit::{Needs, Signals};
+use host_contract::{Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment};
 use crate::error::Result;

@@ -3,12 +3,12 @@
 //!
 //! A new resource of a run is a field of [`RunContext`], filled where a session prepares it.
 
+use host_contract::Needs;
 use host_data::Plan;
 use host_eval::canary::Canary;
 use host_judges::Judges;
 use host_model::Model;
 use host_model::lora::Lora;
-use host_policy::wit::Needs;
 
 use crate::actuators::adapter_projection::Subspaces;
 use crate::actuators::vectors::Vectors;

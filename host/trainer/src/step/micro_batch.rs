@@ -1,10 +1,10 @@
 //! The part of an optimizer step that goes through the model at once.
 
 use candle_core::{Tensor, backprop::GradStore};
+use host_contract::Tap;
 use host_data::{Origin, PackedSamples, Sample, pack};
 use host_model::decoder::{Decoder, Forward, HeadRows};
 use host_model::lora::Lora;
-use host_policy::wit::Tap;
 
 use crate::actuators::objective::TokenWeights;
 use crate::error::Result;

@@ -14,7 +14,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use host_policy::wit::Action;
+use host_contract::Action;
 
 use crate::error::Result;
 use crate::policies::{StepDecision, applies};

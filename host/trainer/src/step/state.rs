@@ -8,8 +8,8 @@ mod weights;
 
 use std::path::PathBuf;
 
+use host_contract::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
 use host_data::{ExtraStream, Origin, Sample, Streams};
-use host_policy::wit::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
 
 use crate::actuators::gradient_projection;
 use crate::actuators::objective::{self, TokenWeights};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host_policy::{Error, Function};
+use host_sandbox::{Error, Function};
 use hostile::mutation::Mutation;
 
 use super::HANG;

@@ -24,14 +24,8 @@ const FLOORS: &[&[&str]] = &[
 const BESIDE: &[(&str, &[&str])] =
     &[("host-authoring", &["host-contract", "host-files"]), ("hostile", &[]), ("xtask", &[])];
 
-/// Crates that are on their way to others.
-const BRIDGES: &[&str] = &["host-policy"];
-
 /// Circles that are not resolved yet, as they are printed.
-const CIRCLES: &[&str] = &[
-    "host-contract::signals: activations <-> recorded <-> tokens",
-    "host-contract::signals: judges <-> synthetic",
-];
+const CIRCLES: &[&str] = &[];
 
 /// Longest file, in lines.
 const LINES: usize = 400;
@@ -102,12 +96,8 @@ pub fn broken(root: &Path, crates: &[Crate], circles: &[Circle]) -> Result<Vec<S
 /// Each arrow of a manifest that leads upward, or sideward.
 fn upward(manifest: &Manifest) -> Vec<String> {
     let Manifest { name, uses, .. } = manifest;
-    if BRIDGES.contains(&name.as_str()) {
-        return Vec::new();
-    }
     let beside = BESIDE.iter().find(|(crate_name, _)| crate_name == name);
     let is_allowed = |other: &str| match (beside, floor(name), floor(other)) {
-        _ if BRIDGES.contains(&other) => true,
         (Some((_, allowed)), ..) => allowed.is_empty() || allowed.contains(&other),
         (None, Some(own), Some(floor)) => floor < own,
         // Crates beside the floors carry nothing; only the program has what they make.
@@ -165,7 +155,6 @@ fn long_files(root: &Path) -> Result<Vec<String>> {
 
 fn generated(crates: &[Crate]) -> Vec<String> {
     let others = crates.iter().filter(|one| one.name != "host-contract");
-    let others = others.filter(|one| !BRIDGES.contains(&one.name.as_str()));
     let files = others.flat_map(|one| one.files.values());
     let files = files.filter(|(_, file)| file.generates);
     let line =

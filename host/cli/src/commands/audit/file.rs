@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use host_policy::Policy;
-use host_policy::audit::{Audit, Options, Verdict};
+use host_audit::checks::{Audit, Options, Verdict};
+use host_sandbox::Policy;
 use host_trainer::Error;
 use host_trainer::observer::Progress as _;
 use host_trainer::records::Ending;
@@ -27,7 +27,7 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     let mut screen = Screen::new(arguments.quiet);
     let mut stage = |what: &str| screen.stage(what, None);
-    let audit = host_policy::audit::audit(&policy, path, &options, &mut stage);
+    let audit = host_audit::checks::audit(&policy, path, &options, &mut stage);
     let audit = audit.map_err(Error::from)?;
     drop(screen);
     if let Some(html) = &arguments.html {

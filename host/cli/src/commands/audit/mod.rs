@@ -9,7 +9,7 @@ pub use text::inspection;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use host_policy::Limits;
+use host_sandbox::Limits;
 use host_trainer::Error;
 use host_trainer::config::Layers;
 use host_trainer::records::Ending;

@@ -1,7 +1,7 @@
 //! The report as a page of its own: no script, nothing loaded from elsewhere.
 
 use anyhow::Context as _;
-use host_policy::audit::Audit;
+use host_audit::checks::Audit;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 

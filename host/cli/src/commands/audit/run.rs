@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use host_policy::journal::{Comparison, Difference, Finding, Journal, Replay, Verified};
-use host_policy::wit::Needs;
-use host_policy::{Engine, Policy, PublicKey};
+use host_audit::journal::{Comparison, Difference, Finding, Journal, Replay, Verified};
+use host_contract::Needs;
+use host_sandbox::{Engine, Policy, PublicKey};
 use host_trainer::calibration::CalibrationFile;
 use host_trainer::records::Ending;
 use host_trainer::{Error, report};
@@ -22,7 +22,7 @@ struct Report<'a> {
     passed: bool,
     #[serde(flatten)]
     verified: &'a Verified,
-    mode: host_policy::journal::Mode,
+    mode: host_audit::journal::Mode,
     steps: u64,
     policies: Vec<PolicyReport<'a>>,
     replay: &'a Replay,
@@ -69,7 +69,7 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     }
 }
 
-fn policy_report(slot: &host_policy::journal::PolicySlot) -> PolicyReport<'_> {
+fn policy_report(slot: &host_audit::journal::PolicySlot) -> PolicyReport<'_> {
     PolicyReport {
         name: &slot.name,
         version: &slot.version,

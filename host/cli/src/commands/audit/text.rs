@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use host_policy::audit::{Audit, Finding, Verdict};
-use host_policy::inspect::{Inspection, Memory, Setting, Structure};
+use host_audit::{
+    checks::{Audit, Finding, Verdict},
+    inspect::{Inspection, Memory, Setting, Structure},
+};
 
 const WIDTH: usize = 100;
 /// Before the text of a finding, whose verdict stands in front of it.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use host_policy::synthetic::{Step, Subject};
-use host_policy::{Engine, Limits, Policy};
+use host_audit::synthetic::{Step, Subject};
+use host_sandbox::{Engine, Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
@@ -118,7 +118,7 @@ fn row(subject: &Subject<'_>, samples: u32, calls: u32) -> Result<Row, Error> {
     })
 }
 
-fn timed<T>(load: impl FnOnce() -> host_policy::Result<T>) -> Result<(T, Duration), Error> {
+fn timed<T>(load: impl FnOnce() -> host_sandbox::Result<T>) -> Result<(T, Duration), Error> {
     let started = Instant::now();
     let loaded = load()?;
     Ok((loaded, started.elapsed()))

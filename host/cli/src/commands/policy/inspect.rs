@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_policy::synthetic::Subject;
-use host_policy::{Limits, Policy};
+use host_audit::synthetic::Subject;
+use host_sandbox::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let settings = arguments.subject.settings().to_string();
     let subject = Subject::configure(&policy, &settings, &arguments.subject.run_info());
     let needs = subject.map_err(Error::from)?.configured;
-    let about = host_policy::inspect::inspect(&policy, path, signed_by.as_ref(), Some(&needs));
+    let about = host_audit::inspect::inspect(&policy, path, signed_by.as_ref(), Some(&needs));
     let about = about.map_err(Error::from)?;
     if arguments.json {
         print_json(&about)?;

@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
-use host_policy::Policy;
-use host_policy::cases::{Case, pretty};
-use host_policy::journal::Journal;
+use host_audit::{
+    cases::{Case, pretty},
+    journal::Journal,
+};
+use host_sandbox::Policy;
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde_json::json;

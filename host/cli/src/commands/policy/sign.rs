@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_policy::{Signer, signature_path};
+use host_sandbox::{Signer, signature_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;

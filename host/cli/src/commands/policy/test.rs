@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use host_policy::cases::{self, Case, CaseError, Differs, TOLERANCE, pretty, settled};
-use host_policy::{Limits, Policy};
+use host_audit::cases::{self, Case, CaseError, Differs, TOLERANCE, pretty, settled};
+use host_sandbox::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
@@ -123,7 +123,7 @@ fn one(path: &Path, policy: &Policy, record: bool, coverage: &mut Coverage) -> a
     let mut case = Case::read(path).map_err(case_error)?;
     let mut row = Row {
         case: path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        about: host_policy::clean(&case.about, 200),
+        about: host_contract::clean(&case.about, 200),
         outcome: Outcome::Passed,
         at: None,
         diff: None,

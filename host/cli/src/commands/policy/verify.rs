@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_policy::{PublicKey, check_signature};
+use host_sandbox::{PublicKey, check_signature};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde_json::json;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use host_contract::{GradientConflict, Outcome};
 use host_data::{Extra, Mix};
-use host_policy::wit::{GradientConflict, Outcome};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};

@@ -11,10 +11,10 @@ mod table;
 mod time;
 mod walk;
 
+use host_contract::{Actuators, Needs};
 use host_model::decoder::MicroBatchShape;
 use host_model::lora::Lora;
-use host_policy::wit::{Actuators, Needs};
-use host_policy::{Engine, Signer};
+use host_sandbox::{Engine, Signer};
 use serde::Serialize;
 use walk::StepPlan;
 

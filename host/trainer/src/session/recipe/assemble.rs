@@ -1,7 +1,7 @@
 //! From a configuration to everything that a fine-tune needs before its first step.
 
-use host_policy::Signer;
-use host_policy::wit::Actuators;
+use host_contract::Actuators;
+use host_sandbox::Signer;
 
 use super::{Prepared, Runtime};
 use crate::actuators::vectors::Vectors;

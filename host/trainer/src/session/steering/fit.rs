@@ -1,9 +1,9 @@
 //! Fitting steering vectors on a model without its adapter, at the last prompt token.
 
+use host_contract::{Position, Source, Tap};
 use host_data::Split;
 use host_model::steering::{RunningMean, Steering};
 use host_model::{Message, Model};
-use host_policy::wit::{Position, Source, Tap};
 
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;

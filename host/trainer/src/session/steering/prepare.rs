@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use host_contract::{Needs, SteeringNeed, SteeringVector};
 use host_data::Prompt;
 use host_model::{Message, Model, Steering};
-use host_policy::wit::{Needs, SteeringNeed, SteeringVector};
 
 use super::fit;
 use crate::actuators::vectors::Vectors;

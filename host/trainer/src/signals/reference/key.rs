@@ -5,10 +5,10 @@
 //! machine and taps. Whatever changes, the name changes, and the old entry is not found.
 
 use candle_core::DType;
+use host_contract::Tap;
 use host_data::Sample;
 use host_files::sha256;
 use host_model::decoder::{Decoder, Packed};
-use host_policy::wit::Tap;
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
@@ -91,8 +91,8 @@ fn trial(decoder: &Decoder) -> Result<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
+    use host_contract::{Position, Source};
     use host_model::{LoadOptions, Source as ModelSource};
-    use host_policy::wit::{Position, Source};
 
     use super::*;
 

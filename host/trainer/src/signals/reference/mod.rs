@@ -16,10 +16,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use host_contract::Tap;
 use host_data::{Sample, pack};
 use host_model::decoder::{Decoder, Overlay};
 use host_model::steering::Steering;
-use host_policy::wit::Tap;
 
 use crate::error::Result;
 use crate::signals::taps::Reading;

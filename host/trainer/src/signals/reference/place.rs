@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use host_contract::Tap;
 use host_model::Model;
 use host_model::load::file_sha256;
-use host_policy::wit::Tap;
 
 use super::key::Basis;
 use super::store::Store;

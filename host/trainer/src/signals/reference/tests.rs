@@ -1,6 +1,6 @@
+use host_contract::{Position, Source};
 use host_data::{Overlong, encode_chats, parse_rows};
 use host_model::{LoadOptions, Model, Source as ModelSource};
-use host_policy::wit::{Position, Source};
 
 use super::*;
 use crate::signals::taps::SampleTaps;

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use host_contract::Regularization;
 use host_data::Sample;
 use host_model::decoder::Forward;
-use host_policy::wit::Regularization;
 
 use super::State;
 use crate::error::Result;

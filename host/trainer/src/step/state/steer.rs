@@ -1,6 +1,6 @@
 //! Which reference teaches: the one as it is, or a steered one.
 
-use host_policy::wit::Regularization;
+use host_contract::Regularization;
 
 use super::State;
 use crate::actuators::steering::{ActiveSteering, InForce};

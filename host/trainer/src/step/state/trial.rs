@@ -6,7 +6,7 @@
 //! optimizer as it stands, at each scale of the scheduled learning rate. Then everything is
 //! what it was, bit for bit.
 
-use host_policy::wit::Trial;
+use host_contract::Trial;
 
 use super::{Measured, State};
 use crate::actuators::objective;

@@ -1,6 +1,6 @@
 //! From what the policies ask to the weights of the loss.
 
-use host_policy::wit::{RatioClip, Regularization};
+use host_contract::{RatioClip, Regularization};
 
 use super::{Measured, State};
 use crate::actuators::objective::{self, TokenWeights};

@@ -1,6 +1,6 @@
 //! The gradients of task and alignment samples, what is added to them, and their sum over ranks.
 
-use host_policy::wit::{Anchor, AnchorTarget};
+use host_contract::{Anchor, AnchorTarget};
 
 use super::*;
 use crate::ranks::threads;

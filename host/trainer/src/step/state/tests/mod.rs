@@ -6,11 +6,11 @@ mod ratios;
 mod streams;
 mod trials;
 
+use host_contract::{RatioClip, TokenNeeds};
 use host_data::{Overlong, Plan, encode_chats, parse_rows};
 use host_eval::canary::Canary;
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{LoadOptions, Source};
-use host_policy::wit::{RatioClip, TokenNeeds};
 
 use super::*;
 use crate::config::{Layers, OnFault, TrainConfig};

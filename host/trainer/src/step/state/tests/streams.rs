@@ -1,6 +1,6 @@
 //! Task and alignment data, mixed by a share, and the switch from one to the other.
 
-use host_policy::wit::{Anchor, AnchorTarget};
+use host_contract::{Anchor, AnchorTarget};
 
 use super::*;
 
