@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use host_data::failure::Failure;
 use host_trainer::Error;
 use host_trainer::error::Kind;
 use host_trainer::records::Ending;
@@ -54,6 +55,13 @@ fn of(error: &anyhow::Error) -> u8 {
             Kind::Fault => 3,
             Kind::Interrupted => 130,
             Kind::Other => 1,
+        };
+    }
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return match failure {
+            Failure::Config { .. } => 2,
+            Failure::Interrupted => 130,
+            _ => 1,
         };
     }
     match error.downcast_ref::<host_sandbox::Error>() {

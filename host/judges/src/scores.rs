@@ -36,10 +36,15 @@ impl Judge for ScoreFile {
         Ok(pairs.iter().map(|pair| of(pair).unwrap_or(missing)).collect())
     }
 
+    /// Manifests hold the digest of this text, so it is written out here and does not
+    /// follow the types.
     fn identity(&self) -> String {
         let mut scores: Vec<(&u64, &Judgement)> = self.scores.iter().collect();
         scores.sort_by_key(|(id, _)| **id);
-        format!("scores {scores:?}")
+        let text = scores.iter().map(|(id, Judgement { status, score })| {
+            format!("({id}, Judgement {{ status: JudgementStatus::{status:?}, score: {score:?} }})")
+        });
+        format!("scores [{}]", text.collect::<Vec<_>>().join(", "))
     }
 
     /// The file is in memory already.
@@ -73,5 +78,15 @@ mod tests {
             let judged = judgement(&bad);
             assert!(judged.status != JudgementStatus::Scored && judged.score == 5.0, "{bad}");
         }
+    }
+
+    /// As run folders have it, whose judge must be the same when they go on.
+    #[test]
+    fn the_identity_is_what_it_was() {
+        let scored = |score| Judgement { status: JudgementStatus::Scored, score };
+        let file = ScoreFile { scores: [(7, scored(2.0)), (3, scored(4.5))].into() };
+        let expected = "scores [(3, Judgement { status: JudgementStatus::Scored, score: 4.5 }), \
+                        (7, Judgement { status: JudgementStatus::Scored, score: 2.0 })]";
+        assert_eq!(file.identity(), expected);
     }
 }
