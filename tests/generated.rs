@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use host_contract::{ACTUATORS, SIGNALS};
 use serde_json::Value;
 
 use crate::program::{alone, assert_committed, root, text};
@@ -54,6 +55,27 @@ fn the_reference_of_the_configuration_is_its_schema() {
         schema.add_section(&mut page, &name, table);
     }
     assert_committed("docs/reference/configuration.md", &page);
+}
+
+#[test]
+fn the_reference_of_the_contract_is_its_tables() {
+    let mut page = format!(
+        "{NOTE}# Contract\n\nWhat a policy may ask for and what it may steer. \
+         [wit/v0.2/policy.wit](../../wit/v0.2/policy.wit) has the types, ranges and formulas.\n\n\
+         ## Signals\n\n| signal | asked for with | meaning |\n|---|---|---|\n"
+    );
+    for signal in SIGNALS {
+        let need = signal.need().map_or("every policy gets it".into(), |need| format!("`{need}`"));
+        page += &format!("| `{}` | {need} | {} |\n", signal.name(), signal.meaning());
+    }
+    page += "\n## Actuators\n\nA flag is declared in `needs.actuators`.\n\n\
+             | actuator | declared with | what it does |\n|---|---|---|\n";
+    for actuator in ACTUATORS {
+        let flag = actuator.flag().map(|flag| format!("`{}`", flag.names().join("`, `")));
+        let flag = flag.unwrap_or_else(|| "no flag".into());
+        page += &format!("| `{}` | {flag} | {} |\n", actuator.name(), actuator.meaning());
+    }
+    assert_committed("docs/reference/contract.md", &page);
 }
 
 /// Every key is in the example, commented out if it has no default, and with its default
