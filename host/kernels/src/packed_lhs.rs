@@ -135,7 +135,7 @@ enum Chunks<'a> {
 
 impl<'a> Blocks<'a> {
     /// The next block; one without room when all were given.
-    pub fn next(&mut self) -> Block<'a> {
+    pub fn next_block(&mut self) -> Block<'a> {
         let panels = match &mut self.chunks {
             Chunks::F32(chunks, rounded) => {
                 BlockPanels::F32(chunks.next().unwrap_or_default(), *rounded)

@@ -183,7 +183,7 @@ mod tests {
         let mut left = PackedLhs::default();
         let mut blocks = left.shape(format, rows, depth).blocks(16);
         for x in x.chunks(16 * depth) {
-            blocks.next().pack(x, x.len() / depth, depth);
+            blocks.next_block().pack(x, x.len() / depth, depth);
         }
         left
     }

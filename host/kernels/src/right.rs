@@ -35,6 +35,11 @@ impl<'a> Weight<'a> {
         }
     }
 
+    /// Whether it has no values.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
     /// Format that its left side is packed in.
     pub fn format(self) -> Format {
         match self {

@@ -100,7 +100,7 @@ fn large_product(dice: &mut Dice) -> Vec<f32> {
     };
     let mut left = PackedLhs::default();
     let mut blocks = left.shape(format, rows, depth).blocks(16);
-    x.chunks(16 * depth).for_each(|x| blocks.next().pack(x, x.len() / depth, depth));
+    x.chunks(16 * depth).for_each(|x| blocks.next_block().pack(x, x.len() / depth, depth));
     let mut c = vec![0f32; rows * cols];
     product::run(&mut [Product {
         into: Accumulate::Set,

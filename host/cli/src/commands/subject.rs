@@ -46,7 +46,7 @@ impl SubjectFlags {
         let Some(path) = &self.calibration else {
             return Ok(None);
         };
-        let problem = |problem: &str| Error::file(&path, problem);
+        let problem = |problem: &str| Error::file(path, problem);
         let file = CalibrationFile::read(path)?;
         if file.policy_sha256 != sha256 {
             return Err(problem("was made for another policy file; run host calibrate again"));

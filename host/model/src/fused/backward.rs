@@ -51,7 +51,7 @@ impl Layer<'_> {
         let work: Vec<_> = scratch
             .g
             .chunks(BLOCK * hidden)
-            .map(|g| (g, packed.next(), low[at(Target::Down)].next()))
+            .map(|g| (g, packed.next_block(), low[at(Target::Down)].next()))
             .collect();
         work.into_par_iter().for_each(|(g, mut packed, low)| {
             packed.pack(g, g.len() / hidden, hidden);
@@ -82,7 +82,7 @@ impl Layer<'_> {
             .map(|mid| {
                 let low = [Target::Gate, Target::Up].map(|target| low[at(target)].next());
                 let values = (gate.next(), up.next(), activated.next(), dgate.next(), dup.next());
-                (mid, normed.next(), values, packed_gate.next(), packed_up.next(), low)
+                (mid, normed.next(), values, packed_gate.next_block(), packed_up.next_block(), low)
             })
             .collect();
         work.into_par_iter().for_each(
@@ -127,7 +127,7 @@ impl Layer<'_> {
                     mid.next(),
                     dnormed.next(),
                     dmid.next(),
-                    packed.next(),
+                    packed.next_block(),
                     low[at(Target::O)].next(),
                 )
             })
@@ -195,7 +195,7 @@ impl Layer<'_> {
             .map(|x| {
                 let low = [Target::Q, Target::K, Target::V].map(|target| low[at(target)].next());
                 let g = [dq.next(), dk.next(), dv.next()];
-                let packed = [packed_q.next(), packed_k.next(), packed_v.next()];
+                let packed = [packed_q.next_block(), packed_k.next_block(), packed_v.next_block()];
                 (x, normed.next(), g, low, packed)
             })
             .collect();

@@ -43,7 +43,7 @@ impl Layer<'_> {
             .chunks(BLOCK * hidden)
             .map(|x| {
                 let low = [Target::Q, Target::K, Target::V].map(|target| low[at(target)].next());
-                (x, packed.next(), low)
+                (x, packed.next_block(), low)
             })
             .collect();
         work.into_par_iter().for_each(|(x, mut packed, low)| {
@@ -154,7 +154,7 @@ impl Layer<'_> {
         let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
         let work: Vec<_> = x
             .chunks(BLOCK * hidden)
-            .map(|x| (x, mixed.next(), mid.next(), low[at(Target::O)].next(), packed.next()))
+            .map(|x| (x, mixed.next(), mid.next(), low[at(Target::O)].next(), packed.next_block()))
             .collect();
         work.into_par_iter().for_each(|(x, mixed, mid, low, mut packed)| {
             mid.copy_from_slice(x);
@@ -177,7 +177,7 @@ impl Layer<'_> {
             .chunks(BLOCK * hidden)
             .map(|mid| {
                 let low = [Target::Gate, Target::Up].map(|target| low[at(target)].next());
-                (mid, packed.next(), low)
+                (mid, packed.next_block(), low)
             })
             .collect();
         work.into_par_iter().for_each(|(mid, mut packed, low)| {
@@ -215,7 +215,7 @@ impl Layer<'_> {
                     mid.next(),
                     slots.next(),
                     low[at(Target::Down)].next(),
-                    packed.next(),
+                    packed.next_block(),
                 )
             })
             .collect();

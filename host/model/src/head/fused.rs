@@ -86,7 +86,7 @@ fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32
 fn pack_rows(left: &mut PackedLhs, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
     let rows = (x.len() - depth) / stride + 1;
     let mut blocks = left.shape(format, rows, depth).blocks(BLOCK);
-    let work: Vec<_> = x.chunks(BLOCK * stride).map(|x| (x, blocks.next())).collect();
+    let work: Vec<_> = x.chunks(BLOCK * stride).map(|x| (x, blocks.next_block())).collect();
     work.into_par_iter().for_each(|(x, mut block)| {
         let rows = (x.len() - depth) / stride + 1;
         block.pack(x, rows, stride);

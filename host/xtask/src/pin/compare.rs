@@ -94,8 +94,11 @@ fn difference(paths: &[PathBuf; 2]) -> Result<Option<Vec<String>>> {
 
 fn same_tensors(old: &[u8], new: &[u8]) -> bool {
     match (safetensors(old), safetensors(new)) {
-        // As text, in which the order of the tensors counts.
-        (Some((a, x)), Some((b, y))) => a.to_string() == b.to_string() && x == y,
+        (Some((a, x)), Some((b, y))) => {
+            // As text, in which the order of the tensors counts.
+            let (a, b) = (a.to_string(), b.to_string());
+            a == b && x == y
+        }
         _ => false,
     }
 }
