@@ -100,7 +100,7 @@ impl Pin {
             Task::Record { host, output, options } => {
                 ensure!(!output.exists(), "{} exists; name a new folder", output.display());
                 let work = tempfile::tempdir().context("no temporary folder can be made")?;
-                let recorder = Recorder { work: work.path(), keys: None };
+                let recorder = Recorder { work: work.path(), keys: None, older: None };
                 recorder.record(host, &options.plugins, &options.scenes()?, output)
             }
             Task::Compare { old, new, plugins_new, keep, lines, options } => {
@@ -134,13 +134,13 @@ fn record_both(
     })?;
     let keys = recordings[0].join("keys");
     if !recordings[0].exists() {
-        let recorder = Recorder { work: &work, keys: None };
+        let recorder = Recorder { work: &work, keys: None, older: None };
         recorder.record(hosts[0], plugins[0], scenes, &recordings[0])?;
     }
     if recordings[1].exists() {
         std::fs::remove_dir_all(&recordings[1])
             .with_context(|| recordings[1].display().to_string())?;
     }
-    let recorder = Recorder { work: &work, keys: Some(&keys) };
+    let recorder = Recorder { work: &work, keys: Some(&keys), older: Some(hosts[0]) };
     recorder.record(hosts[1], plugins[1], scenes, &recordings[1])
 }

@@ -16,12 +16,18 @@ pub const SAID: &str = "said";
 /// Folder of a recording with what the scenes left.
 pub const LEFT: &str = "left";
 
+/// Names of the two builds while they are recorded.
+const NEWER: &str = "host";
+const OLDER: &str = "host-older";
+
 /// Runs scenes in a folder that is the same for every build.
 pub struct Recorder<'a> {
     /// Made for a recording, and gone after it.
     pub work: &'a Path,
     /// Keys of another recording, so that signatures are the same.
     pub keys: Option<&'a Path>,
+    /// The build that older files are made by; the one that is recorded, if there is none.
+    pub older: Option<&'a Path>,
 }
 
 impl Recorder<'_> {
@@ -37,8 +43,9 @@ impl Recorder<'_> {
     ) -> Result<()> {
         ensure!(host.is_file(), "{} is no program", host.display());
         make(self.work)?;
-        let program = self.work.join("host");
-        fs::copy(host, &program).with_context(|| program.display().to_string())?;
+        for (name, build) in [(NEWER, host), (OLDER, self.older.unwrap_or(host))] {
+            fs::copy(build, self.work.join(name)).with_context(|| build.display().to_string())?;
+        }
         copy_policies(plugins, &self.work.join("plugins"))?;
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo");
         for folder in ["data", "model"] {
@@ -65,13 +72,14 @@ impl Recorder<'_> {
     fn make_keys(&self) -> Result<()> {
         let trial = self.work.join("trial.wasm");
         fs::copy(self.work.join("plugins/sft.wasm"), &trial)?;
-        let made = self.command(self.work).args(["policy", "sign", "trial.wasm"]).output()?;
+        let made =
+            self.command(NEWER, self.work).args(["policy", "sign", "trial.wasm"]).output()?;
         ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
         Ok(())
     }
 
-    fn command(&self, folder: &Path) -> Command {
-        let mut command = Command::new(self.work.join("host"));
+    fn command(&self, program: &str, folder: &Path) -> Command {
+        let mut command = Command::new(self.work.join(program));
         self.environment(&mut command, folder);
         command
     }
@@ -102,7 +110,12 @@ impl Recorder<'_> {
     fn step(&self, step: &Step, folder: &Path, said: &Path) -> Result<()> {
         match step {
             Step::Host(arguments) => {
-                let mut command = self.command(folder);
+                let mut command = self.command(NEWER, folder);
+                command.args(arguments);
+                self.say(command, arguments, said)
+            }
+            Step::Older(arguments) => {
+                let mut command = self.command(OLDER, folder);
                 command.args(arguments);
                 self.say(command, arguments, said)
             }
@@ -110,7 +123,7 @@ impl Recorder<'_> {
                 let mut command = Command::new("mpirun");
                 self.environment(&mut command, folder);
                 command.args(["-q", "--allow-run-as-root", "--oversubscribe", "-n"]);
-                command.arg(count.to_string()).arg(self.work.join("host")).args(arguments);
+                command.arg(count.to_string()).arg(self.work.join(NEWER)).args(arguments);
                 self.say(command, arguments, said)
             }
             Step::Remove(paths) => paths.iter().try_for_each(|path| clear(&folder.join(path))),

@@ -42,6 +42,8 @@ pub struct Scene {
 pub enum Step {
     /// Run the program.
     Host(Vec<String>),
+    /// Run the build whose behaviour counts, whichever is being recorded.
+    Older(Vec<String>),
     /// Run several processes of the program.
     Ranks(usize, Vec<String>),
     Remove(Vec<String>),
@@ -86,6 +88,7 @@ fn step(line: &str) -> Result<Step> {
     let rest: Vec<String> = words.collect();
     Ok(match (verb.as_str(), rest.as_slice()) {
         ("host", _) => Step::Host(rest),
+        ("older", _) => Step::Older(rest),
         ("ranks", [count, arguments @ ..]) => Step::Ranks(count.parse()?, arguments.to_vec()),
         ("remove", [_, ..]) => Step::Remove(rest),
         ("copy", [from, to]) => Step::Copy(from.clone(), to.clone()),
@@ -94,7 +97,7 @@ fn step(line: &str) -> Result<Step> {
         }
         ("still", [path]) => Step::Still(path.clone()),
         ("damage", [path]) => Step::Damage(path.clone()),
-        _ => bail!("a step is host, ranks, remove, copy, replace, still or damage"),
+        _ => bail!("a step is host, older, ranks, remove, copy, replace, still or damage"),
     })
 }
 
