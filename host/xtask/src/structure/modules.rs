@@ -11,6 +11,9 @@ use super::scan::{self, File};
 /// Names from the root of the crate; empty for the root.
 pub type Module = Vec<String>;
 
+/// Most re-exports to follow: globs may lead round in a circle.
+const DEEPEST: usize = 8;
+
 pub struct Crate {
     pub name: String,
     pub files: BTreeMap<Module, (PathBuf, File)>,
@@ -72,8 +75,7 @@ impl Crate {
 
     /// The module in which a path ends, if it is one of this crate.
     fn resolve(&self, module: &Module, path: &[String], depth: usize) -> Option<Module> {
-        // Re-exports that lead round in a circle would not compile.
-        if depth > 16 {
+        if depth > DEEPEST {
             return None;
         }
         let (first, mut rest) = path.split_first()?;
@@ -97,7 +99,7 @@ impl Crate {
                 at = deeper;
                 continue;
             }
-            return Some(match self.re_export(&at, name) {
+            return Some(match self.re_export(&at, name, depth) {
                 Some(path) => {
                     let path: Vec<_> = path.into_iter().chain(rest[index + 1..].to_vec()).collect();
                     self.resolve(&at, &path, depth + 1).unwrap_or(at)
@@ -109,9 +111,9 @@ impl Crate {
     }
 
     /// The path under which a module brings in a name that it does not define.
-    fn re_export(&self, module: &Module, name: &String) -> Option<Vec<String>> {
+    fn re_export(&self, module: &Module, name: &String, depth: usize) -> Option<Vec<String>> {
         let (_, file) = self.files.get(module)?;
-        if file.items.contains(name) {
+        if depth > DEEPEST || file.items.contains(name) {
             return None;
         }
         if let Some(import) = file.imports.iter().find(|import| import.name == *name) {
@@ -120,9 +122,11 @@ impl Crate {
         }
         let globs = file.imports.iter().filter(|import| import.name == "*");
         globs.map(|glob| &glob.path[..glob.path.len() - 1]).find_map(|stem| {
-            let target = self.resolve(module, stem, 1)?;
-            let (_, file) = self.files.get(&target)?;
-            file.items.contains(name).then(|| [stem, std::slice::from_ref(name)].concat())
+            let target = self.resolve(module, stem, depth + 1)?;
+            let (_, file) = self.files.get(&target).filter(|_| target != *module)?;
+            let has =
+                file.items.contains(name) || self.re_export(&target, name, depth + 1).is_some();
+            has.then(|| [stem, std::slice::from_ref(name)].concat())
         })
     }
 }
