@@ -129,10 +129,8 @@ fn a_judge_that_goes_away_during_a_run_holds_what_is_left() {
 #[test]
 fn only_the_samples_without_a_score_are_held() {
     let folder = tempfile::tempdir().unwrap();
-    let server = server(|request| match is_poisoned(request) {
-        true => Reply::Status(500, ""),
-        false => says(1),
-    });
+    let server =
+        server(|request| if is_poisoned(request) { Reply::Status(500, "") } else { says(1) });
     let judge = judge(&server);
     let run = |name: &str, file: &str| {
         let policy = plugin(file);

@@ -132,10 +132,7 @@ fn files_and_arguments_that_can_not_be_are_refused() {
 fn guarded(folder: &TempDir, name: &str, more: &[&str]) -> std::path::PathBuf {
     let policy = plugin("self-guard.wasm");
     let arguments = ["--policy", &policy, "--batch", "4"];
-    let steps: &[&str] = match more.contains(&"--steps") {
-        true => &[],
-        false => &["--steps", "4"],
-    };
+    let steps: &[&str] = if more.contains(&"--steps") { &[] } else { &["--steps", "4"] };
     trained(folder, name, &[&arguments, steps, more].concat())
 }
 

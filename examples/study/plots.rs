@@ -132,9 +132,12 @@ impl Plot<'_> {
             .x_label_area_size(44)
             .y_label_area_size(56)
             .build_cartesian_2d(-0.3..last + 0.3, -2.0..102.0)?;
-        let name = |at: &f64| match (at - at.round()).abs() < 1e-6 {
-            true => self.places.get(at.round() as usize).cloned().unwrap_or_default(),
-            false => String::new(),
+        let name = |at: &f64| {
+            if (at - at.round()).abs() < 1e-6 {
+                self.places.get(at.round() as usize).cloned().unwrap_or_default()
+            } else {
+                String::new()
+            }
         };
         chart
             .configure_mesh()

@@ -19,11 +19,10 @@ impl Program {
     pub fn find(named: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(path) = named {
             let path = path.to_owned();
-            return match path.is_file() {
-                true => Ok(Self { path }),
-                false => {
-                    bail!("--host {}: there is no such file; name the program", path.display())
-                }
+            return if path.is_file() {
+                Ok(Self { path })
+            } else {
+                bail!("--host {}: there is no such file; name the program", path.display())
             };
         }
         if let Some(cargo) = std::env::var_os("CARGO") {
@@ -49,12 +48,13 @@ impl Program {
         // target/release/examples/study -> target/release/host
         let name = format!("host{}", std::env::consts::EXE_SUFFIX);
         let path = here.with_file_name("..").join(name);
-        match path.is_file() {
-            true => Ok(Self { path }),
-            false => bail!(
+        if path.is_file() {
+            Ok(Self { path })
+        } else {
+            bail!(
                 "{} is not there; run cargo build --release first, or use --host FILE",
                 path.display()
-            ),
+            )
         }
     }
 

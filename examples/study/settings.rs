@@ -112,9 +112,10 @@ impl Settings {
         RunConfig {
             seed: Seed(seed),
             model: ModelConfig { source: model.map(str::to_owned), ..ModelConfig::default() },
-            lora: match demo {
-                true => LoraSection { rank: 8, alpha: 16.0, ..LoraSection::default() },
-                false => LoraSection::default(),
+            lora: if demo {
+                LoraSection { rank: 8, alpha: 16.0, ..LoraSection::default() }
+            } else {
+                LoraSection::default()
             },
             train: TrainConfig {
                 epochs: self.size.epochs,

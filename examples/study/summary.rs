@@ -145,10 +145,7 @@ impl Summary {
 fn row(head: [String; 3], measured: &[Measured]) -> Vec<String> {
     let cell = |(_, value, share): &Column| {
         let values: Vec<f64> = measured.iter().map(value).filter(|one| one.is_finite()).collect();
-        match *share {
-            true => spread(&values, 100.0, 1, "%"),
-            false => spread(&values, 1.0, 3, ""),
-        }
+        if *share { spread(&values, 100.0, 1, "%") } else { spread(&values, 1.0, 3, "") }
     };
     head.into_iter().chain(COLUMNS.iter().map(cell)).collect()
 }

@@ -131,10 +131,7 @@ impl<'a> Image<'a> {
                 let payload = self.sizes.payload_offset(wit_parser::Int::U8, types).size_wasm32();
                 let failed = value.get("err").is_some();
                 self.write(at, &[failed as u8]);
-                let (ty, case) = match failed {
-                    true => (types[1], "err"),
-                    false => (types[0], "ok"),
-                };
+                let (ty, case) = if failed { (types[1], "err") } else { (types[0], "ok") };
                 let path = format!("{path}/{case}");
                 self.store(ty.unwrap(), &value[case], at + payload, &path);
             }

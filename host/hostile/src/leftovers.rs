@@ -60,10 +60,7 @@ impl Leftovers {
             return Ok(Self::Strays(strays));
         }
         let run = folder.join("run");
-        match run.exists() {
-            true => Self::run(&run),
-            false => Ok(Self::Nothing),
-        }
+        if run.exists() { Self::run(&run) } else { Ok(Self::Nothing) }
     }
 
     fn run(run: &Path) -> Result<Self> {

@@ -57,10 +57,7 @@ impl Product<'_> {
     /// Columns of a piece of work: as many pieces for every thread, of a few panels each.
     fn width(&self, threads: usize) -> usize {
         let depth: usize = self.summands.iter().map(Summand::depth).sum();
-        let group = match depth * self.rows() > LARGE {
-            true => LARGE_GROUP,
-            false => GROUP,
-        };
+        let group = if depth * self.rows() > LARGE { LARGE_GROUP } else { GROUP };
         let panels = self.cols.div_ceil(COLS);
         let pieces = panels.div_ceil(group * threads) * threads;
         panels.div_ceil(pieces) * COLS

@@ -136,9 +136,12 @@ impl Right<'_> {
             let (panel, _) = panel.as_chunks_mut::<COLS>();
             let none = [bf16::ZERO; COLS];
             for (p, line) in panel.iter_mut().take(depth.div_ceil(2)).enumerate() {
-                let row = |p: usize| match p < depth {
-                    true => &view.data[p * view.row..p * view.row + cols],
-                    false => &none[..cols],
+                let row = |p: usize| {
+                    if p < depth {
+                        &view.data[p * view.row..p * view.row + cols]
+                    } else {
+                        &none[..cols]
+                    }
                 };
                 line[cols..].fill(0);
                 bfloat::interleave(row(2 * p), row(2 * p + 1), &mut line[..cols]);
@@ -161,9 +164,12 @@ impl Right<'_> {
         for (p, line) in panel.iter_mut().take(depth.div_ceil(2)).enumerate() {
             line.fill(0);
             for (j, word) in line[..cols].iter_mut().enumerate() {
-                let value = |p: usize| match p < depth {
-                    true => u32::from(view.data[p * view.row + j * view.col].to_bits()),
-                    false => 0,
+                let value = |p: usize| {
+                    if p < depth {
+                        u32::from(view.data[p * view.row + j * view.col].to_bits())
+                    } else {
+                        0
+                    }
                 };
                 *word = value(2 * p) | value(2 * p + 1) << 16;
             }

@@ -94,9 +94,10 @@ fn large_product(dice: &mut Dice) -> Vec<f32> {
     let (low, b) = (dice.values(rows * rank), dice.values(cols * rank));
     let bias = dice.flip().then(|| dice.values(cols));
     let narrow: Vec<bf16> = w.iter().map(|x| bf16::from_f32(*x)).collect();
-    let (weight, format) = match dice.flip() {
-        true => (Weight::F32(&w), Format::F32),
-        false => (Weight::Bf16(&narrow), Format::Bf16),
+    let (weight, format) = if dice.flip() {
+        (Weight::F32(&w), Format::F32)
+    } else {
+        (Weight::Bf16(&narrow), Format::Bf16)
     };
     let mut left = PackedLhs::default();
     let mut blocks = left.shape(format, rows, depth).blocks(16);

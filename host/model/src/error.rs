@@ -61,11 +61,10 @@ pub enum Error {
 /// What to do when a device has no memory left, for the end of a message.
 pub fn hint(error: &candle_core::Error) -> &'static str {
     let text = error.to_string();
-    match ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|code| text.contains(code)) {
-        true => {
-            "; run fewer or shorter sequences at a time, keep only the inputs of blocks (--checkpoint-activations), or hold the weights in bf16"
-        }
-        false => "",
+    if ["OUT_OF_MEMORY", "ALLOC_FAILED"].iter().any(|code| text.contains(code)) {
+        "; run fewer or shorter sequences at a time, keep only the inputs of blocks (--checkpoint-activations), or hold the weights in bf16"
+    } else {
+        ""
     }
 }
 

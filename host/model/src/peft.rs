@@ -60,9 +60,10 @@ impl Lora {
         let file = AdapterConfig::read(&dir.join(CONFIG))?;
         let path = dir.join(WEIGHTS);
         if !path.is_file() {
-            let action = match dir.join("adapter_model.bin").is_file() {
-                true => "save the adapter again with safe_serialization=True",
-                false => "give the folder of an adapter",
+            let action = if dir.join("adapter_model.bin").is_file() {
+                "save the adapter again with safe_serialization=True"
+            } else {
+                "give the folder of an adapter"
             };
             return Err(Error::file(path, "is missing", action));
         }

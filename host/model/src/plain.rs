@@ -86,9 +86,10 @@ impl Implementation for PlainModel {
         for layer in 0..self.config.num_layers {
             let block = Block::new(self, layer);
             let factors = Factors::of(adapter, layer);
-            stream = match recompute {
-                true => checkpoint::forward(block, &stream, &factors, &packing)?,
-                false => block.forward(&stream, &factors, &packing)?.0,
+            stream = if recompute {
+                checkpoint::forward(block, &stream, &factors, &packing)?
+            } else {
+                block.forward(&stream, &factors, &packing)?.0
             };
             means.add(&stream, layer + 1)?;
         }

@@ -104,9 +104,10 @@ fn broken(e: &wasmparser::BinaryReaderError) -> FileProblem {
     }
     let problem = format!("it is not a valid component (byte {}: {what})", e.offset());
     let feature = what.contains("enabled") || what.contains("multiple memories");
-    let remedy = match feature {
-        true => "rebuild it for plain WebAssembly with SIMD, which is all that policies get",
-        false => "copy it again, or rebuild it with current component tools",
+    let remedy = if feature {
+        "rebuild it for plain WebAssembly with SIMD, which is all that policies get"
+    } else {
+        "copy it again, or rebuild it with current component tools"
     };
     FileProblem::new(problem, remedy)
 }
@@ -156,10 +157,7 @@ fn assessor(exports: &[String]) -> Result<Assessor, FileProblem> {
         ));
     }
     let names: Vec<String> = exports.iter().take(4).map(|name| clean(name, 100)).collect();
-    let instead = match names.is_empty() {
-        true => "nothing".to_owned(),
-        false => names.join(", "),
-    };
+    let instead = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     let newest = Version::NEWEST;
     Err(FileProblem::new(
         format!(

@@ -127,9 +127,10 @@ impl Engine {
     /// Refuses what is larger than its limit.
     pub(crate) fn within(&self, limit: Limit, found: usize, at: &CallSite) -> Result<()> {
         let allowed = self.limits.allowed(limit, at.function);
-        match found as u64 > allowed {
-            true => Err(Error::Limit { at: Box::new(at.clone()), limit, allowed }),
-            false => Ok(()),
+        if found as u64 > allowed {
+            Err(Error::Limit { at: Box::new(at.clone()), limit, allowed })
+        } else {
+            Ok(())
         }
     }
 }

@@ -144,9 +144,6 @@ impl Error {
     /// this run can't meet.
     pub(crate) fn invalid(at: &CallSite, invalid: Invalid) -> Self {
         let at = Box::new(at.clone());
-        match invalid.unmet {
-            true => Self::Unmet { at, invalid },
-            false => Self::Invalid { at, invalid },
-        }
+        if invalid.unmet { Self::Unmet { at, invalid } } else { Self::Invalid { at, invalid } }
     }
 }

@@ -69,10 +69,7 @@ fn location(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], |trace| trace.frames());
     let names = frames.iter().filter_map(|frame| frame.func_name());
     let names: Vec<String> = names.take(FRAMES).map(|name| clean(name, 80)).collect();
-    match names.is_empty() {
-        true => String::new(),
-        false => format!(", in {}", names.join(" < ")),
-    }
+    if names.is_empty() { String::new() } else { format!(", in {}", names.join(" < ")) }
 }
 
 /// The error of an export that has another signature than the interface says.

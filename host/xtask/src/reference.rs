@@ -189,13 +189,12 @@ impl Bench<'_> {
             .arg(self.folder.join("rows.jsonl"))
             .arg("--output")
             .arg(&run);
-        match kind.disk {
-            true => {
-                let cache = self.folder.join("cache").display().to_string();
-                let key = format!("train.reference_cache_dir={cache:?}");
-                command.args(["--set", &key]);
-            }
-            false => drop(command.args(["--set", "train.reference_cache_disk_mib=0"])),
+        if kind.disk {
+            let cache = self.folder.join("cache").display().to_string();
+            let key = format!("train.reference_cache_dir={cache:?}");
+            command.args(["--set", &key]);
+        } else {
+            drop(command.args(["--set", "train.reference_cache_disk_mib=0"]))
         }
         if let Some(policy) = &kind.policy {
             command.arg("--policy").arg(policy);

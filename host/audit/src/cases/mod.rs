@@ -78,10 +78,7 @@ pub enum CaseError {
 /// If the folder can't be read.
 pub fn paths(folder: &Path) -> Result<Vec<PathBuf>, CaseError> {
     let folder = folder.join("cases");
-    match folder.is_dir() {
-        true => files(&folder),
-        false => Ok(Vec::new()),
-    }
+    if folder.is_dir() { files(&folder) } else { Ok(Vec::new()) }
 }
 
 /// The files of the cases in a folder, by name.

@@ -40,12 +40,13 @@ fn order(recorder: &Recorder<'_>) -> Result<Finding> {
         }
     }
     let measured = format!("largest difference of a sample's risk or weights: {}", number(worst));
-    Ok(match worst <= SAME {
-        true => ORDER.pass(measured, "How a batch is shuffled changes nothing for a sample."),
-        false => ORDER.note(
+    Ok(if worst <= SAME {
+        ORDER.pass(measured, "How a batch is shuffled changes nothing for a sample.")
+    } else {
+        ORDER.note(
             measured,
             "The place of a sample in its batch changes its answer. That is rarely meant.",
-        ),
+        )
     })
 }
 
@@ -68,14 +69,15 @@ fn independence(recorder: &Recorder<'_>) -> Result<Finding> {
          weights differ by {}",
         number(worst)
     );
-    Ok(match worst <= SAME {
-        true => INDEPENDENCE.pass(measured, "Each sample is judged by itself."),
-        false => INDEPENDENCE.note(
+    Ok(if worst <= SAME {
+        INDEPENDENCE.pass(measured, "Each sample is judged by itself.")
+    } else {
+        INDEPENDENCE.note(
             measured,
             "Samples are judged as a batch: a few harmful ones among many harmless \
              ones may be diluted, and harmless ones are held with them. A policy \
              may want that; know it.",
-        ),
+        )
     })
 }
 

@@ -40,13 +40,14 @@ fn fuel(recorder: &Recorder<'_>) -> Finding {
     let share = 100.0 * most as f64 / allowed as f64;
     let measured =
         format!("{SAMPLES} samples: median {median}, at most {most} ({share:.3}% of the limit)");
-    match most > allowed / 2 {
-        true => FUEL.note(
+    if most > allowed / 2 {
+        FUEL.note(
             measured,
             "An ordinary step takes more than half of the fuel limit: a larger one \
              may end the run.",
-        ),
-        false => FUEL.pass(measured, "An ordinary step stays far from the fuel limit."),
+        )
+    } else {
+        FUEL.pass(measured, "An ordinary step stays far from the fuel limit.")
     }
 }
 
@@ -81,13 +82,14 @@ fn growth(recorder: &Recorder<'_>) -> Finding {
         "fuel grows with batch size to the power {slope:.2} ({}){refusal}",
         ends.join(", ")
     );
-    match slope > STEEP {
-        true => GROWTH.note(
+    if slope > STEEP {
+        GROWTH.note(
             measured,
             "Twice the samples cost more than twice the work, so large steps may \
              meet the fuel limit.",
-        ),
-        false => GROWTH.pass(measured, "Larger steps cost in proportion, or less."),
+        )
+    } else {
+        GROWTH.pass(measured, "Larger steps cost in proportion, or less.")
     }
 }
 
@@ -120,12 +122,13 @@ pub(super) fn memory(recorder: &Recorder<'_>) -> Vec<Finding> {
         seen.assessments,
         mib(allowed)
     );
-    let finding = match seen.memory_bytes > allowed / 2 {
-        true => MEMORY.note(
+    let finding = if seen.memory_bytes > allowed / 2 {
+        MEMORY.note(
             measured,
             "It came within half of the memory limit; a larger model or step may end the run.",
-        ),
-        false => MEMORY.pass(measured, "It stays far from the memory limit."),
+        )
+    } else {
+        MEMORY.pass(measured, "It stays far from the memory limit.")
     };
     vec![finding]
 }

@@ -193,13 +193,14 @@ impl Kind {
                  the run would go on, held less than ever, while nothing is measured.",
             );
         }
-        match middle {
-            true => check.note(
+        if middle {
+            check.note(
                 measured,
                 "A broken measurement passes for a sample of low risk; a policy on the \
                  safe side refuses it.",
-            ),
-            false => check.pass(measured, "Broken measurements are refused, or taken for risky."),
+            )
+        } else {
+            check.pass(measured, "Broken measurements are refused, or taken for risky.")
         }
     }
 }

@@ -141,18 +141,19 @@ fn follows(assessments: &[Assessment]) -> Finding {
         return FOLLOWS
             .not_applicable(measured, "The policy's risk does not depend on what is measured.");
     }
-    match last > first {
-        true => FOLLOWS.pass(
+    if last > first {
+        FOLLOWS.pass(
             measured,
             "On synthetic signals the risk points the right way. How well it does \
              on your model, host calibrate and host eval tell.",
-        ),
-        false => FOLLOWS.note(
+        )
+    } else {
+        FOLLOWS.note(
             measured,
             "Synthetic harmful samples did not get more risk than harmless ones. \
              That may be the synthetic signals; find out on real ones before \
              signing.",
-        ),
+        )
     }
 }
 

@@ -77,18 +77,20 @@ impl Range {
 
 impl std::fmt::Display for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.is_constant() {
-            true => write!(f, "always {}", number(self.low)),
-            false => write!(f, "{} to {}", number(self.low), number(self.high)),
+        if self.is_constant() {
+            write!(f, "always {}", number(self.low))
+        } else {
+            write!(f, "{} to {}", number(self.low), number(self.high))
         }
     }
 }
 
 /// Four digits: exact enough for a person, who compares and does not compute.
 pub(super) fn number(value: f64) -> String {
-    match value != 0.0 && value.abs() < 0.001 {
-        true => format!("{value:.1e}"),
-        false => format!("{}", (value * 1e4).round() / 1e4),
+    if value != 0.0 && value.abs() < 0.001 {
+        format!("{value:.1e}")
+    } else {
+        format!("{}", (value * 1e4).round() / 1e4)
     }
 }
 

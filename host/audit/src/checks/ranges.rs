@@ -27,15 +27,16 @@ pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
     }
     let measured = format!("in {} assessments: {}", seen.assessments, parts.join("; "));
     let holds = seen.kl_weight.is_some_and(|range| range.high > 0.0);
-    vec![match holds || actions != ["update"] {
-        true => RANGES.pass(
+    vec![if holds || actions != ["update"] {
+        RANGES.pass(
             measured,
             "All within the interface's bounds, which the host enforces at every step.",
-        ),
-        false => RANGES.note(
+        )
+    } else {
+        RANGES.note(
             measured,
             "Nothing that was tried made it hold the model to the reference. As far \
              as this shows, it is plain fine-tuning.",
-        ),
+        )
     }]
 }

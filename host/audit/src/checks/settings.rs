@@ -117,15 +117,16 @@ fn wrong_kind(subject: &Subject<'_>, schema: &str) -> Finding {
     if !faults.is_empty() {
         return WRONG.fail(faults.join("; "), "It fails on such a value instead of refusing it.");
     }
-    match accepted.is_empty() {
-        true => WRONG.pass(
+    if accepted.is_empty() {
+        WRONG.pass(
             format!("all {count} are refused"),
             "Each setting is checked for its kind before anything runs.",
-        ),
-        false => WRONG.fail(
+        )
+    } else {
+        WRONG.fail(
             format!("accepted: {}", accepted.join(", ")),
             "A value that means nothing is taken without a word.",
-        ),
+        )
     }
 }
 

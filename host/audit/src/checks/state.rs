@@ -27,15 +27,16 @@ pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
             )];
         }
     };
-    let round = match sizes.iter().all(|size| *size == 0) {
-        true => ROUND.pass(
+    let round = if sizes.iter().all(|size| *size == 0) {
+        ROUND.pass(
             format!("no state over {STEPS} steps"),
             "The policy remembers nothing, so the order of steps means nothing to it.",
-        ),
-        false => ROUND.pass(
+        )
+    } else {
+        ROUND.pass(
             format!("{STEPS} steps, each with the state of the one before"),
             "What it remembers is in the state alone, which is saved and journalled.",
-        ),
+        )
     };
     vec![
         round,

@@ -127,13 +127,14 @@ pub fn inspect(
 pub(crate) fn bytes_of(policy: &Policy, path: &Path) -> Result<Vec<u8>> {
     let bytes = read(policy.engine(), path)?;
     let actual = digest(&bytes);
-    match actual == policy.digest() {
-        true => Ok(bytes),
-        false => Err(Error::Digest {
+    if actual == policy.digest() {
+        Ok(bytes)
+    } else {
+        Err(Error::Digest {
             file: policy.path().to_owned(),
             expected: policy.digest().to_owned(),
             actual,
-        }),
+        })
     }
 }
 

@@ -245,9 +245,10 @@ impl Blobs {
             Ok(bytes)
         };
         let bytes = read().map_err(|source| source.to_string())?;
-        match host_files::sha256::hex(&bytes) == digest {
-            true => Ok(bytes),
-            false => Err(format!("what is stored as {digest} was changed")),
+        if host_files::sha256::hex(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(format!("what is stored as {digest} was changed"))
         }
     }
 }
@@ -256,9 +257,10 @@ impl Lists for Blobs {
     fn list(&self, digest: &str) -> std::result::Result<Vec<f32>, String> {
         let bytes = self.find(digest)?;
         let (values, rest) = bytes.as_chunks::<4>();
-        match rest.is_empty() {
-            true => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-            false => Err(format!("{digest} is no list of f32")),
+        if rest.is_empty() {
+            Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        } else {
+            Err(format!("{digest} is no list of f32"))
         }
     }
 }

@@ -224,10 +224,7 @@ fn order(entries: &[Entry], run: &Run, findings: &mut Vec<Finding>) {
             findings.push(Finding::at(number, problem));
         }
         let last = if several { run.policies.len() } else { 0 };
-        expected = match place.1 >= last {
-            true => (place.0 + 1, 0),
-            false => (place.0, place.1 + 1),
-        };
+        expected = if place.1 >= last { (place.0 + 1, 0) } else { (place.0, place.1 + 1) };
     }
     if !ended {
         let problem = "the run has no end: it was cut off, or its last records were removed";

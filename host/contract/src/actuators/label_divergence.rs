@@ -61,10 +61,7 @@ impl Actuator for LabelDivergence {
         let holds = |one: &&&Regularization| one.kl_weight.iter().any(|weight| *weight != 0.0);
         let mut holding = decisions.all.iter().filter(holds).map(|one| one.divergence).peekable();
         let label = holding.peek().is_some() && holding.all(|one| one == Divergence::LabelK2);
-        into.divergence = match label {
-            true => Divergence::LabelK2,
-            false => Divergence::ForwardKl,
-        };
+        into.divergence = if label { Divergence::LabelK2 } else { Divergence::ForwardKl };
     }
 }
 

@@ -28,11 +28,10 @@ pub(super) fn per_token(field: &str, values: Option<&[f32]>, tokens: usize) -> C
 
 /// As many values as there must be.
 pub(super) fn length(field: &str, found: usize, expected: usize, why: &str) -> Check {
-    match found == expected {
-        true => Ok(()),
-        false => {
-            Err(Invalid::new(field, format!("has {found} values; it must have {expected}, {why}")))
-        }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Invalid::new(field, format!("has {found} values; it must have {expected}, {why}")))
     }
 }
 

@@ -61,9 +61,10 @@ impl Actuator for SteeringActuator {
     /// The smallest coefficient by its absolute value.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         let weaker = |a: Steering, b: Steering| Steering {
-            coefficient: match a.coefficient.abs() <= b.coefficient.abs() {
-                true => a.coefficient,
-                false => b.coefficient,
+            coefficient: if a.coefficient.abs() <= b.coefficient.abs() {
+                a.coefficient
+            } else {
+                b.coefficient
             },
             project: a.project || b.project,
             reference: a.reference || b.reference,

@@ -75,9 +75,8 @@ fn combined<'a>(
         .iter()
         .zip(samples)
         .flat_map(|(weight, sample)| std::iter::repeat_n(*weight, sample.answer_tokens as usize));
-    let quotient = |(product, weight): (&f64, f64)| match weight == 0.0 {
-        true => 1.0,
-        false => (product / weight) as f32,
+    let quotient = |(product, weight): (&f64, f64)| {
+        if weight == 0.0 { 1.0 } else { (product / weight) as f32 }
     };
     Some(products.iter().zip(of_token).map(quotient).collect())
 }

@@ -92,9 +92,10 @@ impl Signal for CanarySignal {
             return Ok(());
         }
         to.canary = from.signals.iter().find_map(|one| one.canary.clone());
-        match from.needs.iter().any(|recorded| self.asked(recorded)) {
-            true => Ok(()),
-            false => Err(self.missing(needs)),
+        if from.needs.iter().any(|recorded| self.asked(recorded)) {
+            Ok(())
+        } else {
+            Err(self.missing(needs))
         }
     }
 

@@ -102,9 +102,10 @@ impl Signal for JudgesSignal {
                 return Err(Invalid::new(field, format!("names the judge `{name}` a second time")));
             }
             if !run.judges.contains(&need.judge) {
-                let known = match run.judges.is_empty() {
-                    true => "and this run has none".to_owned(),
-                    false => format!("and this run has {}", run.judges.join(", ")),
+                let known = if run.judges.is_empty() {
+                    "and this run has none".to_owned()
+                } else {
+                    format!("and this run has {}", run.judges.join(", "))
                 };
                 let problem = format!(
                     "asks for the judge `{name}`, {known}; configure it, or change the policy's settings"

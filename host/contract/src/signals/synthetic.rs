@@ -162,9 +162,6 @@ impl Stream {
 
     /// 1 or -1.
     pub(super) fn sign(&mut self) -> f64 {
-        match self.0.next_u32().is_multiple_of(2) {
-            true => 1.0,
-            false => -1.0,
-        }
+        if self.0.next_u32().is_multiple_of(2) { 1.0 } else { -1.0 }
     }
 }

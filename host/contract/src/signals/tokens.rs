@@ -66,11 +66,10 @@ impl Signal for TokensSignal {
 
     fn summary(&self, needs: &Needs) -> Vec<String> {
         let tokens = needs.tokens.names();
-        match tokens.is_empty() {
-            true => Vec::new(),
-            false => {
-                vec![format!("log-probabilities of the answer tokens: {}", tokens.join(" and "))]
-            }
+        if tokens.is_empty() {
+            Vec::new()
+        } else {
+            vec![format!("log-probabilities of the answer tokens: {}", tokens.join(" and "))]
         }
     }
 
@@ -89,13 +88,16 @@ impl Signal for TokensSignal {
 
     fn record(&self, from: &Signals, to: &mut Recorded, lists: &mut dyn ListsWriter) {
         to.tokens = from.tokens.as_ref().map(|tokens| {
-            let mut split = |values: &[f32]| match values.is_empty() {
-                true => Vec::new(),
-                false => tokens
-                    .offsets
-                    .windows(2)
-                    .map(|ends| lists.put(&values[ends[0] as usize..ends[1] as usize]))
-                    .collect(),
+            let mut split = |values: &[f32]| {
+                if values.is_empty() {
+                    Vec::new()
+                } else {
+                    tokens
+                        .offsets
+                        .windows(2)
+                        .map(|ends| lists.put(&values[ends[0] as usize..ends[1] as usize]))
+                        .collect()
+                }
             };
             TokenRows {
                 current: split(&tokens.current),

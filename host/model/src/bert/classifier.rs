@@ -66,9 +66,10 @@ impl Classifier {
         let probabilities = |hidden: Tensor| {
             let pooled = self.pooler.forward(&hidden.narrow(0, 0, 1)?)?.tanh()?;
             let logits = self.head.forward(&pooled)?;
-            let probabilities = match self.independent {
-                true => ops::sigmoid(&logits)?,
-                false => ops::softmax(&logits, D::Minus1)?,
+            let probabilities = if self.independent {
+                ops::sigmoid(&logits)?
+            } else {
+                ops::softmax(&logits, D::Minus1)?
             };
             Ok(probabilities.squeeze(0)?.to_vec1()?)
         };

@@ -43,10 +43,7 @@ impl Frozen {
 
         let row = Tape::new(config, 1, ranks).values() + config.num_heads;
         let tape = rows * row + stream;
-        let kept = match recompute {
-            true => config.num_layers * stream,
-            false => config.num_layers * tape,
-        };
+        let kept = if recompute { config.num_layers * stream } else { config.num_layers * tape };
         let again = if recompute { tape + stream } else { 0 };
         let angles = rows * config.rotary_dim();
         // The adapter as one vector, the stream after the last block, the hidden rows.

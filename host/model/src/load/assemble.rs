@@ -44,9 +44,10 @@ pub fn assemble(config: &Config, source: &dyn TensorSource) -> Result<Weights> {
             Ok(layer)
         })
         .collect::<Result<Vec<_>>>()?;
-    let head = match config.tie_embeddings {
-        true => None,
-        false => Some(reader.named("lm_head.weight", &[vocab, hidden])?),
+    let head = if config.tie_embeddings {
+        None
+    } else {
+        Some(reader.named("lm_head.weight", &[vocab, hidden])?)
     };
     let weights = Weights {
         embed: reader.inner("embed_tokens.weight", &[vocab, hidden])?,
@@ -98,10 +99,8 @@ impl Reader<'_> {
 
     fn linear(&self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear> {
         let weight = self.inner(&format!("{name}.weight"), &shape)?;
-        let bias = match bias {
-            true => Some(self.inner(&format!("{name}.bias"), &shape[..1])?),
-            false => None,
-        };
+        let bias =
+            if bias { Some(self.inner(&format!("{name}.bias"), &shape[..1])?) } else { None };
         Ok(Linear { weight, bias })
     }
 

@@ -141,9 +141,10 @@ impl Request<'_> {
             .join(self.repository(self.revision).folder_name())
             .join("refs")
             .join(self.revision);
-        let commit = match is_commit(self.revision) {
-            true => self.revision.to_owned(),
-            false => std::fs::read_to_string(noted).ok()?.trim().to_owned(),
+        let commit = if is_commit(self.revision) {
+            self.revision.to_owned()
+        } else {
+            std::fs::read_to_string(noted).ok()?.trim().to_owned()
         };
         let folder = self.folder(&commit);
         (is_commit(&commit) && folder.is_dir()).then_some(Snapshot { folder, commit })

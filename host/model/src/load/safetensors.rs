@@ -54,11 +54,10 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn no_weights(folder: &Path) -> Error {
     let pickled = folder.join("pytorch_model.bin").is_file()
         || folder.join("pytorch_model.bin.index.json").is_file();
-    let action = match pickled {
-        true => {
-            "convert pytorch_model.bin with transformers: save_pretrained(folder, safe_serialization=True)"
-        }
-        false => "give a folder with the model's safetensors files",
+    let action = if pickled {
+        "convert pytorch_model.bin with transformers: save_pretrained(folder, safe_serialization=True)"
+    } else {
+        "give a folder with the model's safetensors files"
     };
     Error::file(folder, format!("holds no {SINGLE} and no {INDEX}"), action)
 }

@@ -147,9 +147,10 @@ pub fn split(
                 let Some(column) = adapted.iter().position(|p| p == part) else {
                     continue;
                 };
-                let (a, b) = match blocks {
-                    true => take_block(path, &b_name, &a, &b, column, file.rank)?,
-                    false => (a.clone(), b.force_contiguous()?),
+                let (a, b) = if blocks {
+                    take_block(path, &b_name, &a, &b, column, file.rank)?
+                } else {
+                    (a.clone(), b.force_contiguous()?)
                 };
                 tensors.insert(Lora::var_name(layer, *part, Side::A), a);
                 tensors.insert(Lora::var_name(layer, *part, Side::B), b);

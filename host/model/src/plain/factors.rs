@@ -58,10 +58,7 @@ impl Factors {
             .flat_map(|pair| [&pair.a, &pair.b])
             .map(Tensor::flatten_all)
             .collect::<Result<Vec<_>>>()?;
-        match parts.is_empty() {
-            true => Ok(None),
-            false => Tensor::cat(&parts, 0).map(Some),
-        }
+        if parts.is_empty() { Ok(None) } else { Tensor::cat(&parts, 0).map(Some) }
     }
 
     /// Factors of the same shapes out of such a vector, on its graph.

@@ -45,9 +45,10 @@ impl Server {
                     if request.authorization.is_some() {
                         *authorization.lock().unwrap() = request.authorization.clone();
                     }
-                    let answer = match gated.load(Ordering::SeqCst) {
-                        true => Answer::error("403 Forbidden"),
-                        false => answer(&folder, &request),
+                    let answer = if gated.load(Ordering::SeqCst) {
+                        Answer::error("403 Forbidden")
+                    } else {
+                        answer(&folder, &request)
                     };
                     // The client asks for the first byte of a file to learn its size and commit.
                     let is_whole = request.range.is_none_or(|(_, last)| last.is_none());

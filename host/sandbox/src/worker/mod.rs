@@ -194,9 +194,10 @@ fn end(status: ExitStatus, message: &str) -> End {
         (None, Some(1)) => End::Refused(last),
         (Some(SIGABRT), _) => End::Died(last),
         (Some(signal), _) => End::Died(format!("signal {signal}")),
-        (None, code) => End::Died(match last.is_empty() {
-            true => format!("exit code {}", code.unwrap_or_default()),
-            false => last,
+        (None, code) => End::Died(if last.is_empty() {
+            format!("exit code {}", code.unwrap_or_default())
+        } else {
+            last
         }),
     }
 }
