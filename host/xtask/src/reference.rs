@@ -194,7 +194,7 @@ impl Bench<'_> {
             let key = format!("train.reference_cache_dir={cache:?}");
             command.args(["--set", &key]);
         } else {
-            drop(command.args(["--set", "train.reference_cache_disk_mib=0"]))
+            command.args(["--set", "train.reference_cache_disk_mib=0"]);
         }
         if let Some(policy) = &kind.policy {
             command.arg("--policy").arg(policy);
