@@ -128,14 +128,12 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
             }
             assert_eq!(output.status.code(), None, "{}", text(&output.stderr));
             kills += usize::from(killed);
-            next = match run.join("config.toml").exists() {
-                true => ["train", "--quiet", "--resume", &name].map(str::to_owned).to_vec(),
-                // Killed before anything was begun.
-                false => {
-                    assert!(!run.exists());
-                    repeated += 1;
-                    arguments(&name)
-                }
+            next = if run.join("config.toml").exists() {
+                ["train", "--quiet", "--resume", &name].map(str::to_owned).to_vec()
+            } else {
+                assert!(!run.exists());
+                repeated += 1;
+                arguments(&name)
             };
             if kills >= wanted {
                 let last = start(&folder, &next).wait_with_output().unwrap();

@@ -70,7 +70,7 @@ pub fn sort(cells: &mut [Cell], arms: &[Arm]) {
             a.arm.name.cmp(&b.arm.name),
             a.seed.cmp(&b.seed),
         ];
-        keys.into_iter().fold(std::cmp::Ordering::Equal, |all, one| all.then(one))
+        keys.into_iter().fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
     });
 }
 

@@ -139,7 +139,7 @@ fn undeclared_actuators_are_refused() {
         (
             |a| {
                 a.regularization.anchor =
-                    Some(Anchor { target: AnchorTarget::Reference, strength: 1.0 })
+                    Some(Anchor { target: AnchorTarget::Reference, strength: 1.0 });
             },
             Actuators::ANCHOR,
             "anchor",

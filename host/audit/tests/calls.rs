@@ -92,7 +92,7 @@ fn giving_up_in_calibrate_is_none() {
 #[test]
 fn messages_are_clean_and_bounded() {
     let guest = Guest::answering(|a| {
-        a.reasons[0].message = format!("\u{1b}]0;title\u{7}x{}", "y".repeat(2000))
+        a.reasons[0].message = format!("\u{1b}]0;title\u{7}x{}", "y".repeat(2000));
     });
     let policy = guest.load_with(&Limits { text_characters: 20, ..Limits::default() }).unwrap();
     let (run, signals, needs) = (sample::run(), sample::signals(), sample::needs());

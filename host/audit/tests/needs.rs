@@ -46,7 +46,7 @@ const WRONG: [(Change, &str, bool); 14] = [
     (
         |n| {
             n.steering =
-                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![] })
+                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![] });
         },
         "needs.steering.layers is empty",
         false,
@@ -54,7 +54,7 @@ const WRONG: [(Change, &str, bool); 14] = [
     (
         |n| {
             n.steering =
-                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![31] })
+                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![31] });
         },
         "needs.steering.layers has layer 31",
         true,
@@ -81,7 +81,7 @@ fn right_needs_pass() {
         |n| n.judges[0].prefix_words = Some(5),
         |n| {
             n.steering =
-                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![30] })
+                Some(SteeringNeed { vector: SteeringVector::RefusalDirection, layers: vec![30] });
         },
     ];
     for change in right {

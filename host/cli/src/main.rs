@@ -39,7 +39,7 @@ fn main() -> std::process::ExitCode {
         // SAFETY: no other thread exists yet.
         #[expect(unsafe_code, reason = "candle reads it from the environment")]
         unsafe {
-            std::env::set_var("CANDLE_NUM_THREADS", "1")
+            std::env::set_var("CANDLE_NUM_THREADS", "1");
         };
     }
     let launched = ranks::launched();

@@ -134,18 +134,16 @@ fn content(place: &Place, path: &str, value: &Value) -> Result<String> {
     let mut joined = String::new();
     for (index, part) in parts.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        match part.get("text") {
-            Some(value) => joined.push_str(&text(place, &format!("{path}.text"), value)?),
-            None => {
-                let found =
-                    part.get("type").map_or_else(|| kind(part).to_owned(), Value::to_string);
-                return Err(Error::Field {
-                    place: place.clone(),
-                    field: path,
-                    found,
-                    expected: "a text part",
-                });
-            }
+        if let Some(value) = part.get("text") {
+            joined.push_str(&text(place, &format!("{path}.text"), value)?);
+        } else {
+            let found = part.get("type").map_or_else(|| kind(part).to_owned(), Value::to_string);
+            return Err(Error::Field {
+                place: place.clone(),
+                field: path,
+                found,
+                expected: "a text part",
+            });
         }
     }
     Ok(joined)

@@ -68,10 +68,7 @@ fn alternation_takes_whole_steps_from_one_stream_and_the_other_waits() {
         assert_eq!(streams.set_share(share), step > 0);
         let drawn = streams.next_batch();
         assert_eq!(alignment(&drawn), if share == 1.0 { BATCH } else { 0 });
-        match share == 1.0 {
-            true => safe.extend(ids(&drawn)),
-            false => task.extend(ids(&drawn)),
-        }
+        if share == 1.0 { safe.extend(ids(&drawn)) } else { task.extend(ids(&drawn)) }
     }
     // An epoch of each, every sample at most once.
     for mut drawn in [task, safe[..24].to_vec()] {

@@ -36,10 +36,10 @@ impl Classifier {
     /// Labels that exclude each other add up; of others the most probable counts.
     fn harm(&self, probabilities: &[f32]) -> f64 {
         let harmful = self.harmful.iter().map(|at| f64::from(probabilities[*at]));
-        match self.bert.is_independent() {
-            true => local::highest(harmful).unwrap_or(f64::NAN),
-            // They may add up to a little more than 1.
-            false => harmful.sum::<f64>().min(1.0),
+        if self.bert.is_independent() {
+            local::highest(harmful).unwrap_or(f64::NAN)
+        } else {
+            harmful.sum::<f64>().min(1.0)
         }
     }
 }

@@ -143,9 +143,10 @@ impl JudgeConfig {
     /// # Errors
     /// The first key that is missing or out of range.
     pub fn check(&self, name: &str) -> Result<()> {
-        let given = |kind: &str, field: &str, missing: bool| match missing {
-            false => Ok(()),
-            true => {
+        let given = |kind: &str, field: &str, missing: bool| {
+            if !missing {
+                Ok(())
+            } else {
                 let key = format!("judges.{name}.{kind}.{field}");
                 Err(Error::config(key, "is missing"))
             }

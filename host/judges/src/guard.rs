@@ -97,10 +97,7 @@ impl Judge for Guard {
     fn judge(&self, pairs: &[Pair<'_>], stop: &AtomicBool) -> Result<Vec<Judgement>> {
         // The decoder takes all threads for one batch. Where a row's bits depend on its
         // company in a batch, each pair goes alone.
-        let together = match self.model.decoder.rows_stand_alone() {
-            true => TOGETHER,
-            false => 1,
-        };
+        let together = if self.model.decoder.rows_stand_alone() { TOGETHER } else { 1 };
         let mut judged = Vec::with_capacity(pairs.len());
         for chunk in pairs.chunks(together) {
             if stop.load(Ordering::Relaxed) {
@@ -109,11 +106,8 @@ impl Judge for Guard {
             let asked = chunk.iter().map(|pair| self.asked(pair));
             let asked = asked.collect::<Result<Vec<_>>>()?;
             let fitting: Vec<&Vec<u32>> = asked.iter().flatten().collect();
-            let mut harm = match fitting.is_empty() {
-                true => Vec::new(),
-                false => self.harm(&fitting)?,
-            }
-            .into_iter();
+            let mut harm =
+                if fitting.is_empty() { Vec::new() } else { self.harm(&fitting)? }.into_iter();
             let of = |tokens: &Option<Vec<u32>>| tokens.as_ref().and_then(|_| harm.next());
             judged.extend(asked.iter().map(of).map(local::judgement));
         }

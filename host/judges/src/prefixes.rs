@@ -32,9 +32,10 @@ pub fn prefixes<'a>(
         let starts = &starts[..tokens.len().min(starts.len())];
         let mut last = 0;
         for cut in cuts(text, words) {
-            let end = match cut == text.len() {
-                true => tokens.len(),
-                false => starts.partition_point(|start| *start < cut),
+            let end = if cut == text.len() {
+                tokens.len()
+            } else {
+                starts.partition_point(|start| *start < cut)
             };
             if end > last {
                 last = end;

@@ -85,7 +85,7 @@ pub fn sum_rows(
                 let operands = Operands::transposed((low, rank), (top, tile.rows), right);
                 // SAFETY: the sums hold the tile's rows of `cols` values.
                 unsafe {
-                    tile.run(Accumulate::Add, &[operands], sums[top * cols + side..].as_mut_ptr())
+                    tile.run(Accumulate::Add, &[operands], sums[top * cols + side..].as_mut_ptr());
                 };
             }
         }

@@ -45,11 +45,11 @@ fn products(x: &[f32], k: usize, w: &[f32], y: &mut [f32], stride: usize) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         (Level::Avx512, LINES, ROWS) => unsafe { x86::avx512::<ROWS>(x, w, k, &mut sums) },
-        // SAFETY: the instruction set was detected; every pair is cut to k values.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Avx2, ..) => {
-            each(x, w, k, &mut sums, |x, w, sum| unsafe { x86::avx2(x, w, sum) })
-        }
+        (Level::Avx512 | Level::Avx2, ..) => each(x, w, k, &mut sums, |x, w, sum| {
+            // SAFETY: the instruction set was detected; every pair is cut to k values.
+            unsafe { x86::avx2(x, w, sum) }
+        }),
         (Level::Portable, ..) => each(x, w, k, &mut sums, portable),
     }
     for (i, (x, sums)) in x.chunks_exact(k).zip(&sums).enumerate() {

@@ -158,17 +158,14 @@ fn to_json(value: Value, options: Kwargs) -> std::result::Result<Value, minijinj
     let _: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let mut out = Vec::new();
-    match indent {
-        Some(width) => {
-            let width = " ".repeat(width);
-            let pretty = serde_json::ser::PrettyFormatter::with_indent(width.as_bytes());
-            let mut serializer = serde_json::Serializer::with_formatter(&mut out, pretty);
-            value.serialize(&mut serializer).map_err(invalid)?;
-        }
-        None => {
-            let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonSpacing);
-            value.serialize(&mut serializer).map_err(invalid)?;
-        }
+    if let Some(width) = indent {
+        let width = " ".repeat(width);
+        let pretty = serde_json::ser::PrettyFormatter::with_indent(width.as_bytes());
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, pretty);
+        value.serialize(&mut serializer).map_err(invalid)?;
+    } else {
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonSpacing);
+        value.serialize(&mut serializer).map_err(invalid)?;
     }
     Ok(Value::from_safe_string(String::from_utf8_lossy(&out).into_owned()))
 }

@@ -84,7 +84,7 @@ fn write_weights(model: &Model, adapter: Option<&Lora>, path: &Path, dtype: DTyp
     let tensors: BTreeMap<String, MergedTensor<'_>> = tensors.into_iter().collect();
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     let written = safetensors::serialize_to_file(tensors, Some(metadata), path);
-    let failure = failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(error) = failure {
         return Err(Error::Tensor(error));
     }

@@ -80,9 +80,10 @@ impl Steering {
     /// # Errors
     /// [`Error::Steering`] if one of them has no vector.
     pub fn select(&self, layers: &[usize]) -> Result<Self> {
-        let vectors = layers.iter().map(|layer| match self.vectors.get(layer) {
-            Some(vector) => Ok((*layer, vector.clone())),
-            None => {
+        let vectors = layers.iter().map(|layer| {
+            if let Some(vector) = self.vectors.get(layer) {
+                Ok((*layer, vector.clone()))
+            } else {
                 let known: Vec<String> = self.layers().map(|layer| layer.to_string()).collect();
                 Err(Error::steering(
                     format!("layer {layer} has no vector"),

@@ -70,9 +70,10 @@ impl Options {
                 other => return Err(format!("unknown argument {other}").into()),
             }
         }
-        match options.sequences > 0 && options.length > 1 && options.steps > 0 {
-            true => Ok(options),
-            false => Err("give at least 1 sequence of 2 tokens, and 1 step".into()),
+        if options.sequences > 0 && options.length > 1 && options.steps > 0 {
+            Ok(options)
+        } else {
+            Err("give at least 1 sequence of 2 tokens, and 1 step".into())
         }
     }
 }
@@ -141,10 +142,10 @@ fn main() -> Result<(), Failure> {
     // The first step loads the kernels.
     for step in 0..=options.steps as u64 {
         let started = Instant::now();
-        let known = match options.kl {
-            // Nothing is kept: every step pays for its reference.
-            true => Reference::new(&decoder, &[], members.len(), 0, None).of(&members)?,
-            false => Vec::new(),
+        let known = if options.kl {
+            Reference::new(&decoder, &[], members.len(), 0, None).of(&members)?
+        } else {
+            Vec::new()
         };
         let teacher = options.kl.then(|| stack(&known)).transpose()?;
         let forward = batch.forward(&decoder, &adapter, &[])?;

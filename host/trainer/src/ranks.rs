@@ -100,7 +100,7 @@ impl Ranks {
             self.broadcast(&value)?;
             return Ok(value);
         }
-        self.receive()?.ok_or_else(|| self.out_of_order(0))
+        self.receive()?.ok_or_else(|| Self::out_of_order(0))
     }
 
     /// Gives the other ranks, which [`hear`](Self::hear), something of the first one's.
@@ -256,7 +256,7 @@ impl Ranks {
             |words: &Header| first == Opcode::End as u64 && words[0] == Opcode::Broadcast as u64;
         match met.iter().position(|words| words[0] != first && !over(words)) {
             None => Ok(met),
-            Some(rank) => Err(self.out_of_order(rank)),
+            Some(rank) => Err(Self::out_of_order(rank)),
         }
     }
 
@@ -276,7 +276,7 @@ impl Ranks {
         (teller, error)
     }
 
-    fn out_of_order(&self, rank: usize) -> Error {
+    fn out_of_order(rank: usize) -> Error {
         Error::Differs { what: "the order of work".into(), rank }
     }
 

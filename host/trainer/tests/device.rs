@@ -69,7 +69,8 @@ fn train(model: &Model) -> Trained {
     let members: Vec<&Sample> = samples.iter().collect();
     let known = Reference::new(decoder, &taps, 4, 1 << 24, None).of(&members).unwrap();
     let micro: Vec<MicroBatch> = members.chunks(4).map(MicroBatch::new).collect();
-    let labels: Vec<u32> = micro.iter().flat_map(|batch| batch.labels()).copied().collect();
+    let labels: Vec<u32> =
+        micro.iter().flat_map(host_trainer::micro_batch::MicroBatch::labels).copied().collect();
     let layout = Layout::new(&adapter);
     let mut parameters = layout.read().unwrap();
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };

@@ -148,9 +148,10 @@ impl Kind {
             Ok(clean) => clean,
             Err(error) => return check.broken(&error),
         };
-        let mut unmoved = match self.probes.is_empty() {
-            true => clean.harmless == clean.harmful,
-            false => !self.depends(recorder, &clean),
+        let mut unmoved = if self.probes.is_empty() {
+            clean.harmless == clean.harmful
+        } else {
+            !self.depends(recorder, &clean)
         };
         let described =
             self.damages.iter().map(|(name, damage)| match outcome(recorder, self.step, *damage) {

@@ -93,12 +93,11 @@ pub fn audit(
     let bytes = bytes_of(policy, path)?;
     let inspection = inspect(policy, path, options.signed_by, Some(&subject.configured))?;
     let mut findings = vec![signature(&inspection.signature)];
-    let parameters = match &options.calibrated {
-        Some((parameters, needs)) => take(&mut subject, parameters, needs, &mut findings),
-        None => {
-            stage("calibrating");
-            calibrate(&mut subject, &mut findings)
-        }
+    let parameters = if let Some((parameters, needs)) = &options.calibrated {
+        take(&mut subject, parameters, needs, &mut findings)
+    } else {
+        stage("calibrating");
+        calibrate(&mut subject, &mut findings)
     };
     if parameters.is_some() {
         behaviour(&subject, &bytes, options.repeats, &mut findings, stage);

@@ -50,9 +50,10 @@ fn reload(recorder: &Recorder<'_>, bytes: &[u8]) -> Finding {
     let subject = recorder.subject;
     let signals = subject.signals(&step());
     let mut loads = [Some(subject.policy), None].into_iter().flatten();
-    let call = || match loads.next() {
-        Some(policy) => print(&policy.assess(subject.call(&signals, &[]))?),
-        None => {
+    let call = || {
+        if let Some(policy) = loads.next() {
+            print(&policy.assess(subject.call(&signals, &[]))?)
+        } else {
             let engine = subject.policy.engine();
             let again = Policy::from_bytes(engine, subject.policy.path(), bytes)?;
             print(&again.assess(subject.call(&signals, &[]))?)

@@ -57,10 +57,7 @@ impl Journal {
     /// If neither is there, or neither is the recorded one.
     pub fn load(&self, engine: &Engine, slot: &PolicySlot) -> Result<Policy> {
         let kept = self.component(slot);
-        let path = match kept.exists() {
-            true => kept,
-            false => slot.file.clone().into(),
-        };
+        let path = if kept.exists() { kept } else { slot.file.clone().into() };
         let bytes =
             std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let actual = host_files::sha256::hex(&bytes);
@@ -173,13 +170,14 @@ impl Journal {
             needs: &asked.slot.needs,
         });
         let answer = match answer {
-            Ok(assessed) => entry::assessment(&assessed.assessment)
-                .map(|assessment| Answer::Assessment {
+            Ok(assessed) => entry::assessment(&assessed.assessment).map_or_else(
+                |e| fault(e.to_string()),
+                |assessment| Answer::Assessment {
                     assessment,
                     fuel: assessed.fuel,
                     memory_bytes: assessed.memory_bytes,
-                })
-                .unwrap_or_else(|e| fault(e.to_string())),
+                },
+            ),
             Err(e) => fault(e.to_string()),
         };
         match difference(&record.answer, &answer) {

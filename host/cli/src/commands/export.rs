@@ -51,10 +51,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
                 WeightType::Bf16 => DType::BF16,
             };
             host_model::export::merge(&model, adapter.as_ref(), &arguments.output, dtype)
-                .map_err(Error::from)?
+                .map_err(Error::from)?;
         }
         (false, Some(adapter)) => {
-            adapter.save_peft(&arguments.output, &model.config, &model.name).map_err(Error::from)?
+            adapter
+                .save_peft(&arguments.output, &model.config, &model.name)
+                .map_err(Error::from)?;
         }
         (false, None) => {
             return Err(Error::config(

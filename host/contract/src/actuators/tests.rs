@@ -60,17 +60,16 @@ fn using_an_actuator_without_declaring_it_is_a_fault() {
         let assessment = using(actuator);
         assert_eq!(check(&assessment, &declaring(actuator)), Ok(()), "{}", actuator.name());
         let undeclared = check(&assessment, &Needs::new());
-        match actuator.declared(&Needs::new()) {
-            true => assert_eq!(undeclared, Ok(()), "{}", actuator.name()),
-            false => {
-                let invalid = undeclared.unwrap_err();
-                assert!(invalid.problem.contains("is used, but needs."), "{invalid}");
-                assert!(
-                    invalid.problem.contains(actuator.name())
-                        || invalid.field.contains(actuator.name()),
-                    "{invalid}"
-                );
-            }
+        if actuator.declared(&Needs::new()) {
+            assert_eq!(undeclared, Ok(()), "{}", actuator.name());
+        } else {
+            let invalid = undeclared.unwrap_err();
+            assert!(invalid.problem.contains("is used, but needs."), "{invalid}");
+            assert!(
+                invalid.problem.contains(actuator.name())
+                    || invalid.field.contains(actuator.name()),
+                "{invalid}"
+            );
         }
     }
 }

@@ -121,9 +121,10 @@ pub fn read_generations(path: &Path) -> Result<Vec<Generation>> {
         })?;
         generations.push(generation.marked());
     }
-    match generations.is_empty() {
-        true => Err(Error::file(path, "has no answers; name the generations.jsonl of a run")),
-        false => Ok(generations),
+    if generations.is_empty() {
+        Err(Error::file(path, "has no answers; name the generations.jsonl of a run"))
+    } else {
+        Ok(generations)
     }
 }
 

@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_judge_that_training_did_not_use_keeps_the_notice_away() {
         let trained = BTreeSet::from(["a", "b"]);
-        let judges = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let judges = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let notice = dependent(&trained, &judges(&["a"])).expect("only a");
         assert!(notice.contains("trains on a, and no other judge"), "{notice}");
         assert_eq!(dependent(&trained, &judges(&["a", "c"])), None);

@@ -39,10 +39,7 @@ impl Likelihood<'_> {
             let parts: Vec<_> = sums.iter().map(|sums| (of(sums), sums.tokens)).collect();
             Mean::per_token(&parts)
         };
-        let kl = match self.applied.is_reference() {
-            true => None,
-            false => mean(|sums| sums.kl),
-        };
+        let kl = if self.applied.is_reference() { None } else { mean(|sums| sums.kl) };
         Ok((mean(|sums| sums.loss), kl))
     }
 

@@ -19,7 +19,7 @@ impl EvalSets {
             let mut sources = sources.to_vec();
             if config.limit > 0 {
                 sources.iter_mut().for_each(|source| {
-                    source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit))
+                    source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit));
                 });
             }
             Ok(data::read_prompts(&sources, seed)?)

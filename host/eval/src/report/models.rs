@@ -60,7 +60,7 @@ fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
     for name in judges {
         let harm = eval.judges.get(*name);
         let row = |what: &str| format!("judge {name}: {what}");
-        let unknown = harm.map(|harm| harm.unknown()).filter(|count| *count > 0);
+        let unknown = harm.map(crate::measure::Harm::unknown).filter(|count| *count > 0);
         cells.extend([
             (row("harm 5 of 5"), rate(harm.and_then(|harm| harm.attack_success))),
             (row("mean harm"), mean(harm.and_then(|harm| harm.score), 2)),

@@ -174,12 +174,11 @@ fn read_certificates(path: &Path, key: String) -> Result<RootCerts> {
             _ => None,
         })
         .collect();
-    match certificates.is_empty() {
-        true => {
-            let problem = format!("{} holds no certificate in PEM", path.display());
-            Err(Error::config(key, problem))
-        }
-        false => Ok(certificates.into()),
+    if certificates.is_empty() {
+        let problem = format!("{} holds no certificate in PEM", path.display());
+        Err(Error::config(key, problem))
+    } else {
+        Ok(certificates.into())
     }
 }
 

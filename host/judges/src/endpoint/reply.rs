@@ -53,9 +53,10 @@ fn read(text: &str) -> Option<f64> {
     let fenced = text.strip_prefix("```").and_then(|it| it.strip_suffix("```"));
     let text = fenced.map_or(text, |inner| inner.strip_prefix("json").unwrap_or(inner));
     // A list would pass for the fields in their order.
-    let number = match text.trim_start().starts_with('{') {
-        true => serde_json::from_str::<Score>(text).map(|it| it.score),
-        false => serde_json::from_str::<u8>(text),
+    let number = if text.trim_start().starts_with('{') {
+        serde_json::from_str::<Score>(text).map(|it| it.score)
+    } else {
+        serde_json::from_str::<u8>(text)
     };
     let number = number.ok().filter(|number| (1..=5).contains(number))?;
     Some(f64::from(number))

@@ -62,7 +62,8 @@ impl View for MergedTensor<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         Cow::Owned(self.bytes().unwrap_or_else(|error| {
-            let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut failure =
+                self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             failure.get_or_insert(error);
             vec![0; self.data_len()]
         }))

@@ -206,17 +206,14 @@ impl Part<'_> {
     fn run(&self, logits: &mut Logits, gradient: &mut [f32], found: &mut [[f32; 2]]) {
         let (v, count) = (self.vocabulary, self.labels.len() * self.vocabulary);
         let current = &mut logits.current[..count];
-        let reference: &[f32] = match self.reference {
-            Some(hidden) => {
-                let reference = &mut logits.reference[..count];
-                let both = [self.hidden, hidden];
-                project(self.head, &both, self.size, &mut [&mut *current, &mut *reference]);
-                reference
-            }
-            None => {
-                project(self.head, &[self.hidden], self.size, &mut [&mut *current]);
-                &[]
-            }
+        let reference: &[f32] = if let Some(hidden) = self.reference {
+            let reference = &mut logits.reference[..count];
+            let both = [self.hidden, hidden];
+            project(self.head, &both, self.size, &mut [&mut *current, &mut *reference]);
+            reference
+        } else {
+            project(self.head, &[self.hidden], self.size, &mut [&mut *current]);
+            &[]
         };
         let lines = current.par_chunks_exact_mut(v).zip(found).enumerate();
         lines.for_each(|(row, (line, found))| {

@@ -115,7 +115,7 @@ impl Metadata<'_> {
             num_heads,
             num_kv_heads: self.size("attention.head_count_kv")?.unwrap_or(num_heads),
             head_dim,
-            rms_norm_eps: eps.map(shortest).unwrap_or(1e-6),
+            rms_norm_eps: eps.map_or(1e-6, shortest),
             rope: Rope {
                 theta: self.number("rope.freq_base")?.unwrap_or(10_000.0),
                 scaling: self.scaling(max_position, tensors)?,

@@ -126,7 +126,7 @@ pub fn split(
             let alpha = file
                 .alpha_pattern
                 .get(module.name())
-                .and_then(|alpha| alpha.as_f64())
+                .and_then(serde_json::Value::as_f64)
                 .unwrap_or(file.alpha);
             if (alpha / rank as f64 - scaling).abs() > 1e-9 * scaling.abs() {
                 return Err(unfit(

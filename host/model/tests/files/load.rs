@@ -203,14 +203,14 @@ fn tensors_that_do_not_fit_are_named() {
     let dir = with_tensors(|t| drop(t.remove(name)));
     refused(dir.path(), name, "is missing");
     let dir = with_tensors(|t| {
-        drop(t.insert(name.to_owned(), t[name].t().unwrap().contiguous().unwrap()))
+        drop(t.insert(name.to_owned(), t[name].t().unwrap().contiguous().unwrap()));
     });
     refused(dir.path(), name, "has shape [32, 16]");
     let dir = with_tensors(|t| {
         drop(t.insert(
             "model.layers.0.self_attn.q_proj.bias".to_owned(),
             t["model.norm.weight"].clone(),
-        ))
+        ));
     });
     refused(dir.path(), "self_attn.q_proj.bias", "has no place in a llama");
     let dir =

@@ -75,10 +75,7 @@ pub fn measure(work: &Work) -> (f64, f64) {
 fn best(product: &Product) -> f64 {
     let threads = rayon::current_num_threads();
     let Product { m, n, k, turned } = *product;
-    let share = match m >= n {
-        true => (m.div_ceil(threads), n),
-        false => (m, n.div_ceil(threads)),
-    };
+    let share = if m >= n { (m.div_ceil(threads), n) } else { (m, n.div_ceil(threads)) };
     let operand = |size: usize| -> Vec<f32> { (0..size).map(|i| (i % 13) as f32 - 6.0).collect() };
     let mut parts: Vec<_> = (0..threads)
         .map(|_| {

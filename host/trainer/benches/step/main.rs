@@ -104,7 +104,7 @@ fn main() -> Outcome<()> {
     // SAFETY: no other thread exists yet.
     #[expect(unsafe_code, reason = "candle reads it from the environment")]
     unsafe {
-        std::env::set_var("CANDLE_NUM_THREADS", "1")
+        std::env::set_var("CANDLE_NUM_THREADS", "1");
     };
     let arguments = Arguments::parse();
     if let Some(widest) = arguments.instructions {
@@ -217,9 +217,10 @@ impl<'a> Run<'a> {
     fn step(&mut self, step: u64) -> Outcome<(f64, f64)> {
         let answers = |hidden: Tensor| hidden.index_select(&self.rows, 0);
         let started = Instant::now();
-        let reference = match self.kl {
-            true => Some(answers(self.decoder.forward(self.batch, None, &[])?.hidden)?),
-            false => None,
+        let reference = if self.kl {
+            Some(answers(self.decoder.forward(self.batch, None, &[])?.hidden)?)
+        } else {
+            None
         };
         let seconds = started.elapsed().as_secs_f64();
         let forward = self.decoder.forward(self.batch, Some(self.adapter), &[])?;

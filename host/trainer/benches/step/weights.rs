@@ -34,9 +34,6 @@ pub fn random(config: &Config, device: &Device, dtype: DType) -> candle_core::Re
         embed: random(vocabulary)?,
         layers,
         final_norm: ones()?,
-        head: match config.tie_embeddings {
-            true => None,
-            false => Some(random(vocabulary)?),
-        },
+        head: if config.tie_embeddings { None } else { Some(random(vocabulary)?) },
     })
 }

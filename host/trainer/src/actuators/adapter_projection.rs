@@ -50,9 +50,10 @@ impl Subspaces {
             }
             changes.push(row);
         }
-        match changes.iter().flatten().any(Option::is_some) {
-            true => Ok(Self { changes }),
-            false => wrong("has the weights of the model; name the model before its alignment"),
+        if changes.iter().flatten().any(Option::is_some) {
+            Ok(Self { changes })
+        } else {
+            wrong("has the weights of the model; name the model before its alignment")
         }
     }
 

@@ -51,10 +51,7 @@ impl Penalty {
 
     /// Derivative of the value by the logarithm of a ratio whose (v x)^2 is `square`.
     fn slope(self, square: f64) -> f64 {
-        match square == 0.0 {
-            true => 0.0,
-            false => square / (self.count as f64 * self.squares.sqrt()),
-        }
+        if square == 0.0 { 0.0 } else { square / (self.count as f64 * self.squares.sqrt()) }
     }
 }
 
@@ -62,10 +59,7 @@ impl Penalty {
 pub fn count(clips: &[RatioClip], offsets: &[u32]) -> usize {
     let bounds = clips.iter().zip(offsets.windows(2));
     bounds
-        .map(|(clip, bounds)| match clip.sequence {
-            true => 1,
-            false => (bounds[1] - bounds[0]) as usize,
-        })
+        .map(|(clip, bounds)| if clip.sequence { 1 } else { (bounds[1] - bounds[0]) as usize })
         .sum()
 }
 
@@ -84,9 +78,10 @@ impl Ratios<'_> {
         let samples = self.clips.iter().zip(self.offsets.windows(2));
         samples.flat_map(move |(clip, bounds)| {
             let tokens = bounds[0] as usize..bounds[1] as usize;
-            let parts: Vec<Range<usize>> = match clip.sequence {
-                true => std::iter::once(tokens).collect(),
-                false => tokens.map(|token| token..token + 1).collect(),
+            let parts: Vec<Range<usize>> = if clip.sequence {
+                std::iter::once(tokens).collect()
+            } else {
+                tokens.map(|token| token..token + 1).collect()
             };
             parts.into_iter().map(move |part| {
                 let ratio = self.ratio(part.clone());
@@ -131,9 +126,10 @@ impl Ratios<'_> {
 /// f, and its derivative by ln x.
 fn clipped(clip: &RatioClip, ratio: f64) -> (f64, f64) {
     let direction = clip.direction;
-    let (bounded, inside) = match direction >= 0.0 {
-        true => (ratio.min(clip.high), ratio < clip.high),
-        false => (ratio.max(clip.low), ratio > clip.low),
+    let (bounded, inside) = if direction >= 0.0 {
+        (ratio.min(clip.high), ratio < clip.high)
+    } else {
+        (ratio.max(clip.low), ratio > clip.low)
     };
     let slope = if inside { direction * ratio } else { 0.0 };
     (bounded * direction, slope)

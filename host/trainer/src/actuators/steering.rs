@@ -71,10 +71,13 @@ impl<'a> ActiveSteering<'a> {
         current: Option<&[f64]>,
     ) -> Result<SteeringSignals> {
         let [without, with] = match (canary, current) {
-            (Some(canary), Some(current)) => match self.in_force.reference {
-                true => self.of_reference(decoder, canary)?,
-                false => [current.to_vec(), self.with(decoder, adapter, canary, current)?],
-            },
+            (Some(canary), Some(current)) => {
+                if self.in_force.reference {
+                    self.of_reference(decoder, canary)?
+                } else {
+                    [current.to_vec(), self.with(decoder, adapter, canary, current)?]
+                }
+            }
             _ => [Vec::new(), Vec::new()],
         };
         Ok(SteeringSignals {

@@ -41,9 +41,10 @@ impl Vectors {
         if in_force.coefficient == 0.0 {
             return Ok(None);
         }
-        let vector = match in_force.project {
-            true => self.vector.projected(&self.refusal)?,
-            false => self.vector.clone(),
+        let vector = if in_force.project {
+            self.vector.projected(&self.refusal)?
+        } else {
+            self.vector.clone()
         };
         Ok(Some(vector.scaled(in_force.coefficient)?))
     }

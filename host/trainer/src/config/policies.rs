@@ -65,15 +65,14 @@ pub(super) fn list(table: &Table) -> Result<Table> {
     };
     let mut policies = Vec::with_capacity(numbered.len());
     for number in 0..numbered.len() {
-        match numbered.remove(&number.to_string()) {
-            Some(policy) => policies.push(policy),
-            None => {
-                let other = numbered.keys().next().cloned().unwrap_or_default();
-                return Err(Error::config(
-                    format!("policy.{other}"),
-                    format!("there is no policy {number}; policies are numbered from 0"),
-                ));
-            }
+        if let Some(policy) = numbered.remove(&number.to_string()) {
+            policies.push(policy);
+        } else {
+            let other = numbered.keys().next().cloned().unwrap_or_default();
+            return Err(Error::config(
+                format!("policy.{other}"),
+                format!("there is no policy {number}; policies are numbered from 0"),
+            ));
         }
     }
     table.insert(KEY.to_owned(), Value::Array(policies));

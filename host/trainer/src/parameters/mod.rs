@@ -136,8 +136,5 @@ fn flat<'t>(tensors: impl Iterator<Item = &'t Tensor>) -> Result<Vec<f32>> {
     let parts = tensors
         .map(|tensor| tensor.detach().flatten_all())
         .collect::<candle_core::Result<Vec<_>>>()?;
-    match parts.is_empty() {
-        true => Ok(Vec::new()),
-        false => Ok(Tensor::cat(&parts, 0)?.to_vec1()?),
-    }
+    if parts.is_empty() { Ok(Vec::new()) } else { Ok(Tensor::cat(&parts, 0)?.to_vec1()?) }
 }

@@ -28,7 +28,7 @@ pub fn run<T: Send>(size: usize, work: impl Fn(Ranks) -> T + Sync) -> Vec<T> {
             scope.spawn(move || work(Ranks::linked(Box::new(Threads { rank, table }))))
         };
         let threads: Vec<_> = (0..size).map(spawn).collect();
-        let results = threads.into_iter().map(|thread| thread.join());
+        let results = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
         results.map(|result| result.expect("no panic")).collect()
     })
 }

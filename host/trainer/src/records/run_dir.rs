@@ -61,15 +61,16 @@ impl RunDir {
 
     /// The folder of a run that is to go on.
     pub fn open(path: &Path) -> Result<Self> {
-        match path.join(CONFIG).is_file() {
-            true => Ok(Self { path: path.into() }),
-            false => Err(Error::Resume {
+        if path.join(CONFIG).is_file() {
+            Ok(Self { path: path.into() })
+        } else {
+            Err(Error::Resume {
                 path: path.into(),
                 problem: format!(
                     "there is no {CONFIG} in it, so nothing was begun there; name the folder of a \
                      run, or start a new one"
                 ),
-            }),
+            })
         }
     }
 
@@ -98,10 +99,7 @@ impl RunDir {
 
     /// Refuses a folder that `create` would refuse because it exists.
     pub fn check_free(path: &Path) -> Result<()> {
-        match path.exists() {
-            true => Err(Error::OutputExists { path: path.into() }),
-            false => Ok(()),
-        }
+        if path.exists() { Err(Error::OutputExists { path: path.into() }) } else { Ok(()) }
     }
 
     /// The first free runs/NAME-N.
@@ -136,9 +134,10 @@ impl RunDir {
     /// Removes a file or a folder of the run, if it is there.
     pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.file(name);
-        let removed = match path.is_dir() {
-            true => std::fs::remove_dir_all(&path),
-            false => std::fs::remove_file(&path),
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
         };
         match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

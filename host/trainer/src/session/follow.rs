@@ -87,13 +87,12 @@ impl Follower<'_> {
             }
             None => None,
         };
-        self.context.reference = match task.needs.is_empty() {
-            true => None,
-            false => {
-                let taps = sensors::reference_taps(task.needs.iter());
-                let usual = self.reference_cache.clone();
-                reference::open(&self.config.train, usual, &self.context.model, &taps)?
-            }
+        self.context.reference = if task.needs.is_empty() {
+            None
+        } else {
+            let taps = sensors::reference_taps(task.needs.iter());
+            let usual = self.reference_cache.clone();
+            reference::open(&self.config.train, usual, &self.context.model, &taps)?
         };
         self.context.steering = task.steering.map(Vectors::try_from).transpose()?;
         let adapter = fresh_adapter(&self.config, &self.context.model)?;

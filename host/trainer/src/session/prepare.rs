@@ -61,10 +61,7 @@ impl<'a> Loaded<'a> {
         let judges = Judges::load(&config.judges, judge_cache)?;
         let sets = EvalSets::load(&config.eval, config.seed.0)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
-        let signer = match policies.is_empty() {
-            true => None,
-            false => signer()?,
-        };
+        let signer = if policies.is_empty() { None } else { signer()? };
         let (model, plan) = load_training(config, observer)?;
         let canary = canary(config, &model)?;
         Ok(Self { policies, judges, sets, signer, model, plan, canary })

@@ -170,9 +170,10 @@ impl Prepared<'_> {
         let mut stages =
             behind.unwrap_or_else(|| Stages::new(Report::new(folder.path(), self.names())));
         stages.report.run = folder.path().into();
-        let mut answers = match self.sets.is_empty() {
-            true => None,
-            false => Some(folder.lines_from("generations.jsonl", stages.generations_bytes)?),
+        let mut answers = if self.sets.is_empty() {
+            None
+        } else {
+            Some(folder.lines_from("generations.jsonl", stages.generations_bytes)?)
         };
         if stages.report.before.is_none() && self.config.eval.before {
             stages.report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
@@ -258,9 +259,10 @@ impl Prepared<'_> {
         }
         for active in &self.policies {
             let needs = host_contract::needs_summary(&active.needs);
-            let text = match needs.is_empty() {
-                true => "nothing; it steers the loss weights alone".to_owned(),
-                false => needs.join("\n"),
+            let text = if needs.is_empty() {
+                "nothing; it steers the loss weights alone".to_owned()
+            } else {
+                needs.join("\n")
             };
             observer.show(&format!("{} asks for", active.policy.name()), &text);
         }

@@ -95,9 +95,10 @@ impl<'a> Sensors<'a> {
 
     /// Reads the reference's signals off what is known of the samples with these labels.
     pub fn recall(&self, known: &[Arc<ReferenceOutputs>], labels: &[u32]) -> Result<ModelReadout> {
-        let log_probs = match self.reads.reference_log_probs && !known.is_empty() {
-            true => reference_log_probs(self.decoder, known, labels)?,
-            false => Vec::new(),
+        let log_probs = if self.reads.reference_log_probs && !known.is_empty() {
+            reference_log_probs(self.decoder, known, labels)?
+        } else {
+            Vec::new()
         };
         Ok(ModelReadout { taps: known.iter().map(|known| known.taps.clone()).collect(), log_probs })
     }

@@ -165,9 +165,10 @@ impl<'a> State<'a> {
             let Self { actuators, layout, parameters, gradient, .. } = self;
             record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
         }
-        match self.spec.ranks.is_root() {
-            true => self.check_reach(measured.context.step, record, weights),
-            false => Ok(()),
+        if self.spec.ranks.is_root() {
+            self.check_reach(measured.context.step, record, weights)
+        } else {
+            Ok(())
         }
     }
 
@@ -192,11 +193,10 @@ impl<'a> State<'a> {
             };
             let tokens = batch.labels().len();
             let part = weights.slice(token..token + tokens);
-            let teacher = match part.needs_reference() {
-                true => {
-                    Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?)
-                }
-                false => None,
+            let teacher = if part.needs_reference() {
+                Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?)
+            } else {
+                None
             };
             let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
             let sum = match (&mut self.alignment, batch.origin()) {
@@ -305,10 +305,7 @@ impl<'a> State<'a> {
             self.parameters = self.layout.read()?;
         }
         ranks.broadcast_values(&mut self.parameters)?;
-        match ranks.is_root() {
-            true => Ok(()),
-            false => self.layout.write(&self.parameters),
-        }
+        if ranks.is_root() { Ok(()) } else { self.layout.write(&self.parameters) }
     }
 
     /// Shortens a gradient to this L2 norm, or the run's own; returns what it was.

@@ -112,19 +112,19 @@ impl Recorder<'_> {
             Step::Host(arguments) => {
                 let mut command = self.command(NEWER, folder);
                 command.args(arguments);
-                self.say(command, arguments, said)
+                Self::say(command, arguments, said)
             }
             Step::Older(arguments) => {
                 let mut command = self.command(OLDER, folder);
                 command.args(arguments);
-                self.say(command, arguments, said)
+                Self::say(command, arguments, said)
             }
             Step::Ranks(count, arguments) => {
                 let mut command = Command::new("mpirun");
                 self.environment(&mut command, folder);
                 command.args(["-q", "--allow-run-as-root", "--oversubscribe", "-n"]);
                 command.arg(count.to_string()).arg(self.work.join(NEWER)).args(arguments);
-                self.say(command, arguments, said)
+                Self::say(command, arguments, said)
             }
             Step::Remove(paths) => paths.iter().try_for_each(|path| clear(&folder.join(path))),
             Step::Copy(from, to) => {
@@ -156,7 +156,7 @@ impl Recorder<'_> {
     }
 
     /// Writes down the command, its exit code and its two streams.
-    fn say(&self, mut command: Command, arguments: &[String], said: &Path) -> Result<()> {
+    fn say(mut command: Command, arguments: &[String], said: &Path) -> Result<()> {
         let output = command.output().context("it can't be run")?;
         let code = output.status.code().map_or("killed".into(), |code| code.to_string());
         let text = format!("host {}\nexit {code}\n", arguments.join(" "));

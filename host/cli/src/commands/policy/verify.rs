@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             "file": file, "valid": false, "key_id": key.id(), "problem": problem.to_string(),
         }))?,
         (Ok(comment), false) => {
-            print_text(&format!("{}: signed by key {} ({comment})", file.display(), key.id()))?
+            print_text(&format!("{}: signed by key {} ({comment})", file.display(), key.id()))?;
         }
         (Err(_), false) => {}
     }

@@ -176,9 +176,10 @@ impl Stored {
     /// [`Error::File`] if a byte is missing or was changed.
     pub fn read(&self) -> Result<Saved> {
         let saved = read(&self.path).map_err(|problem| Error::file(&self.path, problem))?;
-        match saved.progress.step == self.step {
-            true => Ok(saved),
-            false => Err(Error::file(&self.path, "is of another step than its name")),
+        if saved.progress.step == self.step {
+            Ok(saved)
+        } else {
+            Err(Error::file(&self.path, "is of another step than its name"))
         }
     }
 }

@@ -98,23 +98,22 @@ pub fn dry_run(
     let model = &loaded.model;
     let steers = steering::dry_configure(names.into_iter().zip(&needs), config, model)?;
     let taps = sensors::reference_taps(needs.iter());
-    let on_disk = match needs.is_empty() {
-        true => false,
-        false => reference::open(&config.train, caches.reference, model, &taps)?.is_some(),
+    let on_disk = if needs.is_empty() {
+        false
+    } else {
+        reference::open(&config.train, caches.reference, model, &taps)?.is_some()
     };
     let asked = (!needs.is_empty()).then(|| PolicyDemands {
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
         reads_current: needs.iter().any(sensors::reads_current),
         adds_samples: any_may(&needs, Actuators::ALIGNMENT_EXTRA),
-        references: match steers && needs.iter().any(sensors::reads_reference) {
-            true => 2,
-            false => 1,
-        },
+        references: if steers && needs.iter().any(sensors::reads_reference) { 2 } else { 1 },
         vectors: state::vectors(&needs),
-        subspaces: match any_may(&needs, Actuators::ADAPTER_PROJECTION) {
-            true => Subspaces::bytes(&model.config, &config.lora.targets),
-            false => 0,
+        subspaces: if any_may(&needs, Actuators::ADAPTER_PROJECTION) {
+            Subspaces::bytes(&model.config, &config.lora.targets)
+        } else {
+            0
         },
     });
 

@@ -14,7 +14,7 @@ fn with_walk(check: impl FnOnce(&StepPlan, &Model, u64)) {
     let rows = parse_rows("rows.jsonl".as_ref(), rows.concat().into_bytes()).expect("rows");
     let samples = encode_chats(&rows, 100, Overlong::Error, &model.tokenizer);
     let samples = samples.expect("encoded").samples;
-    let answers: usize = samples.iter().map(|sample| sample.answer_tokens()).sum();
+    let answers: usize = samples.iter().map(host_data::Sample::answer_tokens).sum();
     let plan = Plan::new(samples, 1, 2.0, None, 1).expect("a plan");
     let lora = RunConfig::default().lora.resolve();
     let adapter = Lora::new(&model.config, lora, 1, model.decoder.device()).expect("an adapter");

@@ -45,16 +45,16 @@ pub(super) fn prepare_all<'a>(
         let actuators = active.needs.actuators;
         actuators.contains(Actuators::ADAPTER_PROJECTION)
     };
-    let base = match policies.iter().any(projects) {
-        true => prepare::load_base(&config, &model, observer)?,
-        false => None,
+    let base = if policies.iter().any(projects) {
+        prepare::load_base(&config, &model, observer)?
+    } else {
+        None
     };
-    let reference = match policies.is_empty() {
-        true => None,
-        false => {
-            let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
-            reference::open(&config.train, caches.reference, &model, &taps)?
-        }
+    let reference = if policies.is_empty() {
+        None
+    } else {
+        let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
+        reference::open(&config.train, caches.reference, &model, &taps)?
     };
     let kept = match goes_on {
         Some(folder) => Vectors::kept(folder.path(), config.steering.coefficient)?,

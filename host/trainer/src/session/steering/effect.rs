@@ -45,10 +45,7 @@ pub fn effects(
     let with = coefficients.iter().filter(|coefficient| **coefficient != 0.0);
     let mut effects = Vec::new();
     for coefficient in std::iter::once(&0.0).chain(with) {
-        let steering = match *coefficient == 0.0 {
-            true => None,
-            false => Some(vector.scaled(*coefficient)?),
-        };
+        let steering = if *coefficient == 0.0 { None } else { Some(vector.scaled(*coefficient)?) };
         let applied = Overlay { adapter, steering: steering.as_ref() };
         let name = format!("coefficient {coefficient}");
         effects.push(Effect {

@@ -123,13 +123,11 @@ fn the_one_need<'n>(
 
 /// The prompts that the configuration names, else the labelled ones.
 pub fn instructed_on<'p>(own: &'p [Prompt], labelled: &'p [LabelledPrompt]) -> Vec<&'p [Message]> {
-    match own.is_empty() {
-        false => messages(own),
-        true => {
-            let training =
-                labelled.iter().filter(|prompt| prompt.split == host_data::Split::Training);
-            training.map(|prompt| prompt.messages.as_slice()).collect()
-        }
+    if own.is_empty() {
+        let training = labelled.iter().filter(|prompt| prompt.split == host_data::Split::Training);
+        training.map(|prompt| prompt.messages.as_slice()).collect()
+    } else {
+        messages(own)
     }
 }
 

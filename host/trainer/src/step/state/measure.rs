@@ -64,7 +64,7 @@ impl State<'_> {
         shard: Shard,
         micro: &[MicroBatch],
     ) -> Result<Measured<'s>> {
-        let labels = micro.iter().flat_map(|batch| batch.labels());
+        let labels = micro.iter().flat_map(super::super::micro_batch::MicroBatch::labels);
         let rate = self.schedule.at(step);
         let mut measured = Measured {
             context: StepContext::new(step, rate, samples, self.previous),

@@ -37,13 +37,14 @@ impl State<'_> {
         if !estimates && asked.ratio_clip.is_none() {
             return Ok(weights);
         }
-        let reference = match measured.labels.is_empty() {
-            true => Vec::new(),
-            false => reference_log_probs(
+        let reference = if measured.labels.is_empty() {
+            Vec::new()
+        } else {
+            reference_log_probs(
                 &self.spec.context.model.decoder,
                 &measured.known,
                 &measured.labels,
-            )?,
+            )?
         };
         if let Some(clips) = &asked.ratio_clip {
             self.clip_ratios(measured, micro, clips, &reference, &mut weights)?;
