@@ -6,7 +6,7 @@ mod folder;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use host_stats::random;
+use host_data::random;
 use host_trainer::data::{Message, Prompt, Row, Split, parse_rows};
 use host_trainer::judges::prefix_texts;
 use host_trainer::run_dir::write_atomically;

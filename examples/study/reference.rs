@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use host_data::random;
 use host_files::json;
-use host_stats::random;
 use host_trainer::config::JudgeConfig;
 use host_trainer::data::DataSource;
 use host_trainer::evaluation::Evaluation;

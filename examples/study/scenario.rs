@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use host_stats::random;
+use host_data::random;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 

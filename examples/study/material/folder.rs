@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use host_stats::random;
+use host_data::random;
 use host_trainer::data::{DataSource, Message, Split, read_prompts, read_rows};
 use host_trainer::measure::is_refusal;
 use rand::seq::IndexedRandom;

@@ -13,12 +13,13 @@ static PYTHON: Dir = include_dir!("$CARGO_MANIFEST_DIR/templates/python");
 static JS: Dir = include_dir!("$CARGO_MANIFEST_DIR/templates/js");
 static WIT: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../wit/v0.2");
 static SDK: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../plugins/sdk");
+static STATS: Dir = include_dir!("$CARGO_MANIFEST_DIR/../stats");
 
 /// Where the sources of the SDK find the interface, and where they do in a project.
 const SDK_WIT: [&str; 2] = ["../../wit/v0.2", "../wit"];
 
 /// The files of a project, by path: the template's with the name filled in, the
-/// interface, and for Rust the crate that policies are written with.
+/// interface, and for Rust the crates that policies are written with.
 pub(crate) fn files(language: Language, name: &Name) -> Vec<(PathBuf, Vec<u8>)> {
     let own = match language {
         Language::Rust => &RUST,
@@ -41,6 +42,9 @@ pub(crate) fn files(language: Language, name: &Name) -> Vec<(PathBuf, Vec<u8>)> 
             if path != Path::new("README.md") {
                 files.push((Path::new("sdk").join(path), rooted(bytes)));
             }
+        });
+        each(&STATS, &mut |path, bytes| {
+            files.push((Path::new("stats").join(path), bytes.to_vec()));
         });
     }
     files.sort();
@@ -135,13 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn only_rust_comes_with_the_sdk_which_finds_the_interface() {
+    fn only_rust_comes_with_the_sdk_which_finds_interface_and_statistics() {
         let rust = texts(Language::Rust);
         let bindings = &rust["sdk/src/bindings.rs"];
         assert!(bindings.contains(&format!("path: \"{}\"", SDK_WIT[1])));
         assert!(!rust.values().any(|text| text.contains(SDK_WIT[0])));
         let c = texts(Language::C);
-        assert!(!c.keys().any(|file| file.starts_with("sdk/")));
+        assert!(!c.keys().any(|file| file.starts_with("sdk/") || file.starts_with("stats/")));
+        assert!(rust["sdk/Cargo.toml"].contains("host-stats = { path = \"../stats\" }"));
+        assert!(rust["stats/Cargo.toml"].contains("name = \"host-stats\""));
+        assert!(rust.contains_key("stats/src/ranking.rs"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod pack;
 mod parquet_file;
 pub mod plan;
 pub mod progress;
+pub mod random;
 pub mod rows;
 pub mod shape;
 pub mod source;

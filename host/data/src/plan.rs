@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use host_stats::random;
+use crate::random;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use host_stats::random;
+use crate::random;
 use rand::seq::SliceRandom;
 
 use super::error::Result;

@@ -1,10 +1,17 @@
-//! Statistics of scores, rates and means, and the streams of randomness they draw from.
+//! Statistics that host and policies share.
+//!
+//! Policies compile this crate too, so it depends on the standard library alone and does
+//! no I/O. All of it is deterministic: sums run in a fixed order, nothing fuses multiply
+//! and add, and whatever is random takes a seed.
 
-mod mean;
+pub mod lanes;
+pub mod lbfgs;
+pub mod logistic;
+pub mod matrix;
+pub mod platt;
 pub mod random;
 mod ranking;
 mod wilson;
 
-pub use mean::Mean;
 pub use ranking::{auprc, auroc, tpr_at_fpr};
-pub use wilson::{Rate, wilson_95};
+pub use wilson::wilson_95;

@@ -69,10 +69,8 @@ pub fn tpr_at_fpr(scores: &[f64], positive: &[bool], fpr: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rand::{Rng, RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
+    use crate::random::Random;
 
     const SCORES: [f64; 4] = [0.1, 0.4, 0.35, 0.8];
     const POSITIVE: [bool; 4] = [false, false, true, true];
@@ -99,6 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn a_tie_is_not_cut_through_and_an_exact_share_is_allowed() {
+        assert_eq!(auroc(&[0.1, 0.4, 0.4, 0.8], &POSITIVE), Some(0.875));
+        assert_eq!(tpr_at_fpr(&[0.9, 0.4, 0.35, 0.8], &POSITIVE, 0.01), Some(0.0));
+        assert_eq!(tpr_at_fpr(&[0.1, 0.8, 0.35, 0.8], &POSITIVE, 0.01), Some(0.0));
+        // 100 negatives, one above the positive: 1% is exactly allowed.
+        let mut scores: Vec<f64> = (0..100).map(|i| f64::from(i) / 1000.0).collect();
+        scores[0] = 1.0;
+        scores.push(0.5);
+        let positive: Vec<bool> = (0..101).map(|i| i == 100).collect();
+        assert_eq!(tpr_at_fpr(&scores, &positive, 0.01), Some(1.0));
+        assert_eq!(tpr_at_fpr(&scores, &positive, 0.009), Some(0.0));
+    }
+
+    #[test]
     fn nothing_without_both_classes_or_with_bad_scores() {
         assert_eq!(auroc(&[1.0, 2.0], &[true, true]), None);
         assert_eq!(auprc(&[], &[]), None);
@@ -108,11 +120,11 @@ mod tests {
 
     #[test]
     fn auroc_is_the_share_of_ordered_pairs() {
-        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let mut random = Random::new(3);
         for _ in 0..50 {
-            let n = random.random_range(2..40);
-            let scores: Vec<f64> = (0..n).map(|_| f64::from(random.next_u32() % 10)).collect();
-            let positive: Vec<bool> = (0..n).map(|_| random.random()).collect();
+            let n = 2 + random.next_u64() % 38;
+            let scores: Vec<f64> = (0..n).map(|_| (random.next_u64() % 10) as f64).collect();
+            let positive: Vec<bool> = (0..n).map(|_| random.uniform() < 0.5).collect();
             let (mut won, mut pairs) = (0.0, 0.0);
             for (a, _) in scores.iter().zip(&positive).filter(|(_, p)| **p) {
                 for (b, _) in scores.iter().zip(&positive).filter(|(_, p)| !**p) {

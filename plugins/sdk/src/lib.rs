@@ -58,17 +58,10 @@ pub mod canary;
 mod component;
 pub mod fixtures;
 pub mod judgements;
-pub mod lanes;
-pub mod lbfgs;
-pub mod logistic;
-pub mod matrix;
 pub mod mean_difference;
-pub mod metrics;
 pub mod mlp;
 pub mod needs;
-pub mod platt;
 pub mod policy;
-pub mod random;
 pub mod regularization;
 pub mod sample_loss;
 pub mod settings;
@@ -76,7 +69,14 @@ pub mod smoothing;
 pub mod standardizer;
 
 pub use component::Component;
+pub use host_stats::{lanes, lbfgs, logistic, matrix, platt, random};
 pub use policy::{Call, Policy};
+
+/// How well a score separates two classes.
+pub mod metrics {
+    pub use host_stats::logistic::mean_log_loss;
+    pub use host_stats::{auprc, auroc, tpr_at_fpr};
+}
 
 /// What nearly every policy uses.
 pub mod prelude {

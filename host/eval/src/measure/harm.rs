@@ -1,10 +1,10 @@
 //! What judges say of answers to harmful prompts.
 
-use host_stats::Mean;
-use host_stats::Rate;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::mean::Mean;
+use super::rate::Rate;
 use super::strongreject::strongreject;
 
 /// A judge's word on one answer, as a line of generations.jsonl holds it. Any tool may

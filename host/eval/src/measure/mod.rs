@@ -2,6 +2,8 @@
 
 mod answers;
 mod harm;
+mod mean;
+mod rate;
 mod refusal;
 mod strongreject;
 
@@ -9,6 +11,8 @@ pub use answers::{
     choice_letter, exact_match, final_number, normalised, number_match, pick_choice,
 };
 pub use harm::{Grade, Harm, Unknown};
-pub use host_stats::{Mean, Rate, auprc, auroc, tpr_at_fpr, wilson_95};
+pub use host_stats::{auprc, auroc, tpr_at_fpr, wilson_95};
+pub use mean::Mean;
+pub use rate::Rate;
 pub use refusal::{REFUSAL_WINDOW, attack_success, is_refusal, refusal_rate};
 pub use strongreject::strongreject;

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::random;
+use host_data::random;
 
 /// A mean over prompts, or per token over the tokens of prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

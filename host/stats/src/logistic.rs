@@ -33,6 +33,13 @@ pub fn log_loss(logit: f64, target: f64) -> f64 {
     logit.max(0.0) + (-logit.abs()).exp().ln_1p() - logit * target
 }
 
+/// Mean log loss of logits.
+pub fn mean_log_loss(logits: &[f64], labels: &[bool]) -> f64 {
+    let sum: f64 =
+        logits.iter().zip(labels).map(|(x, y)| log_loss(*x, f64::from(u8::from(*y)))).sum();
+    sum / logits.len().max(1) as f64
+}
+
 /// Minimises mean log loss + l2 / 2 * |weights|^2. The bias is not penalised.
 ///
 /// `labels` has one element per row of `data`: true for the class whose
@@ -144,5 +151,6 @@ mod tests {
         assert_eq!((sigmoid(1e4), sigmoid(-1e4), sigmoid(0.0)), (1.0, 0.0, 0.5));
         assert_eq!((log_loss(1e4, 1.0), log_loss(-1e4, 1.0)), (0.0, 1e4));
         assert!((log_loss(0.0, 0.3) - 2f64.ln()).abs() < 1e-15);
+        assert!((mean_log_loss(&[0.0, 0.0], &[true, false]) - 2f64.ln()).abs() < 1e-15);
     }
 }
