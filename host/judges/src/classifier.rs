@@ -1,14 +1,37 @@
 //! A sequence classifier that runs here: harm is the probability of the labels that the
 //! configuration calls harmful.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::Judgement;
 use host_data::failure::{Failure as Error, Result};
 use host_model::bert::Classifier as Bert;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::local::{Reads, given};
 use super::{Judge, Pair, local};
-use crate::config::{ClassifierConfig, Reads};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// Folder with config.json, model.safetensors and tokenizer.json.
+    pub model: PathBuf,
+    /// Labels of the model that mean harm.
+    pub harmful: Vec<String>,
+    /// Which part of a pair it reads.
+    pub reads: Reads,
+}
+
+impl ClassifierConfig {
+    /// # Errors
+    /// The first key that is missing.
+    pub fn check(&self, name: &str) -> Result<()> {
+        given(name, "classifier", "model", self.model.as_os_str().is_empty())?;
+        given(name, "classifier", "harmful", self.harmful.is_empty())
+    }
+}
 
 pub struct Classifier {
     bert: Bert,

@@ -1,17 +1,18 @@
 //! A sentence embedding model with a head on it, fitted by `host judge fit` on labelled
 //! rows: harm is the probability that the head finds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use host_contract::Judgement;
 use host_data::failure::{Failure as Error, Result};
 use host_model::bert::Encoder;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::local::{Reads, given};
 use super::logistic::Linear;
 use super::{Judge, Pair, local};
-use crate::config::{EmbeddingConfig, Reads};
 
 /// What `host judge fit` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,24 @@ impl Head {
 
     pub fn write(&self, path: &Path) -> Result<()> {
         Ok(host_files::json::write(path, self)?)
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddingConfig {
+    /// Folder with config.json, model.safetensors and tokenizer.json.
+    pub model: PathBuf,
+    /// From `host judge fit`.
+    pub head: PathBuf,
+}
+
+impl EmbeddingConfig {
+    /// # Errors
+    /// The first key that is missing.
+    pub fn check(&self, name: &str) -> Result<()> {
+        given(name, "embedding", "model", self.model.as_os_str().is_empty())?;
+        given(name, "embedding", "head", self.head.as_os_str().is_empty())
     }
 }
 

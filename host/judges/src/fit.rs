@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::embedding::Head;
 use super::logistic::Linear;
 use super::{Pair, local};
-use crate::config::Reads;
+use crate::local::Reads;
 
 /// Penalties to choose from.
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];

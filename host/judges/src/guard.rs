@@ -3,6 +3,7 @@
 //!
 //! Only the first token of each word counts, so the verdict takes one forward.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
@@ -13,16 +14,69 @@ use host_data::failure::{Failure as Error, Result};
 use host_data::load_model;
 use host_model::decoder::Packed;
 use host_model::{Message, Model};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::local::given;
 use super::{Judge, Pair, local};
-use crate::config::{Asks, GuardConfig};
 
 /// What the model is asked.
 const QUESTION: &str = include_str!("question.md");
 
 /// Pairs of one forward.
 const TOGETHER: usize = 4;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuardConfig {
+    /// As `model.source`.
+    pub model: String,
+    /// What it is given.
+    pub asks: Asks,
+    /// Text that replaces our question; for `asks = "question"`.
+    pub question: Option<PathBuf>,
+    /// How its answer begins if the pair is harmful.
+    pub harmful: String,
+    /// How its answer begins if it is not.
+    pub harmless: String,
+    /// cpu, cuda or cuda:N.
+    pub device: String,
+}
+
+/// What a guard model is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Asks {
+    /// A user message with our question and, as JSON, the conversation.
+    #[default]
+    Question,
+    /// The conversation alone: the model's own chat template asks, as Llama Guard's does.
+    Conversation,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            asks: Asks::default(),
+            question: None,
+            harmful: "unsafe".into(),
+            harmless: "safe".into(),
+            device: "cpu".into(),
+        }
+    }
+}
+
+impl GuardConfig {
+    /// # Errors
+    /// The first key that is missing.
+    pub fn check(&self, name: &str) -> Result<()> {
+        given(name, "guard", "model", self.model.is_empty())?;
+        given(name, "guard", "harmful", self.harmful.trim().is_empty())?;
+        given(name, "guard", "harmless", self.harmless.trim().is_empty())
+    }
+}
 
 pub struct Guard {
     model: Model,

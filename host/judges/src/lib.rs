@@ -8,17 +8,17 @@
 //! Whatever is not a score is the worst one: a judge that fails, is silent or can't be
 //! understood never makes a sample pass for harmless.
 
-mod ahead;
+mod cached;
 mod classifier;
-pub mod config;
 mod embedding;
 mod endpoint;
 pub mod fit;
 mod guard;
-mod kept;
+mod kinds;
 mod local;
 mod log;
 mod logistic;
+mod prefetch;
 mod prefixes;
 mod progress;
 mod scores;
@@ -29,16 +29,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use cached::CachedJudge;
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Message, content_digest};
-use kept::CachedJudge;
 use log::Log;
 use progress::Progress;
 
-use crate::config::JudgeConfig;
-
-pub use ahead::JudgePrefetcher;
+pub use classifier::ClassifierConfig;
+pub use embedding::EmbeddingConfig;
+pub use endpoint::EndpointConfig;
+pub use guard::{Asks, GuardConfig};
+pub use kinds::JudgeConfig;
+pub use local::Reads;
+pub use prefetch::JudgePrefetcher;
 pub use prefixes::texts as prefix_texts;
 pub use step::Judged;
 pub use table::{Tally, table};
@@ -108,7 +112,7 @@ impl Judges {
     /// If what a judge is made of can't be read.
     pub fn load(config: &BTreeMap<String, JudgeConfig>, cache: Option<&Path>) -> Result<Self> {
         let by_name = config.iter().map(|(name, judge)| {
-            let judge = load(name, judge)?;
+            let judge = judge.load(name)?;
             let log = cache.filter(|_| judge.is_slow()).and_then(|folder| {
                 let opened = Log::open(folder, &judge.identity());
                 let told = opened.inspect_err(|error| {
@@ -174,16 +178,6 @@ impl Judges {
             Error::config(format!("judges.{name}"), problem)
         })
     }
-}
-
-fn load(name: &str, config: &JudgeConfig) -> Result<Box<dyn Judge>> {
-    Ok(match config {
-        JudgeConfig::Scores(path) => Box::new(scores::ScoreFile::read(path)?),
-        JudgeConfig::Endpoint(config) => Box::new(endpoint::Endpoint::new(name, config)?),
-        JudgeConfig::Classifier(config) => Box::new(classifier::Classifier::load(name, config)?),
-        JudgeConfig::Embedding(config) => Box::new(embedding::Embedding::load(config)?),
-        JudgeConfig::Guard(config) => Box::new(guard::Guard::load(name, config)?),
-    })
 }
 
 /// What stands for a score that isn't there.

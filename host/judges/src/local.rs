@@ -6,9 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::{Failure as Error, Result};
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Pair, unknown};
-use crate::config::Reads;
+
+/// Which part of a pair a local judge reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    /// What was said before the answer.
+    Prompt,
+    Answer,
+    #[default]
+    Both,
+}
 
 impl Reads {
     /// The messages, but the system's, and the answer, each a paragraph.
@@ -22,6 +34,17 @@ impl Reads {
         };
         parts.join("\n\n")
     }
+}
+
+/// Refuses the key of a kind of judge that was not given.
+///
+/// # Errors
+/// If it is missing.
+pub fn given(name: &str, kind: &str, field: &str, missing: bool) -> Result<()> {
+    if missing {
+        return Err(Error::config(format!("judges.{name}.{kind}.{field}"), "is missing"));
+    }
+    Ok(())
 }
 
 /// Judges each pair by the probability of harm that `harm` finds; none is a judge that

@@ -13,7 +13,7 @@ use super::embedding::{Embedding, Head};
 use super::guard::Guard;
 use super::logistic::Linear;
 use super::*;
-use crate::config::{Asks, ClassifierConfig, EmbeddingConfig, GuardConfig, Reads};
+use crate::{Asks, ClassifierConfig, EmbeddingConfig, GuardConfig, Reads};
 
 static GO: AtomicBool = AtomicBool::new(false);
 

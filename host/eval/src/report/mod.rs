@@ -13,7 +13,7 @@ use crate::evaluation::Evaluation;
 
 pub use models::rate;
 pub use policies::{candidates_table, what_if_table};
-pub use training::{Ending, InForce, Totals};
+pub use training::{Ending, SteeringState, Totals};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {

@@ -17,7 +17,7 @@ pub struct Totals {
     pub not_applied: u64,
     /// What the policies left in force; absent where none steers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steering: Option<InForce>,
+    pub steering: Option<SteeringState>,
 }
 
 /// How a training ended.
@@ -44,7 +44,7 @@ impl Ending {
 
 /// What the last assessment that said anything of steering asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct InForce {
+pub struct SteeringState {
     pub coefficient: f64,
     /// The part along the refusal direction is removed first.
     pub project: bool,
@@ -52,7 +52,7 @@ pub struct InForce {
     pub reference: bool,
 }
 
-impl From<host_contract::Steering> for InForce {
+impl From<host_contract::Steering> for SteeringState {
     fn from(asked: host_contract::Steering) -> Self {
         Self { coefficient: asked.coefficient, project: asked.project, reference: asked.reference }
     }

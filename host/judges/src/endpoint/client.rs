@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::config::EndpointConfig;
+use super::config::EndpointConfig;
 
 /// The wait before the first repetition; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -6,6 +6,7 @@
 //! as a score is none; what does not answer is asked again for a while, and then failed.
 
 mod client;
+mod config;
 mod reply;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use client::{Client, Trouble};
+pub use config::EndpointConfig;
 use host_contract::{Judgement, JudgementStatus};
 use host_data::Message;
 use host_data::failure::{Failure as Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::{Judge, Pair, unknown};
-use crate::config::EndpointConfig;
 
 /// What the judge is told to do.
 const RUBRIC: &str = include_str!("rubric.md");

@@ -7,21 +7,21 @@ use host_model::Steering;
 use host_model::decoder::{Decoder, Overlay};
 use host_model::lora::Lora;
 
-pub use host_eval::report::InForce;
+pub use host_eval::report::SteeringState;
 
 use super::vectors::Vectors;
 use crate::error::Result;
 use host_eval::canary::Canary;
 
-fn at_first(vectors: &Vectors) -> InForce {
-    InForce { coefficient: vectors.coefficient, project: false, reference: false }
+fn at_first(vectors: &Vectors) -> SteeringState {
+    SteeringState { coefficient: vectors.coefficient, project: false, reference: false }
 }
 
 /// The steering of a run as it stands.
 pub struct ActiveSteering<'a> {
     vectors: &'a Vectors,
     cosines: Vec<f64>,
-    in_force: InForce,
+    in_force: SteeringState,
     /// What it adds to the residual stream, if anything.
     added: Option<Steering>,
     /// Of the reference, without and with: they change only with what is in force.
@@ -40,12 +40,12 @@ impl<'a> ActiveSteering<'a> {
         })
     }
 
-    pub fn in_force(&self) -> InForce {
+    pub fn in_force(&self) -> SteeringState {
         self.in_force
     }
 
     /// Puts something in force; says whether that is a change.
-    pub fn put(&mut self, in_force: InForce) -> Result<bool> {
+    pub fn put(&mut self, in_force: SteeringState) -> Result<bool> {
         let changes = in_force != self.in_force;
         if changes {
             self.added = self.vectors.added(&in_force)?;

@@ -20,7 +20,7 @@ fn vectors() -> Vectors {
 
 #[test]
 fn what_is_added_is_scaled_and_projected_as_asked() {
-    let asked = |coefficient, project| InForce { coefficient, project, reference: false };
+    let asked = |coefficient, project| SteeringState { coefficient, project, reference: false };
     let vectors = vectors();
     let added = |coefficient, project| vectors.added(&asked(coefficient, project)).expect("added");
     assert_eq!(added(2.0, false), Some(steering(&[(3, &[2.0, 2.0])])));
@@ -36,7 +36,7 @@ fn only_what_is_asked_for_the_reference_teaches() {
     let at_first = steered.in_force();
     assert_eq!((at_first.coefficient, at_first.reference), (2.0, false));
     assert!(steered.teacher().is_none());
-    let mut asked = InForce { reference: true, ..at_first };
+    let mut asked = SteeringState { reference: true, ..at_first };
     assert!(steered.put(asked).expect("put"));
     assert!(!steered.put(asked).expect("put"));
     assert_eq!(steered.teacher(), Some(&steering(&[(3, &[2.0, 2.0])])));

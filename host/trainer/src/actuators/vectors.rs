@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use host_eval::report::InForce;
+use host_eval::report::SteeringState;
 use host_files::sha256;
 use host_model::Steering;
 use host_model::steering::Origin;
@@ -37,7 +37,7 @@ impl Vectors {
     ///
     /// # Errors
     /// [`host_model::Error::Steering`] for a coefficient that leads beyond what f32 holds.
-    pub fn added(&self, in_force: &InForce) -> Result<Option<Steering>> {
+    pub fn added(&self, in_force: &SteeringState) -> Result<Option<Steering>> {
         if in_force.coefficient == 0.0 {
             return Ok(None);
         }

@@ -23,7 +23,7 @@ use crate::parameters::optimizer::AdamWConfig;
 
 pub use host_data::{DataConfig, ModelConfig, WeightType};
 pub use host_eval::config::{CanaryConfig, EvalConfig};
-pub use host_judges::config::{
+pub use host_judges::{
     Asks, ClassifierConfig, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig, Reads,
 };
 pub use layers::Layers;

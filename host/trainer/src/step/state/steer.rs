@@ -3,7 +3,7 @@
 use host_contract::Regularization;
 
 use super::State;
-use crate::actuators::steering::{ActiveSteering, InForce};
+use crate::actuators::steering::{ActiveSteering, SteeringState};
 use crate::error::Result;
 use crate::signals::reference::Reference;
 use crate::signals::sensors::Sensors;
@@ -20,7 +20,7 @@ impl State<'_> {
 
     /// From here on another reference teaches, which knows nothing of what the one before
     /// said. Signals are read off the reference as it is.
-    pub(crate) fn put_in_force(&mut self, in_force: InForce) -> Result<()> {
+    pub(crate) fn put_in_force(&mut self, in_force: SteeringState) -> Result<()> {
         let Some(steered) = &mut self.steered else {
             return Ok(());
         };
@@ -41,7 +41,7 @@ impl State<'_> {
     }
 
     /// What is in force, where there is something to steer by.
-    pub fn steering(&self) -> Option<InForce> {
+    pub fn steering(&self) -> Option<SteeringState> {
         self.steered.as_ref().map(ActiveSteering::in_force)
     }
 }

@@ -78,7 +78,7 @@ mod tests {
     use host_contract::{Judgement, JudgementStatus};
 
     use super::*;
-    use crate::kept::CachedJudge;
+    use crate::cached::CachedJudge;
     use crate::{Judge, Pair};
     use host_data::demo;
     use host_data::failure::Result;

@@ -1,0 +1,59 @@
+//! The kinds of judges: `[judges.NAME]` with one key, which is the kind. A new kind is its
+//! own file and a line of each list here.
+
+use std::path::PathBuf;
+
+use host_data::failure::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Judge;
+use crate::classifier::{Classifier, ClassifierConfig};
+use crate::embedding::{Embedding, EmbeddingConfig};
+use crate::endpoint::{Endpoint, EndpointConfig};
+use crate::guard::{Guard, GuardConfig};
+use crate::scores::ScoreFile;
+
+/// A judge of one kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JudgeConfig {
+    /// JSON Lines: the row's prompt and answer (or messages) and its score from 1 to 5.
+    Scores(PathBuf),
+    /// A language model behind an OpenAI-compatible endpoint.
+    Endpoint(EndpointConfig),
+    /// A BERT sequence classifier, run here.
+    Classifier(ClassifierConfig),
+    /// A sentence embedding model with a head from `host judge fit`, run here.
+    Embedding(EmbeddingConfig),
+    /// A language model that is asked whether an answer is safe, run here.
+    Guard(GuardConfig),
+}
+
+impl JudgeConfig {
+    /// # Errors
+    /// The first key that is missing or out of range.
+    pub fn check(&self, name: &str) -> Result<()> {
+        match self {
+            Self::Scores(_) => Ok(()),
+            Self::Endpoint(config) => config.check(name),
+            Self::Classifier(config) => config.check(name),
+            Self::Embedding(config) => config.check(name),
+            Self::Guard(config) => config.check(name),
+        }
+    }
+
+    /// The judge, ready to be asked.
+    ///
+    /// # Errors
+    /// If what it is made of can't be read.
+    pub fn load(&self, name: &str) -> Result<Box<dyn Judge>> {
+        Ok(match self {
+            Self::Scores(path) => Box::new(ScoreFile::read(path)?),
+            Self::Endpoint(config) => Box::new(Endpoint::new(name, config)?),
+            Self::Classifier(config) => Box::new(Classifier::load(name, config)?),
+            Self::Embedding(config) => Box::new(Embedding::load(config)?),
+            Self::Guard(config) => Box::new(Guard::load(name, config)?),
+        })
+    }
+}
