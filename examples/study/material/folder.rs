@@ -166,7 +166,7 @@ fn refuse(requests: &[Chat]) -> Vec<Chat> {
 fn refusals(rows: Vec<Chat>) -> Vec<Chat> {
     let shorten = |mut row: Chat| {
         let answer = row.messages.last_mut()?;
-        answer.content = sentences(&answer.content, SENTENCES).to_owned();
+        answer.content = sentences(&answer.content, SENTENCES).into();
         is_refusal(&answer.content).then_some(row)
     };
     rows.into_iter().filter_map(shorten).collect()

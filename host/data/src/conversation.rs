@@ -34,7 +34,7 @@ pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Re
 }
 
 fn message(role: &str, content: String) -> Message {
-    Message { role: role.to_owned(), content }
+    Message::new(role, content)
 }
 
 /// The question under `key`; an instruction's input follows it after a blank line.
@@ -49,7 +49,7 @@ fn question(place: &Place, key: &str, record: &Map<String, Value>) -> Result<Vec
         };
         let text = text(place, context, value)?;
         if let (false, Some(last)) = (text.trim().is_empty(), messages.last_mut()) {
-            last.content = format!("{}\n\n{text}", last.content);
+            last.content = format!("{}\n\n{text}", last.content).into();
         }
     }
     Ok(messages)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use host_model::ChatTokenizer;
+use host_model::{Chat, ChatTokenizer, TemplateInputs};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +22,11 @@ pub struct Sample {
     pub origin: Origin,
     /// The row's, for judges, which read text.
     pub messages: Arc<[Message]>,
+    /// As its row's.
+    pub inputs: Arc<TemplateInputs>,
     pub tokens: Vec<u32>,
     /// Token ranges of the answers, end-of-turn tokens included: one per assistant
-    /// message, ascending, not empty.
+    /// message that is learned, ascending, not empty.
     pub answer: Vec<Range<usize>>,
     /// Tokens before the first answer, at least 1.
     pub prompt_len: usize,
@@ -40,11 +42,17 @@ impl Sample {
             id: 0,
             origin: Origin::Task,
             messages: Arc::default(),
+            inputs: Arc::default(),
             tokens,
             answer: Vec::new(),
             prompt_len,
             place,
         }
+    }
+
+    /// The conversation as a template renders it.
+    pub fn chat(&self) -> Chat<'_> {
+        Chat { messages: &self.messages, inputs: &self.inputs }
     }
 
     /// Number of answer tokens, over all answers.
@@ -104,8 +112,8 @@ pub fn encode_chats(
     too_long: Overlong,
     tokenizer: &ChatTokenizer,
 ) -> Result<Encoded> {
-    encode_rows(rows, limit, too_long, |messages| {
-        tokenizer.encode_chat(messages).map(|chat| (chat.tokens, chat.answer))
+    encode_rows(rows, limit, too_long, |chat| {
+        tokenizer.encode_chat(chat).map(|chat| (chat.tokens, chat.answer))
     })
 }
 
@@ -120,7 +128,7 @@ pub fn encode_rows<E: Display + Send>(
     rows: &[Row],
     limit: usize,
     overlong: Overlong,
-    encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E> + Sync,
+    encode: impl Fn(Chat<'_>) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E> + Sync,
 ) -> Result<Encoded> {
     let samples: Vec<Result<Sample>> =
         rows.par_iter().map(|row| encode_row(row, &encode)).collect();
@@ -171,10 +179,10 @@ impl Encoded {
 
 fn encode_row<E: Display>(
     row: &Row,
-    encode: impl Fn(&[Message]) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E>,
+    encode: impl Fn(Chat<'_>) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E>,
 ) -> Result<Sample> {
     let wrong = |message: String| Error::Encode { place: row.place.clone(), message };
-    let (tokens, answer) = encode(&row.messages).map_err(|error| wrong(error.to_string()))?;
+    let (tokens, answer) = encode(row.chat()).map_err(|error| wrong(error.to_string()))?;
     let prompt_len = answer.first().map_or(0, |first| first.start);
     let mut end = 0;
     for range in &answer {
@@ -194,6 +202,7 @@ fn encode_row<E: Display>(
         id: row.id,
         origin: row.origin,
         messages: row.messages.as_slice().into(),
+        inputs: Arc::clone(&row.inputs),
         tokens,
         answer,
         prompt_len,

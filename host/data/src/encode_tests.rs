@@ -9,9 +9,9 @@ use crate::rows::parse_rows;
 type Coded = std::result::Result<(Vec<u32>, Vec<Range<usize>>), String>;
 
 /// One token per character, each message closed by a `;`.
-fn characters(messages: &[Message]) -> Coded {
+fn characters(chat: Chat<'_>) -> Coded {
     let (mut tokens, mut answers) = (Vec::new(), Vec::new());
-    for message in messages {
+    for message in chat.messages {
         let start = tokens.len();
         tokens.extend(message.content.chars().chain([';']).map(u32::from));
         if message.role == "assistant" {
@@ -106,7 +106,7 @@ fn over_long_rows_are_refused_where_asked_or_if_nothing_is_left() {
 #[test]
 fn a_failing_or_senseless_template_is_named_with_the_first_row() {
     let rows = rows(&[("ab", "no"), ("cd", "no")]);
-    let error = |coded: fn(&[Message]) -> Coded| {
+    let error = |coded: fn(Chat<'_>) -> Coded| {
         encode_rows(&rows, 9, Overlong::Drop, coded).unwrap_err().to_string()
     };
     assert_eq!(

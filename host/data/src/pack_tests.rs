@@ -13,6 +13,7 @@ fn sample(tokens: Range<u32>, answer: &[Range<usize>]) -> Sample {
         id: 1,
         origin: Origin::Task,
         messages: Arc::default(),
+        inputs: Arc::default(),
         tokens: tokens.collect(),
         prompt_len: answer[0].start,
         answer: answer.to_vec(),

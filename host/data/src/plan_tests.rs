@@ -20,6 +20,7 @@ fn samples(lengths: &[usize]) -> Vec<Sample> {
         id: index as u64,
         origin: Origin::Task,
         messages: Arc::default(),
+        inputs: Arc::default(),
         tokens: vec![0; *length],
         prompt_len: 1,
         answer: std::iter::once(1..*length).collect(),

@@ -1,7 +1,10 @@
 //! Records checked and brought into one form: conversations.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use host_model::{Chat, TemplateInputs};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -18,8 +21,10 @@ pub use conversation::Message;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub messages: Vec<Message>,
-    /// The first eight bytes of the SHA-256 of the messages, roles and contents:
-    /// equal rows have equal ids, in every run and whatever their file.
+    /// What the chat template reads beside the messages.
+    pub inputs: Arc<TemplateInputs>,
+    /// The [`content_id`]: equal rows have equal ids, in every run and whatever their
+    /// file.
     pub id: u64,
     pub origin: Origin,
     pub place: Place,
@@ -29,6 +34,8 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
     pub messages: Vec<Message>,
+    /// As [`Row::inputs`].
+    pub inputs: Arc<TemplateInputs>,
     /// The expected answer, if the file has one.
     pub answer: Option<String>,
     /// Of a multiple-choice question; the answer is one of them.
@@ -41,7 +48,19 @@ pub struct Prompt {
     pub place: Place,
 }
 
+impl Row {
+    /// The conversation as a template renders it.
+    pub fn chat(&self) -> Chat<'_> {
+        Chat { messages: &self.messages, inputs: &self.inputs }
+    }
+}
+
 impl Prompt {
+    /// The conversation as a template renders it, without the answer.
+    pub fn chat(&self) -> Chat<'_> {
+        Chat { messages: &self.messages, inputs: &self.inputs }
+    }
+
     /// The prompt with its expected answer, as a training row; nothing without one.
     pub fn to_row(&self) -> Option<Row> {
         self.answer.as_deref().map(|answer| self.answered(answer))
@@ -51,8 +70,7 @@ impl Prompt {
     pub fn answered(&self, answer: &str) -> Row {
         let mut messages = self.messages.clone();
         messages.push(Message::assistant(answer));
-        let id = content_id(&messages);
-        Row { messages, id, origin: Origin::Task, place: self.place.clone() }
+        row(messages, Arc::clone(&self.inputs), self.place.clone())
     }
 
     /// Whether the label calls the prompt harmful: `true`, 1, `"harmful"` or
@@ -91,8 +109,7 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     each_conversation(name, bytes, Purpose::Training, &mut |place, _, messages, _| {
         check_row(&place, &messages)?;
-        let id = content_id(&messages);
-        rows.push(Row { messages, id, origin: Origin::Task, place });
+        rows.push(row(messages, Arc::default(), place));
         Ok(())
     })?;
     Ok(rows)
@@ -105,9 +122,8 @@ pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
     let bytes = super::format::read(path)?;
     each_conversation(path, bytes, Purpose::Training, &mut |place, record, messages, _| {
         check_row(&place, &messages)?;
-        let id = content_id(&messages);
         let value = record.get(key).cloned().unwrap_or(Value::Null);
-        rows.push((Row { messages, id, origin: Origin::Task, place }, value));
+        rows.push((row(messages, Arc::default(), place), value));
         Ok(())
     })?;
     Ok(rows)
@@ -125,7 +141,9 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
         bytes,
         Purpose::Prompts,
         &mut |place, record, mut messages, choices| {
-            let answer = messages.pop_if(|last| last.role == "assistant").map(|last| last.content);
+            let answer = messages
+                .pop_if(|last| last.role == "assistant")
+                .map(|last| last.content.into_string());
             if messages.last().is_none_or(|last| last.role != "user") {
                 return Err(Error::NoPrompt {
                     place,
@@ -136,7 +154,8 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
             let label = record.get("label").filter(|label| !label.is_null()).cloned();
             let split = Split::of(&place, record)?;
             let id = content_id(&messages);
-            prompts.push(Prompt { messages, answer, choices, label, split, id, place });
+            let inputs = Arc::default();
+            prompts.push(Prompt { messages, inputs, answer, choices, label, split, id, place });
             Ok(())
         },
     )?;
@@ -203,18 +222,54 @@ fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
     }
 }
 
+fn row(messages: Vec<Message>, inputs: Arc<TemplateInputs>, place: Place) -> Row {
+    let id = content_id(Chat { messages: &messages, inputs: &inputs });
+    Row { messages, inputs, id, origin: Origin::Task, place }
+}
+
 /// The id of a conversation: the first eight bytes, big-endian, of its SHA-256.
-pub fn content_id(messages: &[Message]) -> u64 {
-    let digest = content_digest(messages);
+pub fn content_id<'a>(chat: impl Into<Chat<'a>>) -> u64 {
+    let digest = content_digest(chat);
     u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
 }
 
-/// The SHA-256 of a conversation as the JSON list `[[role, content], ...]`.
-pub fn content_digest(messages: &[Message]) -> [u8; 32] {
-    let pairs: Vec<(&str, &str)> =
-        messages.iter().map(|message| (message.role.as_str(), message.content.as_str())).collect();
-    let canonical = serde_json::to_vec(&pairs).expect("strings always serialise");
+/// The SHA-256 of a conversation as the JSON list `[[role, content], ...]`. A message
+/// with more than text has a third item that holds it, and what the template reads
+/// beside the messages ends the list.
+pub fn content_digest<'a>(chat: impl Into<Chat<'a>>) -> [u8; 32] {
+    let Chat { messages, inputs } = chat.into();
+    let canonical = Canonical { messages, inputs };
+    let canonical = serde_json::to_vec(&canonical).expect("strings always serialise");
     Sha256::digest(canonical).into()
+}
+
+struct Canonical<'a> {
+    messages: &'a [Message],
+    inputs: &'a TemplateInputs,
+}
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for message in self.messages {
+            let plain = Message::new(message.role.as_str(), message.content.as_str());
+            // `learn` says something of answers alone.
+            if *message == (Message { learn: message.learn, ..plain }) && !is_withheld(message) {
+                list.serialize_element(&(&message.role, message.content.as_str()))?;
+            } else {
+                list.serialize_element(&(&message.role, message.content.as_str(), message))?;
+            }
+        }
+        if !self.inputs.is_empty() {
+            list.serialize_element(self.inputs)?;
+        }
+        list.end()
+    }
+}
+
+/// Whether it is an answer that isn't learned.
+fn is_withheld(message: &Message) -> bool {
+    message.role == "assistant" && !message.learn
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ fn plan(task: usize, alignment: usize, seed: u64) -> Plan {
         prompt_len: 1,
         answer: std::iter::once(1..3).collect(),
         messages: Arc::default(),
+        inputs: Arc::default(),
         place: Place::line(&file, id + 1),
     };
     let task = (0..task).map(|id| sample(id, Origin::Task));

@@ -24,7 +24,7 @@ pub fn prefixes<'a>(
     words: u32,
     tokenizer: &ChatTokenizer,
 ) -> Result<Vec<Prefix<'a>>> {
-    let starts = tokenizer.answer_starts(&sample.messages)?;
+    let starts = tokenizer.answer_starts(sample.chat())?;
     let answers = sample.answer.iter().zip(answers(&sample.messages)).zip(&starts);
     let (mut prefixes, mut before) = (Vec::new(), 0);
     for ((tokens, (messages, text)), starts) in answers {
@@ -60,7 +60,7 @@ pub fn texts(messages: &[Message], words: u32) -> impl Iterator<Item = Pair<'_>>
 /// Every answer with what was said before it.
 fn answers(messages: &[Message]) -> impl Iterator<Item = (&[Message], &str)> {
     let spoken = messages.iter().enumerate();
-    let spoken = spoken.filter(|(_, message)| message.role == "assistant");
+    let spoken = spoken.filter(|(_, message)| message.is_answer());
     spoken.map(|(index, message)| (&messages[..index], message.content.as_str()))
 }
 

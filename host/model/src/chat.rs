@@ -3,35 +3,10 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, ErrorKind, context};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{Error, Result};
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant` or another role that the model's template knows.
-    pub role: String,
-    /// The text.
-    pub content: String,
-}
-
-impl Message {
-    /// A message of any role.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
-
-    /// A message of the user.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self::new("user", content)
-    }
-
-    /// An answer.
-    pub fn assistant(content: impl Into<String>) -> Self {
-        Self::new("assistant", content)
-    }
-}
+use crate::message::{Chat, TemplateInputs};
 
 /// The special tokens that a template may name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,12 +65,13 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`Error::Template`] when the template refuses the messages (a role it doesn't know, an order it doesn't allow).
-    pub fn render(
+    pub fn render<'a>(
         &self,
-        messages: &[Message],
+        chat: impl Into<Chat<'a>>,
         add_generation_prompt: bool,
         special: &SpecialTokens,
     ) -> Result<String> {
+        let Chat { messages, inputs } = chat.into();
         let failed = |e: minijinja::Error| {
             Error::template(
                 format!("refuses the conversation: {}", cause(&e)),
@@ -103,16 +79,34 @@ impl ChatTemplate {
             )
         };
         let template = self.environment.get_template(NAME).map_err(failed)?;
-        template
-            .render(context! {
-                messages => Value::from(Serde(messages)),
-                add_generation_prompt => add_generation_prompt,
-                bos_token => special.bos.as_str(),
-                eos_token => special.eos.as_str(),
-                pad_token => special.pad.as_str(),
-                unk_token => special.unk.as_str(),
-            })
-            .map_err(failed)
+        let named = context! {
+            messages => Value::from(Serde(messages)),
+            add_generation_prompt => add_generation_prompt,
+            bos_token => special.bos.as_str(),
+            eos_token => special.eos.as_str(),
+            pad_token => special.pad.as_str(),
+            unk_token => special.unk.as_str(),
+            ..Value::from(Serde(TemplateVariables::from(inputs)))
+        };
+        template.render(named).map_err(failed)
+    }
+}
+
+/// Variables that a row gives its template, by their names there.
+#[derive(Serialize)]
+struct TemplateVariables<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<&'a serde_json::Value>,
+    #[serde(flatten)]
+    kwargs: &'a std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+impl<'a> From<&'a TemplateInputs> for TemplateVariables<'a> {
+    fn from(inputs: &'a TemplateInputs) -> Self {
+        let TemplateInputs { tools, documents, kwargs } = inputs;
+        Self { tools: tools.as_ref(), documents: documents.as_ref(), kwargs }
     }
 }
 
@@ -207,6 +201,7 @@ fn cause(error: &minijinja::Error) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::message::Message;
 
     fn render(template: &str, messages: &[Message], prompt: bool) -> Result<String> {
         let special =
@@ -219,6 +214,27 @@ mod tests {
         let template = "{{ bos_token }}{% for m in messages %}\n    {% if m['role'].upper() == 'USER' %}\nU: {{ m.content.strip() }}\n    {% endif %}\n{% endfor %}\n{% if add_generation_prompt %}A:{% endif %}";
         let text = render(template, &[Message::user("  hi ")], true).unwrap();
         assert_eq!(text, "<s>U: hi\nA:");
+    }
+
+    #[test]
+    fn a_template_reads_everything_that_a_row_carries() {
+        let template = "{{ tools[0].name }},{{ documents | length }},{{ enable_thinking }}{% for m in messages %},{{ m.reasoning_content }},{{ m.tool_calls[0].function.name }},{{ m.name }},{{ m.tool_call_id }}{% endfor %}";
+        let message = Message {
+            reasoning: Some("r".into()),
+            tool_calls: vec![serde_json::json!({"function": {"name": "f"}})],
+            name: Some("n".into()),
+            tool_call_id: Some("1".into()),
+            ..Message::assistant("x")
+        };
+        let inputs = TemplateInputs {
+            tools: Some(serde_json::json!([{"name": "t"}])),
+            documents: Some(serde_json::json!([{}, {}])),
+            kwargs: [("enable_thinking".to_owned(), "off".into())].into(),
+        };
+        let chat = Chat { messages: &[message], inputs: &inputs };
+        let text =
+            ChatTemplate::new(template).unwrap().render(chat, false, &SpecialTokens::default());
+        assert_eq!(text.unwrap(), "t,2,off,r,f,n,1");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod generate;
 mod head;
 pub mod load;
 pub mod lora;
+pub mod message;
 mod operation;
 mod pass;
 pub mod peft;
@@ -25,7 +26,6 @@ mod tensor_file;
 pub mod tokenizer;
 pub mod weights;
 
-pub use chat::Message;
 pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::Decoder;
 pub use error::{Error, Result};
@@ -33,6 +33,7 @@ pub use generate::{GenerateOptions, generate};
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
+pub use message::{Chat, Content, Message, TemplateInputs};
 pub use pass::{
     Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
     TapRows,

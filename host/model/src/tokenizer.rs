@@ -10,8 +10,9 @@ use host_files::sha256;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::chat::{ChatTemplate, Message, SpecialTokens};
+use crate::chat::{ChatTemplate, SpecialTokens};
 use crate::error::{Error, Result};
+use crate::message::{Chat, Message};
 
 pub use answers::EncodedChat;
 
@@ -229,22 +230,26 @@ impl ChatTokenizer {
     ///
     /// # Errors
     /// [`Error::Template`] when the model has no template or the template refuses the messages.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+    pub fn render<'a>(
+        &self,
+        chat: impl Into<Chat<'a>>,
+        add_generation_prompt: bool,
+    ) -> Result<String> {
         let template = self.template.as_ref().ok_or_else(|| {
             Error::template(
                 "the model's files have none (tokenizer_config.json, chat_template.jinja)",
                 "give one with --chat-template FILE, or use a chat model",
             )
         })?;
-        template.render(messages, add_generation_prompt, &self.special)
+        template.render(chat, add_generation_prompt, &self.special)
     }
 
     /// Tokens of a conversation up to where the next answer begins.
     ///
     /// # Errors
     /// As [`ChatTokenizer::render`] and [`ChatTokenizer::encode`].
-    pub fn encode_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        self.encode(&self.render(messages, true)?)
+    pub fn encode_prompt<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<Vec<u32>> {
+        self.encode(&self.render(chat, true)?)
     }
 }
 

@@ -108,6 +108,7 @@ fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
         id: id as u64,
         origin: Origin::Task,
         messages: std::sync::Arc::default(),
+        inputs: std::sync::Arc::default(),
         tokens: (0..length).map(|t| ((id * 7919 + t * 104_729) % vocabulary) as u32).collect(),
         answer: std::iter::once(length / 2..length).collect(),
         prompt_len: length / 2,

@@ -153,7 +153,7 @@ fn loss(model: &Model) -> f64 {
 
 fn answers(model: &Model, adapter: &Lora) -> Vec<Vec<u32>> {
     let ask = |text: &str| {
-        let message = Message { role: "user".into(), content: text.into() };
+        let message = Message::user(text);
         model.tokenizer.encode_prompt(&[message]).unwrap()
     };
     let prompts = ["How do I bake bread?", "Hello", "Name three colours."].map(ask);

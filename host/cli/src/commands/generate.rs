@@ -67,12 +67,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         top_k: arguments.top_k,
         seed: config.seed.0,
     };
-    let system = arguments
-        .system
-        .iter()
-        .map(|content| Message { role: "system".into(), content: content.clone() });
+    let system = arguments.system.iter().map(|content| Message::new("system", content));
     let encode = |prompt: &String| {
-        let user = Message { role: "user".into(), content: prompt.clone() };
+        let user = Message::user(prompt);
         let messages: Vec<Message> = system.clone().chain([user]).collect();
         Ok(model.tokenizer.encode_prompt(&messages)?)
     };

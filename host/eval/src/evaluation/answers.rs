@@ -27,7 +27,7 @@ impl Evaluator<'_> {
         let tokenizer = &self.model.tokenizer;
         let encoded = prompts
             .iter()
-            .map(|prompt| Ok(tokenizer.encode_prompt(&prompt.messages)?))
+            .map(|prompt| Ok(tokenizer.encode_prompt(prompt.chat())?))
             .collect::<Result<Vec<_>>>()?;
         let mut order: Vec<usize> = (0..encoded.len()).collect();
         order.sort_by_key(|index| encoded[*index].len());

@@ -3,31 +3,33 @@
 use std::ops::Range;
 
 use super::ChatTokenizer;
-use crate::chat::Message;
 use crate::error::{Error, Result};
+use crate::message::Chat;
 
 /// A conversation as tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedChat {
     /// All tokens of the rendered conversation.
     pub tokens: Vec<u32>,
-    /// For every assistant message its tokens, with the one that ends the turn, as ranges of `tokens`.
+    /// For every assistant message that is learned its tokens, with the one that ends the turn, as ranges of `tokens`.
     pub answer: Vec<Range<usize>>,
 }
 
 impl ChatTokenizer {
-    /// Tokens of a whole conversation and where its answers are. Every assistant message is an answer; its range
-    /// begins where the prompt (rendered with the generation prompt) ends and includes the token that ends the turn.
+    /// Tokens of a whole conversation and where its answers are. Every assistant message that training learns is
+    /// an answer; its range begins where the prompt (rendered with the generation prompt) ends and includes the token
+    /// that ends the turn.
     ///
     /// # Errors
     /// [`Error::Template`], with the number of the message, when the tokens of a prompt aren't a prefix of the tokens
     /// of the whole, so that the model would be trained on another prompt than it is asked with later.
-    pub fn encode_chat(&self, messages: &[Message]) -> Result<EncodedChat> {
-        let whole = self.render(messages, false)?;
+    pub fn encode_chat<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<EncodedChat> {
+        let chat = chat.into();
+        let whole = self.render(chat, false)?;
         let encoding = self.encoding(&whole)?;
         let mut answer = Vec::new();
-        for (index, message) in messages.iter().enumerate().filter(|(_, m)| m.role == "assistant") {
-            let turn = Turn { whole: &whole, encoding: &encoding, messages, index };
+        for (index, message) in chat.messages.iter().enumerate().filter(|(_, m)| m.is_answer()) {
+            let turn = Turn { whole: &whole, encoding: &encoding, chat, index };
             let start = self.answer_start(&turn)?;
             let end = self.answer_end(&turn, start, &message.content)?;
             if end <= start {
@@ -44,20 +46,21 @@ impl ChatTokenizer {
     ///
     /// # Errors
     /// As [`ChatTokenizer::encode_chat`], and [`Error::Template`] when an answer's text isn't in what is rendered.
-    pub fn answer_starts(&self, messages: &[Message]) -> Result<Vec<Vec<usize>>> {
-        let chat = self.encode_chat(messages)?;
-        let whole = self.render(messages, false)?;
+    pub fn answer_starts<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<Vec<Vec<usize>>> {
+        let chat = chat.into();
+        let encoded = self.encode_chat(chat)?;
+        let whole = self.render(chat, false)?;
         let encoding = self.encoding(&whole)?;
-        let spoken = messages.iter().enumerate();
-        let spoken = spoken.filter(|(_, m)| m.role == "assistant");
-        let starts = chat.answer.iter().zip(spoken).map(|(range, (index, message))| {
+        let spoken = chat.messages.iter().enumerate();
+        let spoken = spoken.filter(|(_, m)| m.is_answer());
+        let starts = encoded.answer.iter().zip(spoken).map(|(range, (index, message))| {
             let offsets = &encoding.get_offsets()[range.clone()];
             let content = message.content.as_str();
             let left_out = content.len() - content.trim_start().len();
             let begin = offsets.first().map_or(whole.len(), |(begin, _)| *begin);
             let found = whole.get(begin..).and_then(|rest| rest.find(content.trim()));
             let Some(found) = found else {
-                let turn = Turn { whole: &whole, encoding: &encoding, messages, index };
+                let turn = Turn { whole: &whole, encoding: &encoding, chat, index };
                 return Err(turn.error(
                     "is rewritten by the chat template",
                     "give a template that keeps the text of answers with --chat-template FILE",
@@ -75,7 +78,7 @@ impl ChatTokenizer {
 
     /// Number of prompt tokens before an answer, after a check that they are a prefix of the whole.
     fn answer_start(&self, turn: &Turn<'_>) -> Result<usize> {
-        let prompt = self.encode_prompt(&turn.messages[..turn.index])?;
+        let prompt = self.encode_prompt(turn.chat.until(turn.index))?;
         if !turn.encoding.get_ids().starts_with(&prompt) {
             return Err(turn.error(
                 "begins differently in the prompt and in the whole conversation under this chat template",
@@ -89,7 +92,7 @@ impl ChatTokenizer {
     fn answer_end(&self, turn: &Turn<'_>, start: usize, content: &str) -> Result<usize> {
         let offsets = turn.encoding.get_offsets();
         let first_at = |byte: usize| offsets.partition_point(|(begin, _)| *begin < byte);
-        let until_here = self.render(&turn.messages[..=turn.index], false)?;
+        let until_here = self.render(turn.chat.until(turn.index + 1), false)?;
         if turn.whole.starts_with(&until_here) {
             let mut end = first_at(until_here.len());
             while end > start && self.is_blank(turn, end - 1) {
@@ -127,7 +130,7 @@ impl ChatTokenizer {
 struct Turn<'a> {
     whole: &'a str,
     encoding: &'a tokenizers::Encoding,
-    messages: &'a [Message],
+    chat: Chat<'a>,
     index: usize,
 }
 

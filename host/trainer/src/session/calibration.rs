@@ -171,7 +171,7 @@ pub fn show(
     let samples = prompts
         .iter()
         .map(|prompt| {
-            let tokens = model.tokenizer.encode_prompt(prompt)?;
+            let tokens = model.tokenizer.encode_prompt(*prompt)?;
             Ok(Sample::prompt_only(tokens))
         })
         .collect::<Result<Vec<_>>>()?;

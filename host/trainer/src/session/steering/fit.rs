@@ -59,7 +59,7 @@ pub fn safety_instruction(
 fn with_instruction(messages: &[Message], instruction: &str) -> Vec<Message> {
     let mut messages = messages.to_vec();
     if let Some(last) = messages.last_mut() {
-        last.content = format!("{}\n\n{instruction}", last.content);
+        last.content = format!("{}\n\n{instruction}", last.content).into();
     }
     messages
 }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_instruction_ends_the_last_message_and_no_other() {
-        let message = |content: &str| Message { role: "user".into(), content: content.into() };
+        let message = |content: &str| Message::user(content);
         let messages = [message("first"), message("second")];
         let instructed = with_instruction(&messages, "Take care.");
         assert_eq!(instructed[0], messages[0]);
