@@ -104,7 +104,7 @@ fn bindings(wit: &Path, version: Version, into: &Path) -> Result<()> {
         let (package, _) = resolve.push_dir(wit).map_err(text)?;
         let world = resolve.select_world(&[package], Some("policy")).map_err(text)?;
         let options = wit_bindgen_c::Opts {
-            rename: vec![(version.interface().to_owned(), "policy".to_owned())],
+            rename: vec![(version.export(), "policy".to_owned())],
             ..Default::default()
         };
         let mut files = Files::default();

@@ -48,7 +48,7 @@ pub(crate) fn without_panic<T>(work: impl FnOnce() -> T + panic::UnwindSafe) -> 
 /// Otherwise, with the first import if there is one.
 pub fn check(component: &[u8], wit: Version) -> Result<()> {
     let problem =
-        problem(component, wit.interface()).map_err(|error| Error::component(error.to_string()))?;
+        problem(component, &wit.export()).map_err(|error| Error::component(error.to_string()))?;
     problem.map_or(Ok(()), |problem| Err(Error::component(problem)))
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     /// A component whose only content is an empty export of the interface.
     fn exporting(imports: &str) -> Vec<u8> {
-        let interface = WIT.interface();
+        let interface = WIT.export();
         wat::parse_str(format!(
             r#"(component {imports} (instance $i) (export "{interface}" (instance $i)))"#
         ))
@@ -139,7 +139,7 @@ mod tests {
         let module = wat::parse_str("(module)").unwrap();
         assert!(check(&module, WIT).unwrap_err().to_string().contains("core module"));
         let component = wat::parse_str("(component)").unwrap();
-        assert!(check(&component, WIT).unwrap_err().to_string().contains(WIT.interface()));
+        assert!(check(&component, WIT).unwrap_err().to_string().contains(&WIT.export()));
         assert!(componentize(&module, WIT).is_err());
     }
 

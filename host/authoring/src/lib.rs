@@ -21,12 +21,11 @@ pub mod rust;
 mod template;
 pub mod toolchain;
 mod tools;
-mod version;
 
 pub use build::{Built, build};
 pub use error::{Error, Result};
+pub use host_contract::Version;
 pub use language::Language;
 pub use manifest::Manifest;
 pub use name::Name;
 pub use project::{Created, create};
-pub use version::Version;

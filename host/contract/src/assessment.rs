@@ -70,7 +70,7 @@ pub fn validate_assessment(assessment: &Assessment, expected: Expected<'_>) -> C
 
 /// Finds a part of the assessment that is used without having been declared.
 fn declared(r: &Regularization, needs: &Needs) -> Check {
-    for actuator in ACTUATORS.iter().filter(|one| !one.declared(needs)) {
+    for actuator in ACTUATORS.iter().filter(|one| !one.is_declared(needs.declared())) {
         if let Some(field) = actuator.used(r) {
             let field = format!("regularization.{field}");
             return Err(Invalid::new(field, actuator.undeclared()));

@@ -22,8 +22,8 @@ mod v0_1;
 mod version;
 
 pub use actuators::{
-    ACTUATORS, Actuator, Anchor, AnchorTarget, Decisions, Divergence, Ema, RatioClip,
-    Regularization, Steering,
+    ACTUATORS, Actuator, Actuators, Anchor, AnchorTarget, Decisions, Declared, Divergence, Ema,
+    RatioClip, Regularization, Steering,
 };
 pub use assessment::{Assessment, Expected, check_metrics, validate_assessment};
 pub use calibration::{Calibration, Candidate, Example, Examples, Split, examples_bytes};
@@ -42,7 +42,5 @@ pub use signals::{
     TokenNeeds, TokenSignals, Trial, signals_bytes,
 };
 pub use text::{clean, is_word};
-pub use types::{
-    Action, Actuators, Descriptor, JudgementStatus, Metric, Origin, Reason, RunInfo, Sample,
-};
+pub use types::{Action, Descriptor, JudgementStatus, Metric, Origin, Reason, RunInfo, Sample};
 pub use version::{Version, exported_version};

@@ -49,9 +49,9 @@ pub fn exceeds(narrow: &Needs, wide: &Needs) -> Option<Invalid> {
 /// # Errors
 /// The first need that the run can't meet.
 pub fn check_capabilities(needs: &Needs, run: &RunCapabilities<'_>) -> Result<(), Unmet> {
-    let declared = ACTUATORS.iter().filter(|one| one.declared(needs));
+    let declared = ACTUATORS.iter().filter(|one| one.is_declared(needs.declared()));
     let mut unmet = declared
-        .filter_map(|actuator| actuator.unmet(needs, run))
+        .filter_map(|actuator| actuator.unmet(needs.declared(), run))
         .chain(SIGNALS.iter().filter_map(|signal| signal.unmet(needs, run)));
     unmet.next().map_or(Ok(()), Err)
 }

@@ -4,8 +4,8 @@
 //! The interface (`wit/v0.2/policy.wit`) documents every record and field. All of them go
 //! through serde, with Rust's field names; journals and recorded cases depend on that.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use wasmtime::component::{ComponentType, Lift, Lower, flags};
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lift, Lower};
 
 /// What a policy says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
@@ -162,7 +162,7 @@ pub struct Metric {
 /// (a list of names) follow.
 macro_rules! named_flags {
     ($flags:ident { $($name:literal => $flag:ident),+ $(,)? }) => {
-        flags! {
+        wasmtime::component::flags! {
             $flags { $( #[component(name = $name)] const $flag; )+ }
         }
 
@@ -177,19 +177,19 @@ macro_rules! named_flags {
             }
         }
 
-        impl Serialize for $flags {
-            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-                self.names().serialize(out)
+        impl serde::Serialize for $flags {
+            fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&self.names(), out)
             }
         }
 
-        impl<'de> Deserialize<'de> for $flags {
-            fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        impl<'de> serde::Deserialize<'de> for $flags {
+            fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
                 let mut flags = Self::empty();
-                for name in Vec::<String>::deserialize(input)? {
+                for name in <Vec<String> as serde::Deserialize>::deserialize(input)? {
                     let known = Self::NAMES.iter().find(|(known, _)| *known == name);
                     let (_, flag) = known.ok_or_else(|| {
-                        D::Error::custom(format!("`{name}` is none of the flags of {}", stringify!($flags)))
+                        <D::Error as serde::de::Error>::custom(format!("`{name}` is none of the flags of {}", stringify!($flags)))
                     })?;
                     flags |= *flag;
                 }
@@ -199,18 +199,3 @@ macro_rules! named_flags {
     };
 }
 pub(crate) use named_flags;
-
-named_flags!(Actuators {
-    "token-weights" => TOKEN_WEIGHTS,
-    "label-divergence" => LABEL_DIVERGENCE,
-    "learning-rate" => LEARNING_RATE,
-    "gradient-clip" => GRADIENT_CLIP,
-    "ema" => EMA,
-    "anchor" => ANCHOR,
-    "alignment-share" => ALIGNMENT_SHARE,
-    "ratio-clip" => RATIO_CLIP,
-    "gradient-projection" => GRADIENT_PROJECTION,
-    "adapter-projection" => ADAPTER_PROJECTION,
-    "roll-back" => ROLL_BACK,
-    "alignment-extra" => ALIGNMENT_EXTRA,
-});

@@ -4,8 +4,7 @@
 //! This file is as frozen as `wit/v0.1`: a record that changes once more gets its old form
 //! here.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use wasmtime::component::{ComponentType, Lift, Lower, flags};
+use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::{
     actuators::{self, Anchor, Divergence, Ema, RatioClip, Steering},
@@ -15,7 +14,7 @@ use crate::{
         self, Activations, Canary, GradientConflict, JudgeNeed, JudgeScores, Outcome, PrefixScores,
         SteeringNeed, SteeringSignals, Tap, TokenNeeds, TokenSignals, Trial,
     },
-    types::{self, Action, Metric, Reason, Sample, named_flags},
+    types::{Action, Metric, Reason, Sample, named_flags},
 };
 
 named_flags!(Actuators {
@@ -191,11 +190,11 @@ impl From<Calibration> for calibration::Calibration {
 }
 
 /// Flags have moved or not: their names are what counts.
-fn named(old: Actuators) -> types::Actuators {
-    let all = types::Actuators::NAMES.iter();
+fn named(old: Actuators) -> actuators::Actuators {
+    let all = actuators::Actuators::NAMES.iter();
     let set = old.names();
     all.filter(|(name, _)| set.contains(name))
-        .fold(types::Actuators::empty(), |all, (_, flag)| all | *flag)
+        .fold(actuators::Actuators::empty(), |all, (_, flag)| all | *flag)
 }
 
 impl<'a> From<&'a signals::Signals> for Signals<'a> {

@@ -3,11 +3,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The exported instance that makes a component a policy, without its version.
 const ASSESSOR: &str = "risk:policy/assessor@";
 
 /// A version of the contract that this host serves, the oldest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Its serialised form is its number, such as `0.2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Version {
     /// `risk:policy@0.1.x`.
     V0_1,
@@ -23,10 +28,16 @@ impl Version {
 
     /// The version that an export is of, if this host serves it.
     pub fn of_export(name: &str) -> Option<Self> {
-        let exported = exported_version(name)?;
-        let (_, patch) = exported.rsplit_once('.')?;
-        let serves = |one: &Self| exported[..exported.len() - patch.len()] == one.compatible()[..];
-        Self::ALL.into_iter().find(serves)
+        let (number, _patch) = exported_version(name)?.rsplit_once('.')?;
+        Self::ALL.into_iter().find(|one| one.number() == number)
+    }
+
+    /// Numbers of the version without that of the patch.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1",
+            Self::V0_2 => "0.2",
+        }
     }
 
     /// Package and version, as the interface names itself.
@@ -35,6 +46,11 @@ impl Version {
             Self::V0_1 => "risk:policy@0.1.0",
             Self::V0_2 => "risk:policy@0.2.0",
         }
+    }
+
+    /// The instance that a component of this version exports.
+    pub fn export(self) -> String {
+        format!("{ASSESSOR}{}.0", self.number())
     }
 
     /// The file that documents it.
@@ -49,13 +65,23 @@ impl Version {
     pub fn served() -> String {
         Self::ALL.map(Self::interface).join(" and ")
     }
+}
 
-    /// The beginning of every version number that is compatible with it.
-    fn compatible(self) -> &'static str {
-        match self {
-            Self::V0_1 => "0.1.",
-            Self::V0_2 => "0.2.",
-        }
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|version| version.number() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(|version| format!("{:?}", version.number()));
+            format!("wit is {text:?}, this host builds policies for {}", known.join(" and "))
+        })
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.number().to_owned()
     }
 }
 

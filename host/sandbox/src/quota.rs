@@ -34,6 +34,36 @@ impl Quota {
     }
 }
 
+/// What a memory or a table asks for, in bytes or elements.
+struct Growth {
+    now: usize,
+    wanted: usize,
+    /// What the component itself declares.
+    maximum: Option<usize>,
+}
+
+impl Quota {
+    /// Whether one may grow, counted together with all others of its kind.
+    fn grow(&mut self, limit: Limit, growth: Growth) -> wasmtime::Result<bool> {
+        if growth.maximum.is_some_and(|maximum| growth.wanted > maximum) {
+            return Ok(false);
+        }
+        let (used, allowed, name) = match limit {
+            Limit::TableElements => {
+                (&mut self.table_elements, self.table_elements_allowed, "table limit")
+            }
+            _ => (&mut self.memory_bytes, self.memory_allowed, "memory limit"),
+        };
+        let total = *used + growth.wanted.saturating_sub(growth.now) as u64;
+        if total > allowed {
+            self.hit = Some(limit);
+            wasmtime::bail!(name);
+        }
+        *used = total;
+        Ok(true)
+    }
+}
+
 /// Growth beyond a limit ends the call. Answering -1, as a host may, would turn the
 /// cause into an `unreachable` somewhere in the guest's allocator.
 impl ResourceLimiter for Quota {
@@ -43,16 +73,7 @@ impl ResourceLimiter for Quota {
         wanted: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| wanted > maximum) {
-            return Ok(false);
-        }
-        let total = self.memory_bytes + wanted.saturating_sub(now) as u64;
-        if total > self.memory_allowed {
-            self.hit = Some(Limit::Memory);
-            wasmtime::bail!("memory limit");
-        }
-        self.memory_bytes = total;
-        Ok(true)
+        self.grow(Limit::Memory, Growth { now, wanted, maximum })
     }
 
     fn table_growing(
@@ -61,16 +82,7 @@ impl ResourceLimiter for Quota {
         wanted: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| wanted > maximum) {
-            return Ok(false);
-        }
-        let total = self.table_elements + wanted.saturating_sub(now) as u64;
-        if total > self.table_elements_allowed {
-            self.hit = Some(Limit::TableElements);
-            wasmtime::bail!("table limit");
-        }
-        self.table_elements = total;
-        Ok(true)
+        self.grow(Limit::TableElements, Growth { now, wanted, maximum })
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {

@@ -8,19 +8,7 @@ use crate::bindings::{
 impl Needs {
     /// Nothing is measured and nothing but weights and action is steered.
     pub fn new() -> Self {
-        Self {
-            taps: Vec::new(),
-            judges: Vec::new(),
-            tokens: TokenNeeds::empty(),
-            canary_every: None,
-            trial_scales: Vec::new(),
-            gradient_conflict: false,
-            drift: false,
-            sample_loss: false,
-            steering: None,
-            calibration: false,
-            actuators: Actuators::empty(),
-        }
+        Self::default()
     }
 
     /// Activations of `layers`, ascending and without repeats.
@@ -97,32 +85,11 @@ impl Needs {
     }
 }
 
-impl Default for Needs {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Signals {
     /// The signals of a step of which nothing was measured, at a scheduled learning rate
     /// of 1e-4: what tests start from.
     pub fn unmeasured(step: u64, samples: Vec<Sample>) -> Self {
-        Self {
-            step,
-            learning_rate: 1e-4,
-            samples,
-            activations: Vec::new(),
-            judges: Vec::new(),
-            prefixes: Vec::new(),
-            tokens: None,
-            canary: None,
-            trials: Vec::new(),
-            gradient_conflict: None,
-            drift: None,
-            sample_loss: None,
-            steering: None,
-            previous: None,
-        }
+        Self { step, learning_rate: 1e-4, samples, ..Self::default() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What happens to the update. Any policy may skip or stop; rolling back is declared, since
 //! the host then keeps the parameters before each update.
 
-use super::{Actuator, Check, Decisions, Regularization};
-use crate::types::{Action, Actuators, Sample};
+use super::{Actuator, Actuators, Check, Decisions, Regularization};
+use crate::types::{Action, Sample};
 
 pub(super) struct ActionActuator;
 

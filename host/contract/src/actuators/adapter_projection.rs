@@ -1,11 +1,8 @@
 //! Projection of the adapter onto the alignment subspace.
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::within};
-use crate::{
-    run::{RunCapabilities, Unmet},
-    signals::Needs,
-    types::{Actuators, Sample},
-};
+use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization, ranges::within};
+use crate::run::{RunCapabilities, Unmet};
+use crate::types::Sample;
 
 pub(super) struct AdapterProjection;
 
@@ -26,7 +23,7 @@ impl Actuator for AdapterProjection {
         r.adapter_projection = Some(0.35);
     }
 
-    fn unmet(&self, _needs: &Needs, run: &RunCapabilities<'_>) -> Option<Unmet> {
+    fn unmet(&self, _declared: Declared, run: &RunCapabilities<'_>) -> Option<Unmet> {
         let remedy = "name the model before its alignment in model.base";
         (!run.base).then(|| Unmet::new("adapter projection", remedy))
     }

@@ -1,11 +1,8 @@
 //! Alignment samples in addition to the batch of a step.
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::within};
-use crate::{
-    run::{RunCapabilities, Unmet},
-    signals::Needs,
-    types::{Actuators, Sample},
-};
+use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization, ranges::within};
+use crate::run::{RunCapabilities, Unmet};
+use crate::types::Sample;
 
 /// Samples that a step can get in addition to its batch.
 const MOST: f64 = 1024.0;
@@ -29,7 +26,7 @@ impl Actuator for AlignmentExtra {
         r.alignment_extra = Some(4);
     }
 
-    fn unmet(&self, _needs: &Needs, run: &RunCapabilities<'_>) -> Option<Unmet> {
+    fn unmet(&self, _declared: Declared, run: &RunCapabilities<'_>) -> Option<Unmet> {
         run.both_origins("alignment samples in addition to the batch")
     }
 

@@ -1,11 +1,8 @@
 //! Share of alignment samples in a step.
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::within};
-use crate::{
-    run::{RunCapabilities, Unmet},
-    signals::Needs,
-    types::{Actuators, Sample},
-};
+use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization, ranges::within};
+use crate::run::{RunCapabilities, Unmet};
+use crate::types::Sample;
 
 pub(super) struct AlignmentShare;
 
@@ -26,7 +23,7 @@ impl Actuator for AlignmentShare {
         r.alignment_share = Some(0.5);
     }
 
-    fn unmet(&self, _needs: &Needs, run: &RunCapabilities<'_>) -> Option<Unmet> {
+    fn unmet(&self, _declared: Declared, run: &RunCapabilities<'_>) -> Option<Unmet> {
         run.both_origins("an alignment share")
     }
 

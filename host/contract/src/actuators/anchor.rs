@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::within};
-use crate::types::{Actuators, Sample};
+use super::{Actuator, Actuators, Check, Decisions, Regularization, ranges::within};
+use crate::types::Sample;
 
 /// What the parameters are pulled to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::out_of_range};
-use crate::types::{Actuators, Sample};
+use super::{Actuator, Actuators, Check, Decisions, Regularization, ranges::out_of_range};
+use crate::types::Sample;
 
 /// average <- decay * average + (1 - decay) * parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ComponentType, Lift)]

@@ -1,7 +1,7 @@
 //! Largest norm of the gradient of a step.
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::out_of_range};
-use crate::types::{Actuators, Sample};
+use super::{Actuator, Actuators, Check, Decisions, Regularization, ranges::out_of_range};
+use crate::types::Sample;
 
 pub(super) struct GradientClip;
 

@@ -1,11 +1,8 @@
 //! Projection of the task gradient.
 
-use super::{Actuator, Check, Decisions, Regularization};
-use crate::{
-    run::{RunCapabilities, Unmet},
-    signals::Needs,
-    types::{Actuators, Sample},
-};
+use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization};
+use crate::run::{RunCapabilities, Unmet};
+use crate::types::Sample;
 
 pub(super) struct GradientProjection;
 
@@ -26,7 +23,7 @@ impl Actuator for GradientProjection {
         r.gradient_projection = true;
     }
 
-    fn unmet(&self, _needs: &Needs, run: &RunCapabilities<'_>) -> Option<Unmet> {
+    fn unmet(&self, _declared: Declared, run: &RunCapabilities<'_>) -> Option<Unmet> {
         run.both_origins("gradient projection")
     }
 

@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Check, Decisions, Regularization};
-use crate::{
-    run::{RunCapabilities, Unmet},
-    signals::{Needs, TokenNeeds},
-    types::{Actuators, Sample},
-};
+use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization};
+use crate::run::{RunCapabilities, Unmet};
+use crate::types::Sample;
 
 /// The divergence that the KL weight multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ComponentType, Lift)]
@@ -43,8 +40,8 @@ impl Actuator for LabelDivergence {
         r.divergence = Divergence::LabelK2;
     }
 
-    fn unmet(&self, needs: &Needs, _run: &RunCapabilities<'_>) -> Option<Unmet> {
-        by_tokens(needs, self.name())
+    fn unmet(&self, declared: Declared, _run: &RunCapabilities<'_>) -> Option<Unmet> {
+        by_tokens(declared, self.name())
     }
 
     fn check(&self, _r: &Regularization, _samples: &[Sample]) -> Check {
@@ -67,8 +64,7 @@ impl Actuator for LabelDivergence {
 
 /// What a term of the loss over label tokens needs: their log-probabilities under both
 /// models.
-pub(super) fn by_tokens(needs: &Needs, need: &str) -> Option<Unmet> {
-    let both = TokenNeeds::CURRENT | TokenNeeds::REFERENCE;
+pub(super) fn by_tokens(declared: Declared, need: &str) -> Option<Unmet> {
     let remedy = "the policy must also declare the current and reference token log-probabilities";
-    (!needs.tokens.contains(both)).then(|| Unmet::new(need, remedy))
+    (!declared.both_log_probs).then(|| Unmet::new(need, remedy))
 }

@@ -1,7 +1,7 @@
 //! Scale of the learning rate of a step.
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::within};
-use crate::types::{Actuators, Sample};
+use super::{Actuator, Actuators, Check, Decisions, Regularization, ranges::within};
+use crate::types::Sample;
 
 pub(super) struct LearningRate;
 

@@ -2,7 +2,7 @@
 //! that everything else walks.
 //!
 //! A new actuator is a file here with its record and its [`Actuator`], a flag of
-//! [`Actuators`], a field of [`Regularization`], and a row of [`ACTUATORS`].
+//! [`struct@Actuators`], a field of [`Regularization`], and a row of [`ACTUATORS`].
 
 mod action;
 mod adapter_projection;
@@ -34,9 +34,23 @@ use wasmtime::component::{ComponentType, Lift};
 
 use crate::{
     run::{RunCapabilities, Unmet},
-    signals::Needs,
-    types::{Action, Actuators, Sample},
+    types::{Action, Sample, named_flags},
 };
+
+named_flags!(Actuators {
+    "token-weights" => TOKEN_WEIGHTS,
+    "label-divergence" => LABEL_DIVERGENCE,
+    "learning-rate" => LEARNING_RATE,
+    "gradient-clip" => GRADIENT_CLIP,
+    "ema" => EMA,
+    "anchor" => ANCHOR,
+    "alignment-share" => ALIGNMENT_SHARE,
+    "ratio-clip" => RATIO_CLIP,
+    "gradient-projection" => GRADIENT_PROJECTION,
+    "adapter-projection" => ADAPTER_PROJECTION,
+    "roll-back" => ROLL_BACK,
+    "alignment-extra" => ALIGNMENT_EXTRA,
+});
 
 /// How to train on one step; see the interface for the loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
@@ -131,6 +145,17 @@ impl<'a> Decisions<'a> {
     }
 }
 
+/// What a policy declares in its needs, as far as actuators depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Declared {
+    /// Parts of the regularization that it may use.
+    pub flags: Actuators,
+    /// Whether it has a steering vector.
+    pub steering: bool,
+    /// Whether it gets the log-probabilities of label tokens under both models.
+    pub both_log_probs: bool,
+}
+
 /// One thing that a policy may steer: everything that the host must know about it besides
 /// how to do it.
 pub trait Actuator: Sync {
@@ -143,9 +168,9 @@ pub trait Actuator: Sync {
     /// What it lets a policy do to a run, for the person who allows it.
     fn meaning(&self) -> &'static str;
 
-    /// Whether a policy with these needs may use it.
-    fn declared(&self, needs: &Needs) -> bool {
-        self.flag().is_none_or(|flag| needs.actuators.contains(flag))
+    /// Whether a policy may use it that declares this.
+    fn is_declared(&self, declared: Declared) -> bool {
+        self.flag().is_none_or(|flag| declared.flags.contains(flag))
     }
 
     /// Adds an example of using it to a decision about these samples, for tests that walk
@@ -153,7 +178,7 @@ pub trait Actuator: Sync {
     fn example(&self, samples: &[Sample], regularization: &mut Regularization);
 
     /// What the run lacks for it; asked only if it is declared.
-    fn unmet(&self, _needs: &Needs, _run: &RunCapabilities<'_>) -> Option<Unmet> {
+    fn unmet(&self, _declared: Declared, _run: &RunCapabilities<'_>) -> Option<Unmet> {
         None
     }
 

@@ -4,15 +4,12 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
 use super::{
-    Actuator, Check, Decisions, Regularization,
+    Actuator, Actuators, Check, Decisions, Declared, Regularization,
     label_divergence::by_tokens,
     ranges::{length, within},
 };
-use crate::{
-    run::{RunCapabilities, Unmet},
-    signals::Needs,
-    types::{Actuators, Sample},
-};
+use crate::run::{RunCapabilities, Unmet};
+use crate::types::Sample;
 
 /// Replaces the task loss of a sample by -f, with x = P_current / P_reference:
 /// f = min(x, high) * direction if direction >= 0, else max(x, low) * direction.
@@ -53,8 +50,8 @@ impl Actuator for RatioClipActuator {
         r.ratio_clip = Some(vec![clip; samples.len()]);
     }
 
-    fn unmet(&self, needs: &Needs, _run: &RunCapabilities<'_>) -> Option<Unmet> {
-        by_tokens(needs, self.name())
+    fn unmet(&self, declared: Declared, _run: &RunCapabilities<'_>) -> Option<Unmet> {
+        by_tokens(declared, self.name())
     }
 
     fn check(&self, r: &Regularization, samples: &[Sample]) -> Check {

@@ -3,11 +3,8 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::within};
-use crate::{
-    signals::Needs,
-    types::{Actuators, Sample},
-};
+use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization, ranges::within};
+use crate::types::Sample;
 
 /// Steering from the next step on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ComponentType, Lift)]
@@ -36,8 +33,8 @@ impl Actuator for SteeringActuator {
         "chooses by how much a vector steers evaluation, and the reference while it teaches"
     }
 
-    fn declared(&self, needs: &Needs) -> bool {
-        needs.steering.is_some()
+    fn is_declared(&self, declared: Declared) -> bool {
+        declared.steering
     }
 
     fn example(&self, _samples: &[Sample], r: &mut Regularization) {

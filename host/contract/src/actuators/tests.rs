@@ -6,7 +6,7 @@ use crate::{
     assessment::{Assessment, Expected, validate_assessment},
     combine::{fail_closed, most_restrictive},
     needs::check_capabilities,
-    signals::{SteeringNeed, SteeringVector},
+    signals::{Needs, SteeringNeed, SteeringVector},
     types::Origin,
 };
 
@@ -31,7 +31,7 @@ fn using(actuator: &dyn Actuator) -> Assessment {
 fn declaring(actuator: &dyn Actuator) -> Needs {
     let mut needs = Needs::new();
     needs.actuators = actuator.flag().unwrap_or(Actuators::empty());
-    if !actuator.declared(&needs) {
+    if !actuator.is_declared(needs.declared()) {
         let vector = SteeringVector::Configured;
         needs.steering = Some(SteeringNeed { vector, layers: vec![1] });
     }
@@ -60,7 +60,7 @@ fn using_an_actuator_without_declaring_it_is_a_fault() {
         let assessment = using(actuator);
         assert_eq!(check(&assessment, &declaring(actuator)), Ok(()), "{}", actuator.name());
         let undeclared = check(&assessment, &Needs::new());
-        if actuator.declared(&Needs::new()) {
+        if actuator.is_declared(Needs::new().declared()) {
             assert_eq!(undeclared, Ok(()), "{}", actuator.name());
         } else {
             let invalid = undeclared.unwrap_err();

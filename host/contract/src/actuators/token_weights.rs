@@ -1,7 +1,9 @@
 //! Weights of single answer tokens.
 
-use super::{Actuator, Check, Decisions, Regularization, ranges::per_token, weights::fold};
-use crate::types::{Actuators, Sample};
+use super::{
+    Actuator, Actuators, Check, Decisions, Regularization, ranges::per_token, weights::fold,
+};
+use crate::types::Sample;
 
 pub(super) struct TokenWeights;
 

@@ -1,7 +1,7 @@
 //! Task weight and KL weight of every sample; every policy may set them.
 
-use super::{Actuator, Check, Decisions, Regularization, per_sample};
-use crate::types::{Actuators, Sample};
+use super::{Actuator, Actuators, Check, Decisions, Regularization, per_sample};
+use crate::types::Sample;
 
 pub(super) struct Weights;
 

@@ -38,9 +38,10 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::{
+    actuators::{Actuators, Declared},
     invalid::Invalid,
     run::{RunCapabilities, Unmet},
-    types::{Actuators, RunInfo, Sample},
+    types::{RunInfo, Sample},
 };
 
 /// What the host must measure, and what the policy may steer.
@@ -83,6 +84,15 @@ impl Needs {
     /// Nothing is measured and nothing but weights and action is steered.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What is declared for actuators.
+    pub fn declared(&self) -> Declared {
+        Declared {
+            flags: self.actuators,
+            steering: self.steering.is_some(),
+            both_log_probs: self.tokens.contains(TokenNeeds::CURRENT | TokenNeeds::REFERENCE),
+        }
     }
 }
 

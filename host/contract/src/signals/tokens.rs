@@ -1,7 +1,7 @@
 //! Log-probabilities of the answer tokens.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use wasmtime::component::{ComponentType, Lower, flags};
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{ComponentType, Lower};
 
 use super::{
     Journalled, Missing, Needs, Recorded, Signal, Signals,

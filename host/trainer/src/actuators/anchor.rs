@@ -1,41 +1,68 @@
 //! The pull towards the reference, or towards where the alignment share last changed.
 
-use host_contract::{Anchor, AnchorTarget};
+use host_contract::{Actuators as Declared, Anchor, AnchorTarget, Needs, Regularization};
 
-use super::Actuators;
-use crate::parameters::{Layout, distance};
+use super::any_may;
+use super::stage::{Point, StepActuator};
+use crate::parameters::distance;
+use crate::parameters::optimizer::AdamW;
+use crate::records::checkpoint::{Progress, Saved};
 
-impl Actuators {
-    /// The alignment share has changed.
-    pub fn switched(&mut self, parameters: &[f32]) {
-        if let Some(switch) = &mut self.switch {
-            switch.copy_from_slice(parameters);
-        }
+pub(super) struct Pull {
+    /// The parameters when the alignment share last changed, at first those that the run
+    /// began with; kept if a policy may pull towards them.
+    switch: Option<Vec<f32>>,
+}
+
+pub(super) fn new(needs: &[Needs], parameters: &[f32]) -> Box<dyn StepActuator> {
+    let declared = any_may(needs, Declared::ANCHOR);
+    Box::new(Pull { switch: declared.then(|| parameters.to_vec()) })
+}
+
+impl StepActuator for Pull {
+    fn vectors(&self) -> usize {
+        usize::from(self.switch.is_some())
     }
 
     /// Adds the gradient of strength / 2 * |parameters - target|^2, and returns its value.
     ///
     /// The distance to the reference is that of the weights, as the signal `drift` has it;
     /// that to an earlier point of the run is one of the adapter's parameters.
-    pub fn pull(
-        &self,
-        anchor: &Anchor,
-        layout: &Layout,
-        scaling: f64,
-        parameters: &[f32],
-        gradient: &mut [f32],
-    ) -> f64 {
-        let strength = anchor.strength;
-        match (anchor.target, &self.switch) {
+    fn gradient(&mut self, asked: &Regularization, at: &mut Point<'_>) -> f64 {
+        let Some(Anchor { target, strength }) = asked.anchor else {
+            return 0.0;
+        };
+        match (target, &self.switch) {
             (AnchorTarget::Reference, _) => {
-                distance::pull(layout, scaling, strength, parameters, gradient)
+                distance::pull(at.layout, at.scaling, strength, at.parameters, at.gradient)
             }
             (AnchorTarget::LastSwitch, Some(switch)) => {
-                pull_to(switch, strength, parameters, gradient)
+                pull_to(switch, strength, at.parameters, at.gradient)
             }
             // Declared by nobody: an assessment that uses it is refused before.
             (AnchorTarget::LastSwitch, None) => 0.0,
         }
+    }
+
+    fn share_changed(&mut self, parameters: &[f32]) {
+        if let Some(switch) = &mut self.switch {
+            switch.copy_from_slice(parameters);
+        }
+    }
+
+    fn kept(&self) -> Vec<(&'static str, &[f32])> {
+        self.switch.iter().map(|switch| ("switch", &switch[..])).collect()
+    }
+
+    fn mark(&self, progress: &mut Progress) {
+        progress.switched = self.switch.is_some();
+    }
+
+    fn restore(&mut self, saved: &mut Saved, size: usize, _: &AdamW) -> Result<(), String> {
+        if saved.progress.switched {
+            self.switch = Some(saved.take("switch", size)?);
+        }
+        Ok(())
     }
 }
 
@@ -65,11 +92,11 @@ mod tests {
 
     #[test]
     fn the_switch_is_kept_for_a_policy_that_may_pull() {
-        let mut actuators = Actuators::new(&[], &[1.0]);
-        actuators.switched(&[2.0]);
-        assert_eq!(actuators.switch, None);
-        actuators.switch = Some(vec![1.0]);
-        actuators.switched(&[2.0]);
-        assert_eq!(actuators.switch, Some(vec![2.0]));
+        let mut pull = Pull { switch: None };
+        pull.share_changed(&[2.0]);
+        assert!(pull.kept().is_empty());
+        pull.switch = Some(vec![1.0]);
+        pull.share_changed(&[2.0]);
+        assert_eq!(pull.kept(), [("switch", &[2.0][..])]);
     }
 }

@@ -1,13 +1,25 @@
 //! The moving average of the parameters.
 
-use host_contract::Ema;
+use host_contract::{Actuators as Declared, Ema, Needs, Regularization};
 
-use super::Actuators;
+use super::any_may;
+use super::stage::{Point, StepActuator};
+use crate::parameters::optimizer::AdamW;
+use crate::records::checkpoint::{Progress, Saved};
 
-impl Actuators {
-    /// Adds the parameters of a step to the average, and trains on with the average if it is
-    /// in the path.
-    pub fn average(&mut self, ema: &Ema, parameters: &mut [f32]) {
+/// avg <- d * avg + (1 - d) * theta (arXiv 2508.12531). Empty until a policy averages.
+#[derive(Default)]
+pub(super) struct Average {
+    declared: bool,
+    average: Option<Vec<f32>>,
+}
+
+pub(super) fn new(needs: &[Needs], _parameters: &[f32]) -> Box<dyn StepActuator> {
+    Box::new(Average { declared: any_may(needs, Declared::EMA), average: None })
+}
+
+impl Average {
+    fn add(&mut self, ema: &Ema, parameters: &mut [f32]) {
         let decay = ema.decay as f32;
         let average = self.average.get_or_insert_with(|| parameters.to_vec());
         for (average, value) in average.iter_mut().zip(parameters) {
@@ -17,10 +29,39 @@ impl Actuators {
             }
         }
     }
+}
 
-    /// The moving average, if a policy kept one: what is exported then.
-    pub fn shadow(&self) -> Option<&[f32]> {
+impl StepActuator for Average {
+    fn vectors(&self) -> usize {
+        usize::from(self.declared)
+    }
+
+    /// Adds the parameters of the step to the average, and trains on with the average if it
+    /// is in the path.
+    fn after_update(&mut self, asked: &Regularization, at: &mut Point<'_>) {
+        if let Some(ema) = &asked.ema {
+            self.add(ema, at.parameters);
+        }
+    }
+
+    /// The average, if a policy kept one.
+    fn exported(&self) -> Option<&[f32]> {
         self.average.as_deref()
+    }
+
+    fn kept(&self) -> Vec<(&'static str, &[f32])> {
+        self.average.iter().map(|average| ("average", &average[..])).collect()
+    }
+
+    fn mark(&self, progress: &mut Progress) {
+        progress.averaged = self.average.is_some();
+    }
+
+    fn restore(&mut self, saved: &mut Saved, size: usize, _: &AdamW) -> Result<(), String> {
+        if saved.progress.averaged {
+            self.average = Some(saved.take("average", size)?);
+        }
+        Ok(())
     }
 }
 
@@ -30,22 +71,22 @@ mod tests {
 
     #[test]
     fn the_average_starts_at_the_parameters_and_follows() {
-        let mut actuators = Actuators::default();
+        let mut average = Average::default();
         let ema = Ema { decay: 0.9, in_path: false };
-        actuators.average(&ema, &mut [1.0]);
+        average.add(&ema, &mut [1.0]);
         let mut values = [2.0];
-        actuators.average(&ema, &mut values);
-        assert!((actuators.shadow().expect("kept")[0] - 1.1).abs() < 1e-6);
+        average.add(&ema, &mut values);
+        assert!((average.exported().expect("kept")[0] - 1.1).abs() < 1e-6);
         assert_eq!(values, [2.0]);
     }
 
     #[test]
     fn in_path_writes_the_average_back() {
-        let mut actuators = Actuators::default();
+        let mut average = Average::default();
         let ema = Ema { decay: 0.9, in_path: true };
-        actuators.average(&ema, &mut [1.0]);
+        average.add(&ema, &mut [1.0]);
         let mut values = [2.0];
-        actuators.average(&ema, &mut values);
+        average.add(&ema, &mut values);
         assert!((values[0] - 1.1).abs() < 1e-6);
     }
 }

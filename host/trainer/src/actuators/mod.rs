@@ -1,4 +1,9 @@
 //! What policies may steer, a file for each actuator that takes more than a number.
+//!
+//! One that acts on the gradient, the optimizer or the parameters is a [`StepActuator`] and a
+//! row of [`STEP_ACTUATORS`]. The others act on the loss (`objective`, `ratio_clip`), the
+//! gradients by origin (`gradient_projection`), the adapter as a whole (`adapter_projection`)
+//! or the reference (`steering`).
 
 pub mod adapter_projection;
 mod anchor;
@@ -7,43 +12,27 @@ pub mod gradient_projection;
 pub mod objective;
 pub mod ratio_clip;
 mod roll_back;
+pub mod stage;
 pub mod steering;
 pub mod vectors;
 
-use host_contract::{self as wit, Needs};
+use host_contract::{Actuators, Needs};
 
-use crate::parameters::optimizer::AdamW;
+use stage::StepActuator;
 
-/// State of the actuators over a run. Empty until a policy uses one.
-#[derive(Debug, Default)]
-pub struct Actuators {
-    /// avg <- d * avg + (1 - d) * theta (arXiv 2508.12531).
-    pub average: Option<Vec<f32>>,
-    /// Parameters and optimizer before the last update, kept if a policy may
-    /// roll back.
-    pub before: Option<(Vec<f32>, AdamW)>,
-    /// The parameters when the alignment share last changed, at first those that the run
-    /// began with; kept if a policy may pull towards them.
-    pub switch: Option<Vec<f32>>,
+/// Makes an actuator for policies with these needs, for a run that begins with these
+/// parameters.
+type New = fn(&[Needs], &[f32]) -> Box<dyn StepActuator>;
+
+/// In the order in which they act.
+static STEP_ACTUATORS: [New; 3] = [ema::new, anchor::new, roll_back::new];
+
+/// Every actuator that acts on gradient, optimizer or parameters, for one run.
+pub fn step_actuators(needs: &[Needs], parameters: &[f32]) -> Vec<Box<dyn StepActuator>> {
+    STEP_ACTUATORS.iter().map(|new| new(needs, parameters)).collect()
 }
 
 /// Whether any policy may use this.
-pub fn any_may(needs: &[Needs], actuator: wit::Actuators) -> bool {
+pub fn any_may(needs: &[Needs], actuator: Actuators) -> bool {
     needs.iter().any(|needs| needs.actuators.contains(actuator))
-}
-
-impl Actuators {
-    pub fn new(needs: &[Needs], parameters: &[f32]) -> Self {
-        let anchored = any_may(needs, wit::Actuators::ANCHOR);
-        Self { switch: anchored.then(|| parameters.to_vec()), ..Self::default() }
-    }
-
-    /// Vectors as long as the parameters that it comes to hold, if policies use all they
-    /// may: what was before an update is kept until its successor is copied.
-    pub fn vectors(needs: &[Needs]) -> usize {
-        let may = |actuator| usize::from(any_may(needs, actuator));
-        may(wit::Actuators::EMA)
-            + may(wit::Actuators::ANCHOR)
-            + 2 * may(wit::Actuators::ROLL_BACK) * (1 + AdamW::MOMENTS)
-    }
 }

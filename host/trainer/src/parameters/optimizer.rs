@@ -28,9 +28,9 @@ impl AdamW {
         Self { config, first: vec![0.0; parameters], second: vec![0.0; parameters], updates: 0 }
     }
 
-    /// With moments that have seen `updates` updates.
-    pub fn with_moments(self, first: Vec<f32>, second: Vec<f32>, updates: u64) -> Self {
-        Self { first, second, updates, ..self }
+    /// An optimizer of the same settings, with moments that have seen `updates` updates.
+    pub fn resumed(&self, first: Vec<f32>, second: Vec<f32>, updates: u64) -> Self {
+        Self { config: self.config, first, second, updates }
     }
 
     /// One update of `parameters` in place. All three slices have the same length.

@@ -13,8 +13,9 @@ use host_data::{ExtraStream, Origin, Sample, Streams};
 
 use crate::actuators::gradient_projection;
 use crate::actuators::objective::{self, TokenWeights};
+use crate::actuators::stage::{Point, StepActuator};
 use crate::actuators::steering::ActiveSteering;
-use crate::actuators::{Actuators, any_may};
+use crate::actuators::{any_may, step_actuators};
 use crate::error::{Error, Result};
 use crate::parameters::optimizer::AdamW;
 use crate::parameters::schedule::Schedule;
@@ -53,7 +54,7 @@ pub struct State<'a> {
     /// If a policy may add alignment samples to the batch.
     pub(crate) extra: Option<ExtraStream<'a>>,
     pub(crate) policy_set: Option<PolicySet<'a>>,
-    pub(crate) actuators: Actuators,
+    pub(crate) actuators: Vec<Box<dyn StepActuator>>,
     pub previous: Option<Outcome>,
     /// Of the step before.
     pub(crate) conflict: Option<GradientConflict>,
@@ -73,7 +74,8 @@ pub fn vectors(needs: &[Needs]) -> usize {
     let tries = needs.iter().any(|needs| !needs.trial_scales.is_empty());
     // A trial has parameters, moments and a gradient of its own.
     let trial = usize::from(tries) * (2 + AdamW::MOMENTS);
-    Actuators::vectors(needs) + usize::from(tells_apart(needs)) + trial
+    let held: usize = step_actuators(needs, &[]).iter().map(|actuator| actuator.vectors()).sum();
+    held + usize::from(tells_apart(needs)) + trial
 }
 
 impl<'a> State<'a> {
@@ -113,7 +115,7 @@ impl<'a> State<'a> {
             streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new),
             extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
             policy_set,
-            actuators: Actuators::new(spec.needs, &parameters),
+            actuators: step_actuators(spec.needs, &parameters),
             previous: None,
             conflict: None,
             not_finite: 0,
@@ -160,10 +162,10 @@ impl<'a> State<'a> {
             _ => self.differentiate(measured, micro, weights, record)?,
         }
         self.join(asked);
-        if let Some(anchor) = asked.and_then(|asked| asked.anchor.as_ref()) {
-            let scaling = self.spec.adapter.scaling();
-            let Self { actuators, layout, parameters, gradient, .. } = self;
-            record.loss += actuators.pull(anchor, layout, scaling, parameters, gradient);
+        if let Some(asked) = asked {
+            let mut added = 0.0;
+            self.act(|actuator, at| added += actuator.gradient(asked, at));
+            record.loss += added;
         }
         if self.spec.ranks.is_root() {
             self.check_reach(measured.context.step, record, weights)
@@ -279,15 +281,13 @@ impl<'a> State<'a> {
         let mut gradient = std::mem::take(&mut self.gradient);
         let limit = asked.and_then(|asked| asked.gradient_clip);
         record.gradient_norm = self.clip(&mut gradient, limit);
+        self.gradient = gradient;
         record.learning_rate =
             self.schedule.at(record.step) * asked.map_or(1.0, |asked| asked.learning_rate_scale);
-        if any_may(self.spec.needs, Actuator::ROLL_BACK) {
-            self.actuators.remember(&self.parameters, &self.optimizer);
-        }
-        self.optimizer.step(&mut self.parameters, &gradient, record.learning_rate);
-        self.gradient = gradient;
-        if let Some(ema) = asked.and_then(|asked| asked.ema.as_ref()) {
-            self.actuators.average(ema, &mut self.parameters);
+        self.act(|actuator, at| actuator.before_update(at));
+        self.optimizer.step(&mut self.parameters, &self.gradient, record.learning_rate);
+        if let Some(asked) = asked {
+            self.act(|actuator, at| actuator.after_update(asked, at));
         }
         self.layout.write(&self.parameters)?;
         match asked.and_then(|asked| asked.adapter_projection) {
@@ -319,12 +319,18 @@ impl<'a> State<'a> {
     }
 
     pub fn roll_back(&mut self) -> Result<()> {
-        if let Some((parameters, optimizer)) = self.actuators.take_back() {
-            self.parameters = parameters;
-            self.optimizer = optimizer;
-            self.layout.write(&self.parameters)?;
+        self.act(|actuator, at| actuator.roll_back(at));
+        self.layout.write(&self.parameters)
+    }
+
+    /// One stage of every actuator, in their order.
+    fn act(&mut self, mut stage: impl FnMut(&mut dyn StepActuator, &mut Point<'_>)) {
+        let Self { actuators, layout, parameters, gradient, optimizer, .. } = self;
+        let scaling = self.spec.adapter.scaling();
+        let mut at = Point { layout, scaling, parameters, gradient, optimizer };
+        for actuator in actuators {
+            stage(actuator.as_mut(), &mut at);
         }
-        Ok(())
     }
 
     /// What the policies ask of the steps after this one.
@@ -333,7 +339,8 @@ impl<'a> State<'a> {
         if let (Some(streams), Some(share)) = (&mut self.streams, share)
             && streams.set_share(share)
         {
-            self.actuators.switched(&self.parameters);
+            let parameters = &self.parameters;
+            self.actuators.iter_mut().for_each(|actuator| actuator.share_changed(parameters));
         }
         let count = asked.and_then(|asked| asked.alignment_extra);
         if let (Some(stream), Some(count)) = (&mut self.extra, count) {
@@ -343,8 +350,8 @@ impl<'a> State<'a> {
 
     /// A policy that averaged the parameters gets the average exported.
     pub fn close(&self) -> Result<()> {
-        match self.actuators.shadow() {
-            Some(shadow) => self.layout.write(shadow),
+        match self.actuators.iter().find_map(|actuator| actuator.exported()) {
+            Some(exported) => self.layout.write(exported),
             None => Ok(()),
         }
     }

@@ -53,15 +53,12 @@ export const assessor = {
   /** Called before anything expensive: refuse bad settings here, by name. */
   configure(settings, run) {
     readSettings(settings);
+    // A list and flags must be there; another field that is not is absent or off.
     return {
       taps: [],
       judges: [],
       tokens: { reference: true },
       trialScales: [],
-      gradientConflict: false,
-      drift: false,
-      sampleLoss: false,
-      calibration: false,
       actuators: {},
     };
   },
@@ -104,7 +101,6 @@ export const assessor = {
         klWeight: kl,
         divergence: "forward-kl",
         learningRateScale: 1,
-        gradientProjection: false,
       },
       reasons: risk.flatMap((r, sample) =>
         r > WORTH_A_REASON ? [{ sample, code: "surprising", message }] : [],

@@ -10,6 +10,8 @@ The types come from wit/policy.wit; `.build/bindings` holds them for your editor
 import json
 import math
 import struct
+from dataclasses import fields
+from typing import get_origin
 
 from componentize_py_types import Err
 from settings_schema import SETTINGS_SCHEMA  # made from settings.schema.json
@@ -66,19 +68,7 @@ class Assessor(exports.Assessor):
     def configure(self, settings: str, run: wit.RunInfo) -> wit.Needs:
         """Called before anything expensive: refuse bad settings here, by name."""
         read_settings(settings)
-        return wit.Needs(
-            taps=[],
-            judges=[],
-            tokens=wit.TokenNeeds.REFERENCE,
-            canary_every=None,
-            trial_scales=[],
-            gradient_conflict=False,
-            drift=False,
-            sample_loss=False,
-            steering=None,
-            calibration=False,
-            actuators=wit.Actuators(0),
-        )
+        return with_rest(wit.Needs, tokens=wit.TokenNeeds.REFERENCE)
 
     def calibrate(self, settings, run, examples) -> wit.Calibration:
         """Only called if the needs say so."""
@@ -123,21 +113,23 @@ class Assessor(exports.Assessor):
 
 def held(kl: list[float]) -> wit.Regularization:
     """An ordinary update with these KL weights; everything optional is off."""
-    return wit.Regularization(
-        action=wit.Action.UPDATE,
+    return with_rest(
+        wit.Regularization,
         task_weight=[1 - weight for weight in kl],
         kl_weight=kl,
-        token_task_weight=None,
-        token_kl_weight=None,
-        divergence=wit.Divergence.FORWARD_KL,
         learning_rate_scale=1.0,
-        gradient_clip=None,
-        ema=None,
-        anchor=None,
-        alignment_share=None,
-        alignment_extra=None,
-        ratio_clip=None,
-        gradient_projection=False,
-        adapter_projection=None,
-        steering=None,
     )
+
+
+def with_rest(record, **given):
+    """A record of wit/policy.wit of which only some fields are named.
+
+    The others are absent, empty, off or the first of their names: `action` is
+    `update` and `divergence` is `forward-kl`.
+    """
+    for field in fields(record):
+        kind = field.type
+        # An optional field and a list have no value of their own to start from.
+        rest = [] if get_origin(kind) is list else None if get_origin(kind) else kind
+        given.setdefault(field.name, rest(0) if rest is kind else rest)
+    return record(**given)

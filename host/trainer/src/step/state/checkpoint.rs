@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use super::State;
 use crate::error::{Error, Result};
-use crate::parameters::optimizer::AdamW;
 use crate::policies::PolicySet;
 use crate::records::RunRecorder;
 use crate::records::checkpoint::{FORMAT, Progress, Saved, Tensors};
@@ -12,15 +11,14 @@ use crate::records::{Ending, Totals};
 
 impl State<'_> {
     /// Writes a checkpoint, to be gone on from at the step after this one.
-    pub fn save(&self, totals: &Totals, books: &mut RunRecorder) -> Result<PathBuf> {
-        let before = self.actuators.before.as_ref();
-        let progress = Progress {
+    pub fn save(&self, totals: &Totals, recorder: &mut RunRecorder) -> Result<PathBuf> {
+        let mut progress = Progress {
             format: FORMAT,
             step: totals.steps,
             updates: self.optimizer.updates,
-            updates_before: before.map(|(_, optimizer)| optimizer.updates),
-            averaged: self.actuators.shadow().is_some(),
-            switched: self.actuators.switch.is_some(),
+            updates_before: None,
+            averaged: false,
+            switched: false,
             mix: self.streams.as_ref().map(|streams| streams.mix),
             extra: self.extra.as_ref().map(|stream| stream.extra),
             gradient_conflict: self.conflict,
@@ -28,25 +26,18 @@ impl State<'_> {
             previous: self.previous,
             not_finite: self.not_finite,
             totals: totals.clone(),
-            records: books.records.mark()?,
+            records: recorder.records.mark()?,
         };
         let mut tensors: Tensors = vec![
             ("parameters", &self.parameters),
             ("first", &self.optimizer.first),
             ("second", &self.optimizer.second),
         ];
-        if let Some(average) = self.actuators.shadow() {
-            tensors.push(("average", average));
+        for actuator in &self.actuators {
+            actuator.mark(&mut progress);
+            tensors.extend(actuator.kept());
         }
-        if let Some(switch) = &self.actuators.switch {
-            tensors.push(("switch", switch));
-        }
-        if let Some((parameters, optimizer)) = before {
-            tensors.push(("before.parameters", parameters));
-            tensors.push(("before.first", &optimizer.first));
-            tensors.push(("before.second", &optimizer.second));
-        }
-        books.checkpoints.write(&progress, &tensors)
+        recorder.checkpoints.write(&progress, &tensors)
     }
 
     /// Becomes what was saved.
@@ -58,21 +49,11 @@ impl State<'_> {
         };
         let size = self.layout.len();
         let mut take = |name: &str| saved.take(name, size).map_err(wrong);
-        let adamw = self.spec.config.adamw();
-        let with =
-            |first, second, updates| AdamW::new(adamw, 0).with_moments(first, second, updates);
         self.parameters = take("parameters")?;
-        self.optimizer = with(take("first")?, take("second")?, progress.updates);
-        if let Some(updates) = progress.updates_before {
-            let parameters = take("before.parameters")?;
-            let moments = with(take("before.first")?, take("before.second")?, updates);
-            self.actuators.before = Some((parameters, moments));
-        }
-        if progress.averaged {
-            self.actuators.average = Some(take("average")?);
-        }
-        if progress.switched {
-            self.actuators.switch = Some(take("switch")?);
+        let (first, second) = (take("first")?, take("second")?);
+        self.optimizer = self.optimizer.resumed(first, second, progress.updates);
+        for actuator in &mut self.actuators {
+            actuator.restore(&mut saved, size, &self.optimizer).map_err(wrong)?;
         }
         if let (Some(streams), Some(mix)) = (&mut self.streams, progress.mix) {
             streams.mix = mix;
