@@ -15,10 +15,12 @@ pub struct Invalid {
 }
 
 impl Invalid {
+    /// A field that breaks the rules of the interface.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into(), unmet: false }
     }
 
+    /// A field that this run can't serve.
     pub fn unmet(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { unmet: true, ..Self::new(field, problem) }
     }

@@ -6,6 +6,8 @@
 //! [`ACTUATORS`] are the two tables that hold all that there is to know about a measurement
 //! and about a thing to steer.
 
+#![warn(missing_docs)]
+
 mod actuators;
 mod assessment;
 mod calibration;

@@ -162,9 +162,14 @@ pub struct Metric {
 /// (a list of names) follow.
 macro_rules! named_flags {
     ($flags:ident { $($name:literal => $flag:ident),+ $(,)? }) => {
-        wasmtime::component::flags! {
-            $flags { $( #[component(name = $name)] const $flag; )+ }
+        /// The macro writes no comments to what it makes.
+        #[allow(missing_docs)]
+        mod flags {
+            wasmtime::component::flags! {
+                $flags { $( #[component(name = $name)] const $flag; )+ }
+            }
         }
+        pub use flags::$flags;
 
         impl $flags {
             /// Every flag with its name, in the order of the interface.

@@ -8,9 +8,13 @@ use std::fmt;
 pub enum Function {
     /// Not a function of the policy: what happens to its file before one is called.
     Load,
+    /// Who the policy is.
     Describe,
+    /// What it needs for its settings and the run.
     Configure,
+    /// A fit to labelled examples.
     Calibrate,
+    /// A decision about one step.
     Assess,
 }
 
@@ -33,6 +37,7 @@ pub struct CallSite {
     pub policy: Option<String>,
     /// The file it came from.
     pub file: String,
+    /// What was called.
     pub function: Function,
     /// The optimizer step; only `assess` has one.
     pub step: Option<u64>,

@@ -120,6 +120,7 @@ impl Engine {
         hex::encode(hash.0.finalize())
     }
 
+    /// What a call of a policy may use.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

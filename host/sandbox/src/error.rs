@@ -10,12 +10,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// A result whose error is one line for a person.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a file is no policy, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileProblem {
+    /// What is wrong with the file.
     pub problem: String,
+    /// What its author or user can do.
     pub remedy: String,
 }
 
@@ -23,6 +26,7 @@ pub struct FileProblem {
 pub(crate) const REBUILD: &str = "rebuild it against wit/v0.2/policy.wit, world policy";
 
 impl FileProblem {
+    /// A problem with its remedy.
     pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
@@ -34,7 +38,9 @@ impl fmt::Display for FileProblem {
     }
 }
 
-/// Everything that can go wrong between a policy file and an assessment.
+/// Everything that can go wrong between a policy file and an assessment. The message of a
+/// variant says what its fields are.
+#[expect(missing_docs)]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A limit in the run's configuration is unusable.
@@ -130,6 +136,7 @@ impl Error {
         }
     }
 
+    /// A journal that can't be written, with a hint where the disk is full.
     pub fn journal(path: &Path, source: &std::io::Error) -> Self {
         let hint = match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -13,6 +13,8 @@
 //!
 //! This crate knows no tensors and no training: numbers go in, numbers come out.
 
+#![warn(missing_docs)]
+
 mod cache;
 mod call_site;
 mod compile;

@@ -38,11 +38,13 @@ pub struct Policy {
 pub struct Call<'a> {
     /// A JSON object.
     pub settings: &'a str,
+    /// The run, as `configure` got it.
     pub run: &'a RunInfo,
     /// What `calibrate` returned, else empty.
     pub parameters: &'a [u8],
     /// What the step before returned, empty at the first.
     pub state: &'a [u8],
+    /// What was measured at the step.
     pub signals: &'a Signals,
     /// What `configure`, or `calibrate` after it, returned.
     pub needs: &'a Needs,
@@ -51,6 +53,7 @@ pub struct Call<'a> {
 /// A validated assessment, and what it cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessed {
+    /// What the policy decided, checked.
     pub assessment: Assessment,
     /// Instructions, which depend on the arguments alone.
     pub fuel: u64,
@@ -61,12 +64,14 @@ pub struct Assessed {
 }
 
 impl Assessed {
+    /// Cost of the call.
     pub fn cost(&self) -> Cost {
         Cost { fuel: self.fuel, memory_bytes: self.memory_bytes, time: self.time }
     }
 }
 
 impl Policy {
+    /// The engine that runs it.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -81,6 +86,7 @@ impl Policy {
         &self.file
     }
 
+    /// Name that it gives itself.
     pub fn name(&self) -> &str {
         &self.descriptor.name
     }
@@ -90,6 +96,7 @@ impl Policy {
         self.exports.version()
     }
 
+    /// What it says of itself.
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }

@@ -107,6 +107,7 @@ impl Signer {
         Ok(Self { secret, public: PublicKey(public) })
     }
 
+    /// The half that verifies what this key has signed.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }

@@ -9,6 +9,7 @@ use crate::lanes::{add_scaled64, dot64};
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// Iterations after which it gives up.
     pub max_iterations: usize,
     /// Largest absolute component of the gradient at which it is done.
     pub tolerance: f64,

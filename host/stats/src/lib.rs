@@ -4,6 +4,8 @@
 //! no I/O. All of it is deterministic: sums run in a fixed order, nothing fuses multiply
 //! and add, and whatever is random takes a seed.
 
+#![warn(missing_docs)]
+
 pub mod lanes;
 pub mod lbfgs;
 pub mod logistic;

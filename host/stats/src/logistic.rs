@@ -7,11 +7,14 @@ use crate::matrix::Matrix;
 /// A hyperplane: logit = weights . x + bias.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
+    /// One per feature.
     pub weights: Vec<f64>,
+    /// Added to every score.
     pub bias: f64,
 }
 
 impl Linear {
+    /// Score of one row: weights . x + bias.
     pub fn logit(&self, x: &[f32]) -> f64 {
         dot(x, &self.weights) + self.bias
     }

@@ -8,6 +8,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// A matrix without rows.
     pub fn new(columns: usize) -> Self {
         Self { columns, values: Vec::new() }
     }
@@ -24,22 +25,27 @@ impl Matrix {
         Ok(())
     }
 
+    /// Number of columns.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len().checked_div(self.columns).unwrap_or(0)
     }
 
+    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
+    /// Rows, in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.columns.max(1))
     }
 
+    /// Rows, in order, to be changed.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
         self.values.chunks_exact_mut(self.columns.max(1))
     }

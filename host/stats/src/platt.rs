@@ -10,7 +10,9 @@ use crate::logistic::{log_loss, sigmoid};
 /// P = sigmoid(slope * score + offset).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Platt {
+    /// Factor of a score.
     pub slope: f64,
+    /// Added to the product.
     pub offset: f64,
 }
 
@@ -51,6 +53,7 @@ impl Platt {
         }
     }
 
+    /// Probability that belongs to a score.
     pub fn probability(&self, score: f64) -> f64 {
         sigmoid(self.slope * score + self.offset)
     }

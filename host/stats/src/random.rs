@@ -6,10 +6,12 @@ pub struct Random {
 }
 
 impl Random {
+    /// A stream that the seed alone decides.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
+    /// Next 64 bits of the stream.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;

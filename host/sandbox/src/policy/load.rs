@@ -110,6 +110,7 @@ pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Str
     key.verify(bytes, &text).map_err(|why| unsigned(format!("its signature {why}")))
 }
 
+/// SHA-256 in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     host_files::sha256::hex(bytes)
 }

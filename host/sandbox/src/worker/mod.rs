@@ -81,6 +81,7 @@ const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
 
 impl Worker {
+    /// A worker that runs `program` with these arguments.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
     }
