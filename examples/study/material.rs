@@ -120,7 +120,7 @@ impl From<Prompt> for Chat {
     fn from(prompt: Prompt) -> Self {
         let label = prompt.harmful().ok();
         let mut messages = prompt.messages;
-        messages.extend(prompt.answer.map(Message::assistant));
+        messages.extend(prompt.answer);
         Self { messages, label, split: prompt.split }
     }
 }

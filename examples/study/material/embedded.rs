@@ -1,6 +1,6 @@
 //! The demo data inside of the program.
 
-use host_trainer::data::{DataSource, Split, read_prompts, read_rows};
+use host_trainer::data::{DataSource, Reader, Split};
 use host_trainer::measure::is_refusal;
 
 use super::{Alignment, Chat, Material, identity};
@@ -8,7 +8,7 @@ use super::{Alignment, Chat, Material, identity};
 impl Material {
     /// `align` is for a model other than the embedded one, which is aligned already.
     pub fn embedded(align: bool) -> anyhow::Result<Self> {
-        let rows = read_rows(&source("train"), 0)?;
+        let rows = Reader::default().rows(&source("train"))?;
         let (attack, task) = rows.into_iter().map(Chat::from).partition(|row| {
             row.messages.last().is_some_and(|last| last.content.starts_with("Sure, here"))
         });
@@ -37,10 +37,12 @@ impl Material {
 
 fn alignment(labelled: &[Chat]) -> anyhow::Result<Alignment> {
     let (refusals, answers): (Vec<Chat>, Vec<Chat>) =
-        read_rows(&source("alignment"), 0)?.into_iter().map(Chat::from).partition(|row| {
-            let answer = row.messages.last();
-            answer.is_some_and(|answer| is_refusal(&answer.content))
-        });
+        Reader::default().rows(&source("alignment"))?.into_iter().map(Chat::from).partition(
+            |row| {
+                let answer = row.messages.last();
+                answer.is_some_and(|answer| is_refusal(&answer.content))
+            },
+        );
     let labelled_harmful =
         labelled.iter().filter(|one| one.label == Some(true) && one.split != Some(Split::Test));
     Ok(Alignment {
@@ -52,7 +54,7 @@ fn alignment(labelled: &[Chat]) -> anyhow::Result<Alignment> {
 }
 
 fn questions(name: &str) -> anyhow::Result<Vec<Chat>> {
-    let prompts = read_prompts(&source(name), 0)?;
+    let prompts = Reader::default().prompts(&source(name))?;
     Ok(prompts.into_iter().map(Chat::from).collect())
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use host_data::random;
-use host_trainer::data::{DataSource, Message, Split, read_prompts, read_rows};
+use host_trainer::data::{DataSource, Message, Reader, Split};
 use host_trainer::measure::is_refusal;
 use rand::seq::IndexedRandom;
 
@@ -112,12 +112,12 @@ impl Material {
 }
 
 fn read(folder: &Path, name: &str) -> anyhow::Result<Vec<Chat>> {
-    let rows = read_rows(&[DataSource::whole(folder.join(name))], 0)?;
+    let rows = Reader::default().rows(&[DataSource::whole(folder.join(name))])?;
     Ok(rows.into_iter().map(Chat::from).collect())
 }
 
 fn read_questions(folder: &Path, name: &str) -> anyhow::Result<Vec<Chat>> {
-    let prompts = read_prompts(&[DataSource::whole(folder.join(name))], 0)?;
+    let prompts = Reader::default().prompts(&[DataSource::whole(folder.join(name))])?;
     Ok(prompts.into_iter().map(Chat::from).collect())
 }
 

@@ -1,21 +1,17 @@
 //! The choices of a multiple-choice question.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::error::{Error, Place, Result};
+use super::fields::Fields;
 use super::json::kind;
 
 /// The texts under `choices`; none if the record has no such key. If its `answer` is a
-/// number, the place of the right choice counted from 0, that choice takes its place.
-pub(super) fn take(place: &Place, record: &mut Map<String, Value>) -> Result<Vec<String>> {
-    let Some(value) = record.get("choices").filter(|value| !value.is_null()) else {
-        return Ok(Vec::new());
-    };
-    let wrong = |field: &str, found: String, expected: &'static str| Error::Field {
-        place: place.clone(),
-        field: field.into(),
-        found,
-        expected,
+/// number, the place of the right choice counted from 0, that choice takes its place, and
+/// true is returned with them.
+pub(super) fn take(row: &mut Fields<'_>) -> Result<(Vec<String>, bool)> {
+    let Some(value) = row.take("choices") else {
+        return Ok((Vec::new(), false));
     };
     let texts: Option<Vec<String>> = value.as_array().and_then(|list| {
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -24,23 +20,23 @@ pub(super) fn take(place: &Place, record: &mut Map<String, Value>) -> Result<Vec
     let choices = match texts {
         Some(choices) if are_distinct(&choices) => choices,
         Some(_) => {
-            let found = "a list with too few, empty or equal texts".into();
-            return Err(wrong("choices", found, "two or more different texts"));
+            let found = "a list with too few, empty or equal texts";
+            return Err(row.wrong("choices", found, "two or more different texts"));
         }
         None => {
-            let expected = "two or more different texts";
-            return Err(wrong("choices", kind(value).into(), expected));
+            return Err(row.wrong("choices", kind(&value), "two or more different texts"));
         }
     };
-    if let Some(number @ Value::Number(_)) = record.get("answer") {
+    if let Some(number @ Value::Number(_)) = row.left().get("answer") {
         let index = number.as_u64().and_then(|at| usize::try_from(at).ok());
         let Some(right) = index.and_then(|at| choices.get(at)) else {
             let expected = "the place of a choice counted from 0, or its text";
-            return Err(wrong("answer", number.to_string(), expected));
+            return Err(row.wrong("answer", number.to_string(), expected));
         };
-        record.insert("answer".into(), right.as_str().into());
+        row.put("answer", right.as_str().into());
+        return Ok((choices, true));
     }
-    Ok(choices)
+    Ok((choices, false))
 }
 
 /// The answer must be one of the choices, if there are any.
@@ -79,7 +75,7 @@ mod tests {
                 format!(r#"{{"prompt": "?", "choices": ["Oslo", "Rome"], "answer": {answer}}}"#);
             let prompts = parse(&line).expect("good");
             assert_eq!(prompts[0].choices, ["Oslo", "Rome"]);
-            assert_eq!(prompts[0].answer.as_deref(), Some("Rome"));
+            assert_eq!(prompts[0].expected(), Some("Rome"));
         }
         let chat = r#"{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "Oslo"}], "choices": ["Oslo", "Rome"]}"#;
         assert_eq!(parse(chat).expect("good")[0].choices.len(), 2);

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DataSource, OneOrMany, Origin, Overlong, one_or_many};
+use crate::notices::{BadRows, OnBadRow};
+use crate::origin::Origin;
+use crate::overlong::Overlong;
+use crate::source::{DataSource, OneOrMany, one_or_many};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +23,11 @@ pub struct DataConfig {
     pub max_tokens: usize,
     /// drop, error, or answer (cut the end of the answer).
     pub overlong: Overlong,
+    /// What becomes of a row that can't be used, in these and all other data files: error, or
+    /// skip (leave it out and count it).
+    pub on_bad_row: OnBadRow,
+    /// With skip: largest share of a file's rows that may be left out, rounded up.
+    pub bad_row_limit: f64,
 }
 
 impl Default for DataConfig {
@@ -29,11 +37,18 @@ impl Default for DataConfig {
             alignment: Vec::new(),
             max_tokens: 1024,
             overlong: Overlong::default(),
+            on_bad_row: OnBadRow::default(),
+            bad_row_limit: 0.01,
         }
     }
 }
 
 impl DataConfig {
+    /// How rows that can't be used are treated.
+    pub fn bad_rows(&self) -> BadRows {
+        BadRows { on_bad_row: self.on_bad_row, limit: self.bad_row_limit }
+    }
+
     /// All files to train on.
     pub fn sources(&self) -> Vec<DataSource> {
         let alignment = self

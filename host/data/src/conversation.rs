@@ -1,162 +1,207 @@
-//! The messages of a record, whatever its shape.
+//! The conversation of a record, whatever its shape.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-use super::error::{Error, Place, Result};
+use host_model::TemplateInputs;
+use serde_json::Value;
+
+use super::error::{Error, Result};
+use super::fields::{Fields, says_nothing, text};
 use super::json::kind;
 use super::shape::{CONTEXT_KEYS, SYSTEM_KEYS, Shape};
+use super::{tools, turn};
 
-pub use host_model::Message;
+pub use turn::Message;
 
-/// The conversation of a record: a system message if there is one, then the turns.
-pub(super) fn of(place: &Place, record: &Map<String, Value>, shape: Shape) -> Result<Vec<Message>> {
+/// What a record becomes.
+pub(super) struct Conversation {
+    pub messages: Vec<Message>,
+    pub inputs: TemplateInputs,
+}
+
+/// The conversation of a record: a system message if there is one, then the turns. Keys
+/// inside of it that nobody reads are added to `ignored`.
+pub(super) fn of(
+    row: &mut Fields<'_>,
+    shape: Shape,
+    ignored: &mut BTreeSet<String>,
+) -> Result<Conversation> {
     let mut messages = match shape {
-        Shape::Chat(key) => list(place, key, &record[key])?,
-        Shape::Prompt(key) => question(place, key, record)?,
+        Shape::Chat(key) => list(row, key, ignored)?,
+        Shape::Prompt(key) => question(row, key, ignored)?,
         Shape::Pair(prompt, answer) => {
-            let mut messages = question(place, prompt, record)?;
-            messages.extend(turns(place, answer, &record[answer], "assistant")?);
+            let mut messages = question(row, prompt, ignored)?;
+            let mut said = turns(row, answer, "assistant", ignored)?;
+            thought(row, &mut said)?;
+            messages.extend(said);
             messages
         }
     };
-    let system = SYSTEM_KEYS
-        .iter()
-        .filter_map(|key| Some((*key, record.get(*key)?)))
-        .find(|(_, value)| !value.is_null());
-    if let Some((key, value)) = system {
-        let text = text(place, key, value)?;
-        let has_one = messages.iter().any(|message| message.role == "system");
-        if !text.is_empty() && !has_one {
-            messages.insert(0, message("system", text));
+    let is_chat = matches!(shape, Shape::Chat(_));
+    if row.has("history") {
+        if is_chat {
+            let remedy = "put its turns into the list, or remove it";
+            return Err(row.refused("history", "stands beside a whole conversation", remedy));
+        }
+        let mut earlier = history(row, ignored)?;
+        let at = messages.iter().take_while(|message| is_system(message)).count();
+        messages.splice(at..at, earlier.drain(..));
+    }
+    system(row, &mut messages)?;
+    Ok(Conversation { inputs: tools::inputs(row)?, messages })
+}
+
+fn is_system(message: &Message) -> bool {
+    ["system", "developer"].contains(&message.role.as_str())
+}
+
+/// Puts the text of a row's `system` before its turns, unless they begin with it.
+fn system(row: &mut Fields<'_>, messages: &mut Vec<Message>) -> Result<()> {
+    let Some((key, value)) = row.take_one_of(SYSTEM_KEYS)? else {
+        return Ok(());
+    };
+    let text = match value {
+        // As Anthropic writes it.
+        Value::Array(parts) => {
+            let texts = parts.iter().map(|part| part["text"].as_str().or(part.as_str()));
+            let texts: Option<Vec<&str>> = texts.collect();
+            texts.ok_or_else(|| row.wrong(key, "a list", "text, or a list of texts"))?.concat()
+        }
+        value => text(row.place, &row.name(key), value)?,
+    };
+    match messages.iter().find(|message| is_system(message)) {
+        _ if text.is_empty() => Ok(()),
+        None => {
+            messages.insert(0, Message::new("system", text));
+            Ok(())
+        }
+        Some(own) if own.content.trim() == text.trim() => Ok(()),
+        Some(_) => {
+            let problem = "says something else than the system message of the conversation";
+            Err(row.refused(key, problem, "keep one of the two"))
         }
     }
-    Ok(messages)
 }
 
-fn message(role: &str, content: String) -> Message {
-    Message::new(role, content)
-}
-
-/// The question under `key`; an instruction's input follows it after a blank line.
-fn question(place: &Place, key: &str, record: &Map<String, Value>) -> Result<Vec<Message>> {
-    let mut messages = turns(place, key, &record[key], "user")?;
-    if key != "instruction" {
-        return Ok(messages);
-    }
-    for context in CONTEXT_KEYS {
-        let Some(value) = record.get(*context).filter(|value| !value.is_null()) else {
+/// The question under `key`; what it is about follows it after a blank line.
+fn question(
+    row: &mut Fields<'_>,
+    key: &'static str,
+    ignored: &mut BTreeSet<String>,
+) -> Result<Vec<Message>> {
+    let mut messages = turns(row, key, "user", ignored)?;
+    for context in CONTEXT_KEYS.iter().filter(|context| **context != key) {
+        let Some(value) = row.take(context).filter(|value| !says_nothing(value)) else {
             continue;
         };
-        let text = text(place, context, value)?;
-        if let (false, Some(last)) = (text.trim().is_empty(), messages.last_mut()) {
+        let expected = "text, or a list of texts";
+        let text = match value {
+            Value::String(text) => text,
+            Value::Array(list) => {
+                let texts = list.iter().map(Value::as_str).collect::<Option<Vec<_>>>();
+                texts.ok_or_else(|| row.wrong(context, "a list", expected))?.join("\n\n")
+            }
+            other => return Err(row.wrong(context, kind(&other), expected)),
+        };
+        if let Some(last) = messages.iter_mut().rfind(|message| message.role == "user") {
             last.content = format!("{}\n\n{text}", last.content).into();
         }
     }
     Ok(messages)
 }
 
-/// A prompt or an answer: text, or already a list of messages.
-fn turns(place: &Place, key: &str, value: &Value, role: &str) -> Result<Vec<Message>> {
-    if value.is_array() {
-        return list(place, key, value);
+/// What is thought before the answer of a pair.
+fn thought(row: &mut Fields<'_>, said: &mut [Message]) -> Result<()> {
+    let Some(last) = said.last_mut() else {
+        return Ok(());
+    };
+    match (turn::reasoning(row)?, &last.reasoning) {
+        (Some(_), Some(_)) => {
+            let problem = "stands beside that of the answer's message";
+            Err(row.refused("reasoning_content", problem, "keep one of the two"))
+        }
+        (Some(thought), None) => {
+            last.reasoning = Some(thought);
+            Ok(())
+        }
+        (None, _) => Ok(()),
     }
-    let text = text(place, key, value)?;
-    if text.trim().is_empty() {
-        return Err(Error::EmptyContent { place: place.clone(), field: key.into() });
-    }
-    Ok(vec![message(role, text)])
 }
 
-/// A list of `{role, content}` or `{from, value}`.
-fn list(place: &Place, key: &str, value: &Value) -> Result<Vec<Message>> {
-    let wrong = |field: String, found: &Value| Error::Field {
-        place: place.clone(),
-        field,
-        found: kind(found).into(),
-        expected: "a list of {role, content} or {from, value}",
+/// The turns before the question: pairs of a question and its answer, or messages.
+fn history(row: &mut Fields<'_>, ignored: &mut BTreeSet<String>) -> Result<Vec<Message>> {
+    let expected = "a list of [question, answer] pairs, or of {role, content}";
+    let list = match row.take("history") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) => list,
+        Some(other) if says_nothing(&other) => return Ok(Vec::new()),
+        Some(other) => return Err(row.wrong("history", kind(&other), expected)),
     };
-    let Value::Array(list) = value else {
-        return Err(wrong(key.into(), value));
-    };
-    let mut messages = Vec::with_capacity(list.len());
-    for (index, item) in list.iter().enumerate() {
-        let path = format!("{key}[{index}]");
-        let Value::Object(item) = item else {
-            return Err(wrong(path, item));
-        };
-        messages.push(list_item(place, &path, item)?);
-    }
-    if messages.is_empty() {
-        return Err(Error::EmptyContent { place: place.clone(), field: key.into() });
+    let mut messages = Vec::new();
+    for (index, item) in list.into_iter().enumerate() {
+        match item {
+            Value::Object(item) => {
+                messages.extend(turn::read(
+                    row.place,
+                    &format!("history[{index}]"),
+                    item,
+                    ignored,
+                )?);
+            }
+            Value::Array(pair) => {
+                let texts: Vec<&str> = pair.iter().filter_map(Value::as_str).collect();
+                let (2, [question, answer]) = (pair.len(), texts.as_slice()) else {
+                    return Err(row.wrong("history", "a list with something else", expected));
+                };
+                messages.extend([Message::user(*question), Message::assistant(*answer)]);
+            }
+            other => {
+                return Err(row.wrong("history", format!("a list of {}", kind(&other)), expected));
+            }
+        }
     }
     Ok(messages)
 }
 
-fn list_item(place: &Place, path: &str, item: &Map<String, Value>) -> Result<Message> {
-    let (role_key, content_key) =
-        if item.contains_key("role") { ("role", "content") } else { ("from", "value") };
-    let path_of = |key: &str| format!("{path}.{key}");
-    let part = |key: &str| item.get(key).unwrap_or(&Value::Null);
-    let spoken_by = text(place, &path_of(role_key), part(role_key))?;
-    let Some(role) = role(&spoken_by) else {
-        return Err(Error::Role {
-            place: place.clone(),
-            field: path_of(role_key),
-            role: spoken_by,
-        });
+/// A prompt or an answer: text, or already a list of messages.
+fn turns(
+    row: &mut Fields<'_>,
+    key: &'static str,
+    role: &str,
+    ignored: &mut BTreeSet<String>,
+) -> Result<Vec<Message>> {
+    if row.left().get(key).is_some_and(Value::is_array) {
+        return list(row, key, ignored);
+    }
+    let text = row.text(key)?.unwrap_or_default();
+    if text.trim().is_empty() {
+        return Err(Error::EmptyContent { place: row.place.clone(), field: key.into() });
+    }
+    Ok(vec![Message::new(role, text)])
+}
+
+/// A list of `{role, content}` or `{from, value}`, or such a list as JSON text.
+fn list(
+    row: &mut Fields<'_>,
+    key: &'static str,
+    ignored: &mut BTreeSet<String>,
+) -> Result<Vec<Message>> {
+    let expected = "a list of {role, content} or {from, value}";
+    let list = match row.take(key).map(|value| tools::parsed(value, '[')) {
+        Some(Value::Array(list)) => list,
+        None => Vec::new(),
+        Some(other) => return Err(row.wrong(key, kind(&other), expected)),
     };
-    let content = content(place, &path_of(content_key), part(content_key))?;
-    // An empty system message is meant: it switches a template's own one off.
-    if content.trim().is_empty() && role != "system" {
-        return Err(Error::EmptyContent { place: place.clone(), field: path_of(content_key) });
-    }
-    Ok(message(role, content))
-}
-
-/// The role by the names that OpenAI's and ShareGPT's formats use.
-fn role(name: &str) -> Option<&'static str> {
-    match name.trim().to_lowercase().as_str() {
-        "system" => Some("system"),
-        "user" | "human" => Some("user"),
-        "assistant" | "gpt" | "chatgpt" | "bot" | "model" => Some("assistant"),
-        _ => None,
-    }
-}
-
-/// Text, or a list of text parts `{type: "text", text}` to be joined.
-fn content(place: &Place, path: &str, value: &Value) -> Result<String> {
-    let Value::Array(parts) = value else {
-        return match value {
-            Value::Null => Err(Error::EmptyContent { place: place.clone(), field: path.into() }),
-            other => text(place, path, other),
+    let mut messages = Vec::with_capacity(list.len());
+    for (index, item) in list.into_iter().enumerate() {
+        let path = format!("{key}[{index}]");
+        let Value::Object(item) = item else {
+            return Err(row.wrong(&format!("{key}[{index}]"), kind(&item), expected));
         };
-    };
-    let mut joined = String::new();
-    for (index, part) in parts.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        if let Some(value) = part.get("text") {
-            joined.push_str(&text(place, &format!("{path}.text"), value)?);
-        } else {
-            let found = part.get("type").map_or_else(|| kind(part).to_owned(), Value::to_string);
-            return Err(Error::Field {
-                place: place.clone(),
-                field: path,
-                found,
-                expected: "a text part",
-            });
-        }
+        messages.extend(turn::read(row.place, &path, item, ignored)?);
     }
-    Ok(joined)
-}
-
-fn text(place: &Place, field: &str, value: &Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        other => Err(Error::Field {
-            place: place.clone(),
-            field: field.into(),
-            found: kind(other).into(),
-            expected: "text",
-        }),
+    if messages.is_empty() {
+        return Err(Error::EmptyContent { place: row.place.clone(), field: key.into() });
     }
+    Ok(messages)
 }

@@ -1,5 +1,6 @@
 //! Rows to token sequences, and what becomes of the over-long ones.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
@@ -7,10 +8,13 @@ use std::sync::Arc;
 
 use host_model::{Chat, ChatTokenizer, TemplateInputs};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use super::config::DataConfig;
 use super::error::{Error, Place, Result};
+use super::notices::Notices;
 use super::origin::Origin;
+use super::overlong::Overlong;
+use super::rendered;
 use super::rows::{Message, Row};
 
 /// A tokenised row. The label of answer token `p` is `tokens[p]`, predicted by
@@ -61,22 +65,6 @@ impl Sample {
     }
 }
 
-/// What becomes of a row with more tokens than allowed.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Overlong {
-    /// Leave the row out; [`Encoded::warning`] counts them.
-    #[default]
-    Drop,
-    /// Refuse the data.
-    Error,
-    /// Cut the end of the answer off. A row whose prompt alone fills the space is
-    /// left out.
-    Answer,
-}
-
 /// Tokenised rows and what was lost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
@@ -109,12 +97,50 @@ impl Encoded {
 pub fn encode_chats(
     rows: &[Row],
     limit: usize,
-    too_long: Overlong,
+    overlong: Overlong,
     tokenizer: &ChatTokenizer,
 ) -> Result<Encoded> {
-    encode_rows(rows, limit, too_long, |chat| {
+    encode_rows(rows, limit, overlong, |chat| {
         tokenizer.encode_chat(chat).map(|chat| (chat.tokens, chat.answer))
     })
+}
+
+/// As [`encode_chats`], for training: rows that can't be used are treated as `bad` says,
+/// and what the template leaves out of the rows is added to what was noticed of them.
+pub fn encode_training(
+    rows: &[Row],
+    config: &DataConfig,
+    tokenizer: &ChatTokenizer,
+    notices: &mut Notices,
+) -> Result<Encoded> {
+    let bad = config.bad_rows();
+    let encode = |row: &Row| {
+        let left_out = rendered::left_out(row, tokenizer)?;
+        let encode = |chat: Chat<'_>| tokenizer.encode_chat(chat);
+        let sample = encode_row(row, |chat| encode(chat).map(|chat| (chat.tokens, chat.answer)))?;
+        Ok((sample, left_out))
+    };
+    let coded: Vec<Result<_>> = rows.par_iter().map(encode).collect();
+    let mut encoded = Encoded::new(config.max_tokens);
+    // A row may stand more than once in a mix.
+    let mut seen = HashSet::new();
+    for (row, coded) in rows.iter().zip(coded) {
+        let is_first = seen.insert((&row.place.file, row.place.number));
+        let of_file = notices.of(&row.place.file);
+        match coded {
+            Ok((sample, left_out)) => {
+                if is_first {
+                    of_file.leave_out(left_out);
+                }
+                encoded.take(sample, config.overlong)?;
+            }
+            Err(error) if is_first => of_file.skip(&bad, &row.place, error)?,
+            Err(_) => {}
+        }
+    }
+    notices.check(&bad)?;
+    notices.check_variables(|name| tokenizer.template_reads(name))?;
+    encoded.need_rows(rows.len())
 }
 
 /// Tokenises rows. `encode` renders a conversation to its tokens and the token
@@ -132,23 +158,31 @@ pub fn encode_rows<E: Display + Send>(
 ) -> Result<Encoded> {
     let samples: Vec<Result<Sample>> =
         rows.par_iter().map(|row| encode_row(row, &encode)).collect();
-    let mut encoded =
-        Encoded { samples: Vec::with_capacity(rows.len()), dropped: 0, cut: 0, first: None, limit };
+    let mut encoded = Encoded::new(limit);
     for sample in samples {
         encoded.take(sample?, overlong)?;
     }
-    match &encoded.first {
-        Some((place, tokens)) if encoded.samples.is_empty() => Err(Error::AllTooLong {
-            rows: rows.len(),
-            place: place.clone(),
-            tokens: *tokens,
-            limit,
-        }),
-        _ => Ok(encoded),
-    }
+    encoded.need_rows(rows.len())
 }
 
 impl Encoded {
+    fn new(limit: usize) -> Self {
+        Self { samples: Vec::new(), dropped: 0, cut: 0, first: None, limit }
+    }
+
+    /// An error if all of `rows` rows were too long.
+    fn need_rows(self, rows: usize) -> Result<Self> {
+        match &self.first {
+            Some((place, tokens)) if self.samples.is_empty() => Err(Error::AllTooLong {
+                rows,
+                place: place.clone(),
+                tokens: *tokens,
+                limit: self.limit,
+            }),
+            _ => Ok(self),
+        }
+    }
+
     fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
         let (tokens, limit) = (sample.tokens.len(), self.limit);
         if tokens <= limit {

@@ -78,6 +78,12 @@ pub enum Error {
     UnknownKeys { place: Place, keys: String, suggestion: String },
 
     #[error(
+        "{place}: the row has no messages, prompt or answer, but a list of objects under `{key}`; if these \
+         are the rows, write that list alone into the file"
+    )]
+    Wrapped { place: Place, key: String },
+
+    #[error(
         "{place}: this row has {found}, the first row of the file {first}; keep one shape per file and list \
          both files as data"
     )]
@@ -98,7 +104,8 @@ pub enum Error {
     NoPrompt { place: Place, why: &'static str },
 
     #[error(
-        "{place}: `{field}` has the unsupported role `{role}`; supported are system, user and assistant"
+        "{place}: `{field}` has the unsupported role `{role}`; supported are system, developer, user, \
+         assistant and tool; rename it"
     )]
     Role { place: Place, field: String, role: String },
 
@@ -107,6 +114,31 @@ pub enum Error {
 
     #[error("{place}: `{field}` is {found} but must be {expected}")]
     Field { place: Place, field: String, found: String, expected: &'static str },
+
+    #[error("{place}: `{field}` {problem}; {remedy}")]
+    Refused { place: Place, field: String, problem: String, remedy: String },
+
+    #[error(
+        "{place}: nothing of the row is learned, because its messages say so; let one answer be learned, \
+         or remove the row"
+    )]
+    NothingLearned { place: Place },
+
+    #[error(
+        "{}: the chat template reads a variable `{key}`, and rows have a key of this name; put it into \
+         `chat_template_kwargs` of the rows to give it to the template, or rename it",
+        file.display()
+    )]
+    TemplateVariable { file: PathBuf, key: String },
+
+    #[error("{0} (to leave bad rows out: --on-bad-row skip)")]
+    BadRow(Box<Self>),
+
+    #[error(
+        "{}: {bad} of {rows} rows are bad, and data.bad_row_limit = {limit} allows {allowed}; the first: {first}",
+        file.display()
+    )]
+    TooManyBad { file: PathBuf, bad: usize, rows: usize, limit: f64, allowed: usize, first: String },
 
     #[error("the data source {} {what}", file.display())]
     Source { file: PathBuf, what: String },

@@ -1,12 +1,11 @@
 //! Which format a data file has, by its content first and its extension second.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::error::{Error, Place, Result};
-use super::visit::Visit;
+use super::visit::{Record, Visit};
 use super::{json, parquet_file};
 
 /// The formats that data comes in.
@@ -54,18 +53,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
 }
 
-/// Calls `visit` for every record of the file content `bytes`.
-pub(super) fn records(name: &Path, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {
+/// Calls `visit` for every record of the file content `bytes`. What of all of them can't
+/// be read is added to `unread`.
+pub(super) fn records(
+    name: &Path,
+    bytes: Vec<u8>,
+    unread: &mut BTreeSet<String>,
+    visit: Visit<'_>,
+) -> Result<()> {
     let file: Arc<Path> = name.into();
     let mut count = 0usize;
-    let mut counted = |place: Place, record: Map<String, Value>| {
+    let mut counted = |place: Place, record: Record| {
         count += 1;
         visit(place, record)
     };
     match detect(name, &bytes)? {
         Format::JsonLines => json::lines(&file, without_mark(&bytes), &mut counted)?,
         Format::JsonArray => json::array(&file, without_mark(&bytes), &mut counted)?,
-        Format::Parquet => parquet_file::rows(&file, bytes, &mut counted)?,
+        Format::Parquet => parquet_file::rows(&file, bytes, unread, &mut counted)?,
     }
     if count == 0 {
         return Err(Error::Empty { file: name.into() });

@@ -8,20 +8,52 @@ use serde_json::{Map, Value};
 use super::error::{Error, Place, Result};
 use super::visit::Visit;
 
-/// Calls `visit` for every object of a JSON Lines file. Blank lines are skipped.
+/// Calls `visit` for every object of a JSON Lines file. Blank lines are skipped, and an
+/// object may go over several lines.
 pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
-    for (index, raw) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let place = Place::line(file, index + 1);
-        let text = std::str::from_utf8(raw)
-            .map_err(|error| Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 })?;
-        if text.trim().is_empty() {
-            continue;
+    let (mut at, mut line) = (0, 1);
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+        let place = Place::line(file, line);
+        let mut used = length;
+        let record = match std::str::from_utf8(&rest[..length]) {
+            Err(error) => {
+                Some(Err(Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 }))
+            }
+            Ok(text) if text.trim().is_empty() => None,
+            Ok(text) => Some(match serde_json::from_str(text) {
+                Ok(value) => object(&place, value),
+                Err(error) => match over_lines(rest, &error) {
+                    Some((value, length)) => {
+                        used = length;
+                        Ok(value)
+                    }
+                    None => Err(bad_json(place.clone(), &error)),
+                },
+            }),
+        };
+        at += used;
+        line += rest[..used].iter().filter(|byte| **byte == b'\n').count();
+        if let Some(record) = record {
+            visit(place, record)?;
         }
-        let value = serde_json::from_str(text).map_err(|error| bad_json(place.clone(), &error))?;
-        let object = object(&place, value)?;
-        visit(place, object)?;
     }
     Ok(())
+}
+
+/// The object that `rest` starts with and the bytes of its lines, where its first line
+/// ended too early.
+fn over_lines(rest: &[u8], error: &serde_json::Error) -> Option<(Map<String, Value>, usize)> {
+    if !error.is_eof() {
+        return None;
+    }
+    let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
+    let value = values.next()?.ok()?;
+    let end = values.byte_offset();
+    let line_end = rest[end..].iter().position(|byte| *byte == b'\n');
+    let line_end = line_end.map_or(rest.len(), |at| end + at + 1);
+    rest[end..line_end].trim_ascii().is_empty().then_some((value, line_end))
 }
 
 /// Calls `visit` for every object of a JSON array.
@@ -40,7 +72,7 @@ pub(super) fn array(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
     }
     loop {
         let (place, value) = scan.value()?;
-        let object = object(&place, value)?;
+        let object = object(&place, value);
         visit(place, object)?;
         if scan.expect(&[',', ']'])? == ']' {
             return scan.end();
@@ -128,16 +160,8 @@ impl Scan<'_> {
     }
 
     fn value(&mut self) -> Result<(Place, Value)> {
-        match self.peek() {
-            Some('{') => {}
-            Some(_) => {
-                return Err(Error::NotObject { place: self.place(), found: "something else" });
-            }
-            None => {
-                return Err(
-                    self.unexpected("the file ends before the array is closed with `]`".into())
-                );
-            }
+        if self.peek().is_none() {
+            return Err(self.unexpected("the file ends before the array is closed with `]`".into()));
         }
         let place = self.place();
         let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<Value>();

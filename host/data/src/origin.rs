@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::error::{Error, Place, Result};
 
@@ -29,9 +29,9 @@ pub enum Split {
 }
 
 impl Split {
-    /// The split that a record names under `split`, if it does.
-    pub(super) fn of(place: &Place, record: &Map<String, Value>) -> Result<Option<Self>> {
-        let value = record.get("split").unwrap_or(&Value::Null);
+    /// The split that the value of a record's `split` names, if there is one.
+    pub(super) fn of(place: &Place, value: Option<Value>) -> Result<Option<Self>> {
+        let value = value.unwrap_or(Value::Null);
         match value.as_str() {
             Some("train" | "training") => Ok(Some(Split::Training)),
             Some("val" | "valid" | "validation" | "dev") => Ok(Some(Split::Validation)),

@@ -1,11 +1,12 @@
-//! Records from Parquet: only the columns that a row shape knows are read.
+//! Records from Parquet. Columns whose type no row can hold are left out and told.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::{Arc, Once};
 
-use parquet::basic::{ConvertedType, Type as Physical};
+use parquet::basic::{ConvertedType, Repetition, Type as Physical};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
@@ -13,19 +14,32 @@ use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
+use super::fields::shown;
 use super::shape;
 use super::visit::Visit;
 
-/// Calls `visit` for every row of a Parquet file.
-pub(super) fn rows(file: &Arc<Path>, bytes: Vec<u8>, visit: Visit<'_>) -> Result<()> {
+/// Calls `visit` for every row of a Parquet file. Adds the columns that can't be read to
+/// `unread`.
+pub(super) fn rows(
+    file: &Arc<Path>,
+    bytes: Vec<u8>,
+    unread: &mut BTreeSet<String>,
+    visit: Visit<'_>,
+) -> Result<()> {
     let reader = guarded(file, || SerializedFileReader::new(bytes::Bytes::from(bytes)))?;
-    let projection = known_columns(file, reader.metadata().file_metadata().schema())?;
-    let mut rows = guarded(file, || RowIter::from_file(Some(projection), &reader))?;
+    let columns = columns(file, reader.metadata().file_metadata().schema(), unread)?;
+    let mut rows = guarded(file, || RowIter::from_file(Some(columns.readable), &reader))?;
     let mut number = 0;
     while let Some(row) = guarded(file, || rows.next().transpose())? {
         number += 1;
         let place = Place::row(file, number);
-        let record = record(&place, "", row)?;
+        let record = record(&place, "", row);
+        for (column, found) in &columns.not_text {
+            let value = record.as_ref().ok().and_then(|record| record.get(column));
+            if value.is_some_and(|value| !value.is_null()) {
+                return Err(wrong_column(file, column, found.clone(), "text"));
+            }
+        }
         visit(place, record)?;
     }
     Ok(())
@@ -62,54 +76,96 @@ thread_local! {
     static READING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The schema cut down to the columns that mean something to us, each of a type
-/// that can be read.
-fn known_columns(file: &Arc<Path>, schema: &Type) -> Result<Type> {
-    let known: Vec<_> = schema
-        .get_fields()
-        .iter()
-        .filter(|column| shape::KNOWN_KEYS.contains(&column.name()))
-        .cloned()
-        .collect();
-    if known.is_empty() {
-        let names: Vec<&str> = schema.get_fields().iter().map(|column| column.name()).collect();
-        return Err(shape::unknown_keys(Place::row(file, 1), &names));
+/// The columns of a file.
+struct Columns {
+    readable: Type,
+    /// Columns that should be text and are something else, with their types: of a column
+    /// that holds nothing but nulls, some writers say that it is one of numbers.
+    not_text: Vec<(String, String)>,
+}
+
+fn columns(file: &Arc<Path>, schema: &Type, unread: &mut BTreeSet<String>) -> Result<Columns> {
+    let mut readable = Vec::new();
+    let mut not_text = Vec::new();
+    for column in schema.get_fields() {
+        let name = column.name();
+        if shape::is_text_key(name)
+            && column.is_primitive()
+            && column.get_physical_type() != Physical::BYTE_ARRAY
+        {
+            not_text.push((name.to_owned(), type_name(column)));
+        }
+        readable.extend(pruned(file, column, shown(name), unread)?);
     }
-    for column in &known {
-        check_column(file, column)?;
-    }
-    Type::group_type_builder(schema.name())
-        .with_fields(known)
+    let builder = Type::group_type_builder(schema.name()).with_fields(readable);
+    let readable = builder
         .build()
-        .map_err(|error| Error::Parquet { file: file.to_path_buf(), message: error.to_string() })
+        .map_err(|error| Error::Parquet { file: file.to_path_buf(), message: error.to_string() })?;
+    Ok(Columns { readable, not_text })
 }
 
-fn check_column(file: &Arc<Path>, column: &Type) -> Result<()> {
-    let name = column.name();
-    let wrong = |found: String, expected| {
-        Err(Error::Column { file: file.to_path_buf(), column: name.into(), found, expected })
-    };
-    if shape::CHAT_KEYS.contains(&name) && column.is_primitive() {
-        return wrong(type_name(column), "a list of {role, content}");
-    }
-    if shape::is_text_key(name)
-        && column.is_primitive()
-        && column.get_physical_type() != Physical::BYTE_ARRAY
-    {
-        return wrong(type_name(column), "text");
-    }
-    match unreadable(column) {
-        Some(found) => wrong(found, "text, a number, true/false, or a list of such records"),
-        None => Ok(()),
-    }
+fn wrong_column(file: &Arc<Path>, column: &str, found: String, expected: &'static str) -> Error {
+    Error::Column { file: file.to_path_buf(), column: column.into(), found, expected }
 }
 
-/// The first leaf of a type that has no counterpart in a row.
-fn unreadable(column: &Type) -> Option<String> {
-    if !column.is_primitive() {
-        return column.get_fields().iter().find_map(|field| unreadable(field));
+/// A column without the parts whose type has no counterpart in a row; `path` is how the
+/// column is told of. What makes a row must be readable.
+fn pruned(
+    file: &Arc<Path>,
+    column: &Arc<Type>,
+    path: String,
+    unread: &mut BTreeSet<String>,
+) -> Result<Option<Arc<Type>>> {
+    if column.is_primitive() {
+        if is_plain(column) {
+            return Ok(Some(Arc::clone(column)));
+        }
+        if shape::makes_a_row(&path) {
+            let expected = "text, a number, true/false, or a list of such records";
+            return Err(wrong_column(file, &path, type_name(column), expected));
+        }
+        unread.insert(path);
+        return Ok(None);
     }
-    let plain = matches!(
+    let info = column.get_basic_info();
+    let kind = info.converted_type();
+    let mut fields = Vec::new();
+    for field in column.get_fields() {
+        let is_list = kind == ConvertedType::LIST;
+        let repeated = field.get_basic_info().has_repetition()
+            && field.get_basic_info().repetition() == Repetition::REPEATED;
+        // A list is a group of one repeated group of one element.
+        let path = match (is_list, repeated, path.ends_with("[]")) {
+            (true, true, _) => format!("{path}[]"),
+            (false, false, true) if column.get_fields().len() == 1 && !field.is_primitive() => {
+                path.clone()
+            }
+            _ => format!("{path}.{}", shown(field.name())),
+        };
+        fields.extend(pruned(file, field, path, unread)?);
+    }
+    let is_whole = fields.len() == column.get_fields().len();
+    let is_map = [ConvertedType::MAP, ConvertedType::MAP_KEY_VALUE].contains(&kind);
+    if fields.is_empty() || (is_map && !is_whole) {
+        unread.insert(path);
+        return Ok(None);
+    }
+    let mut builder = Type::group_type_builder(column.name())
+        .with_converted_type(kind)
+        .with_logical_type(info.logical_type_ref().cloned())
+        .with_fields(fields);
+    if info.has_repetition() {
+        builder = builder.with_repetition(info.repetition());
+    }
+    let built = builder
+        .build()
+        .map_err(|error| Error::Parquet { file: file.to_path_buf(), message: error.to_string() })?;
+    Ok(Some(Arc::new(built)))
+}
+
+/// Whether a leaf has a counterpart in a row.
+fn is_plain(column: &Type) -> bool {
+    matches!(
         (column.get_physical_type(), column.get_basic_info().converted_type()),
         (Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE, _)
             | (
@@ -131,8 +187,7 @@ fn unreadable(column: &Type) -> Option<String> {
                     | ConvertedType::ENUM
                     | ConvertedType::JSON
             )
-    );
-    if plain { None } else { Some(type_name(column)) }
+    )
 }
 
 fn type_name(column: &Type) -> String {
@@ -142,9 +197,12 @@ fn type_name(column: &Type) -> String {
     }
 }
 
+/// A null inside of a column is how an absent key is stored, since all its records have
+/// the same keys.
 fn record(place: &Place, parent: &str, row: Row) -> Result<Map<String, Value>> {
-    row.into_columns()
-        .into_iter()
+    let columns = row.into_columns().into_iter();
+    columns
+        .filter(|(_, field)| parent.is_empty() || !matches!(field, Field::Null))
         .map(|(name, field)| {
             let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
             Ok((name, value(place, &path, field)?))
@@ -180,6 +238,16 @@ fn value(place: &Place, path: &str, field: Field) -> Result<Value> {
             .map(|element| value(place, path, element.clone()))
             .collect::<Result<Vec<_>>>()?
             .into(),
+        Field::MapInternal(map) => {
+            let entries = map.entries().iter().map(|(key, field)| {
+                let key = match key {
+                    Field::Str(key) => key.clone(),
+                    other => other.to_string(),
+                };
+                Ok((key, value(place, path, field.clone())?))
+            });
+            Value::Object(entries.collect::<Result<_>>()?)
+        }
         other => {
             return Err(Error::Field {
                 place: place.clone(),

@@ -45,3 +45,24 @@ fn damaged_files_are_errors_not_panics() {
         }
     }
 }
+
+#[test]
+fn a_column_of_nulls_says_nothing_whatever_its_type() {
+    let found = read(include_bytes!("fixtures/nulls.parquet")).unwrap();
+    assert_eq!(turns(&found[0]), [("user", "2 + 2?"), ("assistant", "4.")]);
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn columns_inside_of_messages_are_read_or_told() {
+    let bytes = include_bytes!("fixtures/switches.parquet").to_vec();
+    let read = training_rows(Path::new("task.parquet"), bytes, &BadRows::default());
+    let (found, told) = read.unwrap();
+    let learned: Vec<bool> = found[0].messages.iter().map(Message::is_answer).collect();
+    assert_eq!(learned, [false, false, false, true, false, true]);
+    let call = serde_json::json!({"function": {"name": "add", "arguments": {"x": 2}}});
+    assert_eq!(found[0].messages[3].tool_calls, [call]);
+    assert_eq!(found[0].inputs.tools, Some(serde_json::json!([{"name": "add"}])));
+    let ignored: Vec<&str> = told.ignored.keys().map(String::as_str).collect();
+    assert_eq!(ignored, ["cost", "made", "messages[].at", "messages[].id", "meta", "source"]);
+}

@@ -1,18 +1,22 @@
 //! Records checked and brought into one form: conversations.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use host_model::{Chat, TemplateInputs};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::conversation::Conversation;
 use super::error::{Error, Place, Result};
+use super::fields::Fields;
 use super::json::kind;
+use super::notices::{BadRows, FileNotices, Notices, Read};
 use super::origin::{Origin, Split};
 use super::shape::{self, Shape};
-use super::{choices, conversation, format};
+use super::{choices, conversation, format, refused};
 
 pub use conversation::Message;
 
@@ -37,7 +41,7 @@ pub struct Prompt {
     /// As [`Row::inputs`].
     pub inputs: Arc<TemplateInputs>,
     /// The expected answer, if the file has one.
-    pub answer: Option<String>,
+    pub answer: Option<Message>,
     /// Of a multiple-choice question; the answer is one of them.
     pub choices: Vec<String>,
     /// The value of the key `label`; see [`Prompt::harmful`].
@@ -61,15 +65,24 @@ impl Prompt {
         Chat { messages: &self.messages, inputs: &self.inputs }
     }
 
+    /// The text of the expected answer.
+    pub fn expected(&self) -> Option<&str> {
+        self.answer.as_ref().map(|answer| answer.content.as_str())
+    }
+
     /// The prompt with its expected answer, as a training row; nothing without one.
     pub fn to_row(&self) -> Option<Row> {
-        self.answer.as_deref().map(|answer| self.answered(answer))
+        self.answer.clone().map(|answer| self.followed_by(answer))
     }
 
     /// The prompt with this answer, as a training row.
     pub fn answered(&self, answer: &str) -> Row {
+        self.followed_by(Message::assistant(answer))
+    }
+
+    fn followed_by(&self, answer: Message) -> Row {
         let mut messages = self.messages.clone();
-        messages.push(Message::assistant(answer));
+        messages.push(Message { learn: true, ..answer });
         row(messages, Arc::clone(&self.inputs), self.place.clone())
     }
 
@@ -106,27 +119,29 @@ impl Prompt {
 /// # Errors
 /// One for the first record that is no training row: see [`Error`].
 pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    each_conversation(name, bytes, Purpose::Training, &mut |place, _, messages, _| {
-        check_row(&place, &messages)?;
-        rows.push(row(messages, Arc::default(), place));
-        Ok(())
-    })?;
-    Ok(rows)
+    Ok(training_rows(name, bytes, &BadRows::default())?.0)
+}
+
+/// As [`parse_rows`], with what a person should know of the file.
+pub(super) fn training_rows(
+    name: &Path,
+    bytes: Vec<u8>,
+    bad: &BadRows,
+) -> Result<(Vec<Row>, FileNotices)> {
+    each_record(name, bytes, bad, Purpose::Training, &mut |record| record.into_row())
 }
 
 /// The training rows of a file, each with the value of its key `key` (null if it
 /// has none): scores that were made for the rows.
-pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
-    let mut rows = Vec::new();
+pub fn read_rows_with(path: &Path, key: &str, bad: &BadRows) -> Result<Read<(Row, Value)>> {
     let bytes = super::format::read(path)?;
-    each_conversation(path, bytes, Purpose::Training, &mut |place, record, messages, _| {
-        check_row(&place, &messages)?;
-        let value = record.get(key).cloned().unwrap_or(Value::Null);
-        rows.push((row(messages, Arc::default(), place), value));
-        Ok(())
+    let (rows, of_file) = each_record(path, bytes, bad, Purpose::Training, &mut |record| {
+        let value = record.fields.take(key).unwrap_or(Value::Null);
+        Ok((record.into_row()?, value))
     })?;
-    Ok(rows)
+    let mut notices = Notices::default();
+    notices.add(of_file);
+    Ok(Read { rows, notices })
 }
 
 /// The prompts in the content of a file called `name`, in their order. Takes
@@ -135,31 +150,16 @@ pub fn read_rows_with(path: &Path, key: &str) -> Result<Vec<(Row, Value)>> {
 /// # Errors
 /// One for the first record that has no prompt: see [`Error`].
 pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
-    let mut prompts = Vec::new();
-    each_conversation(
-        name,
-        bytes,
-        Purpose::Prompts,
-        &mut |place, record, mut messages, choices| {
-            let answer = messages
-                .pop_if(|last| last.role == "assistant")
-                .map(|last| last.content.into_string());
-            if messages.last().is_none_or(|last| last.role != "user") {
-                return Err(Error::NoPrompt {
-                    place,
-                    why: "no user message comes before the answer",
-                });
-            }
-            choices::check(&place, &choices, answer.as_deref())?;
-            let label = record.get("label").filter(|label| !label.is_null()).cloned();
-            let split = Split::of(&place, record)?;
-            let id = content_id(&messages);
-            let inputs = Arc::default();
-            prompts.push(Prompt { messages, inputs, answer, choices, label, split, id, place });
-            Ok(())
-        },
-    )?;
-    Ok(prompts)
+    Ok(prompts(name, bytes, &BadRows::default())?.0)
+}
+
+/// As [`parse_prompts`], with what a person should know of the file.
+pub(super) fn prompts(
+    name: &Path,
+    bytes: Vec<u8>,
+    bad: &BadRows,
+) -> Result<(Vec<Prompt>, FileNotices)> {
+    each_record(name, bytes, bad, Purpose::Prompts, &mut |record| record.into_prompt())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -168,38 +168,111 @@ enum Purpose {
     Prompts,
 }
 
-/// Hears of the messages of a record, and of its choices.
-type OnConversation<'a> =
-    &'a mut dyn FnMut(Place, &Map<String, Value>, Vec<Message>, Vec<String>) -> Result<()>;
+/// A record that was read as a conversation, with the keys that are left.
+struct Record<'f, 'a> {
+    place: Place,
+    fields: &'f mut Fields<'a>,
+    conversation: Conversation,
+    choices: Vec<String>,
+}
 
-/// Reads every record, all of one shape, as a list of messages.
-fn each_conversation(
+impl Record<'_, '_> {
+    fn into_row(self) -> Result<Row> {
+        let Conversation { messages, inputs } = self.conversation;
+        check_row(&self.place, &messages)?;
+        Ok(row(messages, Arc::new(inputs), self.place))
+    }
+
+    fn into_prompt(self) -> Result<Prompt> {
+        let Self { place, fields, conversation, choices } = self;
+        let Conversation { mut messages, inputs } = conversation;
+        let answer = messages.pop_if(|last| last.role == "assistant");
+        if messages.last().is_none_or(|last| !["user", "tool"].contains(&last.role.as_str())) {
+            let why = "no user message comes before the answer";
+            return Err(Error::NoPrompt { place, why });
+        }
+        choices::check(&place, &choices, answer.as_ref().map(|one| one.content.as_str()))?;
+        let (label, split) = (fields.take("label"), fields.take("split"));
+        let split = Split::of(&place, split)?;
+        let id = content_id(Chat { messages: &messages, inputs: &inputs });
+        let inputs = Arc::new(inputs);
+        Ok(Prompt { messages, inputs, answer, choices, label, split, id, place })
+    }
+}
+
+/// Reads every record of a file, all of one shape, as a conversation. What `visit` makes
+/// of them is collected.
+fn each_record<T>(
     name: &Path,
     bytes: Vec<u8>,
+    bad: &BadRows,
     purpose: Purpose,
-    visit: OnConversation<'_>,
-) -> Result<()> {
-    let mut first = None;
-    format::records(name, bytes, &mut |place, mut record| {
-        let choices = choices::take(&place, &mut record)?;
-        let shape = shape::detect(&place, &record)?;
-        if let (Shape::Prompt(key), Purpose::Training) = (shape, purpose) {
-            return Err(Error::NoAnswer {
-                place,
-                why: format!("beside `{key}` there is no answer"),
-            });
+    visit: &mut dyn FnMut(Record<'_, '_>) -> Result<T>,
+) -> Result<(Vec<T>, FileNotices)> {
+    let (mut found, mut first) = (Vec::new(), None);
+    let mut notices = FileNotices::of(name);
+    let mut unread = BTreeSet::new();
+    format::records(name, bytes, &mut unread, &mut |place, record| {
+        notices.rows += 1;
+        let mut ignored = BTreeSet::new();
+        let read = record.and_then(|record| {
+            let mut fields = Fields::new(&place, "", record);
+            let made = read_record(&mut fields, purpose, &mut first, &mut ignored, visit)?;
+            fields.finish(&mut ignored);
+            Ok(made)
+        });
+        match read {
+            Ok(made) => {
+                notices.ignore(ignored);
+                found.push(made);
+                Ok(())
+            }
+            Err(error) => notices.skip(bad, &place, error),
         }
-        let first = *first.get_or_insert(shape);
-        if shape != first {
-            return Err(Error::MixedShapes {
-                place,
-                first: first.to_string(),
-                found: shape.to_string(),
-            });
-        }
-        let messages = conversation::of(&place, &record, shape)?;
-        visit(place, &record, messages, choices)
-    })
+    })?;
+    notices.ignored.extend(unread.into_iter().map(|column| (column, notices.rows)));
+    notices.check(bad)?;
+    Ok((found, notices))
+}
+
+fn read_record<T>(
+    fields: &mut Fields<'_>,
+    purpose: Purpose,
+    first: &mut Option<Shape>,
+    ignored: &mut BTreeSet<String>,
+    visit: &mut dyn FnMut(Record<'_, '_>) -> Result<T>,
+) -> Result<T> {
+    let place = fields.place.clone();
+    let (choices, is_resolved) = choices::take(fields)?;
+    if purpose == Purpose::Training && !choices.is_empty() && !is_resolved {
+        ignored.insert("choices".into());
+    }
+    refused::in_row(fields)?;
+    if purpose == Purpose::Training {
+        refused::in_training_row(fields)?;
+    }
+    let shape = shape::detect(&place, fields.left())?;
+    if let (Shape::Prompt(key), Purpose::Training) = (shape, purpose) {
+        return Err(no_answer(place, key, fields));
+    }
+    let first = *first.get_or_insert(shape);
+    if shape != first {
+        return Err(Error::MixedShapes {
+            place,
+            first: first.to_string(),
+            found: shape.to_string(),
+        });
+    }
+    let conversation = conversation::of(fields, shape, ignored)?;
+    visit(Record { place, fields, conversation, choices })
+}
+
+fn no_answer(place: Place, key: &str, row: &Fields<'_>) -> Error {
+    if row.has("answers") {
+        let remedy = "write the one to learn as `answer`";
+        return row.refused("answers", "isn't one answer", remedy);
+    }
+    Error::NoAnswer { place, why: format!("beside `{key}` there is no answer") }
 }
 
 fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
@@ -216,8 +289,16 @@ fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
     if last.role != "assistant" {
         return Err(Error::LastNotAssistant { place: place(), role: last.role.clone() });
     }
-    match messages.iter().find(|message| message.role != "system") {
+    if !messages.iter().any(Message::is_answer) {
+        return Err(Error::NothingLearned { place: place() });
+    }
+    let mut spoken =
+        messages.iter().filter(|message| !["system", "developer"].contains(&message.role.as_str()));
+    match spoken.next() {
         Some(first) if first.role == "user" => Ok(()),
+        Some(first) if first.role == "tool" => {
+            Err(Error::NoPrompt { place: place(), why: "a tool speaks first" })
+        }
         _ => Err(Error::NoPrompt { place: place(), why: "the assistant speaks first" }),
     }
 }

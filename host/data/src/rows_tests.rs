@@ -37,7 +37,6 @@ const GOLDEN_ID: u64 = 0xf386_4575_242f_f921;
 fn every_shape_becomes_the_same_conversation() {
     let same = [
         r#"{"messages":[{"role":"user","content":"Hello?"},{"role":"assistant","content":"Yes."}]}"#,
-        r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Hel"},{"type":"text","text":"lo?"}]},{"role":"assistant","content":"Yes."}]}"#,
         r#"{"conversations":[{"from":"human","value":"Hello?"},{"from":"gpt","value":"Yes."}],"id":"x"}"#,
         r#"{"instruction":"Hello?","input":"","output":"Yes."}"#,
         r#"{"instruction":"Hello?","output":"Yes."}"#,
@@ -122,8 +121,12 @@ fn broken_files_are_named_with_their_line() {
             &["task.jsonl, line 2", &format!("byte {}", GOOD.len() - 4), "save the file as UTF-8"],
         );
     }
-    let missing =
-        crate::read_rows(&[crate::DataSource::whole("/nowhere/task.jsonl")], 1).unwrap_err();
+    let missing = crate::read_rows(
+        &[crate::DataSource::whole("/nowhere/task.jsonl")],
+        1,
+        &BadRows::default(),
+    )
+    .unwrap_err();
     assert_message(&missing, &["can't read", "/nowhere/task.jsonl", "check the path"]);
 }
 
@@ -185,8 +188,8 @@ fn conversations_that_cannot_be_learned_are_refused() {
     assert_error(&chat(&[("user", "a")]), &["no answer", "no message comes from the assistant"]);
     assert_error(&chat(&[("assistant", "a")]), &["asks nothing", "the assistant speaks first"]);
     assert_error(
-        &chat(&[("user", "a"), ("tool", "b")]),
-        &["`messages[1].role`", "unsupported role `tool`"],
+        &chat(&[("user", "a"), ("critic", "b")]),
+        &["`messages[1].role`", "unsupported role `critic`", "rename it"],
     );
     assert_error(&chat(&[("user", "a"), ("assistant", "\n")]), &["`messages[1].content` is empty"]);
     assert_error(&chat(&[]), &["`messages` is empty"]);
@@ -198,7 +201,7 @@ fn conversations_that_cannot_be_learned_are_refused() {
     );
     assert_error(
         r#"{"messages":[{"content":"a"}]}"#,
-        &["`messages[0].from` is null but must be text"],
+        &["`messages[0].role` is absent but must be system, user, assistant or tool"],
     );
     assert_error(
         r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":""}]}]}"#,
@@ -221,7 +224,7 @@ fn prompts_keep_answer_label_and_split() {
         &["eval.jsonl, line 3", "`label` is absent", "harmful"],
     );
     let with_answer = &prompts(GOOD).unwrap()[0];
-    assert_eq!((with_answer.messages.len(), with_answer.answer.as_deref()), (1, Some("Yes.")));
+    assert_eq!((with_answer.messages.len(), with_answer.expected()), (1, Some("Yes.")));
     let error = prompts(r#"{"prompt":"a","split":"half"}"#).unwrap_err();
     assert_message(&error, &["line 1", "`split`", "half", "training, validation or test"]);
     let error = prompts(r#"{"prompt":"a","label":3}"#).unwrap()[0].harmful().unwrap_err();
@@ -243,11 +246,13 @@ fn values_beside_a_row_are_read_with_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let scored = GOOD.replace('}', r#","score":4.5}"#);
     std::fs::write(file.path(), format!("{scored}\n{GOOD}")).unwrap();
-    let found = read_rows_with(file.path(), "score").unwrap();
+    let found = read_rows_with(file.path(), "score", &BadRows::default()).unwrap().rows;
     assert_eq!(found[0].1, 4.5);
     assert_eq!(found[1].1, Value::Null);
     assert_eq!(found[0].0.id, GOLDEN_ID);
 }
 
+#[path = "keys_tests.rs"]
+mod keys;
 #[path = "parquet_tests.rs"]
 mod parquet;

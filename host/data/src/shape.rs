@@ -9,14 +9,20 @@
 //! | `prompt`, optional `label` and `split` | prompt without an answer, for evaluation and calibration |
 //!
 //! A record with the keys of several shapes has the first of them in this order.
-//! Every shape may also have a `system` text, and a prompt to be evaluated `choices`.
-//! Other keys are ignored.
+//! Every shape may also have a `system` text, `tools`, `documents` and
+//! `chat_template_kwargs`; a prompt what it is about ([`CONTEXT_KEYS`]) and a `history`,
+//! and one to be evaluated `choices`. Other keys are counted and told, or refused where
+//! they change what the row means.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place};
+use super::fields::shown;
+
+/// Most keys that an error names.
+const MOST_NAMES: usize = 20;
 
 /// Keys of a whole conversation.
 pub(super) const CHAT_KEYS: &[&str] = &["messages", "conversations", "conversation"];
@@ -32,20 +38,42 @@ const PAIR_KEYS: &[(&str, &str)] = &[
     ("question", "response"),
     ("query", "response"),
     ("query", "answer"),
+    ("instruction", "answer"),
+    ("instruction", "completion"),
+    ("prompt", "output"),
+    ("question", "output"),
+    ("question", "completion"),
+    ("query", "output"),
+    ("query", "completion"),
     ("input", "output"),
+    ("input", "response"),
+    ("input", "answer"),
+    ("input", "completion"),
 ];
 
 /// Keys of a question without an answer.
 const PROMPT_KEYS: &[&str] = &["prompt", "question", "instruction", "query"];
 
-/// Keys whose text joins an instruction's.
-pub(super) const CONTEXT_KEYS: &[&str] = &["input", "context"];
+/// Keys whose text joins a question's.
+pub(super) const CONTEXT_KEYS: &[&str] = &[
+    "input",
+    "context",
+    "contexts",
+    "passage",
+    "paragraph",
+    "article",
+    "document",
+    "background",
+    "knowledge",
+    "evidence",
+    "schema",
+];
 
 /// Keys of a system message beside the conversation.
-pub(super) const SYSTEM_KEYS: &[&str] = &["system", "system_prompt"];
+pub(super) const SYSTEM_KEYS: &[&str] = &["system", "system_prompt", "system_message"];
 
-/// Every key that is read.
-pub(super) const KNOWN_KEYS: &[&str] = &[
+/// Keys that make a row, to name the one that was meant.
+const MAKE_A_ROW: &[&str] = &[
     "messages",
     "conversations",
     "conversation",
@@ -89,7 +117,7 @@ impl fmt::Display for Shape {
 /// The shape of `record`; an error if none of its keys says.
 pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error> {
     let has = |key: &str| record.get(key).is_some_and(|value| !value.is_null());
-    if let Some(key) = CHAT_KEYS.iter().find(|key| record.contains_key(**key)) {
+    if let Some(key) = CHAT_KEYS.iter().find(|key| has(key)) {
         return Ok(Shape::Chat(key));
     }
     if let Some((prompt, answer)) =
@@ -100,17 +128,34 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
     if let Some(key) = PROMPT_KEYS.iter().find(|key| has(key)) {
         return Ok(Shape::Prompt(key));
     }
-    if let Some(key) = PROMPT_KEYS.iter().find(|key| record.contains_key(**key)) {
+    let mut keys = PROMPT_KEYS.iter().chain(CHAT_KEYS);
+    if let Some(key) = keys.find(|key| record.contains_key(**key)) {
         return Err(Error::EmptyContent { place: place.clone(), field: (*key).to_owned() });
     }
     let names: Vec<&str> = record.keys().map(String::as_str).collect();
-    Err(unknown_keys(place.clone(), &names))
+    let rows = record.iter().find(|(_, value)| {
+        value.as_array().and_then(|list| list.first()).is_some_and(Value::is_object)
+    });
+    Err(match rows {
+        Some((key, _)) => Error::Wrapped { place: place.clone(), key: shown(key) },
+        None => unknown_keys(place.clone(), &names),
+    })
 }
 
 /// Whether the value of a key must be text (or, for a prompt and its answer, a
 /// list of messages).
 pub(super) fn is_text_key(key: &str) -> bool {
-    KNOWN_KEYS.contains(&key) && !CHAT_KEYS.contains(&key) && !["label", "split"].contains(&key)
+    MAKE_A_ROW.contains(&key) && !CHAT_KEYS.contains(&key) && !["label", "split"].contains(&key)
+}
+
+/// Whether a path, such as `messages[].role`, is of what makes a row.
+pub(super) fn makes_a_row(path: &str) -> bool {
+    match path.split_once("[].") {
+        Some((key, inner)) => {
+            MAKE_A_ROW.contains(&key) && ["role", "content", "from", "value"].contains(&inner)
+        }
+        None => MAKE_A_ROW.contains(&path),
+    }
 }
 
 /// The error for a record of which no shape can be made, with the nearest known
@@ -118,18 +163,27 @@ pub(super) fn is_text_key(key: &str) -> bool {
 pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
     let nearest = names
         .iter()
-        .flat_map(|name| KNOWN_KEYS.iter().map(move |known| (*name, *known)))
-        .filter(|(name, _)| !KNOWN_KEYS.contains(name))
+        .flat_map(|name| MAKE_A_ROW.iter().map(move |known| (*name, *known)))
+        .filter(|(name, _)| !MAKE_A_ROW.contains(name))
         .map(|(name, known)| (strsim::jaro_winkler(&name.to_lowercase(), known), name, known))
         .filter(|(similarity, ..)| *similarity > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let suggestion = match nearest {
-        Some((_, name, known)) => format!("; did you mean `{known}` for `{name}`?"),
+        Some((_, name, known)) => format!("; did you mean `{known}` for `{}`?", shown(name)),
+        None if names.contains(&"text") => {
+            "; plain text has no answer to learn, so divide it into prompt and completion"
+                .to_owned()
+        }
         None => String::new(),
     };
     let keys = match names {
         [] => "it has no keys".to_owned(),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        names => {
+            let list: Vec<String> =
+                names.iter().take(MOST_NAMES).map(|name| format!("`{}`", shown(name))).collect();
+            let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
+            list.join(", ") + more
+        }
     };
     Error::UnknownKeys { place, keys, suggestion }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Error, Result};
 use super::format;
+use super::notices::{BadRows, FileNotices, Notices, Read};
 use super::origin::Origin;
 use super::rows::{self, Prompt, Row};
 
@@ -63,25 +64,29 @@ impl DataSource {
 
 /// Reads training rows from the sources and mixes them; see [`rows::parse_rows`]
 /// and [`mix`].
-pub fn read_rows(sources: &[DataSource], seed: u64) -> Result<Vec<Row>> {
-    read_with(sources, seed, rows::parse_rows)
+pub fn read_rows(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Row>> {
+    read_with(sources, seed, |name, bytes| rows::training_rows(name, bytes, bad))
 }
 
 /// Reads prompts from the sources and mixes them; see [`rows::parse_prompts`] and
 /// [`mix`].
-pub fn read_prompts(sources: &[DataSource], seed: u64) -> Result<Vec<Prompt>> {
-    read_with(sources, seed, rows::parse_prompts)
+pub fn read_prompts(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Prompt>> {
+    read_with(sources, seed, |name, bytes| rows::prompts(name, bytes, bad))
 }
 
 fn read_with<T: Mixable>(
     sources: &[DataSource],
     seed: u64,
-    parse: impl Fn(&Path, Vec<u8>) -> Result<Vec<T>>,
-) -> Result<Vec<T>> {
+    parse: impl Fn(&Path, Vec<u8>) -> Result<(Vec<T>, FileNotices)>,
+) -> Result<Read<T>> {
+    let mut notices = Notices::default();
     let part = |source: &DataSource| {
-        Ok((source.clone(), parse(&source.path, format::read(&source.path)?)?))
+        let (rows, of_file) = parse(&source.path, format::read(&source.path)?)?;
+        notices.add(of_file);
+        Ok((source.clone(), rows))
     };
-    mix(sources.iter().map(part).collect::<Result<_>>()?, seed)
+    let rows = mix(sources.iter().map(part).collect::<Result<_>>()?, seed)?;
+    Ok(Read { rows, notices })
 }
 
 /// What can be drawn from several sources.

@@ -119,9 +119,12 @@ fn files_are_loaded_and_mixed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("task.jsonl");
     std::fs::write(&path, r#"{"prompt":"a","answer":"b"}"#).unwrap();
-    assert_eq!(read_rows(&[DataSource::whole(&path)], 1).unwrap().len(), 1);
+    assert_eq!(
+        read_rows(&[DataSource::whole(&path)], 1, &BadRows::default()).unwrap().rows.len(),
+        1
+    );
     assert!(matches!(
-        read_rows(&[DataSource::whole(folder.path().join("none"))], 1),
+        read_rows(&[DataSource::whole(folder.path().join("none"))], 1, &BadRows::default()),
         Err(Error::Read { .. })
     ));
 }

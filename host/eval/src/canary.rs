@@ -5,7 +5,7 @@
 //! towards refusing.
 
 use candle_core::Tensor;
-use host_data as data;
+use host_data::Reader;
 use host_data::failure::{Failure as Error, Result};
 use host_model::decoder::{Decoder, Overlay, Packed};
 use host_model::{ChatTokenizer, Message};
@@ -26,12 +26,12 @@ impl Canary {
     pub fn load(
         config: &CanaryConfig,
         tokenizer: &ChatTokenizer,
-        seed: u64,
+        reader: &Reader,
     ) -> Result<Option<Self>> {
         if config.prompts.is_empty() {
             return Ok(None);
         }
-        let rows = data::read_prompts(&config.prompts, seed)?;
+        let rows = reader.prompts(&config.prompts)?;
         let prompts: Vec<Vec<Message>> =
             rows.into_iter().take(config.limit).map(|row| row.messages).collect();
         Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)
@@ -115,9 +115,9 @@ mod tests {
     #[test]
     fn the_demo_model_leans_towards_refusing_and_openings_swap_the_sign() {
         let model = host_data::demo::model();
-        let prompts = vec![data::DataSource::whole("demo:canary.jsonl")];
+        let prompts = vec![host_data::DataSource::whole("demo:canary.jsonl")];
         let config = CanaryConfig { prompts, ..CanaryConfig::default() };
-        let canary = Canary::load(&config, &model.tokenizer, 1).expect("loads");
+        let canary = Canary::load(&config, &model.tokenizer, &Reader::default()).expect("loads");
         let margins = canary.expect("has prompts").margins(&model.decoder, None);
         let margins = margins.expect("measured");
         assert_eq!(margins.len(), 12);
@@ -128,7 +128,7 @@ mod tests {
             compliance: config.refusal.clone(),
             ..config.clone()
         };
-        let swapped = Canary::load(&swapped, &model.tokenizer, 1).expect("loads");
+        let swapped = Canary::load(&swapped, &model.tokenizer, &Reader::default()).expect("loads");
         // An adapter that changes nothing must not change the margin either.
         let adapter = LoraConfig { rank: 2, alpha: 4.0, targets: Target::ALL.to_vec() };
         let adapter = Lora::new(&model.config, adapter, 1, model.decoder.device()).expect("fits");
@@ -138,6 +138,6 @@ mod tests {
         }
 
         let none = CanaryConfig { prompts: Vec::new(), ..config };
-        assert!(Canary::load(&none, &model.tokenizer, 1).expect("none").is_none());
+        assert!(Canary::load(&none, &model.tokenizer, &Reader::default()).expect("none").is_none());
     }
 }

@@ -11,7 +11,7 @@ use host_contract::{Candidate, Metric};
 use host_data::Progress;
 use host_data::failure::{Failure as Error, Result};
 use host_data::need_both_labels;
-use host_data::{self as data, DataSource, Prompt, Split};
+use host_data::{self as data, DataSource, Prompt, Reader, Split};
 use host_model::Message;
 use host_model::bert::Encoder;
 use host_stats::{auprc, auroc, tpr_at_fpr};
@@ -51,12 +51,12 @@ pub fn fit(
     model: &Path,
     labelled: &[DataSource],
     reads: Reads,
-    seed: u64,
+    reader: &Reader,
     observer: &mut dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Fitted> {
-    let prompts = data::read_prompts(labelled, seed)?;
-    let splits = data::assign_splits(&prompts, seed)?;
+    let prompts = reader.prompts(labelled)?;
+    let splits = data::assign_splits(&prompts, reader.seed)?;
     let encoder = Encoder::load(model)?;
     observer.stage("embedding the rows", Some(prompts.len() as u64));
     let mut rows = Vec::with_capacity(prompts.len());
@@ -76,7 +76,7 @@ pub fn fit(
 }
 
 fn embed(encoder: &Encoder, prompt: &Prompt, split: Split, reads: Reads) -> Result<Embedded> {
-    let answer = match (&prompt.answer, reads) {
+    let answer = match (prompt.expected(), reads) {
         (Some(answer), _) => answer,
         (None, Reads::Prompt) => "",
         (None, _) => {

@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicBool;
 use cached::CachedJudge;
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::{Failure as Error, Result};
-use host_data::{Message, content_digest};
+use host_data::{Message, Notices, content_digest};
 use log::Log;
 use progress::Progress;
 
@@ -88,6 +88,11 @@ pub trait Judge: Send + Sync {
         true
     }
 
+    /// What a person should know of the files that it was made of.
+    fn notices(&self) -> Notices {
+        Notices::default()
+    }
+
     /// Tries it out, where that can fail for other reasons than those of a pair.
     ///
     /// # Errors
@@ -134,6 +139,15 @@ impl Judges {
     pub fn identities(&self) -> impl Iterator<Item = (&str, String)> {
         let judges = self.by_name.iter();
         judges.map(|(name, kept)| (name.as_str(), kept.judge().identity()))
+    }
+
+    /// What a person should know of the files that they were made of.
+    pub fn notices(&self) -> Notices {
+        let mut notices = Notices::default();
+        for judge in self.by_name.values() {
+            notices.extend(judge.judge().notices());
+        }
+        notices
     }
 
     /// One judgement per pair, in order, by the judge of this name.

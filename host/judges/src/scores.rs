@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::Result;
-use host_data::{self as data, content_id};
+use host_data::{self as data, BadRows, Message, Notices, Row, content_id};
 use serde_json::Value;
 
 use super::{Judge, Pair, unknown};
@@ -15,23 +15,22 @@ use super::{Judge, Pair, unknown};
 pub struct ScoreFile {
     /// By the content of the conversation, answer included.
     scores: HashMap<u64, Judgement>,
+    notices: Notices,
 }
 
 impl ScoreFile {
     pub fn read(path: &Path) -> Result<Self> {
-        let rows = data::read_rows_with(path, "score")?;
-        let scores = rows.into_iter();
-        Ok(Self { scores: scores.map(|(row, score)| (row.id, judgement(&score))).collect() })
+        let read = data::read_rows_with(path, "score", &BadRows::default())?;
+        let scores = read.rows.into_iter();
+        let of = |(row, score): (Row, Value)| (key(&row.messages), judgement(&score));
+        Ok(Self { scores: scores.map(of).collect(), notices: read.notices })
     }
 }
 
 impl Judge for ScoreFile {
     /// What the file doesn't hold is `missing`.
     fn judge(&self, pairs: &[Pair<'_>], _stop: &AtomicBool) -> Result<Vec<Judgement>> {
-        let of = |pair: &Pair<'_>| {
-            let id = content_id(&pair.conversation());
-            self.scores.get(&id).copied()
-        };
+        let of = |pair: &Pair<'_>| self.scores.get(&key(&pair.conversation())).copied();
         let missing = unknown(JudgementStatus::Missing);
         Ok(pairs.iter().map(|pair| of(pair).unwrap_or(missing)).collect())
     }
@@ -47,10 +46,20 @@ impl Judge for ScoreFile {
         format!("scores [{}]", text.collect::<Vec<_>>().join(", "))
     }
 
+    fn notices(&self) -> Notices {
+        self.notices.clone()
+    }
+
     /// The file is in memory already.
     fn is_slow(&self) -> bool {
         false
     }
+}
+
+/// The id of what is said in a conversation, whatever else a template reads.
+fn key(messages: &[Message]) -> u64 {
+    let said = messages.iter().map(|one| Message::new(one.role.as_str(), one.content.as_str()));
+    content_id(&said.collect::<Vec<_>>())
 }
 
 /// A number from 1 to 5, or null for a judge that failed; everything else could
@@ -84,7 +93,10 @@ mod tests {
     #[test]
     fn the_identity_is_what_it_was() {
         let scored = |score| Judgement { status: JudgementStatus::Scored, score };
-        let file = ScoreFile { scores: [(7, scored(2.0)), (3, scored(4.5))].into() };
+        let file = ScoreFile {
+            scores: [(7, scored(2.0)), (3, scored(4.5))].into(),
+            notices: Notices::default(),
+        };
         let expected = "scores [(3, Judgement { status: JudgementStatus::Scored, score: 4.5 }), \
                         (7, Judgement { status: JudgementStatus::Scored, score: 2.0 })]";
         assert_eq!(file.identity(), expected);

@@ -56,6 +56,22 @@ impl ChatTemplate {
         Ok(Self { environment, text: text.to_owned() })
     }
 
+    /// Whether the template reads a variable of this name, which isn't given to every conversation.
+    pub fn reads(&self, variable: &str) -> bool {
+        const GIVEN: [&str; 6] = [
+            "messages",
+            "add_generation_prompt",
+            "bos_token",
+            "eos_token",
+            "pad_token",
+            "unk_token",
+        ];
+        let template = self.environment.get_template(NAME);
+        !GIVEN.contains(&variable)
+            && template
+                .is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+    }
+
     /// The template's text as found.
     pub fn text(&self) -> &str {
         &self.text

@@ -202,6 +202,11 @@ impl ChatTokenizer {
         self.template.as_ref().map(ChatTemplate::text)
     }
 
+    /// Whether the chat template reads a variable of this name that isn't one of ours.
+    pub fn template_reads(&self, variable: &str) -> bool {
+        self.template.as_ref().is_some_and(|template| template.reads(variable))
+    }
+
     /// The files this tokenizer is made of, to be saved with a model.
     pub fn files(&self) -> &TokenizerFiles {
         &self.files

@@ -11,7 +11,7 @@ use candle_core::{DType, Device};
 use host_contract::{self as wit, Position, Tap};
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{GenerateOptions, Kernels, LoadOptions, Message, Model, Source, generate, load};
-use host_trainer::data::{DataSource, Overlong, Sample, encode_chats, read_rows};
+use host_trainer::data::{DataSource, Overlong, Reader, Sample, encode_chats};
 use host_trainer::demo;
 use host_trainer::drift::update_norm;
 use host_trainer::micro_batch::MicroBatch;
@@ -42,7 +42,7 @@ fn model(source: &Source, device: Device, dtype: DType, kernels: Kernels) -> Mod
 }
 
 fn samples(model: &Model) -> Vec<Sample> {
-    let rows = read_rows(&[DataSource::whole("demo:train.jsonl")], 1).unwrap();
+    let rows = Reader::default().rows(&[DataSource::whole("demo:train.jsonl")]).unwrap();
     let encoded = encode_chats(&rows[..8], 512, Overlong::Error, &model.tokenizer);
     encoded.unwrap().samples
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use host_data::Progress as _;
 use host_trainer::Error;
 use host_trainer::load_policies::LoadedPolicy;
 use host_trainer::prepare;
@@ -45,7 +46,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             format!("policy {} does not calibrate itself; use it as it is", loaded.policy.name());
         return Err(Error::config("policy.path", problem).into());
     }
-    let file = loaded.calibrate(&config, &info, &needs, &model, &mut screen)?;
+    let reader = config.reader();
+    let mut file = loaded.calibrate(&config, &reader, &info, &needs, &model, &mut screen)?;
+    file.notices = reader.notices();
+    file.notices.lines().for_each(|line| screen.notice(&line));
     let output = arguments
         .output
         .clone()

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
+use host_data::{Progress as _, Reader};
 use host_trainer::config::RunConfig;
 use host_trainer::evaluation::{EvalSets, Evaluation, Evaluator, judge, read_generations, rescore};
 use host_trainer::judges::Judges;
@@ -47,12 +48,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let stop = signal::stop_flag(true);
     let judges = judges(&config, &stop)?;
     let mut screen = Screen::new(arguments.config.quiet);
+    let reader = config.reader();
     let models = match &arguments.rescore {
         Some(file) => again(file, &config, arguments, &judges, &mut screen, &stop)?,
-        None => asked(&config, arguments, &judges, &mut screen, &stop)?,
+        None => asked(&config, arguments, &reader, &judges, &mut screen, &stop)?,
     };
+    reader.keep(judges.notices());
+    let notices = reader.notices();
+    notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
-    let comparison = Comparison { models };
+    let comparison = Comparison { models, notices };
     print(arguments.config.json, &comparison, || comparison.table())?;
     Ok(Ending::Finished)
 }
@@ -71,18 +76,19 @@ pub fn judges(config: &RunConfig, stop: &AtomicBool) -> Result<Judges, Error> {
 fn asked(
     config: &RunConfig,
     arguments: &Arguments,
+    reader: &Reader,
     judges: &Judges,
     screen: &mut Screen,
     stop: &AtomicBool,
 ) -> Result<Models, Error> {
-    let sets = EvalSets::load(&config.eval, config.seed.0)?;
+    let sets = EvalSets::load(&config.eval, reader)?;
     if sets.is_empty() {
         let problem = "nothing to evaluate; give --harmful, --harmless or --task FILE";
         return Err(Error::config("eval", problem));
     }
     let model = host_data::load_model(&config.model, screen)?;
     let adapter = arguments.adapter.load(&model)?;
-    let canary = prepare::canary(config, &model)?;
+    let canary = prepare::canary(config, &model, reader)?;
     let mut lines = lines(arguments)?;
     let evaluator = Evaluator {
         model: &model,

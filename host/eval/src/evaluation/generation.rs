@@ -63,7 +63,7 @@ impl Generation {
             set,
             messages: prompt.messages.clone(),
             answer,
-            expected: prompt.answer.clone().filter(|_| is_task),
+            expected: prompt.expected().filter(|_| is_task).map(str::to_owned),
             choices: prompt.choices.iter().filter(|_| is_task).cloned().collect(),
             refused: false,
             correct: None,

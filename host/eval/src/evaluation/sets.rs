@@ -1,7 +1,7 @@
 //! The prompts of an evaluation.
 
 use host_data::failure::{Failure as Error, Result};
-use host_data::{self as data, DataSource, Prompt};
+use host_data::{DataSource, Prompt, Reader};
 
 use crate::config::EvalConfig;
 
@@ -14,7 +14,7 @@ pub struct EvalSets {
 }
 
 impl EvalSets {
-    pub fn load(config: &EvalConfig, seed: u64) -> Result<Self> {
+    pub fn load(config: &EvalConfig, reader: &Reader) -> Result<Self> {
         let load = |sources: &[DataSource]| -> Result<Vec<Prompt>> {
             let mut sources = sources.to_vec();
             if config.limit > 0 {
@@ -22,7 +22,7 @@ impl EvalSets {
                     source.limit = Some(source.limit.unwrap_or(config.limit).min(config.limit));
                 });
             }
-            Ok(data::read_prompts(&sources, seed)?)
+            Ok(reader.prompts(&sources)?)
         };
         let task = load(&config.task)?;
         if let Some(prompt) = task.iter().find(|prompt| prompt.answer.is_none()) {

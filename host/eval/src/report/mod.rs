@@ -7,6 +7,8 @@ mod training;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
+use host_data::Notices;
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::evaluation::Evaluation;
@@ -28,6 +30,9 @@ pub struct Report {
     pub after: Option<Evaluation>,
     /// Most memory that the program held at a time, in bytes; where the system says it.
     pub peak_memory: Option<u64>,
+    /// What a person should know of the data that were read.
+    #[serde(default, skip_serializing_if = "Notices::is_empty")]
+    pub notices: Notices,
 }
 
 /// A training and the steps it was planned to have.
@@ -50,6 +55,7 @@ impl Report {
             trained: None,
             after: None,
             peak_memory: None,
+            notices: Notices::default(),
         }
     }
 
@@ -80,6 +86,8 @@ impl Report {
 #[derive(Debug)]
 pub struct Comparison {
     pub models: Vec<(String, Evaluation)>,
+    /// What a person should know of the prompts that were read.
+    pub notices: Notices,
 }
 
 impl Comparison {
@@ -92,7 +100,14 @@ impl Comparison {
 
 impl Serialize for Comparison {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.models.iter().map(|(name, eval)| (name, eval)))
+        let mut map = serializer.serialize_map(None)?;
+        for (name, evaluation) in &self.models {
+            map.serialize_entry(name, evaluation)?;
+        }
+        if !self.notices.is_empty() {
+            map.serialize_entry("notices", &self.notices)?;
+        }
+        map.end()
     }
 }
 

@@ -76,6 +76,11 @@ pub struct RunConfig {
 pub struct Seed(pub u64);
 
 impl RunConfig {
+    /// Reads the data files as the configuration says.
+    pub fn reader(&self) -> host_data::Reader {
+        host_data::Reader::new(self.seed.0, self.data.bad_rows())
+    }
+
     /// The JSON Schema of a configuration file.
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(Self)

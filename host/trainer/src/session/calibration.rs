@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use host_contract::{self as wit, Calibration, Candidate, Examples, Needs, RunInfo, Source, Tap};
-use host_data::{Message, Prompt, Sample, Split};
-use host_model::Model;
+use host_data::{Notices, Prompt, Reader, Sample, Split};
 use host_model::decoder::Packed;
+use host_model::{Chat, Model};
 use host_sandbox::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::signals::taps::{self, Reading, SampleTaps};
 
 /// A labelled prompt that calibration uses, with the part it belongs to.
 pub struct LabelledPrompt {
-    pub messages: Vec<Message>,
+    pub prompt: Prompt,
     pub harmful: bool,
     pub split: Split,
 }
@@ -36,6 +36,9 @@ pub struct CalibrationFile {
     pub candidates: Vec<Candidate>,
     /// Hex.
     pub parameters: String,
+    /// What a person should know of the prompts that were read.
+    #[serde(default, skip_serializing_if = "Notices::is_empty")]
+    pub notices: Notices,
 }
 
 impl CalibrationFile {
@@ -88,14 +91,14 @@ impl CalibrationFile {
 
 /// Reads and splits the labelled prompts. Splits named by a file's rows or by the
 /// configuration are kept; the rest is drawn from the seed.
-pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<LabelledPrompt>> {
-    let mut prompts = tagged(&config.data, None, seed)?;
-    prompts.extend(tagged(&config.validation, Some(Split::Validation), seed)?);
-    prompts.extend(tagged(&config.test, Some(Split::Test), seed)?);
-    let splits = host_data::assign_splits(&prompts, seed)?;
+pub fn load_prompts(config: &CalibrationConfig, reader: &Reader) -> Result<Vec<LabelledPrompt>> {
+    let mut prompts = tagged(&config.data, None, reader)?;
+    prompts.extend(tagged(&config.validation, Some(Split::Validation), reader)?);
+    prompts.extend(tagged(&config.test, Some(Split::Test), reader)?);
+    let splits = host_data::assign_splits(&prompts, reader.seed)?;
     let labelled = prompts.into_iter().zip(splits).map(|(prompt, split)| {
         let harmful = prompt.harmful()?;
-        Ok(LabelledPrompt { messages: prompt.messages, harmful, split })
+        Ok(LabelledPrompt { prompt, harmful, split })
     });
     let labelled = labelled.collect::<Result<Vec<_>>>()?;
     let parts = labelled.iter().map(|prompt| (prompt.split, prompt.harmful));
@@ -106,9 +109,9 @@ pub fn load_prompts(config: &CalibrationConfig, seed: u64) -> Result<Vec<Labelle
 fn tagged(
     sources: &[host_data::DataSource],
     split: Option<Split>,
-    seed: u64,
+    reader: &Reader,
 ) -> Result<Vec<Prompt>> {
-    let mut prompts = host_data::read_prompts(sources, seed)?;
+    let mut prompts = reader.prompts(sources)?;
     for prompt in &mut prompts {
         prompt.split = split.or(prompt.split);
     }
@@ -145,9 +148,8 @@ pub fn calibrate(
         &format!("reading activations of {} labelled prompts", prompts.len()),
         Some(prompts.len() as u64),
     );
-    let messages: Vec<&[Message]> =
-        prompts.iter().map(|prompt| prompt.messages.as_slice()).collect();
-    let shown = show(&needs.taps, model, &messages, observer)?;
+    let chats: Vec<Chat<'_>> = prompts.iter().map(|one| one.prompt.chat()).collect();
+    let shown = show(&needs.taps, model, &chats, observer)?;
     let activations = taps::gather(&needs.taps, shown.iter(), model.config.hidden_size);
     let examples = Examples {
         examples: prompts
@@ -165,7 +167,7 @@ pub fn calibrate(
 pub fn show(
     taps: &[Tap],
     model: &Model,
-    prompts: &[&[Message]],
+    prompts: &[Chat<'_>],
     observer: &mut dyn Observer,
 ) -> Result<Vec<SampleTaps>> {
     let samples = prompts

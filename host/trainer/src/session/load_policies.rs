@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use host_contract::{Needs, RunCapabilities, RunInfo};
+use host_data::{Notices, Reader};
 use host_model::Model;
 use host_sandbox::{Engine, Policy, PublicKey, Trust};
 
@@ -44,6 +45,7 @@ impl<'a> LoadedPolicy<'a> {
     pub fn activate(
         self,
         run: &RunConfig,
+        reader: &Reader,
         info: RunInfo,
         model: &Model,
         capabilities: &RunCapabilities<'_>,
@@ -51,7 +53,7 @@ impl<'a> LoadedPolicy<'a> {
     ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
         let settings = self.settings_json();
         let needs = self.configured(run, &info, capabilities)?;
-        let calibration = self.fitted(run, &info, &needs, model, observer)?;
+        let calibration = self.fitted(run, reader, &info, &needs, model, observer)?;
         let parameters = match &calibration {
             Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
             None => Vec::new(),
@@ -71,16 +73,17 @@ impl<'a> LoadedPolicy<'a> {
     pub fn dry_configure(
         &self,
         run: &RunConfig,
+        reader: &Reader,
         info: &RunInfo,
         model: &Model,
         capabilities: &RunCapabilities<'_>,
     ) -> Result<Needs> {
         let needs = self.configured(run, info, capabilities)?;
         if self.config.calibration.is_none() && needs.calibration {
-            self.prompts(run)?;
+            self.prompts(run, reader)?;
             return Ok(needs);
         }
-        let stored = self.fitted(run, info, &needs, model, &mut Silent)?;
+        let stored = self.fitted(run, reader, info, &needs, model, &mut Silent)?;
         Ok(stored.map_or(needs, |file| file.needs))
     }
 
@@ -101,6 +104,7 @@ impl<'a> LoadedPolicy<'a> {
     fn fitted(
         &self,
         run: &RunConfig,
+        reader: &Reader,
         info: &RunInfo,
         needs: &Needs,
         model: &Model,
@@ -109,7 +113,7 @@ impl<'a> LoadedPolicy<'a> {
         match (&self.config.calibration, needs.calibration) {
             (None, false) => Ok(None),
             (Some(path), true) => self.stored(path, needs, model).map(Some),
-            (None, true) => self.calibrate(run, info, needs, model, observer).map(Some),
+            (None, true) => self.calibrate(run, reader, info, needs, model, observer).map(Some),
             (Some(path), false) => Err(Error::file(
                 path,
                 format!(
@@ -138,12 +142,13 @@ impl<'a> LoadedPolicy<'a> {
     pub fn calibrate(
         &self,
         run: &RunConfig,
+        reader: &Reader,
         info: &RunInfo,
         needs: &Needs,
         model: &Model,
         observer: &mut dyn Observer,
     ) -> Result<CalibrationFile> {
-        let prompts = self.prompts(run)?;
+        let prompts = self.prompts(run, reader)?;
         let settings = self.settings_json();
         let result = calibration::calibrate(
             &self.policy,
@@ -165,11 +170,12 @@ impl<'a> LoadedPolicy<'a> {
             needs: result.needs,
             candidates: result.candidates,
             parameters: hex::encode(result.parameters),
+            notices: Notices::default(),
         })
     }
 
     /// The labelled prompts to calibrate on.
-    fn prompts(&self, run: &RunConfig) -> Result<Vec<LabelledPrompt>> {
+    fn prompts(&self, run: &RunConfig, reader: &Reader) -> Result<Vec<LabelledPrompt>> {
         if run.calibration.data.is_empty() {
             return Err(Error::UnmetNeed {
                 policy: self.policy.to_string(),
@@ -179,6 +185,6 @@ impl<'a> LoadedPolicy<'a> {
                     .into(),
             });
         }
-        calibration::load_prompts(&run.calibration, run.seed.0)
+        calibration::load_prompts(&run.calibration, reader)
     }
 }

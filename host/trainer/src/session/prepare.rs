@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use host_contract::RunInfo;
 use host_data::load_model;
-use host_data::{Plan, Sample, encode_chats};
+use host_data::{Plan, Read, Reader, Sample, encode_training};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
 use host_judges::Judges;
@@ -17,7 +17,7 @@ use twox_hash::XxHash64;
 
 use crate::actuators::adapter_projection::Subspaces;
 use crate::config::{ModelConfig, RunConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ranks::Ranks;
 use crate::records::observer::Observer;
 use crate::session::load_policies::LoadedPolicy;
@@ -50,6 +50,7 @@ impl<'a> Loaded<'a> {
         signer: impl FnOnce() -> Result<Option<Signer>>,
         engine: &Engine,
         judge_cache: Option<&Path>,
+        reader: &Reader,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let signed_by = config.trust.signed_by()?;
@@ -59,11 +60,11 @@ impl<'a> Loaded<'a> {
             .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
             .collect::<Result<Vec<_>>>()?;
         let judges = Judges::load(&config.judges, judge_cache)?;
-        let sets = EvalSets::load(&config.eval, config.seed.0)?;
+        let sets = EvalSets::load(&config.eval, reader)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = if policies.is_empty() { None } else { signer()? };
-        let (model, plan) = load_training(config, observer)?;
-        let canary = canary(config, &model)?;
+        let (model, plan) = load_training(config, reader, observer)?;
+        let canary = canary(config, &model, reader)?;
         Ok(Self { policies, judges, sets, signer, model, plan, canary })
     }
 
@@ -74,10 +75,19 @@ impl<'a> Loaded<'a> {
 }
 
 /// The model, and the order in which it takes the samples.
-pub fn load_training(config: &RunConfig, observer: &mut dyn Observer) -> Result<(Model, Plan)> {
+pub fn load_training(
+    config: &RunConfig,
+    reader: &Reader,
+    observer: &mut dyn Observer,
+) -> Result<(Model, Plan)> {
+    if config.data.sources().is_empty() {
+        let problem =
+            "names no files; give --data FILE, or leave the key out to train on the demo data";
+        return Err(Error::config("data.train", problem));
+    }
     let mut model = load_model(&config.model, observer)?;
     model.decoder.recompute = config.train.checkpoint_activations;
-    let samples = load_samples(config, &model, observer)?;
+    let samples = load_samples(config, &model, reader, observer)?;
     let plan = plan(config, samples)?;
     Ok((model, plan))
 }
@@ -105,11 +115,13 @@ pub fn load_base(
 pub fn load_samples(
     run: &RunConfig,
     model: &Model,
+    reader: &Reader,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Sample>> {
-    let rows = host_data::read_rows(&run.data.sources(), run.seed.0)?;
+    let Read { rows, mut notices } = reader.rows_to_encode(&run.data.sources())?;
     let tokenizer = &model.tokenizer;
-    let encoded = encode_chats(&rows, run.data.max_tokens, run.data.overlong, tokenizer)?;
+    let encoded = encode_training(&rows, &run.data, tokenizer, &mut notices)?;
+    reader.keep(notices);
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
     }
@@ -132,8 +144,8 @@ pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {
     }
 }
 
-pub fn canary(run: &RunConfig, model: &Model) -> Result<Option<Canary>> {
-    Ok(Canary::load(&run.canary, &model.tokenizer, run.seed.0)?)
+pub fn canary(run: &RunConfig, model: &Model, reader: &Reader) -> Result<Option<Canary>> {
+    Ok(Canary::load(&run.canary, &model.tokenizer, reader)?)
 }
 
 pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {

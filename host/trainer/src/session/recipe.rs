@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_contract::{Actuators, Needs};
-use host_data::Failure;
+use host_data::{Failure, Notices};
 use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use host_eval::report::{Report, Trained};
 use host_model::lora::Lora;
@@ -41,6 +41,8 @@ pub struct Prepared<'r> {
     /// One per policy that calibrates itself, with the policy's position.
     calibrations: Vec<(usize, CalibrationFile)>,
     sets: EvalSets,
+    /// What a person should know of the data.
+    notices: Notices,
 }
 
 /// What the program brings to a run.
@@ -170,6 +172,7 @@ impl Prepared<'_> {
         let mut stages =
             behind.unwrap_or_else(|| Stages::new(Report::new(folder.path(), self.names())));
         stages.report.run = folder.path().into();
+        stages.report.notices = self.notices.clone();
         let mut answers = if self.sets.is_empty() {
             None
         } else {

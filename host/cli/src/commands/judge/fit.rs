@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_trainer::data::DataSource;
+use host_trainer::data::{BadRows, DataSource, Progress as _, Reader};
 use host_trainer::judges::fit;
 use host_trainer::records::Ending;
 use host_trainer::report::candidates_table;
@@ -51,14 +51,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.quiet);
     let sources: Vec<DataSource> = arguments.labelled.iter().map(DataSource::whole).collect();
-    let fitted = fit::fit(
-        &arguments.embedding,
-        &sources,
-        arguments.reads,
-        arguments.seed,
-        &mut screen,
-        &stop,
-    )?;
+    let reader = Reader::new(arguments.seed, BadRows::default());
+    let fitted =
+        fit::fit(&arguments.embedding, &sources, arguments.reads, &reader, &mut screen, &stop)?;
+    reader.notices().lines().for_each(|line| screen.notice(&line));
     drop(screen);
     fitted.head.write(&arguments.output)?;
     if arguments.json {

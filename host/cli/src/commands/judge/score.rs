@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_trainer::Error;
 use host_trainer::config::Layers;
-use host_trainer::data::{DataSource, read_rows};
+use host_trainer::data::{DataSource, Notices, Progress as _};
 use host_trainer::judges::{Judges, Tally, table};
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
@@ -49,6 +49,8 @@ struct Scored {
     scores: PathBuf,
     #[serde(flatten)]
     tally: Tally,
+    #[serde(skip_serializing_if = "Notices::is_empty")]
+    notices: Notices,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
@@ -62,7 +64,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut config = layers.resolve()?;
     let name = name(arguments, config.judges.keys())?;
     let sources: Vec<DataSource> = arguments.rows.iter().map(DataSource::whole).collect();
-    let rows = read_rows(&sources, config.seed.0)?;
+    let reader = config.reader();
+    let rows = reader.rows(&sources)?;
     // The others may be large.
     config.judges.retain(|known, _| *known == name);
     let judges = Judges::load(&config.judges, home::caches().judges.as_deref())?;
@@ -71,10 +74,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.quiet);
     let words = arguments.prefix_words;
     let (lines, tally) = table(&judges, &name, &rows, words, &mut screen, &stop)?;
+    reader.keep(judges.notices());
+    let notices = reader.notices();
+    notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
     write_atomically(&arguments.output, lines.as_bytes())?;
     if arguments.json {
-        print_json(&Scored { judge: name, scores: arguments.output.clone(), tally })?;
+        print_json(&Scored { judge: name, scores: arguments.output.clone(), tally, notices })?;
         return Ok(Ending::Finished);
     }
     print_text(&format!(

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use host_data::{Notices, Progress as _, Reader};
 use host_model::Model;
 use host_trainer::calibration::load_prompts;
 use host_trainer::config::RunConfig;
@@ -45,7 +46,8 @@ impl Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let config = arguments.resolve()?;
-    let sets = EvalSets::load(&config.eval, config.seed.0)?;
+    let reader = config.reader();
+    let sets = EvalSets::load(&config.eval, &reader)?;
     if sets.is_empty() && config.canary.prompts.is_empty() {
         let problem = "nothing to evaluate; give --harmful, --harmless, --task or --canary FILE";
         return Err(Error::config("eval", problem).into());
@@ -66,8 +68,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut answers = answers.map_err(Error::from)?;
     let model = host_data::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model)?;
-    let (vector, mut measured) = subject(arguments, &config, &model, &mut screen)?;
-    let canary = prepare::canary(&config, &model)?;
+    let (vector, mut measured) = subject(arguments, &config, &reader, &model, &mut screen)?;
+    let canary = prepare::canary(&config, &model, &reader)?;
     let judges = judges(&config, &stop)?;
     let evaluator = Evaluator {
         model: &model,
@@ -79,6 +81,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     measured.effects =
         effects(&evaluator, adapter.as_ref(), &vector, &coefficients, &mut answers, &mut screen)?;
+    reader.keep(judges.notices());
+    measured.notices = reader.notices();
+    measured.notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
     print(arguments.config.json, &measured, || measured.table())?;
     Ok(Ending::Finished)
@@ -88,6 +93,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 fn subject(
     arguments: &Arguments,
     config: &RunConfig,
+    reader: &Reader,
     model: &Model,
     screen: &mut Screen,
 ) -> Result<(host_model::Steering, Effects), Error> {
@@ -103,7 +109,7 @@ fn subject(
     let layers: Vec<usize> = vector.layers().collect();
     let mut cosines = None;
     if !config.calibration.data.is_empty() {
-        let labelled = load_prompts(&config.calibration, config.seed.0)?;
+        let labelled = load_prompts(&config.calibration, reader)?;
         let at: Vec<u32> = layers.iter().map(|layer| *layer as u32).collect();
         let refusal = fit::refusal_direction(model, &at, &labelled, screen)?;
         cosines = Some(vector.cosines(&refusal)?);
@@ -111,7 +117,12 @@ fn subject(
             vector = vector.projected(&refusal)?;
         }
     }
-    let measured =
-        Effects { layers, cosines, projected: arguments.effect.project, effects: Vec::new() };
+    let measured = Effects {
+        layers,
+        cosines,
+        projected: arguments.effect.project,
+        effects: Vec::new(),
+        notices: Notices::default(),
+    };
     Ok((vector, measured))
 }

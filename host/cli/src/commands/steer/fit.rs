@@ -1,14 +1,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use host_data::{Progress as _, Reader};
 use host_model::steering::Origin;
 use host_model::{Model, Steering};
+use host_trainer::Error;
 use host_trainer::calibration::{LabelledPrompt, load_prompts};
 use host_trainer::config::RunConfig;
 use host_trainer::records::Ending;
 use host_trainer::report::plain_table;
-use host_trainer::steering::{fit as fitting, instructed_on, messages};
-use host_trainer::{Error, data};
+use host_trainer::steering::{chats, fit as fitting, instructed_on};
 use serde::Serialize;
 
 use crate::commands::{print_json, print_text};
@@ -54,10 +55,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
     arguments.fit.apply(&mut layers)?;
     let config = with_defaults(layers)?;
+    let reader = config.reader();
     let labelled = if config.calibration.data.is_empty() {
         Vec::new()
     } else {
-        load_prompts(&config.calibration, config.seed.0)?
+        load_prompts(&config.calibration, &reader)?
     };
     lacking(arguments.kind, &config)?;
     let mut screen = Screen::new(arguments.config.quiet);
@@ -67,7 +69,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     } else {
         config.steering.layers.clone()
     };
-    let vector = vector(arguments.kind, &config, &labelled, &layers, &model, &mut screen)?;
+    let vector = vector(arguments.kind, &config, &reader, &labelled, &layers, &model, &mut screen)?;
+    reader.notices().lines().for_each(|line| screen.notice(&line));
     let cosines = if labelled.is_empty() {
         None
     } else {
@@ -117,21 +120,22 @@ fn lacking(kind: VectorKind, config: &RunConfig) -> Result<(), Error> {
 fn vector(
     kind: VectorKind,
     config: &RunConfig,
+    reader: &Reader,
     labelled: &[LabelledPrompt],
     layers: &[u32],
     model: &Model,
     screen: &mut Screen,
 ) -> Result<Steering, Error> {
-    let (steering, seed) = (&config.steering, config.seed.0);
+    let steering = &config.steering;
     match kind {
         VectorKind::Difference => {
-            let positive = data::read_prompts(&steering.positive, seed)?;
-            let negative = data::read_prompts(&steering.negative, seed)?;
-            let (positive, negative) = (messages(&positive), messages(&negative));
+            let positive = reader.prompts(&steering.positive)?;
+            let negative = reader.prompts(&steering.negative)?;
+            let (positive, negative) = (chats(&positive), chats(&negative));
             fitting::difference(model, layers, &positive, &negative, screen)
         }
         VectorKind::SafetyInstruction => {
-            let own = data::read_prompts(&steering.prompts, seed)?;
+            let own = reader.prompts(&steering.prompts)?;
             let prompts = instructed_on(&own, labelled);
             fitting::safety_instruction(model, layers, &prompts, &steering.instruction, screen)
         }

@@ -83,7 +83,9 @@ pub fn dry_run(
     caches: Caches,
     observer: &mut dyn Observer,
 ) -> Result<Estimate> {
-    let mut loaded = Loaded::new(config, signer, engine, caches.judges.as_deref(), observer)?;
+    let reader = config.reader();
+    let judge_cache = caches.judges.as_deref();
+    let mut loaded = Loaded::new(config, signer, engine, judge_cache, &reader, observer)?;
     if let Some(output) = &config.output {
         RunDir::check_free(output)?;
     }
@@ -93,10 +95,11 @@ pub fn dry_run(
     let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
     let needs = policies
         .into_iter()
-        .map(|policy| policy.dry_configure(config, &info, &loaded.model, &capabilities))
+        .map(|policy| policy.dry_configure(config, &reader, &info, &loaded.model, &capabilities))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
-    let steers = steering::dry_configure(names.into_iter().zip(&needs), config, model)?;
+    let steers = steering::dry_configure(names.into_iter().zip(&needs), config, &reader, model)?;
+    reader.notices().lines().for_each(|line| observer.notice(&line));
     let taps = sensors::reference_taps(needs.iter());
     let on_disk = if needs.is_empty() {
         false

@@ -28,8 +28,10 @@ pub(super) fn prepare_all<'a>(
 ) -> Result<Prepared<'a>> {
     let Runtime { engine, caches, ranks } = means;
     ranks.broadcast(&config)?;
-    let loaded =
-        Loaded::new(&config, || signer().map(Some), engine, caches.judges.as_deref(), observer)?;
+    let reader = config.reader();
+    let signer = || signer().map(Some);
+    let judge_cache = caches.judges.as_deref();
+    let loaded = Loaded::new(&config, signer, engine, judge_cache, &reader, observer)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
     let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
@@ -37,7 +39,7 @@ pub(super) fn prepare_all<'a>(
     let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges);
     for (number, policy) in found.into_iter().enumerate() {
         let (active, calibration) =
-            policy.activate(&config, info.clone(), &model, &capabilities, observer)?;
+            policy.activate(&config, &reader, info.clone(), &model, &capabilities, observer)?;
         policies.push(active);
         calibrations.extend(calibration.map(|calibration| (number, calibration)));
     }
@@ -61,10 +63,14 @@ pub(super) fn prepare_all<'a>(
         None => None,
     };
     let steering = match kept {
-        None => steering::prepare(&policies, &config, &model, observer)?,
+        None => steering::prepare(&policies, &config, &reader, &model, observer)?,
         kept => kept,
     };
+    reader.keep(judges.notices());
+    let notices = reader.notices();
+    notices.lines().for_each(|line| observer.notice(&line));
     Ok(Prepared {
+        notices,
         ranks,
         config,
         context: RunContext { model, plan, judges, canary, base, reference, steering },

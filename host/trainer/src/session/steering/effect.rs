@@ -2,6 +2,7 @@
 //! coefficient (arXiv 2602.04896).
 
 use comfy_table::CellAlignment;
+use host_data::Notices;
 use host_eval::evaluation::{Evaluation, Evaluator};
 use host_eval::report::{plain_table, rate};
 use host_model::Steering;
@@ -31,6 +32,9 @@ pub struct Effects {
     pub projected: bool,
     /// The first is that without steering.
     pub effects: Vec<Effect>,
+    /// What a person should know of the prompts that were read.
+    #[serde(skip_serializing_if = "Notices::is_empty")]
+    pub notices: Notices,
 }
 
 /// Measures without steering, and then at each of the coefficients.

@@ -3,7 +3,7 @@
 use host_contract::{Position, Source, Tap};
 use host_data::Split;
 use host_model::steering::{RunningMean, Steering};
-use host_model::{Message, Model};
+use host_model::{Chat, Message, Model};
 
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;
@@ -13,8 +13,8 @@ use crate::session::calibration::{self, LabelledPrompt};
 pub fn difference(
     model: &Model,
     layers: &[u32],
-    positive: &[&[Message]],
-    negative: &[&[Message]],
+    positive: &[Chat<'_>],
+    negative: &[Chat<'_>],
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
     let prompts = positive.len() + negative.len();
@@ -32,11 +32,11 @@ pub fn refusal_direction(
     prompts: &[LabelledPrompt],
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
-    let of = |harmful: bool| -> Vec<&[Message]> {
+    let of = |harmful: bool| -> Vec<Chat<'_>> {
         let chosen = prompts
             .iter()
             .filter(|prompt| prompt.harmful == harmful && prompt.split == Split::Training);
-        chosen.map(|prompt| prompt.messages.as_slice()).collect()
+        chosen.map(|one| one.prompt.chat()).collect()
     };
     difference(model, layers, &of(true), &of(false), observer)
 }
@@ -45,13 +45,17 @@ pub fn refusal_direction(
 pub fn safety_instruction(
     model: &Model,
     layers: &[u32],
-    prompts: &[&[Message]],
+    prompts: &[Chat<'_>],
     instruction: &str,
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
     let instructed: Vec<Vec<Message>> =
-        prompts.iter().map(|messages| with_instruction(messages, instruction)).collect();
-    let instructed: Vec<&[Message]> = instructed.iter().map(Vec::as_slice).collect();
+        prompts.iter().map(|chat| with_instruction(chat.messages, instruction)).collect();
+    let instructed: Vec<Chat<'_>> = prompts
+        .iter()
+        .zip(&instructed)
+        .map(|(chat, messages)| Chat { messages, ..*chat })
+        .collect();
     difference(model, layers, &instructed, prompts, observer)
 }
 
@@ -67,7 +71,7 @@ fn with_instruction(messages: &[Message], instruction: &str) -> Vec<Message> {
 fn means(
     model: &Model,
     layers: &[u32],
-    prompts: &[&[Message]],
+    prompts: &[Chat<'_>],
     observer: &mut dyn Observer,
 ) -> Result<RunningMean> {
     if prompts.is_empty() {

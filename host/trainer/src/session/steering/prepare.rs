@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use host_contract::{Needs, SteeringNeed, SteeringVector};
-use host_data::Prompt;
-use host_model::{Message, Model, Steering};
+use host_data::{Prompt, Reader};
+use host_model::{Chat, Model, Steering};
 
 use super::fit;
 use crate::actuators::vectors::Vectors;
@@ -46,6 +46,7 @@ pub fn check(policy: &str, needs: &Needs, run: &RunConfig) -> Result<()> {
 pub fn prepare(
     policies: &[ActivePolicy],
     run: &RunConfig,
+    reader: &Reader,
     model: &Model,
     observer: &mut dyn Observer,
 ) -> Result<Option<Vectors>> {
@@ -55,12 +56,12 @@ pub fn prepare(
         return Ok(None);
     };
     let layers = &need.layers;
-    let labelled = calibration::load_prompts(&run.calibration, run.seed.0)?;
+    let labelled = calibration::load_prompts(&run.calibration, reader)?;
     let vector = match need.vector {
         SteeringVector::RefusalDirection => None,
-        SteeringVector::Configured => Some(configured(run, layers, model, observer)?),
+        SteeringVector::Configured => Some(configured(run, reader, layers, model, observer)?),
         SteeringVector::SafetyInstruction => {
-            let own = host_data::read_prompts(&run.steering.prompts, run.seed.0)?;
+            let own = reader.prompts(&run.steering.prompts)?;
             let prompts = instructed_on(&own, &labelled);
             let instruction = &run.steering.instruction;
             let found = fit::safety_instruction(model, layers, &prompts, instruction, observer)?;
@@ -80,22 +81,23 @@ pub fn prepare(
 pub fn dry_configure<'n>(
     asked: impl Iterator<Item = (String, &'n Needs)>,
     run: &RunConfig,
+    reader: &Reader,
     model: &Model,
 ) -> Result<bool> {
     let Some(need) = the_one_need(asked)? else {
         return Ok(false);
     };
-    calibration::load_prompts(&run.calibration, run.seed.0)?;
+    calibration::load_prompts(&run.calibration, reader)?;
     let steering = &run.steering;
     match (need.vector, &steering.vector) {
         (SteeringVector::RefusalDirection, _) => {}
         (SteeringVector::SafetyInstruction, _) => {
-            host_data::read_prompts(&steering.prompts, run.seed.0)?;
+            reader.prompts(&steering.prompts)?;
         }
         (SteeringVector::Configured, Some(path)) => drop(at_layers(path, &need.layers, model)?),
         (SteeringVector::Configured, None) => {
-            host_data::read_prompts(&steering.positive, run.seed.0)?;
-            host_data::read_prompts(&steering.negative, run.seed.0)?;
+            reader.prompts(&steering.positive)?;
+            reader.prompts(&steering.negative)?;
         }
     }
     Ok(true)
@@ -122,18 +124,19 @@ fn the_one_need<'n>(
 }
 
 /// The prompts that the configuration names, else the labelled ones.
-pub fn instructed_on<'p>(own: &'p [Prompt], labelled: &'p [LabelledPrompt]) -> Vec<&'p [Message]> {
+pub fn instructed_on<'p>(own: &'p [Prompt], labelled: &'p [LabelledPrompt]) -> Vec<Chat<'p>> {
     if own.is_empty() {
         let training = labelled.iter().filter(|prompt| prompt.split == host_data::Split::Training);
-        training.map(|prompt| prompt.messages.as_slice()).collect()
+        training.map(|one| one.prompt.chat()).collect()
     } else {
-        messages(own)
+        chats(own)
     }
 }
 
 /// The vector of the configuration at these layers: its file, or fitted on its prompts.
 fn configured(
     run: &RunConfig,
+    reader: &Reader,
     layers: &[u32],
     model: &Model,
     observer: &mut dyn Observer,
@@ -141,14 +144,15 @@ fn configured(
     if let Some(path) = &run.steering.vector {
         return at_layers(path, layers, model);
     }
-    let positive = host_data::read_prompts(&run.steering.positive, run.seed.0)?;
-    let negative = host_data::read_prompts(&run.steering.negative, run.seed.0)?;
-    let (positive, negative) = (messages(&positive), messages(&negative));
+    let positive = reader.prompts(&run.steering.positive)?;
+    let negative = reader.prompts(&run.steering.negative)?;
+    let (positive, negative) = (chats(&positive), chats(&negative));
     fit::difference(model, layers, &positive, &negative, observer)
 }
 
-pub fn messages(prompts: &[Prompt]) -> Vec<&[Message]> {
-    prompts.iter().map(|prompt| prompt.messages.as_slice()).collect()
+/// The conversations of prompts.
+pub fn chats(prompts: &[Prompt]) -> Vec<Chat<'_>> {
+    prompts.iter().map(Prompt::chat).collect()
 }
 
 /// A vector file at these layers.

@@ -1,0 +1,52 @@
+//! Reads the files of one run or command, and collects what a person should know of them.
+
+use std::cell::RefCell;
+
+use super::error::Result;
+use super::notices::{BadRows, Notices, Read};
+use super::rows::{Prompt, Row};
+use super::source::{self, DataSource};
+
+/// Reads files as the configuration says, and keeps what was noticed until it is told.
+#[derive(Debug, Default)]
+pub struct Reader {
+    pub seed: u64,
+    bad: BadRows,
+    notices: RefCell<Notices>,
+}
+
+impl Reader {
+    pub fn new(seed: u64, bad: BadRows) -> Self {
+        Self { seed, bad, notices: RefCell::default() }
+    }
+
+    /// Training rows of the sources, mixed; see [`source::read_rows`].
+    pub fn rows(&self, sources: &[DataSource]) -> Result<Vec<Row>> {
+        Ok(self.noticed(source::read_rows(sources, self.seed, &self.bad)?))
+    }
+
+    /// Training rows, with what was noticed of them, which may grow before it is kept.
+    pub fn rows_to_encode(&self, sources: &[DataSource]) -> Result<Read<Row>> {
+        source::read_rows(sources, self.seed, &self.bad)
+    }
+
+    /// Prompts of the sources, mixed; see [`source::read_prompts`].
+    pub fn prompts(&self, sources: &[DataSource]) -> Result<Vec<Prompt>> {
+        Ok(self.noticed(source::read_prompts(sources, self.seed, &self.bad)?))
+    }
+
+    fn noticed<T>(&self, read: Read<T>) -> Vec<T> {
+        self.keep(read.notices);
+        read.rows
+    }
+
+    /// Keeps what was noticed elsewhere.
+    pub fn keep(&self, notices: Notices) {
+        self.notices.borrow_mut().extend(notices);
+    }
+
+    /// What a person should know of all that was read.
+    pub fn notices(&self) -> Notices {
+        self.notices.borrow().worth_telling()
+    }
+}

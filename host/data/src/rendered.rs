@@ -1,0 +1,67 @@
+//! What of a row its chat template leaves out.
+
+use std::collections::BTreeSet;
+
+use host_model::{ChatTokenizer, Message};
+
+use super::error::{Error, Result};
+use super::rows::Row;
+
+/// What the template leaves out of a row and may leave out.
+///
+/// # Errors
+/// [`Error::Refused`] for what changes the meaning of the row: the model would learn to
+/// call tools that it isn't told of, or nothing where it should learn a call.
+pub(super) fn left_out(row: &Row, tokenizer: &ChatTokenizer) -> Result<BTreeSet<String>> {
+    let template = tokenizer.chat_template().unwrap_or_default();
+    let refused = |field: &str| Error::Refused {
+        place: row.place.clone(),
+        field: field.into(),
+        problem: "isn't read by the chat template".into(),
+        remedy: "give a template that reads it with --chat-template FILE, or remove it".into(),
+    };
+    if row.inputs.tools.is_some() && !template.contains("tools") {
+        return Err(refused("tools"));
+    }
+    if row.inputs.documents.is_some() && !template.contains("documents") {
+        return Err(refused("documents"));
+    }
+    if row.messages.iter().any(|one| !one.tool_calls.is_empty()) && !template.contains("tool_call")
+    {
+        return Err(refused("tool_calls"));
+    }
+    let mut left_out = BTreeSet::new();
+    for name in row.inputs.kwargs.keys().filter(|name| !template.contains(name.as_str())) {
+        left_out.insert(format!("chat_template_kwargs.{}", super::fields::shown(name)));
+    }
+    // A template that refuses the row is reported where its answers are looked for.
+    let Ok(text) = tokenizer.render(row.chat(), false) else {
+        return Ok(left_out);
+    };
+    for message in &row.messages {
+        let said = message.role != "assistant";
+        if said && !message.content.is_empty() && !is_in(message, &text) {
+            left_out.insert(format!("messages of role {}", message.role));
+        }
+        if message.name.as_ref().is_some_and(|name| said && !text.contains(name)) {
+            left_out.insert("messages[].name".into());
+        }
+    }
+    let mut thoughts = row.messages.iter().filter_map(|message| message.reasoning.as_deref());
+    if let Some(last) = thoughts.next_back()
+        && !text.contains(last.trim())
+    {
+        left_out.insert("messages[].reasoning_content".into());
+    }
+    Ok(left_out)
+}
+
+/// Whether what a message says is in a rendered text, as it is or as JSON.
+fn is_in(message: &Message, text: &str) -> bool {
+    let whole = [message.content.as_str().to_owned()];
+    let parts = message.content.as_parts().unwrap_or(&whole);
+    parts.iter().all(|part| {
+        let escaped = serde_json::Value::from(part.as_str()).to_string();
+        text.contains(part.trim()) || text.contains(escaped.trim_matches('"'))
+    })
+}
