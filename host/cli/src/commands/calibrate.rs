@@ -8,7 +8,7 @@ use host_trainer::prepare;
 use host_trainer::records::Ending;
 
 use super::{engine, print_json, print_text};
-use crate::flags::{ConfigFlags, FlagGroup as _, PolicyFlags, with_defaults};
+use crate::flags::{ConfigFlags, DataFlags, FlagGroup as _, PolicyFlags, with_defaults};
 use crate::screen::Screen;
 
 /// Fit a policy to a model on labelled prompts, and print what it tried.
@@ -16,6 +16,8 @@ use crate::screen::Screen;
 pub struct Arguments {
     #[command(flatten)]
     pub config: ConfigFlags,
+    #[command(flatten)]
+    pub data: DataFlags,
     #[command(flatten)]
     pub policy: PolicyFlags,
     /// Where to write the calibration.
@@ -25,6 +27,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
+    arguments.data.apply(&mut layers)?;
     arguments.policy.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let [policy] = config.policies.as_slice() else {

@@ -13,7 +13,7 @@ use host_trainer::{Error, prepare};
 
 use super::print;
 use crate::commands::adapter::AdapterFlags;
-use crate::flags::{ConfigFlags, EvalFlags, FlagGroup as _, with_defaults};
+use crate::flags::{ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::home;
 use crate::screen::Screen;
 use crate::signal;
@@ -23,6 +23,8 @@ use crate::signal;
 pub struct Arguments {
     #[command(flatten)]
     pub config: ConfigFlags,
+    #[command(flatten)]
+    pub data: DataFlags,
     #[command(flatten)]
     pub adapter: AdapterFlags,
     #[command(flatten)]
@@ -43,6 +45,7 @@ type Models = Vec<(String, Evaluation)>;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(arguments.adapter.run.as_deref())?;
+    arguments.data.apply(&mut layers)?;
     arguments.eval.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let stop = signal::stop_flag(true);

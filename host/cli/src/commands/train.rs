@@ -10,7 +10,7 @@ use host_trainer::{Error, dry_run, follow};
 
 use super::{engine, print, signer};
 use crate::flags::{
-    ConfigFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
+    ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
 };
 use crate::home;
 use crate::screen::Screen;
@@ -21,6 +21,8 @@ use crate::signal;
 pub struct Arguments {
     #[command(flatten)]
     pub config: ConfigFlags,
+    #[command(flatten)]
+    pub data: DataFlags,
     #[command(flatten)]
     pub policy: PolicyFlags,
     #[command(flatten)]
@@ -33,6 +35,7 @@ impl Arguments {
     fn resolve(&self) -> Result<RunConfig, Error> {
         let Some(run) = &self.train.resume else {
             let mut layers = self.config.layers(None)?;
+            self.data.apply(&mut layers)?;
             self.policy.apply(&mut layers)?;
             self.eval.apply(&mut layers)?;
             self.train.apply(&mut layers)?;

@@ -58,6 +58,16 @@ flags! {
 }
 
 flags! {
+    /// How data files are read.
+    pub struct DataFlags {
+        /// What to do with a row that can't be used: error, or skip (leave it out and count it,
+        /// up to data.bad_row_limit of a file).
+        #[arg(long, value_name = "error|skip")]
+        on_bad_row: Option<String> => [data.on_bad_row],
+    }
+}
+
+flags! {
     /// What an evaluation asks. Files can be repeated.
     pub struct EvalFlags {
         /// Harmful prompts: how many are refused?
@@ -226,8 +236,10 @@ impl ConfigFlags {
 
 /// Resolves a configuration over the embedded defaults: the demo model if none is named,
 /// the demo data if there are no training data.
-pub fn with_defaults(user: Layers) -> Result<RunConfig, Error> {
+pub fn with_defaults(mut user: Layers) -> Result<RunConfig, Error> {
     let mut layers = Layers::default();
+    // An empty list is the default of the key, and names none.
+    user.drop_empty_list(key!(data.train));
     if !user.has(key!(data.train)) {
         layers.add_text(demo::DATA_CONFIG, "embedded data.toml")?;
     }
@@ -243,6 +255,7 @@ pub fn keys() -> impl Iterator<Item = (&'static str, String)> {
     let groups = [
         keys_of::<ConfigFlags>(),
         keys_of::<PolicyFlags>(),
+        keys_of::<DataFlags>(),
         keys_of::<EvalFlags>(),
         keys_of::<TrainFlags>(),
         keys_of::<FitFlags>(),
@@ -262,8 +275,14 @@ fn keys_of<G: FlagGroup>() -> Vec<(&'static str, String)> {
 
 /// Flags of `host train` that --resume refuses: all without `on resume`.
 fn refused_on_resume() -> Vec<&'static str> {
-    let groups =
-        [ConfigFlags::FLAGS, PolicyFlags::FLAGS, EvalFlags::FLAGS, TrainFlags::FLAGS].concat();
+    let groups = [
+        ConfigFlags::FLAGS,
+        PolicyFlags::FLAGS,
+        DataFlags::FLAGS,
+        EvalFlags::FLAGS,
+        TrainFlags::FLAGS,
+    ]
+    .concat();
     let refused = groups.iter().filter(|flag| !flag.on_resume).map(|flag| flag.id);
     refused.filter(|id| !["json", "quiet", "resume"].contains(id)).collect()
 }

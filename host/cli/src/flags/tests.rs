@@ -23,7 +23,13 @@ fn typed(argument: &clap::Arg) -> Vec<String> {
 
 #[test]
 fn every_flag_is_honoured_or_refused_on_resume() {
-    let train = [ConfigFlags::FLAGS, PolicyFlags::FLAGS, EvalFlags::FLAGS, TrainFlags::FLAGS];
+    let train = [
+        ConfigFlags::FLAGS,
+        PolicyFlags::FLAGS,
+        DataFlags::FLAGS,
+        EvalFlags::FLAGS,
+        TrainFlags::FLAGS,
+    ];
     let train = train.concat();
     let command = Cli::command();
     let arguments = command.find_subcommand("train").unwrap().get_arguments();
@@ -65,6 +71,7 @@ fn each_sets_its_key<G: FlagGroup>() {
 fn each_flag_sets_its_key() {
     each_sets_its_key::<ConfigFlags>();
     each_sets_its_key::<PolicyFlags>();
+    each_sets_its_key::<DataFlags>();
     each_sets_its_key::<EvalFlags>();
     each_sets_its_key::<TrainFlags>();
     each_sets_its_key::<FitFlags>();

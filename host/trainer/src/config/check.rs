@@ -7,6 +7,12 @@ impl RunConfig {
     pub(super) fn check(&self) -> Result<()> {
         let train = &self.train;
         require(train.batch >= 1, "train.batch", "must be at least 1")?;
+        let data = &self.data;
+        require(
+            (0.0..=1.0).contains(&data.bad_row_limit),
+            "data.bad_row_limit",
+            "must be in [0, 1]: it is a share of a file's rows",
+        )?;
         require(train.micro_batch != Some(0), "train.micro_batch", "must be at least 1")?;
         require(train.epochs > 0.0 && train.epochs <= 1e6, "train.epochs", "must be above 0")?;
         require(train.max_steps != Some(0), "train.max_steps", "must be at least 1")?;

@@ -92,6 +92,21 @@ impl Layers {
         parts.try_fold(first, |value, part| Some(value?.as_table()?.get(part))).flatten().is_some()
     }
 
+    /// Drops a dotted key whose value is an empty list, as if nobody had given it.
+    pub fn drop_empty_list(&mut self, key: &str) {
+        let mut parts: Vec<&str> = key.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        let mut table = Some(&mut self.table);
+        for part in parts {
+            table = table.and_then(|table| table.get_mut(part)?.as_table_mut());
+        }
+        if let Some(table) = table
+            && table.get(last).and_then(Value::as_array).is_some_and(Vec::is_empty)
+        {
+            table.remove(last);
+        }
+    }
+
     /// The resolved and validated configuration.
     pub fn resolve(&self) -> Result<RunConfig> {
         let config = resolve(&self.table)?;

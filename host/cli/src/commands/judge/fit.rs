@@ -1,12 +1,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_trainer::data::{BadRows, DataSource, Progress as _, Reader};
+use host_trainer::config::Layers;
+use host_trainer::data::{DataSource, Progress as _, Reader};
 use host_trainer::judges::fit;
 use host_trainer::records::Ending;
 use host_trainer::report::candidates_table;
 
 use crate::commands::{print_json, print_text};
+use crate::flags::{DataFlags, FlagGroup as _};
 use crate::screen::Screen;
 use crate::signal;
 
@@ -20,6 +22,8 @@ pub struct Arguments {
     /// Rows with label 1 (harmful) or 0 (harmless), and optionally split. Can be repeated.
     #[arg(long, required = true, value_name = "FILE")]
     pub labelled: Vec<PathBuf>,
+    #[command(flatten)]
+    pub data: DataFlags,
     /// What the judge reads of a row.
     #[arg(long, value_name = "prompt|answer|both", default_value = "both", value_parser = reads)]
     pub reads: host_trainer::config::Reads,
@@ -51,7 +55,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.quiet);
     let sources: Vec<DataSource> = arguments.labelled.iter().map(DataSource::whole).collect();
-    let reader = Reader::new(arguments.seed, BadRows::default());
+    let mut layers = Layers::default();
+    arguments.data.apply(&mut layers)?;
+    let bad = layers.resolve()?.data.bad_rows();
+    let reader = Reader::new(arguments.seed, bad);
     let fitted =
         fit::fit(&arguments.embedding, &sources, arguments.reads, &reader, &mut screen, &stop)?;
     reader.notices().lines().for_each(|line| screen.notice(&line));

@@ -10,6 +10,7 @@ use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
 use crate::commands::{print_json, print_text};
+use crate::flags::{DataFlags, FlagGroup as _};
 use crate::home;
 use crate::screen::Screen;
 use crate::signal;
@@ -29,6 +30,8 @@ pub struct Arguments {
     /// Override a key of the configuration. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
+    #[command(flatten)]
+    pub data: DataFlags,
     /// Also score every answer cut after each N words, for policies that ask for that.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub prefix_words: Option<u32>,
@@ -61,6 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     for assignment in &arguments.assignments {
         layers.add_assignment(assignment)?;
     }
+    arguments.data.apply(&mut layers)?;
     let mut config = layers.resolve()?;
     let name = name(arguments, config.judges.keys())?;
     let sources: Vec<DataSource> = arguments.rows.iter().map(DataSource::whole).collect();

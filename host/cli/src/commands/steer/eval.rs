@@ -15,7 +15,7 @@ use host_trainer::{Error, prepare};
 use crate::commands::adapter::AdapterFlags;
 use crate::commands::eval::judges;
 use crate::commands::print;
-use crate::flags::{ConfigFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
+use crate::flags::{ConfigFlags, DataFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::screen::Screen;
 use crate::signal;
 
@@ -24,6 +24,8 @@ use crate::signal;
 pub struct Arguments {
     #[command(flatten)]
     pub config: ConfigFlags,
+    #[command(flatten)]
+    pub data: DataFlags,
     #[command(flatten)]
     pub adapter: AdapterFlags,
     #[command(flatten)]
@@ -38,6 +40,7 @@ pub struct Arguments {
 impl Arguments {
     fn resolve(&self) -> Result<RunConfig, Error> {
         let mut layers = self.config.layers(self.adapter.run.as_deref())?;
+        self.data.apply(&mut layers)?;
         self.eval.apply(&mut layers)?;
         self.effect.apply(&mut layers)?;
         with_defaults(layers)

@@ -13,7 +13,7 @@ use host_trainer::steering::{chats, fit as fitting, instructed_on};
 use serde::Serialize;
 
 use crate::commands::{print_json, print_text};
-use crate::flags::{ConfigFlags, FitFlags, FlagGroup as _, with_defaults};
+use crate::flags::{ConfigFlags, DataFlags, FitFlags, FlagGroup as _, with_defaults};
 use crate::screen::Screen;
 
 /// Fit a vector on a model's activations at the last prompt token.
@@ -21,6 +21,8 @@ use crate::screen::Screen;
 pub struct Arguments {
     #[command(flatten)]
     pub config: ConfigFlags,
+    #[command(flatten)]
+    pub data: DataFlags,
     /// What the vector is the difference of.
     #[arg(long, value_enum, default_value_t = VectorKind::Difference)]
     pub kind: VectorKind,
@@ -53,6 +55,7 @@ struct Fitted {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
+    arguments.data.apply(&mut layers)?;
     arguments.fit.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let reader = config.reader();

@@ -125,6 +125,7 @@ mod tests {
             cosines: Some(vec![-0.25]),
             projected: false,
             effects: vec![effect(0.0, 2.5, 1), effect(2.0, -1.0, 3)],
+            notices: Notices::default(),
         };
         let table = effects.table();
         assert!(table.contains("-1.000 (-3.500)"), "{table}");
