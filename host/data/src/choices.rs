@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::error::{Error, Place, Result};
 use super::fields::Fields;
-use super::json::kind;
+use super::shown::kind;
 
 /// The texts under `choices`; none if the record has no such key. If its `answer` is a
 /// number, the place of the right choice counted from 0, that choice takes its place, and

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::error::{Error, Result};
 use super::fields::{Fields, says_nothing, text};
-use super::json::kind;
 use super::shape::{CONTEXT_KEYS, SYSTEM_KEYS, Shape};
+use super::shown::kind;
 use super::{tools, turn};
 
 pub use turn::Message;

@@ -115,7 +115,7 @@ pub fn encode_training(
 ) -> Result<Encoded> {
     let bad = config.bad_rows();
     let encode = |row: &Row| {
-        let left_out = rendered::left_out(row, tokenizer)?;
+        let left_out = rendered::left_out(&row.place, row.chat(), tokenizer)?;
         let encode = |chat: Chat<'_>| tokenizer.encode_chat(chat);
         let sample = encode_row(row, |chat| encode(chat).map(|chat| (chat.tokens, chat.answer)))?;
         Ok((sample, left_out))

@@ -135,7 +135,8 @@ pub enum Error {
     BadRow(Box<Self>),
 
     #[error(
-        "{}: {bad} of {rows} rows are bad, and data.bad_row_limit = {limit} allows {allowed}; the first: {first}",
+        "{}: {bad} of {rows} rows are bad, and data.bad_row_limit = {limit} allows {allowed}; correct them or raise the \
+         limit; the first: {first}",
         file.display()
     )]
     TooManyBad { file: PathBuf, bad: usize, rows: usize, limit: f64, allowed: usize, first: String },

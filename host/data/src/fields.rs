@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
-use super::json::kind;
+use super::shown::{kind, shown};
 
 /// The keys of an object that are left to take.
 pub(super) struct Fields<'a> {
@@ -129,16 +129,6 @@ pub(super) fn text(place: &Place, field: &str, value: Value) -> Result<String> {
             expected: "text",
         }),
     }
-}
-
-/// A name from a file as a person may safely read it.
-pub(super) fn shown(name: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if name.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 /// `messages[3]` and `id` as `messages[].id`.

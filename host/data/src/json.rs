@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
+use super::shown::kind;
+use super::unique::Unique;
 use super::visit::Visit;
 
 /// Calls `visit` for every object of a JSON Lines file. Blank lines are skipped, and an
@@ -23,7 +25,7 @@ pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
             }
             Ok(text) if text.trim().is_empty() => None,
             Ok(text) => Some(match serde_json::from_str(text) {
-                Ok(value) => object(&place, value),
+                Ok(Unique(value)) => object(&place, value),
                 Err(error) => match over_lines(rest, &error) {
                     Some((value, length)) => {
                         used = length;
@@ -49,7 +51,9 @@ fn over_lines(rest: &[u8], error: &serde_json::Error) -> Option<(Map<String, Val
         return None;
     }
     let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
-    let value = values.next()?.ok()?;
+    let Unique(Value::Object(value)) = values.next()?.ok()? else {
+        return None;
+    };
     let end = values.byte_offset();
     let line_end = rest[end..].iter().position(|byte| *byte == b'\n');
     let line_end = line_end.map_or(rest.len(), |at| end + at + 1);
@@ -84,18 +88,6 @@ fn object(place: &Place, value: Value) -> Result<Map<String, Value>> {
     match value {
         Value::Object(object) => Ok(object),
         other => Err(Error::NotObject { place: place.clone(), found: kind(&other) }),
-    }
-}
-
-/// What a JSON value is, for error messages.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
 
@@ -164,9 +156,9 @@ impl Scan<'_> {
             return Err(self.unexpected("the file ends before the array is closed with `]`".into()));
         }
         let place = self.place();
-        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<Value>();
+        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter();
         match values.next() {
-            Some(Ok(value)) => {
+            Some(Ok(Unique(value))) => {
                 let used = values.byte_offset();
                 self.advance(used);
                 Ok((place, value))

@@ -144,7 +144,7 @@ fn tools_and_their_calls_are_read_in_every_form() {
         ],
         "tools": tools,
     }));
-    assert_eq!(openai.messages[1].tool_calls, [call.clone()]);
+    assert_eq!(openai.messages[1].tool_calls, std::slice::from_ref(&call));
     assert_eq!(openai.messages[2].tool_call_id.as_deref(), Some("1"));
     assert_eq!(openai.inputs.tools, Some(tools.clone()));
     let share_gpt = row(&json!({
@@ -156,7 +156,7 @@ fn tools_and_their_calls_are_read_in_every_form() {
         ],
         "tools": tools.to_string(),
     }));
-    assert_eq!(share_gpt.messages[1].tool_calls, [call.clone()]);
+    assert_eq!(share_gpt.messages[1].tool_calls, std::slice::from_ref(&call));
     assert_eq!(share_gpt.messages[2].role, "tool");
     assert_eq!(share_gpt.inputs.tools, Some(tools.clone()));
     let anthropic = row(&json!({
@@ -347,6 +347,17 @@ fn bad_rows_are_left_out_and_counted_up_to_a_limit() {
     assert_message(&all.unwrap_err(), &["2 of 2 rows are bad", "`text`"]);
     let array = format!("[{GOOD}, 3, {GOOD}]");
     assert_eq!(read(&array, &BadRows { limit: 0.5, ..skip }).unwrap().0.len(), 2);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_no_row() {
+    for given in [
+        r#"{"prompt": "q", "answer": "a", "answer": "b"}"#,
+        r#"{"messages": [{"role": "user", "content": "q", "content": "r"}]}"#,
+        r#"[{"prompt": "q", "answer": "a", "answer": "b"}]"#,
+    ] {
+        assert_error(given, &["line 1", "stands twice", "correct or remove it"]);
+    }
 }
 
 #[test]

@@ -31,12 +31,14 @@ mod refused;
 mod rendered;
 pub mod rows;
 pub mod shape;
+mod shown;
 pub mod source;
 pub mod split;
 pub mod streams;
 mod switches;
 mod tools;
 mod turn;
+mod unique;
 mod visit;
 
 pub use config::DataConfig;

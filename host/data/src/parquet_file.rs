@@ -14,8 +14,8 @@ use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
-use super::fields::shown;
 use super::shape;
+use super::shown::shown;
 use super::visit::Visit;
 
 /// Calls `visit` for every row of a Parquet file. Adds the columns that can't be read to

@@ -2,8 +2,11 @@
 
 use std::cell::RefCell;
 
+use host_model::ChatTokenizer;
+
 use super::error::Result;
 use super::notices::{BadRows, Notices, Read};
+use super::rendered;
 use super::rows::{Prompt, Row};
 use super::source::{self, DataSource};
 
@@ -33,6 +36,25 @@ impl Reader {
     /// Prompts of the sources, mixed; see [`source::read_prompts`].
     pub fn prompts(&self, sources: &[DataSource]) -> Result<Vec<Prompt>> {
         Ok(self.noticed(source::read_prompts(sources, self.seed, &self.bad)?))
+    }
+
+    /// Keeps what a model's chat template leaves out of prompts.
+    ///
+    /// # Errors
+    /// As [`encode_training`](crate::encode_training) for what changes their meaning.
+    pub fn check_rendered<'p>(
+        &self,
+        prompts: impl IntoIterator<Item = &'p Prompt>,
+        tokenizer: &ChatTokenizer,
+    ) -> Result<()> {
+        let mut notices = self.notices.borrow_mut();
+        for prompt in prompts {
+            let left_out = rendered::left_out(&prompt.place, prompt.chat(), tokenizer)?;
+            if !left_out.is_empty() {
+                notices.of(&prompt.place.file).leave_out(left_out);
+            }
+        }
+        notices.check_variables(|name| tokenizer.template_reads(name))
     }
 
     fn noticed<T>(&self, read: Read<T>) -> Vec<T> {

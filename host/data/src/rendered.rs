@@ -2,43 +2,47 @@
 
 use std::collections::BTreeSet;
 
-use host_model::{ChatTokenizer, Message};
+use host_model::{Chat, ChatTokenizer, Message};
 
-use super::error::{Error, Result};
-use super::rows::Row;
+use super::error::{Error, Place, Result};
+use super::shown::shown;
 
-/// What the template leaves out of a row and may leave out.
+/// What the template leaves out of a conversation and may leave out.
 ///
 /// # Errors
 /// [`Error::Refused`] for what changes the meaning of the row: the model would learn to
 /// call tools that it isn't told of, or nothing where it should learn a call.
-pub(super) fn left_out(row: &Row, tokenizer: &ChatTokenizer) -> Result<BTreeSet<String>> {
+pub(super) fn left_out(
+    place: &Place,
+    chat: Chat<'_>,
+    tokenizer: &ChatTokenizer,
+) -> Result<BTreeSet<String>> {
     let template = tokenizer.chat_template().unwrap_or_default();
     let refused = |field: &str| Error::Refused {
-        place: row.place.clone(),
+        place: place.clone(),
         field: field.into(),
         problem: "isn't read by the chat template".into(),
         remedy: "give a template that reads it with --chat-template FILE, or remove it".into(),
     };
-    if row.inputs.tools.is_some() && !template.contains("tools") {
+    if chat.inputs.tools.is_some() && !template.contains("tools") {
         return Err(refused("tools"));
     }
-    if row.inputs.documents.is_some() && !template.contains("documents") {
+    if chat.inputs.documents.is_some() && !template.contains("documents") {
         return Err(refused("documents"));
     }
-    if row.messages.iter().any(|one| !one.tool_calls.is_empty()) && !template.contains("tool_call")
+    if chat.messages.iter().any(|one| !one.tool_calls.is_empty()) && !template.contains("tool_call")
     {
         return Err(refused("tool_calls"));
     }
     let mut left_out = BTreeSet::new();
-    for name in row.inputs.kwargs.keys().filter(|name| !template.contains(name.as_str())) {
-        left_out.insert(format!("chat_template_kwargs.{}", super::fields::shown(name)));
+    for name in chat.inputs.kwargs.keys().filter(|name| !template.contains(name.as_str())) {
+        left_out.insert(format!("chat_template_kwargs.{}", shown(name)));
     }
     // A template that refuses the row is reported where its answers are looked for.
-    let Ok(text) = tokenizer.render(row.chat(), false) else {
+    let Ok(text) = tokenizer.render(chat, false) else {
         return Ok(left_out);
     };
-    for message in &row.messages {
+    for message in chat.messages {
         let said = message.role != "assistant";
         if said && !message.content.is_empty() && !is_in(message, &text) {
             left_out.insert(format!("messages of role {}", message.role));
@@ -47,7 +51,7 @@ pub(super) fn left_out(row: &Row, tokenizer: &ChatTokenizer) -> Result<BTreeSet<
             left_out.insert("messages[].name".into());
         }
     }
-    let mut thoughts = row.messages.iter().filter_map(|message| message.reasoning.as_deref());
+    let mut thoughts = chat.messages.iter().filter_map(|message| message.reasoning.as_deref());
     if let Some(last) = thoughts.next_back()
         && !text.contains(last.trim())
     {

@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use super::conversation::Conversation;
 use super::error::{Error, Place, Result};
 use super::fields::Fields;
-use super::json::kind;
 use super::notices::{BadRows, FileNotices, Notices, Read};
 use super::origin::{Origin, Split};
 use super::shape::{self, Shape};
+use super::shown::kind;
 use super::{choices, conversation, format, refused};
 
 pub use conversation::Message;

@@ -19,7 +19,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place};
-use super::fields::shown;
+use super::shown::shown;
 
 /// Most keys that an error names.
 const MOST_NAMES: usize = 20;

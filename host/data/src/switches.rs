@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::error::Result;
 use super::fields::Fields;
-use super::json::kind;
+use super::shown::kind;
 
 /// True or 1: the message is learned.
 pub(super) const LEARNED: &[&str] = &[

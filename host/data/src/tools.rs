@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Result;
 use super::fields::{Fields, says_nothing};
-use super::json::kind;
+use super::shown::kind;
 
 const A_CALL: &str = "a call {function: {name, arguments}}";
 

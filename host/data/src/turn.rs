@@ -6,8 +6,8 @@ use host_model::Content;
 use serde_json::{Map, Value, json};
 
 use super::error::{Error, Place, Result};
-use super::fields::{Fields, shown, text};
-use super::json::kind;
+use super::fields::{Fields, text};
+use super::shown::{kind, shown};
 use super::{refused, switches, tools};
 
 pub use host_model::Message;

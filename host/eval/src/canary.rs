@@ -32,6 +32,7 @@ impl Canary {
             return Ok(None);
         }
         let rows = reader.prompts(&config.prompts)?;
+        reader.check_rendered(&rows, tokenizer)?;
         let prompts: Vec<Vec<Message>> =
             rows.into_iter().take(config.limit).map(|row| row.messages).collect();
         Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)

@@ -91,6 +91,7 @@ fn asked(
     }
     let model = host_data::load_model(&config.model, screen)?;
     let adapter = arguments.adapter.load(&model)?;
+    sets.check_rendered(&model.tokenizer, reader)?;
     let canary = prepare::canary(config, &model, reader)?;
     let mut lines = lines(arguments)?;
     let evaluator = Evaluator {

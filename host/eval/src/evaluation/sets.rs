@@ -2,6 +2,7 @@
 
 use host_data::failure::{Failure as Error, Result};
 use host_data::{DataSource, Prompt, Reader};
+use host_model::ChatTokenizer;
 
 use crate::config::EvalConfig;
 
@@ -31,7 +32,23 @@ impl EvalSets {
                 format!("{} has no answer to compare with", prompt.place),
             ));
         }
+        if let Some(prompt) = task.iter().find(|prompt| prompt.expected() == Some("")) {
+            let problem = format!(
+                "{} is answered by a call, and answers are compared as text; remove it",
+                prompt.place
+            );
+            return Err(Error::config("eval.task", problem));
+        }
         Ok(Self { harmful: load(&config.harmful)?, harmless: load(&config.harmless)?, task })
+    }
+
+    /// Checks that the model's chat template renders what the prompts say.
+    ///
+    /// # Errors
+    /// If it leaves out what changes their meaning.
+    pub fn check_rendered(&self, tokenizer: &ChatTokenizer, reader: &Reader) -> Result<()> {
+        let all = self.harmful.iter().chain(&self.harmless).chain(&self.task);
+        Ok(reader.check_rendered(all, tokenizer)?)
     }
 
     pub fn is_empty(&self) -> bool {

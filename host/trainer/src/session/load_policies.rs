@@ -149,6 +149,7 @@ impl<'a> LoadedPolicy<'a> {
         observer: &mut dyn Observer,
     ) -> Result<CalibrationFile> {
         let prompts = self.prompts(run, reader)?;
+        reader.check_rendered(prompts.iter().map(|one| &one.prompt), &model.tokenizer)?;
         let settings = self.settings_json();
         let result = calibration::calibrate(
             &self.policy,

@@ -64,6 +64,7 @@ impl<'a> Loaded<'a> {
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = if policies.is_empty() { None } else { signer()? };
         let (model, plan) = load_training(config, reader, observer)?;
+        sets.check_rendered(&model.tokenizer, reader)?;
         let canary = canary(config, &model, reader)?;
         Ok(Self { policies, judges, sets, signer, model, plan, canary })
     }
