@@ -26,6 +26,7 @@ mod parallel;
 mod policy_tools;
 mod readme;
 mod reference;
+mod rows;
 mod smollm2;
 mod steering;
 mod study;

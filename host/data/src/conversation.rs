@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use host_model::TemplateInputs;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
 use super::fields::{Fields, says_nothing, text};
@@ -189,6 +189,9 @@ fn list(
     let expected = "a list of {role, content} or {from, value}";
     let list = match row.take(key).map(|value| tools::parsed(value, '[')) {
         Some(Value::Array(list)) => list,
+        Some(Value::Object(lists)) => {
+            by_message(lists).ok_or_else(|| row.wrong(key, "an object", expected))?
+        }
         None => Vec::new(),
         Some(other) => return Err(row.wrong(key, kind(&other), expected)),
     };
@@ -204,4 +207,22 @@ fn list(
         return Err(Error::EmptyContent { place: row.place.clone(), field: key.into() });
     }
     Ok(messages)
+}
+
+/// A list of messages from `{"role": [...], "content": [...]}`, as some writers store it.
+fn by_message(lists: Map<String, Value>) -> Option<Vec<Value>> {
+    let mut messages: Option<Vec<Map<String, Value>>> = None;
+    for (key, list) in lists {
+        let Value::Array(list) = list else {
+            return None;
+        };
+        let messages = messages.get_or_insert_with(|| vec![Map::new(); list.len()]);
+        if messages.len() != list.len() {
+            return None;
+        }
+        for (message, value) in messages.iter_mut().zip(list) {
+            message.insert(key.clone(), value);
+        }
+    }
+    Some(messages?.into_iter().map(Value::Object).collect())
 }

@@ -96,7 +96,7 @@ pub enum Error {
 
     #[error(
         "{place}: the last message comes from `{role}`, not from the assistant; a training row must end with \
-         the answer to learn"
+         the answer to learn, so add it or remove that message"
     )]
     LastNotAssistant { place: Place, role: String },
 
@@ -112,7 +112,7 @@ pub enum Error {
     #[error("{place}: `{field}` is empty; fill it in or remove the row")]
     EmptyContent { place: Place, field: String },
 
-    #[error("{place}: `{field}` is {found} but must be {expected}")]
+    #[error("{place}: `{field}` is {found} but must be {expected}; correct it or remove the row")]
     Field { place: Place, field: String, found: String, expected: &'static str },
 
     #[error("{place}: `{field}` {problem}; {remedy}")]
@@ -152,13 +152,13 @@ pub enum Error {
 
     #[error(
         "{place}: the row has {tokens} tokens, {prompt} of them prompt, and only {limit} are allowed; raise \
-         the sequence length, shorten the row, or let over-long rows be dropped"
+         data.max_tokens, shorten the row, or let over-long rows be dropped (data.overlong = \"drop\")"
     )]
     TooLong { place: Place, tokens: usize, prompt: usize, limit: usize },
 
     #[error(
         "all {rows} rows have more than {limit} tokens (the first is {place} with {tokens}), so nothing is left \
-         to train on; raise the sequence length"
+         to train on; raise data.max_tokens"
     )]
     AllTooLong { rows: usize, place: Place, tokens: usize, limit: usize },
 

@@ -114,6 +114,20 @@ fn what_is_not_learned_is_part_of_the_id() {
 }
 
 #[test]
+fn a_conversation_may_be_stored_key_by_key_or_as_text() {
+    let list =
+        json!([{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Yes."}]);
+    for messages in [
+        json!({"role": ["user", "assistant"], "content": ["Hello?", "Yes."]}),
+        list.to_string().into(),
+    ] {
+        assert_eq!(row(&json!({"messages": messages})).id, GOLDEN_ID);
+    }
+    let uneven = json!({"messages": {"role": ["user"], "content": []}});
+    assert_error(&uneven.to_string(), &["`messages` is an object but must be a list"]);
+}
+
+#[test]
 fn thoughts_are_read_under_each_of_their_names() {
     let mut ids = Vec::new();
     for key in ["reasoning_content", "reasoning", "thinking"] {
