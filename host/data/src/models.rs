@@ -69,7 +69,9 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         chat_template: config.chat_template.clone(),
         ..LoadOptions::default()
     };
-    Ok(host_model::load::load(&source, &options)?)
+    let model = host_model::load::load(&source, &options)?;
+    model.notices.iter().for_each(|notice| progress.notice(notice));
+    Ok(model)
 }
 
 fn device(name: &str) -> Result<Device> {

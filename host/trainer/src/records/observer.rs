@@ -13,3 +13,47 @@ pub trait Observer: Progress {
 impl Observer for Silent {
     fn step(&mut self, _: &StepRecord) {}
 }
+
+/// Passes everything on, and keeps what it was told that is worth knowing for the run's manifest.
+pub struct NoticeKeeper<'a> {
+    to: &'a mut dyn Observer,
+    notices: Vec<String>,
+}
+
+impl<'a> NoticeKeeper<'a> {
+    pub fn new(to: &'a mut dyn Observer) -> Self {
+        Self { to, notices: Vec::new() }
+    }
+
+    /// Every notice so far, each once, in order.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+}
+
+impl Progress for NoticeKeeper<'_> {
+    fn stage(&mut self, what: &str, length: Option<u64>) {
+        self.to.stage(what, length);
+    }
+
+    fn advance(&mut self, by: u64) {
+        self.to.advance(by);
+    }
+
+    fn notice(&mut self, text: &str) {
+        if !self.notices.iter().any(|known| known == text) {
+            self.notices.push(text.to_owned());
+        }
+        self.to.notice(text);
+    }
+
+    fn show(&mut self, title: &str, text: &str) {
+        self.to.show(title, text);
+    }
+}
+
+impl Observer for NoticeKeeper<'_> {
+    fn step(&mut self, record: &StepRecord) {
+        self.to.step(record);
+    }
+}

@@ -38,6 +38,9 @@ pub struct Manifest {
     /// running, finished, interrupted, stopped or failed.
     status: String,
     error: Option<String>,
+    /// What a person was told that is no error, such as a field that another one overrides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +118,7 @@ impl Manifest {
             ended: None,
             status: "running".into(),
             error: None,
+            notices: Vec::new(),
         }
     }
 
@@ -142,6 +146,7 @@ impl Manifest {
             return Err(Error::Resume { path, problem });
         }
         self.started = before.started;
+        self.notices = before.notices;
         Ok(self)
     }
 
@@ -193,6 +198,15 @@ impl Manifest {
         self.status = status.into();
         self.error = error;
         self.ended = Some(now());
+    }
+
+    /// Adds notices that it doesn't hold yet.
+    pub fn note(&mut self, notices: &[String]) {
+        for notice in notices {
+            if !self.notices.contains(notice) {
+                self.notices.push(notice.clone());
+            }
+        }
     }
 
     pub fn write(&self, folder: &RunDir) -> Result<()> {

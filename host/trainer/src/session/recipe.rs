@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::records::Ending;
-use crate::records::observer::Observer;
+use crate::records::observer::{NoticeKeeper, Observer, Progress};
 use crate::records::run_dir::{Lines, RunDir};
 use crate::session::calibration::CalibrationFile;
 use crate::session::dry_run;
@@ -66,6 +66,7 @@ pub fn fine_tune(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<Report> {
+    let observer = &mut NoticeKeeper::new(observer);
     if let Some(path) = resume {
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
@@ -135,9 +136,10 @@ impl Prepared<'_> {
         &self,
         folder: &RunDir,
         mut manifest: Manifest,
-        observer: &mut dyn Observer,
+        observer: &mut NoticeKeeper,
         stop: &AtomicBool,
     ) -> Result<Report> {
+        manifest.note(observer.notices());
         manifest.write(folder)?;
         if let Some(steering) = &self.context.steering {
             steering.save(folder.path(), &self.context.model.digest)?;
@@ -154,6 +156,7 @@ impl Prepared<'_> {
             Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),
             Err(error) => manifest.end("failed", Some(error.to_string())),
         }
+        manifest.note(observer.notices());
         // The run's own error comes first: on a full disk both fail.
         let written = manifest.write(folder);
         result.and_then(|report| written.map(|()| report))
