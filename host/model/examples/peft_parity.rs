@@ -1,27 +1,43 @@
 //! The host's side of `tests/peft/parity.py`, which compares it with Python's transformers and peft.
 //!
 //!     peft_parity logits MODEL ADAPTER|- PROMPTS   last-row logits of every prompt, as JSON
+//!     peft_parity loss MODEL ADAPTER|- PROMPTS     mean loss of every prompt, per kernels, as JSON
+//!     peft_parity steps MODEL PROMPTS              last-row logits while the second half is decoded, per kernels
 //!     peft_parity adapter MODEL OUT SEED           write a random adapter on every projection
 //!     peft_parity merge MODEL ADAPTER OUT          write the merged model
 //!
 //! PROMPTS is JSON: a list of lists of token ids.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use host_model::{
-    Error, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export, load,
+    Error, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export, load,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn main() -> Outcome {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // As the product shows it: one line.
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Outcome {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["logits", model, adapter, prompts] => logits(&open(model)?, adapter, prompts),
+        ["loss", model, adapter, prompts] => loss(model, adapter, prompts),
+        ["steps", model, prompts] => steps(model, prompts),
         ["adapter", model, out, seed] => {
             random_adapter(&open(model)?, Path::new(out), seed.parse()?)
         }
@@ -35,7 +51,57 @@ fn main() -> Outcome {
 }
 
 fn open(model: &str) -> Result<Model, Error> {
-    load(&Source::parse(model)?, &LoadOptions::default())
+    open_with(model, None)
+}
+
+fn open_with(model: &str, kernels: Option<Kernels>) -> Result<Model, Error> {
+    let model = load(&Source::parse(model)?, &LoadOptions { kernels, ..LoadOptions::default() })?;
+    model.notices.iter().for_each(|notice| eprintln!("note: {notice}"));
+    Ok(model)
+}
+
+fn loss(model: &str, adapter: &str, prompts: &str) -> Outcome {
+    let prompts: Vec<Vec<u32>> = serde_json::from_str(prompts)?;
+    let mut all = Vec::new();
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let model = open_with(model, Some(kernels))?;
+        let adapter = match adapter {
+            "-" => None,
+            folder => Some(Lora::load_peft(Path::new(folder), &model.config, &Device::Cpu)?),
+        };
+        let mut losses = Vec::new();
+        for prompt in &prompts {
+            let batch = Packed::from_sequences(std::slice::from_ref(prompt));
+            let hidden = model.decoder.forward(&batch, adapter.as_ref(), &[])?.hidden.detach();
+            let hidden = hidden.narrow(0, 0, prompt.len() - 1)?;
+            let likely = model.decoder.label_log_probs(&hidden, &prompt[1..])?;
+            losses.push(-likely.iter().sum::<f32>() / likely.len() as f32);
+        }
+        all.push(losses);
+    }
+    println!("{}", serde_json::to_string(&all)?);
+    Ok(())
+}
+
+fn steps(model: &str, prompts: &str) -> Outcome {
+    let prompts: Vec<Vec<u32>> = serde_json::from_str(prompts)?;
+    let mut all = Vec::new();
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let model = open_with(model, Some(kernels))?;
+        let mut last = Vec::new();
+        for prompt in &prompts {
+            let (given, decoded) = prompt.split_at(prompt.len().div_ceil(2));
+            let batch = Packed::from_sequences(&[given]);
+            let (mut hidden, mut cache) = model.decoder.prefill(&batch, None)?;
+            for token in decoded {
+                hidden = model.decoder.decode_step(&[*token], &mut cache, None)?;
+            }
+            last.push(model.decoder.logits(&hidden.detach())?.to_vec2::<f32>()?.concat());
+        }
+        all.push(last);
+    }
+    println!("{}", serde_json::to_string(&all)?);
+    Ok(())
 }
 
 fn logits(model: &Model, adapter: &str, prompts: &str) -> Outcome {

@@ -4,28 +4,43 @@
 //! [`stacked`] for how one becomes the other without changing a number.
 
 mod config_file;
+mod read;
+mod settings;
 mod stacked;
+mod targets;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use host_files::atomic;
 use safetensors::SafeTensors;
 
-use self::config_file::AdapterConfig;
-use crate::config::Config;
+use self::config_file::{AdapterConfig, AdapterSettings};
+use crate::config::{Config, Module};
 use crate::error::{Error, Result};
-use crate::lora::{Lora, LoraConfig, Target};
+use crate::lora::Lora;
 use crate::tensor_file;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// Key in the header of the weights file: which parts of stacked modules are adapted.
 const PARTS: &str = "parts";
+/// What peft puts before the name of a module.
+const PREFIX: &str = "base_model.model.";
 
 /// Tensors by their names in the file.
 type Tensors = BTreeMap<String, Tensor>;
+
+/// `model.layers.0.self_attn.q_proj`
+fn module_name(module: &Module, layer: usize) -> String {
+    format!("model.layers.{layer}.{}", module.path)
+}
+
+/// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`
+fn tensor_name(module: &Module, layer: usize, side: &str) -> String {
+    format!("{PREFIX}{}.{side}.weight", module_name(module, layer))
+}
 
 impl Lora {
     /// Write the adapter into the folder `dir` (made if need be) so that `peft` loads it for the model `base` (a Hub
@@ -50,14 +65,14 @@ impl Lora {
         Ok(atomic::write(&dir.join(CONFIG), file.to_json().as_bytes())?)
     }
 
-    /// Read an adapter that this crate or `peft` wrote, for a model of the shape `model`.
+    /// Read an adapter that this crate or `peft` wrote, for a model of the shape `model`. Modules may differ in rank and
+    /// alpha, and only some of them may be adapted.
     ///
     /// # Errors
-    /// [`Error::File`] when a file is missing or broken, or the adapter has a setting that can't be honoured (DoRA,
-    /// rank-stabilised scaling, trained biases, modules saved whole, ranks that differ); [`Error::Adapter`] when its
-    /// tensors don't fit the model.
+    /// [`Error::File`] when a file is missing or broken, the adapter has a setting that can't be honoured (DoRA, modules
+    /// saved whole, a start that took a part out of the base's weights), or its tensors don't fit the model.
     pub fn load_peft(dir: &Path, model: &Config, device: &Device) -> Result<Self> {
-        let file = AdapterConfig::read(&dir.join(CONFIG))?;
+        let settings = AdapterSettings::read(&dir.join(CONFIG))?;
         let path = dir.join(WEIGHTS);
         if !path.is_file() {
             let action = if dir.join("adapter_model.bin").is_file() {
@@ -67,22 +82,8 @@ impl Lora {
             };
             return Err(Error::file(path, "is missing", action));
         }
-        let (mut tensors, parts) = read_tensors(&path, device)?;
-        if stacked::modules(model).next().is_some() {
-            tensors = stacked::split(&path, model, tensors, &file, parts.as_deref())?;
-        } else {
-            file.refuse_patterns()?;
-        }
-        let targets = targets_of(&tensors);
-        if targets.is_empty() {
-            return Err(Error::file(
-                path,
-                "holds no LoRA tensors",
-                "give the folder of a LoRA adapter",
-            ));
-        }
-        let config = LoraConfig { rank: file.rank, alpha: file.alpha, targets };
-        Self::from_tensors(model, config, tensors, device)
+        let (tensors, parts) = read_tensors(&path, device)?;
+        read::adapter(&path, model, &settings, tensors, parts.as_deref(), device)
     }
 }
 
@@ -104,13 +105,4 @@ fn read_tensors(path: &Path, device: &Device) -> Result<(Tensors, Option<String>
         tensors.insert(name, tensor);
     }
     Ok((tensors, parts))
-}
-
-/// The projections that the tensors adapt. A tensor of another module is left for [`Lora::from_tensors`] to refuse.
-fn targets_of(tensors: &Tensors) -> Vec<Target> {
-    let module = |name: &str| {
-        name.strip_suffix(".lora_A.weight")?.rsplit('.').next().and_then(Target::from_name)
-    };
-    let found: BTreeSet<Target> = tensors.keys().filter_map(|name| module(name)).collect();
-    found.into_iter().collect()
 }

@@ -1,13 +1,15 @@
 //! adapter_config.json
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::settings;
+use super::targets::{Pattern, Targets};
 use crate::error::{Error, Result};
 use crate::lora::LoraConfig;
 
-/// What adapter_config.json says, as far as it matters here.
+/// What adapter_config.json says of an adapter that is to be written.
 pub struct AdapterConfig {
     pub rank: usize,
     pub alpha: f64,
@@ -17,30 +19,7 @@ pub struct AdapterConfig {
     pub rank_pattern: Map<String, Value>,
     pub alpha_pattern: Map<String, Value>,
     base: String,
-    path: PathBuf,
 }
-
-const UNSUPPORTED: &str = "train it again without that setting, or merge it in Python first";
-
-/// Settings that must be absent, null, false or empty, because they change what the numbers mean.
-const MUST_BE_OFF: [&str; 16] = [
-    "use_dora",
-    "use_rslora",
-    "use_qalora",
-    "use_bdlora",
-    "lora_bias",
-    "fan_in_fan_out",
-    "modules_to_save",
-    "layers_to_transform",
-    "layer_replication",
-    "target_parameters",
-    "trainable_token_indices",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "velora_config",
-    "monteclora_config",
-];
 
 impl AdapterConfig {
     /// For an adapter with one rank and alpha throughout.
@@ -52,7 +31,6 @@ impl AdapterConfig {
             rank_pattern: Map::new(),
             alpha_pattern: Map::new(),
             base: base.to_owned(),
-            path: PathBuf::new(),
         }
     }
 
@@ -79,7 +57,19 @@ impl AdapterConfig {
         });
         serde_json::to_string_pretty(&text).unwrap_or_default()
     }
+}
 
+/// What an adapter_config.json that was read says, as far as it decides what the tensors mean.
+pub struct AdapterSettings {
+    pub rank: usize,
+    pub alpha: f64,
+    pub targets: Targets,
+    rank_stabilized: bool,
+    ranks: Pattern,
+    alphas: Pattern,
+}
+
+impl AdapterSettings {
     /// Read the file and refuse what can't be honoured.
     ///
     /// # Errors
@@ -92,7 +82,7 @@ impl AdapterConfig {
         let json: Value = serde_json::from_slice(&bytes).map_err(|e| {
             Error::file(path, format!("isn't valid JSON: {e}"), "save the adapter again")
         })?;
-        refuse_settings(path, &json)?;
+        settings::check(path, &json)?;
         let missing = |field: &str| {
             Error::file(
                 path,
@@ -102,60 +92,30 @@ impl AdapterConfig {
         };
         let rank = json["r"].as_u64().ok_or_else(|| missing("r"))?;
         let alpha = json["lora_alpha"].as_f64().ok_or_else(|| missing("lora_alpha"))?;
-        let map = |field: &str| json[field].as_object().cloned().unwrap_or_default();
+        let rank_stabilized = match &json["use_rslora"] {
+            Value::Null => false,
+            Value::Bool(flag) => *flag,
+            other => {
+                let problem = format!("`use_rslora` is {other}, neither true nor false");
+                return Err(Error::file(path, problem, "save the adapter again"));
+            }
+        };
         Ok(Self {
             rank: rank as usize,
             alpha,
-            modules: Vec::new(),
-            rank_pattern: map("rank_pattern"),
-            alpha_pattern: map("alpha_pattern"),
-            base: String::new(),
-            path: path.to_owned(),
+            targets: Targets::read(path, &json)?,
+            rank_stabilized,
+            ranks: Pattern::read(path, &json, "rank_pattern")?,
+            alphas: Pattern::read(path, &json, "alpha_pattern")?,
         })
     }
 
-    /// Ranks that differ by module fit only Phi-3's fused modules.
-    ///
-    /// # Errors
-    /// [`Error::File`] when there are any.
-    pub fn refuse_patterns(&self) -> Result<()> {
-        let patterns =
-            [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)];
-        match patterns.into_iter().find(|(_, pattern)| !pattern.is_empty()) {
-            Some((field, _)) => {
-                Err(Error::file(&self.path, format!("`{field}` isn't supported"), UNSUPPORTED))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn refuse_settings(path: &Path, json: &Value) -> Result<()> {
-    if json["peft_type"] != "LORA" {
-        let problem = format!("`peft_type` is {}, only \"LORA\" is supported", json["peft_type"]);
-        return Err(Error::file(path, problem, "give a LoRA adapter"));
-    }
-    let is_off = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    if let Some(field) = MUST_BE_OFF.into_iter().find(|field| !is_off(&json[*field])) {
-        return Err(Error::file(
-            path,
-            format!("`{field}` is {}, which isn't supported", json[field]),
-            UNSUPPORTED,
-        ));
-    }
-    match &json["bias"] {
-        Value::Null => Ok(()),
-        Value::String(bias) if bias == "none" => Ok(()),
-        other => Err(Error::file(
-            path,
-            format!("`bias` is {other}, only \"none\" is supported"),
-            UNSUPPORTED,
-        )),
+    /// The rank that the file gives a module, and its scaling at the rank that its tensors have.
+    pub fn rank_and_scaling(&self, module: &str, rank: usize) -> (usize, f64) {
+        let stated = self.ranks.of(module).map_or(self.rank, |rank| rank as usize);
+        let alpha = self.alphas.of(module).unwrap_or(self.alpha);
+        let divisor = if self.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 };
+        (stated, alpha / divisor)
     }
 }
 

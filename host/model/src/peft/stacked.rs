@@ -12,8 +12,8 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde_json::json;
 
-use super::Tensors;
 use super::config_file::AdapterConfig;
+use super::{Tensors, tensor_name};
 use crate::config::{Config, Module, Target};
 use crate::error::{Error, Result};
 use crate::lora::{Lora, Side};
@@ -21,10 +21,6 @@ use crate::lora::{Lora, Side};
 /// The modules of a model that hold several projections.
 pub fn modules(model: &Config) -> impl Iterator<Item = &'static Module> {
     model.family.modules().iter().filter(|module| module.is_stacked())
-}
-
-fn tensor_name(module: &Module, layer: usize, side: &str) -> String {
-    format!("base_model.model.model.layers.{layer}.{}.{side}.weight", module.path)
 }
 
 fn adapted(module: &Module, is_target: impl Fn(Target) -> bool) -> Vec<Target> {
@@ -96,83 +92,67 @@ fn block_row(
     Ok(Tensor::cat(&row, 1)?)
 }
 
-/// Replace the tensors of stacked modules by those of their parts. `parts`: the adapted projections, comma-separated,
-/// when this crate wrote the file.
-///
-/// # Errors
-/// [`Error::File`] when a module's rank is neither the adapter's nor the sum over its parts, or its blocks were
-/// trained on as a whole.
-pub fn split(
-    path: &Path,
-    model: &Config,
-    mut tensors: Tensors,
-    file: &AdapterConfig,
-    parts: Option<&str>,
-) -> Result<Tensors> {
-    let scaling = file.alpha / file.rank as f64;
-    for module in modules(model) {
-        let adapted = match parts {
-            Some(list) => adapted(module, |part| list.split(',').any(|name| name == part.name())),
-            None => module.parts.to_vec(),
-        };
-        for layer in 0..model.num_layers {
-            let (a_name, b_name) =
-                (tensor_name(module, layer, "lora_A"), tensor_name(module, layer, "lora_B"));
-            let (Some(a), Some(b)) = (tensors.remove(&a_name), tensors.remove(&b_name)) else {
-                continue;
-            };
-            let rank = a.dims().first().copied().unwrap_or(0);
-            check_shape(path, model, module, &b_name, &b, rank)?;
-            let alpha = file
-                .alpha_pattern
-                .get(module.name())
-                .and_then(serde_json::Value::as_f64)
-                .unwrap_or(file.alpha);
-            if (alpha / rank as f64 - scaling).abs() > 1e-9 * scaling.abs() {
-                return Err(unfit(
-                    path,
-                    &a_name,
-                    "has another scaling than the rest of the adapter",
-                ));
-            }
-            let blocks = parts.is_some() && rank == adapted.len() * file.rank;
-            if !blocks && rank != file.rank {
-                return Err(unfit(path, &a_name, "has another rank than the rest of the adapter"));
-            }
-            let mut first_row = 0;
-            for part in module.parts {
-                let (height, _) = model.shape(*part);
-                let b = b.narrow(0, first_row, height)?;
-                first_row += height;
-                let Some(column) = adapted.iter().position(|p| p == part) else {
-                    continue;
-                };
-                let (a, b) = if blocks {
-                    take_block(path, &b_name, &a, &b, column, file.rank)?
-                } else {
-                    (a.clone(), b.force_contiguous()?)
-                };
-                tensors.insert(Lora::var_name(layer, *part, Side::A), a);
-                tensors.insert(Lora::var_name(layer, *part, Side::B), b);
-            }
-        }
-    }
-    Ok(tensors)
+/// What one projection gets.
+pub struct Factors {
+    pub layer: usize,
+    pub target: Target,
+    /// [rank, in]
+    pub a: Tensor,
+    /// [out, rank]
+    pub b: Tensor,
+    pub scaling: f64,
 }
 
-fn check_shape(
-    path: &Path,
-    model: &Config,
-    module: &Module,
-    name: &str,
-    b: &Tensor,
+/// A module whose A and B are taken apart.
+pub struct Stack<'a> {
+    pub path: &'a Path,
+    pub model: &'a Config,
+    pub module: &'a Module,
+    pub layer: usize,
+    /// Of B, for errors.
+    pub name: &'a str,
+    pub scaling: f64,
+}
+
+/// The factors of a module's parts. `parts`: the adapted projections, comma-separated, when this crate wrote the file, and
+/// then each has `rank` rows of A for itself.
+///
+/// # Errors
+/// [`Error::File`] when the module's blocks were trained on as a whole.
+pub fn split(
+    stack: &Stack,
+    a: Tensor,
+    b: Tensor,
     rank: usize,
-) -> Result<()> {
-    let rows: usize = module.parts.iter().map(|part| model.shape(*part).0).sum();
-    if b.dims() == [rows, rank] {
-        return Ok(());
+    parts: Option<&str>,
+) -> Result<Vec<Factors>> {
+    let Stack { path, model, module, layer, name, scaling } = *stack;
+    if let [target] = module.parts {
+        return Ok(vec![Factors { layer, target: *target, a, b, scaling }]);
     }
-    Err(unfit(path, name, &format!("has shape {:?}, not {:?}", b.dims(), [rows, rank])))
+    let named =
+        |part: Target| parts.is_some_and(|list| list.split(',').any(|name| name == part.name()));
+    let own = adapted(module, named);
+    let blocks = !own.is_empty() && a.dims().first() == Some(&(own.len() * rank));
+    // Without blocks every part has its rows of the product, whatever the header says.
+    let adapted = if blocks { own } else { module.parts.to_vec() };
+    let mut first_row = 0;
+    let mut factors = Vec::new();
+    for part in module.parts {
+        let (height, _) = model.shape(*part);
+        let rows = b.narrow(0, first_row, height)?;
+        first_row += height;
+        let Some(column) = adapted.iter().position(|p| p == part) else {
+            continue;
+        };
+        let (a, b) = if blocks {
+            take_block(path, name, &a, &rows, column, rank)?
+        } else {
+            (a.clone(), rows.force_contiguous()?)
+        };
+        factors.push(Factors { layer, target: *part, a, b, scaling });
+    }
+    Ok(factors)
 }
 
 fn take_block(

@@ -33,7 +33,7 @@ pub fn logits(model: &Model, adapter: Option<&Lora>) -> Tensor {
     model.decoder.logits(&hidden.detach()).unwrap()
 }
 
-fn same(a: &Lora, b: &Lora) {
+pub fn same(a: &Lora, b: &Lora) {
     assert_eq!(a.config, b.config);
     let names = |lora: &Lora| lora.named().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
     assert_eq!(names(a), names(b));
@@ -42,7 +42,7 @@ fn same(a: &Lora, b: &Lora) {
     }
 }
 
-fn read_config(dir: &Path) -> Value {
+pub fn read_config(dir: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(dir.join("adapter_config.json")).unwrap()).unwrap()
 }
 
@@ -137,6 +137,9 @@ fn an_adapter_trained_on_a_fused_module_is_split_with_the_same_product() {
         tensors.insert(name("lora_B"), Tensor::randn(0f32, 1.0, (64, 2), &Device::Cpu).unwrap());
     }
     candle_core::safetensors::save(&tensors, out.join("adapter_model.safetensors")).unwrap();
+    let mut config = read_config(&out);
+    config["target_modules"] = json!(["o_proj", "qkv_proj"]);
+    tiny::write_json(&out.join("adapter_config.json"), &config);
     let split = Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap();
     assert_eq!(split.config.targets, [Target::Q, Target::K, Target::V, Target::O]);
     let (a, b) = split.pair(0, Target::K).unwrap();
@@ -176,9 +179,17 @@ fn settings_that_can_not_be_honoured_are_refused() {
     for (field, value) in [
         ("peft_type", json!("IA3")),
         ("use_dora", json!(true)),
-        ("use_rslora", json!(true)),
-        ("bias", json!("all")),
-        ("fan_in_fan_out", json!(true)),
+        ("use_rslora", json!("yes")),
+        ("bias", json!("some")),
+        ("lora_bias", json!(true)),
+        ("use_qalora", json!(true)),
+        ("layer_replication", json!([[0, 1], [0, 1]])),
+        ("target_parameters", json!(["experts.gate_up_proj"])),
+        ("trainable_token_indices", json!([3])),
+        ("exclude_modules", json!(["q_proj"])),
+        ("target_modules", json!(["k_proj"])),
+        ("target_modules", json!("(?=x)q_proj")),
+        ("a_setting_of_the_future", json!({ "on": 1 })),
         ("modules_to_save", json!(["lm_head"])),
         ("layers_to_transform", json!([0])),
         ("rank_pattern", json!({ "q_proj": 4 })),
@@ -195,6 +206,10 @@ fn settings_that_can_not_be_honoured_are_refused() {
         assert!(!error.contains('\n') && error.contains("; "), "{error}");
     }
     let mut harmless = good.clone();
+    // For linear layers peft sets it to false; this model has no biases that could have been trained.
+    harmless["fan_in_fan_out"] = json!(true);
+    harmless["bias"] = json!("all");
+    harmless["a_setting_of_the_future"] = json!(false);
     harmless["use_dora"] = json!(null);
     harmless["modules_to_save"] = json!([]);
     harmless["eva_config"] = json!({ "rho": 2.0 });
