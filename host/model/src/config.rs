@@ -2,62 +2,15 @@
 
 mod family;
 mod fields;
+mod rope;
 mod target;
 
 use crate::error::{Error, Result};
 
-pub use family::{Family, Module, SEPARATE};
+pub use family::{Family, Module, SEPARATE, Window};
 pub use fields::Fields;
+pub use rope::{Rope, RopeScaling, long_rope_attention_factor, yarn_attention_factor};
 pub use target::Target;
-
-/// Rotary position embedding (Su et al. 2021, arXiv 2104.09864), half-split layout.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rope {
-    /// Base of the frequencies.
-    pub theta: f64,
-    /// How they are stretched.
-    pub scaling: RopeScaling,
-}
-
-/// How the rotation frequencies are stretched beyond the original context.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RopeScaling {
-    /// Frequencies as they are.
-    None,
-    /// Every frequency divided by `factor`.
-    Linear {
-        /// How much longer the context becomes.
-        factor: f64,
-    },
-    /// Llama 3.1: low frequencies divided, high ones kept, a ramp between.
-    Llama3 {
-        /// Divisor of low frequencies.
-        factor: f64,
-        /// Turns within the original context below which a frequency is low.
-        low_freq_factor: f64,
-        /// Turns within the original context above which a frequency is high.
-        high_freq_factor: f64,
-        /// The original context, in tokens.
-        original_max_position: usize,
-    },
-    /// Phi-3: one divisor per frequency, chosen by the length of the sequence
-    /// (LongRoPE, arXiv 2402.13753); cos and sin are scaled by `attention_factor`.
-    LongRope {
-        /// Divisors within the original context.
-        short_factor: Vec<f64>,
-        /// Divisors beyond it.
-        long_factor: Vec<f64>,
-        /// The original context, in tokens.
-        original_max_position: usize,
-        /// Factor on cos and sin.
-        attention_factor: f64,
-    },
-    /// One divisor per frequency, already worked out (GGUF's `rope_freqs.weight`).
-    Factors {
-        /// rotary_dim / 2 of them.
-        factors: Vec<f64>,
-    },
-}
 
 /// The shape of a decoder. All sizes are in elements.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,8 +49,8 @@ pub struct Config {
     pub qk_norm: bool,
     /// A query sees this many keys, itself included.
     pub sliding_window: Option<usize>,
-    /// The first layer the sliding window holds for (Qwen2's `max_window_layers`).
-    pub window_from_layer: usize,
+    /// Per layer whether the sliding window holds; none: in all of them.
+    pub window_layers: Option<Vec<bool>>,
     /// Fraction of a head that is rotated (Phi-4-mini: 0.75).
     pub partial_rotary_factor: f64,
     /// Token that begins a text.
@@ -124,7 +77,8 @@ impl Config {
 
     /// The window of one layer's attention, if it has one.
     pub fn window(&self, layer: usize) -> Option<usize> {
-        self.sliding_window.filter(|_| layer >= self.window_from_layer)
+        let holds = |layers: &Vec<bool>| layers.get(layer).copied().unwrap_or(false);
+        self.sliding_window.filter(|_| self.window_layers.as_ref().is_none_or(holds))
     }
 
     /// (out, in) of a projection.
@@ -195,29 +149,9 @@ impl Config {
         if self.sliding_window == Some(0) {
             return fail("sliding_window", "is 0".into());
         }
-        let half = self.rotary_dim() / 2;
-        let factors: &[&Vec<f64>] = match &self.rope.scaling {
-            RopeScaling::LongRope { short_factor, long_factor, .. } => &[short_factor, long_factor],
-            RopeScaling::Factors { factors } => &[factors],
-            _ => &[],
-        };
-        for list in factors {
-            if list.len() != half || list.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
-                let problem =
-                    format!("holds {} factors, {half} positive ones expected", list.len());
-                return fail("rope_scaling", problem);
-            }
+        if let Err(problem) = self.rope.scaling.check(self.rotary_dim() / 2) {
+            return fail("rope_scaling", problem);
         }
         Ok(self)
     }
-}
-
-/// LongRoPE (arXiv 2402.13753, section 3.3): sqrt(1 + ln s / ln L) for a context
-/// stretched s times from L tokens.
-pub fn long_rope_attention_factor(max_position: usize, original: usize) -> f64 {
-    let stretch = max_position as f64 / original as f64;
-    if stretch <= 1.0 {
-        return 1.0;
-    }
-    (1.0 + stretch.ln() / (original as f64).ln()).sqrt()
 }

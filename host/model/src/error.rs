@@ -1,5 +1,6 @@
 //! Errors of describing, loading and running a model.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// A result with this crate's error.
@@ -58,6 +59,22 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+/// Text from a file with every control character written as an escape, for a line on a terminal.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let hostile = |c: char| {
+        c.is_control()
+            || ('\u{200e}'..='\u{202e}').contains(&c)
+            || ('\u{2060}'..='\u{206f}').contains(&c)
+    };
+    if !text.contains(hostile) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text
+        .chars()
+        .map(|c| if hostile(c) { c.escape_default().to_string() } else { c.to_string() });
+    Cow::Owned(escaped.collect())
+}
+
 /// What to do when a device has no memory left, for the end of a message.
 pub fn hint(error: &candle_core::Error) -> &'static str {
     let text = error.to_string();
@@ -90,7 +107,7 @@ impl Error {
     }
 
     pub(crate) fn adapter(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Adapter { problem: problem.into(), action: action.into() }
+        Error::Adapter { problem: printable(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn steering(problem: impl Into<String>, action: impl Into<String>) -> Self {
@@ -110,7 +127,11 @@ impl Error {
         problem: impl Into<String>,
         action: impl Into<String>,
     ) -> Self {
-        Error::File { path: path.into(), problem: problem.into(), action: action.into() }
+        Error::File {
+            path: path.into(),
+            problem: printable(&problem.into()).into_owned(),
+            action: action.into(),
+        }
     }
 
     pub(crate) fn tokenizer(problem: impl Into<String>, action: impl Into<String>) -> Self {

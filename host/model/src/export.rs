@@ -12,6 +12,7 @@ use host_files::atomic;
 use serde_json::{Value, json};
 
 use self::tensors::{MergedTensor, merged_tensors};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::load::Model;
 use crate::lora::Lora;
@@ -27,6 +28,9 @@ pub use config_json::config_json;
 /// when the adapter is of another model.
 pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) -> Result<()> {
     let type_name = type_name(dtype)?;
+    if model.config_json.is_none() {
+        refuse_biases(&model.config, dir)?;
+    }
     if adapter.is_some_and(|a| a.num_layers() != model.config.num_layers) {
         return Err(Error::adapter(
             "has another number of layers than the model",
@@ -40,6 +44,7 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
     }
     let mut config = model.config_json.clone().unwrap_or_else(|| config_json(&model.config));
     set_type(&mut config, type_name);
+    set_head(&mut config, model.config.tie_embeddings);
     let text = serde_json::to_string_pretty(&config).unwrap_or_default();
     atomic::write(&folder.path().join("config.json"), text.as_bytes())?;
     if !model.tokenizer.files().contains_key("generation_config.json") {
@@ -56,6 +61,19 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
     Ok(folder.finish()?)
 }
 
+/// One flag gives all four projections of attention a bias; GGUF may hold some of them.
+fn refuse_biases(config: &Config, dir: &Path) -> Result<()> {
+    let one_flag = config.family.bias_flags().contains(&"attention_bias");
+    if !one_flag || config.qkv_bias == config.o_bias {
+        return Ok(());
+    }
+    let problem = format!(
+        "can't be written: a {} with biases on some projections of attention has no config.json",
+        config.family.class()
+    );
+    Err(Error::file(dir, problem, "export the adapter without --merged"))
+}
+
 fn type_name(dtype: DType) -> Result<&'static str> {
     match dtype {
         DType::F32 => Ok("float32"),
@@ -68,13 +86,26 @@ fn type_name(dtype: DType) -> Result<&'static str> {
     }
 }
 
-/// `torch_dtype` (transformers 4) or `dtype` (5), whichever the file has.
+/// `torch_dtype` (transformers 4) or `dtype` (5), whichever the file has, or both.
 fn set_type(config: &mut Value, name: &str) {
     let Some(fields) = config.as_object_mut() else {
         return;
     };
-    let key = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-    fields.insert(key.to_owned(), json!(name));
+    if fields.contains_key("dtype") {
+        fields.insert("dtype".into(), json!(name));
+    }
+    if fields.contains_key("torch_dtype") || !fields.contains_key("dtype") {
+        fields.insert("torch_dtype".into(), json!(name));
+    }
+}
+
+/// A head of its own is written, so nothing that reads the file may take the embedding for it.
+fn set_head(config: &mut Value, tied: bool) {
+    if let Some(fields) = config.as_object_mut()
+        && fields.get("tie_word_embeddings") == Some(&json!(true))
+    {
+        fields.insert("tie_word_embeddings".into(), json!(tied));
+    }
 }
 
 /// Tensors are merged one by one while the file is written, so that no second copy of the model is held.

@@ -6,13 +6,19 @@ mod config_json;
 mod digest;
 mod gguf;
 mod gguf_tokenizer;
+mod gguf_types;
 pub mod hub;
+mod mismatch;
+mod rope_json;
 mod safetensors;
 mod source;
+mod text_files;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::safetensors::Dtype;
 use candle_core::{DType, Device};
 use serde_json::Value;
 
@@ -74,6 +80,8 @@ pub struct Model {
     pub decoder: Decoder,
     /// Tokenizer and chat template.
     pub tokenizer: ChatTokenizer,
+    /// What its files say twice and differently, or what isn't used, a line each: which of the two counts.
+    pub notices: Vec<String>,
 }
 
 /// Load a model: configuration, weights as [`LoadOptions::dtype`], tokenizer, chat template, digest of its files.
@@ -107,18 +115,25 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
         return Err(Error::file(config_path, "is missing", action));
     }
     let config_bytes = read(&config_path)?;
-    let (config, config_json) = parse_config(&config_bytes, &config_path)?;
+    let (mut config, config_json, mut notices) = parse_config(&config_bytes, &config_path)?;
     let weights_at = weight_files(folder)?;
-    let files = tokenizer_files(folder)?;
-    let tokenizer = ChatTokenizer::from_files(files, folder, &config.eos)?;
-    check_vocabulary(&tokenizer, &config, &folder.join("tokenizer.json"))?;
+    let (mut tokenizer, said) = text_files::read(tokenizer_files(folder)?, folder, &config)?;
+    notices.extend(said);
+    notices.extend(limit_vocabulary(&mut tokenizer, &config, &folder.join("tokenizer.json")));
+    let mut found = Vec::new();
     let (weights, digest) = rayon::join(
-        || assemble::assemble(&config, &Shards::open(&weights_at, &options.device, options.dtype)?),
+        || {
+            let shards = Shards::open(&weights_at, &options.device, options.dtype)?;
+            found.extend(shards.disagreements(folder)?);
+            found.extend(stored_type(&config_json, shards.types(), &config_path));
+            assemble::assemble(&mut config, &shards, &mut found)
+        },
         || {
             let shards = weights_at.iter().map(|path| Part::File(file_name(path), path));
             digest_of(&config_bytes, &tokenizer, shards.collect())
         },
     );
+    notices.extend(found);
     let decoder = Decoder::new(config, weights?, kernels(options))?;
     Ok(Model {
         name,
@@ -128,16 +143,19 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
         config_json: Some(config_json),
         decoder,
         tokenizer,
+        notices,
     })
 }
 
 fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
     let file = Gguf::open(path, &options.device, options.dtype)?;
-    let config = file.config().clone();
-    let tokenizer = gguf_tokenizer::read(path, file.metadata(), config.max_position)?;
-    check_vocabulary(&tokenizer, &config, path)?;
+    let mut config = file.config().clone();
+    let mut notices = file.notices().to_vec();
+    let (mut tokenizer, said) = gguf_tokenizer::read(path, file.metadata(), config.max_position)?;
+    notices.extend(said);
+    notices.extend(limit_vocabulary(&mut tokenizer, &config, path));
     let (weights, digest) = rayon::join(
-        || assemble::assemble(&config, &file),
+        || assemble::assemble(&mut config, &file, &mut notices),
         || model_digest(&[Part::File(file_name(path), path)]),
     );
     let decoder = Decoder::new(config, weights?, kernels(options))?;
@@ -150,20 +168,23 @@ fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
         config_json: None,
         decoder,
         tokenizer,
+        notices,
     })
 }
 
 fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> {
     let origin = Path::new(model.name);
-    let (config, config_json) = parse_config(model.config, &origin.join("config.json"))?;
+    let (mut config, config_json, mut notices) =
+        parse_config(model.config, &origin.join("config.json"))?;
     let files =
         [("tokenizer.json", model.tokenizer), ("tokenizer_config.json", model.tokenizer_config)];
     let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect();
-    let tokenizer = ChatTokenizer::from_files(files, origin, &config.eos)?;
+    let (mut tokenizer, said) = text_files::read(files, origin, &config)?;
+    notices.extend(said);
     let weights_name = origin.join("model.safetensors");
-    check_vocabulary(&tokenizer, &config, &origin.join("tokenizer.json"))?;
+    notices.extend(limit_vocabulary(&mut tokenizer, &config, &origin.join("tokenizer.json")));
     let tensors = InMemory::open(&weights_name, model.weights, &options.device, options.dtype)?;
-    let weights = assemble::assemble(&config, &tensors)?;
+    let weights = assemble::assemble(&mut config, &tensors, &mut notices)?;
     let digest =
         digest_of(model.config, &tokenizer, vec![Part::Bytes("model.safetensors", model.weights)])?;
     let decoder = Decoder::new(config, weights, kernels(options))?;
@@ -176,6 +197,7 @@ fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> 
         config_json: Some(config_json),
         decoder,
         tokenizer,
+        notices,
     })
 }
 
@@ -193,9 +215,9 @@ fn digest_of(config: &[u8], tokenizer: &ChatTokenizer, weights: Vec<Part<'_>>) -
     model_digest(&parts)
 }
 
-fn parse_config(bytes: &[u8], path: &Path) -> Result<(Config, Value)> {
+fn parse_config(bytes: &[u8], path: &Path) -> Result<(Config, Value, Vec<String>)> {
     let text = String::from_utf8_lossy(bytes);
-    let config = Config::from_json(&text, &path.display().to_string())?;
+    let (config, notices) = Config::from_json_with_notices(&text, &path.display().to_string())?;
     let json: Value = serde_json::from_slice(bytes)
         .map_err(|e| Error::file(path, format!("isn't valid JSON: {e}"), "fetch the file again"))?;
     if let Some(quantization) = json.get("quantization_config").filter(|q| !q.is_null()) {
@@ -203,7 +225,29 @@ fn parse_config(bytes: &[u8], path: &Path) -> Result<(Config, Value)> {
         let action = "use the original checkpoint in f16, bf16 or f32, or a GGUF file";
         return Err(Error::file(path, format!("the weights are quantized with {method}"), action));
     }
-    Ok((config, json))
+    Ok((config, json, notices))
+}
+
+/// A line if config.json names a type that no weight is stored in.
+fn stored_type(json: &Value, stored: &BTreeSet<Dtype>, path: &Path) -> Option<String> {
+    let (field, stated) = ["dtype", "torch_dtype"]
+        .iter()
+        .find_map(|field| Some((field, json.get(field)?.as_str()?)))?;
+    let dtype = match stated.trim_start_matches("torch.") {
+        "float32" | "float" => Dtype::F32,
+        "bfloat16" => Dtype::BF16,
+        "float16" | "half" => Dtype::F16,
+        _ => return None,
+    };
+    if stored.is_empty() || stored.contains(&dtype) {
+        return None;
+    }
+    let stored: Vec<String> = stored.iter().map(|dtype| format!("{dtype:?}")).collect();
+    Some(format!(
+        "{}: `{field}` is {stated:?}, but the weights are stored as {}: they are read as stored and kept as --weights says",
+        path.display(),
+        stored.join(" and ")
+    ))
 }
 
 fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles> {
@@ -217,14 +261,17 @@ fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles> {
     Ok(files)
 }
 
-/// An id without a row in the embedding would fail in the middle of a run.
-fn check_vocabulary(tokenizer: &ChatTokenizer, config: &Config, path: &Path) -> Result<()> {
-    let ids = tokenizer.vocab_size();
-    if ids <= config.vocab_size {
-        return Ok(());
-    }
-    let problem = format!("has {ids} token ids, but the model embeds {}", config.vocab_size);
-    Err(Error::file(path, problem, "use the tokenizer that belongs to the model"))
+/// A tokenizer may have ids that the embedding has no row for, such as a padding token that was added. Texts with one of
+/// them are refused when they are encoded.
+fn limit_vocabulary(tokenizer: &mut ChatTokenizer, config: &Config, path: &Path) -> Option<String> {
+    let (beyond, first) = tokenizer.limit(config.vocab_size);
+    let first = first.unwrap_or_default();
+    (beyond > 0).then(|| {
+        format!(
+            "{}: has {beyond} token ids beyond the {} that the model embeds ({first:?} is the first); a text with one of them is refused",
+            path.display(), config.vocab_size
+        )
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

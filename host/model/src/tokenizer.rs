@@ -33,6 +33,8 @@ pub struct ChatTokenizer {
     special_ids: HashSet<u32>,
     stop: Vec<u32>,
     files: TokenizerFiles,
+    /// Rows of the model's embedding, if it has fewer than there are ids.
+    rows: Option<u32>,
 }
 
 /// tokenizer.json and [`SIDE_FILES`], name to bytes, as found (or made, for GGUF).
@@ -47,7 +49,8 @@ pub fn read_file(path: &Path) -> Result<Tokenizer> {
     parse(path, &bytes)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
+/// As [`read_file`], of the file's content.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| {
         let problem =
             format!("isn't a valid tokenizer.json ({})", e.to_string().replace('\n', " "));
@@ -85,8 +88,9 @@ impl ChatTokenizer {
     ) -> Result<Self> {
         let json = |name: &str| read_json(&files, origin, name);
         let (config, map) = (json("tokenizer_config.json")?, json("special_tokens_map.json")?);
+        let (first, second) = if map_counts(&config) { (&map, &config) } else { (&config, &map) };
         let token = |name: &str| {
-            token_text(&config, name).or_else(|| token_text(&map, name)).unwrap_or_default()
+            token_text(first, name).or_else(|| token_text(second, name)).unwrap_or_default()
         };
         let special = SpecialTokens {
             bos: token("bos_token"),
@@ -105,7 +109,7 @@ impl ChatTokenizer {
         let mut stop = id_list(json("generation_config.json")?.get("eos_token_id"));
         stop.extend_from_slice(eos);
         stop.extend(tokenizer.token_to_id(&special.eos));
-        let mut this = Self { tokenizer, template, special, special_ids, stop, files };
+        let mut this = Self { tokenizer, template, special, special_ids, stop, files, rows: None };
         this.complete_stop_tokens();
         Ok(this)
     }
@@ -143,12 +147,35 @@ impl ChatTokenizer {
     }
 
     fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
-        self.tokenizer.encode(text, false).map_err(|e| {
+        let encoding = self.tokenizer.encode(text, false).map_err(|e| {
             Error::tokenizer(
                 format!("can't encode a text: {e}"),
                 "remove the row, or check tokenizer.json",
             )
-        })
+        })?;
+        let beyond = |id: &&u32| self.rows.is_some_and(|rows| **id >= rows);
+        match encoding.get_ids().iter().find(beyond) {
+            None => Ok(encoding),
+            Some(id) => Err(Error::tokenizer(
+                format!(
+                    "a text holds {:?} (id {id}), but the model embeds {} ids",
+                    self.token(*id).unwrap_or_default(),
+                    self.rows.unwrap_or_default()
+                ),
+                "remove that token from data or template, or use the tokenizer that belongs to the model",
+            )),
+        }
+    }
+
+    /// Refuses from now on texts with ids that a model of `rows` embedded ids doesn't have. How many of the tokenizer's
+    /// ids these are, and the first of them.
+    pub(crate) fn limit(&mut self, rows: usize) -> (usize, Option<String>) {
+        let beyond = |id: &u32| *id as usize >= rows;
+        let mut ids: Vec<u32> =
+            self.tokenizer.get_vocab(true).into_values().filter(beyond).collect();
+        ids.sort_unstable();
+        self.rows = ids.first().and(u32::try_from(rows).ok());
+        (ids.len(), ids.first().and_then(|id| self.token(*id)))
     }
 
     /// Text of token ids, without special tokens.
@@ -179,6 +206,11 @@ impl ChatTokenizer {
     /// The text of one id as the vocabulary holds it, none for an id it doesn't have.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
+    }
+
+    /// The id of a text that is one token.
+    pub(crate) fn id(&self, text: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(text)
     }
 
     /// One more than the highest token id.
@@ -258,7 +290,12 @@ impl ChatTokenizer {
     }
 }
 
-fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Result<Value> {
+/// Whether special_tokens_map.json comes before tokenizer_config.json, as in transformers.
+pub(crate) fn map_counts(config: &Value) -> bool {
+    config.get("added_tokens_decoder").is_none()
+}
+
+pub(crate) fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Result<Value> {
     let Some(bytes) = files.get(name) else {
         return Ok(Value::Null);
     };
@@ -268,7 +305,7 @@ fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Result<Value>
 }
 
 /// `"<s>"` or `{"content": "<s>", …}`
-fn token_text(config: &Value, name: &str) -> Option<String> {
+pub(crate) fn token_text(config: &Value, name: &str) -> Option<String> {
     let value = config.get(name)?;
     value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
 }
@@ -286,7 +323,7 @@ fn template_text(config: &Value) -> Option<String> {
     }
 }
 
-fn id_list(value: Option<&Value>) -> Vec<u32> {
+pub(crate) fn id_list(value: Option<&Value>) -> Vec<u32> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
         Some(Value::Array(list)) => list.iter().filter_map(id).collect(),

@@ -39,6 +39,15 @@ pub const SEPARATE: &[Module] = &[
     Module { path: "mlp.down_proj", parts: &[Target::Down] },
 ];
 
+/// A sliding window of attention.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Keys that a query sees; none: all.
+    pub size: Option<usize>,
+    /// Per layer whether it holds; none: in all of them.
+    pub layers: Option<Vec<bool>>,
+}
+
 /// A family of decoders with Llama's block: the ways in which its files and names differ from
 /// those of other families. [`Config`] says what a block computes.
 pub trait Family: Debug + Sync {
@@ -51,12 +60,43 @@ pub trait Family: Debug + Sync {
     /// Sets properties that all models of the family have and no file states.
     fn complete(&self, _config: &mut Config) {}
 
-    /// Reads the sliding window from config.json: its size, and the first layer that has it.
+    /// The epsilon of its norms when config.json states none.
+    fn default_norm_eps(&self) -> f64 {
+        1e-6
+    }
+
+    /// Whether a part of every head is left out of the rotation when config.json says so.
+    fn rotates_a_part(&self) -> bool {
+        false
+    }
+
+    /// The flags of config.json that give a projection a bias; others aren't read.
+    fn bias_flags(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The original context of stretched frequencies when config.json states none outside of the rope settings,
+    /// if the family's configuration class in transformers has one.
+    fn default_original_context(&self) -> Option<usize> {
+        None
+    }
+
+    /// The rope types that the family's code in transformers takes.
+    fn rope_types(&self) -> &'static [&'static str] {
+        &["default", "linear", "dynamic", "yarn", "longrope", "llama3"]
+    }
+
+    /// The fields of config.json that [`Family::read_window`] reads.
+    fn window_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads the sliding window from config.json.
     ///
     /// # Errors
-    /// If a field holds something else.
-    fn read_window(&self, _json: &Fields) -> Result<(Option<usize>, usize)> {
-        Ok((None, 0))
+    /// If a field holds something else, or two contradict each other.
+    fn read_window(&self, _json: &Fields) -> Result<Window> {
+        Ok(Window::default())
     }
 
     /// Writes the window for [`Family::read_window`].

@@ -1,24 +1,57 @@
 //! Reading a `config.json`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 
 /// Fields of a `config.json`, or of an object in it, with the file's name for errors.
 pub struct Fields<'a> {
     file: &'a str,
     value: &'a Value,
+    /// The object they are in, with a point behind it.
+    within: String,
+    notices: Rc<RefCell<Vec<String>>>,
 }
 
 impl<'a> Fields<'a> {
     /// All fields of a document.
     pub fn new(file: &'a str, value: &'a Value) -> Self {
-        Self { file, value }
+        Self { file, value, within: String::new(), notices: Rc::default() }
     }
 
     /// Those of the object that a field holds, if it is there.
     pub fn object(&self, field: &str) -> Option<Self> {
-        Some(Self { file: self.file, value: self.get(field)? })
+        Some(Self {
+            file: self.file,
+            value: self.get(field)?,
+            within: format!("{}{field}.", self.within),
+            notices: self.notices.clone(),
+        })
+    }
+
+    /// Keeps a line that a person should read: which of two fields counts, or what isn't read.
+    pub fn note(&self, field: &str, what: impl AsRef<str>) {
+        let field = format!("{}{field}", self.within);
+        let text = format!("{}: `{}` {}", self.file, printable(&field), printable(what.as_ref()));
+        self.notices.borrow_mut().push(text);
+    }
+
+    /// All that was noted, here and in the objects of this document.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.borrow().clone()
+    }
+
+    /// The names of the fields.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.value.as_object().into_iter().flat_map(|object| object.keys().map(String::as_str))
+    }
+
+    /// Whether the field is there, be it `null`.
+    pub fn has(&self, field: &str) -> bool {
+        self.value.get(field).is_some()
     }
 
     /// The file that errors name.
@@ -35,8 +68,8 @@ impl<'a> Fields<'a> {
     ) -> Error {
         Error::Config {
             file: self.file.into(),
-            field: field.into(),
-            problem: problem.into(),
+            field: format!("{}{}", self.within, printable(field)),
+            problem: printable(&problem.into()).into_owned(),
             action: action.into(),
         }
     }
@@ -87,8 +120,16 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// [`Error::Config`] when it holds something else.
     pub fn flag(&self, field: &str) -> Result<bool> {
+        self.flag_or(field, false)
+    }
+
+    /// True or false; `absent` if the field is not there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds something else.
+    pub fn flag_or(&self, field: &str, absent: bool) -> Result<bool> {
         match self.get(field) {
-            None => Ok(false),
+            None => Ok(absent),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(value) => Err(self.fail(field, format!("is {value}"), "give true or false")),
         }
@@ -117,7 +158,7 @@ impl<'a> Fields<'a> {
         match self.number(field)? {
             Some(number) if number > 0.0 && number.is_finite() => Ok(number),
             Some(number) => Err(self.fail(field, format!("is {number}"), "make it positive")),
-            None => Err(self.fail(field, "is missing", "add it to the rope settings")),
+            None => Err(self.fail(field, "is missing", "add it")),
         }
     }
 

@@ -18,7 +18,7 @@ pub fn config_json(config: &Config) -> Value {
         "head_dim": config.head_dim,
         "hidden_act": "silu",
         "rms_norm_eps": config.rms_norm_eps,
-        "max_position_embeddings": config.max_position,
+        "max_position_embeddings": stated_positions(config),
         "tie_word_embeddings": config.tie_embeddings,
         "attention_bias": config.o_bias,
         "mlp_bias": config.mlp_bias,
@@ -43,10 +43,37 @@ pub fn config_json(config: &Config) -> Value {
     json
 }
 
+/// Dynamic scaling takes this field for its original context, and reads on beyond it.
+fn stated_positions(config: &Config) -> usize {
+    match config.rope.scaling {
+        RopeScaling::Dynamic { original_max_position, .. } => original_max_position,
+        _ => config.max_position,
+    }
+}
+
 fn rope_scaling(config: &Config) -> Option<Value> {
     match &config.rope.scaling {
         RopeScaling::None => None,
         RopeScaling::Linear { factor } => Some(json!({ "rope_type": "linear", "factor": factor })),
+        RopeScaling::Dynamic { factor, .. } => {
+            Some(json!({ "rope_type": "dynamic", "factor": factor }))
+        }
+        RopeScaling::Yarn {
+            factor,
+            original_max_position,
+            attention_factor,
+            beta_fast,
+            beta_slow,
+            truncate,
+        } => Some(json!({
+            "rope_type": "yarn",
+            "factor": factor,
+            "original_max_position_embeddings": original_max_position,
+            "attention_factor": attention_factor,
+            "beta_fast": beta_fast,
+            "beta_slow": beta_slow,
+            "truncate": truncate,
+        })),
         RopeScaling::Llama3 {
             factor,
             low_freq_factor,

@@ -33,7 +33,7 @@ impl Llama {
             mlp_bias: false,
             qk_norm: false,
             sliding_window: None,
-            window_from_layer: 0,
+            window_layers: None,
             partial_rotary_factor: 1.0,
             bos: None,
             eos: vec![],
@@ -48,6 +48,10 @@ impl Family for Llama {
 
     fn class(&self) -> &'static str {
         "LlamaForCausalLM"
+    }
+
+    fn bias_flags(&self) -> &'static [&'static str] {
+        &["attention_bias", "mlp_bias"]
     }
 
     fn interleaves_heads_in_gguf(&self) -> bool {

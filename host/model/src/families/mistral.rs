@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::window;
-use crate::config::{Config, Family, Fields};
+use crate::config::{Config, Family, Fields, Window};
 use crate::error::Result;
 
 /// `mistral`
@@ -19,8 +19,13 @@ impl Family for Mistral {
         "MistralForCausalLM"
     }
 
-    fn read_window(&self, json: &Fields) -> Result<(Option<usize>, usize)> {
-        window::read_size(json)
+    fn window_fields(&self) -> &'static [&'static str] {
+        &window::SIZE_FIELDS
+    }
+
+    fn read_window(&self, json: &Fields) -> Result<Window> {
+        // With layer types transformers takes such a model for a Ministral, which has the same block.
+        window::read_typed(json, Some(4096))
     }
 
     fn write_window(&self, config: &Config, json: &mut Map<String, Value>) {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::window;
-use crate::config::{Config, Family, Fields, Module, Target};
+use crate::config::{Config, Family, Fields, Module, Target, Window};
 use crate::error::Result;
 
 /// `phi3`
@@ -20,8 +20,29 @@ impl Family for Phi3 {
         "Phi3ForCausalLM"
     }
 
-    fn read_window(&self, json: &Fields) -> Result<(Option<usize>, usize)> {
-        window::read_size(json)
+    fn default_norm_eps(&self) -> f64 {
+        1e-5
+    }
+
+    fn rotates_a_part(&self) -> bool {
+        true
+    }
+
+    /// Earlier names of longrope included.
+    fn rope_types(&self) -> &'static [&'static str] {
+        &["default", "longrope", "su", "yarn"]
+    }
+
+    fn default_original_context(&self) -> Option<usize> {
+        Some(4096)
+    }
+
+    fn window_fields(&self) -> &'static [&'static str] {
+        &window::SIZE_FIELDS
+    }
+
+    fn read_window(&self, json: &Fields) -> Result<Window> {
+        window::read_size(json, None)
     }
 
     fn write_window(&self, config: &Config, json: &mut Map<String, Value>) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::window;
-use crate::config::{Config, Family, Fields};
+use crate::config::{Config, Family, Fields, Window};
 use crate::error::Result;
 
 /// `qwen2`
@@ -24,7 +24,11 @@ impl Family for Qwen2 {
         config.o_bias = false;
     }
 
-    fn read_window(&self, json: &Fields) -> Result<(Option<usize>, usize)> {
+    fn window_fields(&self) -> &'static [&'static str] {
+        &window::SWITCHED_FIELDS
+    }
+
+    fn read_window(&self, json: &Fields) -> Result<Window> {
         window::read_switched(json)
     }
 

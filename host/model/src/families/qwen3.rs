@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::window;
-use crate::config::{Config, Family, Fields};
+use crate::config::{Config, Family, Fields, Window};
 use crate::error::Result;
 
 /// `qwen3`
@@ -19,11 +19,19 @@ impl Family for Qwen3 {
         "Qwen3ForCausalLM"
     }
 
+    fn bias_flags(&self) -> &'static [&'static str] {
+        &["attention_bias"]
+    }
+
     fn complete(&self, config: &mut Config) {
         config.qk_norm = true;
     }
 
-    fn read_window(&self, json: &Fields) -> Result<(Option<usize>, usize)> {
+    fn window_fields(&self) -> &'static [&'static str] {
+        &window::SWITCHED_FIELDS
+    }
+
+    fn read_window(&self, json: &Fields) -> Result<Window> {
         window::read_switched(json)
     }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use super::mismatch;
 use crate::config::{Config, Module, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::weights::{LayerWeights, Linear, Weights};
 
 /// Named tensors of one model.
@@ -22,19 +23,34 @@ pub trait TensorSource: Sync {
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
     /// The tensor in the requested type, on the requested device.
     fn read(&self, name: &str) -> Result<Tensor>;
+    /// Whether two tensors are stored as the same bytes.
+    fn same(&self, one: &str, other: &str) -> bool;
+    /// Whether the configuration is a config.json, in which a person could correct a field.
+    fn has_config_json(&self) -> bool {
+        true
+    }
 }
 
+const HEAD: &str = "lm_head.weight";
 const WRONG_FILES: &str =
     "check that the weights belong to this configuration, or fetch the model again";
 
-/// Read all weights that `config` asks for; stacked projections are split.
+/// Read all weights that `config` asks for; stacked projections are split. If the file holds a head of its own though
+/// the embeddings are tied, the head is kept and `config` says so, as transformers does.
 ///
 /// # Errors
 /// [`Error::File`] for a tensor that is missing, has another shape, or is there though the architecture has no such
 /// tensor (it would silently be left out of the computation).
-pub fn assemble(config: &Config, source: &dyn TensorSource) -> Result<Weights> {
-    let reader = Reader { config, source, prefix: prefix(source) };
-    reader.refuse_unknown()?;
+pub fn assemble(
+    config: &mut Config,
+    source: &dyn TensorSource,
+    notices: &mut Vec<String>,
+) -> Result<Weights> {
+    let prefix = prefix(source);
+    let embedding = embedding(config, source, prefix, notices);
+    let config = &*config;
+    let reader = Reader { config, source, prefix };
+    reader.refuse_unknown(notices)?;
     let (vocab, hidden) = (config.vocab_size, config.hidden_size);
     let layers = (0..config.num_layers)
         .into_par_iter()
@@ -44,13 +60,10 @@ pub fn assemble(config: &Config, source: &dyn TensorSource) -> Result<Weights> {
             Ok(layer)
         })
         .collect::<Result<Vec<_>>>()?;
-    let head = if config.tie_embeddings {
-        None
-    } else {
-        Some(reader.named("lm_head.weight", &[vocab, hidden])?)
-    };
+    let head =
+        if config.tie_embeddings { None } else { Some(reader.named(HEAD, &[vocab, hidden])?) };
     let weights = Weights {
-        embed: reader.inner("embed_tokens.weight", &[vocab, hidden])?,
+        embed: reader.named(&embedding, &[vocab, hidden])?,
         layers,
         final_norm: reader.inner("norm.weight", &[hidden])?,
         head,
@@ -63,6 +76,29 @@ pub fn assemble(config: &Config, source: &dyn TensorSource) -> Result<Weights> {
 /// this thread has begun must be done before another one computes with it.
 fn settle(tensor: &Tensor) -> Result<()> {
     Ok(tensor.device().synchronize()?)
+}
+
+/// The tensor that is the embedding. Unties the head if the file holds another one.
+fn embedding(
+    config: &mut Config,
+    source: &dyn TensorSource,
+    prefix: &str,
+    notices: &mut Vec<String>,
+) -> String {
+    let name = format!("{prefix}embed_tokens.weight");
+    if !config.tie_embeddings || source.shape(HEAD).is_none() {
+        return name;
+    }
+    let file = source.file(HEAD).display();
+    if source.shape(&name).is_none() {
+        notices.push(format!("{file}: {HEAD} is the embedding as well: the embeddings are tied (`tie_word_embeddings`) and {name} is missing"));
+        return HEAD.to_owned();
+    }
+    if !source.same(&name, HEAD) {
+        config.tie_embeddings = false;
+        notices.push(format!("{file}: {HEAD} isn't the embedding, though `tie_word_embeddings` is true: the head of the file is used, as in transformers"));
+    }
+    name
 }
 
 /// Checkpoints of the bare model (without the language-model head) leave out `model.`.
@@ -87,10 +123,25 @@ impl Reader<'_> {
                 let problem = format!(
                     "tensor {name} has shape {found:?}, the configuration asks for {shape:?}"
                 );
-                Err(Error::file(file, problem, WRONG_FILES))
+                let rows = found.first().copied().unwrap_or(0);
+                let fits = found.len() == shape.len() && found.get(1) == shape.get(1);
+                let action = || mismatch::misshapen(self.config, name, rows);
+                Err(Error::file(file, problem, self.action(fits.then(action))))
             }
-            None => Err(Error::file(file, format!("tensor {name} is missing"), WRONG_FILES)),
+            None => {
+                let action = mismatch::missing(self.config, name);
+                Err(Error::file(
+                    file,
+                    format!("tensor {name} is missing"),
+                    self.action(Some(action)),
+                ))
+            }
         }
+    }
+
+    /// A GGUF file has no config.json to correct.
+    fn action(&self, action: Option<String>) -> String {
+        action.filter(|_| self.source.has_config_json()).unwrap_or_else(|| WRONG_FILES.into())
     }
 
     fn inner(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
@@ -154,17 +205,21 @@ impl Reader<'_> {
         })
     }
 
-    fn refuse_unknown(&self) -> Result<()> {
+    fn refuse_unknown(&self, notices: &mut Vec<String>) -> Result<()> {
         let known = tensor_names(self.config, self.prefix);
-        let harmless = |name: &str| {
-            // Constants that older exports stored, and a copy of the tied head.
-            name.ends_with("rotary_emb.inv_freq")
-                || name.starts_with("rope_")
-                || name == "lm_head.weight"
-        };
         let mut unknown = self.source.names();
-        unknown.retain(|name| !known.contains(name) && !harmless(name));
+        // The copy of a tied head was looked at; what GGUF stores of rope as tensors was read with the metadata.
+        unknown.retain(|name| !known.contains(name) && name != HEAD && !name.starts_with("rope_f"));
         unknown.sort();
+        // Constants that older exports stored.
+        let constant = |name: &String| name.ends_with("rotary_emb.inv_freq");
+        let (constants, unknown): (Vec<String>, Vec<String>) =
+            unknown.into_iter().partition(constant);
+        if let Some(first) = constants.first() {
+            let file = self.source.file(first).display();
+            let count = constants.len();
+            notices.push(format!("{file}: {} and {} more such tensors aren't read: the configuration gives the frequencies", printable(first), count - 1));
+        }
         let Some(first) = unknown.first() else {
             return Ok(());
         };
@@ -177,7 +232,8 @@ impl Reader<'_> {
             self.config.family.name(),
             self.config.num_layers
         );
-        Err(Error::file(self.source.file(first), problem, WRONG_FILES))
+        let action = mismatch::unknown(self.config, first);
+        Err(Error::file(self.source.file(first), problem, self.action(Some(action))))
     }
 }
 
@@ -186,7 +242,7 @@ fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
     let mut names: BTreeSet<String> =
         ["embed_tokens.weight", "norm.weight"].iter().map(|n| format!("{prefix}{n}")).collect();
     if !config.tie_embeddings {
-        names.insert("lm_head.weight".to_owned());
+        names.insert(HEAD.to_owned());
     }
     for layer in 0..config.num_layers {
         let mut add = |name: &str, bias: bool| {

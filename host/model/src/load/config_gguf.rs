@@ -1,11 +1,12 @@
 //! GGUF metadata: keys `ARCHITECTURE.field`, see the GGUF specification.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 
-use crate::config::{Config, Family, Rope, RopeScaling, long_rope_attention_factor};
-use crate::error::{Error, Result};
+use crate::config::{Config, Family, Rope, RopeScaling, yarn_attention_factor};
+use crate::error::{Error, Result, printable};
 use crate::families;
 
 /// What GGUF says by means of tensors instead of metadata.
@@ -17,15 +18,25 @@ pub struct GgufTensors {
     pub rope_freqs: Option<Vec<f32>>,
     /// `rope_factors_short.weight` and `rope_factors_long.weight` (Phi-3).
     pub rope_factors: Option<(Vec<f32>, Vec<f32>)>,
+    /// Projections of attention's input have biases: `attn_q.bias` and so on.
+    pub qkv_bias: bool,
+    /// `attn_output.bias`
+    pub o_bias: bool,
+    /// `ffn_up.bias` and so on.
+    pub mlp_bias: bool,
 }
 
 impl Config {
-    /// Reads the metadata of a GGUF file; `file` names it in errors.
+    /// Reads the metadata of a GGUF file; `file` names it in errors. The second is a line for every key that another one
+    /// overrides or that isn't read.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the key.
     pub fn from_gguf(
         metadata: &HashMap<String, Value>,
         tensors: &GgufTensors,
         file: &str,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Vec<String>)> {
         let name = match metadata.get("general.architecture") {
             Some(Value::String(name)) => name.as_str(),
             _ => "(missing)",
@@ -34,10 +45,12 @@ impl Config {
         let family = families::find(name).ok_or_else(|| Error::Config {
             file: file.into(),
             field: "general.architecture".into(),
-            problem: format!("is `{name}`, which is not supported"),
+            problem: format!("is `{}`, which is not supported", printable(name)),
             action: format!("use one of: {}", families::names()),
         })?;
-        Metadata { metadata, name, file }.config(family, tensors)
+        let metadata = Metadata { metadata, name, file, notices: RefCell::default() };
+        let config = metadata.config(family, tensors)?;
+        Ok((config, metadata.notices.into_inner()))
     }
 }
 
@@ -45,6 +58,7 @@ struct Metadata<'a> {
     metadata: &'a HashMap<String, Value>,
     name: &'a str,
     file: &'a str,
+    notices: RefCell<Vec<String>>,
 }
 
 impl Metadata<'_> {
@@ -52,9 +66,14 @@ impl Metadata<'_> {
         Error::Config {
             file: self.file.into(),
             field: format!("{}.{field}", self.name),
-            problem: problem.into(),
+            problem: printable(problem).into_owned(),
             action: "convert the model to GGUF again".into(),
         }
+    }
+
+    fn note(&self, field: &str, what: &str) {
+        let text = format!("{}: `{}.{field}` {}", self.file, self.name, printable(what));
+        self.notices.borrow_mut().push(text);
     }
 
     fn get(&self, field: &str) -> Option<&Value> {
@@ -90,10 +109,17 @@ impl Metadata<'_> {
 
     fn vocab_size(&self) -> Result<usize> {
         // The token list is what the embedding really has rows for.
-        match self.metadata.get("tokenizer.ggml.tokens") {
-            Some(Value::Array(tokens)) => Ok(tokens.len()),
-            _ => self.required("vocab_size"),
+        let Some(Value::Array(tokens)) = self.metadata.get("tokenizer.ggml.tokens") else {
+            return self.required("vocab_size");
+        };
+        if let Some(size) = self.size("vocab_size")?.filter(|size| *size != tokens.len()) {
+            let what = format!(
+                "is {size}; the {} tokens of tokenizer.ggml.tokens count, as in llama.cpp",
+                tokens.len()
+            );
+            self.note("vocab_size", &what);
         }
+        Ok(tokens.len())
     }
 
     fn config(&self, family: &'static dyn Family, tensors: &GgufTensors) -> Result<Config> {
@@ -118,16 +144,16 @@ impl Metadata<'_> {
             rms_norm_eps: eps.map_or(1e-6, shortest),
             rope: Rope {
                 theta: self.number("rope.freq_base")?.unwrap_or(10_000.0),
-                scaling: self.scaling(max_position, tensors)?,
+                scaling: self.scaling(max_position, rotary / 2, tensors)?,
             },
             max_position,
             tie_embeddings: !tensors.has_output,
-            qkv_bias: false,
-            o_bias: false,
-            mlp_bias: false,
+            qkv_bias: tensors.qkv_bias,
+            o_bias: tensors.o_bias,
+            mlp_bias: tensors.mlp_bias,
             qk_norm: false,
             sliding_window: self.size("attention.sliding_window")?.filter(|window| *window > 0),
-            window_from_layer: 0,
+            window_layers: None,
             partial_rotary_factor: rotary as f64 / head_dim.max(1) as f64,
             bos: self.token_id("tokenizer.ggml.bos_token_id"),
             eos: self.token_id("tokenizer.ggml.eos_token_id").into_iter().collect(),
@@ -136,36 +162,133 @@ impl Metadata<'_> {
         config.validated(self.file)
     }
 
-    fn scaling(&self, max_position: usize, tensors: &GgufTensors) -> Result<RopeScaling> {
-        let wide = |list: &[f32]| list.iter().map(|f| f64::from(*f)).collect::<Vec<f64>>();
-        if let Some(factors) = &tensors.rope_freqs {
-            return Ok(RopeScaling::Factors { factors: wide(factors) });
+    /// The kind of scaling and its factor. As in llama.cpp a factor without a kind is linear, and `scale_linear` is an
+    /// old name of it.
+    fn stretch(&self) -> Result<(&str, f64)> {
+        let stated = match self.get("rope.scaling.type") {
+            None => None,
+            Some(Value::String(kind)) => Some(kind.as_str()),
+            Some(_) => return Err(self.fail("rope.scaling.type", "is not a text")),
+        };
+        let kind = stated.unwrap_or("linear");
+        if !["none", "linear", "yarn", "longrope"].contains(&kind) {
+            let problem =
+                format!("is {kind:?}, which isn't supported: none, linear, yarn and longrope are");
+            return Err(self.fail("rope.scaling.type", &problem));
         }
-        if let Some((short, long)) = &tensors.rope_factors {
-            let original =
-                self.size("rope.scaling.original_context_length")?.unwrap_or(max_position);
-            let attention_factor = match self.number("rope.scaling.attn_factor")? {
-                Some(factor) => factor,
-                None => long_rope_attention_factor(max_position, original),
+        let named = ["rope.scaling.factor", "rope.scale_linear"]
+            .into_iter()
+            .find(|field| self.get(field).is_some());
+        let Some(field) = named else {
+            return match kind {
+                "yarn" => Err(self.fail("rope.scaling.factor", "is missing")),
+                _ => Ok((kind, 1.0)),
             };
-            return Ok(RopeScaling::LongRope {
-                short_factor: wide(short),
-                long_factor: wide(long),
-                original_max_position: original,
-                attention_factor,
+        };
+        // llama.cpp reads 0 as not stated.
+        let factor = self.number(field)?.filter(|factor| *factor != 0.0).unwrap_or(1.0);
+        if !(factor.is_finite() && factor > 0.0) {
+            return Err(self.fail(field, &format!("is {factor}")));
+        }
+        match (kind, stated) {
+            ("none", _) if factor != 1.0 => {
+                self.note(
+                    field,
+                    &format!(
+                        "is {factor} and isn't read: rope.scaling.type is \"none\", as in llama.cpp"
+                    ),
+                );
+                Ok((kind, 1.0))
+            }
+            (_, None) if factor != 1.0 => {
+                self.note(
+                    field,
+                    &format!(
+                        "is {factor}: without rope.scaling.type it is linear, as in llama.cpp"
+                    ),
+                );
+                Ok((kind, factor))
+            }
+            _ => Ok((kind, factor)),
+        }
+    }
+
+    fn scaling(
+        &self,
+        max_position: usize,
+        half: usize,
+        tensors: &GgufTensors,
+    ) -> Result<RopeScaling> {
+        let (kind, factor) = self.stretch()?;
+        let attention_factor = self.number("rope.scaling.attn_factor")?;
+        let original_max_position =
+            self.size("rope.scaling.original_context_length")?.unwrap_or(max_position);
+        for field in [
+            "yarn_ext_factor",
+            "yarn_attn_factor",
+            "yarn_beta_fast",
+            "yarn_beta_slow",
+            "yarn_log_multiplier",
+            "alpha",
+        ] {
+            let field = format!("rope.scaling.{field}");
+            if self.get(&field).is_some() {
+                self.note(
+                    &field,
+                    &format!("isn't read: llama.cpp doesn't read it for {}", self.name),
+                );
+            }
+        }
+        // Divisors from tensors come on top of the factor.
+        let divisors =
+            |list: &[f32]| list.iter().map(|f| f64::from(*f) * factor).collect::<Vec<f64>>();
+        if kind == "yarn" {
+            if tensors.rope_freqs.is_some() || tensors.rope_factors.is_some() {
+                return Err(self.fail(
+                    "rope.scaling.type",
+                    "is \"yarn\", but there are tensors with factors as well",
+                ));
+            }
+            return Ok(RopeScaling::Yarn {
+                factor,
+                original_max_position,
+                attention_factor: yarn_attention_factor(factor, 1.0)
+                    * attention_factor.unwrap_or(1.0),
+                beta_fast: 32.0,
+                beta_slow: 1.0,
+                truncate: true,
             });
         }
-        match self.get("rope.scaling.type") {
-            Some(Value::String(kind)) if kind == "linear" => Ok(RopeScaling::Linear {
-                factor: self
-                    .number("rope.scaling.factor")?
-                    .filter(|factor| *factor > 0.0)
-                    .ok_or_else(|| self.fail("rope.scaling.factor", "is missing"))?,
-            }),
-            Some(Value::String(kind)) if kind == "none" => Ok(RopeScaling::None),
-            None => Ok(RopeScaling::None),
-            Some(_) => Err(self.fail("rope.scaling.type", "is not supported")),
+        let (short_factor, long_factor) = match (&tensors.rope_factors, &tensors.rope_freqs) {
+            (Some((short, long)), _) => (divisors(short), divisors(long)),
+            (None, Some(factors)) => (divisors(factors), divisors(factors)),
+            (None, None) if kind == "longrope" => {
+                return Err(self.fail("rope.scaling.type", "is \"longrope\", but the tensors rope_factors_short.weight and rope_factors_long.weight are missing"));
+            }
+            (None, None) if attention_factor.is_none_or(|factor| factor == 1.0) => {
+                return Ok(if factor == 1.0 {
+                    RopeScaling::None
+                } else {
+                    RopeScaling::Linear { factor }
+                });
+            }
+            (None, None) => (vec![factor; half], vec![factor; half]),
+        };
+        if tensors.rope_factors.is_none() && attention_factor.is_none_or(|factor| factor == 1.0) {
+            return Ok(RopeScaling::Factors { factors: short_factor });
         }
+        if attention_factor.is_none() {
+            self.note(
+                "rope.scaling.attn_factor",
+                "is missing: nothing scales cos and sin, as in llama.cpp",
+            );
+        }
+        Ok(RopeScaling::LongRope {
+            short_factor,
+            long_factor,
+            original_max_position,
+            attention_factor: attention_factor.unwrap_or(1.0),
+        })
     }
 }
 

@@ -2,20 +2,88 @@
 
 use serde_json::Value;
 
-use crate::config::{Config, Family, Fields, Rope, RopeScaling, long_rope_attention_factor};
+use super::rope_json::{self, RopeSettings};
+use crate::config::{Config, Family, Fields};
 use crate::error::{Error, Result};
 use crate::families;
 
+/// Fields that decide nothing about what a model computes here: read elsewhere, of training, or of generation.
+const NOT_OF_THE_SHAPE: [&str; 25] = [
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "auto_map",
+    "chunk_size_feed_forward",
+    "dtype",
+    "embd_pdrop",
+    "gradient_checkpointing",
+    "initializer_range",
+    "is_decoder",
+    "name_or_path",
+    "num_labels",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "pretraining_tp",
+    "quantization_config",
+    "resid_pdrop",
+    "return_dict",
+    "sep_token_id",
+    "torch_dtype",
+    "transformers.js_config",
+    "transformers_version",
+    "unk_token_id",
+    "use_cache",
+];
+
+/// Fields that are read below, by the rope settings, or by a family.
+const READ: [&str; 21] = [
+    "attention_bias",
+    "bos_token_id",
+    "eos_token_id",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "mlp_bias",
+    "model_type",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "tie_word_embeddings",
+    "vocab_size",
+];
+
 impl Config {
     /// Reads the text of a `config.json`; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the field.
     pub fn from_json(text: &str, file: &str) -> Result<Self> {
+        Self::from_json_with_notices(text, file).map(|(config, _)| config)
+    }
+
+    /// As [`Config::from_json`], with a line for every field that another one overrides or that isn't read.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the field.
+    pub fn from_json_with_notices(text: &str, file: &str) -> Result<(Self, Vec<String>)> {
         let value: Value = serde_json::from_str(text).map_err(|error| Error::Config {
             file: file.into(),
             field: "(document)".into(),
             problem: format!("is not JSON: {error}"),
             action: "fetch the file again".into(),
         })?;
-        config(&Fields::new(file, &value))
+        let fields = Fields::new(file, &value);
+        let config = config(&fields)?;
+        Ok((config, fields.notices()))
     }
 }
 
@@ -32,6 +100,7 @@ fn family(json: &Fields) -> Result<&'static dyn Family> {
 
 fn config(json: &Fields) -> Result<Config> {
     let family = family(json)?;
+    note_architecture(json, family);
     if let Some(activation) = json.get("hidden_act").and_then(Value::as_str)
         && activation != "silu"
         && activation != "swish"
@@ -44,10 +113,11 @@ fn config(json: &Fields) -> Result<Config> {
         Some(size) => size,
         None => hidden_size.checked_div(num_heads).unwrap_or(0),
     };
-    let max_position = json.required("max_position_embeddings")?;
-    let partial_rotary_factor = rope_number(json, "partial_rotary_factor")?.unwrap_or(1.0);
-    let (sliding_window, window_from_layer) = family.read_window(json)?;
-    let bias = json.flag("attention_bias")?;
+    let stated = json.required("max_position_embeddings")?;
+    let RopeSettings { rope, partial_rotary_factor, max_position } =
+        rope_json::read(json, family, stated)?;
+    let window = family.read_window(json)?;
+    let bias = bias(json, family, "attention_bias")?;
     let mut config = Config {
         family,
         vocab_size: json.required("vocab_size")?,
@@ -57,82 +127,68 @@ fn config(json: &Fields) -> Result<Config> {
         num_heads,
         num_kv_heads: json.size("num_key_value_heads")?.unwrap_or(num_heads),
         head_dim,
-        rms_norm_eps: json.number("rms_norm_eps")?.unwrap_or(1e-6),
-        rope: Rope {
-            theta: rope_number(json, "rope_theta")?.unwrap_or(10_000.0),
-            scaling: scaling(json, max_position)?,
-        },
+        rms_norm_eps: json.number("rms_norm_eps")?.unwrap_or_else(|| family.default_norm_eps()),
+        rope,
         max_position,
         tie_embeddings: json.flag("tie_word_embeddings")?,
         qkv_bias: bias,
         o_bias: bias,
-        mlp_bias: json.flag("mlp_bias")?,
+        mlp_bias: self::bias(json, family, "mlp_bias")?,
         qk_norm: false,
-        sliding_window,
-        window_from_layer,
+        sliding_window: window.size,
+        window_layers: window.layers,
         partial_rotary_factor,
         bos: json.token_ids("bos_token_id")?.first().copied(),
         eos: json.token_ids("eos_token_id")?,
     };
     family.complete(&mut config);
+    note_unread(json, family);
     config.validated(json.file())
 }
 
-/// The rope settings: `rope_scaling` (version 4) or `rope_parameters` (version 5).
-fn rope_fields<'a>(json: &Fields<'a>) -> Option<Fields<'a>> {
-    json.object("rope_parameters").or_else(|| json.object("rope_scaling"))
-}
-
-fn rope_number(json: &Fields, field: &str) -> Result<Option<f64>> {
-    if let Some(number) = json.number(field)? {
-        return Ok(Some(number));
+/// transformers decides by `model_type` alone.
+fn note_architecture(json: &Fields, family: &dyn Family) {
+    let named =
+        json.get("architectures").and_then(Value::as_array).and_then(|list| list.first()?.as_str());
+    if let Some(other) = named.filter(|name| *name != family.class()) {
+        let what = format!(
+            "names {other:?}; `model_type` is {:?} and counts, as in transformers: {}",
+            family.name(),
+            family.class()
+        );
+        json.note("architectures", what);
     }
-    match rope_fields(json) {
-        Some(rope) => rope.number(field),
-        None => Ok(None),
-    }
-}
-
-fn scaling(json: &Fields, max_position: usize) -> Result<RopeScaling> {
-    let Some(rope) = rope_fields(json) else {
-        return Ok(RopeScaling::None);
-    };
-    let kind = rope
-        .get("rope_type")
-        .or_else(|| rope.get("type"))
-        .and_then(Value::as_str)
-        .unwrap_or("default");
-    match kind {
-        "default" => Ok(RopeScaling::None),
-        "linear" => Ok(RopeScaling::Linear { factor: rope.positive("factor")? }),
-        "llama3" => Ok(RopeScaling::Llama3 {
-            factor: rope.positive("factor")?,
-            low_freq_factor: rope.positive("low_freq_factor")?,
-            high_freq_factor: rope.positive("high_freq_factor")?,
-            original_max_position: rope.required("original_max_position_embeddings")?,
-        }),
-        "longrope" | "su" => long_rope(json, &rope, max_position),
-        other => Err(json.fail(
-            "rope_scaling",
-            format!("has type `{other}`, which is not supported"),
-            "use a model with default, linear, llama3 or longrope scaling",
-        )),
+    if json.get("auto_map").is_some() {
+        json.note(
+            "auto_map",
+            format!("names code of the model's own, which isn't run: {} is", family.class()),
+        );
     }
 }
 
-fn long_rope(json: &Fields, rope: &Fields, max_position: usize) -> Result<RopeScaling> {
-    let original = match rope.size("original_max_position_embeddings")? {
-        Some(size) => size,
-        None => json.required("original_max_position_embeddings")?,
-    };
-    let attention_factor = match rope.number("attention_factor")? {
-        Some(factor) => factor,
-        None => long_rope_attention_factor(max_position, original),
-    };
-    Ok(RopeScaling::LongRope {
-        short_factor: rope.factors("short_factor")?,
-        long_factor: rope.factors("long_factor")?,
-        original_max_position: original,
-        attention_factor,
-    })
+/// A flag that gives projections a bias, for the families whose code reads it.
+fn bias(json: &Fields, family: &dyn Family, flag: &str) -> Result<bool> {
+    let set = json.flag(flag)?;
+    let read = family.bias_flags().contains(&flag);
+    if set && !read {
+        json.note(flag, format!("is true, but {} doesn't read it", family.class()));
+    }
+    Ok(set && read)
+}
+
+/// Fields that nothing reads, in one line.
+fn note_unread(json: &Fields, family: &dyn Family) {
+    let lists = [&READ[..], &NOT_OF_THE_SHAPE, family.window_fields()];
+    let known = |name: &str| lists.iter().any(|list| list.contains(&name));
+    // A field that is off says nothing.
+    let says = |name: &&str| json.get(name).is_some_and(|value| *value != Value::Bool(false));
+    let unread: Vec<&str> = json.names().filter(|name| !known(name)).filter(says).collect();
+    if let Some((last, others)) = unread.split_last() {
+        let mut what = String::from("isn't read");
+        if !others.is_empty() {
+            let names: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
+            what = format!("isn't read, nor {}", names.join(", "));
+        }
+        json.note(last, what);
+    }
 }

@@ -11,10 +11,12 @@ use memmap2::Mmap;
 
 use super::assemble::TensorSource;
 use super::config_gguf::GgufTensors;
+use super::gguf_types;
 use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 
 const FETCH_AGAIN: &str = "fetch the file again";
+const DEQUANTIZE: &str = "take a file of the model in F16, BF16, Q8_0 or Q4_K_M, or make one with llama.cpp: llama-quantize --allow-requantize THIS.gguf NEW.gguf F16";
 
 /// An opened GGUF file.
 pub struct Gguf {
@@ -22,6 +24,7 @@ pub struct Gguf {
     map: Mmap,
     content: Content,
     config: Config,
+    notices: Vec<String>,
     /// Hugging Face tensor name to GGUF tensor name.
     names: BTreeMap<String, String>,
     device: Device,
@@ -44,12 +47,16 @@ impl Gguf {
         #[expect(unsafe_code, reason = "files larger than the memory are read as well")]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| {
+            if let Some(problem) = gguf_types::unreadable(&map) {
+                return Error::file(path, problem, DEQUANTIZE);
+            }
             let reason = first_line(&e);
             Error::file(path, format!("isn't a complete GGUF file ({reason})"), FETCH_AGAIN)
         })?;
         refuse_split(path, &content.metadata)?;
         let tensors = described_by_tensors(path, &map, &content)?;
-        let config = Config::from_gguf(&content.metadata, &tensors, &path.display().to_string())?;
+        let (config, notices) =
+            Config::from_gguf(&content.metadata, &tensors, &path.display().to_string())?;
         let names = content
             .tensor_infos
             .keys()
@@ -60,6 +67,7 @@ impl Gguf {
             map,
             content,
             config,
+            notices,
             names,
             device: device.clone(),
             dtype,
@@ -69,6 +77,11 @@ impl Gguf {
     /// The decoder's shape, from the metadata.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What the metadata says twice and differently, or what isn't read.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// All metadata.
@@ -100,7 +113,16 @@ fn described_by_tensors(path: &Path, map: &Mmap, content: &Content) -> Result<Gg
         let tensor = dequantize(path, map, content, name, &Device::Cpu)?;
         Ok(Some(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?))
     };
+    // llama.cpp takes the biases that are there.
+    let bias = |modules: &[&str]| {
+        let is =
+            |name: &str| modules.iter().any(|module| name.ends_with(&format!(".{module}.bias")));
+        content.tensor_infos.keys().any(|name| is(name))
+    };
     Ok(GgufTensors {
+        qkv_bias: bias(&["attn_q", "attn_k", "attn_v"]),
+        o_bias: bias(&["attn_output"]),
+        mlp_bias: bias(&["ffn_gate", "ffn_up", "ffn_down"]),
         has_output: content.tensor_infos.contains_key("output.weight"),
         rope_freqs: values("rope_freqs.weight")?,
         rope_factors: values("rope_factors_short.weight")?.zip(values("rope_factors_long.weight")?),
@@ -173,6 +195,15 @@ fn half_split(t: &Tensor, heads: usize, head_dim: usize) -> candle_core::Result<
 }
 
 impl TensorSource for Gguf {
+    fn has_config_json(&self) -> bool {
+        false
+    }
+
+    /// Never asked: a file with a head of its own isn't tied.
+    fn same(&self, one: &str, other: &str) -> bool {
+        one == other
+    }
+
     fn file(&self, _: &str) -> &Path {
         &self.path
     }

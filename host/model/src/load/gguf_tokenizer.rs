@@ -18,12 +18,21 @@ use crate::error::{Error, Result};
 use crate::tokenizer::ChatTokenizer;
 
 const NEXT: &str = "put the tokenizer.json of the original model into the folder of the GGUF file";
+/// Files of a Hugging Face folder that a GGUF file takes the place of.
+const BESIDE: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+];
 /// llama.cpp's token types that matter here.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
 /// Rebuild the tokenizer of a GGUF file. A byte-level BPE with a known pre-tokenizer is rebuilt from the metadata;
-/// for others a tokenizer.json beside the file is used when its vocabulary is the file's.
+/// for others a tokenizer.json beside the file is used when its vocabulary is the file's. The second is a line for
+/// everything beside the file, or in its metadata, that isn't used.
 ///
 /// # Errors
 /// [`Error::File`] when a key is missing or the tokenizer is of a kind that can't be rebuilt.
@@ -31,24 +40,40 @@ pub fn read(
     path: &Path,
     metadata: &HashMap<String, Value>,
     max_position: usize,
-) -> Result<ChatTokenizer> {
+) -> Result<(ChatTokenizer, Vec<String>)> {
     let source = Metadata { path, metadata };
     let tokens = source.strings("tokenizer.ggml.tokens")?;
+    let mut notices = Vec::new();
     let tokenizer = match source.rebuilt(&tokens) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => source.beside(&tokens)?.ok_or(error)?,
+        Ok(tokenizer) => {
+            notices.extend(source.unread(&["tokenizer.json"]));
+            tokenizer
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            let tokenizer = source.beside(&tokens)?.ok_or(error)?;
+            // The reason ends with the advice that was followed.
+            let reason = reason.split("; ").next().unwrap_or_default().to_owned();
+            notices.push(format!("{reason}; the tokenizer.json beside it is used"));
+            tokenizer
+        }
     };
+    notices.extend(source.unread(&BESIDE));
+    let template = source.template(&tokens, &mut notices);
     let json = tokenizer
         .to_string(false)
         .map_err(|e| source.fail(format!("its tokenizer can't be rebuilt: {e}")))?;
     let files = [
         ("tokenizer.json", json),
-        ("tokenizer_config.json", source.tokenizer_config(&tokens, max_position).to_string()),
+        (
+            "tokenizer_config.json",
+            source.tokenizer_config(&tokens, template, max_position).to_string(),
+        ),
         ("generation_config.json", source.generation_config().to_string()),
     ];
     let files =
         files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
-    ChatTokenizer::new(tokenizer, files, path, &[])
+    Ok((ChatTokenizer::new(tokenizer, files, path, &[])?, notices))
 }
 
 struct Metadata<'a> {
@@ -84,8 +109,56 @@ impl Metadata<'_> {
         u32::try_from(id).ok()
     }
 
+    /// A line about files beside the GGUF file that aren't read.
+    fn unread(&self, names: &[&str]) -> Option<String> {
+        let there = names.iter().filter(|name| self.path.with_file_name(name).is_file());
+        let there: Vec<&str> = there.copied().collect();
+        let path = self.path.display();
+        (!there.is_empty()).then(|| {
+            format!(
+                "{path}: what lies beside it isn't read: {}; the file's own metadata counts",
+                there.join(", ")
+            )
+        })
+    }
+
+    /// The chat template. llama.cpp puts the first token before a prompt whose template doesn't, if the file asks for it.
+    fn template(&self, tokens: &[String], notices: &mut Vec<String>) -> Option<String> {
+        let template = self.string("tokenizer.chat_template")?;
+        let flag = |name: &str| match self.metadata.get(&format!("tokenizer.ggml.{name}")) {
+            Some(Value::Bool(flag)) => Some(*flag),
+            _ => None,
+        };
+        let path = self.path.display();
+        if flag("add_eos_token") == Some(true) {
+            notices.push(format!(
+                "{path}: `tokenizer.ggml.add_eos_token` isn't read: the chat template ends a turn"
+            ));
+        }
+        // Of the kinds that are rebuilt this one begins with it unless told otherwise.
+        let begins =
+            matches!(self.string("tokenizer.ggml.pre"), Some("llama-bpe" | "llama3" | "llama-v3"));
+        let bos = self.token_id("bos").and_then(|id| tokens.get(id as usize));
+        let Some(bos) = bos.filter(|_| flag("add_bos_token").unwrap_or(begins)) else {
+            return Some(template.to_owned());
+        };
+        if template.contains("bos_token") || template.contains(bos.as_str()) {
+            return Some(template.to_owned());
+        }
+        notices.push(format!(
+            "{path}: {bos:?} is put before the text of the chat template, which doesn't write it: `tokenizer.ggml.add_bos_token` is {}, as in llama.cpp",
+            flag("add_bos_token").map_or("true for this tokenizer", |_| "true")
+        ));
+        Some(format!("{{{{ bos_token }}}}{template}"))
+    }
+
     /// What the model's tokenizer_config.json says about special tokens and the chat template.
-    fn tokenizer_config(&self, tokens: &[String], max_position: usize) -> serde_json::Value {
+    fn tokenizer_config(
+        &self,
+        tokens: &[String],
+        template: Option<String>,
+        max_position: usize,
+    ) -> serde_json::Value {
         let mut config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": max_position,
@@ -98,7 +171,7 @@ impl Metadata<'_> {
                 config[format!("{field}_token")] = json!(text);
             }
         }
-        if let Some(template) = self.string("tokenizer.chat_template") {
+        if let Some(template) = template {
             config["chat_template"] = json!(template);
         }
         config

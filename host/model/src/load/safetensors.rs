@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::assemble::TensorSource;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -19,6 +20,7 @@ pub struct Shards {
     files: Vec<(PathBuf, MmapedSafetensors)>,
     /// Tensor name to the file that holds it, and its shape.
     tensors: BTreeMap<String, (usize, Vec<usize>)>,
+    types: BTreeSet<Dtype>,
     device: Device,
     dtype: DType,
 }
@@ -63,6 +65,11 @@ fn no_weights(folder: &Path) -> Error {
 }
 
 fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
+    Ok(weight_map(index)?.into_values().collect())
+}
+
+/// Tensors and the file of each, as the index has them.
+fn weight_map(index: &Path) -> Result<BTreeMap<String, String>> {
     let invalid = |problem: String| Error::file(index, problem, FETCH_AGAIN);
     let text = std::fs::read(index).map_err(|e| Error::io(index, e))?;
     let json: serde_json::Value =
@@ -70,11 +77,11 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
     let map = json.get("weight_map").and_then(|m| m.as_object());
     let map =
         map.filter(|m| !m.is_empty()).ok_or_else(|| invalid("has no weight_map".to_owned()))?;
-    map.values()
-        .map(|file| match file.as_str() {
+    map.iter()
+        .map(|(tensor, file)| match file.as_str() {
             // A plain name: an index must not reach outside of its folder.
             Some(name) if !name.is_empty() && !name.contains(['/', '\\']) && name != ".." => {
-                Ok(name.to_owned())
+                Ok((tensor.clone(), name.to_owned()))
             }
             _ => {
                 Err(invalid(format!("weight_map names {file}, which isn't a file of this folder")))
@@ -90,8 +97,13 @@ impl Shards {
     /// [`Error::File`] for a file that isn't valid safetensors (truncated, another format) or holds types other
     /// than f16, bf16, f32 and f64; [`Error::Io`] when it can't be opened.
     pub fn open(files: &[PathBuf], device: &Device, dtype: DType) -> Result<Self> {
-        let mut shards =
-            Self { files: Vec::new(), tensors: BTreeMap::new(), device: device.clone(), dtype };
+        let mut shards = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            types: BTreeSet::new(),
+            device: device.clone(),
+            dtype,
+        };
         for path in files {
             let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
             if length == 0 {
@@ -104,12 +116,107 @@ impl Shards {
                 unsafe { MmapedSafetensors::new(path) }.map_err(|e| not_safetensors(path, &e))?;
             for (name, view) in mapped.tensors() {
                 check_type(path, &name, view.dtype())?;
+                shards.types.insert(view.dtype());
+                if let Some((first, _)) = shards.tensors.get(&name) {
+                    shards.refuse_another(&name, *first, path, &view)?;
+                }
                 shards.tensors.insert(name, (shards.files.len(), view.shape().to_vec()));
             }
             shards.files.push((path.clone(), mapped));
         }
         Ok(shards)
     }
+
+    /// A tensor that a second shard holds must be the same in both.
+    fn refuse_another(
+        &self,
+        name: &str,
+        first: usize,
+        path: &Path,
+        view: &TensorView<'_>,
+    ) -> Result<()> {
+        let (other, mapped) = &self.files[first];
+        if same_view(&mapped.get(name)?, view) {
+            return Ok(());
+        }
+        let problem = format!("tensor {name} is another one in {}", other.display());
+        Err(Error::file(
+            path,
+            problem,
+            "remove the shard that isn't of this model, or fetch all shards again",
+        ))
+    }
+
+    /// The types that tensors are stored in.
+    pub fn types(&self) -> &BTreeSet<Dtype> {
+        &self.types
+    }
+
+    /// The name of the file that holds a tensor.
+    fn holder(&self, name: &str) -> Option<&str> {
+        let (index, _) = self.tensors.get(name)?;
+        self.files[*index].0.file_name()?.to_str()
+    }
+
+    /// What the index and the files of a folder say differently, and the weight files that aren't read.
+    ///
+    /// # Errors
+    /// As [`weight_files`].
+    pub fn disagreements(&self, folder: &Path) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        let index = folder.join(INDEX);
+        if !index.is_file() {
+            return Ok(notices);
+        }
+        if folder.join(SINGLE).is_file() {
+            notices.push(format!(
+                "{}: isn't read: {SINGLE} beside it counts, as in transformers",
+                index.display()
+            ));
+            return Ok(notices);
+        }
+        let map = weight_map(&index)?;
+        let elsewhere = |(name, file): &(&String, &String)| {
+            self.holder(name).is_some_and(|holder| holder != *file)
+        };
+        let mut moved = map.iter().filter(elsewhere);
+        if let Some((name, file)) = moved.next() {
+            let holder = self.holder(name).unwrap_or_default();
+            notices.push(format!(
+                "{}: says that {} is in {}, but it is in {holder}; so are {} more tensors elsewhere: they are read where they are, as in transformers",
+                index.display(), printable(name), printable(file), moved.count()
+            ));
+        }
+        let mut unnamed = self.tensors.keys().filter(|name| !map.contains_key(*name));
+        if let Some(name) = unnamed.next() {
+            notices.push(format!(
+                "{}: doesn't name {} and {} more tensors of its shards, which are read all the same, as in transformers",
+                index.display(), printable(name), unnamed.count()
+            ));
+        }
+        let read: BTreeSet<&String> = map.values().collect();
+        let files = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+        let names = files.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut stale: Vec<String> = names
+            .filter(|name| {
+                name.starts_with("model-") && name.ends_with(".safetensors") && !read.contains(name)
+            })
+            .collect();
+        stale.sort();
+        if let Some(first) = stale.first() {
+            notices.push(format!(
+                "{}: doesn't name {} of {} such files, which aren't read",
+                index.display(),
+                printable(first),
+                stale.len()
+            ));
+        }
+        Ok(notices)
+    }
+}
+
+fn same_view(one: &TensorView<'_>, other: &TensorView<'_>) -> bool {
+    one.dtype() == other.dtype() && one.shape() == other.shape() && one.data() == other.data()
 }
 
 fn not_safetensors(path: &Path, error: &candle_core::Error) -> Error {
@@ -147,6 +254,14 @@ impl TensorSource for Shards {
         let (index, _) = &self.tensors[name];
         let tensor = self.files[*index].1.load(name, &self.device)?;
         Ok(tensor.to_dtype(self.dtype)?)
+    }
+
+    fn same(&self, one: &str, other: &str) -> bool {
+        let view = |name: &str| {
+            let (index, _) = self.tensors.get(name)?;
+            self.files[*index].1.get(name).ok()
+        };
+        view(one).zip(view(other)).is_some_and(|(one, other)| same_view(&one, &other))
     }
 }
 
@@ -189,5 +304,9 @@ impl TensorSource for InMemory<'_> {
     fn read(&self, name: &str) -> Result<Tensor> {
         let view = self.tensors.tensor(name).map_err(candle_core::Error::from)?;
         Ok(view.load(&self.device)?.to_dtype(self.dtype)?)
+    }
+    fn same(&self, one: &str, other: &str) -> bool {
+        let view = |name: &str| self.tensors.tensor(name).ok();
+        view(one).zip(view(other)).is_some_and(|(one, other)| same_view(&one, &other))
     }
 }

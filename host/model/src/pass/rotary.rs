@@ -10,20 +10,20 @@ pub(crate) struct Angles {
 }
 
 impl Angles {
-    /// `rows` gives the position of every row and the length of its sequence,
-    /// which LongRoPE chooses its factors by.
+    /// `rows` gives the position of every row and the length of its sequence, which LongRoPE chooses its factors by and
+    /// dynamic scaling its base.
     pub fn new(config: &Config, rows: impl Iterator<Item = (usize, usize)>) -> Self {
         let half = config.rotary_dim() / 2;
-        let (short, scale) = frequencies(config, false);
-        let (long, _) = frequencies(config, true);
-        let original = match &config.rope.scaling {
-            RopeScaling::LongRope { original_max_position, .. } => *original_max_position,
-            _ => usize::MAX,
-        };
+        let scale = attention_factor(&config.rope.scaling) as f32;
+        // Rows of a sequence lie together.
+        let mut table = (0, frequencies(config, 0));
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
         for (position, length) in rows {
-            let table = if length > original { &long } else { &short };
-            for frequency in table {
+            let stretch = stretch(&config.rope.scaling, length);
+            if stretch != table.0 {
+                table = (stretch, frequencies(config, stretch));
+            }
+            for frequency in &table.1 {
                 // Models are trained with angles in single precision.
                 let angle = position as f32 * frequency;
                 cos.push(angle.cos() * scale);
@@ -34,23 +34,73 @@ impl Angles {
     }
 }
 
-/// Frequencies per pair of dimensions, and the factor on cos and sin.
-fn frequencies(config: &Config, long: bool) -> (Vec<f32>, f32) {
+/// What a sequence's length means for its frequencies: the same number, the same frequencies. 0 within the original
+/// context; beyond it 1 where there is one more table, else the length.
+fn stretch(scaling: &RopeScaling, length: usize) -> usize {
+    match scaling {
+        RopeScaling::LongRope { original_max_position, .. } => {
+            usize::from(length > *original_max_position)
+        }
+        RopeScaling::Dynamic { original_max_position, .. } if length > *original_max_position => {
+            length
+        }
+        _ => 0,
+    }
+}
+
+/// Factor on cos and sin.
+fn attention_factor(scaling: &RopeScaling) -> f64 {
+    match scaling {
+        RopeScaling::LongRope { attention_factor, .. }
+        | RopeScaling::Yarn { attention_factor, .. } => *attention_factor,
+        _ => 1.0,
+    }
+}
+
+/// Frequencies per pair of dimensions, for sequences of that [`stretch`].
+fn frequencies(config: &Config, stretch: usize) -> Vec<f32> {
     let dim = config.rotary_dim();
-    let base = (0..dim / 2).map(|pair| {
-        let exponent = 2.0 * pair as f64 / dim as f64;
-        1.0 / config.rope.theta.powf(exponent)
-    });
+    let theta = config.rope.theta;
+    let powers =
+        |theta: f64| (0..dim / 2).map(move |pair| 1.0 / theta.powf(2.0 * pair as f64 / dim as f64));
+    let base = powers(theta);
     let divided = |factors: &[f64]| {
         base.clone().zip(factors).map(|(frequency, factor)| (frequency / factor) as f32).collect()
     };
     match &config.rope.scaling {
-        RopeScaling::None => (base.map(|f| f as f32).collect(), 1.0),
-        RopeScaling::Linear { factor } => (base.map(|f| (f / factor) as f32).collect(), 1.0),
-        RopeScaling::Factors { factors } => (divided(factors), 1.0),
-        RopeScaling::LongRope { short_factor, long_factor, attention_factor, .. } => {
-            let factors = if long { long_factor } else { short_factor };
-            (divided(factors), *attention_factor as f32)
+        RopeScaling::None => base.map(|f| f as f32).collect(),
+        RopeScaling::Linear { factor } => base.map(|f| (f / factor) as f32).collect(),
+        RopeScaling::Factors { factors } => divided(factors),
+        RopeScaling::LongRope { short_factor, long_factor, .. } => {
+            divided(if stretch > 0 { long_factor } else { short_factor })
+        }
+        RopeScaling::Dynamic { factor, original_max_position } => {
+            let length = stretch.max(*original_max_position) as f64;
+            let grown = factor * length / *original_max_position as f64 - (factor - 1.0);
+            let exponent = dim as f64 / (dim as f64 - 2.0);
+            powers(theta * grown.powf(exponent)).map(|f| f as f32).collect()
+        }
+        RopeScaling::Yarn {
+            factor, original_max_position, beta_fast, beta_slow, truncate, ..
+        } => {
+            // The pair that turns this often within the original context.
+            let pair = |turns: f64| {
+                let wavelength = *original_max_position as f64 / (turns * std::f64::consts::TAU);
+                dim as f64 * wavelength.ln() / (2.0 * theta.ln())
+            };
+            let (mut low, mut high) = (pair(*beta_fast), pair(*beta_slow));
+            if *truncate {
+                (low, high) = (low.floor(), high.ceil());
+            }
+            let (low, mut high) = (low.max(0.0), high.min(dim as f64 - 1.0));
+            if low == high {
+                high += 0.001;
+            }
+            let ramp = |(pair, frequency): (usize, f64)| {
+                let divided = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                (frequency / factor * divided + frequency * (1.0 - divided)) as f32
+            };
+            base.enumerate().map(ramp).collect()
         }
         RopeScaling::Llama3 {
             factor,
@@ -65,7 +115,7 @@ fn frequencies(config: &Config, long: bool) -> (Vec<f32>, f32) {
                 let kept = kept.clamp(0.0, 1.0);
                 (kept * frequency + (1.0 - kept) * frequency / factor) as f32
             };
-            (base.map(ramp).collect(), 1.0)
+            base.map(ramp).collect()
         }
     }
 }
@@ -81,14 +131,14 @@ mod tests {
         let mut config = tiny();
         config.head_dim = 64;
         config.rope.theta = 500_000.0;
-        let plain = frequencies(&config, false).0;
+        let plain = frequencies(&config, 0);
         config.rope.scaling = RopeScaling::Llama3 {
             factor: 8.0,
             low_freq_factor: 1.0,
             high_freq_factor: 4.0,
             original_max_position: 8192,
         };
-        let scaled = frequencies(&config, false).0;
+        let scaled = frequencies(&config, 0);
         assert_eq!(plain[0], scaled[0]);
         assert_eq!(plain[31] / 8.0, scaled[31]);
         assert!(scaled.windows(2).all(|pair| pair[0] > pair[1]));
@@ -113,5 +163,114 @@ mod tests {
         assert_ne!(short.cos, long.cos);
         assert_eq!(long.cos, slow.cos);
         assert_eq!(short.cos[0], 4f32.cos() * 1.25);
+    }
+
+    /// Frequencies and the factor on cos and sin, as the `ROPE_INIT_FUNCTIONS` of transformers 5.24 give them for a head
+    /// of 16 values (to nine decimals).
+    #[test]
+    fn scaled_frequencies_are_those_of_transformers() {
+        let yarn = RopeScaling::Yarn {
+            factor: 4.0,
+            original_max_position: 64,
+            attention_factor: crate::config::yarn_attention_factor(4.0, 1.0),
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+        };
+        let untruncated = RopeScaling::Yarn {
+            factor: 8.0,
+            original_max_position: 4096,
+            // mscale 0.7, mscale_all_dim 0.4
+            attention_factor: crate::config::yarn_attention_factor(8.0, 0.7)
+                / crate::config::yarn_attention_factor(8.0, 0.4),
+            beta_fast: 16.0,
+            beta_slow: 2.0,
+            truncate: false,
+        };
+        let dynamic = RopeScaling::Dynamic { factor: 2.0, original_max_position: 64 };
+        let plain =
+            [1.0, 0.316227764, 0.100000001, 0.031622779, 0.01, 0.003162278, 0.001, 0.000316228];
+        let cases: [(&RopeScaling, f64, usize, [f64; 8], f64); 5] = [
+            (
+                &yarn,
+                1e4,
+                256,
+                [
+                    1.0,
+                    0.237170815,
+                    0.049999997,
+                    0.007905695,
+                    0.0025,
+                    0.000790569,
+                    0.00025,
+                    7.9057e-05,
+                ],
+                1.138629436111989,
+            ),
+            (
+                &untruncated,
+                1e6,
+                256,
+                [
+                    1.0,
+                    0.177827939,
+                    0.031622779,
+                    0.002136701,
+                    0.000125,
+                    2.2228e-05,
+                    3.953e-06,
+                    7.03e-07,
+                ],
+                1.0575928109100559,
+            ),
+            (&dynamic, 1e4, 64, plain, 1.0),
+            (
+                &dynamic,
+                1e4,
+                65,
+                [
+                    1.0,
+                    0.314840704,
+                    0.099124663,
+                    0.031208478,
+                    0.009825699,
+                    0.00309353,
+                    0.000973969,
+                    0.000306645,
+                ],
+                1.0,
+            ),
+            (
+                &dynamic,
+                1e4,
+                256,
+                [
+                    1.0,
+                    0.239481375,
+                    0.057351321,
+                    0.013734572,
+                    0.003289174,
+                    0.000787696,
+                    0.000188638,
+                    4.5175e-05,
+                ],
+                1.0,
+            ),
+        ];
+        let mut config = tiny();
+        config.head_dim = 16;
+        for (scaling, theta, length, expected, factor) in cases {
+            config.rope = crate::config::Rope { theta, scaling: scaling.clone() };
+            let found = frequencies(&config, stretch(scaling, length));
+            for (found, expected) in found.iter().zip(expected) {
+                let gap = (f64::from(*found) - expected).abs();
+                assert!(gap < 1e-7 * expected + 1e-9, "{scaling:?} {length}: {found} {expected}");
+            }
+            assert!((attention_factor(scaling) - factor).abs() < 1e-12);
+            // Both reach the angles, per sequence.
+            let angles = Angles::new(&config, [(3, length)].into_iter());
+            let cos = (3.0 * f64::from(found[1])).cos() * factor;
+            assert!((f64::from(angles.cos[1]) - cos).abs() < 1e-6);
+        }
     }
 }

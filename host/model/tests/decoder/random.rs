@@ -52,6 +52,26 @@ pub fn llama3() -> Config {
     config
 }
 
+pub fn yarn() -> Config {
+    let mut config = llama();
+    config.rope.scaling = RopeScaling::Yarn {
+        factor: 4.0,
+        original_max_position: 64,
+        attention_factor: 1.14,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        truncate: true,
+    };
+    config
+}
+
+/// Most sequences of the tests are longer than its original context.
+pub fn dynamic() -> Config {
+    let mut config = llama();
+    config.rope.scaling = RopeScaling::Dynamic { factor: 4.0, original_max_position: 6 };
+    config
+}
+
 pub fn mistral() -> Config {
     Config { family: &Mistral, sliding_window: Some(7), ..llama() }
 }
@@ -76,7 +96,7 @@ pub fn mixed() -> Config {
         mlp_bias: true,
         num_kv_heads: 6,
         sliding_window: Some(5),
-        window_from_layer: 1,
+        window_layers: Some(vec![false, true, true]),
         ..llama()
     }
 }
@@ -85,6 +105,8 @@ pub fn families() -> Vec<(&'static str, Config)> {
     vec![
         ("llama", llama()),
         ("llama3", llama3()),
+        ("yarn", yarn()),
+        ("dynamic", dynamic()),
         ("mistral", mistral()),
         ("qwen2", qwen2()),
         ("qwen3", qwen3()),

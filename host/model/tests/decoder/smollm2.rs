@@ -79,7 +79,7 @@ fn smollm2_logits_follow_candles_quantized_model() {
     let path = path.expect("HOST_TEST_SMOLLM2 names the file");
     let mut gguf = Gguf::open(&path);
     let tensors = GgufTensors::default();
-    let config = Config::from_gguf(&gguf.content.metadata, &tensors, "the file").unwrap();
+    let (config, _) = Config::from_gguf(&gguf.content.metadata, &tensors, "the file").unwrap();
     assert_eq!((config.num_layers, config.hidden_size), (30, 576));
     let weights = gguf.weights(&config);
     let tokens = [504u32, 3575, 282, 4649, 314];

@@ -216,3 +216,181 @@ fn an_unknown_tokenizer_is_read_from_the_file_beside_if_it_is_the_same() {
     let message = open(&path).err().unwrap().to_string();
     assert!(message.contains("tokenizer.json") && message.contains("token 3"), "{message}");
 }
+
+/// Loads, and says one line that holds all of `words`.
+fn told(path: &Path, words: &[&str]) -> Model {
+    let model = open(path).unwrap();
+    let says = |notice: &&String| words.iter().all(|word| notice.contains(word));
+    assert_eq!(model.notices.iter().filter(says).count(), 1, "{words:?}: {:#?}", model.notices);
+    model
+}
+
+/// A Llama with more metadata.
+fn with(dir: &Path, more: &[(&str, Value)]) -> PathBuf {
+    let mut metadata = metadata("llama");
+    metadata.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    write(dir, &metadata, &tensors("llama"))
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+#[test]
+fn rope_scaling_is_read_as_llama_cpp_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let scaling = |model: Model| model.config.rope.scaling.clone();
+    let factor = ("llama.rope.scaling.factor", Value::F32(4.0));
+    let kind = |name: &str| ("llama.rope.scaling.type", text(name));
+    let linear = RopeScaling::Linear { factor: 4.0 };
+    let model = told(
+        &with(dir, std::slice::from_ref(&factor)),
+        &["rope.scaling.factor", "linear", "llama.cpp"],
+    );
+    assert_eq!(scaling(model), linear);
+    let old = ("llama.rope.scale_linear", Value::F32(4.0));
+    assert_eq!(scaling(told(&with(dir, &[old]), &["scale_linear", "linear"])), linear);
+    let stated = open(&with(dir, &[kind("linear"), factor.clone()])).unwrap();
+    assert!(stated.notices.is_empty());
+    assert_eq!(scaling(stated), linear);
+    let none = told(&with(dir, &[kind("none"), factor.clone()]), &["isn't read", "none"]);
+    assert_eq!(scaling(none), RopeScaling::None);
+    let original = ("llama.rope.scaling.original_context_length", Value::U32(32));
+    let attention = ("llama.rope.scaling.attn_factor", Value::F32(0.5));
+    let yarn =
+        open(&with(dir, &[kind("yarn"), factor.clone(), original, attention.clone()])).unwrap();
+    let RopeScaling::Yarn { factor: 4.0, original_max_position: 32, attention_factor, .. } =
+        scaling(yarn)
+    else {
+        panic!()
+    };
+    // 1 + 0.1 ln 4, times the factor of the file.
+    assert!((attention_factor - 0.5 * 1.138629436111989).abs() < 1e-7);
+    let scaled = open(&with(dir, &[kind("linear"), factor.clone(), attention])).unwrap();
+    let RopeScaling::LongRope { short_factor, attention_factor: 0.5, .. } = scaling(scaled) else {
+        panic!()
+    };
+    assert_eq!(short_factor, vec![4.0; 4]);
+    let beta = ("llama.rope.scaling.yarn_beta_fast", Value::F32(16.0));
+    told(&with(dir, &[kind("yarn"), factor.clone(), beta]), &["yarn_beta_fast", "isn't read"]);
+    refused(&with(dir, &[kind("yarn")]), "rope.scaling.factor");
+    refused(&with(dir, &[kind("ntk"), factor.clone()]), "none, linear, yarn and longrope");
+    refused(&with(dir, &[kind("longrope"), factor.clone()]), "rope_factors_short.weight");
+    refused(&with(dir, &[("llama.rope.scaling.factor", Value::F32(-1.0))]), "rope.scaling.factor");
+
+    // Divisors from a tensor come on top of the factor.
+    let mut tensors = tensors("llama");
+    let freqs = Tensor::new(&[1f32, 1.0, 2.5, 8.0], &Device::Cpu).unwrap();
+    tensors.insert("rope_freqs.weight".to_owned(), freqs);
+    let mut metadata = metadata("llama");
+    metadata.insert(factor.0.to_owned(), factor.1);
+    let model = open(&write(dir, &metadata, &tensors)).unwrap();
+    assert_eq!(scaling(model), RopeScaling::Factors { factors: vec![4.0, 4.0, 10.0, 32.0] });
+}
+
+#[test]
+fn what_the_metadata_and_the_files_beside_say_twice_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = with(dir.path(), &[]);
+    assert!(open(&path).unwrap().notices.is_empty());
+    told(
+        &with(dir.path(), &[("llama.vocab_size", Value::U32(300))]),
+        &["vocab_size", "264 tokens"],
+    );
+    for name in ["tokenizer.json", "config.json", "chat_template.jinja"] {
+        std::fs::write(dir.path().join(name), "{}").unwrap();
+    }
+    let path = with(dir.path(), &[]);
+    told(&path, &["isn't read: tokenizer.json"]);
+    told(&path, &["isn't read: config.json, chat_template.jinja"]);
+}
+
+/// llama.cpp puts the first token before a prompt whose template doesn't write it.
+#[test]
+fn the_first_token_comes_before_the_template_if_the_file_asks_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bos = ("tokenizer.ggml.bos_token_id", Value::U32(256));
+    let asked = |flag| ("tokenizer.ggml.add_bos_token", Value::Bool(flag));
+    let first = |model: &Model| model.tokenizer.encode_prompt(&[Message::user("a")]).unwrap()[0];
+    let plain = open(&with(dir.path(), &[bos.clone(), asked(false)])).unwrap();
+    assert!(plain.notices.is_empty() && first(&plain) == 257);
+    let begun =
+        told(&with(dir.path(), &[bos.clone(), asked(true)]), &["add_bos_token", "<|endoftext|>"]);
+    assert_eq!(first(&begun), 256);
+    let own = format!("{{{{ bos_token }}}}{}", tiny::CHATML);
+    let model =
+        open(&with(dir.path(), &[bos, asked(true), ("tokenizer.chat_template", text(&own))]))
+            .unwrap();
+    assert!(model.notices.is_empty() && first(&model) == 256);
+    told(
+        &with(dir.path(), &[("tokenizer.ggml.add_eos_token", Value::Bool(true))]),
+        &["add_eos_token"],
+    );
+}
+
+/// A Llama with biases, which llama.cpp takes as they are.
+#[test]
+fn biases_that_are_there_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tensors = tensors("llama");
+    for layer in 0..tiny::LAYERS {
+        for (name, size) in [("attn_v", 16), ("attn_q", 32), ("attn_k", 16)] {
+            let bias = Tensor::full(0.25f32, size, &Device::Cpu).unwrap();
+            tensors.insert(format!("blk.{layer}.{name}.bias"), bias);
+        }
+    }
+    let model = open(&write(dir.path(), &metadata("llama"), &tensors)).unwrap();
+    assert!(model.config.qkv_bias && !model.config.o_bias);
+    let merged = dir.path().join("merged");
+    let error = host_model::export::merge(&model, None, &merged, candle_core::DType::F32);
+    assert!(error.unwrap_err().to_string().contains("biases on some projections"));
+    tensors.remove("blk.1.attn_k.bias");
+    refused(&write(dir.path(), &metadata("llama"), &tensors), "k_proj.bias is missing");
+}
+
+/// The file with the type of the tensors `names` written as `kind`.
+fn retyped(path: &Path, names: &[&str], kind: u32) {
+    let mut bytes = std::fs::read(path).unwrap();
+    for name in names {
+        let at = bytes.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+        // Behind the name: the number of dimensions, the dimensions, the type.
+        let dimensions = at + name.len();
+        let count =
+            u32::from_le_bytes(bytes[dimensions..dimensions + 4].try_into().unwrap()) as usize;
+        let at = dimensions + 4 + 8 * count;
+        bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn types_that_are_not_read_are_named_and_a_whole_file_is_not_called_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["blk.0.ffn_down.weight", "blk.1.ffn_down.weight"];
+    for (kind, called) in
+        [(20, "IQ4_NL"), (39, "MXFP4"), (23, "IQ4_XS"), (24, "I8"), (77, "type 77")]
+    {
+        let path = with(dir.path(), &[]);
+        retyped(&path, &names, kind);
+        retyped(&path, &["token_embd.weight"], 34);
+        let message = open(&path).err().unwrap().to_string();
+        for word in [
+            called,
+            "(blk.0.ffn_down.weight and 1 more)",
+            "TQ1_0 (token_embd.weight)",
+            "3 of its 21",
+            "llama-quantize",
+            "Q8_0",
+        ] {
+            assert!(message.contains(word), "no {word:?} in {message}");
+        }
+        assert!(!message.contains("fetch") && !message.contains('\n'), "{message}");
+    }
+    // A header that ends too early is broken whatever its types.
+    let path = with(dir.path(), &[]);
+    retyped(&path, &names, 20);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..200]).unwrap();
+    refused(&path, "isn't a complete GGUF file");
+}

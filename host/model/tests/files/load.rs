@@ -239,7 +239,7 @@ fn configurations_that_can_not_be_run_are_refused() {
     );
     refused(changed("num_hidden_layers", json!(3)).path(), "model.safetensors", "model.layers.2.");
     refused(changed("num_hidden_layers", json!(1)).path(), "model.safetensors", "has no place");
-    refused(changed("vocab_size", json!(200)).path(), "tokenizer.json", "259 token ids");
+    refused(changed("vocab_size", json!(200)).path(), "model.safetensors", "set vocab_size to 264");
 }
 
 #[test]

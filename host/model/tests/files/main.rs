@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapters;
+mod agreement;
 mod bert;
 mod chat;
 mod export;
@@ -9,6 +10,7 @@ mod generate;
 mod gguf;
 mod hub;
 mod load;
+mod peft;
 mod smollm2;
 mod tiny;
 mod tiny_bert;
