@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Place, Result};
+use super::{switches, turn};
 
 /// What becomes of a row that can't be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -137,7 +138,10 @@ impl FileNotices {
         let mut lines = Vec::new();
         let counted = |keys: &BTreeMap<String, usize>| {
             let named = keys.iter().take(MOST_NAMED);
-            let named = named.map(|(key, count)| format!("`{key}` in {count} of {rows} rows"));
+            let named = named.map(|(key, count)| {
+                let meant = meant(key).map(|known| format!(" (did you mean `{known}`?)"));
+                format!("`{key}` in {count} of {rows} rows{}", meant.unwrap_or_default())
+            });
             let more = keys.len().saturating_sub(MOST_NAMED);
             let more = (more > 0).then(|| format!("{more} more"));
             named.chain(more).collect::<Vec<_>>().join(", ")
@@ -160,6 +164,29 @@ impl FileNotices {
         }
         lines
     }
+}
+
+/// The key with a meaning of which an ignored one may be a misspelling.
+fn meant(key: &str) -> Option<&'static str> {
+    const OTHERS: &[&str] = &[
+        "tools",
+        "tool_calls",
+        "documents",
+        "history",
+        "context",
+        "system",
+        "chat_template_kwargs",
+    ];
+    let plain = |key: &str| key.to_lowercase().replace(['_', '-'], "");
+    let (_, key) = key.rsplit_once('.').unwrap_or(("", key));
+    let given = plain(key);
+    let near = |known: &&&str| {
+        let known = plain(known);
+        let length = known.len().abs_diff(given.len());
+        known == given || (length <= 1 && strsim::jaro_winkler(&known, &given) > 0.92)
+    };
+    let known = switches::LEARNED.iter().chain(switches::WITHHELD).chain(turn::REASONING_KEYS);
+    known.chain(OTHERS).filter(|known| **known != key).find(near).copied()
 }
 
 impl Notices {

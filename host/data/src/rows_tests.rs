@@ -256,3 +256,5 @@ fn values_beside_a_row_are_read_with_it() {
 mod keys;
 #[path = "parquet_tests.rs"]
 mod parquet;
+#[path = "told_tests.rs"]
+mod told;
