@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::notices::OnBadRow;
 use crate::rows::parse_rows;
 
 type Coded = std::result::Result<(Vec<u32>, Vec<Range<usize>>), String>;
@@ -130,4 +131,29 @@ fn the_example_marks_what_is_learned() {
         shown,
         "task.jsonl, line 1: 6 prompt tokens, 3 answer tokens; only ⟦this⟧ is learned\n  ab\n  cd;⟦no;⟧"
     );
+}
+
+#[test]
+fn rows_that_the_template_refuses_are_left_out_if_that_is_wanted() {
+    let template = "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no') }}\
+        {% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+        {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    let tokenizer = crate::demo::model().tokenizer.with_chat_template(template).unwrap();
+    let mut pairs = vec![("good", "yes"); 200];
+    pairs[41] = ("bad", "yes");
+    let rows = rows(&pairs);
+    let encode = |on_bad_row, bad_row_limit| {
+        let config = DataConfig { on_bad_row, bad_row_limit, ..DataConfig::default() };
+        let mut notices = Notices::default();
+        notices.of(&rows[0].place.file).rows = rows.len();
+        let encoded = encode_training(&rows, &config, &tokenizer, &mut notices);
+        encoded.map(|encoded| (encoded.samples.len(), notices))
+    };
+    let error = encode(OnBadRow::Error, 0.01).unwrap_err().to_string();
+    assert!(error.contains("line 42") && error.contains("--on-bad-row skip"), "{error}");
+    let (samples, notices) = encode(OnBadRow::Skip, 0.01).unwrap();
+    assert_eq!(samples, 199);
+    let line = notices.lines().next().unwrap();
+    assert!(line.contains("left out 1 of 200 rows") && line.contains("(42)"), "{line}");
+    assert!(encode(OnBadRow::Skip, 0.0).unwrap_err().to_string().contains("1 of 200 rows are bad"));
 }

@@ -132,12 +132,17 @@ pub(super) fn training_rows(
 }
 
 /// The training rows of a file, each with the value of its key `key` (null if it
-/// has none): scores that were made for the rows.
-pub fn read_rows_with(path: &Path, key: &str, bad: &BadRows) -> Result<Read<(Row, Value)>> {
-    let bytes = super::format::read(path)?;
-    let (rows, of_file) = each_record(path, bytes, bad, Purpose::Training, &mut |record| {
+/// has none): scores that were made for the rows. None may be left out, since what has no
+/// score counts as the worst.
+pub fn read_rows_with(path: &Path, key: &str) -> Result<Read<(Row, Value)>> {
+    let (bytes, bad) = (super::format::read(path)?, BadRows::default());
+    let read = each_record(path, bytes, &bad, Purpose::Training, &mut |record| {
         let value = record.fields.take(key).unwrap_or(Value::Null);
         Ok((record.into_row()?, value))
+    });
+    let (rows, of_file) = read.map_err(|error| match error {
+        Error::BadRow(error) => *error,
+        other => other,
     })?;
     let mut notices = Notices::default();
     notices.add(of_file);

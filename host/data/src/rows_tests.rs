@@ -246,10 +246,13 @@ fn values_beside_a_row_are_read_with_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let scored = GOOD.replace('}', r#","score":4.5}"#);
     std::fs::write(file.path(), format!("{scored}\n{GOOD}")).unwrap();
-    let found = read_rows_with(file.path(), "score", &BadRows::default()).unwrap().rows;
+    let found = read_rows_with(file.path(), "score").unwrap().rows;
     assert_eq!(found[0].1, 4.5);
     assert_eq!(found[1].1, Value::Null);
     assert_eq!(found[0].0.id, GOLDEN_ID);
+    std::fs::write(file.path(), format!("{scored}\n{GOOD}\n{{}}")).unwrap();
+    let error = read_rows_with(file.path(), "score").unwrap_err().to_string();
+    assert!(error.contains("line 3") && !error.contains("skip"), "{error}");
 }
 
 #[path = "keys_tests.rs"]

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::Result;
-use host_data::{self as data, BadRows, Message, Notices, Row, content_id};
+use host_data::{self as data, Message, Notices, Row, content_id};
 use serde_json::Value;
 
 use super::{Judge, Pair, unknown};
@@ -20,7 +20,7 @@ pub struct ScoreFile {
 
 impl ScoreFile {
     pub fn read(path: &Path) -> Result<Self> {
-        let read = data::read_rows_with(path, "score", &BadRows::default())?;
+        let read = data::read_rows_with(path, "score")?;
         let scores = read.rows.into_iter();
         let of = |(row, score): (Row, Value)| (key(&row.messages), judgement(&score));
         Ok(Self { scores: scores.map(of).collect(), notices: read.notices })
