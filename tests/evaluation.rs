@@ -136,7 +136,8 @@ fn scores(folder: &TempDir, answers: &str, score: impl Fn(usize) -> Value) {
         })
         .collect();
     write_lines(&folder.path().join("scores.jsonl"), &rows);
-    let config = "[judges.mine]\nscores = \"scores.jsonl\"\n";
+    // Every fourth answer may be without a score.
+    let config = "[judges.mine]\nscores = \"scores.jsonl\"\n[trust]\njudge_failures = 0.25\n";
     std::fs::write(folder.path().join("judges.toml"), config).unwrap();
 }
 
@@ -175,8 +176,8 @@ fn a_run_says_so_if_only_the_judge_it_trains_on_evaluates() {
     let asked = ["eval", "--quiet", "--json", "--eval-limit", "2"];
     succeeded(&folder, &[&asked[..], &["--generations", "kept.jsonl"]].concat());
     scores(&folder, "kept.jsonl", |_| json!(1));
-    let both =
-        "[judges.mine]\nscores = \"scores.jsonl\"\n[judges.other]\nscores = \"scores.jsonl\"\n";
+    let both = "[judges.mine]\nscores = \"scores.jsonl\"\n[judges.other]\nscores = \"scores.jsonl\"\n\
+         [trust]\njudge_failures = 1.0\n";
     std::fs::write(folder.path().join("judges.toml"), both).unwrap();
     let policy = plugin("judge.wasm");
     let train = ["train", "--config", "judges.toml", "--policy", &policy, "--steps", "1"];

@@ -30,12 +30,14 @@ pub enum Failed {
     Audit(String),
     /// Tests of a policy: exit code 1.
     Cases(String),
+    /// A run whose result is worth nothing: exit code 1.
+    Run(String),
 }
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Audit(why) | Self::Cases(why) => f.write_str(why),
+            Self::Audit(why) | Self::Cases(why) | Self::Run(why) => f.write_str(why),
         }
     }
 }

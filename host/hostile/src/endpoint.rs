@@ -18,6 +18,8 @@ pub enum Reply {
     Says(String),
     /// A status, and header lines beside it.
     Status(u16, &'static str),
+    /// A status, header lines beside it, and this body.
+    Refuses(u16, &'static str, &'static str),
     /// 200 and this body.
     Body(&'static str),
     /// The first half of a good reply, and the end of the connection.
@@ -183,6 +185,7 @@ fn write(mut stream: impl Write, reply: &Reply) -> io::Result<()> {
     let text = match reply {
         Reply::Says(content) => whole(200, "", &completion(content)),
         Reply::Status(status, headers) => whole(*status, headers, "{}"),
+        Reply::Refuses(status, headers, body) => whole(*status, headers, body),
         Reply::Body(body) => whole(200, "", body),
         Reply::Half => {
             let mut text = whole(200, "", &completion("{\"score\": 1}"));

@@ -14,16 +14,21 @@ use std::time::Duration;
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::{Failure as Error, Result};
 
+use super::control::without_words;
+use super::sameness::Sameness;
 use super::{Judge, Key, Log, Pair};
 
 /// How long a thread that waits for another one sleeps before it looks at `stop`.
 const GLANCE: Duration = Duration::from_millis(100);
 
 pub struct CachedJudge {
+    name: String,
     judge: Box<dyn Judge>,
     known: Mutex<HashMap<Key, Slot>>,
     told: Condvar,
     log: Option<Log>,
+    sameness: Mutex<Sameness>,
+    failure_told: AtomicBool,
 }
 
 /// What becomes of judgements that are no score.
@@ -41,11 +46,19 @@ enum Slot {
 }
 
 impl CachedJudge {
-    pub fn new(judge: Box<dyn Judge>, log: Option<(Log, Vec<(Key, f64)>)>) -> Self {
+    pub fn new(name: &str, judge: Box<dyn Judge>, log: Option<(Log, Vec<(Key, f64)>)>) -> Self {
         let (log, scores) = log.unzip();
         let scores = scores.unwrap_or_default().into_iter();
         let known = scores.map(|(key, score)| (key, Slot::Told(scored(score))));
-        Self { judge, known: Mutex::new(known.collect()), told: Condvar::new(), log }
+        Self {
+            name: name.to_owned(),
+            judge,
+            known: Mutex::new(known.collect()),
+            told: Condvar::new(),
+            log,
+            sameness: Mutex::default(),
+            failure_told: AtomicBool::new(false),
+        }
     }
 
     pub fn judge(&self) -> &dyn Judge {
@@ -135,12 +148,30 @@ impl CachedJudge {
         if let Some(log) = &self.log {
             log.add(&scores);
         }
+        self.tell(&judged);
         let to_keep = |it: &Judgement| is_score(it) || failures == Failures::KeepOnce;
         let told = judged.iter().filter(|(_, judgement)| to_keep(judgement));
         let told = told.map(|(key, judgement)| (*key, Slot::Told(*judgement)));
         self.lock().extend(told);
         drop(claim);
         Ok(judged)
+    }
+
+    /// Tells of the first judgement that is no score, and of scores that are all the same.
+    fn tell(&self, judged: &[(Key, Judgement)]) {
+        let Self { name, judge, .. } = self;
+        if let Some((_, first)) = judged.iter().find(|(_, judgement)| !is_score(judgement))
+            && !self.failure_told.swap(true, Ordering::Relaxed)
+        {
+            let problem = judge.problem().unwrap_or_else(|| without_words(first));
+            tracing::warn!("judge {name}: {problem}; such a sample counts as the worst (5 of 5)");
+        }
+        let mut sameness = self.sameness.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, judgement) in judged.iter().filter(|(_, judgement)| is_score(judgement)) {
+            if let Some(notice) = sameness.add(judgement.score, judge.is_fine()) {
+                tracing::warn!("judge {name}: {notice}");
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
@@ -206,11 +237,15 @@ mod tests {
         fn identity(&self) -> String {
             "counting".into()
         }
+
+        fn remedy(&self, _name: &str) -> String {
+            "count again".into()
+        }
     }
 
     fn kept(slow: bool) -> (CachedJudge, std::sync::Arc<Counting>) {
         let judge = std::sync::Arc::new(Counting { slow, ..Counting::default() });
-        (CachedJudge::new(Box::new(judge.clone()), None), judge)
+        (CachedJudge::new("mine", Box::new(judge.clone()), None), judge)
     }
 
     fn pairs<'a>(messages: &'a [Message], answers: &[&'a str]) -> Vec<Pair<'a>> {

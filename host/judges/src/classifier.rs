@@ -79,4 +79,12 @@ impl Judge for Classifier {
         let Self { bert, harmful, reads } = self;
         format!("classifier {} {harmful:?} {reads:?}", bert.digest())
     }
+
+    fn remedy(&self, name: &str) -> String {
+        let labels = self.bert.labels().join(", ");
+        format!(
+            "name the labels that mean harm in judges.{name}.classifier.harmful (the model has \
+             {labels}), and what it reads in reads"
+        )
+    }
 }

@@ -89,4 +89,11 @@ impl Judge for Embedding {
         // The head names its model.
         format!("embedding {:?}", self.head)
     }
+
+    fn remedy(&self, name: &str) -> String {
+        format!(
+            "fit judges.{name}.embedding.head on more rows, or on another part of them, with host \
+             judge fit"
+        )
+    }
 }

@@ -10,17 +10,20 @@
 
 mod cached;
 mod classifier;
+mod control;
 mod embedding;
 mod endpoint;
 pub mod fit;
 mod guard;
 mod kinds;
+mod limit;
 mod local;
 mod log;
 mod logistic;
 mod prefetch;
 mod prefixes;
 mod progress;
+mod sameness;
 mod scores;
 mod step;
 mod table;
@@ -28,11 +31,13 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use cached::CachedJudge;
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Message, Notices, content_digest};
+use limit::Counts;
 use log::Log;
 use progress::Progress;
 
@@ -41,6 +46,7 @@ pub use embedding::EmbeddingConfig;
 pub use endpoint::EndpointConfig;
 pub use guard::{Asks, GuardConfig};
 pub use kinds::JudgeConfig;
+pub use limit::FailureLimit;
 pub use local::Reads;
 pub use prefetch::JudgePrefetcher;
 pub use prefixes::texts as prefix_texts;
@@ -93,13 +99,30 @@ pub trait Judge: Send + Sync {
         Notices::default()
     }
 
-    /// Tries it out, where that can fail for other reasons than those of a pair.
-    ///
-    /// # Errors
-    /// If it can't judge.
-    fn try_out(&self, _stop: &AtomicBool) -> Result<()> {
-        Ok(())
+    /// Whether it can be asked about any pair, and not only about those that it was made
+    /// for.
+    fn knows_any_pair(&self) -> bool {
+        true
     }
+
+    /// Whether it can come to judge without a change of the configuration or its files.
+    fn may_recover(&self) -> bool {
+        false
+    }
+
+    /// Whether its scores may be any number, so that two different pairs hardly ever get
+    /// the same one.
+    fn is_fine(&self) -> bool {
+        true
+    }
+
+    /// What was wrong the first time that it had no score.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
+    /// What to do if it can't judge, or judges wrongly; `name` is its own.
+    fn remedy(&self, name: &str) -> String;
 }
 
 /// The judges of a configuration.
@@ -108,6 +131,10 @@ pub struct Judges {
     by_name: BTreeMap<String, CachedJudge>,
     /// How far training has come, for what judges ahead of it.
     progress: Progress,
+    /// What judges said of the samples of a run.
+    counts: Mutex<BTreeMap<String, Counts>>,
+    /// Of a run.
+    limit: Option<FailureLimit>,
 }
 
 impl Judges {
@@ -126,9 +153,14 @@ impl Judges {
                 });
                 told.ok()
             });
-            Ok((name.clone(), CachedJudge::new(judge, log)))
+            Ok((name.clone(), CachedJudge::new(name, judge, log)))
         });
-        Ok(Self { by_name: by_name.collect::<Result<_>>()?, progress: Progress::default() })
+        Ok(Self { by_name: by_name.collect::<Result<_>>()?, ..Self::default() })
+    }
+
+    /// Has steps fail once more judgements are no score than a run puts up with.
+    pub fn limit_failures(&mut self, limit: FailureLimit) {
+        self.limit = Some(limit);
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -164,17 +196,68 @@ impl Judges {
         self.of_name(name)?.ask(pairs, stop)
     }
 
-    /// Tries judges out before they are relied on.
+    /// Has judges score two pairs of ours before they are relied on, except for those in
+    /// `unchecked`. Gives what is to be told of them.
     ///
     /// # Errors
-    /// If one of them is not there or can't judge.
+    /// If one of them is not there, can't judge, or finds the harmful pair no worse than the
+    /// harmless one.
     pub fn try_out<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
+        unchecked: &[String],
         stop: &AtomicBool,
-    ) -> Result<()> {
-        let mut names = names.into_iter();
-        names.try_for_each(|name| self.of_name(name)?.judge().try_out(stop))
+    ) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        for name in names {
+            let judge = self.of_name(name)?;
+            if unchecked.iter().any(|one| one == name) {
+                let notice = "is not asked whether it tells a harmless pair from a harmful one";
+                notices.push(format!("judge {name} {notice} (trust.unchecked_judges)"));
+            } else if judge.judge().knows_any_pair() {
+                notices.extend(control::check(name, judge, stop)?);
+            }
+        }
+        Ok(notices)
+    }
+
+    /// What was wrong the first time that this judge had no score.
+    pub fn problem(&self, name: &str) -> Option<String> {
+        self.by_name.get(name)?.judge().problem()
+    }
+
+    /// Whether this judge can come to judge without a change of the configuration or its files.
+    pub fn may_recover(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|it| it.judge().may_recover())
+    }
+
+    /// What to do about a judge that has no scores.
+    pub fn remedy(&self, name: &str) -> String {
+        self.by_name.get(name).map_or_else(String::new, |it| it.judge().remedy(name))
+    }
+
+    /// Counts what a judge said of samples of a run.
+    ///
+    /// # Errors
+    /// If more of it is no score than the run puts up with.
+    fn count(&self, name: &str, judgements: &[Judgement]) -> Result<()> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = counts.entry(name.to_owned()).or_default();
+        counts.add(judgements);
+        match self.limit.and_then(|limit| counts.exceed(limit)) {
+            Some(exceeded) => Err(self.failure(name, &exceeded)),
+            None => Ok(()),
+        }
+    }
+
+    /// A judge that had too few scores, with what was wrong the first time.
+    pub fn failure(&self, name: &str, what: &str) -> Error {
+        let first = self.problem(name).map(|problem| format!(" (first: {problem})"));
+        Error::Judge {
+            judge: name.to_owned(),
+            problem: format!("{what}{}", first.unwrap_or_default()),
+            remedy: self.remedy(name),
+        }
     }
 
     /// Tells what judges ahead that training is at this step.

@@ -114,9 +114,9 @@ fn a_guard_compares_two_words_and_no_company_changes_its_score() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = GuardConfig {
         model: demo_folder(folder.path()),
-        asks: Asks::Conversation,
-        harmful: "Sure".into(),
-        harmless: "I can't".into(),
+        asks: Some(Asks::Conversation),
+        harmful: vec!["Sure".into()],
+        harmless: vec!["I can't".into()],
         ..GuardConfig::default()
     };
     let guard = Guard::load("mine", &config).expect("loads");
@@ -140,12 +140,12 @@ fn a_guard_compares_two_words_and_no_company_changes_its_score() {
     for (one, other) in together.iter().zip(scores(&swapped, &pairs)) {
         assert!((one + other - 6.0).abs() < 1e-6, "{one} {other}");
     }
-    let asked = Guard::load("mine", &GuardConfig { asks: Asks::Question, ..config.clone() });
+    let asked = Guard::load("mine", &GuardConfig { asks: Some(Asks::Question), ..config.clone() });
     let asked = asked.expect("loads");
     assert_ne!(scores(&asked, &pairs), together);
     assert_ne!(asked.identity(), guard.identity());
 
-    let same = GuardConfig { harmless: "Sure, here".into(), ..config };
+    let same = GuardConfig { harmless: vec!["Sure, here".into()], ..config };
     let message = Guard::load("mine", &same).err().expect("refused").to_string();
     assert!(message.contains("judges.mine.guard.harmful"), "{message}");
 }
@@ -155,9 +155,9 @@ fn what_is_too_long_for_a_guard_is_the_worst() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = GuardConfig {
         model: demo_folder(folder.path()),
-        asks: Asks::Conversation,
-        harmful: "Sure".into(),
-        harmless: "I can't".into(),
+        asks: Some(Asks::Conversation),
+        harmful: vec!["Sure".into()],
+        harmless: vec!["I can't".into()],
         ..GuardConfig::default()
     };
     let guard = Guard::load("mine", &config).expect("loads");

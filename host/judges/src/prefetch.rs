@@ -99,6 +99,10 @@ mod tests {
         fn identity(&self) -> String {
             "notes".into()
         }
+
+        fn remedy(&self, _name: &str) -> String {
+            "note again".into()
+        }
     }
 
     impl Notes {
@@ -126,11 +130,9 @@ mod tests {
     #[test]
     fn samples_are_judged_once_and_not_too_far_ahead() {
         let (notes, model) = (Arc::new(Notes::default()), demo::model());
-        let judge = CachedJudge::new(Box::new(notes.clone()), None);
-        let judges = Judges {
-            by_name: BTreeMap::from([("mine".into(), judge)]),
-            progress: Progress::default(),
-        };
+        let judge = CachedJudge::new("mine", Box::new(notes.clone()), None);
+        let judges =
+            Judges { by_name: BTreeMap::from([("mine".into(), judge)]), ..Judges::default() };
         let plan = Plan::new(samples(60, &model.tokenizer), 2, 2.0, None, 5).expect("planned");
         let needs = needs();
         let ahead = JudgePrefetcher {

@@ -54,6 +54,18 @@ impl Judge for ScoreFile {
     fn is_slow(&self) -> bool {
         false
     }
+
+    fn knows_any_pair(&self) -> bool {
+        false
+    }
+
+    fn is_fine(&self) -> bool {
+        false
+    }
+
+    fn remedy(&self, name: &str) -> String {
+        format!("make judges.{name}.scores of the very rows that are judged, with host judge score")
+    }
 }
 
 /// The id of what is said in a conversation, whatever else a template reads.

@@ -24,6 +24,10 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl Judges {
     /// One per need, in no particular order.
+    ///
+    /// # Errors
+    /// Those of [`Judges::judge`], and if more judgements are no score than the run puts up
+    /// with.
     pub fn of_step<'n>(
         &self,
         needs: impl Iterator<Item = &'n JudgeNeed>,
@@ -34,6 +38,7 @@ impl Judges {
         for (name, needs) in by_judge(needs) {
             let question = Question::of(&needs, samples, tokenizer)?;
             let judgements = self.judge(name, &question.pairs, &NEVER)?;
+            self.count(name, &judgements)?;
             judged.extend(question.answered(&judgements));
         }
         Ok(judged)

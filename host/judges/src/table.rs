@@ -17,16 +17,19 @@ use super::{Judges, Key, Pair, prefixes};
 const CHUNK: usize = 64;
 
 /// What became of the pairs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     pub scored: usize,
     pub missing: usize,
     pub failed: usize,
     pub unparsable: usize,
+    /// What was wrong the first time that there was no score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl Tally {
-    fn count(&mut self, status: JudgementStatus) {
+    pub fn count(&mut self, status: JudgementStatus) {
         *match status {
             JudgementStatus::Scored => &mut self.scored,
             JudgementStatus::Missing => &mut self.missing,
@@ -36,7 +39,32 @@ impl Tally {
     }
 
     pub fn total(&self) -> usize {
-        self.scored + self.missing + self.failed + self.unparsable
+        self.scored + self.unscored()
+    }
+
+    /// Pairs without a score.
+    pub fn unscored(&self) -> usize {
+        self.missing + self.failed + self.unparsable
+    }
+
+    /// Adds what became of other pairs.
+    pub fn add(&mut self, other: &Self) {
+        self.scored += other.scored;
+        self.missing += other.missing;
+        self.failed += other.failed;
+        self.unparsable += other.unparsable;
+        if self.problem.is_none() {
+            self.problem.clone_from(&other.problem);
+        }
+    }
+
+    /// "2 failed, 1 unparsable": those without a score, by what became of them.
+    pub fn described(&self) -> String {
+        let kinds =
+            [(self.failed, "failed"), (self.unparsable, "unparsable"), (self.missing, "missing")];
+        let there = kinds.iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<String> = there.map(|(count, kind)| format!("{count} {kind}")).collect();
+        parts.join(", ")
     }
 }
 
@@ -69,6 +97,7 @@ pub fn table(
         }
         observer.advance(chunk.len() as u64);
     }
+    tally.problem = judges.problem(name).filter(|_| tally.unscored() > 0);
     Ok((lines, tally))
 }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use host_data::{Progress as _, Reader};
 use host_trainer::config::RunConfig;
-use host_trainer::evaluation::{EvalSets, Evaluation, Evaluator, judge, read_generations, rescore};
+use host_trainer::evaluation::{
+    EvalSets, Evaluation, Evaluator, judge, read_generations, rescore, unjudged,
+};
 use host_trainer::judges::Judges;
 use host_trainer::records::Ending;
 use host_trainer::report::Comparison;
@@ -49,9 +51,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     arguments.eval.apply(&mut layers)?;
     let config = with_defaults(layers)?;
     let stop = signal::stop_flag(true);
-    let judges = judges(&config, &stop)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let reader = config.reader();
+    let judges = judges(&config, &stop, &mut screen)?;
     let models = match &arguments.rescore {
         Some(file) => again(file, &config, arguments, &judges, &mut screen, &stop)?,
         None => asked(&config, arguments, &reader, &judges, &mut screen, &stop)?,
@@ -62,17 +64,34 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     drop(screen);
     let comparison = Comparison { models, notices };
     print(arguments.config.json, &comparison, || comparison.table())?;
+    let evaluations = comparison.models.iter().map(|(_, evaluation)| evaluation);
+    all_judged(evaluations, &config, &judges)?;
     Ok(Ending::Finished)
 }
 
 /// The judges that evaluate, tried out. Others may be large.
-pub fn judges(config: &RunConfig, stop: &AtomicBool) -> Result<Judges, Error> {
+pub fn judges(config: &RunConfig, stop: &AtomicBool, screen: &mut Screen) -> Result<Judges, Error> {
     let names = &config.eval.judges;
     let mut configured = config.judges.clone();
     configured.retain(|name, _| names.contains(name));
     let judges = Judges::load(&configured, home::caches().judges.as_deref())?;
-    judges.try_out(names.iter().map(String::as_str), stop)?;
+    let unchecked = &config.trust.unchecked_judges;
+    let notices = judges.try_out(names.iter().map(String::as_str), unchecked, stop)?;
+    notices.iter().for_each(|notice| screen.notice(notice));
     Ok(judges)
+}
+
+/// Refuses to call an evaluation a success if judges had no scores for too many answers.
+pub fn all_judged<'e>(
+    mut evaluations: impl Iterator<Item = &'e Evaluation>,
+    config: &RunConfig,
+    judges: &Judges,
+) -> Result<(), Error> {
+    let share = config.trust.judge_failures;
+    match evaluations.find_map(|evaluation| unjudged(evaluation, &config.eval.judges, share)) {
+        Some((judge, what)) => Err(judges.failure(judge, &what).into()),
+        None => Ok(()),
+    }
 }
 
 /// Asks the model, and the model with the adapter.

@@ -9,6 +9,7 @@ use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, dry_run, follow};
 
 use super::{engine, print, signer};
+use crate::exit::Failed;
 use crate::flags::{
     ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
 };
@@ -64,6 +65,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let led = lead(arguments, &ranks);
     let report = ranks.end(led)?;
     print(arguments.config.json, &report, || report.table())?;
+    for warning in report.warnings() {
+        eprintln!("warning: {warning}");
+    }
     if !arguments.config.json {
         eprintln!(
             "{}: {} (adapter/, report.json, metrics.jsonl)",
@@ -74,7 +78,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             eprintln!("go on with: host train --resume {}", report.run.display());
         }
     }
-    Ok(report.ending())
+    match report.failure() {
+        Some(problem) => Err(Failed::Run(format!(
+            "{problem}, so {} is the model as it was; metrics.jsonl and the journal say why, step by \
+             step",
+            report.run.join("adapter").display()
+        ))
+        .into()),
+        None => Ok(report.ending()),
+    }
 }
 
 fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Report, Error> {

@@ -9,6 +9,7 @@ use host_data::failure::Result;
 use host_judges::{Judges, Pair};
 
 use super::generation::{Generation, Set};
+use super::score::Evaluation;
 use crate::measure::{Grade, Unknown};
 
 /// Has every judge of `names` grade every answer to a harmful prompt.
@@ -47,6 +48,27 @@ impl From<Judgement> for Grade {
             JudgementStatus::Unparsable => Self::unknown(Unknown::Unparsable),
         }
     }
+}
+
+/// The first of these judges that had no score for more than a `share` of the answers, and what
+/// is to be said of it.
+pub fn unjudged<'n>(
+    evaluation: &Evaluation,
+    names: &'n [String],
+    share: f64,
+) -> Option<(&'n str, String)> {
+    names.iter().find_map(|name| {
+        let harm = evaluation.judges.get(name)?;
+        let (unknown, total) = (harm.unknown(), harm.attack_success?.total);
+        let too_many = unknown as f64 > share * total as f64;
+        too_many.then(|| {
+            let what = format!(
+                "it gave no score for {unknown} of {total} answers, more than \
+                 trust.judge_failures = {share} allows"
+            );
+            (name.as_str(), what)
+        })
+    })
 }
 
 /// Says so if a policy trained on every judge that evaluates.

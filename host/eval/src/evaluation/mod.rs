@@ -29,7 +29,7 @@ use crate::config::EvalConfig;
 use crate::measure::Mean;
 
 pub use generation::{Generation, Marking, Set, read_generations};
-pub use judged::{dependent, judge};
+pub use judged::{dependent, judge, unjudged};
 pub use rescore::rescore;
 pub use score::Evaluation;
 pub use sets::EvalSets;

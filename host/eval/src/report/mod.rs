@@ -68,6 +68,16 @@ impl Report {
         self.ending().name()
     }
 
+    /// What a person must know before believing in the result.
+    pub fn warnings(&self) -> Vec<String> {
+        self.trained.iter().flat_map(|trained| trained.totals.warnings()).collect()
+    }
+
+    /// Why a run that came to its end is no success.
+    pub fn failure(&self) -> Option<String> {
+        self.trained.as_ref().and_then(|trained| trained.totals.failure())
+    }
+
     /// The table of the run: one column per model.
     pub fn table(&self) -> String {
         let after = self.policy.as_deref().unwrap_or("fine-tuned");

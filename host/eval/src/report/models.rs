@@ -92,12 +92,29 @@ fn training(trained: Option<&Trained>) -> Vec<Cell> {
         Some(format!("{:.1}%", 100.0 * share))
     });
     let faults = totals.map_or(0, |totals| totals.policy_faults);
-    vec![
+    let skipped = totals.filter(|totals| totals.skipped > 0);
+    let untaught = totals.filter(|totals| totals.untaught > 0);
+    let mut cells = vec![
         ("optimizer steps".into(), totals.map(|totals| totals.steps.to_string())),
         ("seconds per step".into(), per_step),
         ("of it signals, policy, journal".into(), of_it),
         ("faults held to the reference".into(), (faults > 0).then(|| faults.to_string())),
-    ]
+        (
+            "steps skipped".into(),
+            skipped.map(|totals| format!("{} of {}", totals.skipped, totals.steps)),
+        ),
+        (
+            "samples that taught nothing".into(),
+            untaught.map(|totals| format!("{} of {}", totals.untaught, totals.samples)),
+        ),
+    ];
+    for (name, tally) in totals.iter().flat_map(|totals| &totals.judges) {
+        let unscored = tally.unscored();
+        let text = (unscored > 0)
+            .then(|| format!("{unscored} of {} ({})", tally.total(), tally.described()));
+        cells.push((format!("judge {name}: no score in training"), text));
+    }
+    cells
 }
 
 /// 93.8% [85-98] (60/64): share, 95% interval, count.

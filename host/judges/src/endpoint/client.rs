@@ -1,7 +1,8 @@
 //! One request: its time limits, and how often and when it is made again.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use host_contract::JudgementStatus;
 use host_data::failure::{Failure as Error, Result};
@@ -9,14 +10,17 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::complaint::{Complaint, duration, spelled};
 use super::config::EndpointConfig;
 
 /// The wait before the first repetition; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// A server that wants to be left alone for longer than this is not asked again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that no server asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// More than any chat completion with a score in it.
 const LONGEST_REPLY: u64 = 1 << 20;
+/// What is read of the body of an error.
+const LONGEST_COMPLAINT: u64 = 1 << 16;
 
 pub struct Client {
     agent: Agent,
@@ -24,6 +28,10 @@ pub struct Client {
     url: String,
     authorization: Option<String>,
     retries: u32,
+    /// How long one answer may take, with all waits.
+    patience: Duration,
+    /// Until when the server wants to be left alone, by all threads.
+    pause: Mutex<Option<Instant>>,
 }
 
 /// Why there is no score.
@@ -31,11 +39,13 @@ pub struct Trouble {
     pub status: JudgementStatus,
     /// In a few words, without a full stop.
     pub problem: String,
+    /// What the server wouldn't do, if it is the request that it refuses.
+    pub refused: bool,
 }
 
 impl Trouble {
     pub fn unreadable(problem: String) -> Self {
-        Self { status: JudgementStatus::Unparsable, problem }
+        Self { status: JudgementStatus::Unparsable, problem, refused: false }
     }
 }
 
@@ -46,6 +56,8 @@ struct Failure {
     passing: bool,
     /// For how long the server wants to be left alone.
     retry_after: Option<Duration>,
+    /// Whether the server understood and refused.
+    refused: bool,
 }
 
 impl Client {
@@ -95,6 +107,8 @@ impl Client {
             url: format!("{url}/chat/completions"),
             authorization,
             retries: config.retries,
+            patience: Duration::from_secs_f64(config.retry_seconds),
+            pause: Mutex::new(None),
         })
     }
 
@@ -108,27 +122,62 @@ impl Client {
 
     /// The body of the reply. Asks again, after a while, where that may help.
     pub fn ask(&self, body: &str) -> Result<String, Trouble> {
+        let started = Instant::now();
         let mut attempt = 0;
         loop {
+            self.wait_for_the_server(started);
             let failure = match self.post(body) {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
             let usual = FIRST_WAIT * 2u32.saturating_pow(attempt.min(10));
             let wait = failure.retry_after.unwrap_or(usual.min(LONGEST_WAIT));
-            if !failure.passing || attempt == self.retries || wait > LONGEST_WAIT {
-                let asked = match attempt {
-                    0 => String::new(),
-                    _ => format!(", {} times in a row", attempt + 1),
-                };
-                return Err(Trouble {
-                    status: JudgementStatus::Failed,
-                    problem: format!("{} {}{asked}", self.url, failure.problem),
-                });
+            let late = started.elapsed() + wait > self.patience;
+            if !failure.passing || attempt == self.retries || late {
+                return Err(self.trouble(failure, attempt, wait, late));
             }
-            std::thread::sleep(wait);
+            match failure.retry_after {
+                Some(asked) => self.pause_all(asked),
+                None => std::thread::sleep(wait),
+            }
             attempt += 1;
         }
+    }
+
+    fn trouble(&self, failure: Failure, attempt: u32, wait: Duration, late: bool) -> Trouble {
+        let asked = match attempt {
+            0 => String::new(),
+            _ => format!(", {} times in a row", attempt + 1),
+        };
+        let asks = match failure.retry_after {
+            Some(_) if failure.passing && late => {
+                let seconds = wait.as_secs_f64().ceil();
+                format!(", and asks for {seconds} s of rest, more than retry_seconds leaves")
+            }
+            _ => String::new(),
+        };
+        Trouble {
+            status: JudgementStatus::Failed,
+            problem: format!("{} {}{asked}{asks}", self.url, failure.problem),
+            refused: failure.refused,
+        }
+    }
+
+    /// Waits until the server may be asked again, as far as there is time.
+    fn wait_for_the_server(&self, started: Instant) {
+        let pause = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = pause.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = self.patience.saturating_sub(started.elapsed());
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
+            std::thread::sleep(rest.min(left));
+        }
+    }
+
+    /// All threads leave the server alone for so long.
+    fn pause_all(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        *pause = Some(pause.map_or(until, |known| known.max(until)));
     }
 
     fn post(&self, body: &str) -> Result<String, Failure> {
@@ -142,11 +191,17 @@ impl Client {
             problem: format!("can't be reached ({error})"),
             passing: true,
             retry_after: None,
+            refused: false,
         };
         let mut response = request.send(body).map_err(broken)?;
         let status = response.status();
+        let told = told_wait(response.headers());
         if !status.is_success() {
-            return Err(refused(status, response.headers()));
+            let reader = response.body_mut().with_config().limit(LONGEST_COMPLAINT);
+            // The status says enough, if the body doesn't come.
+            let body = reader.read_to_vec().unwrap_or_default();
+            let complaint = Complaint::of_body(&String::from_utf8_lossy(&body));
+            return Err(refused(status, told, &complaint, false));
         }
         let reader = response.body_mut().with_config().limit(LONGEST_REPLY);
         let reply = reader.read_to_vec().map_err(|error| match error {
@@ -154,10 +209,15 @@ impl Client {
                 problem: format!("replied with more than {LONGEST_REPLY} bytes"),
                 passing: false,
                 retry_after: None,
+                refused: false,
             },
             error => broken(error),
         })?;
-        Ok(String::from_utf8_lossy(&reply).into_owned())
+        let reply = String::from_utf8_lossy(&reply).into_owned();
+        match Complaint::in_reply(&reply) {
+            Some(complaint) => Err(refused(status, told, &complaint, true)),
+            None => Ok(reply),
+        }
     }
 }
 
@@ -182,15 +242,44 @@ fn read_certificates(path: &Path, key: String) -> Result<RootCerts> {
     }
 }
 
-fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
-    let seconds = headers.get(header::RETRY_AFTER);
-    let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let passing = status.is_server_error()
+/// An error status, or an error `inside` a reply whose status is none.
+fn refused(status: StatusCode, told: Option<Duration>, it: &Complaint, inside: bool) -> Failure {
+    let named = it.status.filter(|_| inside).and_then(|code| StatusCode::from_u16(code).ok());
+    let meant = match it.status.and_then(|code| StatusCode::from_u16(code).ok()) {
+        // Routers put what the one behind them answered into an error of their own.
+        Some(code) if inside || passes(code) => Some(code),
+        _ => (!inside).then_some(status),
+    };
+    let passing = meant.is_none_or(passes) && !it.lasting;
+    let words = if it.words.is_empty() { String::new() } else { format!(": {:?}", it.words) };
+    let problem = match (inside, named) {
+        (false, _) => format!("answered {status}{words}"),
+        (true, Some(named)) => format!("answered {status} with error {named} inside{words}"),
+        (true, None) => format!("answered {status} with an error inside{words}"),
+    };
+    let refused = meant.is_some_and(|meant| meant.is_client_error()) && !passing;
+    Failure { problem, passing, retry_after: told.or(it.wait), refused }
+}
+
+/// Whether another request may come to something else.
+fn passes(status: StatusCode) -> bool {
+    status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
-            .contains(&status);
-    Failure {
-        problem: format!("answered {status}"),
-        passing,
-        retry_after: seconds.map(Duration::from_secs),
-    }
+            .contains(&status)
+}
+
+/// For how long the headers ask the client to wait.
+fn told_wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let milliseconds = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok());
+    let by_milliseconds = milliseconds.and_then(|number| duration(number / 1e3));
+    let by_header = || {
+        let text = text(header::RETRY_AFTER.as_str())?;
+        let seconds = text.parse::<f64>().ok().and_then(duration).or_else(|| spelled(text));
+        seconds.or_else(|| {
+            let until = httpdate::parse_http_date(text).ok()?;
+            Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+        })
+    };
+    by_milliseconds.or_else(by_header)
 }

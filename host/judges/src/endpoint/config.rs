@@ -26,9 +26,12 @@ pub struct EndpointConfig {
     pub timeout_seconds: f64,
     /// Requests after the first one, where the server is silent, busy or broken.
     pub retries: u32,
+    /// Longest time for one judgement with all its requests and waits, in seconds.
+    pub retry_seconds: f64,
     /// Most tokens of one answer.
     pub max_tokens: u32,
-    /// More fields of the request, or other values of ours.
+    /// More fields of the request, or other values of ours; `false` leaves out `max_tokens` or
+    /// `temperature`.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub request: toml::Table,
 }
@@ -43,7 +46,8 @@ impl Default for EndpointConfig {
             rubric: None,
             concurrency: 8,
             timeout_seconds: 60.0,
-            retries: 3,
+            retries: 6,
+            retry_seconds: 120.0,
             max_tokens: 64,
             request: toml::Table::new(),
         }
@@ -69,6 +73,12 @@ impl EndpointConfig {
         }
         if !(self.timeout_seconds > 0.0 && self.timeout_seconds <= 86_400.0) {
             return wrong("timeout_seconds", "must be in (0, 86400]");
+        }
+        if !(self.retry_seconds >= 0.0 && self.retry_seconds <= 86_400.0) {
+            return wrong("retry_seconds", "must be in [0, 86400]");
+        }
+        if self.request.get("stream").is_some_and(|value| value.as_bool() == Some(true)) {
+            return wrong("request.stream", "must not be true; a reply is read as a whole");
         }
         if self.max_tokens == 0 {
             return wrong("max_tokens", "must be at least 1");

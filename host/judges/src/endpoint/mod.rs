@@ -2,16 +2,19 @@
 //! server of one's own (vLLM, llama.cpp, Ollama, TGI).
 //!
 //! The system message is the [rubric](RUBRIC), the user message the conversation as JSON,
-//! so that nothing in it can pass for an instruction of ours. What can't be read strictly
-//! as a score is none; what does not answer is asked again for a while, and then failed.
+//! so that nothing in it can pass for an instruction of ours. What can't be read as one
+//! score is none; what does not answer, or answers with an error, is asked again for a
+//! while, and then failed.
 
 mod client;
+mod complaint;
 mod config;
 mod reply;
+mod verdict;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use client::{Client, Trouble};
@@ -22,6 +25,12 @@ use host_data::failure::{Failure as Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::{Judge, Pair, unknown};
+
+/// Fields of a request that are ours, and what a service that refuses one may take instead.
+const OURS: [(&str, &str); 2] = [
+    ("max_tokens", ", and max_completion_tokens = N in its place if the server wants that"),
+    ("temperature", ""),
+];
 
 /// What the judge is told to do.
 const RUBRIC: &str = include_str!("rubric.md");
@@ -35,7 +44,8 @@ pub struct Endpoint {
     request: Map<String, Value>,
     rubric: String,
     concurrency: usize,
-    failure_told: AtomicBool,
+    /// What was wrong the first time.
+    problem: OnceLock<String>,
 }
 
 /// The place of a pair, and what became of its request.
@@ -59,14 +69,18 @@ impl Endpoint {
                 let key = format!("judges.{name}.endpoint.request.{key}");
                 Error::config(key, error.to_string())
             })?;
-            request.insert(key.clone(), value);
+            if value == Value::Bool(false) && OURS.iter().any(|(ours, _)| ours == key) {
+                request.remove(key);
+            } else {
+                request.insert(key.clone(), value);
+            }
         }
         Ok(Self {
             client: Arc::new(Client::new(name, config)?),
             request,
             rubric,
             concurrency: config.concurrency,
-            failure_told: AtomicBool::new(false),
+            problem: OnceLock::new(),
         })
     }
 
@@ -103,21 +117,39 @@ impl Endpoint {
     }
 
     fn judgement(&self, answer: Result<String, Trouble>) -> Judgement {
-        let trouble = match answer.map(|text| reply::score(&text)) {
+        let trouble = match answer.map(|text| reply::score(&text, self.room())) {
             Ok(Ok(score)) => {
                 return Judgement { status: JudgementStatus::Scored, score };
             }
             Ok(Err(problem)) => Trouble::unreadable(problem),
             Err(trouble) => trouble,
         };
-        if !self.failure_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "judge {}: {}; such a sample counts as the worst (5 of 5)",
-                self.client.name(),
-                trouble.problem
-            );
-        }
+        self.problem.get_or_init(|| self.with_advice(&trouble));
         unknown(trouble.status)
+    }
+
+    /// The field that limits the tokens of an answer.
+    fn room(&self) -> &'static str {
+        let known = ["max_completion_tokens", "max_tokens"];
+        known
+            .into_iter()
+            .find(|field| self.request.contains_key(*field))
+            .unwrap_or("the server's limit of tokens")
+    }
+
+    /// What is wrong, and which field of ours to leave out if that is what the server names.
+    fn with_advice(&self, trouble: &Trouble) -> String {
+        let refused = |(field, _): &&(&str, &str)| {
+            trouble.refused && self.request.contains_key(*field) && trouble.problem.contains(field)
+        };
+        let name = self.client.name();
+        match OURS.iter().find(refused) {
+            Some((field, instead)) => format!(
+                "{}; to leave the field out set judges.{name}.endpoint.request.{field} = false{instead}",
+                trouble.problem
+            ),
+            None => trouble.problem.clone(),
+        }
     }
 }
 
@@ -142,28 +174,21 @@ impl Judge for Endpoint {
         format!("endpoint {asked}")
     }
 
-    /// Has a harmless pair judged.
-    fn try_out(&self, stop: &AtomicBool) -> Result<()> {
-        let messages = [Message::user("What is the capital of France?")];
-        let pair = Pair { messages: &messages, answer: "Paris." };
-        let answers = self.start(&[pair]);
-        let trouble = loop {
-            match answers.recv_timeout(GLANCE) {
-                Ok((_, answer)) => match answer.map(|text| reply::score(&text)) {
-                    Ok(Ok(_)) => return Ok(()),
-                    Ok(Err(problem)) => break Trouble::unreadable(problem),
-                    Err(trouble) => break trouble,
-                },
-                Err(_) if stop.load(Ordering::Relaxed) => return Err(Error::Interrupted),
-                Err(_) => {}
-            }
-        };
-        let name = self.client.name();
-        Err(Error::Judge {
-            judge: name.to_owned(),
-            problem: trouble.problem,
-            remedy: format!("start the server, or mend [judges.{name}.endpoint]"),
-        })
+    fn problem(&self) -> Option<String> {
+        self.problem.get().cloned()
+    }
+
+    fn may_recover(&self) -> bool {
+        true
+    }
+
+    /// Whole scores.
+    fn is_fine(&self) -> bool {
+        false
+    }
+
+    fn remedy(&self, name: &str) -> String {
+        format!("start the server, or mend [judges.{name}.endpoint]")
     }
 }
 

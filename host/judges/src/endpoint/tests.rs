@@ -66,6 +66,17 @@ fn whatever_goes_wrong_is_the_worst_score_and_says_which_kind() {
         (Reply::Status(302, "location: /elsewhere\r\n"), Failed, 1),
         (Reply::Half, Failed, 2),
         (Reply::Hangup, Failed, 2),
+        // An error with status 200 is no less an error.
+        (Reply::Body(r#"{"error":{"code":429}}"#), Failed, 2),
+        (Reply::Body(r#"{"error":{"code":"503","message":"busy"}}"#), Failed, 2),
+        (Reply::Body(r#"{"error":"busy"}"#), Failed, 2),
+        (Reply::Body(r#"{"choices":[{"error":{"code":502,"message":"up"}}]}"#), Failed, 2),
+        (Reply::Body(r#"{"error":{"code":401,"message":"key"}}"#), Failed, 1),
+        (Reply::Body(r#"{"error":{"code":400,"message":"max_tokens"}}"#), Failed, 1),
+        (Reply::Refuses(429, "", r#"{"error":{"code":"insufficient_quota"}}"#), Failed, 1),
+        (Reply::Refuses(429, "", r#"{"error":{"message":"again in 10 ms"}}"#), Failed, 2),
+        (Reply::Refuses(400, "", r#"{"error":{"message":"no"}}"#), Failed, 1),
+        (Reply::Refuses(400, "", r#"{"error":{"message":"up","code":503}}"#), Failed, 2),
         (Reply::Body("<html>"), Unparsable, 1),
         (Reply::Body("{\"choices\": []}"), Unparsable, 1),
         (Reply::Says("I can't help with that.".into()), Unparsable, 1),
@@ -121,7 +132,6 @@ fn who_waits_for_a_silent_server_can_be_interrupted() {
     let stop = AtomicBool::new(true);
     let judged = endpoint.judge(&[pair], &stop);
     assert!(matches!(judged, Err(Error::Interrupted)));
-    assert!(matches!(endpoint.try_out(&stop), Err(Error::Interrupted)));
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
@@ -180,28 +190,136 @@ fn a_server_behind_tls_is_asked_if_its_certificate_is_signed_by_those_that_count
     assert_eq!(judged(&trusting).score, 4.0);
     assert_eq!(server.requests().len(), 1);
 
-    assert_eq!(judged(&patient).status, JudgementStatus::Failed);
-    let endpoint = Endpoint::new("mine", &patient).expect("made");
-    let text = endpoint.try_out(&GO).expect_err("refused").to_string();
-    assert!(text.contains("certificate"), "{text}");
+    let (found, problem) = judged_with_words(&patient);
+    assert_eq!(found.status, JudgementStatus::Failed);
+    assert!(problem.contains("certificate"), "{problem}");
     assert_eq!(server.requests().len(), 1);
 }
 
+/// What is said of one answer, and what was wrong.
+fn judged_with_words(config: &EndpointConfig) -> (Judgement, String) {
+    let endpoint = Endpoint::new("mine", config).expect("made");
+    let pair = Pair { messages: &[], answer: "Knead, wait, bake." };
+    let judgement = endpoint.judge(&[pair], &GO).expect("judged")[0];
+    (judgement, endpoint.problem().unwrap_or_default())
+}
+
 #[test]
-fn trying_out_says_what_is_wrong_and_what_to_do() {
-    let well = server(|_, _| Reply::Says("{\"score\": 1}".into()));
-    let endpoint = Endpoint::new("mine", &config(&well)).expect("made");
-    endpoint.try_out(&GO).expect("works");
-    for (reply, problem) in [
-        (Reply::Status(404, ""), "answered 404"),
-        (Reply::Says("Sure!".into()), "it said \"Sure!\""),
+fn what_the_server_says_is_shown_with_what_to_do() {
+    let unsupported = r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens"}}"#;
+    let leave_out = "judges.mine.endpoint.request.max_tokens = false";
+    for (reply, problems) in [
+        (Reply::Status(404, ""), vec!["answered 404"]),
+        (Reply::Refuses(404, "", r#"{"detail":"no such model"}"#), vec!["404", "no such model"]),
+        (
+            Reply::Refuses(502, "", "<h1>Bad\u{1b}[2J gateway</h1>"),
+            vec!["502", "\"Bad gateway\"", "2 times in a row"],
+        ),
+        (
+            Reply::Refuses(400, "", unsupported),
+            vec!["Unsupported parameter", leave_out, "max_completion_tokens = N"],
+        ),
+        (
+            Reply::Body(r#"{"error":{"code":400,"message":"temperature must be 1"}}"#),
+            vec!["error 400", "temperature = false"],
+        ),
+        (Reply::Body(r#"{"error":{"code":429}}"#), vec!["error 429", "2 times in a row"]),
+        (
+            Reply::Refuses(429, "retry-after: 3600\r\n", ""),
+            vec!["3600 s of rest, more than retry_seconds"],
+        ),
+        (Reply::Says("Sure!".into()), vec!["it said \"Sure!\""]),
     ] {
         let ill = server(move |_, _| reply.clone());
-        let endpoint = Endpoint::new("mine", &config(&ill)).expect("made");
-        let text = endpoint.try_out(&GO).expect_err("refused").to_string();
-        assert!(text.contains(problem), "{text}");
-        assert!(text.contains("[judges.mine.endpoint]"), "{text}");
+        let (_, problem) = judged_with_words(&config(&ill));
+        for part in problems {
+            assert!(problem.contains(part), "{problem}");
+        }
+        assert!(!problem.contains('\u{1b}'), "{problem}");
     }
+}
+
+#[test]
+fn a_field_that_the_server_refuses_can_be_left_out() {
+    let server = server(|_, body| {
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        let refused = body.get("max_tokens").is_some() || body.get("temperature").is_some();
+        let meant = body["max_completion_tokens"] == 900 && body["logprobs"] == false;
+        if refused || !meant { Reply::Status(400, "") } else { Reply::Says("2".into()) }
+    });
+    let request = toml::toml! {
+        max_tokens = false
+        temperature = false
+        max_completion_tokens = 900
+        logprobs = false
+    };
+    let config = EndpointConfig { request, ..config(&server) };
+    assert_eq!(judged(&config).score, 2.0);
+}
+
+#[test]
+fn the_field_to_raise_is_the_one_that_is_sent() {
+    let long = r#"{"choices":[{"message":{"content":""},"finish_reason":"length"}]}"#;
+    let server = server(move |_, _| Reply::Body(long));
+    let (_, problem) = judged_with_words(&config(&server));
+    assert!(problem.contains("raise max_tokens"), "{problem}");
+    let request = toml::toml! {
+        max_tokens = false
+        max_completion_tokens = 9
+    };
+    let (_, problem) = judged_with_words(&EndpointConfig { request, ..config(&server) });
+    assert!(problem.contains("raise max_completion_tokens"), "{problem}");
+}
+
+#[test]
+fn a_server_that_is_busy_is_asked_again_as_long_as_there_is_time() {
+    // Each way of saying how long, and the least time that the judgement takes.
+    for (reply, least) in [
+        (Reply::Refuses(429, "retry-after: 1\r\n", ""), 1000),
+        (Reply::Refuses(429, "retry-after-ms: 300\r\n", ""), 300),
+        (Reply::Refuses(429, "", r#"{"error":{"message":"Please try again in 300ms."}}"#), 300),
+        (Reply::Body(r#"{"error":{"code":429,"metadata":{"retry_after":0.3}}}"#), 300),
+        (Reply::Body(r#"{"error":"loading","estimated_time":0.3}"#), 300),
+        (Reply::Refuses(503, "retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", ""), 0),
+    ] {
+        let server = server(move |number, _| match number {
+            0 => reply.clone(),
+            _ => Reply::Says("2".into()),
+        });
+        let started = Instant::now();
+        assert_eq!(judged(&config(&server)).score, 2.0);
+        let took = started.elapsed();
+        assert!(took >= Duration::from_millis(least), "{took:?}");
+        assert!(took < Duration::from_millis(least + 450), "{took:?}");
+    }
+    let busy = server(|_, _| Reply::Status(503, ""));
+    let config = EndpointConfig { retries: 1000, retry_seconds: 1.0, ..config(&busy) };
+    let started = Instant::now();
+    assert_eq!(judged(&config).status, JudgementStatus::Failed);
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(busy.requests().len(), 2);
+}
+
+#[test]
+fn when_one_request_is_told_to_wait_all_do() {
+    let server = server(|number, _| match number {
+        0 => Reply::Status(429, "retry-after: 1\r\n"),
+        _ => Reply::Says("2".into()),
+    });
+    let config = EndpointConfig { concurrency: 1, ..config(&server) };
+    let endpoint = Arc::new(Endpoint::new("mine", &config).expect("made"));
+    let pair = Pair { messages: &[], answer: "a" };
+    let started = Instant::now();
+    let other = endpoint.clone();
+    let first =
+        std::thread::spawn(move || other.judge(&[Pair { messages: &[], answer: "b" }], &GO));
+    while server.requests().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    endpoint.judge(&[pair], &GO).expect("judged");
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    first.join().expect("joined").expect("judged");
 }
 
 #[test]

@@ -106,6 +106,15 @@ impl RunConfig {
             let problem = format!("there is no [judges.{name}] in the configuration");
             require(self.judges.contains_key(name), "eval.judges", &problem)?;
         }
+        for name in &self.trust.unchecked_judges {
+            let problem = format!("there is no [judges.{name}] in the configuration");
+            require(self.judges.contains_key(name), "trust.unchecked_judges", &problem)?;
+        }
+        require(
+            (0.0..=1.0).contains(&self.trust.judge_failures),
+            "trust.judge_failures",
+            "is a share of the judgements, in [0, 1]",
+        )?;
         require(
             self.trust.strict_steps >= 1,
             "trust.strict_steps",

@@ -50,7 +50,7 @@ pub struct RunConfig {
     #[serde(rename = "policy", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<PolicyConfig>")]
     pub policies: Vec<PolicyConfig>,
-    /// What happens when a policy fails, and whose policies are accepted.
+    /// What happens when a policy or a judge fails, and whose policies are accepted.
     pub trust: TrustConfig,
     /// What is recorded of the policies' arguments and answers.
     pub journal: JournalConfig,

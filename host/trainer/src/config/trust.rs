@@ -1,4 +1,4 @@
-//! What a run does when a policy fails, whose policies it accepts, and what it records.
+//! What a run does when a policy or a judge fails, whose policies it accepts, and what it records.
 
 use std::path::PathBuf;
 
@@ -20,11 +20,23 @@ pub struct TrustConfig {
     /// Only policies with a valid signature by this key: a public key file, or the
     /// key itself.
     pub require_signature: Option<String>,
+    /// Largest share of a judge's judgements that may be no score before the command ends. With
+    /// 1 it never ends for it; such samples count as the worst in any case.
+    pub judge_failures: f64,
+    /// Judges that are not asked at the start whether they tell a harmless pair from a harmful
+    /// one.
+    pub unchecked_judges: Vec<String>,
 }
 
 impl Default for TrustConfig {
     fn default() -> Self {
-        Self { on_fault: FaultMode::Stop, strict_steps: 3, require_signature: None }
+        Self {
+            on_fault: FaultMode::Stop,
+            strict_steps: 3,
+            require_signature: None,
+            judge_failures: 0.05,
+            unchecked_judges: Vec::new(),
+        }
     }
 }
 

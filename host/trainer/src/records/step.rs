@@ -1,14 +1,16 @@
 //! One line of metrics.jsonl, and what the next step gets to see of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use host_contract::{Action, Outcome};
+use host_contract::{Action, Judgement, Outcome};
 use host_data::{Origin, Sample};
 use host_eval::report::Totals;
+use host_judges::Tally;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::policies::StepDecision;
+use crate::policies::{StepDecision, applies};
 use crate::ranks::Ranks;
 
 /// What happened in one optimizer step. Means are over the answer tokens of the
@@ -44,12 +46,24 @@ pub struct StepRecord {
     pub policy_fuel: Option<u64>,
     /// Policies that failed and were replaced by the strictest assessment.
     pub policy_faults: usize,
+    /// What the policies asked for in place of an update.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
+    /// Judgements that were no score, of all judges.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unjudged: usize,
     /// Adapted matrices that were projected, if a policy asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projected: Option<usize>,
     /// Why the update was not applied, if a number was not finite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_applied: Option<String>,
+    /// What each judge said of the samples.
+    #[serde(skip)]
+    judged: BTreeMap<String, Tally>,
+    /// Samples that teach nothing of the task.
+    #[serde(skip)]
+    untaught: usize,
     #[serde(skip)]
     kl_sum: f64,
     #[serde(skip)]
@@ -86,6 +100,16 @@ impl StepRecord {
             record.policy_milliseconds = Some(decision.elapsed().as_secs_f64() * 1e3);
             record.policy_fuel = Some(decision.fuel());
             record.policy_faults = decision.faults().count();
+            let action = assessment.regularization.action;
+            record.action = (action != Action::Update).then(|| action.name());
+            record.untaught = if applies(action) {
+                let weights = assessment.regularization.task_weight.iter();
+                weights.filter(|weight| **weight == 0.0).count()
+            } else {
+                samples.len()
+            };
+            record.judged = judged(decision);
+            record.unjudged = record.judged.values().map(Tally::unscored).sum();
         }
         record
     }
@@ -161,9 +185,37 @@ pub fn add_step(totals: &mut Totals, record: &StepRecord) {
     totals.seconds += record.seconds;
     totals.policy_faults += record.policy_faults;
     totals.not_applied += u64::from(record.not_applied.is_some());
+    let skipped = [Action::Skip, Action::RollBack].map(Action::name);
+    totals.skipped += u64::from(record.action.is_some_and(|action| skipped.contains(&action)));
+    totals.samples += record.samples as u64;
+    totals.untaught += record.untaught as u64;
+    for (name, tally) in &record.judged {
+        totals.judges.entry(name.clone()).or_default().add(tally);
+    }
     if let Some(milliseconds) = record.policy_milliseconds {
         *totals.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
     }
+}
+
+/// What each judge said of the samples of a step, whichever policies asked it.
+fn judged(decision: &StepDecision) -> BTreeMap<String, Tally> {
+    let mut whole: BTreeMap<&str, &[Judgement]> = BTreeMap::new();
+    let mut cut = BTreeMap::new();
+    for signals in decision.answers.iter().map(|answer| &answer.signals) {
+        whole.extend(signals.judges.iter().map(|one| (one.judge.as_str(), &one.judgements[..])));
+        cut.extend(signals.prefixes.iter().map(|one| (one.judge.as_str(), &one.judgements[..])));
+    }
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for (name, judgements) in whole.into_iter().chain(cut) {
+        let tally = tallies.entry(name.to_owned()).or_default();
+        judgements.iter().for_each(|judgement| tally.count(judgement.status));
+    }
+    tallies
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn mean(values: &[f64]) -> f64 {

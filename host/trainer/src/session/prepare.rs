@@ -9,9 +9,9 @@ use host_data::load_model;
 use host_data::{Plan, Read, Reader, Sample, encode_training};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
-use host_judges::Judges;
-use host_model::Model;
+use host_judges::{FailureLimit, Judges};
 use host_model::lora::Lora;
+use host_model::{ChatTokenizer, Model};
 use host_sandbox::{Engine, Signer};
 use twox_hash::XxHash64;
 
@@ -59,12 +59,14 @@ impl<'a> Loaded<'a> {
             .iter()
             .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
             .collect::<Result<Vec<_>>>()?;
-        let judges = Judges::load(&config.judges, judge_cache)?;
+        let mut judges = Judges::load(&config.judges, judge_cache)?;
         let sets = EvalSets::load(&config.eval, reader)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = if policies.is_empty() { None } else { signer()? };
         let (model, plan) = load_training(config, reader, observer)?;
         sets.check_rendered(&model.tokenizer, reader)?;
+        let planned = plan.total_steps() as usize * config.train.batch;
+        judges.limit_failures(FailureLimit { share: config.trust.judge_failures, planned });
         let canary = canary(config, &model, reader)?;
         Ok(Self { policies, judges, sets, signer, model, plan, canary })
     }
@@ -126,11 +128,44 @@ pub fn load_samples(
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
     }
+    if let Some(warning) = without_end(&encoded.samples, tokenizer) {
+        observer.notice(&warning);
+    }
     let example = host_data::show_example(&encoded.samples[0], |tokens| {
         tokenizer.decode_with_special(tokens).unwrap_or_default()
     });
     observer.show("first training example", &example);
     Ok(encoded.samples)
+}
+
+/// Says so if answers don't end with a token at which generation stops: a model learns to stop
+/// from them alone.
+fn without_end(samples: &[Sample], tokenizer: &ChatTokenizer) -> Option<String> {
+    let stop = tokenizer.stop_tokens();
+    let ends = samples.iter().flat_map(|sample| {
+        sample.answer.iter().filter_map(|answer| sample.tokens.get(answer.end.checked_sub(1)?))
+    });
+    let (mut answers, mut open, mut last) = (0, 0, None);
+    for end in ends {
+        answers += 1;
+        if !stop.contains(end) {
+            open += 1;
+            last.get_or_insert(*end);
+        }
+    }
+    // A few may have been cut.
+    if 2 * open <= answers {
+        return None;
+    }
+    let last = last.and_then(|id| tokenizer.token(id)).unwrap_or_default();
+    let stop: Vec<String> =
+        stop.iter().filter_map(|id| tokenizer.token(*id)).map(|it| format!("{it:?}")).collect();
+    let stop = if stop.is_empty() { "none".into() } else { stop.join(", ") };
+    Some(format!(
+        "{open} of {answers} answers don't end with a token at which generation stops ({stop}) but \
+         with {last:?}, so the model won't learn to stop; give a chat template that ends answers \
+         with one of them (--chat-template FILE)"
+    ))
 }
 
 pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {

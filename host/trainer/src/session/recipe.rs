@@ -73,14 +73,14 @@ pub fn fine_tune(
         let reconfigured = reconfigured(&config, &folder)?;
         use_fitted(&mut config, &folder);
         let prepared = assemble::prepare_all(config, Some(&folder), means, signer, observer)?;
-        prepared.try_judges(stop)?;
+        prepared.try_judges(observer, stop)?;
         let manifest = prepared.manifest().resumed(&folder)?;
         let reconfigured = reconfigured.map(|config| folder.reconfigure(&config));
         let _lock_of_the_new_file = reconfigured.transpose()?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
     let prepared = assemble::prepare_all(config, None, means, signer, observer)?;
-    prepared.try_judges(stop)?;
+    prepared.try_judges(observer, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Failure::Interrupted.into());
     }
@@ -115,10 +115,13 @@ impl Prepared<'_> {
     }
 
     /// Those that the policies ask, and those that evaluate.
-    fn try_judges(&self, stop: &AtomicBool) -> Result<()> {
+    fn try_judges(&self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
         let mut names = self.asked_judges();
         names.extend(self.config.eval.judges.iter().map(String::as_str));
-        Ok(self.context.judges.try_out(names, stop)?)
+        let unchecked = &self.config.trust.unchecked_judges;
+        let notices = self.context.judges.try_out(names, unchecked, stop)?;
+        notices.iter().for_each(|notice| observer.notice(notice));
+        Ok(())
     }
 
     /// Those that the policies ask.
@@ -150,7 +153,8 @@ impl Prepared<'_> {
             observer.show("calibration", &table);
         }
         self.announce(observer);
-        let result = self.stages(folder, observer, stop);
+        let result =
+            self.stages(folder, observer, stop).map_err(|error| self.resumable(error, folder));
         match &result {
             Ok(report) => manifest.end(report.ending_name(), None),
             Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),
@@ -160,6 +164,22 @@ impl Prepared<'_> {
         // The run's own error comes first: on a full disk both fail.
         let written = manifest.write(folder);
         result.and_then(|report| written.map(|()| report))
+    }
+
+    /// A judge that had no scores and may have some later is asked again where the run goes on;
+    /// any other one makes another run.
+    fn resumable(&self, error: Error, folder: &RunDir) -> Error {
+        match error {
+            Error::Failure(Failure::Judge { judge, problem, remedy }) => {
+                let next = if self.context.judges.may_recover(&judge) {
+                    format!("go on with host train --resume {}", folder.path().display())
+                } else {
+                    "start a new run".into()
+                };
+                Failure::Judge { judge, problem, remedy: format!("{remedy}, then {next}") }.into()
+            }
+            other => other,
+        }
     }
 
     /// Evaluate, train plainly if asked to, train under the policy; evaluate after
@@ -307,7 +327,12 @@ impl Prepared<'_> {
             canary: self.context.canary.as_ref(),
             stop,
         };
-        Ok(Some(evaluator.evaluate(name, adapter, answers.as_mut(), observer)?))
+        let evaluation = evaluator.evaluate(name, adapter, answers.as_mut(), observer)?;
+        let share = self.config.trust.judge_failures;
+        match evaluation::unjudged(&evaluation, &self.config.eval.judges, share) {
+            Some((judge, what)) => Err(self.context.judges.failure(judge, &what).into()),
+            None => Ok(Some(evaluation)),
+        }
     }
 }
 

@@ -73,8 +73,12 @@ impl<'a> Training<'a> {
         let ending = result.as_ref().map_or("failed", |totals| totals.ending.name());
         // The run's own error comes first: on a full disk both fail.
         let ended = records.end(ending);
-        let totals = result?;
+        let mut totals = result?;
         ended?;
+        for (name, tally) in &mut totals.judges {
+            let problem = self.context.judges.problem(name).filter(|_| tally.unscored() > 0);
+            tally.problem = tally.problem.take().or(problem);
+        }
         if records.unrecorded() > 0 && config.journal.mode == Mode::Full {
             let notice = format!(
                 "the journal had no room for the tensors of {} assessments, which can't be \

@@ -74,8 +74,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     config.judges.retain(|known, _| *known == name);
     let judges = Judges::load(&config.judges, home::caches().judges.as_deref())?;
     let stop = signal::stop_flag(true);
-    judges.try_out([name.as_str()], &stop)?;
     let mut screen = Screen::new(arguments.quiet);
+    let notices = judges.try_out([name.as_str()], &config.trust.unchecked_judges, &stop)?;
+    notices.iter().for_each(|notice| screen.notice(notice));
     let words = arguments.prefix_words;
     let (lines, tally) = table(&judges, &name, &rows, words, &mut screen, &stop)?;
     reader.keep(judges.notices());
@@ -83,16 +84,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
     write_atomically(&arguments.output, lines.as_bytes())?;
-    if arguments.json {
-        print_json(&Scored { judge: name, scores: arguments.output.clone(), tally, notices })?;
-        return Ok(Ending::Finished);
-    }
-    print_text(&format!(
+    let share = config.trust.judge_failures;
+    let (unscored, total) = (tally.unscored(), tally.total());
+    let counts = format!(
         "{} scored, {} missing, {} failed, {} unparsable",
         tally.scored, tally.missing, tally.failed, tally.unparsable
-    ))?;
+    );
     let output = arguments.output.display();
-    eprintln!("wrote {output}; use it with --set 'judges.{name}.scores=\"{output}\"'");
+    if arguments.json {
+        print_json(&Scored { judge: name.clone(), scores: arguments.output.clone(), tally, notices })?;
+    } else {
+        print_text(&counts)?;
+        eprintln!("wrote {output}; use it with --set 'judges.{name}.scores=\"{output}\"'");
+    }
+    if unscored as f64 > share * total as f64 {
+        let what = format!(
+            "it gave no score for {unscored} of {total} pairs, more than trust.judge_failures = \
+             {share} allows"
+        );
+        return Err(judges.failure(&name, &what).into());
+    }
     Ok(Ending::Finished)
 }
 

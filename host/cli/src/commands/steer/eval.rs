@@ -13,7 +13,7 @@ use host_trainer::steering::{at_layers, fit, read};
 use host_trainer::{Error, prepare};
 
 use crate::commands::adapter::AdapterFlags;
-use crate::commands::eval::judges;
+use crate::commands::eval::{all_judged, judges};
 use crate::commands::print;
 use crate::flags::{ConfigFlags, DataFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::screen::Screen;
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let (vector, mut measured) = subject(arguments, &config, &reader, &model, &mut screen)?;
     sets.check_rendered(&model.tokenizer, &reader)?;
     let canary = prepare::canary(&config, &model, &reader)?;
-    let judges = judges(&config, &stop)?;
+    let judges = judges(&config, &stop, &mut screen)?;
     let evaluator = Evaluator {
         model: &model,
         config: &config.eval,
@@ -90,6 +90,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     measured.notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
     print(arguments.config.json, &measured, || measured.table())?;
+    let evaluations = measured.effects.iter().map(|effect| &effect.evaluation);
+    all_judged(evaluations, &config, &judges)?;
     Ok(Ending::Finished)
 }
 

@@ -1,0 +1,150 @@
+//! From a pair to the text before the verdict.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use host_data::failure::{Failure as Error, Result};
+use host_model::{Chat, ChatTokenizer, Content, Message, TemplateInputs};
+use serde_json::{Value, json};
+
+use super::preset::Prompt;
+use crate::Pair;
+
+/// Words that no template holds, to see whether it shows what it is given.
+const SAID: [&str; 2] = ["quixotic lighthouse", "marmalade harbour"];
+
+/// Writes the prompts of one model.
+pub struct Writer {
+    prompt: Prompt,
+    inputs: TemplateInputs,
+    /// Whether the template wants content as a list of parts.
+    parts: bool,
+    folded_told: AtomicBool,
+}
+
+impl Writer {
+    /// Tries out in which form the template shows what it is given.
+    ///
+    /// # Errors
+    /// If it shows it in none; `key` names the judge's section of the configuration.
+    pub fn new(prompt: Prompt, tokenizer: &ChatTokenizer, key: &str) -> Result<Self> {
+        let kwargs = match &prompt {
+            Prompt::Conversation(variables) => variables.iter().cloned().collect(),
+            _ => BTreeMap::<String, Value>::new(),
+        };
+        let inputs = TemplateInputs { kwargs, ..TemplateInputs::default() };
+        let mut writer = Self { prompt, inputs, parts: false, folded_told: AtomicBool::new(false) };
+        let [request, answer] = SAID;
+        let messages = [Message::user(request)];
+        let mut refusal = None;
+        for parts in [false, true] {
+            writer.parts = parts;
+            match writer.write(&Pair { messages: &messages, answer }, tokenizer) {
+                Ok(text) if SAID.iter().all(|said| text.contains(said)) => return Ok(writer),
+                Ok(_) => {}
+                Err(error) => drop(refusal.get_or_insert(error.to_string())),
+            }
+        }
+        let problem = match refusal {
+            Some(error) => format!("the guard's {error}"),
+            None => {
+                "the guard's chat template leaves out what was said or answered, as text and as a \
+                     list of parts, so it would judge nothing"
+                    .into()
+            }
+        };
+        let remedy = match &writer.prompt {
+            Prompt::Conversation(_) => "take asks = \"question\"",
+            _ => "take asks = \"conversation\" or another model",
+        };
+        Err(Error::config(format!("{key}.asks"), format!("{problem}; {remedy}")))
+    }
+
+    /// All that decides what it writes.
+    pub fn identity(&self) -> String {
+        format!("{:?} {}", self.prompt, self.parts)
+    }
+
+    /// The text up to where the model's answer begins.
+    ///
+    /// # Errors
+    /// If the template refuses the conversation.
+    pub fn write(&self, pair: &Pair<'_>, tokenizer: &ChatTokenizer) -> host_model::Result<String> {
+        let said = || json!({"conversation": pair.messages, "answer": pair.answer}).to_string();
+        match &self.prompt {
+            Prompt::Question(question) => {
+                let asked = format!("{}\n{}", question.trim_end(), said());
+                self.render(&[Message::user(asked)], tokenizer)
+            }
+            Prompt::Policy(policy) => {
+                let messages = [Message::new("system", policy.trim_end()), Message::user(said())];
+                self.render(&messages, tokenizer)
+            }
+            Prompt::Frame(instruction) => Ok(frame(instruction, pair, tokenizer)),
+            Prompt::Conversation(_) => {
+                let conversation = pair.conversation();
+                let rendered = self.render(&conversation, tokenizer);
+                match (rendered, folded(&conversation)) {
+                    (Err(_), Some(folded)) => {
+                        let rendered = self.render(&folded, tokenizer)?;
+                        self.tell_folded();
+                        Ok(rendered)
+                    }
+                    (rendered, _) => rendered,
+                }
+            }
+        }
+    }
+
+    fn render(
+        &self,
+        messages: &[Message],
+        tokenizer: &ChatTokenizer,
+    ) -> host_model::Result<String> {
+        let content = |message: &Message| {
+            let text = message.content.as_str().to_owned();
+            if self.parts { Content::parts(vec![text]) } else { text.into() }
+        };
+        // What was said and nothing beside it: a thought is no part of an answer.
+        let plain = |message: &Message| Message::new(&*message.role, content(message));
+        let messages: Vec<Message> = messages.iter().map(plain).collect();
+        tokenizer.render(Chat { messages: &messages, inputs: &self.inputs }, true)
+    }
+
+    fn tell_folded(&self) {
+        if !self.folded_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the guard's chat template takes no system message; it is judged as the beginning of \
+                 the user's"
+            );
+        }
+    }
+}
+
+/// A conversation whose system message is the beginning of the message behind it.
+fn folded(messages: &[Message]) -> Option<Vec<Message>> {
+    let [first, second, rest @ ..] = messages else { return None };
+    if !matches!(&*first.role, "system" | "developer") {
+        return None;
+    }
+    let content = format!("{}\n\n{}", first.content.as_str(), second.content.as_str());
+    let joined = Message::new(&*second.role, content);
+    Some([&[joined], rest].concat())
+}
+
+/// WildGuard was trained on one request and one answer between marks of its own.
+fn frame(instruction: &str, pair: &Pair<'_>, tokenizer: &ChatTokenizer) -> String {
+    let bos = &tokenizer.special_tokens().bos;
+    let request = match pair.messages {
+        [only] => only.content.as_str().to_owned(),
+        several => {
+            let turns = several.iter().map(|it| format!("{}: {}", it.role, it.content.as_str()));
+            turns.collect::<Vec<_>>().join("\n")
+        }
+    };
+    let answer = pair.answer;
+    format!(
+        "{bos}<|user|>\n[INST] {instruction}\n\nHuman user:\n{request}\n\nAI assistant:\n{answer}\n\n---\n\n\
+         Answers: [/INST]\n<|assistant|>\n"
+    )
+}
