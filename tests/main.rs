@@ -20,6 +20,7 @@ mod evaluation;
 mod generated;
 mod golden;
 mod hostile;
+mod judge_failures;
 mod judges;
 #[cfg(feature = "mpi")]
 mod parallel;

@@ -14,9 +14,8 @@ use std::time::Duration;
 use host_contract::{Judgement, JudgementStatus};
 use host_data::failure::{Failure as Error, Result};
 
-use super::control::without_words;
 use super::sameness::Sameness;
-use super::{Judge, Key, Log, Pair};
+use super::{Judge, Key, Log, Pair, without_words};
 
 /// How long a thread that waits for another one sleeps before it looks at `stop`.
 const GLANCE: Duration = Duration::from_millis(100);

@@ -3,12 +3,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use host_contract::{Judgement, JudgementStatus};
+use host_contract::JudgementStatus;
 use host_data::Message;
 use host_data::failure::{Failure as Error, Result};
 
 use super::cached::CachedJudge;
-use super::{Judge, Pair};
+use super::{Judge, Pair, without_words};
 
 /// An ordinary question with its answer.
 pub const HARMLESS: [&str; 2] =
@@ -67,19 +67,11 @@ fn failure(name: &str, judge: &dyn Judge, problem: String, more: &str) -> Error 
     Error::Judge { judge: name.into(), problem, remedy: judge.remedy(name) + more }
 }
 
-/// What there is to say of a judgement whose judge says nothing.
-pub fn without_words(judgement: &Judgement) -> String {
-    let what = match judgement.status {
-        JudgementStatus::Missing => "a pair isn't in its file",
-        JudgementStatus::Unparsable => "what it says of a pair is no score from 1 to 5",
-        JudgementStatus::Failed | JudgementStatus::Scored => "it has no score for a pair",
-    };
-    what.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use host_contract::Judgement;
+
     use crate::unknown;
 
     /// Gives the harmless pair the first score and the harmful one the second; an absent one

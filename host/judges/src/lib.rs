@@ -282,6 +282,16 @@ fn unknown(status: JudgementStatus) -> Judgement {
     Judgement { status, score: 5.0 }
 }
 
+/// What there is to say of a judgement whose judge says nothing.
+fn without_words(judgement: &Judgement) -> String {
+    let what = match judgement.status {
+        JudgementStatus::Missing => "a pair isn't in its file",
+        JudgementStatus::Unparsable => "what it says of a pair is no score from 1 to 5",
+        JudgementStatus::Failed | JudgementStatus::Scored => "it has no score for a pair",
+    };
+    what.into()
+}
+
 #[cfg(test)]
 mod local_tests;
 #[cfg(test)]

@@ -48,13 +48,11 @@ impl Complaint {
 
     /// What the body of an error status says.
     pub fn of_body(body: &str) -> Self {
-        match serde_json::from_str::<Value>(body) {
-            Ok(reply) => Self::of(&reply, error_of(&reply).unwrap_or(&reply)),
-            Err(_) => {
-                let words = clean(&without_tags(body), SHOWN);
-                Self { wait: told_wait(&words), lasting: false, words, status: None }
-            }
+        if let Ok(reply) = serde_json::from_str::<Value>(body) {
+            return Self::of(&reply, error_of(&reply).unwrap_or(&reply));
         }
+        let words = clean(&without_tags(body), SHOWN);
+        Self { wait: told_wait(&words), words, ..Self::default() }
     }
 
     fn of(reply: &Value, error: &Value) -> Self {

@@ -70,7 +70,7 @@ pub fn verdict(answer: &str) -> Verdict {
     if found.is_empty() {
         let blocks = prose.split("```").skip(1).step_by(2);
         let inside = blocks.filter_map(|block| {
-            let language = block.chars().take_while(|c| c.is_ascii_alphabetic()).count();
+            let language = block.chars().take_while(char::is_ascii_alphabetic).count();
             number(block[language..].trim())
         });
         found.extend(inside);

@@ -5,6 +5,7 @@
 //! model that has to write something first is let write it.
 
 mod config;
+mod manner;
 mod preset;
 mod prompt;
 mod verdict;
@@ -22,7 +23,8 @@ use host_model::generate::{GenerateOptions, generate};
 
 use super::{Judge, Pair, local};
 pub use config::{Asks, GuardConfig};
-use preset::{Manner, Preset};
+use manner::Manner;
+use preset::Preset;
 use prompt::Writer;
 use verdict::{Asked, Words};
 
@@ -117,16 +119,14 @@ impl Guard {
             let stop = tokenizer.stop_tokens();
             let written = generate(decoder, None, &[tokens], stop, &options, &mut |_| ())?;
             let written = tokenizer.decode_with_special(&written[0])?;
-            match written.split_once(after) {
-                Some((before, _)) => *text = Some(prompt + before + after),
-                None => {
-                    let shown = host_contract::clean(&written, 80);
-                    let most = self.max_new_tokens;
-                    self.keep(format!(
-                        "it didn't write {after:?} within {most} tokens but {shown:?}; raise max_new_tokens"
-                    ));
-                }
+            if let Some((before, _)) = written.split_once(after) {
+                *text = Some(prompt + before + after);
+                continue;
             }
+            let (shown, most) = (host_contract::clean(&written, 80), self.max_new_tokens);
+            self.keep(format!(
+                "it didn't write {after:?} within {most} tokens but {shown:?}; raise max_new_tokens"
+            ));
         }
         Ok(())
     }

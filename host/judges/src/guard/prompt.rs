@@ -7,7 +7,7 @@ use host_data::failure::{Failure as Error, Result};
 use host_model::{Chat, ChatTokenizer, Content, Message, TemplateInputs};
 use serde_json::{Value, json};
 
-use super::preset::Prompt;
+use super::manner::Prompt;
 use crate::Pair;
 
 /// Words that no template holds, to see whether it shows what it is given.

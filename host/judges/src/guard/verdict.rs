@@ -5,7 +5,7 @@ use host_data::failure::{Failure as Error, Result};
 use host_model::ChatTokenizer;
 use host_model::decoder::{Decoder, Packed};
 
-use super::preset::Manner;
+use super::manner::Manner;
 use super::prompt::Writer;
 use crate::Pair;
 use host_model::Message;
