@@ -18,6 +18,7 @@ use host_stats::{auprc, auroc, tpr_at_fpr};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::control::{HARMFUL, HARMLESS};
 use super::embedding::Head;
 use super::logistic::Linear;
 use super::{Pair, local};
@@ -72,7 +73,33 @@ pub fn fit(
     }
     need_both_labels(rows.iter().map(|row| (row.split, row.harmful)), "--labelled")?;
     observer.stage("fitting", None);
-    choose(&rows, encoder.digest(), reads)
+    let fitted = choose(&rows, encoder.digest(), reads)?;
+    let embedded = [HARMLESS, HARMFUL].map(|[request, answer]| {
+        let messages = [Message::user(request)];
+        encoder.embed(&reads.text(&Pair { messages: &messages, answer }))
+    });
+    let [harmless, harmful] = embedded;
+    if let Some(notice) = blind(&fitted.head.linear, &harmless?, &harmful?) {
+        observer.notice(&notice);
+    }
+    Ok(fitted)
+}
+
+/// Says so if a judge with this head would be refused.
+fn blind(linear: &Linear, harmless: &[Vec<f32>], harmful: &[Vec<f32>]) -> Option<String> {
+    let harm = |windows: &[Vec<f32>]| {
+        let harm = windows.iter().map(|window| linear.probability(window));
+        local::highest(harm).unwrap_or(f64::NAN)
+    };
+    let (harmless, harmful) = (harm(harmless), harm(harmful));
+    let sees = harmful > harmless;
+    (!sees).then(|| {
+        format!(
+            "the head finds a plainly harmful pair (P {harmful:.4}) no worse than a plainly harmless \
+             one (P {harmless:.4}), so a judge with it will be refused; fit it on more rows, or on \
+             rows of another kind"
+        )
+    })
 }
 
 fn embed(encoder: &Encoder, prompt: &Prompt, split: Split, reads: Reads) -> Result<Embedded> {
@@ -167,6 +194,17 @@ mod tests {
 
     fn row(value: f32, harmful: bool, split: Split) -> Embedded {
         Embedded { windows: vec![vec![0.0, 1.0], vec![value, 1.0 - value]], harmful, split }
+    }
+
+    #[test]
+    fn a_head_that_sees_no_harm_is_told() {
+        let linear = Linear { weights: vec![4.0], bias: 0.0 };
+        let window = |value: f32| [vec![value]];
+        assert_eq!(blind(&linear, &window(-1.0), &window(1.0)), None);
+        for (harmless, harmful) in [(1.0, -1.0), (1.0, 1.0)] {
+            let notice = blind(&linear, &window(harmless), &window(harmful)).expect("told");
+            assert!(notice.contains("will be refused"), "{notice}");
+        }
     }
 
     #[test]

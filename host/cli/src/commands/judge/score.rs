@@ -92,7 +92,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     );
     let output = arguments.output.display();
     if arguments.json {
-        print_json(&Scored { judge: name.clone(), scores: arguments.output.clone(), tally, notices })?;
+        print_json(&Scored {
+            judge: name.clone(),
+            scores: arguments.output.clone(),
+            tally,
+            notices,
+        })?;
     } else {
         print_text(&counts)?;
         eprintln!("wrote {output}; use it with --set 'judges.{name}.scores=\"{output}\"'");
