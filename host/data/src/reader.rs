@@ -23,12 +23,13 @@ impl Reader {
         Self { seed, bad, notices: RefCell::default() }
     }
 
-    /// Training rows of the sources, mixed; see [`source::read_rows`].
+    /// Rows with answers that are read and not learned, mixed; see [`source::read_answers`].
     pub fn rows(&self, sources: &[DataSource]) -> Result<Vec<Row>> {
-        Ok(self.noticed(source::read_rows(sources, self.seed, &self.bad)?))
+        Ok(self.noticed(source::read_answers(sources, self.seed, &self.bad)?))
     }
 
-    /// Training rows, with what was noticed of them, which may grow before it is kept.
+    /// Training rows of the sources, mixed, with what was noticed of them, which may grow
+    /// before it is kept; see [`source::read_rows`].
     pub fn rows_to_encode(&self, sources: &[DataSource]) -> Result<Read<Row>> {
         source::read_rows(sources, self.seed, &self.bad)
     }

@@ -131,12 +131,22 @@ pub(super) fn training_rows(
     each_record(name, bytes, bad, Purpose::Training, &mut |record| record.into_row())
 }
 
+/// As [`training_rows`], of a file whose rows are read and not learned: what only training
+/// has to refuse is no matter.
+pub(super) fn answered_rows(
+    name: &Path,
+    bytes: Vec<u8>,
+    bad: &BadRows,
+) -> Result<(Vec<Row>, FileNotices)> {
+    each_record(name, bytes, bad, Purpose::Answers, &mut |record| record.into_row())
+}
+
 /// The training rows of a file, each with the value of its key `key` (null if it
 /// has none): scores that were made for the rows. None may be left out, since what has no
 /// score counts as the worst.
 pub fn read_rows_with(path: &Path, key: &str) -> Result<Read<(Row, Value)>> {
     let (bytes, bad) = (super::format::read(path)?, BadRows::default());
-    let read = each_record(path, bytes, &bad, Purpose::Training, &mut |record| {
+    let read = each_record(path, bytes, &bad, Purpose::Answers, &mut |record| {
         let value = record.fields.take(key).unwrap_or(Value::Null);
         Ok((record.into_row()?, value))
     });
@@ -170,6 +180,8 @@ pub(super) fn prompts(
 #[derive(Clone, Copy, PartialEq)]
 enum Purpose {
     Training,
+    /// Conversations with answers that are judged.
+    Answers,
     Prompts,
 }
 
@@ -249,7 +261,7 @@ fn read_record<T>(
 ) -> Result<T> {
     let place = fields.place.clone();
     let (choices, is_resolved) = choices::take(fields)?;
-    if purpose == Purpose::Training && !choices.is_empty() && !is_resolved {
+    if purpose != Purpose::Prompts && !choices.is_empty() && !is_resolved {
         ignored.insert("choices".into());
     }
     refused::in_row(fields)?;
@@ -257,7 +269,7 @@ fn read_record<T>(
         refused::in_training_row(fields)?;
     }
     let shape = shape::detect(&place, fields.left())?;
-    if let (Shape::Prompt(key), Purpose::Training) = (shape, purpose) {
+    if let (Shape::Prompt(key), true) = (shape, purpose != Purpose::Prompts) {
         return Err(no_answer(place, key, fields));
     }
     let first = *first.get_or_insert(shape);
@@ -269,6 +281,11 @@ fn read_record<T>(
         });
     }
     let conversation = conversation::of(fields, shape, ignored)?;
+    let learned = conversation.messages.iter().any(Message::is_answer);
+    let has_answers = conversation.messages.iter().any(|one| one.role == "assistant");
+    if purpose == Purpose::Training && has_answers && !learned {
+        return Err(Error::NothingLearned { place });
+    }
     visit(Record { place, fields, conversation, choices })
 }
 
@@ -293,9 +310,6 @@ fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
     }
     if last.role != "assistant" {
         return Err(Error::LastNotAssistant { place: place(), role: last.role.clone() });
-    }
-    if !messages.iter().any(Message::is_answer) {
-        return Err(Error::NothingLearned { place: place() });
     }
     let mut spoken =
         messages.iter().filter(|message| !["system", "developer"].contains(&message.role.as_str()));

@@ -68,6 +68,11 @@ pub fn read_rows(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Rea
     read_with(sources, seed, |name, bytes| rows::training_rows(name, bytes, bad))
 }
 
+/// As [`read_rows`], for rows that are read and not learned.
+pub fn read_answers(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Row>> {
+    read_with(sources, seed, |name, bytes| rows::answered_rows(name, bytes, bad))
+}
+
 /// Reads prompts from the sources and mixes them; see [`rows::parse_prompts`] and
 /// [`mix`].
 pub fn read_prompts(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Prompt>> {

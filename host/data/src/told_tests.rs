@@ -45,6 +45,18 @@ fn other_keys_are_counted_and_told_once() {
 }
 
 #[test]
+fn rows_that_are_not_learned_may_say_what_training_refuses() {
+    let row = r#"{"prompt": "q", "response": "a", "label": false, "weight": 0.5, "split": "test"}"#;
+    let bytes = row.as_bytes().to_vec();
+    let (found, told) =
+        answered_rows(Path::new("judged.jsonl"), bytes, &BadRows::default()).unwrap();
+    assert_eq!(turns(&found[0]), [("user", "q"), ("assistant", "a")]);
+    let ignored: Vec<&str> = told.ignored.keys().map(String::as_str).collect();
+    assert_eq!(ignored, ["label", "split", "weight"]);
+    assert_error(row, &["`weight` weights the row"]);
+}
+
+#[test]
 fn misspelled_keys_are_told_with_what_was_meant() {
     for (given, meant) in [
         ("wieght", Some("weight")),
