@@ -40,7 +40,11 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
     let folder = atomic::Folder::begin(dir)?;
     write_weights(model, adapter, &folder.path().join("model.safetensors"), dtype)?;
     for (name, bytes) in model.tokenizer.files() {
-        atomic::write(&folder.path().join(name), bytes)?;
+        let path = folder.path().join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        atomic::write(&path, bytes)?;
     }
     let mut config = model.config_json.clone().unwrap_or_else(|| config_json(&model.config));
     set_type(&mut config, type_name);

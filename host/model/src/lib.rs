@@ -5,7 +5,6 @@
 pub mod bert;
 pub mod chat;
 pub mod config;
-mod date;
 pub mod decoder;
 pub mod error;
 pub mod export;
@@ -23,9 +22,11 @@ mod plain;
 mod slices;
 pub mod steering;
 mod tensor_file;
+pub mod thinking;
 pub mod tokenizer;
 pub mod weights;
 
+pub use chat::{Moment, TemplateOptions};
 pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::Decoder;
 pub use error::{Error, Result};
@@ -39,5 +40,5 @@ pub use pass::{
     TapRows,
 };
 pub use steering::Steering;
-pub use tokenizer::{ChatTokenizer, EncodedChat};
+pub use tokenizer::{ChatTokenizer, EncodedChat, Spoken, ThoughtUse};
 pub use weights::{LayerWeights, Linear, Weights};

@@ -31,11 +31,12 @@ pub(crate) use self::digest::{Part, model_digest};
 use self::gguf::Gguf;
 pub(crate) use self::safetensors::weight_files;
 use self::safetensors::{InMemory, Shards};
+use crate::chat::TemplateOptions;
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::pass::Kernels;
-use crate::tokenizer::{ChatTokenizer, SIDE_FILES, TokenizerFiles};
+use crate::tokenizer::{ChatTokenizer, FURTHER_TEMPLATES, SIDE_FILES, TokenizerFiles};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct LoadOptions {
     pub dtype: DType,
     /// A chat template (Jinja) to use instead of the model's own.
     pub chat_template: Option<PathBuf>,
+    /// Which of the model's own templates, and what it is given.
+    pub template: TemplateOptions,
     /// How to reach the Hub.
     pub hub: HubAccess,
 }
@@ -59,6 +62,7 @@ impl Default for LoadOptions {
             kernels: None,
             dtype: DType::F32,
             chat_template: None,
+            template: TemplateOptions::default(),
             hub: HubAccess::from_env(),
         }
     }
@@ -101,10 +105,9 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Model> {
         }
         Source::Embedded(embedded) => from_embedded(embedded, options)?,
     };
-    if let Some(path) = &options.chat_template {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        model.tokenizer = model.tokenizer.with_chat_template(&text)?;
-    }
+    let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|e| Error::io(path, e));
+    let instead = options.chat_template.as_ref().map(read).transpose()?;
+    model.tokenizer = model.tokenizer.with_template(&options.template, instead.as_deref())?;
     Ok(model)
 }
 
@@ -256,6 +259,12 @@ fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles> {
         let path = folder.join(name);
         if path.is_file() {
             files.insert(name.to_owned(), read(&path)?);
+        }
+    }
+    let further = std::fs::read_dir(folder.join(FURTHER_TEMPLATES)).into_iter().flatten().flatten();
+    for path in further.map(|entry| entry.path()).filter(|path| path.is_file()) {
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            files.insert(format!("{FURTHER_TEMPLATES}/{name}"), read(&path)?);
         }
     }
     Ok(files)

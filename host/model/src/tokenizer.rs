@@ -1,6 +1,9 @@
 //! Text to token ids and back, and conversations to training sequences.
 
 mod answers;
+mod layout;
+mod templates;
+mod thoughts;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -10,11 +13,14 @@ use host_files::sha256;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::chat::{ChatTemplate, SpecialTokens};
+use crate::chat::{ChatTemplate, Moment, Rendered, SpecialTokens, TemplateOptions};
 use crate::error::{Error, Result};
 use crate::message::{Chat, Message};
 
 pub use answers::EncodedChat;
+use templates::Templates;
+use thoughts::ThoughtStyle;
+pub use thoughts::{Spoken, ThoughtUse};
 
 /// Files beside tokenizer.json that say how text is handled, by their names in a Hugging Face folder.
 pub const SIDE_FILES: [&str; 4] = [
@@ -24,11 +30,16 @@ pub const SIDE_FILES: [&str; 4] = [
     "generation_config.json",
 ];
 
+/// Folder of further templates beside chat_template.jinja, `NAME.jinja` each, as transformers 5 saves them.
+pub const FURTHER_TEMPLATES: &str = "additional_chat_templates";
+
 /// The tokenizer and chat template of one model.
 #[derive(Debug, Clone)]
 pub struct ChatTokenizer {
     tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
+    templates: Templates,
+    /// How the template for rows without tools writes a thought.
+    thoughts: ThoughtStyle,
     special: SpecialTokens,
     special_ids: HashSet<u32>,
     stop: Vec<u32>,
@@ -101,28 +112,47 @@ impl ChatTokenizer {
         let added = tokenizer.get_added_tokens_decoder();
         let special_ids =
             added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
-        let template = match files.get("chat_template.jinja") {
-            Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-            None => template_text(&config),
-        };
-        let template = template.as_deref().map(ChatTemplate::new).transpose()?;
+        let templates = Templates::read(&files, &config);
         let mut stop = id_list(json("generation_config.json")?.get("eos_token_id"));
         stop.extend_from_slice(eos);
         stop.extend(tokenizer.token_to_id(&special.eos));
-        let mut this = Self { tokenizer, template, special, special_ids, stop, files, rows: None };
-        this.complete_stop_tokens();
+        let thoughts = ThoughtStyle::default();
+        let mut this = Self {
+            tokenizer,
+            templates,
+            thoughts,
+            special,
+            special_ids,
+            stop,
+            files,
+            rows: None,
+        };
+        this.try_template();
         Ok(this)
     }
 
-    /// Use another chat template than the model's own.
+    /// With what a configuration says about the chat template; `instead` is another template's text.
     ///
     /// # Errors
-    /// [`Error::Template`] when it isn't valid Jinja.
-    pub fn with_chat_template(mut self, text: &str) -> Result<Self> {
-        self.template = Some(ChatTemplate::new(text)?);
-        self.files.insert("chat_template.jinja".to_owned(), text.as_bytes().to_vec());
-        self.complete_stop_tokens();
+    /// [`Error::Template`] when the template isn't valid Jinja, or the model has none of that name.
+    pub fn with_template(
+        mut self,
+        options: &TemplateOptions,
+        instead: Option<&str>,
+    ) -> Result<Self> {
+        self.templates = self.templates.with(options, instead)?;
+        if let Some(text) = instead {
+            self.files.retain(|name, _| !templates::is_one(name));
+            self.files.insert("chat_template.jinja".to_owned(), text.as_bytes().to_vec());
+        }
+        self.try_template();
         Ok(self)
+    }
+
+    /// Finds out what a template's answers look like.
+    fn try_template(&mut self) {
+        self.thoughts = self.thought_style();
+        self.complete_stop_tokens();
     }
 
     /// The token with which the template ends an answer stops generation too, whatever the files say.
@@ -231,7 +261,17 @@ impl ChatTokenizer {
 
     /// The chat template's text, if there is one.
     pub fn chat_template(&self) -> Option<&str> {
-        self.template.as_ref().map(ChatTemplate::text)
+        self.templates.plain().map(ChatTemplate::text)
+    }
+
+    /// The moment that the chat template shows (`strftime_now`), if it shows one.
+    pub fn template_moment(&self) -> Option<Moment> {
+        self.templates.moment()
+    }
+
+    /// Whether the chat template's text has this word, such as the name of a variable or of a key of messages.
+    pub fn template_mentions(&self, word: &str) -> bool {
+        self.templates.plain().is_some_and(|template| template.mentions(word))
     }
 
     /// Whether the chat template reads a variable of this name that isn't one of ours.
@@ -256,6 +296,8 @@ impl ChatTokenizer {
         ];
         let json = self.files.get("tokenizer.json").map_or(&[][..], Vec::as_slice);
         let parts = std::iter::once(json).chain(texts.iter().map(|t| t.as_bytes()));
+        let settings = self.templates.settings();
+        let parts = parts.chain((!settings.is_empty()).then_some(settings.as_bytes()));
         let lengths_first = parts.flat_map(|part| {
             let length = (part.len() as u64).to_le_bytes().to_vec();
             [Cow::Owned(length), Cow::Borrowed(part)]
@@ -272,13 +314,11 @@ impl ChatTokenizer {
         chat: impl Into<Chat<'a>>,
         add_generation_prompt: bool,
     ) -> Result<String> {
-        let template = self.template.as_ref().ok_or_else(|| {
-            Error::template(
-                "the model's files have none (tokenizer_config.json, chat_template.jinja)",
-                "give one with --chat-template FILE, or use a chat model",
-            )
-        })?;
-        template.render(chat, add_generation_prompt, &self.special)
+        Ok(self.rendered(chat.into(), add_generation_prompt)?.text)
+    }
+
+    fn rendered(&self, chat: Chat<'_>, add_generation_prompt: bool) -> Result<Rendered> {
+        self.templates.of(chat)?.render(chat, add_generation_prompt, &self.special)
     }
 
     /// Tokens of a conversation up to where the next answer begins.
@@ -308,19 +348,6 @@ pub(crate) fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Re
 pub(crate) fn token_text(config: &Value, name: &str) -> Option<String> {
     let value = config.get(name)?;
     value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
-}
-
-/// `"…"` or `[{"name": "default", "template": "…"}, …]`
-fn template_text(config: &Value) -> Option<String> {
-    match config.get("chat_template")? {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(list) => {
-            let named =
-                list.iter().find(|entry| entry["name"] == "default").or_else(|| list.first())?;
-            named["template"].as_str().map(str::to_owned)
-        }
-        _ => None,
-    }
 }
 
 pub(crate) fn id_list(value: Option<&Value>) -> Vec<u32> {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use host_model::{ChatTokenizer, Message};
+use host_model::{Chat, ChatTokenizer, Message, TemplateInputs, TemplateOptions};
 use serde_json::json;
 
 use crate::tiny;
 
-fn with_template(template: &str) -> ChatTokenizer {
+pub fn with_template(template: &str) -> ChatTokenizer {
     let json = tiny::tokenizer().to_string(false).unwrap().into_bytes();
     let config =
         json!({ "eos_token": "<|im_end|>", "chat_template": template }).to_string().into_bytes();
@@ -121,7 +121,7 @@ fn without_a_template_the_option_is_named_and_helps() {
     let error = bare.encode_prompt(&[Message::user("a")]).unwrap_err().to_string();
     assert!(error.contains("--chat-template FILE"), "{error}");
     let digest = bare.digest();
-    let helped = bare.with_chat_template(tiny::CHATML).unwrap();
+    let helped = bare.with_template(&TemplateOptions::default(), Some(tiny::CHATML)).unwrap();
     assert_eq!(answers(&helped, &[Message::user("a"), Message::assistant("b")]), ["b<|im_end|>"]);
     assert_ne!(helped.digest(), digest);
 }
@@ -139,4 +139,85 @@ fn templates_by_name_and_in_their_own_file() {
     files.insert("chat_template.jinja".to_owned(), b"F".to_vec());
     let own = ChatTokenizer::from_files(files, Path::new("tiny"), &[]).unwrap();
     assert_eq!(own.chat_template(), Some("F"));
+}
+
+/// Marks its answers itself, and thoughts in the last one alone.
+const MARKED: &str = "{%- for m in messages -%}<{{ m.role }}>
+{%- if m.role == 'assistant' -%}
+{%- generation %}{% if loop.last %}T:{{ m.reasoning_content | default('') }};{% endif %}{{ m.content }}{% endgeneration -%}
+{%- generation %}!{% endgeneration %}.
+{%- else %}{{ m.content }}{% endif -%}
+{%- endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
+#[test]
+fn a_template_that_marks_answers_says_where_they_are() {
+    let messages = [
+        Message::user("a"),
+        Message::assistant("yes"),
+        Message::user("b"),
+        Message { learn: false, ..Message::assistant("draft") },
+        Message::user("c"),
+        Message { reasoning: Some("Well".into()), ..Message::assistant("no") },
+    ];
+    assert_eq!(answers(&with_template(MARKED), &messages), ["yes!", "T:Well;no!"]);
+    let unmarked =
+        MARKED.replace("{%- generation %}", "{% if m.content == 'marked' %}{% generation %}");
+    let unmarked = unmarked.replace("{% endgeneration", "{% endgeneration %}{% endif");
+    let messages = [
+        Message::user("a"),
+        Message::assistant("b"),
+        Message::user("a"),
+        Message::assistant("marked"),
+    ];
+    let error = with_template(&unmarked).encode_chat(&messages).unwrap_err().to_string();
+    assert!(error.contains("message 2 (assistant) isn't marked"), "{error}");
+}
+
+#[test]
+fn a_model_with_several_templates_uses_the_one_for_tools_and_the_one_that_is_named() {
+    let json = tiny::tokenizer().to_string(false).unwrap().into_bytes();
+    let with = |templates: serde_json::Value| {
+        let config = json!({ "chat_template": templates }).to_string().into_bytes();
+        let files = [
+            ("tokenizer.json".to_owned(), json.clone()),
+            ("tokenizer_config.json".to_owned(), config),
+        ];
+        ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[]).unwrap()
+    };
+    let named =
+        |name: &str| TemplateOptions { name: Some(name.into()), ..TemplateOptions::default() };
+    let tools = TemplateInputs { tools: Some(json!([{}])), ..TemplateInputs::default() };
+    let messages = [Message::user("a")];
+    let plain = Chat::from(&messages);
+    let with_tools = Chat { inputs: &tools, ..plain };
+
+    let both = with(json!({ "default": "D", "tool_use": "T", "rag": "R" }));
+    assert_eq!(both.render(plain, false).unwrap(), "D");
+    assert_eq!(both.render(with_tools, false).unwrap(), "T");
+    let rag = both.clone().with_template(&named("rag"), None).unwrap();
+    assert_eq!(rag.render(with_tools, false).unwrap(), "R");
+    let error = both.clone().with_template(&named("rug"), None).unwrap_err().to_string();
+    assert!(
+        error.contains("\"rug\"") && error.contains("\"default\", \"rag\", \"tool_use\""),
+        "{error}"
+    );
+
+    let none = with(json!([{ "name": "a", "template": "A" }, { "name": "b", "template": "B" }]));
+    let error = none.render(plain, false).unwrap_err().to_string();
+    assert!(
+        error.contains("\"a\", \"b\"") && error.contains("model.chat_template_name"),
+        "{error}"
+    );
+    let named = none.with_template(&named("b"), None).unwrap();
+    assert_eq!(named.render(plain, false).unwrap(), "B");
+
+    // A template that isn't valid is named where it is used; another can replace it.
+    let broken = with(json!("{% if %}"));
+    assert!(broken.render(plain, false).unwrap_err().to_string().contains("line 1"));
+    let options = TemplateOptions::default();
+    assert!(broken.clone().with_template(&options, None).is_err());
+    assert_eq!(
+        broken.with_template(&options, Some("X")).unwrap().render(plain, false).unwrap(),
+        "X"
+    );
 }

@@ -12,5 +12,6 @@ mod hub;
 mod load;
 mod peft;
 mod smollm2;
+mod thinking;
 mod tiny;
 mod tiny_bert;

@@ -136,11 +136,18 @@ pub const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
 /// One token per byte, and the special tokens.
 pub fn tokenizer() -> Tokenizer {
-    let vocabulary: HashMap<String, u32> = alphabet().into_iter().zip(0..).collect();
+    tokenizer_with_merges(&[])
+}
+
+/// As [`tokenizer`], with tokens of two that stand behind the special ones.
+pub fn tokenizer_with_merges(merges: &[(&str, &str)]) -> Tokenizer {
+    let mut vocabulary: HashMap<String, u32> = alphabet().into_iter().zip(0..).collect();
+    let behind = vocabulary.len() as u32 + SPECIAL.len() as u32;
+    vocabulary.extend(merges.iter().map(|(a, b)| format!("{a}{b}")).zip(behind..));
     let bpe = BPE::builder()
         .vocab_and_merges(
             vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
-            vec![],
+            merges.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>(),
         )
         .build()
         .unwrap();

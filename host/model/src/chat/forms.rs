@@ -1,0 +1,165 @@
+//! The forms in which a template takes what a message carries.
+//!
+//! OpenAI's form, in which data comes, leaves choices: content is text or a list of parts, arguments of a call are
+//! text or an object, a thought has three names. A template takes one form, and drops or garbles another without a
+//! word. So each template is tried once with words of our own, and messages are given in the form that keeps them.
+
+use minijinja::value::{Serde, Value};
+use serde_json::{Map, Value as Json, json};
+
+use super::{ChatTemplate, SpecialTokens};
+use crate::message::{Chat, Message, TemplateInputs};
+
+/// Which form a template takes, where it doesn't take both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forms {
+    /// Of content given as text or as parts.
+    content: Content,
+    arguments: Arguments,
+    /// Whether `developer` is a role that it knows.
+    developer: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Content {
+    /// As given.
+    #[default]
+    Both,
+    Text,
+    Parts,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Arguments {
+    #[default]
+    Both,
+    Text,
+    Object,
+}
+
+/// A word that no template has.
+const WORD: &str = "Qzxv";
+
+impl Forms {
+    /// Tries a template out.
+    pub fn of(template: &ChatTemplate) -> Self {
+        let trial = Trial { template };
+        Self {
+            content: trial.content(),
+            arguments: trial.arguments(),
+            developer: template.mentions("developer"),
+        }
+    }
+
+    /// The messages as the template takes them; if it refuses them so, as it may take them else.
+    pub fn attempts(self, template: &ChatTemplate, messages: &[Message]) -> Vec<Vec<Value>> {
+        let with = |empty: Option<Json>| -> Vec<Value> {
+            let one = |message| Value::from(Serde(self.message(template, message, empty.as_ref())));
+            messages.iter().map(one).collect()
+        };
+        let mut attempts = vec![with(None)];
+        // transformers leaves the key out where content is absent, which templates of its earlier versions don't expect.
+        if messages.iter().any(|message| given(&message.content).is_null()) {
+            attempts.push(with(Some(Json::Null)));
+            attempts.push(with(Some(json!(""))));
+        }
+        attempts
+    }
+
+    fn message(self, template: &ChatTemplate, message: &Message, empty: Option<&Json>) -> Json {
+        let mut map = Map::new();
+        let is_developer = message.role == "developer" && !self.developer;
+        map.insert("role".into(), if is_developer { "system" } else { &*message.role }.into());
+        let content = match (given(&message.content), self.content) {
+            (Json::Null, _) => empty.cloned(),
+            (Json::String(text), Content::Parts) => Some(json!([{"type": "text", "text": text}])),
+            (Json::Array(_), Content::Text) => Some(message.content.as_str().into()),
+            (given, _) => Some(given),
+        };
+        map.extend(content.map(|content| ("content".to_owned(), content)));
+        if let Some(thought) = &message.reasoning {
+            // The names under which transformers gives it.
+            map.insert("reasoning_content".into(), thought.as_str().into());
+            map.insert("thinking".into(), thought.as_str().into());
+            if template.mentions("reasoning") {
+                map.insert("reasoning".into(), thought.as_str().into());
+            }
+        }
+        if !message.tool_calls.is_empty() {
+            let calls = message.tool_calls.iter().map(|call| self.call(call));
+            map.insert("tool_calls".into(), calls.collect());
+        }
+        for (key, value) in [("name", &message.name), ("tool_call_id", &message.tool_call_id)] {
+            map.extend(value.as_deref().map(|value| (key.to_owned(), value.into())));
+        }
+        map.into()
+    }
+
+    fn call(self, call: &Json) -> Json {
+        let mut call = call.clone();
+        let function =
+            if call.get("function").is_some() { &mut call["function"] } else { &mut call };
+        let Some(arguments) = function.get_mut("arguments") else { return call };
+        match (&*arguments, self.arguments) {
+            (Json::String(text), Arguments::Object) => {
+                if let Ok(object @ Json::Object(_)) = serde_json::from_str(text) {
+                    *arguments = object;
+                }
+            }
+            (Json::Object(_), Arguments::Text) => *arguments = arguments.to_string().into(),
+            _ => {}
+        }
+        call
+    }
+}
+
+/// Text, a list of parts, or null.
+fn given(content: &crate::message::Content) -> Json {
+    serde_json::to_value(content).unwrap_or_default()
+}
+
+struct Trial<'a> {
+    template: &'a ChatTemplate,
+}
+
+impl Trial<'_> {
+    fn render(&self, messages: Json) -> Option<String> {
+        let inputs = TemplateInputs::NONE;
+        let chat = Chat { messages: &[], inputs };
+        let messages: Vec<Value> =
+            messages.as_array()?.iter().map(|it| Value::from(Serde(it))).collect();
+        let special = SpecialTokens::default();
+        self.template.render_values(messages, chat, false, &special).ok().map(|it| it.text)
+    }
+
+    fn content(&self) -> Content {
+        let parts = json!([{"type": "text", "text": WORD}]);
+        let of = |content: Json| self.render(json!([{"role": "user", "content": content}]));
+        let text = of(WORD.into()).is_some_and(|text| text.contains(WORD));
+        // A list that is printed as Python prints it isn't understood.
+        let listed = |text: String| text.contains(WORD) && !text.contains("'type'");
+        match (text, of(parts).is_some_and(listed)) {
+            (true, false) => Content::Text,
+            (false, true) => Content::Parts,
+            _ => Content::Both,
+        }
+    }
+
+    fn arguments(&self) -> Arguments {
+        let of = |arguments: Json| {
+            let call = json!({"id": "call_1aB2c", "type": "function", "function": {"name": "f", "arguments": arguments}});
+            let asked = json!({"role": "user", "content": "a"});
+            let called = json!({"role": "assistant", "content": "", "tool_calls": [call]});
+            self.render(json!([asked, called]))
+        };
+        let text = of(format!("{{\"{WORD}\": 1}}").into());
+        let text = text.is_some_and(|text| text.contains(&format!("{{\"{WORD}\": 1}}")));
+        // A template may write an object in a form of its own, but not as Python prints it.
+        let object = |text: String| text.contains(WORD) && !text.contains(&format!("'{WORD}'"));
+        match (text, of(json!({ (WORD): 1 })).is_some_and(object)) {
+            (true, false) => Arguments::Text,
+            (false, true) => Arguments::Object,
+            _ => Arguments::Both,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! A conversation's text cut into tokens at the places where prompts end.
+
+use super::ChatTokenizer;
+use crate::error::Result;
+
+/// Token ids and the bytes of the text that each stands for, as (begin, end).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// The ids.
+    pub ids: Vec<u32>,
+    /// Where they stand.
+    pub offsets: Vec<(usize, usize)>,
+}
+
+impl Tokens {
+    /// Number of tokens that begin before a byte.
+    pub fn before(&self, byte: usize) -> usize {
+        self.offsets.partition_point(|(begin, _)| *begin < byte)
+    }
+
+    fn push(&mut self, piece: Tokens, at: usize) {
+        self.ids.extend(piece.ids);
+        self.offsets.extend(piece.offsets.iter().map(|(begin, end)| (at + begin, at + end)));
+    }
+}
+
+impl ChatTokenizer {
+    /// Tokens of a text of which no token reaches over one of the `cuts`, bytes in ascending order. A model that is
+    /// asked with the text up to a cut sees just these tokens.
+    pub(super) fn cut_tokens(&self, text: &str, cuts: &[usize]) -> Result<Tokens> {
+        let first = cuts.first().copied().unwrap_or(text.len());
+        let mut tokens = self.tokens(&text[..first])?;
+        for (index, cut) in cuts.iter().enumerate() {
+            let end = cuts.get(index + 1).copied().unwrap_or(text.len());
+            tokens.push(self.continuation(&text[*cut..end])?, *cut);
+        }
+        Ok(tokens)
+    }
+
+    fn tokens(&self, text: &str) -> Result<Tokens> {
+        let encoding = self.encoding(text)?;
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+    }
+
+    /// Tokens of a text that stands behind another one. Tokenizers of the SentencePiece kind put a space before a text,
+    /// which isn't there: so it is encoded behind a line's end.
+    pub(super) fn continuation(&self, text: &str) -> Result<Tokens> {
+        let line = self.tokens("\n")?.ids;
+        let behind = self.tokens(&format!("\n{text}"))?;
+        let rest = behind.offsets.get(line.len()..).unwrap_or_default();
+        if !behind.ids.starts_with(&line) || rest.iter().any(|(begin, _)| *begin == 0) {
+            return self.tokens(text);
+        }
+        let offsets = rest.iter().map(|(begin, end)| (begin - 1, end - 1)).collect();
+        Ok(Tokens { ids: behind.ids[line.len()..].to_vec(), offsets })
+    }
+}
+
+/// Bytes at the beginning that two texts have in common, whole characters.
+pub fn common_prefix(one: &str, other: &str) -> usize {
+    let same = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+    same.map_or(one.len().min(other.len()), |((at, _), _)| at)
+}

@@ -1,0 +1,225 @@
+//! Where thinking ends and the answer begins, by what the chat template writes.
+
+use super::ChatTokenizer;
+use super::layout::common_prefix;
+use crate::error::Result;
+use crate::message::{Chat, Content, Message};
+use crate::thinking::MARKS;
+
+/// How a template writes a thought before an answer. Empty for one that writes none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ThoughtStyle {
+    /// Between the generation prompt and the thought; empty where the prompt opens the thought.
+    open: String,
+    /// Between the thought and the answer.
+    close: String,
+    /// Between the generation prompt and an answer without a thought.
+    without: String,
+    /// Whether the template's generation prompt begins a thought.
+    prompted: bool,
+}
+
+/// What became of thoughts when conversations were rendered, counted over answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThoughtUse {
+    /// Answers that have a thought of their own in their row.
+    pub given: usize,
+    /// Of these, the ones whose thought isn't in what is rendered: the template leaves it out.
+    pub left_out: usize,
+    /// Answers behind a prompt that begins a thought, for which the row has none: an empty one was put there.
+    pub emptied: usize,
+    /// Answers within a conversation that the template writes without the thinking that its prompt begins.
+    pub earlier: usize,
+}
+
+impl std::ops::AddAssign for ThoughtUse {
+    fn add_assign(&mut self, other: Self) {
+        self.given += other.given;
+        self.left_out += other.left_out;
+        self.emptied += other.emptied;
+        self.earlier += other.earlier;
+    }
+}
+
+/// What a model generated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// What it thought first, if it did.
+    pub thought: Option<String>,
+    /// What it said then.
+    pub answer: String,
+    /// Whether the thought ended; if not, nothing is said.
+    pub finished: bool,
+}
+
+/// Words that no template has.
+const WORDS: [&str; 2] = ["Qzxv wvut", "Jkyq hmnb"];
+/// Tokens of a prompt that can show that it begins a thought.
+const LAST_TOKENS: usize = 24;
+
+impl ChatTokenizer {
+    /// Tries the template with words of our own.
+    pub(super) fn thought_style(&self) -> ThoughtStyle {
+        let asked = [Message::user("a")];
+        let Ok(prompt) = self.render(&asked, true) else { return ThoughtStyle::default() };
+        let answered = |reasoning: Option<&str>| -> Option<String> {
+            let reasoning = reasoning.map(str::to_owned);
+            let answer = Message { reasoning, ..Message::assistant(WORDS[1]) };
+            self.render(&[asked[0].clone(), answer], false).ok()
+        };
+        let prompted = opened(&prompt).is_some();
+        let mut style = ThoughtStyle { prompted, ..ThoughtStyle::default() };
+        let after_prompt = |text: &str| {
+            let begin = common_prefix(&prompt, text);
+            text[begin..].to_owned()
+        };
+        if let Some((without, _)) = answered(None)
+            .as_deref()
+            .map(after_prompt)
+            .as_deref()
+            .and_then(|it| it.split_once(WORDS[1]))
+        {
+            style.without = without.to_owned();
+        }
+        let thought = answered(Some(WORDS[0])).as_deref().map(after_prompt).unwrap_or_default();
+        if let Some((open, rest)) = thought.split_once(WORDS[0])
+            && let Some((close, _)) = rest.split_once(WORDS[1])
+        {
+            style.open = open.to_owned();
+            style.close = close.to_owned();
+        }
+        style
+    }
+
+    /// Whether the chat template writes thoughts, or its generation prompt begins one.
+    pub fn thinks(&self) -> bool {
+        let style = &self.thoughts;
+        style.prompted || !style.close.trim().is_empty() || !style.without.trim().is_empty()
+    }
+
+    /// What ends the thought that a prompt begins, as the template writes it; none if the prompt begins none.
+    pub(super) fn close_of(&self, prompt: &str) -> Option<String> {
+        let (open, close) = opened(prompt)?;
+        if self.thoughts.close.trim() == close {
+            return Some(self.thoughts.close.clone());
+        }
+        // What stands behind the opening mark stands around the closing one as well.
+        let newline = prompt[prompt.rfind(open)? + open.len()..].contains('\n');
+        Some(if newline { format!("\n{close}\n\n") } else { close.to_owned() })
+    }
+
+    /// Tokens of a conversation up to the first word of the answer: behind the generation prompt stands what the
+    /// template writes before an answer without a thought, such as an empty one.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::render`] and [`ChatTokenizer::encode`].
+    pub fn encode_to_answer<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<Vec<u32>> {
+        let chat = chat.into();
+        let prompt = self.render(chat, true)?;
+        let opening = self.opening(chat, &prompt);
+        if opening.is_empty() {
+            return self.encode(&prompt);
+        }
+        let tokens = self.encode(&prompt)?;
+        let whole = self.encode(&(prompt + &opening))?;
+        if whole.starts_with(&tokens) {
+            return Ok(whole);
+        }
+        Ok([tokens, self.continuation(&opening)?.ids].concat())
+    }
+
+    /// What stands between a generation prompt and the first word of an answer without a thought.
+    fn opening(&self, chat: Chat<'_>, prompt: &str) -> String {
+        if let Some(close) = self.close_of(prompt) {
+            return close;
+        }
+        let answered = |word: &str| {
+            let messages = [chat.messages, &[Message::assistant(word)]].concat();
+            self.render(Chat { messages: &messages, ..chat }, false).ok()
+        };
+        let heads = WORDS.map(|word| answered(word));
+        let [Some(one), Some(other)] = heads else { return String::new() };
+        let head = &one[..common_prefix(&one, &other)];
+        head.strip_prefix(prompt).unwrap_or_default().to_owned()
+    }
+
+    /// What a model said behind a prompt, its thought cut off. `prompt` are the tokens it was asked with.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::decode`].
+    pub fn spoken(&self, prompt: &[u32], generated: &[u32]) -> Result<Spoken> {
+        let said = |answer: String| Spoken { thought: None, answer, finished: true };
+        let asked = &prompt[prompt.len().saturating_sub(LAST_TOKENS)..];
+        let text = self.decode_with_special(generated)?;
+        let without = self.thoughts.without.trim();
+        let marks = match opened(&self.decode_with_special(asked)?) {
+            Some((_, close)) => Some((text.as_str(), close)),
+            None => self.begins_thought(&text),
+        };
+        let Some((rest, close)) = marks else {
+            let cut = text.trim_start().strip_prefix(without).filter(|_| !without.is_empty());
+            return Ok(match cut {
+                Some(rest) => said(self.plain(rest.trim_start())),
+                None => said(self.decode(generated)?),
+            });
+        };
+        let own = self.thoughts.close.trim();
+        let ends = [own, close].into_iter().filter(|end| !end.is_empty());
+        let found =
+            ends.filter_map(|end| rest.split_once(end)).min_by_key(|(before, _)| before.len());
+        Ok(match found {
+            Some((thought, answer)) => {
+                let thought = Some(self.plain(thought.trim())).filter(|it| !it.is_empty());
+                Spoken { thought, answer: self.plain(answer.trim_start()), finished: true }
+            }
+            None => Spoken { thought: Some(self.plain(rest.trim())), ..Spoken::default() },
+        })
+    }
+
+    /// The text behind the mark that begins a thought, and the mark that ends it.
+    fn begins_thought<'t>(&'t self, text: &'t str) -> Option<(&'t str, &'t str)> {
+        let text = text.trim_start();
+        let own = (self.thoughts.open.trim(), self.thoughts.close.trim());
+        let own = Some(own).filter(|(open, close)| !open.is_empty() && !close.is_empty());
+        let marks = own.into_iter().chain(MARKS);
+        marks.into_iter().find_map(|(open, close)| Some((text.strip_prefix(open)?, close)))
+    }
+
+    /// A text without special tokens.
+    fn plain(&self, text: &str) -> String {
+        let special = self.special_ids.iter().filter_map(|id| self.token(*id));
+        let special = special.filter(|token| !token.is_empty());
+        special.fold(text.to_owned(), |text, token| text.replace(&token, ""))
+    }
+}
+
+/// The marks of the thought that a prompt begins and doesn't end.
+pub(super) fn opened(prompt: &str) -> Option<(&'static str, &'static str)> {
+    let end = prompt.trim_end();
+    MARKS.iter().copied().find(|(open, _)| end.ends_with(open))
+}
+
+/// Whether the end of a prompt is a thought, begun or empty.
+pub(super) fn is_thought(text: &str) -> bool {
+    let text = text.trim();
+    MARKS.iter().any(|(open, close)| text.ends_with(open) || text.ends_with(close))
+}
+
+/// A message as if it had not been thought about.
+pub(super) fn without_thought(message: &Message) -> Message {
+    let (_, said) = crate::thinking::split(&message.content);
+    let content = if said.len() == message.content.len() {
+        message.content.clone()
+    } else {
+        Content::from(said)
+    };
+    Message { reasoning: None, content, ..message.clone() }
+}
+
+/// What a message's author thought: beside the content, or at its beginning.
+pub(super) fn thought_of(message: &Message) -> Option<&str> {
+    let beside = message.reasoning.as_deref().map(str::trim).filter(|thought| !thought.is_empty());
+    beside.or_else(|| {
+        crate::thinking::split(&message.content).0.filter(|thought| !thought.is_empty())
+    })
+}
