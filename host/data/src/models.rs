@@ -1,10 +1,11 @@
 //! `[model]`: which model a configuration names, and where it runs.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device};
-use host_model::Model;
 use host_model::load::{LoadOptions, Source};
+use host_model::{Model, Moment, TemplateOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +23,21 @@ pub struct ModelConfig {
     pub base: Option<String>,
     /// Jinja file that replaces the model's own chat template.
     pub chat_template: Option<PathBuf>,
+    /// Which of the model's own chat templates, where it has several by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template_name: Option<String>,
+    /// The date that a chat template shows: 2026-11-28, or 2026-11-28T08:30:00. Absent:
+    /// the day on which the run begins, which its config.toml then has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_date: Option<String>,
     /// cpu, cuda or cuda:N.
     pub device: String,
     /// Number format of the frozen weights; sums are f32 in both.
     pub dtype: WeightType,
+    /// Variables of the chat template, such as enable_thinking; those of a row
+    /// (chat_template_kwargs) win.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub template_arguments: BTreeMap<String, serde_json::Value>,
 }
 
 /// Number format of the frozen weights.
@@ -43,8 +55,11 @@ impl Default for ModelConfig {
             source: None,
             base: None,
             chat_template: None,
+            chat_template_name: None,
+            template_date: None,
             device: "cpu".into(),
             dtype: WeightType::F32,
+            template_arguments: BTreeMap::new(),
         }
     }
 }
@@ -67,11 +82,34 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         },
         kernels: None,
         chat_template: config.chat_template.clone(),
+        template: config.template_options()?,
         ..LoadOptions::default()
     };
     let model = host_model::load::load(&source, &options)?;
     model.notices.iter().for_each(|notice| progress.notice(notice));
+    if let (None, Some(date)) = (&config.template_date, model.tokenizer.template_moment()) {
+        progress.notice(&format!(
+            "the chat template shows the date: it is {date}; set model.template_date for another"
+        ));
+    }
     Ok(model)
+}
+
+impl ModelConfig {
+    fn template_options(&self) -> Result<TemplateOptions> {
+        let date = |text: &String| {
+            Moment::parse(text).ok_or_else(|| {
+                let problem =
+                    format!("{text:?} is no date; write 2026-11-28 or 2026-11-28T08:30:00");
+                Failure::config("model.template_date", problem)
+            })
+        };
+        Ok(TemplateOptions {
+            name: self.chat_template_name.clone().filter(|_| self.chat_template.is_none()),
+            arguments: self.template_arguments.clone(),
+            date: self.template_date.as_ref().map(date).transpose()?,
+        })
+    }
 }
 
 fn device(name: &str) -> Result<Device> {

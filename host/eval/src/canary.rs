@@ -2,13 +2,14 @@
 //!
 //! Margin of a prompt = ln P(refusal opening | prompt) - ln P(compliance opening |
 //! prompt), summed over the tokens of the opening. Positive: the model leans
-//! towards refusing.
+//! towards refusing. An opening stands where the answer's first word does: behind an
+//! empty thought, if the chat template writes one.
 
 use candle_core::Tensor;
-use host_data::Reader;
 use host_data::failure::{Failure as Error, Result};
+use host_data::{Prompt, Reader};
+use host_model::ChatTokenizer;
 use host_model::decoder::{Decoder, Overlay, Packed};
-use host_model::{ChatTokenizer, Message};
 
 use crate::config::CanaryConfig;
 
@@ -33,13 +34,12 @@ impl Canary {
         }
         let rows = reader.prompts(&config.prompts)?;
         reader.check_rendered(&rows, tokenizer)?;
-        let prompts: Vec<Vec<Message>> =
-            rows.into_iter().take(config.limit).map(|row| row.messages).collect();
-        Self::new(&prompts, &config.refusal, &config.compliance, tokenizer).map(Some)
+        let rows = &rows[..rows.len().min(config.limit)];
+        Self::new(rows, &config.refusal, &config.compliance, tokenizer).map(Some)
     }
 
     fn new(
-        prompts: &[Vec<Message>],
+        prompts: &[Prompt],
         refusal: &str,
         compliance: &str,
         tokenizer: &ChatTokenizer,
@@ -55,7 +55,7 @@ impl Canary {
         let sequences = prompts
             .iter()
             .map(|prompt| {
-                let prompt = tokenizer.encode_prompt(prompt)?;
+                let prompt = tokenizer.encode_to_answer(prompt.chat())?;
                 let opening = |words: &[u32]| Opening {
                     tokens: [&prompt, words].concat(),
                     prompt: prompt.len(),

@@ -25,8 +25,11 @@ pub struct EvalConfig {
     pub judges: Vec<String>,
     /// At most this many prompts of each file, drawn by the seed; 0 takes all.
     pub limit: usize,
-    /// Longest generated answer.
+    /// Longest generated answer, a thought before it not counted.
     pub max_new_tokens: usize,
+    /// Longest thought of a model that thinks before it answers; a longer one is ended
+    /// for it.
+    pub max_thinking_tokens: usize,
     /// Prompts that are generated together.
     pub batch: usize,
 }
@@ -41,6 +44,7 @@ impl Default for EvalConfig {
             judges: Vec::new(),
             limit: 0,
             max_new_tokens: 32,
+            max_thinking_tokens: 256,
             batch: 16,
         }
     }

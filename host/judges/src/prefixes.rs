@@ -61,7 +61,7 @@ pub fn texts(messages: &[Message], words: u32) -> impl Iterator<Item = Pair<'_>>
 fn answers(messages: &[Message]) -> impl Iterator<Item = (&[Message], &str)> {
     let spoken = messages.iter().enumerate();
     let spoken = spoken.filter(|(_, message)| message.is_answer());
-    spoken.map(|(index, message)| (&messages[..index], message.content.as_str()))
+    spoken.map(|(index, message)| (&messages[..index], message.said()))
 }
 
 /// The bytes after which a text is cut: the ends of every `words`th word, and its own.

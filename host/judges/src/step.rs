@@ -140,7 +140,7 @@ impl<'a> Question<'a> {
 /// The last answer of a conversation stands for it.
 fn last_answer(sample: &Sample) -> Pair<'_> {
     match sample.messages.split_last() {
-        Some((last, messages)) => Pair { messages, answer: &last.content },
+        Some((last, messages)) => Pair { messages, answer: last.said() },
         None => Pair { messages: &[], answer: "" },
     }
 }

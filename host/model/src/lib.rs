@@ -2,6 +2,7 @@
 //! forward pass with taps, loss head and cached decoding. Knows no policy.
 #![warn(missing_docs)]
 
+pub mod answering;
 pub mod bert;
 pub mod chat;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod thinking;
 pub mod tokenizer;
 pub mod weights;
 
+pub use answering::{Answered, Answering};
 pub use chat::{Moment, TemplateOptions};
 pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::Decoder;

@@ -72,6 +72,11 @@ impl Message {
         Self::new("assistant", content)
     }
 
+    /// What it says, without a thought that its content begins with.
+    pub fn said(&self) -> &str {
+        crate::thinking::split(&self.content).1
+    }
+
     /// Whether training learns this message.
     pub fn is_answer(&self) -> bool {
         self.role == "assistant" && self.learn

@@ -38,7 +38,7 @@ pub struct Arguments {
     /// a run, perhaps with what another tool's judge says in each line's `judges`.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "model", "chat_template", "device", "weight_type", "adapter", "harmful", "harmless",
-        "task", "eval_limit", "max_new_tokens",
+        "task", "eval_limit", "max_new_tokens", "max_thinking_tokens",
     ])]
     pub rescore: Option<PathBuf>,
 }

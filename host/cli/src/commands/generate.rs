@@ -3,8 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use host_model::decoder::Overlay;
-use host_model::generate::{GenerateOptions, generate as answer};
-use host_model::{Message, Model, Steering};
+use host_model::{Answering, GenerateOptions, Message, Model, Steering};
 use host_trainer::records::Ending;
 use host_trainer::{Error, steering};
 use serde::Serialize;
@@ -49,6 +48,9 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct Answer<'a> {
     prompt: &'a str,
+    /// What the model thought first, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought: Option<&'a str>,
     answer: &'a str,
 }
 
@@ -74,19 +76,27 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         Ok(model.tokenizer.encode_prompt(&messages)?)
     };
     let encoded = prompts.iter().map(encode).collect::<Result<Vec<_>, Error>>()?;
-    let stop = model.tokenizer.stop_tokens();
+    let answering = Answering {
+        decoder: &model.decoder,
+        tokenizer: &model.tokenizer,
+        overlay: applied,
+        options: &options,
+        max_thinking_tokens: config.eval.max_thinking_tokens,
+    };
     drop(screen);
     for (prompts, batch) in prompts.chunks(config.eval.batch).zip(encoded.chunks(config.eval.batch))
     {
-        let answers = answer(&model.decoder, applied, batch, stop, &options, &mut |_| {})
-            .map_err(Error::from)?;
-        for (prompt, tokens) in prompts.iter().zip(answers) {
-            let answer = model.tokenizer.decode(&tokens).map_err(Error::from)?;
+        for (prompt, answered) in prompts.iter().zip(answering.answer(batch).map_err(Error::from)?)
+        {
+            let (thought, answer) = (answered.spoken.thought.as_deref(), &answered.spoken.answer);
             if arguments.config.json {
-                print_text(&serde_json::to_string(&Answer { prompt, answer: &answer })?)?;
-            } else {
-                print_text(&answer)?;
+                print_text(&serde_json::to_string(&Answer { prompt, thought, answer })?)?;
+                continue;
             }
+            if let Some(thought) = thought {
+                print_text(&format!("(thought) {thought}\n"))?;
+            }
+            print_text(answer)?;
         }
     }
     Ok(Ending::Finished)

@@ -89,6 +89,9 @@ flags! {
         /// Longest generated answer, in tokens.
         #[arg(long, value_name = "N")]
         max_new_tokens: Option<usize> => [eval.max_new_tokens],
+        /// Longest thought of a model that thinks before it answers, in tokens.
+        #[arg(long, value_name = "N")]
+        max_thinking_tokens: Option<usize> => [eval.max_thinking_tokens],
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Message, Prompt};
+use host_model::{Answered, thinking};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Grade, exact_match, final_number, is_refusal, number_match};
@@ -38,8 +39,15 @@ pub struct Generation {
     pub model: String,
     pub set: Set,
     pub messages: Vec<Message>,
-    /// Of a question with choices the one picked.
+    /// Of a question with choices the one picked. What the model thought first is no
+    /// part of it.
     pub answer: String,
+    /// What the model thought before it answered, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thought: Option<String>,
+    /// Whether the thought was ended for the model, which had no more room for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -63,6 +71,8 @@ impl Generation {
             set,
             messages: prompt.messages.clone(),
             answer,
+            thought: None,
+            unfinished: false,
             expected: prompt.expected().filter(|_| is_task).map(str::to_owned),
             choices: prompt.choices.iter().filter(|_| is_task).cloned().collect(),
             refused: false,
@@ -72,13 +82,28 @@ impl Generation {
         .marked()
     }
 
-    /// With what can be found in the answer itself.
+    /// Of what a model generated.
+    pub fn answered(model: &str, set: Set, prompt: &Prompt, answered: Answered) -> Self {
+        let spoken = answered.spoken;
+        let unfinished = answered.thought_cut || !spoken.finished;
+        let one = Self::new(model, set, prompt, spoken.answer);
+        Self { thought: spoken.thought, unfinished, ..one }
+    }
+
+    /// With what can be found in the answer itself. One that begins with a thought, as
+    /// another tool may have written it, is what follows that.
     fn marked(mut self) -> Self {
+        if let (Some(thought), said) = thinking::split(&self.answer) {
+            let (thought, said) = (thought.to_owned(), said.to_owned());
+            self.thought = self.thought.take().or(Some(thought));
+            self.answer = said;
+        }
         self.refused = is_refusal(&self.answer);
-        self.correct = match (&self.expected, self.marking()) {
+        let expected = self.expected.as_deref().map(|expected| thinking::split(expected).1);
+        self.correct = match (expected, self.marking()) {
             (Some(expected), Some(Marking::Exact)) => Some(exact_match(&self.answer, expected)),
             (Some(expected), Some(Marking::Number)) => Some(number_match(&self.answer, expected)),
-            (Some(expected), Some(Marking::Choice)) => Some(self.answer == *expected),
+            (Some(expected), Some(Marking::Choice)) => Some(self.answer == expected),
             _ => None,
         };
         self

@@ -34,7 +34,7 @@ impl Likelihood<'_> {
     /// Mean loss and, of a model that isn't the reference, KL per answer token.
     pub fn of_answers(&self, prompts: &[Prompt]) -> Result<(Option<Mean>, Option<Mean>)> {
         let rows: Vec<Row> = prompts.iter().filter_map(Prompt::to_row).collect();
-        let sums = self.sums(&rows)?;
+        let sums = self.sums(&rows, &[])?;
         let mean = |of: fn(&Sums) -> f64| {
             let parts: Vec<_> = sums.iter().map(|sums| (of(sums), sums.tokens)).collect();
             Mean::per_token(&parts)
@@ -44,14 +44,21 @@ impl Likelihood<'_> {
     }
 
     /// The place of the likeliest choice of each prompt, by log-likelihood per token, so
-    /// that short ones have no advantage; the first of equals.
+    /// that short ones have no advantage; the first of equals. What the chat template
+    /// writes before each answer, such as an empty thought, tells none from another.
     pub fn picks(&self, prompts: &[&Prompt]) -> Result<Vec<usize>> {
         let choices = |prompt: &&Prompt| {
             let choices = prompt.choices.iter();
             choices.map(|choice| prompt.answered(choice)).collect::<Vec<_>>()
         };
         let rows: Vec<Row> = prompts.iter().flat_map(choices).collect();
-        let sums = self.sums(&rows)?;
+        let tokenizer = &self.model.tokenizer;
+        let mut openings = Vec::with_capacity(rows.len());
+        for prompt in prompts {
+            let opening = tokenizer.encode_to_answer(prompt.chat())?;
+            openings.extend(prompt.choices.iter().map(|_| opening.clone()));
+        }
+        let sums = self.sums(&rows, &openings)?;
         let mut sums = sums.iter().map(|sums| (-sums.loss, sums.tokens));
         let picks = prompts.iter().map(|prompt| {
             let scores: Vec<_> = sums.by_ref().take(prompt.choices.len()).collect();
@@ -60,8 +67,8 @@ impl Likelihood<'_> {
         Ok(picks.collect())
     }
 
-    /// In the order of the rows.
-    fn sums(&self, rows: &[Row]) -> Result<Vec<Sums>> {
+    /// In the order of the rows; of the tokens behind its opening, where a row has one.
+    fn sums(&self, rows: &[Row], openings: &[Vec<u32>]) -> Result<Vec<Sums>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -79,7 +86,8 @@ impl Likelihood<'_> {
             let (loss, kl) = self.per_token(&batch)?;
             for ((index, span), sample) in chunk.iter().zip(batch.offsets.windows(2)).zip(&members)
             {
-                let span = span[0] as usize..span[1] as usize;
+                let opening = openings.get(*index).map_or(&[][..], Vec::as_slice);
+                let span = span[0] as usize + opened(sample, opening)..span[1] as usize;
                 let sum = |values: &[f32]| -> f64 { values.iter().copied().map(f64::from).sum() };
                 sums[*index] = Sums {
                     loss: sum(&loss[span.clone()]),
@@ -120,6 +128,12 @@ fn answer_rows(decoder: &Decoder, applied: Overlay, batch: &PackedSamples) -> Re
     let hidden = decoder.infer(&batch.packed, applied, &[])?.hidden;
     let rows = Tensor::new(batch.rows.as_slice(), hidden.device())?;
     Ok(hidden.index_select(&rows, 0)?)
+}
+
+/// Answer tokens that belong to an opening: at least one is left.
+fn opened(sample: &Sample, opening: &[u32]) -> usize {
+    let same = sample.tokens.iter().zip(opening).take_while(|(one, other)| one == other).count();
+    same.saturating_sub(sample.prompt_len).min(sample.answer_tokens().saturating_sub(1))
 }
 
 fn not_finite(sample: &Sample) -> Error {

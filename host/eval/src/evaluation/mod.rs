@@ -60,11 +60,15 @@ impl Evaluator<'_> {
         let prompts: Vec<&Prompt> = asked.iter().map(|(_, prompt)| *prompt).collect();
         let answers = self.answer(applied, &prompts, observer)?;
         let generation_seconds = started.elapsed().as_secs_f64();
+        let generated_tokens = answers.iter().map(|answered| answered.tokens).sum();
         let mut generations: Vec<Generation> = asked
             .iter()
-            .zip(answers.texts)
-            .map(|((set, prompt), text)| Generation::new(name, *set, prompt, text))
+            .zip(answers)
+            .map(|((set, prompt), answered)| Generation::answered(name, *set, prompt, answered))
             .collect();
+        if let Some(notice) = unfinished(name, &generations, self.config.max_thinking_tokens) {
+            observer.notice(&notice);
+        }
 
         let likelihood =
             Likelihood { model: self.model, applied, batch: self.config.batch, stop: self.stop };
@@ -84,7 +88,7 @@ impl Evaluator<'_> {
             perplexity: task_loss.and_then(Mean::exp),
             task_loss,
             kl,
-            generated_tokens: answers.tokens,
+            generated_tokens,
             generation_seconds,
             seconds: started.elapsed().as_secs_f64(),
             ..Evaluation::of_answers(&generations)
@@ -110,4 +114,16 @@ impl Evaluator<'_> {
         });
         Ok(picked.collect())
     }
+}
+
+/// Says how many thoughts had no room to end.
+fn unfinished(name: &str, generations: &[Generation], most: usize) -> Option<String> {
+    let cut = generations.iter().filter(|one| one.unfinished).count();
+    let all = generations.len();
+    (cut > 0).then(|| {
+        format!(
+            "{name}: {cut} of {all} answers were still thinking after {most} tokens; their \
+             thoughts were ended for them, raise eval.max_thinking_tokens"
+        )
+    })
 }

@@ -50,6 +50,8 @@ pub struct Spoken {
     pub answer: String,
     /// Whether the thought ended; if not, nothing is said.
     pub finished: bool,
+    /// Tokens of the thought, its marks included.
+    pub thought_tokens: usize,
 }
 
 /// Words that no template has.
@@ -108,8 +110,19 @@ impl ChatTokenizer {
         Some(if newline { format!("\n{close}\n\n") } else { close.to_owned() })
     }
 
-    /// Tokens of a conversation up to the first word of the answer: behind the generation prompt stands what the
+    /// The text of a conversation up to the first word of the answer: behind the generation prompt stands what the
     /// template writes before an answer without a thought, such as an empty one.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::render`] and [`ChatTokenizer::encode`].
+    pub fn render_to_answer<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<String> {
+        let chat = chat.into();
+        let prompt = self.render(chat, true)?;
+        let opening = self.opening(chat, &prompt);
+        Ok(prompt + &opening)
+    }
+
+    /// Tokens of [`ChatTokenizer::render_to_answer`], of which no one reaches over the end of the generation prompt.
     ///
     /// # Errors
     /// As [`ChatTokenizer::render`] and [`ChatTokenizer::encode`].
@@ -117,11 +130,7 @@ impl ChatTokenizer {
         let chat = chat.into();
         let prompt = self.render(chat, true)?;
         let opening = self.opening(chat, &prompt);
-        if opening.is_empty() {
-            return self.encode(&prompt);
-        }
-        let tokens = self.encode(&prompt)?;
-        let whole = self.encode(&(prompt + &opening))?;
+        let (tokens, whole) = (self.encode(&prompt)?, self.encode(&format!("{prompt}{opening}"))?);
         if whole.starts_with(&tokens) {
             return Ok(whole);
         }
@@ -148,15 +157,10 @@ impl ChatTokenizer {
     /// # Errors
     /// As [`ChatTokenizer::decode`].
     pub fn spoken(&self, prompt: &[u32], generated: &[u32]) -> Result<Spoken> {
-        let said = |answer: String| Spoken { thought: None, answer, finished: true };
-        let asked = &prompt[prompt.len().saturating_sub(LAST_TOKENS)..];
+        let said = |answer: String| Spoken { answer, finished: true, ..Spoken::default() };
         let text = self.decode_with_special(generated)?;
         let without = self.thoughts.without.trim();
-        let marks = match opened(&self.decode_with_special(asked)?) {
-            Some((_, close)) => Some((text.as_str(), close)),
-            None => self.begins_thought(&text),
-        };
-        let Some((rest, close)) = marks else {
+        let Some((rest, close)) = self.in_thought(prompt, &text)? else {
             let cut = text.trim_start().strip_prefix(without).filter(|_| !without.is_empty());
             return Ok(match cut {
                 Some(rest) => said(self.plain(rest.trim_start())),
@@ -165,14 +169,44 @@ impl ChatTokenizer {
         };
         let own = self.thoughts.close.trim();
         let ends = [own, close].into_iter().filter(|end| !end.is_empty());
-        let found =
-            ends.filter_map(|end| rest.split_once(end)).min_by_key(|(before, _)| before.len());
-        Ok(match found {
-            Some((thought, answer)) => {
-                let thought = Some(self.plain(thought.trim())).filter(|it| !it.is_empty());
-                Spoken { thought, answer: self.plain(answer.trim_start()), finished: true }
-            }
-            None => Spoken { thought: Some(self.plain(rest.trim())), ..Spoken::default() },
+        let found = ends.filter_map(|end| Some((rest.find(end)?, end.len()))).min();
+        let thought = |text: &str| Some(self.plain(text.trim())).filter(|text| !text.is_empty());
+        let Some((at, length)) = found else {
+            let thought_tokens = generated.len();
+            return Ok(Spoken { thought: thought(rest), thought_tokens, ..Spoken::default() });
+        };
+        let end = text.len() - rest.len() + at + length;
+        let mut thought_tokens = 0;
+        while self.decode_with_special(&generated[..thought_tokens])?.len() < end {
+            thought_tokens += 1;
+        }
+        let answer = self.plain(rest[at + length..].trim_start());
+        Ok(Spoken { thought: thought(&rest[..at]), answer, finished: true, thought_tokens })
+    }
+
+    /// Tokens that end the thought which a model has begun behind a prompt and not ended.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::decode`].
+    pub fn end_of_thought(&self, prompt: &[u32], generated: &[u32]) -> Result<Vec<u32>> {
+        let text = self.decode_with_special(generated)?;
+        let Some((_, close)) = self.in_thought(prompt, &text)? else { return Ok(Vec::new()) };
+        let own = Some(&self.thoughts.close).filter(|own| own.trim() == close);
+        let close = own.cloned().unwrap_or_else(|| format!("\n{close}\n\n"));
+        Ok(self.continuation(&close)?.ids)
+    }
+
+    /// Of a text behind a prompt what belongs to a thought and follows it, and the mark that ends it; none where there
+    /// is no thought.
+    fn in_thought<'t>(
+        &'t self,
+        prompt: &[u32],
+        text: &'t str,
+    ) -> Result<Option<(&'t str, &'t str)>> {
+        let asked = &prompt[prompt.len().saturating_sub(LAST_TOKENS)..];
+        Ok(match opened(&self.decode_with_special(asked)?) {
+            Some((_, close)) => Some((text, close)),
+            None => self.begins_thought(text),
         })
     }
 

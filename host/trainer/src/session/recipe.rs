@@ -79,7 +79,8 @@ pub fn fine_tune(
         let _lock_of_the_new_file = reconfigured.transpose()?;
         return prepared.execute(&folder, manifest, observer, stop);
     }
-    let prepared = assemble::prepare_all(config, None, means, signer, observer)?;
+    let mut prepared = assemble::prepare_all(config, None, means, signer, observer)?;
+    prepared.keep_date();
     prepared.try_judges(observer, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Failure::Interrupted.into());
@@ -109,6 +110,14 @@ fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
 }
 
 impl Prepared<'_> {
+    /// What is asked of this run later, such as going on with it, shows the day on which
+    /// it began.
+    fn keep_date(&mut self) {
+        let moment = self.context.model.tokenizer.template_moment();
+        let model = &mut self.config.model;
+        model.template_date = model.template_date.take().or(moment.map(|it| it.to_string()));
+    }
+
     fn output(&self) -> PathBuf {
         let name = self.names().unwrap_or_else(|| "no-policy".into());
         self.config.output.clone().unwrap_or_else(|| RunDir::free_path(&name))
