@@ -32,5 +32,6 @@ mod smollm2;
 mod steering;
 mod study;
 mod tampering;
+mod thinking;
 mod train;
 mod trust;

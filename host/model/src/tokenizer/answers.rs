@@ -221,11 +221,12 @@ impl ChatTokenizer {
     /// adds for the message.
     fn end(&self, chat: Chat<'_>, index: usize, text: &str, begin: usize) -> Result<(usize, bool)> {
         if index + 1 == chat.messages.len() {
-            return Ok((text.len(), true));
+            return Ok((text.len().max(begin), true));
         }
         let until_here = self.render(chat.until(index + 1), false)?;
         if text.starts_with(&until_here) {
-            return Ok((until_here.len(), true));
+            // A template may write nothing for a message.
+            return Ok((until_here.len().max(begin), true));
         }
         // Templates that write the last answer differently, with its thought: what follows that is the same.
         let turn = until_here.get(common_prefix(&until_here, &text[..begin])..).unwrap_or_default();
