@@ -1,12 +1,13 @@
 //! Rows to token sequences, and what becomes of the over-long ones.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use host_model::{Chat, ChatTokenizer, TemplateInputs};
+use host_model::{Chat, ChatTokenizer, TemplateInputs, ThoughtUse};
 use rayon::prelude::*;
 
 use super::config::DataConfig;
@@ -74,9 +75,27 @@ pub struct Encoded {
     /// The first row that was too long, with its number of tokens.
     pub first: Option<(Place, usize)>,
     pub limit: usize,
+    /// What became of the thoughts of answers.
+    pub thoughts: ThoughtUse,
 }
 
 impl Encoded {
+    /// Lines about answers that are learned without the thinking that they are asked for.
+    pub fn about_thoughts(&self) -> Vec<String> {
+        let ThoughtUse { emptied, earlier, .. } = self.thoughts;
+        let answers: usize = self.samples.iter().map(|sample| sample.answer.len()).sum();
+        let empty = format!(
+            "the chat template's prompt begins a thought, and {emptied} of {answers} answers have \
+             none (reasoning_content): they are learned behind an empty one"
+        );
+        let within = format!(
+            "{earlier} of {answers} answers, within conversations, are learned as the chat \
+             template writes them: without the thinking that its prompt asks for"
+        );
+        let told = [(emptied > 0, empty), (earlier > 0, within)];
+        told.into_iter().filter_map(|(is_so, line)| is_so.then_some(line)).collect()
+    }
+
     /// One line about the over-long rows, if there were any.
     pub fn warning(&self) -> Option<String> {
         let (place, tokens) = self.first.as_ref()?;
@@ -116,9 +135,14 @@ pub fn encode_training(
     let bad = config.bad_rows();
     let encode = |row: &Row| {
         let left_out = rendered::left_out(&row.place, row.chat(), tokenizer)?;
-        let encode = |chat: Chat<'_>| tokenizer.encode_chat(chat);
-        let sample = encode_row(row, |chat| encode(chat).map(|chat| (chat.tokens, chat.answer)))?;
-        Ok((sample, left_out))
+        let thoughts = Cell::new(ThoughtUse::default());
+        let sample = encode_row(row, |chat| {
+            tokenizer.encode_chat(chat).map(|chat| {
+                thoughts.set(chat.thoughts);
+                (chat.tokens, chat.answer)
+            })
+        })?;
+        Ok((sample, left_out, thoughts.get()))
     };
     let coded: Vec<Result<_>> = rows.par_iter().map(encode).collect();
     let mut encoded = Encoded::new(config.max_tokens);
@@ -128,10 +152,11 @@ pub fn encode_training(
         let is_first = seen.insert((&row.place.file, row.place.number));
         let of_file = notices.of(&row.place.file);
         match coded {
-            Ok((sample, left_out)) => {
+            Ok((sample, left_out, thoughts)) => {
                 if is_first {
                     of_file.leave_out(left_out);
                 }
+                encoded.thoughts += thoughts;
                 encoded.take(sample, config.overlong)?;
             }
             Err(error) if is_first => of_file.skip(&bad, &row.place, error)?,
@@ -167,7 +192,8 @@ pub fn encode_rows<E: Display + Send>(
 
 impl Encoded {
     fn new(limit: usize) -> Self {
-        Self { samples: Vec::new(), dropped: 0, cut: 0, first: None, limit }
+        let thoughts = ThoughtUse::default();
+        Self { samples: Vec::new(), dropped: 0, cut: 0, first: None, limit, thoughts }
     }
 
     /// An error if all of `rows` rows were too long.

@@ -3,6 +3,8 @@
 #![allow(clippy::single_range_in_vec_init)]
 use std::path::Path;
 
+use host_model::TemplateOptions;
+
 use super::*;
 use crate::notices::OnBadRow;
 use crate::rows::parse_rows;
@@ -138,7 +140,8 @@ fn rows_that_the_template_refuses_are_left_out_if_that_is_wanted() {
     let template = "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no') }}\
         {% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
         {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-    let tokenizer = crate::demo::model().tokenizer.with_chat_template(template).unwrap();
+    let tokenizer = crate::demo::model().tokenizer;
+    let tokenizer = tokenizer.with_template(&TemplateOptions::default(), Some(template)).unwrap();
     let mut pairs = vec![("good", "yes"); 200];
     pairs[41] = ("bad", "yes");
     let rows = rows(&pairs);

@@ -92,6 +92,13 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
             "the chat template shows the date: it is {date}; set model.template_date for another"
         ));
     }
+    for name in config.template_arguments.keys() {
+        if !model.tokenizer.template_reads(name) {
+            progress.notice(&format!(
+                "model.template_arguments.{name} isn't read by the chat template of this model"
+            ));
+        }
+    }
     Ok(model)
 }
 

@@ -51,13 +51,22 @@ pub(super) fn left_out(
             left_out.insert("messages[].name".into());
         }
     }
+    // Earlier thoughts are left out by many templates. Where the prompt begins a thought, the
+    // last one is learned though no template writes it.
     let mut thoughts = chat.messages.iter().filter_map(|message| message.reasoning.as_deref());
     if let Some(last) = thoughts.next_back()
         && !text.contains(last.trim())
+        && !learned(chat, tokenizer, last.trim())
     {
         left_out.insert("messages[].reasoning_content".into());
     }
     Ok(left_out)
+}
+
+fn learned(chat: Chat<'_>, tokenizer: &ChatTokenizer, thought: &str) -> bool {
+    let tokens = tokenizer.encode_chat(chat).map(|encoded| encoded.tokens);
+    let text = tokens.and_then(|tokens| tokenizer.decode_with_special(&tokens));
+    text.is_ok_and(|text| text.contains(thought))
 }
 
 /// Whether what a message says is in a rendered text, as it is or as JSON.

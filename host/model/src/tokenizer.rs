@@ -269,14 +269,9 @@ impl ChatTokenizer {
         self.templates.moment()
     }
 
-    /// Whether the chat template's text has this word, such as the name of a variable or of a key of messages.
-    pub fn template_mentions(&self, word: &str) -> bool {
-        self.templates.plain().is_some_and(|template| template.mentions(word))
-    }
-
     /// Whether the chat template reads a variable of this name that isn't one of ours.
     pub fn template_reads(&self, variable: &str) -> bool {
-        self.template.as_ref().is_some_and(|template| template.reads(variable))
+        self.templates.plain().is_some_and(|template| template.reads(variable))
     }
 
     /// The files this tokenizer is made of, to be saved with a model.

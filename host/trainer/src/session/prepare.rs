@@ -131,6 +131,9 @@ pub fn load_samples(
     if let Some(warning) = without_end(&encoded.samples, tokenizer) {
         observer.notice(&warning);
     }
+    for line in encoded.about_thoughts() {
+        observer.notice(&line);
+    }
     let example = host_data::show_example(&encoded.samples[0], |tokens| {
         tokenizer.decode_with_special(tokens).unwrap_or_default()
     });
