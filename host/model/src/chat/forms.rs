@@ -68,6 +68,10 @@ impl Forms {
 
     fn message(self, template: &ChatTemplate, message: &Message, empty: Option<&Json>) -> Json {
         let mut map = Map::new();
+        if let Some(thought) = &message.reasoning {
+            // Its names, and their order, are those of transformers.
+            map.insert("thinking".into(), thought.as_str().into());
+        }
         let is_developer = message.role == "developer" && !self.developer;
         map.insert("role".into(), if is_developer { "system" } else { &*message.role }.into());
         let content = match (given(&message.content), self.content) {
@@ -78,9 +82,7 @@ impl Forms {
         };
         map.extend(content.map(|content| ("content".to_owned(), content)));
         if let Some(thought) = &message.reasoning {
-            // The names under which transformers gives it.
             map.insert("reasoning_content".into(), thought.as_str().into());
-            map.insert("thinking".into(), thought.as_str().into());
             if template.mentions("reasoning") {
                 map.insert("reasoning".into(), thought.as_str().into());
             }

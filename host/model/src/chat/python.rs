@@ -33,7 +33,7 @@ pub fn add_to(environment: &mut Environment<'static>) {
         )
     });
     environment.add_test("iterable", |value: &Value| {
-        value.kind() == ValueKind::String || value.try_iter().is_ok()
+        value.kind() == ValueKind::String || (!value.is_none() && value.try_iter().is_ok())
     });
 }
 
@@ -166,6 +166,7 @@ fn of_text(
             };
             text.chars().map(turned).collect::<String>().into()
         }
+        "title" => title(text).into(),
         "casefold" => text.to_lowercase().into(),
         "isdecimal" => (!text.is_empty() && text.chars().all(|c| c.is_numeric())).into(),
         "index" | "rindex" => {
@@ -242,6 +243,23 @@ fn by_space(text: &str, from_end: bool, most: usize) -> Vec<&str> {
     pieces
 }
 
+/// Every run of letters with its first one in upper case.
+fn title(text: &str) -> String {
+    let (mut out, mut within) = (String::with_capacity(text.len()), false);
+    for c in text.chars() {
+        let cased = c.is_uppercase() || c.is_lowercase();
+        if within || !cased {
+            out.extend(c.to_lowercase());
+        } else {
+            let mut upper = c.to_uppercase();
+            out.extend(upper.next());
+            out.extend(upper.flat_map(char::to_lowercase));
+        }
+        within = cased;
+    }
+    out
+}
+
 fn justified(text: &str, name: &str, missing: usize, fill: char) -> String {
     let pad = |count: usize, fill: char| fill.to_string().repeat(count);
     match name {
@@ -298,9 +316,10 @@ mod tests {
                 "-007x..  x|**ab*",
             ),
             ("'aBc'.swapcase() ~ 'é1'.index('1')", "AbC1"),
+            ("'a1b (cD) \\'s ß'.title()", "A1B (Cd) 'S Ss"),
             ("['a', 'b'].index('b')", "1"),
             (
-                "'x' is sequence and 'x' is iterable and {} is sequence and 1 is not sequence",
+                "'x' is sequence and 'x' is iterable and {} is sequence and 1 is not sequence and none is not iterable",
                 "True",
             ),
         ] {

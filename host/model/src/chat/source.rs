@@ -14,14 +14,15 @@ pub fn normalised(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(text.len() + 64);
     let mut rest = text.as_str();
+    let mut depth = 0;
     while let Some(start) = rest.find('{') {
         out.push_str(&rest[..start]);
         rest = &rest[start..];
         let taken = match rest.as_bytes().get(1) {
             Some(b'#') => length_to(rest, "#}"),
-            Some(b'{') => tag(rest, "}}", &mut out),
+            Some(b'{') => tag(rest, "}}", &mut out, &mut depth),
             Some(b'%') if is_tag(rest, "raw") => raw(rest),
-            Some(b'%') => tag(rest, "%}", &mut out),
+            Some(b'%') => tag(rest, "%}", &mut out, &mut depth),
             _ => Taken::AsIs(1),
         };
         match taken {
@@ -74,8 +75,8 @@ fn raw(text: &str) -> Taken {
     Taken::AsIs(text.len())
 }
 
-/// One `{{ … }}` or `{% … %}`, with its strings escaped anew.
-fn tag(text: &str, end: &str, out: &mut String) -> Taken {
+/// One `{{ … }}` or `{% … %}`, with its strings escaped anew; `blocks` counts the generation blocks that it is in.
+fn tag(text: &str, end: &str, out: &mut String, blocks: &mut usize) -> Taken {
     let mut inside = String::new();
     let mut depth = 0usize;
     let mut chars = text.char_indices().peekable();
@@ -83,8 +84,9 @@ fn tag(text: &str, end: &str, out: &mut String) -> Taken {
     while let Some((at, c)) = chars.next() {
         if depth == 0 && text[at..].starts_with(end) {
             let (head, tail) = (&text[..2], end);
-            let inside = match generation(&inside) {
+            let inside = match generation(&inside, blocks) {
                 Some(call) => call,
+                None if *blocks > 0 && end == "%}" => with_lookup(inside),
                 None => inside,
             };
             out.push_str(head);
@@ -110,14 +112,37 @@ fn tag(text: &str, end: &str, out: &mut String) -> Taken {
 }
 
 /// `generation` and `endgeneration` as a call block, which has a scope of its own as in transformers.
-fn generation(inside: &str) -> Option<String> {
+fn generation(inside: &str, blocks: &mut usize) -> Option<String> {
     let word = inside.trim_matches(['-', '+']).trim();
     let call = match word {
-        "generation" => format!("call {GENERATION}()"),
-        "endgeneration" => "endcall".to_owned(),
+        "generation" => {
+            *blocks += 1;
+            // A call block sees of what is around it only what it looks up; not, for that, the loop in the head of
+            // another one.
+            format!("call {GENERATION}() %}}{{% if loop is defined %}}{{% endif")
+        }
+        "endgeneration" => {
+            *blocks = blocks.saturating_sub(1);
+            "endcall".to_owned()
+        }
         _ => return None,
     };
     Some(inside.replacen(word, &format!(" {call} "), 1))
+}
+
+/// `set NAMESPACE.key = …` with the namespace looked up before it: a call block sees only what it looks up.
+fn with_lookup(inside: String) -> String {
+    let body = inside.trim_matches(['-', '+']).trim();
+    let target =
+        body.strip_prefix("set ").and_then(|set| set.split_once('=')).map(|it| it.0.trim());
+    let Some((namespace, _)) = target.and_then(|target| target.split_once('.')) else {
+        return inside;
+    };
+    let side = |c: Option<char>| {
+        c.filter(|c| matches!(c, '-' | '+')).map(String::from).unwrap_or_default()
+    };
+    let (left, right) = (side(inside.chars().next()), side(inside.chars().next_back()));
+    format!("{left} if {namespace} is defined %}}{{% {body} %}}{{% endif {right}")
 }
 
 /// A literal behind its opening quote, quotes included; none if it doesn't end.
@@ -236,7 +261,13 @@ mod tests {
     #[test]
     fn generation_blocks_are_calls() {
         let text = "{%- generation -%}x{%+ endgeneration %}";
-        let call = format!("{{%-  call {GENERATION}()  -%}}x{{%+  endcall  %}}");
+        let begin = format!("call {GENERATION}() %}}{{% if loop is defined %}}{{% endif");
+        let call = format!("{{%-  {begin}  -%}}x{{%+  endcall  %}}");
         assert_eq!(normalised(text), call);
+        let text = "{% generation %}{%- set ns.n = 'a.b' -%}{% set x = ns.n %}{% endgeneration %}";
+        let looked_up =
+            "{%- if ns is defined %}{% set ns.n = 'a.b' %}{% endif -%}{% set x = ns.n %}";
+        let wanted = format!("{{%  {begin}  %}}{looked_up}{{%  endcall  %}}");
+        assert_eq!(normalised(text), wanted);
     }
 }

@@ -124,10 +124,13 @@ impl ChatTokenizer {
         let tokens = self.cut_tokens(&text, &[])?;
         let (mut answers, mut thoughts) = (Vec::new(), ThoughtUse::default());
         let mut before = 0;
-        let said = chat.messages.iter().enumerate().filter(|(_, m)| m.role == "assistant");
-        for (index, message) in said {
+        let said = || chat.messages.iter().enumerate().filter(|(_, m)| m.role == "assistant");
+        let one_each = said().count() == spans.len();
+        for (index, message) in said() {
             let until_here = if index + 1 == chat.messages.len() {
                 spans.len()
+            } else if one_each {
+                before + 1
             } else {
                 self.rendered(chat.until(index + 1), false)?.generated.len()
             };
@@ -143,6 +146,13 @@ impl ChatTokenizer {
                     "correct the template, or give another with --chat-template FILE",
                 ));
             };
+            if own.len() > 1 {
+                return Err(wrong(
+                    index,
+                    "is marked in several places by the chat template",
+                    "give a template that marks it in one with --chat-template FILE",
+                ));
+            }
             count_given(message, &text[first.start..last.end], &mut thoughts);
             // As transformers: every token that has a part of it.
             let begin = tokens.offsets.partition_point(|(_, end)| *end <= first.start);

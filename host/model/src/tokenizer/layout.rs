@@ -43,16 +43,21 @@ impl ChatTokenizer {
     }
 
     /// Tokens of a text that stands behind another one. Tokenizers of the SentencePiece kind put a space before a text,
-    /// which isn't there: so it is encoded behind a line's end.
+    /// which isn't there: so it is encoded behind a line's end or, if it would run into that, a special token.
     pub(super) fn continuation(&self, text: &str) -> Result<Tokens> {
-        let line = self.tokens("\n")?.ids;
-        let behind = self.tokens(&format!("\n{text}"))?;
-        let rest = behind.offsets.get(line.len()..).unwrap_or_default();
-        if !behind.ids.starts_with(&line) || rest.iter().any(|(begin, _)| *begin == 0) {
-            return self.tokens(text);
+        let special = self.special_ids.iter().min().and_then(|id| self.token(*id));
+        for before in std::iter::once("\n".to_owned()).chain(special) {
+            let known = self.tokens(&before)?.ids;
+            let Tokens { ids, offsets } = self.tokens(&format!("{before}{text}"))?;
+            let rest = offsets.get(known.len()..).unwrap_or_default();
+            if ids.starts_with(&known) && rest.iter().all(|(begin, _)| *begin >= before.len()) {
+                let back =
+                    |(begin, end): &(usize, usize)| (begin - before.len(), end - before.len());
+                let offsets = rest.iter().map(back).collect();
+                return Ok(Tokens { ids: ids[known.len()..].to_vec(), offsets });
+            }
         }
-        let offsets = rest.iter().map(|(begin, end)| (begin - 1, end - 1)).collect();
-        Ok(Tokens { ids: behind.ids[line.len()..].to_vec(), offsets })
+        self.tokens(text)
     }
 }
 
