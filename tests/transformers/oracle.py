@@ -152,7 +152,7 @@ def known(template, chat, host, other):
     if any(isinstance(m.get("content"), list) for m in messages) and ("'type':" in text or "error" in other):
         return "parts"
     count = lambda text: sum(text.count(words) for words in said)
-    if "text" in host and not all(words in text for words in said) and count(host["text"]) > count(text):
+    if "text" in host and "text" in other and not all(words in text for words in said) and count(host["text"]) > count(text):
         return "parts"
     if arguments and ("error" in other or '\\"start\\"' in text or "{'start'" in text):
         return "absent" if "error" in other and any("content" not in m for m in messages) else "arguments"

@@ -117,16 +117,8 @@ impl ChatTokenizer {
         stop.extend_from_slice(eos);
         stop.extend(tokenizer.token_to_id(&special.eos));
         let thoughts = ThoughtStyle::default();
-        let mut this = Self {
-            tokenizer,
-            templates,
-            thoughts,
-            special,
-            special_ids,
-            stop,
-            files,
-            rows: None,
-        };
+        let mut this =
+            Self { tokenizer, templates, thoughts, special, special_ids, stop, files, rows: None };
         this.try_template();
         Ok(this)
     }

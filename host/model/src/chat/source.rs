@@ -3,6 +3,7 @@
 //! What differs: line ends (`\r\n` and `\r` are `\n`, also inside of strings), escapes in string literals (Python's,
 //! with a backslash at the end of a line joining the lines), and transformers' `{% generation %}` blocks.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
@@ -14,15 +15,15 @@ pub fn normalised(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(text.len() + 64);
     let mut rest = text.as_str();
-    let mut depth = 0;
+    let names = own_names(&text);
     while let Some(start) = rest.find('{') {
         out.push_str(&rest[..start]);
         rest = &rest[start..];
         let taken = match rest.as_bytes().get(1) {
             Some(b'#') => length_to(rest, "#}"),
-            Some(b'{') => tag(rest, "}}", &mut out, &mut depth),
+            Some(b'{') => tag(rest, "}}", &mut out, &names),
             Some(b'%') if is_tag(rest, "raw") => raw(rest),
-            Some(b'%') => tag(rest, "%}", &mut out, &mut depth),
+            Some(b'%') => tag(rest, "%}", &mut out, &names),
             _ => Taken::AsIs(1),
         };
         match taken {
@@ -75,8 +76,8 @@ fn raw(text: &str) -> Taken {
     Taken::AsIs(text.len())
 }
 
-/// One `{{ … }}` or `{% … %}`, with its strings escaped anew; `blocks` counts the generation blocks that it is in.
-fn tag(text: &str, end: &str, out: &mut String, blocks: &mut usize) -> Taken {
+/// One `{{ … }}` or `{% … %}`, with its strings escaped anew; `names` are the template's own.
+fn tag(text: &str, end: &str, out: &mut String, names: &BTreeSet<&str>) -> Taken {
     let mut inside = String::new();
     let mut depth = 0usize;
     let mut chars = text.char_indices().peekable();
@@ -84,9 +85,8 @@ fn tag(text: &str, end: &str, out: &mut String, blocks: &mut usize) -> Taken {
     while let Some((at, c)) = chars.next() {
         if depth == 0 && text[at..].starts_with(end) {
             let (head, tail) = (&text[..2], end);
-            let inside = match generation(&inside, blocks) {
+            let inside = match generation(&inside, names) {
                 Some(call) => call,
-                None if *blocks > 0 && end == "%}" => with_lookup(inside),
                 None => inside,
             };
             out.push_str(head);
@@ -112,37 +112,37 @@ fn tag(text: &str, end: &str, out: &mut String, blocks: &mut usize) -> Taken {
 }
 
 /// `generation` and `endgeneration` as a call block, which has a scope of its own as in transformers.
-fn generation(inside: &str, blocks: &mut usize) -> Option<String> {
+fn generation(inside: &str, names: &BTreeSet<&str>) -> Option<String> {
     let word = inside.trim_matches(['-', '+']).trim();
     let call = match word {
         "generation" => {
-            *blocks += 1;
-            // A call block sees of what is around it only what it looks up; not, for that, the loop in the head of
-            // another one.
-            format!("call {GENERATION}() %}}{{% if loop is defined %}}{{% endif")
+            // A call block sees of what is around it only what it looks up, and not all of that.
+            let look_up =
+                names.iter().map(|name| format!(" %}}{{% if {name} is defined %}}{{% endif"));
+            format!("call {GENERATION}(){}", look_up.collect::<String>())
         }
-        "endgeneration" => {
-            *blocks = blocks.saturating_sub(1);
-            "endcall".to_owned()
-        }
+        "endgeneration" => "endcall".to_owned(),
         _ => return None,
     };
     Some(inside.replacen(word, &format!(" {call} "), 1))
 }
 
-/// `set NAMESPACE.key = …` with the namespace looked up before it: a call block sees only what it looks up.
-fn with_lookup(inside: String) -> String {
-    let body = inside.trim_matches(['-', '+']).trim();
-    let target =
-        body.strip_prefix("set ").and_then(|set| set.split_once('=')).map(|it| it.0.trim());
-    let Some((namespace, _)) = target.and_then(|target| target.split_once('.')) else {
-        return inside;
-    };
-    let side = |c: Option<char>| {
-        c.filter(|c| matches!(c, '-' | '+')).map(String::from).unwrap_or_default()
-    };
-    let (left, right) = (side(inside.chars().next()), side(inside.chars().next_back()));
-    format!("{left} if {namespace} is defined %}}{{% {body} %}}{{% endif {right}")
+/// Names that a template gives to values of its own, and `loop`, which loops give.
+fn own_names(text: &str) -> BTreeSet<&str> {
+    let mut names = BTreeSet::from(["loop"]);
+    for (at, _) in text.match_indices("{%") {
+        let body = text[at + 2..].trim_start_matches(['-', '+']).trim_start();
+        let given = body.strip_prefix("set ").and_then(|rest| rest.split_once(['=', '%']));
+        let given = given.or_else(|| body.strip_prefix("for ")?.split_once(" in "));
+        let Some((given, _)) = given else { continue };
+        names.extend(given.split(',').map(|name| name.trim_matches(|c: char| !is_word(c))));
+    }
+    names.retain(|name| !name.is_empty() && name.chars().all(is_word));
+    names
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// A literal behind its opening quote, quotes included; none if it doesn't end.
@@ -259,15 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn generation_blocks_are_calls() {
-        let text = "{%- generation -%}x{%+ endgeneration %}";
-        let begin = format!("call {GENERATION}() %}}{{% if loop is defined %}}{{% endif");
-        let call = format!("{{%-  {begin}  -%}}x{{%+  endcall  %}}");
-        assert_eq!(normalised(text), call);
-        let text = "{% generation %}{%- set ns.n = 'a.b' -%}{% set x = ns.n %}{% endgeneration %}";
-        let looked_up =
-            "{%- if ns is defined %}{% set ns.n = 'a.b' %}{% endif -%}{% set x = ns.n %}";
-        let wanted = format!("{{%  {begin}  %}}{looked_up}{{%  endcall  %}}");
+    fn generation_blocks_are_calls_that_look_the_templates_own_names_up() {
+        let text = "{% set ns = 1 %}{% for k, v in x %}{%- generation -%}y{%+ endgeneration %}";
+        let looked_up = ["k", "loop", "ns", "v"]
+            .map(|name| format!(" %}}{{% if {name} is defined %}}{{% endif"));
+        let begin = format!("call {GENERATION}(){}", looked_up.concat());
+        let wanted = format!(
+            "{{% set ns = 1 %}}{{% for k, v in x %}}{{%-  {begin}  -%}}y{{%+  endcall  %}}"
+        );
         assert_eq!(normalised(text), wanted);
+        assert_eq!(normalised("a"), "a");
     }
 }

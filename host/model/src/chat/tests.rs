@@ -117,6 +117,13 @@ fn generation_blocks_are_found_and_have_a_scope_of_their_own() {
 }
 
 #[test]
+fn a_generation_block_sees_what_is_around_it() {
+    let text = "{% set all = messages %}{% for m in all %}{% generation %}{% if true %}{% set f = namespace(x=false) %}{% for n in all[loop.index:] %}{% if n.role == 'assistant' %}{% set f.x = true %}{% endif %}{% endfor %}{{ f.x }}{% endif %}{% endgeneration %};{% endfor %}";
+    let messages = [Message::user("a"), Message::assistant("b")];
+    assert_eq!(render(text, &messages, false).unwrap(), "True;False;");
+}
+
+#[test]
 fn python_slices_and_methods_of_real_templates_work() {
     let template = "{%- for m in messages[::-1] %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{{ m.content is string }}{{ m.content.startswith('a') }},{% endfor %}{{ messages[1:] | length }}{{ (messages | last).content | trim }}";
     let messages = [Message::user("a"), Message::assistant("x</think>\n b ")];
