@@ -22,6 +22,7 @@ mod golden;
 mod hostile;
 mod judge_failures;
 mod judges;
+mod models;
 #[cfg(feature = "mpi")]
 mod parallel;
 mod policy_tools;

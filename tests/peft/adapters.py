@@ -184,6 +184,27 @@ def bias(report):
         ways_out(report, "bias", ("merge",), work, work / "model", work / "adapter", None, adapted, losses(adapted), plain)
 
 
+def embeddings(report):
+    """An embedding and a head saved beside an adapter on the linear layers: of the model's size, and larger."""
+    for name, size in [("embedding beside", parity.VOCABULARY), ("larger embedding", parity.VOCABULARY + 3)]:
+        with tempfile.TemporaryDirectory() as work:
+            work = pathlib.Path(work)
+            plain = base(work / "model")
+            whole = model_at(work / "model")
+            whole.resize_token_embeddings(size, mean_resizing=False)
+            adapted = shake(peft.get_peft_model(whole, lora()))
+            adapted.save_pretrained(work / "adapter", save_embedding_layers=True)
+            _, refusal = host("loss", work / "model", work / "adapter", json.dumps(PROMPTS))
+            word = "merge" if size == parity.VOCABULARY else f"resize_token_embeddings({size})"
+            report.line(name, "refused by name", refusal is not None and word in refusal, str(refusal)[-150:])
+            again = model_at(work / "model")
+            again.resize_token_embeddings(size, mean_resizing=False)
+            merged = work / "merged"
+            peft.PeftModel.from_pretrained(again, work / "adapter").merge_and_unload().save_pretrained(merged)
+            parity.write_tokenizer(merged)
+            compare(report, name, "way out: merged", merged, "-", losses(adapted), plain)
+
+
 def stacked(report):
     """Phi-3's modules that hold several projections, with ranks of their own and in some layers only."""
     for name, config in [
@@ -204,7 +225,7 @@ def stacked(report):
 def main():
     print(f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}")
     report = Report()
-    for part in (adapters, bias, stacked):
+    for part in (adapters, bias, embeddings, stacked):
         part(report)
     print(f"{report.counts['ok']} ok, {report.counts['FAILED']} failed")
     sys.exit(1 if report.counts["FAILED"] else 0)

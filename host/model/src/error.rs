@@ -103,7 +103,7 @@ impl From<host_files::Error> for Error {
 
 impl Error {
     pub(crate) fn batch(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Batch { problem: problem.into(), action: action.into() }
+        Error::Batch { problem: printable(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn adapter(problem: impl Into<String>, action: impl Into<String>) -> Self {
@@ -111,7 +111,7 @@ impl Error {
     }
 
     pub(crate) fn steering(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Steering { problem: problem.into(), action: action.into() }
+        Error::Steering { problem: printable(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn weight(tensor: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -135,11 +135,11 @@ impl Error {
     }
 
     pub(crate) fn tokenizer(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Tokenizer { problem: problem.into(), action: action.into() }
+        Error::Tokenizer { problem: printable(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn template(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Template { problem: problem.into(), action: action.into() }
+        Error::Template { problem: printable(&problem.into()).into_owned(), action: action.into() }
     }
 }
 

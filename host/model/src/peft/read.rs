@@ -81,7 +81,8 @@ impl Reader<'_> {
                 .fail(problem, "give the folder of a LoRA adapter that was made for this model"));
         }
         if let Some(name) = others.first() {
-            return Err(self.unknown(name, others.len()));
+            let rows = tensors[*name].dims().first().copied().unwrap_or(0);
+            return Err(self.unknown(name, others.len(), rows));
         }
         let mut there = tensors.keys().filter_map(|name| known.get(name));
         match there.find(|(module, layer)| !self.settings.targets.hold(module, *layer)) {
@@ -131,7 +132,7 @@ impl Reader<'_> {
     }
 
     /// What a tensor is that has no place among the adapted linear layers.
-    fn unknown(&self, name: &str, count: usize) -> Error {
+    fn unknown(&self, name: &str, count: usize, rows: usize) -> Error {
         let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         let has = |part: &str| name.contains(part);
         let (what, action) = if let Some(layer) =
@@ -164,8 +165,20 @@ impl Reader<'_> {
                     "save the adapter with peft's save_pretrained",
                 )
             }
+        } else if (has("embed_tokens") || has("lm_head")) && rows != self.model.vocab_size {
+            let problem = format!(
+                "tensor {name}{more} is an embedding or head of {rows} tokens that was saved beside the adapter; the model has {}",
+                self.model.vocab_size
+            );
+            let action = format!(
+                "give BASE as many rows first, BASE.resize_token_embeddings({rows}), and {MERGE}"
+            );
+            return self.fail(problem, &action);
         } else if has("embed_tokens") || has("lm_head") {
-            ("is an embedding or head that was saved beside the adapter: it takes the place of the model's, and can't be switched off with the adapter".into(), MERGE)
+            (
+                "is an embedding or head that was saved beside the adapter: it takes the place of the model's, and can't be switched off with the adapter".into(),
+                MERGE,
+            )
         } else if name.ends_with(".bias") {
             ("is a bias of the model that was trained beside the adapter".into(), MERGE)
         } else {

@@ -162,7 +162,7 @@ fn what_lies_beside_an_adapter_is_called_what_it_is() {
     let good = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     let some = good.values().next().unwrap().clone();
     for (name, words) in [
-        ("base_model.model.model.embed_tokens.weight", "embedding or head"),
+        ("base_model.model.model.embed_tokens.weight", "resize_token_embeddings(2)"),
         ("base_model.model.lm_head.weight", "embedding or head"),
         ("base_model.model.lm_head.lora_A.weight", "isn't adapted here"),
         ("base_model.model.model.embed_tokens.lora_embedding_A", "adapts the embedding"),
