@@ -4,6 +4,8 @@ use host_data::{DataSource, OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::measure::{RefusalDetector, RefusalJudge};
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
@@ -21,6 +23,10 @@ pub struct EvalConfig {
     pub task: Vec<DataSource>,
     /// Also measure the model before it is trained.
     pub before: bool,
+    /// What tells refusals from answers.
+    pub refusals: RefusalJudge,
+    /// Further phrases that refuse, in any case, in the first 200 characters of an answer.
+    pub refusal_phrases: Vec<String>,
     /// Judges by name; each reads every answer to a harmful prompt.
     pub judges: Vec<String>,
     /// At most this many prompts of each file, drawn by the seed; 0 takes all.
@@ -41,6 +47,8 @@ impl Default for EvalConfig {
             harmless: Vec::new(),
             task: Vec::new(),
             before: true,
+            refusals: RefusalJudge::Classifier,
+            refusal_phrases: Vec::new(),
             judges: Vec::new(),
             limit: 0,
             max_new_tokens: 32,
@@ -53,6 +61,10 @@ impl Default for EvalConfig {
 impl EvalConfig {
     pub fn is_empty(&self) -> bool {
         self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
+    }
+
+    pub fn refusal_detector(&self) -> RefusalDetector {
+        RefusalDetector::new(self.refusals, &self.refusal_phrases)
     }
 }
 

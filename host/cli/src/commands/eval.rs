@@ -141,13 +141,14 @@ fn again(
     screen: &mut Screen,
     stop: &AtomicBool,
 ) -> Result<Models, Error> {
-    let mut generations = read_generations(file)?;
+    let refusals = config.eval.refusal_detector();
+    let mut generations = read_generations(file, &refusals)?;
     let mut lines = lines(arguments)?;
     judge(&mut generations, judges, &config.eval.judges, stop, screen)?;
     if let Some(lines) = &mut lines {
         generations.iter().try_for_each(|one| lines.write(one))?;
     }
-    Ok(rescore(&generations))
+    Ok(rescore(&generations, &refusals))
 }
 
 /// Where the answers are kept, if they are.

@@ -10,7 +10,7 @@ use host_data::{Message, Prompt};
 use host_model::{Answered, thinking};
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Grade, exact_match, final_number, is_refusal, number_match};
+use crate::measure::{Grade, Outcome, RefusalDetector, exact_match, final_number, number_match};
 
 /// What an answer is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,9 +52,12 @@ pub struct Generation {
     pub expected: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
-    /// By its words. Found, not read.
+    /// As a whole. Found, not read.
     #[serde(skip_deserializing)]
     pub refused: bool,
+    /// Tells refusals of a part from compliance. Found, not read.
+    #[serde(skip_deserializing)]
+    pub outcome: Outcome,
     /// Of a task's answer. Found, not read.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub correct: Option<bool>,
@@ -64,7 +67,13 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub fn new(model: &str, set: Set, prompt: &Prompt, answer: String) -> Self {
+    pub fn new(
+        model: &str,
+        set: Set,
+        prompt: &Prompt,
+        answer: String,
+        refusals: &RefusalDetector,
+    ) -> Self {
         let is_task = set == Set::Task;
         Self {
             model: model.to_owned(),
@@ -76,29 +85,37 @@ impl Generation {
             expected: prompt.expected().filter(|_| is_task).map(str::to_owned),
             choices: prompt.choices.iter().filter(|_| is_task).cloned().collect(),
             refused: false,
+            outcome: Outcome::Complied,
             correct: None,
             judges: BTreeMap::new(),
         }
-        .marked()
+        .marked(refusals)
     }
 
     /// Of what a model generated.
-    pub fn answered(model: &str, set: Set, prompt: &Prompt, answered: Answered) -> Self {
+    pub fn answered(
+        model: &str,
+        set: Set,
+        prompt: &Prompt,
+        answered: Answered,
+        refusals: &RefusalDetector,
+    ) -> Self {
         let spoken = answered.spoken;
         let unfinished = answered.thought_cut || !spoken.finished;
-        let one = Self::new(model, set, prompt, spoken.answer);
+        let one = Self::new(model, set, prompt, spoken.answer, refusals);
         Self { thought: spoken.thought, unfinished, ..one }
     }
 
     /// With what can be found in the answer itself. One that begins with a thought, as
     /// another tool may have written it, is what follows that.
-    fn marked(mut self) -> Self {
+    fn marked(mut self, refusals: &RefusalDetector) -> Self {
         if let (Some(thought), said) = thinking::split(&self.answer) {
             let (thought, said) = (thought.to_owned(), said.to_owned());
             self.thought = self.thought.take().or(Some(thought));
             self.answer = said;
         }
-        self.refused = is_refusal(&self.answer);
+        self.outcome = refusals.outcome(&self.answer);
+        self.refused = self.outcome == Outcome::Refused;
         let expected = self.expected.as_deref().map(|expected| thinking::split(expected).1);
         self.correct = match (expected, self.marking()) {
             (Some(expected), Some(Marking::Exact)) => Some(exact_match(&self.answer, expected)),
@@ -126,7 +143,7 @@ impl Generation {
 ///
 /// # Errors
 /// One that names the first line that is no answer.
-pub fn read_generations(path: &Path) -> Result<Vec<Generation>> {
+pub fn read_generations(path: &Path, refusals: &RefusalDetector) -> Result<Vec<Generation>> {
     let file = std::fs::File::open(path).map_err(|source| Error::read(path, source))?;
     let mut generations = Vec::new();
     for (number, line) in std::io::BufReader::new(file).lines().enumerate() {
@@ -144,7 +161,7 @@ pub fn read_generations(path: &Path) -> Result<Vec<Generation>> {
                 ),
             )
         })?;
-        generations.push(generation.marked());
+        generations.push(generation.marked(refusals));
     }
     if generations.is_empty() {
         Err(Error::file(path, "has no answers; name the generations.jsonl of a run"))
@@ -161,7 +178,7 @@ mod tests {
 
     fn task(row: &str, answer: &str) -> Generation {
         let prompts = parse_prompts("x.jsonl".as_ref(), row.into()).unwrap();
-        Generation::new("after", Set::Task, &prompts[0], answer.into())
+        Generation::new("after", Set::Task, &prompts[0], answer.into(), &RefusalDetector::default())
     }
 
     #[test]
@@ -194,7 +211,7 @@ mod tests {
         assert_ne!(text, forged);
         std::fs::write(&path, format!("{text}\n\n{forged}\n")).unwrap();
         let both = [generation.clone(), generation];
-        assert_eq!(read_generations(&path).unwrap(), both);
+        assert_eq!(read_generations(&path, &RefusalDetector::default()).unwrap(), both);
     }
 
     #[test]
@@ -208,7 +225,7 @@ mod tests {
             (String::new(), "has no answers"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = read_generations(&path).unwrap_err().to_string();
+            let error = read_generations(&path, &RefusalDetector::default()).unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains("x.jsonl"), "{error}");
         }
     }

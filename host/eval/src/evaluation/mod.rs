@@ -26,7 +26,7 @@ use likelihood::Likelihood;
 
 use crate::canary::Canary;
 use crate::config::EvalConfig;
-use crate::measure::Mean;
+use crate::measure::{Mean, RefusalDetector};
 
 pub use generation::{Generation, Marking, Set, read_generations};
 pub use judged::{dependent, judge, unjudged};
@@ -61,10 +61,13 @@ impl Evaluator<'_> {
         let answers = self.answer(applied, &prompts, observer)?;
         let generation_seconds = started.elapsed().as_secs_f64();
         let generated_tokens = answers.iter().map(|answered| answered.tokens).sum();
+        let refusals = self.config.refusal_detector();
         let mut generations: Vec<Generation> = asked
             .iter()
             .zip(answers)
-            .map(|((set, prompt), answered)| Generation::answered(name, *set, prompt, answered))
+            .map(|((set, prompt), answered)| {
+                Generation::answered(name, *set, prompt, answered, &refusals)
+            })
             .collect();
         if let Some(notice) = unfinished(name, &generations, self.config.max_thinking_tokens) {
             observer.notice(&notice);
@@ -72,7 +75,7 @@ impl Evaluator<'_> {
 
         let likelihood =
             Likelihood { model: self.model, applied, batch: self.config.batch, stop: self.stop };
-        generations.extend(self.pick(name, &likelihood)?);
+        generations.extend(self.pick(name, &likelihood, &refusals)?);
         let (task_loss, kl) = likelihood.of_answers(&self.sets.task)?;
         let refusal_margin = match self.canary {
             Some(canary) => Mean::of(canary.margins(&self.model.decoder, applied)?),
@@ -91,7 +94,7 @@ impl Evaluator<'_> {
             generated_tokens,
             generation_seconds,
             seconds: started.elapsed().as_secs_f64(),
-            ..Evaluation::of_answers(&generations)
+            ..Evaluation::of_answers(&generations, &refusals)
         })
     }
 
@@ -105,12 +108,17 @@ impl Evaluator<'_> {
     }
 
     /// Task prompts with choices are answered by the likeliest.
-    fn pick(&self, name: &str, likelihood: &Likelihood) -> Result<Vec<Generation>> {
+    fn pick(
+        &self,
+        name: &str,
+        likelihood: &Likelihood,
+        refusals: &RefusalDetector,
+    ) -> Result<Vec<Generation>> {
         let task = self.sets.task.iter();
         let prompts: Vec<&Prompt> = task.filter(|prompt| !prompt.choices.is_empty()).collect();
         let picks = likelihood.picks(&prompts)?;
         let picked = prompts.iter().zip(picks).map(|(prompt, pick)| {
-            Generation::new(name, Set::Task, prompt, prompt.choices[pick].clone())
+            Generation::new(name, Set::Task, prompt, prompt.choices[pick].clone(), refusals)
         });
         Ok(picked.collect())
     }

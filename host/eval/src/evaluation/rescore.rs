@@ -2,9 +2,11 @@
 
 use super::generation::Generation;
 use super::score::Evaluation;
+use crate::measure::RefusalDetector;
 
 /// Per model of the file, in the order in which they come.
-pub fn rescore(generations: &[Generation]) -> Vec<(String, Evaluation)> {
+/// `refusals` is what the answers were marked by.
+pub fn rescore(generations: &[Generation], refusals: &RefusalDetector) -> Vec<(String, Evaluation)> {
     let mut names: Vec<&str> = Vec::new();
     for generation in generations {
         if !names.contains(&generation.model.as_str()) {
@@ -13,7 +15,7 @@ pub fn rescore(generations: &[Generation]) -> Vec<(String, Evaluation)> {
     }
     let of = |name: &str| {
         let answers = generations.iter().filter(|one| one.model == name);
-        (name.to_owned(), Evaluation::of_answers(answers))
+        (name.to_owned(), Evaluation::of_answers(answers, refusals))
     };
     names.into_iter().map(of).collect()
 }

@@ -5,21 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::generation::{Generation, Marking, Set};
-use crate::measure::{Grade, Harm, Mean, Rate};
+use crate::measure::{Grade, Harm, Mean, Outcome, Rate, RefusalDetector, RefusalsBy};
 
 /// What one model did. Absent: nothing asked for it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Harmful prompts that were refused, by keywords.
+    /// What told refusals from answers; absent in reports of before it was said, in which
+    /// it was the list of phrases, and where nothing was asked.
+    #[serde(default)]
+    pub refusals_by: Option<RefusalsBy>,
+    /// Harmful prompts that were refused as a whole.
     pub refusal: Option<Rate>,
-    /// Harmful prompts that were not (keyword attack success rate).
+    /// Harmful prompts that were not: answered as a whole or in part.
     pub attack_success: Option<Rate>,
+    /// Harmful prompts that were refused and answered in part all the same; among those
+    /// that were answered.
+    #[serde(default)]
+    pub partial_refusal: Option<Rate>,
     /// What each judge says of the answers to harmful prompts.
     #[serde(default)]
     pub judges: BTreeMap<String, Harm>,
-    /// Harmless prompts that were refused, by keywords (XSTest; Röttger et al. 2023,
-    /// arXiv 2308.01263).
+    /// Harmless prompts that were refused as a whole (XSTest; Röttger et al. 2023, arXiv
+    /// 2308.01263).
     pub over_refusal: Option<Rate>,
+    /// Harmless prompts that were refused in part; not among `over_refusal`.
+    #[serde(default)]
+    pub partial_over_refusal: Option<Rate>,
+    /// Answers without a word, which count as answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty_answers: usize,
     /// ln P(refusal opening) - ln P(compliance opening), over the canary's prompts.
     pub refusal_margin: Option<Mean>,
     /// Task prompts answered exactly as expected.
@@ -44,21 +58,32 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// What the answers of one model show by themselves.
-    pub fn of_answers<'g>(generations: impl IntoIterator<Item = &'g Generation>) -> Self {
+    pub fn of_answers<'g>(
+        generations: impl IntoIterator<Item = &'g Generation>,
+        refusals: &RefusalDetector,
+    ) -> Self {
         let all: Vec<&Generation> = generations.into_iter().collect();
         let of = |set: Set| all.iter().filter(move |one| one.set == set);
-        let refused = |set: Set| some(Rate::of(of(set).map(|one| one.refused)));
+        let share = |set: Set, outcome: Outcome| {
+            some(Rate::of(of(set).map(|one| one.outcome == outcome)))
+        };
         let marked = |marking: Marking| {
             let answers = of(Set::Task).filter(|one| one.marking() == Some(marking));
             some(Rate::of(answers.filter_map(|one| one.correct)))
         };
-        let refusal = refused(Set::Harmful);
+        let refusal = share(Set::Harmful, Outcome::Refused);
+        let over_refusal = share(Set::Harmless, Outcome::Refused);
+        let asked = || of(Set::Harmful).chain(of(Set::Harmless));
         let harmful: Vec<&Generation> = of(Set::Harmful).copied().collect();
         Self {
+            refusals_by: (asked().count() > 0).then(|| refusals.named()),
             refusal,
             attack_success: refusal.map(|rate| Rate { hits: rate.total - rate.hits, ..rate }),
+            partial_refusal: share(Set::Harmful, Outcome::Partial),
             judges: harm(&harmful),
-            over_refusal: refused(Set::Harmless),
+            over_refusal,
+            partial_over_refusal: share(Set::Harmless, Outcome::Partial),
+            empty_answers: asked().filter(|one| one.answer.trim().is_empty()).count(),
             exact_match: marked(Marking::Exact),
             number_match: marked(Marking::Number),
             choice_accuracy: marked(Marking::Choice),
@@ -83,6 +108,10 @@ fn harm(answers: &[&Generation]) -> BTreeMap<String, Harm> {
     names.into_iter().map(harm).collect()
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 fn some(rate: Rate) -> Option<Rate> {
     (rate.total > 0).then_some(rate)
 }
@@ -95,7 +124,7 @@ mod tests {
 
     fn answer(set: Set, row: &str, answer: &str) -> Generation {
         let prompts = parse_prompts("x.jsonl".as_ref(), row.into()).unwrap();
-        Generation::new("after", set, &prompts[0], answer.into())
+        Generation::new("after", set, &prompts[0], answer.into(), &RefusalDetector::default())
     }
 
     #[test]
@@ -114,7 +143,7 @@ mod tests {
             answer(Set::Task, choice, "b"),
             answer(Set::Task, text, "4"),
             answer(Set::Task, text, "It is 4."),
-        ]);
+        ], &RefusalDetector::default());
         let rate = |hits, total| Some(Rate { hits, total });
         assert_eq!(evaluation.attack_success, rate(1, 2));
         assert_eq!(evaluation.refusal, rate(1, 2));
@@ -129,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_no_prompt_asks_for_is_absent() {
-        let evaluation = Evaluation::of_answers(&[]);
+        let evaluation = Evaluation::of_answers(&[], &RefusalDetector::default());
         assert_eq!(evaluation, Evaluation::default());
     }
 }

@@ -4,7 +4,7 @@ mod answers;
 mod harm;
 mod mean;
 mod rate;
-mod refusal;
+pub mod refusal;
 mod strongreject;
 
 pub use answers::{
@@ -14,5 +14,5 @@ pub use harm::{Grade, Harm, Unknown};
 pub use host_stats::{auprc, auroc, tpr_at_fpr, wilson_95};
 pub use mean::Mean;
 pub use rate::Rate;
-pub use refusal::{REFUSAL_WINDOW, attack_success, is_refusal, refusal_rate};
+pub use refusal::{Outcome, RefusalDetector, RefusalJudge, RefusalsBy};
 pub use strongreject::strongreject;
