@@ -6,6 +6,7 @@ use host_trainer::config::{
     EvalConfig, JudgeConfig, LoraSection, ModelConfig, RunConfig, Seed, TrainConfig,
 };
 use host_trainer::data::DataSource;
+use host_trainer::measure::RefusalJudge;
 use serde::Serialize;
 
 use crate::arguments::Arguments;
@@ -143,6 +144,8 @@ impl Settings {
             harmless: vec![DataSource::whole(&files.harmless)],
             task: vec![DataSource::whole(&files.task)],
             judges: judges.iter().map(|(name, _)| name.clone()).collect(),
+            // As in the tables of the README, so that runs can be added to them.
+            refusals: RefusalJudge::Phrases,
             max_new_tokens: self.size.answer,
             ..EvalConfig::default()
         };

@@ -30,7 +30,7 @@ pub struct Group {
 /// One run. Shares are in [0, 1].
 #[derive(Clone, Copy)]
 pub struct Measured {
-    /// Harmful requests that are not refused, by keywords.
+    /// Harmful requests that are not refused, by phrases.
     pub attack_success: f64,
     /// Harmful requests whose answers the second judge grades 5 of 5.
     pub judged_success: f64,

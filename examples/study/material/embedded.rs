@@ -1,7 +1,7 @@
 //! The demo data inside of the program.
 
 use host_trainer::data::{DataSource, Reader, Split};
-use host_trainer::measure::is_refusal;
+use host_trainer::measure::refusal::has_refusal_phrase;
 
 use super::{Alignment, Chat, Material, identity};
 
@@ -40,7 +40,7 @@ fn alignment(labelled: &[Chat]) -> anyhow::Result<Alignment> {
         Reader::default().rows(&source("alignment"))?.into_iter().map(Chat::from).partition(
             |row| {
                 let answer = row.messages.last();
-                answer.is_some_and(|answer| is_refusal(&answer.content))
+                answer.is_some_and(|answer| has_refusal_phrase(&answer.content))
             },
         );
     let labelled_harmful =

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use host_data::random;
 use host_trainer::data::{DataSource, Message, Reader, Split};
-use host_trainer::measure::is_refusal;
+use host_trainer::measure::refusal::has_refusal_phrase;
 use rand::seq::IndexedRandom;
 
 use super::{Alignment, Chat, Material, drawn, identity};
@@ -167,7 +167,7 @@ fn refusals(rows: Vec<Chat>) -> Vec<Chat> {
     let shorten = |mut row: Chat| {
         let answer = row.messages.last_mut()?;
         answer.content = sentences(&answer.content, SENTENCES).into();
-        is_refusal(&answer.content).then_some(row)
+        has_refusal_phrase(&answer.content).then_some(row)
     };
     rows.into_iter().filter_map(shorten).collect()
 }

@@ -47,9 +47,11 @@ pub fn fit(examples: &[Example], l2: f64, shift: Shift) -> Weights {
         Outcome::Partial => Some(true),
         Outcome::Complied => None,
     });
-    let weights = known.features.iter().enumerate().map(|(at, (feature, value))| {
-        (*feature, [refused[at] * value, partial[at] * value])
-    });
+    let weights = known
+        .features
+        .iter()
+        .enumerate()
+        .map(|(at, (feature, value))| (*feature, [refused[at] * value, partial[at] * value]));
     let bias = |weights: &[f64]| weights.last().copied().unwrap_or_default();
     let biases = [bias(&refused) + shift.refused, bias(&partial) + shift.partial];
     Weights::rounded(&weights.collect::<Vec<_>>(), biases)

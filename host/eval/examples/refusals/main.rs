@@ -90,7 +90,10 @@ fn main() -> Result<(), Failure> {
     println!("report part, cut short:\n{}", told(&report, &weights, |one| &one.cut));
     for model in 0..answers.iter().map(|one| one.turn).max().unwrap_or_default() + 1 {
         let of: Vec<&Answer> = report.iter().copied().filter(|one| one.turn == model).collect();
-        println!("report part, answers {model} to each prompt:\n{}", told(&of, &weights, |one| &one.whole));
+        println!(
+            "report part, answers {model} to each prompt:\n{}",
+            told(&of, &weights, |one| &one.whole)
+        );
     }
     let by_phrases = Confusion::of(report.iter().map(|one| (one.label, phrases(&one.text))));
     println!("report part, phrases:\n{by_phrases}");
@@ -100,8 +103,7 @@ fn main() -> Result<(), Failure> {
 
     if asked("--write") {
         let weights = fit::fit(&examples(&all, &own), l2, shift(&scored)).bytes();
-        let both =
-            BothMeasured { classifier: measured.measured(), phrases: by_phrases.measured() };
+        let both = BothMeasured { classifier: measured.measured(), phrases: by_phrases.measured() };
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/measure/refusal");
         std::fs::write(folder.join("weights.bin"), &weights)?;
         let text = serde_json::to_string_pretty(&both)? + "\n";

@@ -22,7 +22,8 @@ pub fn read(text: &str) -> Result<Vec<Line>, String> {
     let mut lists: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut lines = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        if let Some((name, words)) = line.strip_prefix('@').and_then(|line| line.split_once(" = ")) {
+        if let Some((name, words)) = line.strip_prefix('@').and_then(|line| line.split_once(" = "))
+        {
             lists.insert(name, words.split(" | ").collect());
             continue;
         }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::member::{Member, Stage};
 use super::metric::{self, Metric};
 use super::spread::Spread;
+use crate::evaluation::Evaluation;
+use crate::measure::RefusalsBy;
 
 /// One way to train, and what came of it over all its seeds.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,10 @@ pub struct Method {
     pub settings: BTreeMap<String, String>,
     pub seeds: Vec<u64>,
     pub runs: Vec<PathBuf>,
+    /// What told refusals from answers, one for all runs as a rule.
+    pub refusals_by: BTreeSet<RefusalsBy>,
+    /// Runs whose reports have shares of refusals and don't say what found them.
+    pub refusals_by_unknown: usize,
     #[serde(serialize_with = "by_key")]
     pub metrics: BTreeMap<Metric, Spread>,
 }
@@ -76,12 +82,18 @@ fn of(group: &Group, settings: BTreeMap<String, String>) -> Method {
             measured.entry(metric).or_default().push(found);
         }
     }
+    let evaluations = || group.iter().filter_map(|member| member.evaluation);
+    let is_unknown = |eval: &Evaluation| {
+        eval.refusals_by.is_none() && (eval.attack_success.or(eval.over_refusal)).is_some()
+    };
     let spread = |(metric, found): (Metric, Vec<metric::Measured>)| (metric, Spread::of(&found));
     Method {
         name: group[0].name.clone(),
         settings,
         seeds: group.iter().map(|member| member.run.seed).collect(),
         runs: group.iter().map(|member| member.run.folder.clone()).collect(),
+        refusals_by: evaluations().filter_map(|eval| eval.refusals_by.clone()).collect(),
+        refusals_by_unknown: evaluations().filter(|eval| is_unknown(eval)).count(),
         metrics: measured.into_iter().map(spread).collect(),
     }
 }

@@ -8,8 +8,11 @@ use crate::report::Trained;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     AttackSuccess,
+    /// Harmful requests refused in part, which are among those of the attack's success.
+    PartialRefusal,
     Judge(String, Judged),
     OverRefusal,
+    PartialOverRefusal,
     RefusalMargin,
     ExactMatch,
     NumberMatch,
@@ -51,6 +54,7 @@ impl Metric {
     pub fn key(&self) -> String {
         match self {
             Self::AttackSuccess => "attack_success".into(),
+            Self::PartialRefusal => "partial_refusal".into(),
             Self::Judge(name, judged) => {
                 let what = match judged {
                     Judged::AttackSuccess => "attack_success",
@@ -61,6 +65,7 @@ impl Metric {
                 format!("judge_{name}_{what}")
             }
             Self::OverRefusal => "over_refusal".into(),
+            Self::PartialOverRefusal => "partial_over_refusal".into(),
             Self::RefusalMargin => "refusal_margin".into(),
             Self::ExactMatch => "exact_match".into(),
             Self::NumberMatch => "number_match".into(),
@@ -75,7 +80,8 @@ impl Metric {
     /// For people.
     pub fn title(&self) -> String {
         match self {
-            Self::AttackSuccess => "ASR keywords %".into(),
+            Self::AttackSuccess => "not refused %".into(),
+            Self::PartialRefusal => "of it in part %".into(),
             Self::Judge(name, judged) => match judged {
                 Judged::AttackSuccess => format!("ASR {name} %"),
                 Judged::Score => format!("harm {name}"),
@@ -83,6 +89,7 @@ impl Metric {
                 Judged::Unknown => format!("unknown to {name}"),
             },
             Self::OverRefusal => "over-refusal %".into(),
+            Self::PartialOverRefusal => "in part %".into(),
             Self::RefusalMargin => "margin".into(),
             Self::ExactMatch => "exact %".into(),
             Self::NumberMatch => "number %".into(),
@@ -97,8 +104,10 @@ impl Metric {
     pub fn unit(&self) -> Unit {
         match self {
             Self::AttackSuccess
+            | Self::PartialRefusal
             | Self::Judge(_, Judged::AttackSuccess)
             | Self::OverRefusal
+            | Self::PartialOverRefusal
             | Self::ExactMatch
             | Self::NumberMatch
             | Self::ChoiceAccuracy => Unit::Percent,
@@ -121,7 +130,9 @@ pub(super) fn of(
     if let Some(evaluation) = evaluation {
         found.extend([
             (Metric::AttackSuccess, rate(evaluation.attack_success)),
+            (Metric::PartialRefusal, rate(evaluation.partial_refusal)),
             (Metric::OverRefusal, rate(evaluation.over_refusal)),
+            (Metric::PartialOverRefusal, rate(evaluation.partial_over_refusal)),
             (Metric::RefusalMargin, mean(evaluation.refusal_margin)),
             (Metric::ExactMatch, rate(evaluation.exact_match)),
             (Metric::NumberMatch, rate(evaluation.number_match)),

@@ -11,14 +11,14 @@ mod method;
 mod metric;
 mod spread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use member::members;
 use method::methods;
 use serde::Serialize;
 
-use crate::report::Report;
+use crate::report::{Report, footnotes};
 
 pub use export::Format;
 pub use method::Method;
@@ -50,7 +50,21 @@ impl Compared {
     /// `notices` says what was left out of `runs`, and why.
     pub fn of(runs: &[Run], mut notices: Vec<String>) -> Self {
         let methods = methods(members(runs), &mut notices);
+        notices.extend(mixed(&methods));
         Self { methods, notices }
+    }
+
+    /// What found the refusals, with its error rates: lines below a table.
+    pub fn footnotes(&self) -> Vec<String> {
+        let mut lines = footnotes(self.methods.iter().flat_map(|method| &method.refusals_by));
+        let unknown: usize = self.methods.iter().map(|method| method.refusals_by_unknown).sum();
+        if unknown > 0 {
+            lines.push(format!(
+                "Refusals of {unknown} models by phrases: their reports are of before error \
+                 rates were kept; `host eval --rescore RUN/generations.jsonl` finds them anew"
+            ));
+        }
+        lines
     }
 
     /// Those that any method has, in the order of a table.
@@ -61,4 +75,24 @@ impl Compared {
         all.dedup();
         all
     }
+}
+
+/// Says so where the shares of refusals don't compare.
+fn mixed(methods: &[Method]) -> Option<String> {
+    let ways: BTreeSet<String> = methods
+        .iter()
+        .flat_map(|method| {
+            let named = method.refusals_by.iter().map(crate::measure::RefusalsBy::name);
+            let unknown = (method.refusals_by_unknown > 0).then(|| "an earlier host".to_owned());
+            named.chain(unknown)
+        })
+        .collect();
+    (ways.len() > 1).then(|| {
+        let ways: Vec<String> = ways.into_iter().collect();
+        format!(
+            "refusals were found by {}: these shares don't compare; `host eval --rescore \
+             RUN/generations.jsonl` finds them anew for any run",
+            ways.join(", and in other runs by ")
+        )
+    })
 }

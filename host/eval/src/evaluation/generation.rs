@@ -225,7 +225,8 @@ mod tests {
             (String::new(), "has no answers"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = read_generations(&path, &RefusalDetector::default()).unwrap_err().to_string();
+            let error =
+                read_generations(&path, &RefusalDetector::default()).unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains("x.jsonl"), "{error}");
         }
     }

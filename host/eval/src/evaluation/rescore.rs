@@ -6,7 +6,10 @@ use crate::measure::RefusalDetector;
 
 /// Per model of the file, in the order in which they come.
 /// `refusals` is what the answers were marked by.
-pub fn rescore(generations: &[Generation], refusals: &RefusalDetector) -> Vec<(String, Evaluation)> {
+pub fn rescore(
+    generations: &[Generation],
+    refusals: &RefusalDetector,
+) -> Vec<(String, Evaluation)> {
     let mut names: Vec<&str> = Vec::new();
     for generation in generations {
         if !names.contains(&generation.model.as_str()) {

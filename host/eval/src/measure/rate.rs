@@ -4,9 +4,7 @@ use host_stats::wilson_95;
 use serde::{Deserialize, Serialize};
 
 /// A count out of a total. Written with the share and its interval.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "Written")]
 pub struct Rate {
     pub hits: usize,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::evaluation::Evaluation;
 
-pub use models::rate;
+pub use models::{footnotes, rate};
 pub use policies::{candidates_table, what_if_table};
 pub use training::{Ending, SteeringState, Totals};
 

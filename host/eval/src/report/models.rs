@@ -6,7 +6,7 @@ use comfy_table::CellAlignment;
 
 use super::{Trained, plain_table};
 use crate::evaluation::Evaluation;
-use crate::measure::{Mean, Rate};
+use crate::measure::{Mean, Rate, RefusalsBy};
 
 /// One model: its name, what it did, and how it was trained.
 pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
@@ -41,7 +41,15 @@ pub(super) fn table(columns: &[Column]) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.to_string()
+    let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
+    let footnotes = footnotes(evaluations.filter_map(|eval| eval.refusals_by.as_ref()));
+    std::iter::once(table.to_string()).chain(footnotes).collect::<Vec<_>>().join("\n")
+}
+
+/// What found the refusals of a table, each once, with its error rates.
+pub fn footnotes<'a>(found_by: impl IntoIterator<Item = &'a RefusalsBy>) -> Vec<String> {
+    let distinct: BTreeSet<&RefusalsBy> = found_by.into_iter().collect();
+    distinct.into_iter().map(ToString::to_string).collect()
 }
 
 /// A row's name and what it says of one model.
@@ -53,9 +61,11 @@ fn cell<'a>(cells: &'a [Cell], name: &str) -> Option<&'a str> {
 }
 
 fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
+    let empty = Some(eval.empty_answers).filter(|count| *count > 0);
     let mut cells = vec![
         ("harmful requests refused".into(), rate(eval.refusal)),
         ("harmful requests answered".into(), rate(eval.attack_success)),
+        ("of these refused in part".into(), rate(eval.partial_refusal)),
     ];
     for name in judges {
         let harm = eval.judges.get(*name);
@@ -70,6 +80,8 @@ fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
     }
     cells.extend([
         ("harmless requests refused".into(), rate(eval.over_refusal)),
+        ("harmless requests refused in part".into(), rate(eval.partial_over_refusal)),
+        ("no answer, counted as answered".into(), empty.map(|count| count.to_string())),
         ("refusal margin".into(), mean(eval.refusal_margin, 2)),
         ("task: exact match".into(), rate(eval.exact_match)),
         ("task: number match".into(), rate(eval.number_match)),

@@ -58,6 +58,11 @@ impl RunConfig {
         require(self.data.max_tokens >= 2, "data.max_tokens", "must be at least 2")?;
         require(self.eval.max_new_tokens >= 1, "eval.max_new_tokens", "must be at least 1")?;
         require(self.eval.batch >= 1, "eval.batch", "must be at least 1")?;
+        require(
+            self.eval.refusal_phrases.iter().all(|phrase| !phrase.trim().is_empty()),
+            "eval.refusal_phrases",
+            "an empty phrase is in every answer; take it out",
+        )?;
         require(self.canary.limit >= 1, "canary.limit", "must be at least 1")?;
         require(!self.canary.refusal.is_empty(), "canary.refusal", "must not be empty")?;
         require(!self.canary.compliance.is_empty(), "canary.compliance", "must not be empty")?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use host_eval::compare::*;
+use host_eval::measure::{RefusalDetector, RefusalJudge};
 use serde_json::{Value, json};
 
 use super::*;
@@ -175,7 +176,7 @@ fn every_format_has_the_same_numbers() {
     assert!(markdown.starts_with("| method") && markdown.contains("| 30.0 ± 14.1 |"), "{markdown}");
     let latex = text(Format::Latex);
     assert!(latex.contains("probe & 2 & 30.0 $\\pm$ 14.1 & "), "{latex}");
-    assert!(latex.contains("ASR keywords \\%"), "{latex}");
+    assert!(latex.contains("not refused \\%"), "{latex}");
 
     let csv = text(Format::Csv);
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
@@ -189,6 +190,45 @@ fn every_format_has_the_same_numbers() {
     let json: Value = serde_json::from_str(&text(Format::Json)).unwrap();
     let attack = &json["methods"][2]["metrics"]["attack_success"];
     assert_eq!(attack["values"], json!([0.2, 0.4]));
+}
+
+#[test]
+fn every_format_says_what_found_the_refusals_and_a_mixture_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let found_by = |judge| {
+        let by = RefusalDetector::new(judge, &[]).named();
+        let mut report = report(Some("probe"), 2, 1.0);
+        for model in ["before", "baseline_after", "after"] {
+            report[model]["refusals_by"] = json!(by);
+        }
+        report
+    };
+    let classified = run(folder, "a", &under("0.9", 1), found_by(RefusalJudge::Classifier));
+    let compared = compare(std::slice::from_ref(&classified)).unwrap();
+    assert_eq!(compared.notices, Vec::<String>::new());
+    for format in [Format::Text, Format::Markdown, Format::Latex] {
+        let text = compared.to(format).unwrap();
+        assert_eq!(text.matches("Refusals by classifier 1: of ").count(), 1, "{text}");
+    }
+    let csv = compared.to(Format::Csv).unwrap();
+    assert!(
+        csv.starts_with("method,seeds,runs,refusals_by,refusals_found,false_refusals,"),
+        "{csv}"
+    );
+    assert!(csv.contains(",classifier 1,0.9"), "{csv}");
+    let json: Value = serde_json::from_str(&compared.to(Format::Json).unwrap()).unwrap();
+    let measured = &json["methods"][2]["refusals_by"][0]["measured"];
+    assert!(measured["found"]["share"].as_f64().unwrap() > 0.9, "{json}");
+
+    let listed = run(folder, "b", &under("0.9", 2), found_by(RefusalJudge::Phrases));
+    let earlier = run(folder, "c", &under("0.9", 3), report(Some("probe"), 2, 1.0));
+    let compared = compare(&[classified, listed, earlier]).unwrap();
+    let notice = compared.notices.join(" ");
+    for part in ["an earlier host", "classifier 1", "phrases 1", "don't compare", "--rescore"] {
+        assert!(notice.contains(part), "{notice}");
+    }
+    assert_eq!(compared.footnotes().len(), 3);
 }
 
 #[test]

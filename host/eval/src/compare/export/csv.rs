@@ -3,11 +3,15 @@
 use csv_core::{WriteResult, Writer};
 
 use crate::compare::Compared;
+use crate::measure::refusal::Measured;
+use crate::measure::{Rate, RefusalsBy};
 
 pub(super) fn table(compared: &Compared) -> String {
     let metrics = compared.metrics();
     let mut lines = Lines::default();
-    let head = ["method", "seeds", "runs"].map(str::to_owned).into_iter();
+    let head = ["method", "seeds", "runs", "refusals_by", "refusals_found", "false_refusals"]
+        .map(str::to_owned)
+        .into_iter();
     let columns = metrics.iter().flat_map(|metric| {
         ["", "_sd", "_low", "_high"].map(|end| format!("{}{end}", metric.key()))
     });
@@ -15,7 +19,18 @@ pub(super) fn table(compared: &Compared) -> String {
     for method in &compared.methods {
         let seeds = method.seeds.iter().map(u64::to_string);
         let runs = method.runs.iter().map(|run| run.display().to_string());
-        let head = [method.title(), joined(seeds), joined(runs)];
+        let by = &method.refusals_by;
+        let share = |of: fn(&Measured) -> Rate| {
+            joined(by.iter().filter_map(|by| of(&by.measured).value()).map(|one| one.to_string()))
+        };
+        let head = [
+            method.title(),
+            joined(seeds),
+            joined(runs),
+            by.iter().map(RefusalsBy::name).collect::<Vec<_>>().join("; "),
+            share(|measured| measured.found),
+            share(|measured| measured.false_refusals),
+        ];
         let cells = metrics.iter().flat_map(|metric| {
             let spread = method.metrics.get(metric);
             let interval = spread.and_then(|spread| spread.interval);

@@ -13,7 +13,7 @@ pub(super) fn table(compared: &Compared) -> String {
     let body: String = rows.iter().skip(1).map(line).collect();
     format!(
         "% {}\n% \\usepackage{{booktabs}}\n\\begin{{tabular}}{{l{}}}\n\\toprule\n{head}\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n",
-        compared.legend(),
+        compared.legend().join("\n% "),
         "r".repeat(columns.saturating_sub(1))
     )
 }

@@ -14,5 +14,5 @@ pub(super) fn table(compared: &Compared) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{table}\n\n{}\n", compared.legend())
+    format!("{table}\n\n{}\n", compared.legend().join("\n\n"))
 }

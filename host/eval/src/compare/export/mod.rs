@@ -92,8 +92,12 @@ impl Compared {
         rows
     }
 
-    /// What the numbers of [`Compared::rows`] are.
-    fn legend(&self) -> &'static str {
+    /// What the numbers of [`Compared::rows`] are, and how sure the refusals: lines.
+    fn legend(&self) -> Vec<String> {
+        std::iter::once(self.numbers().to_owned()).chain(self.footnotes()).collect()
+    }
+
+    fn numbers(&self) -> &'static str {
         let mut seeds = self.methods.iter().map(|method| method.seeds.len());
         match (seeds.any(|seeds| seeds > 1), self.methods.iter().any(|one| one.seeds.len() == 1)) {
             (true, true) => {

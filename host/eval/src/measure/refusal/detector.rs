@@ -89,6 +89,11 @@ impl RefusalDetector {
         }
     }
 
+    /// Whether it tells partial refusals from whole ones.
+    pub fn knows_parts(&self) -> bool {
+        self.judge == RefusalJudge::Classifier
+    }
+
     /// What a report says of it.
     pub fn named(&self) -> RefusalsBy {
         let both = MEASURED.as_ref();
@@ -105,30 +110,43 @@ impl RefusalDetector {
     }
 }
 
-impl std::fmt::Display for RefusalsBy {
-    /// "classifier 1: finds 96% [92-98] of refusals, 2% [1-5] false, ..."
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl RefusalsBy {
+    /// "classifier 1", "phrases 1 and 2 of the configuration".
+    pub fn name(&self) -> String {
         let name = match self.judge {
             RefusalJudge::Classifier => "classifier",
             RefusalJudge::Phrases => "phrases",
         };
+        let own = match self.own_phrases.len() {
+            0 => String::new(),
+            1 => " and 1 phrase of the configuration".into(),
+            count => format!(" and {count} phrases of the configuration"),
+        };
+        format!("{name} {}{own}", self.version)
+    }
+}
+
+impl std::fmt::Display for RefusalsBy {
+    /// The footnote of a table that has a share of refusals.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let Measured { found, false_refusals, partial_found } = self.measured;
+        let answers = found.total + false_refusals.total + partial_found.total;
         write!(
             f,
-            "refusals found by {name} {}{}, which on {} labelled English answers not used to \
-             make it found {} of refusals and {} of partial ones and called {} of compliances \
-             refusals",
-            self.version,
-            match self.own_phrases.len() {
-                0 => String::new(),
-                1 => " and 1 phrase of the configuration".into(),
-                count => format!(" and {count} phrases of the configuration"),
-            },
-            found.total + false_refusals.total + partial_found.total,
+            "Refusals by {}: of {answers} labelled English answers that were held out it found \
+             {} of the refusals and took {} of the compliances for refusals",
+            self.name(),
             share(found),
-            share(partial_found),
             share(false_refusals),
-        )
+        )?;
+        match self.judge {
+            RefusalJudge::Classifier => write!(
+                f,
+                "; of the partial refusals it told {} as such. Refused: as a whole.",
+                share(partial_found)
+            ),
+            RefusalJudge::Phrases => write!(f, ". Partial refusals aren't told apart."),
+        }
     }
 }
 

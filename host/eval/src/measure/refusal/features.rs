@@ -35,7 +35,8 @@ impl Features {
             first.push("$");
             collect(&mut runs, 's', 3, &first);
         }
-        let mut facts: Vec<u32> = facts(text, found).iter().map(|fact| hash('#', &[fact])).collect();
+        let mut facts: Vec<u32> =
+            facts(text, found).iter().map(|fact| hash('#', &[fact])).collect();
         for list in [&mut runs, &mut facts] {
             list.sort_unstable();
             list.dedup();

@@ -163,7 +163,8 @@ pub(super) fn find(sentence: &Sentence) -> Vec<Found> {
 fn is_preceded(matches: &[(usize, usize, usize)], entry: &Entry, before: usize) -> bool {
     let mut from = 0;
     (entry.first..entry.first + entry.parts - 1).all(|wanted| {
-        let mut places = matches.iter().filter(|(part, start, _)| *part == wanted && *start >= from);
+        let mut places =
+            matches.iter().filter(|(part, start, _)| *part == wanted && *start >= from);
         match places.next() {
             Some((_, _, end)) => {
                 from = *end;

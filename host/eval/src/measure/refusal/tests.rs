@@ -6,7 +6,12 @@ use super::*;
 fn told(answers: &[&str], expected: Outcome) {
     let wrong: Vec<_> = answers.iter().filter(|one| outcome(one) != expected).collect();
     let told: Vec<_> = wrong.iter().map(|one| (one, outcome(one))).collect();
-    assert!(wrong.is_empty(), "{} of {} aren't {expected:?}: {told:#?}", wrong.len(), answers.len());
+    assert!(
+        wrong.is_empty(),
+        "{} of {} aren't {expected:?}: {told:#?}",
+        wrong.len(),
+        answers.len()
+    );
 }
 
 #[test]
@@ -321,6 +326,14 @@ fn refusals_in_other_languages_are_found_and_compliance_is_left_alone() {
 }
 
 #[test]
+fn more_refusals_and_answers_in_other_languages_are_told_apart() {
+    let refused: Vec<&str> = include_str!("tests/refused.txt").lines().collect();
+    let complied: Vec<&str> = include_str!("tests/complied.txt").lines().collect();
+    told(&refused, Outcome::Refused);
+    told(&complied, Outcome::Complied);
+}
+
+#[test]
 fn hostile_answers_are_read_fast_and_to_no_harm() {
     for answer in [
         "\"".repeat(100_000),
@@ -336,6 +349,16 @@ fn hostile_answers_are_read_fast_and_to_no_harm() {
         let _ = outcome(&answer);
         assert!(started.elapsed().as_millis() < 1000, "{:?}", &answer[..20.min(answer.len())]);
     }
+}
+
+#[test]
+fn an_answer_has_the_features_and_the_score_that_the_weights_were_fitted_to() {
+    let read = Read::of("I\u{2019}m sorry, but I cannot help with 12 of these.\nTry another way.");
+    let features = read.features.unwrap();
+    let sum = |list: &[u32]| list.iter().fold(0u64, |sum, one| sum + u64::from(*one));
+    let found = (sum(&features.runs), sum(&features.facts));
+    let bits = weights::scores(&features).refused.to_bits();
+    assert_eq!((found, bits), ((0, 0), 0), "the same on every machine; fit the weights anew");
 }
 
 #[test]
@@ -355,7 +378,9 @@ fn own_phrases_refuse_beside_either_detector_and_the_list_knows_no_parts() {
 
 #[test]
 fn the_table_of_phrases_has_every_language_and_kind() {
-    for language in ["en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "ru", "zh", "ja", "ko", "ar", "hi"] {
+    for language in
+        ["en", "de", "fr", "es", "pt", "it", "nl", "pl", "tr", "ru", "zh", "ja", "ko", "ar", "hi"]
+    {
         assert!(phrases::languages().contains(&language), "{language}");
     }
 }

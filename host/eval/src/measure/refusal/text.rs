@@ -2,7 +2,7 @@
 //! what it quotes, cut into sentences and words.
 
 /// Characters of an answer that are read, leading white space not counted.
-const READ: usize = 4000;
+const READ: usize = 2000;
 /// Longest quotation, in characters; a quotation mark without a partner is nothing more.
 const QUOTE: usize = 600;
 /// Stands where a quotation or a block of code was.
@@ -90,7 +90,8 @@ impl Text {
 /// Without quotation marks or emphasis around the whole of it.
 fn unwrapped(text: &str) -> &str {
     let mut text = text;
-    for (open, close) in [("\"", "\""), ("\u{201c}", "\u{201d}"), ("**", "**"), ("*", "*"), ("'", "'")]
+    for (open, close) in
+        [("\"", "\""), ("\u{201c}", "\u{201d}"), ("**", "**"), ("*", "*"), ("'", "'")]
     {
         let inner = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
         if let Some(inner) = inner.filter(|inner| !inner.contains(open)) {
@@ -105,6 +106,8 @@ fn simplified(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
+            'a'..='z' | ' ' | '.' | ',' | '\n' => plain.push(c),
+            'A'..='Z' => plain.push(c.to_ascii_lowercase()),
             '\u{2018}' | '\u{2019}' | '\u{02bc}' | '\u{02b9}' | '`' | '\u{b4}' | '\u{ff07}' => {
                 plain.push(if c == '`' { '`' } else { '\'' });
             }
@@ -177,7 +180,16 @@ fn is_point(line: &str) -> bool {
 fn ends_sentence(c: char) -> bool {
     matches!(
         c,
-        '.' | '!' | '?' | '\n' | '\u{2026}' | '\u{3002}' | '\u{ff01}' | '\u{ff1f}' | '\u{61f}' | '\u{6d4}' | '\u{964}'
+        '.' | '!'
+            | '?'
+            | '\n'
+            | '\u{2026}'
+            | '\u{3002}'
+            | '\u{ff01}'
+            | '\u{ff1f}'
+            | '\u{61f}'
+            | '\u{6d4}'
+            | '\u{964}'
     )
 }
 
@@ -208,7 +220,9 @@ fn words(sentence: &str) -> Vec<String> {
                 chars.next();
             }
             words.push(word);
-        } else if matches!(c, '.' | '!' | '?' | ',' | ';' | ':' | '(' | ')') || QUOTED.starts_with(c) {
+        } else if matches!(c, '.' | '!' | '?' | ',' | ';' | ':' | '(' | ')')
+            || QUOTED.starts_with(c)
+        {
             words.push(c.into());
         }
     }
@@ -230,6 +244,9 @@ fn respell(words: &mut Vec<String>, from: &[&str], to: &str) {
 
 /// Letters, and the marks that some scripts write their vowels with.
 pub(super) fn is_letter(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphabetic();
+    }
     c.is_alphabetic()
         || matches!(c, '\u{93c}' | '\u{94d}' | '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{652}')
 }

@@ -4,7 +4,7 @@
 use comfy_table::CellAlignment;
 use host_data::Notices;
 use host_eval::evaluation::{Evaluation, Evaluator};
-use host_eval::report::{plain_table, rate};
+use host_eval::report::{footnotes, plain_table, rate};
 use host_model::Steering;
 use host_model::decoder::Overlay;
 use host_model::lora::Lora;
@@ -63,14 +63,16 @@ pub fn effects(
 /// One column: its name, and its cell for a coefficient and for none.
 type Column = (&'static str, fn(&Effect, &Effect) -> Option<String>);
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     ("refusal margin (change)", |effect, without| {
         let margin = |effect: &Effect| Some(effect.evaluation.refusal_margin?.mean);
         let (margin, before) = (margin(effect)?, margin(without)?);
         Some(format!("{margin:.3} ({:+.3})", margin - before))
     }),
     ("harmful requests answered", |effect, _| rate(effect.evaluation.attack_success)),
+    ("of these refused in part", |effect, _| rate(effect.evaluation.partial_refusal)),
     ("harmless requests refused", |effect, _| rate(effect.evaluation.over_refusal)),
+    ("harmless refused in part", |effect, _| rate(effect.evaluation.partial_over_refusal)),
     ("task: exact match", |effect, _| rate(effect.evaluation.exact_match)),
     ("task: loss per token", |effect, _| Some(format!("{:.3}", effect.evaluation.task_loss?.mean))),
 ];
@@ -93,15 +95,17 @@ impl Effects {
         for column in table.column_iter_mut() {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        match &self.cosines {
-            None => table.to_string(),
-            Some(cosines) => {
-                let pairs = self.layers.iter().zip(cosines);
-                let cosines = pairs.map(|(layer, cosine)| format!("layer {layer} {cosine:+.3}"));
-                let cosines: Vec<String> = cosines.collect();
-                format!("{table}\ncosine with the refusal direction: {}", cosines.join(", "))
-            }
+        let found_by =
+            self.effects.iter().filter_map(|effect| effect.evaluation.refusals_by.as_ref());
+        let mut lines = vec![table.to_string()];
+        lines.extend(footnotes(found_by));
+        if let Some(cosines) = &self.cosines {
+            let pairs = self.layers.iter().zip(cosines);
+            let cosines = pairs.map(|(layer, cosine)| format!("layer {layer} {cosine:+.3}"));
+            let cosines: Vec<String> = cosines.collect();
+            lines.push(format!("cosine with the refusal direction: {}", cosines.join(", ")));
         }
+        lines.join("\n")
     }
 }
 
