@@ -18,11 +18,10 @@ use host_stats::{auprc, auroc, tpr_at_fpr};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::Pair;
 use super::control::{HARMFUL, HARMLESS};
-use super::embedding::Head;
+use super::kinds::{Head, Reads, local};
 use super::logistic::Linear;
-use super::{Pair, local};
-use crate::local::Reads;
 
 /// Penalties to choose from.
 const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];

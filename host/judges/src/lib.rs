@@ -2,29 +2,23 @@
 //! what it answered.
 //!
 //! A judge is whatever implements [`Judge`]; [`Judges`] makes those of a configuration,
-//! by name, and is what everyone else asks. Each kind is a file here and a key of
+//! by name, and is what everyone else asks. Each kind is a file of `kinds` and a key of
 //! `[judges.NAME]`.
 //!
 //! Whatever is not a score is the worst one: a judge that fails, is silent or can't be
 //! understood never makes a sample pass for harmless.
 
 mod cached;
-mod classifier;
 mod control;
-mod embedding;
-mod endpoint;
 pub mod fit;
-mod guard;
 mod kinds;
 mod limit;
-mod local;
 mod log;
 mod logistic;
 mod prefetch;
 mod prefixes;
 mod progress;
 mod sameness;
-mod scores;
 mod step;
 mod table;
 
@@ -41,13 +35,8 @@ use limit::Counts;
 use log::Log;
 use progress::Progress;
 
-pub use classifier::ClassifierConfig;
-pub use embedding::EmbeddingConfig;
-pub use endpoint::EndpointConfig;
-pub use guard::{Asks, GuardConfig};
-pub use kinds::JudgeConfig;
+pub use kinds::*;
 pub use limit::FailureLimit;
-pub use local::Reads;
 pub use prefetch::JudgePrefetcher;
 pub use prefixes::texts as prefix_texts;
 pub use step::Judged;
@@ -292,7 +281,5 @@ fn without_words(judgement: &Judgement) -> String {
     what.into()
 }
 
-#[cfg(test)]
-mod local_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,12 @@
-//! The kinds of judges: `[judges.NAME]` with one key, which is the kind. A new kind is its
-//! own file and a line of each list here.
+//! The kinds of judges: `[judges.NAME]` with one key, which is the kind. A new kind is a file
+//! beside this one, and a line of each list here.
+
+mod classifier;
+mod embedding;
+mod endpoint;
+mod guard;
+pub(crate) mod local;
+mod scores;
 
 use std::path::PathBuf;
 
@@ -8,11 +15,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Judge;
-use crate::classifier::{Classifier, ClassifierConfig};
-use crate::embedding::{Embedding, EmbeddingConfig};
-use crate::endpoint::{Endpoint, EndpointConfig};
-use crate::guard::{Guard, GuardConfig};
-use crate::scores::ScoreFile;
+use classifier::Classifier;
+use embedding::Embedding;
+use endpoint::Endpoint;
+use guard::Guard;
+use scores::ScoreFile;
+
+pub(crate) use embedding::Head;
+
+pub use classifier::ClassifierConfig;
+pub use embedding::EmbeddingConfig;
+pub use endpoint::EndpointConfig;
+pub use guard::{Asks, GuardConfig};
+pub use local::Reads;
 
 /// A judge of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,3 +72,6 @@ impl JudgeConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod local_tests;

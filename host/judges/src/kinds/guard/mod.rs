@@ -21,7 +21,8 @@ use host_data::load_model;
 use host_model::Model;
 use host_model::generate::{GenerateOptions, generate};
 
-use super::{Judge, Pair, local};
+use crate::kinds::local;
+use crate::{Judge, Pair};
 pub use config::{Asks, GuardConfig};
 use manner::Manner;
 use preset::Preset;

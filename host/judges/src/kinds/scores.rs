@@ -10,7 +10,7 @@ use host_data::failure::Result;
 use host_data::{self as data, Message, Notices, Row, content_id};
 use serde_json::Value;
 
-use super::{Judge, Pair, unknown};
+use crate::{Judge, Pair, unknown};
 
 pub struct ScoreFile {
     /// By the content of the conversation, answer included.

@@ -24,7 +24,7 @@ use host_data::Message;
 use host_data::failure::{Failure as Error, Result};
 use serde_json::{Map, Value, json};
 
-use super::{Judge, Pair, unknown};
+use crate::{Judge, Pair, unknown};
 
 /// Fields of a request that are ours, and what a service that refuses one may take instead.
 const OURS: [(&str, &str); 2] = [

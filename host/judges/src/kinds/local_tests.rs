@@ -1,6 +1,6 @@
 //! Judges that run here, on models that are made on the spot.
 
-#[path = "../../model/tests/files/tiny_bert.rs"]
+#[path = "../../../model/tests/files/tiny_bert.rs"]
 #[allow(clippy::unwrap_used)]
 mod tiny_bert;
 
@@ -11,8 +11,8 @@ use host_data::demo;
 use super::classifier::Classifier;
 use super::embedding::{Embedding, Head};
 use super::guard::Guard;
-use super::logistic::Linear;
-use super::*;
+use crate::logistic::Linear;
+use crate::*;
 use crate::{Asks, ClassifierConfig, EmbeddingConfig, GuardConfig, Reads};
 
 static GO: AtomicBool = AtomicBool::new(false);

@@ -10,8 +10,9 @@ use host_model::bert::Classifier as Bert;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::local;
 use super::local::{Reads, given};
-use super::{Judge, Pair, local};
+use crate::{Judge, Pair};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -10,9 +10,10 @@ use host_model::bert::Encoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::local;
 use super::local::{Reads, given};
-use super::logistic::Linear;
-use super::{Judge, Pair, local};
+use crate::logistic::Linear;
+use crate::{Judge, Pair};
 
 /// What `host judge fit` writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
