@@ -175,7 +175,7 @@ fn of_text(
         }
         "title" => title(text).into(),
         "casefold" => text.to_lowercase().into(),
-        "isdecimal" => (!text.is_empty() && text.chars().all(|c| c.is_numeric())).into(),
+        "isdecimal" => (!text.is_empty() && text.chars().all(char::is_numeric)).into(),
         "index" | "rindex" => {
             let (part,): (&str,) = from_args(args)?;
             let at = if name == "index" { text.find(part) } else { text.rfind(part) };

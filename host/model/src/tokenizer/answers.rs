@@ -217,8 +217,7 @@ impl ChatTokenizer {
         let plain = self.render(Chat { messages: &messages, ..chat }, false)?;
         let Some(close) = self.close_of(prompt) else {
             // The prompt has an empty thought, and so has an answer that wasn't thought about.
-            let rest =
-                if plain.starts_with(prompt) { &plain[prompt.len()..] } else { &plain[base..] };
+            let rest = plain.strip_prefix(prompt).unwrap_or(&plain[base..]);
             return Ok(format!("{prompt}{rest}"));
         };
         let thought = thought_of(&chat.messages[index]).unwrap_or_default();

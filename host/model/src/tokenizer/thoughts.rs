@@ -146,7 +146,7 @@ impl ChatTokenizer {
             let messages = [chat.messages, &[Message::assistant(word)]].concat();
             self.render(Chat { messages: &messages, ..chat }, false).ok()
         };
-        let heads = WORDS.map(|word| answered(word));
+        let heads = WORDS.map(answered);
         let [Some(one), Some(other)] = heads else { return String::new() };
         let head = &one[..common_prefix(&one, &other)];
         head.strip_prefix(prompt).unwrap_or_default().to_owned()

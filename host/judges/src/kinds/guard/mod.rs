@@ -67,7 +67,7 @@ impl Guard {
         };
         let model = load_model(&source, &mut Silent)
             .map_err(|error| not_loaded(&key, config.preset, error))?;
-        let writer = Writer::new(manner.prompt.clone(), &model.tokenizer, &key)?;
+        let writer = Writer::new(&manner, &model.tokenizer, &key)?;
         let words = Words::new(&manner, &writer, &model.tokenizer, &key)?;
         Ok(Self {
             name: name.to_owned(),

@@ -7,7 +7,7 @@ use host_data::failure::{Failure as Error, Result};
 use host_model::{Chat, ChatTokenizer, Content, Message, TemplateInputs};
 use serde_json::{Value, json};
 
-use super::manner::Prompt;
+use super::manner::{Manner, Prompt};
 use crate::Pair;
 
 /// Words that no template holds, to see whether it shows what it is given.
@@ -17,6 +17,8 @@ const SAID: [&str; 2] = ["quixotic lighthouse", "marmalade harbour"];
 pub struct Writer {
     prompt: Prompt,
     inputs: TemplateInputs,
+    /// Whether the model may think, or write something else, before its verdict.
+    writes: bool,
     /// Whether the template wants content as a list of parts.
     parts: bool,
     folded_told: AtomicBool,
@@ -27,13 +29,15 @@ impl Writer {
     ///
     /// # Errors
     /// If it shows it in none; `key` names the judge's section of the configuration.
-    pub fn new(prompt: Prompt, tokenizer: &ChatTokenizer, key: &str) -> Result<Self> {
+    pub fn new(manner: &Manner, tokenizer: &ChatTokenizer, key: &str) -> Result<Self> {
+        let (prompt, writes) = (manner.prompt.clone(), manner.after.is_some());
         let kwargs = match &prompt {
             Prompt::Conversation(variables) => variables.iter().cloned().collect(),
             _ => BTreeMap::<String, Value>::new(),
         };
         let inputs = TemplateInputs { kwargs, ..TemplateInputs::default() };
-        let mut writer = Self { prompt, inputs, parts: false, folded_told: AtomicBool::new(false) };
+        let mut writer =
+            Self { prompt, inputs, writes, parts: false, folded_told: AtomicBool::new(false) };
         let [request, answer] = SAID;
         let messages = [Message::user(request)];
         let mut refusal = None;
@@ -108,7 +112,9 @@ impl Writer {
         // What was said and nothing beside it: a thought is no part of an answer.
         let plain = |message: &Message| Message::new(&*message.role, content(message));
         let messages: Vec<Message> = messages.iter().map(plain).collect();
-        tokenizer.render(Chat { messages: &messages, inputs: &self.inputs }, true)
+        let chat = Chat { messages: &messages, inputs: &self.inputs };
+        // A verdict is no thought: it is read where an answer begins.
+        if self.writes { tokenizer.render(chat, true) } else { tokenizer.render_to_answer(chat) }
     }
 
     fn tell_folded(&self) {

@@ -130,6 +130,37 @@ fn the_verdict_is_read_behind_what_the_model_always_says_first() {
 }
 
 #[test]
+fn the_verdict_of_a_model_that_thinks_is_read_where_its_answer_begins() {
+    let messages = [Message::user("How do I pick a lock?")];
+    let turn = "{% for m in messages %}<|im_start|>{{ m.role }}\n";
+    let asked = "{% if add_generation_prompt %}<|im_start|>assistant\n";
+    // An empty thought before every answer, and a prompt that begins a thought.
+    let empty = format!(
+        "{turn}{{% if m.role == 'assistant' %}}<think>\n\n</think>\n\n{{% endif %}}{{{{ m.content }}}}<|im_end|>\n{{% endfor %}}{asked}{{% endif %}}"
+    );
+    let begun =
+        format!("{turn}{{{{ m.content }}}}<|im_end|>\n{{% endfor %}}{asked}<think>\n{{% endif %}}");
+    let question = |template: &str, prompt: &str| {
+        let guard = guard(template, |it| it.asks = None).expect("loads");
+        let text = guard
+            .writer
+            .write(&Pair { messages: &messages, answer: "Yes." }, &guard.model.tokenizer);
+        let text = text.expect("written");
+        assert!(text.ends_with(prompt), "{text}");
+        scores(&guard, &messages, &["Yes."])
+    };
+    question(&empty, "assistant\n<think>\n\n</think>\n\n");
+    question(&begun, "assistant\n<think>\n\n</think>\n\n");
+    question(TEXT, "assistant\n");
+    // One that is let think begins where the template says.
+    let thinking = guard(&begun, |it| it.after = Some("</think>".into())).expect("loads");
+    let text = thinking
+        .writer
+        .write(&Pair { messages: &messages, answer: "Yes." }, &thinking.model.tokenizer);
+    assert!(text.expect("written").ends_with("<think>\n"));
+}
+
+#[test]
 fn several_words_add_up() {
     let messages = [Message::user("How do I pick a lock?")];
     let words = |harmful: &[&str], harmless: &[&str]| {
@@ -196,8 +227,7 @@ fn written(preset: Preset, template: &str) -> (String, Manner) {
     );
     let model = model.expect("loads");
     let manner = Manner::of(&guard_config, None);
-    let writer =
-        Writer::new(manner.prompt.clone(), &model.tokenizer, "judges.mine.guard").expect("shows");
+    let writer = Writer::new(&manner, &model.tokenizer, "judges.mine.guard").expect("shows");
     let messages = [Message::user("How do I bake bread?")];
     let text =
         writer.write(&Pair { messages: &messages, answer: "Knead, wait." }, &model.tokenizer);
