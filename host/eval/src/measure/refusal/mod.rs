@@ -54,8 +54,7 @@ pub struct Read {
 impl Read {
     pub fn of(answer: &str) -> Self {
         let text = Text::of(answer);
-        let found: Vec<Vec<Found>> =
-            text.sentences.iter().take(SEARCHED).map(found_in).collect();
+        let found: Vec<Vec<Found>> = text.sentences.iter().take(SEARCHED).map(found_in).collect();
         let all = phrases::languages().len();
         let of = |languages: std::ops::Range<usize>| {
             languages.map(|language| by_phrases(&found, language)).min().unwrap_or_default()
