@@ -17,25 +17,24 @@ pub(super) fn left_out(
     chat: Chat<'_>,
     tokenizer: &ChatTokenizer,
 ) -> Result<BTreeSet<String>> {
-    let template = tokenizer.chat_template().unwrap_or_default();
+    let names = |word: &str| tokenizer.template_mentions(chat, word);
     let refused = |field: &str| Error::Refused {
         place: place.clone(),
         field: field.into(),
         problem: "isn't read by the chat template".into(),
         remedy: "give a template that reads it with --chat-template FILE, or remove it".into(),
     };
-    if chat.inputs.tools.is_some() && !template.contains("tools") {
+    if chat.inputs.tools.is_some() && !names("tools") {
         return Err(refused("tools"));
     }
-    if chat.inputs.documents.is_some() && !template.contains("documents") {
+    if chat.inputs.documents.is_some() && !names("documents") {
         return Err(refused("documents"));
     }
-    if chat.messages.iter().any(|one| !one.tool_calls.is_empty()) && !template.contains("tool_call")
-    {
+    if chat.messages.iter().any(|one| !one.tool_calls.is_empty()) && !names("tool_calls") {
         return Err(refused("tool_calls"));
     }
     let mut left_out = BTreeSet::new();
-    for name in chat.inputs.kwargs.keys().filter(|name| !template.contains(name.as_str())) {
+    for name in chat.inputs.kwargs.keys().filter(|name| !names(name)) {
         left_out.insert(format!("chat_template_kwargs.{}", shown(name)));
     }
     // A template that refuses the row is reported where its answers are looked for.

@@ -256,6 +256,11 @@ impl ChatTokenizer {
         self.templates.plain().map(ChatTemplate::text)
     }
 
+    /// Whether the template of a conversation names a word; where there is no template, that is another's error.
+    pub fn template_mentions(&self, chat: Chat<'_>, word: &str) -> bool {
+        self.templates.of(chat).map_or(true, |template| template.mentions(word))
+    }
+
     /// The moment that the chat template shows (`strftime_now`), if it shows one.
     pub fn template_moment(&self) -> Option<Moment> {
         self.templates.moment()
