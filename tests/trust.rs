@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::program::{alone, plugin, text, trained};
+use crate::program::{alone, plugin, text, train, trained};
 use crate::support::Guest;
 use host_contract::{Action, Needs, Position, Source, Tap, TokenNeeds};
 use serde_json::Value;
@@ -107,8 +107,12 @@ fn the_strongest_action_of_any_policy_is_taken() {
     std::fs::write(&skip, guest.component()).unwrap();
     let fixed = plugin("fixed-kl.wasm");
     let arguments = ["--policy", &fixed, "--policy", skip.to_str().unwrap()];
-    let run =
-        trained(&folder, "run", &[&arguments[..], &["--batch", "2", "--steps", "2"]].concat());
+    // A run in which nothing was learned is no success, and leaves all its records.
+    let output =
+        train(&folder, "run", &[&arguments[..], &["--batch", "2", "--steps", "2"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("none of the 2 steps changed the model"));
+    let run = folder.path().join("run");
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     for line in metrics.lines() {
         let metric: Value = serde_json::from_str(line).unwrap();

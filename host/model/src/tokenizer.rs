@@ -256,7 +256,8 @@ impl ChatTokenizer {
         self.templates.plain().map(ChatTemplate::text)
     }
 
-    /// Whether the template of a conversation names a word; where there is no template, that is another's error.
+    /// Whether the template of a conversation names a word. A template that isn't there is
+    /// the error of who renders.
     pub fn template_mentions(&self, chat: Chat<'_>, word: &str) -> bool {
         self.templates.of(chat).map_or(true, |template| template.mentions(word))
     }

@@ -4,8 +4,9 @@
 //!
 //! A line of the file is `{"prompt": ..., "answer": ..., "label": "refused" | "partial" |
 //! "complied"}`. The prompts are divided by their hash: 65% are the development part, on
-//! which penalty and thresholds are chosen by cross-validation, and 35% the report part, by
-//! which nothing is chosen; `--report` shows its figures. `--write` writes weights.bin,
+//! which penalty and thresholds are chosen by cross-validation, and 35% the report part;
+//! `--report` shows its figures. Who looks at them and then changes something has chosen by
+//! them: say so beside the figures. `--write` writes weights.bin,
 //! fitted to the whole file with what was chosen, and measured.json, the figures of the
 //! report part by weights that were fitted without it.
 
