@@ -187,7 +187,7 @@ fn shares_of_refusals_say_what_found_them_and_how_surely() {
     assert!(table.contains("Refusals by phrases 1:") && !table.contains("in part"), "{table}");
     let empty = [&again[..], &["--set", "eval.refusal_phrases=[\"\"]"]].concat();
     let (message, code) = failed(&folder, &empty);
-    assert!(code == 1 && message.contains("eval.refusal_phrases"), "{code} {message}");
+    assert!(code == 2 && message.contains("eval.refusal_phrases"), "{code} {message}");
 }
 
 /// Writes scores of one judge for the answers in a file, and its configuration.

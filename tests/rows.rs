@@ -81,6 +81,8 @@ fn keys_that_nobody_reads_are_told_once_and_reported() {
     let score = alone(&folder)
         .args(["judge", "score", "rows.jsonl", "--json", "--output", "out.jsonl"])
         .args(["--set", "judges.mine.scores=\"scores.jsonl\""])
+        // The file has a score for none of them.
+        .args(["--set", "trust.judge_failures=1"])
         .output()
         .unwrap();
     assert!(score.status.success(), "{}", text(&score.stderr));

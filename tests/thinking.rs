@@ -125,7 +125,7 @@ fn without_thinking_the_prompt_has_the_empty_thought() {
 #[test]
 fn a_thought_without_room_is_ended_and_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let short = ["--set", "eval.max_thinking_tokens=2", "--set", "eval.max_new_tokens=12"];
+    let short = ["--set", "eval.max_thinking_tokens=9", "--set", "eval.max_new_tokens=12"];
     let (_, generations, _) = learned(&folder, PROMPTED, &short);
     let cut: Vec<bool> = generations.iter().map(|one| one["unfinished"] == true).collect();
     assert!(cut[2], "{generations:?}");

@@ -128,7 +128,7 @@ mod tests {
             }
             assert!(texts["policy.toml"].contains("name = \"my-risk\""));
             assert!(texts["policy.toml"].contains(language.word()));
-            let wit = Version::NEWEST;
+            let wit = Version::NEWEST.number();
             assert!(texts["policy.toml"].contains(&format!("wit = \"{wit}\"")));
             assert!(texts["wit/policy.wit"].contains(&format!("package risk:policy@{wit}.0;")));
             let describes = texts

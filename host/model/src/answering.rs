@@ -67,7 +67,9 @@ impl Answering<'_> {
         for (prompt, tokens) in prompts.iter().zip(self.generate(prompts, most)?) {
             let spoken = self.tokenizer.spoken(prompt, &tokens)?;
             let (ended, generated) = (tokens.len() < most, tokens.len());
-            asked.push(Asked { prompt, tokens, spoken, ended, cut: false, generated });
+            let mut one = Asked { prompt, tokens, spoken, ended, cut: false, generated };
+            self.limit_thought(&mut one)?;
+            asked.push(one);
         }
         self.think(&mut asked)?;
         self.say(&mut asked)?;
@@ -77,6 +79,22 @@ impl Answering<'_> {
             thought_cut: asked.cut,
         };
         Ok(asked.into_iter().map(answered).collect())
+    }
+
+    /// Takes back what goes beyond the room of a thought where that is smaller than that of
+    /// an answer.
+    fn limit_thought(&self, one: &mut Asked<'_>) -> Result<()> {
+        if one.spoken.thought_tokens <= self.max_thinking_tokens {
+            return Ok(());
+        }
+        let kept = one.tokens.get(..self.max_thinking_tokens).unwrap_or(&one.tokens);
+        let spoken = self.tokenizer.spoken(one.prompt, kept)?;
+        // A cut within the mark that begins a thought would leave no thought to end.
+        if !spoken.finished {
+            one.tokens.truncate(self.max_thinking_tokens);
+            (one.spoken, one.ended) = (spoken, false);
+        }
+        Ok(())
     }
 
     /// Lets those that still think go on, and ends thoughts that have no more room.
