@@ -151,6 +151,9 @@ def known(template, chat, host, other):
     said = [words(m.get("content")).strip() for m in messages if words(m.get("content")).strip()]
     if any(isinstance(m.get("content"), list) for m in messages) and ("'type':" in text or "error" in other):
         return "parts"
+    # The template takes a list of parts, and was given text.
+    if "str object" in other.get("error", "") and "text" in host and all(words in host["text"] for words in said):
+        return "parts"
     count = lambda text: sum(text.count(words) for words in said)
     if "text" in host and "text" in other and not all(words in text for words in said) and count(host["text"]) > count(text):
         return "parts"
