@@ -52,6 +52,8 @@ pub struct ChatTemplate {
     arguments: BTreeMap<String, serde_json::Value>,
     moment: Option<Moment>,
     forms: Forms,
+    /// Whether it has `{% generation %}` blocks.
+    marks: bool,
 }
 
 /// A rendered conversation.
@@ -88,7 +90,9 @@ impl ChatTemplate {
         let moment = options.date.unwrap_or_else(|| Moment::now(text));
         environment.add_function("strftime_now", move |format: &str| moment.strftime(format));
         environment.add_filter("tojson", json::filter);
-        environment.add_template_owned(NAME, source::normalised(text)).map_err(|e| {
+        let source = source::normalised(text);
+        let marks = source.contains(source::GENERATION);
+        environment.add_template_owned(NAME, source).map_err(|e| {
             let line = e.line().map_or_else(String::new, |l| format!(" in line {l}"));
             Error::template(
                 format!("isn't valid Jinja{line}: {}", cause(&e)),
@@ -101,6 +105,7 @@ impl ChatTemplate {
             arguments: options.arguments.clone(),
             moment: text.contains("strftime_now").then_some(moment),
             forms: Forms::default(),
+            marks,
         };
         this.forms = Forms::of(&this);
         Ok(this)
@@ -157,7 +162,7 @@ impl ChatTemplate {
     ) -> Result<Rendered> {
         let chat = chat.into();
         let mut outcome = Err(ErrorKind::InvalidOperation.into());
-        for messages in self.forms.attempts(self, chat.messages) {
+        for messages in self.forms.attempts(chat.messages) {
             outcome = self.render_values(messages, chat, add_generation_prompt, special);
             if outcome.is_ok() {
                 break;
@@ -203,7 +208,12 @@ impl ChatTemplate {
         variables.insert("documents", optional(&inputs.documents));
         variables.insert("add_generation_prompt", add_generation_prompt.into());
         let template = self.environment.get_template(NAME)?;
-        spans::read(&template.render(Value::from_pairs(variables))?)
+        let text = template.render(Value::from_pairs(variables))?;
+        if !self.marks {
+            return Ok(Rendered { text, generated: Vec::new() });
+        }
+        spans::check(chat)?;
+        spans::read(&text)
     }
 }
 

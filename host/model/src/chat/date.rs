@@ -13,8 +13,7 @@ use chrono::{DateTime, Local, NaiveDate, NaiveDateTime};
 pub struct Moment(NaiveDateTime);
 
 /// Directives that show more than the day.
-const TIMES: [&str; 14] =
-    ["%H", "%I", "%M", "%S", "%p", "%P", "%X", "%c", "%T", "%R", "%r", "%f", "%s", "%-I"];
+const TIMES: &str = "HIMSpPXcTRrfskl";
 
 /// Directives of the GNU C library.
 const LETTERS: &str = "aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%";
@@ -26,10 +25,7 @@ impl Moment {
         let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
         let fixed = fixed.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         let now = fixed.map_or_else(|| Local::now().naive_local(), |utc| utc.naive_utc());
-        if TIMES.iter().any(|directive| template.contains(directive)) {
-            return Self(now);
-        }
-        Self(now.date().into())
+        if shows_time(template) { Self(now) } else { Self(now.date().into()) }
     }
 
     /// `2026-11-28` or `2026-11-28T08:30:00`.
@@ -55,6 +51,14 @@ impl Moment {
         }
         out + rest
     }
+}
+
+/// Whether a template has a directive that shows more than the day. A tag such as `{%for` begins with none.
+fn shows_time(template: &str) -> bool {
+    template.match_indices('%').any(|(at, _)| {
+        let letter = Directive::first_of(&template[at..]).letter;
+        !template[..at].ends_with('{') && letter.is_some_and(|letter| TIMES.contains(letter))
+    })
 }
 
 impl std::fmt::Display for Moment {
@@ -173,6 +177,16 @@ mod tests {
             ("%#a %h %P %l %s %+ %L %N %v", "FRI Jul am  9 1720170187 %+ %L %N %v"),
         ] {
             assert_eq!(moment.strftime(format), text, "{format}");
+        }
+    }
+
+    #[test]
+    fn a_template_shows_a_time_by_its_directives_alone() {
+        for template in ["{%for m in x%}{%set s = 1%}{%print(s)%}%d %b %Y", "{{ 7 % 2 }}", "100%"] {
+            assert!(!shows_time(template), "{template}");
+        }
+        for template in ["{{ strftime_now('%-H') }}", "%_I", "%k", "%05M", "%l", "%X"] {
+            assert!(shows_time(template), "{template}");
         }
     }
 

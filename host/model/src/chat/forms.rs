@@ -18,6 +18,8 @@ pub struct Forms {
     arguments: Arguments,
     /// Whether `developer` is a role that it knows.
     developer: bool,
+    /// Whether it reads a thought by this name.
+    reasoning: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,25 +50,22 @@ impl Forms {
             content: trial.content(),
             arguments: trial.arguments(),
             developer: template.mentions("developer"),
+            reasoning: template.mentions("reasoning"),
         }
     }
 
     /// The messages as the template takes them; if it refuses them so, as it may take them else.
-    pub fn attempts(self, template: &ChatTemplate, messages: &[Message]) -> Vec<Vec<Value>> {
-        let with = |empty: Option<Json>| -> Vec<Value> {
-            let one = |message| Value::from(Serde(self.message(template, message, empty.as_ref())));
-            messages.iter().map(one).collect()
-        };
-        let mut attempts = vec![with(None)];
+    pub fn attempts(self, messages: &[Message]) -> impl Iterator<Item = Vec<Value>> {
         // transformers leaves the key out where content is absent, which templates of its earlier versions don't expect.
-        if messages.iter().any(|message| given(&message.content).is_null()) {
-            attempts.push(with(Some(Json::Null)));
-            attempts.push(with(Some(json!(""))));
-        }
-        attempts
+        let absent = messages.iter().any(|message| given(&message.content).is_null());
+        let forms = [None, Some(Json::Null), Some(json!(""))];
+        forms.into_iter().take(if absent { 3 } else { 1 }).map(move |empty| {
+            let one = |message| Value::from(Serde(self.message(message, empty.as_ref())));
+            messages.iter().map(one).collect()
+        })
     }
 
-    fn message(self, template: &ChatTemplate, message: &Message, empty: Option<&Json>) -> Json {
+    fn message(self, message: &Message, empty: Option<&Json>) -> Json {
         let mut map = Map::new();
         if let Some(thought) = &message.reasoning {
             // Its names, and their order, are those of transformers.
@@ -83,7 +82,7 @@ impl Forms {
         map.extend(content.map(|content| ("content".to_owned(), content)));
         if let Some(thought) = &message.reasoning {
             map.insert("reasoning_content".into(), thought.as_str().into());
-            if template.mentions("reasoning") {
+            if self.reasoning {
                 map.insert("reasoning".into(), thought.as_str().into());
             }
         }

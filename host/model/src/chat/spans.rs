@@ -7,6 +7,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::Rendered;
 use super::source::GENERATION;
+use crate::message::Chat;
 
 /// Noncharacters, which Unicode keeps for a program's own use, around what a block renders.
 const BEGIN: char = '\u{fdd0}';
@@ -23,6 +24,21 @@ pub fn add_to(environment: &mut Environment<'static>) {
     );
 }
 
+/// Refuses a conversation that has the marks itself: they could make another's text an answer.
+pub fn check(chat: Chat<'_>) -> Result<(), Error> {
+    let has = |text: &str| text.contains([BEGIN, END]);
+    let message = |it: &crate::Message| {
+        has(&it.role)
+            || has(&it.content)
+            || [&it.reasoning, &it.name, &it.tool_call_id].into_iter().flatten().any(|it| has(it))
+            || it.tool_calls.iter().any(|call| has(&call.to_string()))
+    };
+    let inputs = chat.inputs.tools.iter().chain(&chat.inputs.documents);
+    let mut inputs = inputs.chain(chat.inputs.kwargs.values());
+    let forged = chat.messages.iter().any(message) || inputs.any(|it| has(&it.to_string()));
+    if forged { Err(ambiguous()) } else { Ok(()) }
+}
+
 /// The text without the marks, and what stood between them.
 pub fn read(marked: &str) -> Result<Rendered, Error> {
     let mut rendered =
@@ -35,7 +51,7 @@ pub fn read(marked: &str) -> Result<Rendered, Error> {
             begin = if depth == 0 { here } else { begin };
             depth += 1;
         } else {
-            // A message that has these characters itself could make another's text an answer.
+            // The template itself may write these characters.
             depth = depth.checked_sub(1).ok_or_else(ambiguous)?;
             if depth == 0 {
                 push(&mut rendered.generated, begin..here);
