@@ -116,22 +116,12 @@ impl Content {
         &self.text
     }
 
-    /// The text alone.
-    pub fn into_string(self) -> String {
-        self.text
-    }
-
     /// The texts of the parts, if it was given as such.
     pub fn as_parts(&self) -> Option<&[String]> {
         match &self.form {
             Form::Parts(parts) => Some(parts),
             _ => None,
         }
-    }
-
-    /// Whether it was given as text.
-    pub fn is_text(&self) -> bool {
-        self.form == Form::Text
     }
 
     /// Whether there was no such key.

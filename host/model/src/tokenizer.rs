@@ -132,6 +132,10 @@ impl ChatTokenizer {
         options: &TemplateOptions,
         instead: Option<&str>,
     ) -> Result<Self> {
+        if instead.is_none() && *options == TemplateOptions::default() {
+            // Compiled and tried like that already.
+            return self.templates.check().map(|()| self);
+        }
         self.templates = self.templates.with(options, instead)?;
         if let Some(text) = instead {
             self.files.retain(|name, _| !templates::is_one(name));

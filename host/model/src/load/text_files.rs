@@ -8,7 +8,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use crate::config::Config;
 use crate::error::{Result, printable};
-use crate::tokenizer::{ChatTokenizer, TokenizerFiles, parse, read_json};
+use crate::tokenizer::{ChatTokenizer, TokenizerFiles, id_list, parse, read_json};
 
 const TOKENIZER: &str = "tokenizer_config.json";
 const MAP: &str = "special_tokens_map.json";
@@ -30,7 +30,7 @@ pub fn read(
         // Which says what to do.
         return Ok((ChatTokenizer::from_files(files, origin, &config.eos)?, Vec::new()));
     };
-    let mut tokenizer = parse(&origin.join("tokenizer.json"), bytes)?;
+    let tokenizer = parse(&origin.join("tokenizer.json"), bytes)?;
     let texts = Texts {
         origin,
         tokenizer: read_json(&files, origin, TOKENIZER)?,
@@ -39,7 +39,7 @@ pub fn read(
         template: files.get(TEMPLATE).map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
         notices: Vec::new(),
     };
-    texts.agreed(files, &mut tokenizer, config)
+    texts.agreed(files, tokenizer, config)
 }
 
 struct Texts<'a> {
@@ -60,15 +60,15 @@ impl Texts<'_> {
     fn agreed(
         mut self,
         files: TokenizerFiles,
-        tokenizer: &mut Tokenizer,
+        mut tokenizer: Tokenizer,
         config: &Config,
     ) -> Result<(ChatTokenizer, Vec<String>)> {
-        self.add_tokens(tokenizer);
+        self.add_tokens(&mut tokenizer);
         self.special_tokens();
         self.template();
         self.length(config);
         let eos = self.ends(config);
-        let text = ChatTokenizer::new(tokenizer.clone(), files, self.origin, eos)?;
+        let text = ChatTokenizer::new(tokenizer, files, self.origin, eos)?;
         self.tokenizer_end(&text, config);
         Ok((text, self.notices))
     }
@@ -162,7 +162,7 @@ impl Texts<'_> {
 
     /// The ids of config.json that end a text, if they count: generation_config.json comes first.
     fn ends<'c>(&mut self, config: &'c Config) -> &'c [u32] {
-        let first = ids(self.generation.get("eos_token_id"));
+        let first = id_list(self.generation.get("eos_token_id"));
         if first.is_empty() {
             return &config.eos;
         }
@@ -179,7 +179,7 @@ impl Texts<'_> {
 
     /// The tokenizer's own end, if neither configuration has it.
     fn tokenizer_end(&mut self, text: &ChatTokenizer, config: &Config) {
-        let mut named = ids(self.generation.get("eos_token_id"));
+        let mut named = id_list(self.generation.get("eos_token_id"));
         if named.is_empty() {
             named.clone_from(&config.eos);
         }
@@ -203,8 +203,4 @@ impl Texts<'_> {
             Some(_) => {}
         }
     }
-}
-
-fn ids(value: Option<&Value>) -> Vec<u32> {
-    crate::tokenizer::id_list(value)
 }

@@ -70,7 +70,7 @@ impl ChatTokenizer {
         let spoken = chat.messages.iter().enumerate().filter(|(_, m)| m.is_answer());
         let starts = laid.answers.iter().zip(spoken).map(|(range, (index, message))| {
             let offsets = &laid.tokens.offsets[range.clone()];
-            let said = thinking::split(&message.content).1;
+            let said = message.said();
             let left_out = said.len() - said.trim_start().len();
             let begin = offsets.first().map_or(laid.text.len(), |(begin, _)| *begin);
             let end = offsets.last().map_or(begin, |(_, end)| *end);
@@ -217,12 +217,13 @@ impl ChatTokenizer {
         let plain = self.render(Chat { messages: &messages, ..chat }, false)?;
         let Some(close) = self.close_of(prompt) else {
             // The prompt has an empty thought, and so has an answer that wasn't thought about.
-            let rest = plain.strip_prefix(prompt).unwrap_or(&plain[base..]);
+            let rest =
+                plain.strip_prefix(prompt).unwrap_or_else(|| plain.get(base..).unwrap_or_default());
             return Ok(format!("{prompt}{rest}"));
         };
         let thought = thought_of(&chat.messages[index]).unwrap_or_default();
         // Without the thought that the template may have put there in another form.
-        let said = thinking::split(&plain[base..]).1;
+        let said = thinking::split(plain.get(base..).unwrap_or_default()).1;
         Ok(format!("{prompt}{thought}{close}{}", said.trim_start_matches('\n')))
     }
 
@@ -246,7 +247,7 @@ impl ChatTokenizer {
             return Ok((begin + same.len(), true));
         }
         // Or with another end: the text itself, and the special token after it.
-        let said = thinking::split(&chat.messages[index].content).1.trim();
+        let said = chat.messages[index].said().trim();
         let Some(found) = rest.find(said).filter(|_| !said.is_empty()) else {
             return Err(wrong(
                 index,

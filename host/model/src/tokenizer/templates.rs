@@ -70,10 +70,19 @@ impl Templates {
             by_name: self.by_name.iter().map(recompile).collect(),
             chosen: options.name.clone(),
         };
-        if let Some(Err(problem)) = this.usual() {
-            return Err(invalid(problem));
-        }
+        this.check()?;
         Ok(this)
+    }
+
+    /// Whether the one for rows without tools is valid.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if it isn't.
+    pub fn check(&self) -> Result<()> {
+        match self.usual() {
+            Some(Err(problem)) => Err(invalid(problem)),
+            _ => Ok(()),
+        }
     }
 
     /// The template of a conversation.
@@ -81,8 +90,7 @@ impl Templates {
     /// # Errors
     /// [`Error::Template`] when there is none, or no way to tell which.
     pub fn of(&self, chat: Chat<'_>) -> Result<&ChatTemplate> {
-        let with_tools = chat.inputs.tools.is_some() && self.chosen.is_none();
-        let with_tools = self.by_name.get(WITH_TOOLS).filter(|_| with_tools);
+        let with_tools = self.with_tools().filter(|_| chat.inputs.tools.is_some());
         match with_tools.or_else(|| self.usual()) {
             Some(Ok(template)) => Ok(template),
             Some(Err(problem)) => Err(invalid(problem)),
@@ -104,7 +112,7 @@ impl Templates {
 
     /// The moment that one of them shows.
     pub fn moment(&self) -> Option<Moment> {
-        let used = self.usual().into_iter().chain(self.by_name.get(WITH_TOOLS));
+        let used = self.usual().into_iter().chain(self.with_tools());
         used.flatten().find_map(ChatTemplate::moment)
     }
 
@@ -113,10 +121,14 @@ impl Templates {
         let arguments = self.plain().map(ChatTemplate::arguments).filter(|map| !map.is_empty());
         let arguments = arguments.map(|map| format!("{map:?}"));
         let moment = self.moment().map(|moment| moment.to_string());
-        let with_tools = self.by_name.get(WITH_TOOLS).filter(|_| self.chosen.is_none());
-        let with_tools = with_tools.and_then(|template| template.as_ref().ok());
+        let with_tools = self.with_tools().and_then(|template| template.as_ref().ok());
         let with_tools = with_tools.map(|template| template.text().to_owned());
         arguments.into_iter().chain(moment).chain(with_tools).collect()
+    }
+
+    /// The one for rows with tools, unless a template was chosen by name.
+    fn with_tools(&self) -> Option<&Compiled> {
+        self.by_name.get(WITH_TOOLS).filter(|_| self.chosen.is_none())
     }
 
     fn usual(&self) -> Option<&Compiled> {

@@ -101,13 +101,17 @@ impl ChatTokenizer {
 
     /// What ends the thought that a prompt begins, as the template writes it; none if the prompt begins none.
     pub(super) fn close_of(&self, prompt: &str) -> Option<String> {
-        let (open, close) = opened(prompt)?;
+        let (behind, close) = opened(prompt)?;
+        Some(self.closing(close, behind))
+    }
+
+    /// The mark that ends a thought, as the template writes it; where it writes none, with what stands behind the
+    /// mark that begins the thought.
+    fn closing(&self, close: &str, behind: &str) -> String {
         if self.thoughts.close.trim() == close {
-            return Some(self.thoughts.close.clone());
+            return self.thoughts.close.clone();
         }
-        // What stands behind the opening mark stands around the closing one as well.
-        let newline = prompt[prompt.rfind(open)? + open.len()..].contains('\n');
-        Some(if newline { format!("\n{close}\n\n") } else { close.to_owned() })
+        if behind.contains('\n') { format!("\n{close}\n\n") } else { close.to_owned() }
     }
 
     /// The text of a conversation up to the first word of the answer: behind the generation prompt stands what the
@@ -176,12 +180,30 @@ impl ChatTokenizer {
             return Ok(Spoken { thought: thought(rest), thought_tokens, ..Spoken::default() });
         };
         let end = text.len() - rest.len() + at + length;
-        let mut thought_tokens = 0;
-        while self.decode_with_special(&generated[..thought_tokens])?.len() < end {
-            thought_tokens += 1;
-        }
+        let thought_tokens = self.tokens_up_to(generated, end)?;
         let answer = self.plain(rest[at + length..].trim_start());
         Ok(Spoken { thought: thought(&rest[..at]), answer, finished: true, thought_tokens })
+    }
+
+    /// Tokens whose text reaches `end` bytes, the fewest. Texts grow with their tokens but within a character that
+    /// several tokens make, so the last steps go one by one.
+    fn tokens_up_to(&self, tokens: &[u32], end: usize) -> Result<usize> {
+        let reaches = |count: usize| -> Result<bool> {
+            Ok(self.decode_with_special(&tokens[..count])?.len() >= end)
+        };
+        let (mut short, mut enough) = (0, tokens.len());
+        while short < enough {
+            let middle = usize::midpoint(short, enough);
+            if reaches(middle)? {
+                enough = middle;
+            } else {
+                short = middle + 1;
+            }
+        }
+        while enough > 0 && reaches(enough - 1)? {
+            enough -= 1;
+        }
+        Ok(enough)
     }
 
     /// Tokens that end the thought which a model has begun behind a prompt and not ended.
@@ -190,9 +212,14 @@ impl ChatTokenizer {
     /// As [`ChatTokenizer::decode`].
     pub fn end_of_thought(&self, prompt: &[u32], generated: &[u32]) -> Result<Vec<u32>> {
         let text = self.decode_with_special(generated)?;
-        let Some((_, close)) = self.in_thought(prompt, &text)? else { return Ok(Vec::new()) };
-        let own = Some(&self.thoughts.close).filter(|own| own.trim() == close);
-        let close = own.cloned().unwrap_or_else(|| format!("\n{close}\n\n"));
+        let asked = self.decode_with_special(last(prompt))?;
+        let close = match opened(&asked) {
+            Some((behind, close)) => self.closing(close, behind),
+            None => match self.begins_thought(&text) {
+                Some((rest, close)) => self.closing(close, spaces(rest)),
+                None => return Ok(Vec::new()),
+            },
+        };
         Ok(self.continuation(&close)?.ids)
     }
 
@@ -203,8 +230,7 @@ impl ChatTokenizer {
         prompt: &[u32],
         text: &'t str,
     ) -> Result<Option<(&'t str, &'t str)>> {
-        let asked = &prompt[prompt.len().saturating_sub(LAST_TOKENS)..];
-        Ok(match opened(&self.decode_with_special(asked)?) {
+        Ok(match opened(&self.decode_with_special(last(prompt))?) {
             Some((_, close)) => Some((text, close)),
             None => self.begins_thought(text),
         })
@@ -227,10 +253,21 @@ impl ChatTokenizer {
     }
 }
 
-/// The marks of the thought that a prompt begins and doesn't end.
-pub(super) fn opened(prompt: &str) -> Option<(&'static str, &'static str)> {
+/// What stands behind the mark of the thought that a prompt begins and doesn't end, and the mark that ends it.
+pub(super) fn opened(prompt: &str) -> Option<(&str, &'static str)> {
     let end = prompt.trim_end();
-    MARKS.iter().copied().find(|(open, _)| end.ends_with(open))
+    let mark = MARKS.iter().find(|(open, _)| end.ends_with(open));
+    mark.map(|(_, close)| (&prompt[end.len()..], *close))
+}
+
+/// The tokens of a prompt that can show that it begins a thought.
+fn last(prompt: &[u32]) -> &[u32] {
+    &prompt[prompt.len().saturating_sub(LAST_TOKENS)..]
+}
+
+/// The white space that a text begins with.
+fn spaces(text: &str) -> &str {
+    &text[..text.len() - text.trim_start().len()]
 }
 
 /// Whether the end of a prompt is a thought, begun or empty.
@@ -241,7 +278,7 @@ pub(super) fn is_thought(text: &str) -> bool {
 
 /// A message as if it had not been thought about.
 pub(super) fn without_thought(message: &Message) -> Message {
-    let (_, said) = crate::thinking::split(&message.content);
+    let said = message.said();
     let content = if said.len() == message.content.len() {
         message.content.clone()
     } else {
