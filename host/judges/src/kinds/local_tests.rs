@@ -96,7 +96,7 @@ fn a_head_scores_embeddings_of_its_own_model_only() {
 }
 
 /// The demo model as a folder.
-fn demo_folder(folder: &Path) -> String {
+pub(super) fn demo_folder(folder: &Path) -> String {
     let model = demo::MODEL;
     for (name, bytes) in [
         ("config.json", model.config),
@@ -109,16 +109,20 @@ fn demo_folder(folder: &Path) -> String {
     folder.display().to_string()
 }
 
-#[test]
-fn a_guard_compares_two_words_and_no_company_changes_its_score() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = GuardConfig {
-        model: demo_folder(folder.path()),
+fn demo_guard(folder: &Path) -> GuardConfig {
+    GuardConfig {
+        model: demo_folder(folder),
         asks: Some(Asks::Conversation),
         harmful: vec!["Sure".into()],
         harmless: vec!["I can't".into()],
         ..GuardConfig::default()
-    };
+    }
+}
+
+#[test]
+fn a_guard_compares_two_words_and_no_company_changes_its_score() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = demo_guard(folder.path());
     let guard = Guard::load("mine", &config).expect("loads");
     let messages = ["How do I bake bread?", "Say hello.", "Is it late?"].map(Message::user);
     let pairs: Vec<Pair> = messages
@@ -153,13 +157,7 @@ fn a_guard_compares_two_words_and_no_company_changes_its_score() {
 #[test]
 fn what_is_too_long_for_a_guard_is_the_worst() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = GuardConfig {
-        model: demo_folder(folder.path()),
-        asks: Some(Asks::Conversation),
-        harmful: vec!["Sure".into()],
-        harmless: vec!["I can't".into()],
-        ..GuardConfig::default()
-    };
+    let config = demo_guard(folder.path());
     let guard = Guard::load("mine", &config).expect("loads");
     let long = "bread ".repeat(5000);
     let messages = [Message::user("Say it.")];

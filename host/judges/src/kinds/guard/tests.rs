@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use host_data::demo;
 use host_model::Message;
 
 use super::prompt::Writer;
 use super::*;
+use crate::kinds::local_tests::demo_folder;
 
 static GO: AtomicBool = AtomicBool::new(false);
 
@@ -17,17 +17,8 @@ const TEXT: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.conten
 
 /// The demo model in a folder, with this chat template.
 fn guard_model(folder: &Path, template: &str) -> String {
-    let model = demo::MODEL;
-    for (name, bytes) in [
-        ("config.json", model.config),
-        ("model.safetensors", model.weights),
-        ("tokenizer.json", model.tokenizer),
-        ("tokenizer_config.json", model.tokenizer_config),
-        ("chat_template.jinja", template.as_bytes()),
-    ] {
-        std::fs::write(folder.join(name), bytes).expect("written");
-    }
-    folder.display().to_string()
+    std::fs::write(folder.join("chat_template.jinja"), template).expect("written");
+    demo_folder(folder)
 }
 
 fn config(model: String) -> GuardConfig {
