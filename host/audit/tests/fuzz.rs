@@ -19,7 +19,8 @@ use host_audit::{
     cases::{Case, paths},
     journal::{Answered, Journal, JournalWriter, Mode, Start},
 };
-use host_contract::{Needs, assessment_from_json, assessment_to_json, clean};
+use host_contract::{Needs, assessment_from_json, assessment_to_json};
+use host_files::text::clean;
 use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer};
 use hostile::{HostilePolicy, mutation::mutate};
 

@@ -14,4 +14,3 @@ mod journal;
 mod needs;
 mod plugins;
 mod support;
-mod text;

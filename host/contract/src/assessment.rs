@@ -1,5 +1,6 @@
 //! An assessment, and its checks against the interface before anyone acts on it.
 
+use host_files::text::{clean, is_word};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
@@ -7,7 +8,6 @@ use crate::{
     actuators::{ACTUATORS, Check, Regularization, per_sample},
     invalid::Invalid,
     signals::Needs,
-    text::{clean, is_word},
     types::{Metric, Reason, Sample},
 };
 

@@ -18,7 +18,6 @@ mod invalid;
 mod needs;
 mod run;
 mod signals;
-mod text;
 mod types;
 mod v0_1;
 mod version;
@@ -43,6 +42,5 @@ pub use signals::{
     Signal, Signals, Source, SteeringNeed, SteeringSignals, SteeringVector, Step, Synthetic, Tap,
     TokenNeeds, TokenSignals, Trial, signals_bytes,
 };
-pub use text::{clean, is_word};
 pub use types::{Action, Descriptor, JudgementStatus, Metric, Origin, Reason, RunInfo, Sample};
 pub use version::{Version, exported_version};

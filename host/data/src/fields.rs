@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
-use super::shown::{kind, shown};
+use super::shown::kind;
+use host_files::text;
 
 /// The keys of an object that are left to take.
 pub(super) struct Fields<'a> {
@@ -143,5 +144,5 @@ fn without_numbers(path: &str, key: &str) -> String {
     if !name.is_empty() {
         name.push('.');
     }
-    name + &shown(key)
+    name + &text::name(key)
 }

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
 use super::shape;
-use super::shown::shown;
 use super::visit::Visit;
+use host_files::text;
 
 /// Calls `visit` for every row of a Parquet file. Adds the columns that can't be read to
 /// `unread`.
@@ -95,7 +95,7 @@ fn columns(file: &Arc<Path>, schema: &Type, unread: &mut BTreeSet<String>) -> Re
         {
             not_text.push((name.to_owned(), type_name(column)));
         }
-        readable.extend(pruned(file, column, shown(name), unread)?);
+        readable.extend(pruned(file, column, text::name(name), unread)?);
     }
     let builder = Type::group_type_builder(schema.name()).with_fields(readable);
     let readable = builder
@@ -140,7 +140,7 @@ fn pruned(
             (false, false, true) if column.get_fields().len() == 1 && !field.is_primitive() => {
                 path.clone()
             }
-            _ => format!("{path}.{}", shown(field.name())),
+            _ => format!("{path}.{}", text::name(field.name())),
         };
         fields.extend(pruned(file, field, path, unread)?);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use host_model::{Chat, ChatTokenizer, Message};
 
 use super::error::{Error, Place, Result};
-use super::shown::shown;
+use host_files::text;
 
 /// What the template leaves out of a conversation and may leave out.
 ///
@@ -35,7 +35,7 @@ pub(super) fn left_out(
     }
     let mut left_out = BTreeSet::new();
     for name in chat.inputs.kwargs.keys().filter(|name| !names(name)) {
-        left_out.insert(format!("chat_template_kwargs.{}", shown(name)));
+        left_out.insert(format!("chat_template_kwargs.{}", text::name(name)));
     }
     // A template that refuses the row is reported where its answers are looked for.
     let Ok(text) = tokenizer.render(chat, false) else {

@@ -19,7 +19,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place};
-use super::shown::shown;
+use host_files::text;
 
 /// Most keys that an error names.
 const MOST_NAMES: usize = 20;
@@ -137,7 +137,7 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
         value.as_array().and_then(|list| list.first()).is_some_and(Value::is_object)
     });
     Err(match rows {
-        Some((key, _)) => Error::Wrapped { place: place.clone(), key: shown(key) },
+        Some((key, _)) => Error::Wrapped { place: place.clone(), key: text::name(key) },
         None => unknown_keys(place.clone(), &names),
     })
 }
@@ -169,7 +169,7 @@ pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
         .filter(|(similarity, ..)| *similarity > 0.85)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let suggestion = match nearest {
-        Some((_, name, known)) => format!("; did you mean `{known}` for `{}`?", shown(name)),
+        Some((_, name, known)) => format!("; did you mean `{known}` for `{}`?", text::name(name)),
         None if names.contains(&"text") => {
             "; plain text has no answer to learn, so divide it into prompt and completion"
                 .to_owned()
@@ -179,8 +179,11 @@ pub(super) fn unknown_keys(place: Place, names: &[&str]) -> Error {
     let keys = match names {
         [] => "it has no keys".to_owned(),
         names => {
-            let list: Vec<String> =
-                names.iter().take(MOST_NAMES).map(|name| format!("`{}`", shown(name))).collect();
+            let list: Vec<String> = names
+                .iter()
+                .take(MOST_NAMES)
+                .map(|name| format!("`{}`", text::name(name)))
+                .collect();
             let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
             list.join(", ") + more
         }

@@ -13,13 +13,3 @@ pub(super) fn kind(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
-
-/// A name from a file as a person may safely read it.
-pub(super) fn shown(name: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if name.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
-}

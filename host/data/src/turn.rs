@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::error::{Error, Place, Result};
 use super::fields::{Fields, text};
-use super::shown::{kind, shown};
+use super::shown::kind;
 use super::{refused, switches, tools};
+use host_files::text;
 
 pub use host_model::Message;
 
@@ -30,7 +31,7 @@ pub(super) fn read(
         None => return Err(fields.wrong("role", "absent", "system, user, assistant or tool")),
     };
     let Some(role) = Role::named(&spoken_by) else {
-        let (field, role) = (fields.name(role_key), shown(&spoken_by));
+        let (field, role) = (fields.name(role_key), text::name(&spoken_by));
         return Err(Error::Role { place: place.clone(), field, role });
     };
     let learn = switches::take(&mut fields, role.name())?;
@@ -251,7 +252,7 @@ impl Said {
             Some(other) => {
                 let field = part.name("");
                 let field = field.trim_end_matches('.').to_owned();
-                let (place, found) = (part.place.clone(), format!("\"{}\"", shown(other)));
+                let (place, found) = (part.place.clone(), format!("\"{}\"", text::name(other)));
                 return Err(Error::Field { place, field, found, expected: "a text part" });
             }
         }

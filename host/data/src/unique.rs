@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::shown::shown;
+use host_files::text;
 
 /// A value that was read with this check.
 pub(super) struct Unique(pub Value);
@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Values {
         let mut object = Map::new();
         while let Some((key, Unique(value))) = entries.next_entry::<String, Unique>()? {
             if object.contains_key(&key) {
-                let problem = format!("the key `{}` stands twice in an object", shown(&key));
+                let problem = format!("the key `{}` stands twice in an object", text::name(&key));
                 return Err(A::Error::custom(problem));
             }
             object.insert(key, value);

@@ -1,5 +1,5 @@
-//! File operations used by all crates: atomic writes, owner-only folders, JSON Lines and
-//! SHA-256 digests.
+//! File operations used by all crates: atomic writes, owner-only folders, JSON Lines,
+//! SHA-256 digests, and how foreign text is shown.
 #![warn(missing_docs)]
 
 pub mod atomic;
@@ -8,6 +8,7 @@ pub mod json;
 mod lines;
 pub mod private;
 pub mod sha256;
+pub mod text;
 
 pub use error::{Error, Result};
 pub use lines::Lines;

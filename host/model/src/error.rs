@@ -1,7 +1,8 @@
 //! Errors of describing, loading and running a model.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
+
+use host_files::text::line;
 
 /// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -59,22 +60,6 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
-/// Text from a file with every control character written as an escape, for a line on a terminal.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let hostile = |c: char| {
-        c.is_control()
-            || ('\u{200e}'..='\u{202e}').contains(&c)
-            || ('\u{2060}'..='\u{206f}').contains(&c)
-    };
-    if !text.contains(hostile) {
-        return Cow::Borrowed(text);
-    }
-    let escaped = text
-        .chars()
-        .map(|c| if hostile(c) { c.escape_default().to_string() } else { c.to_string() });
-    Cow::Owned(escaped.collect())
-}
-
 /// What to do when a device has no memory left, for the end of a message.
 pub fn hint(error: &candle_core::Error) -> &'static str {
     let text = error.to_string();
@@ -103,15 +88,15 @@ impl From<host_files::Error> for Error {
 
 impl Error {
     pub(crate) fn batch(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Batch { problem: printable(&problem.into()).into_owned(), action: action.into() }
+        Error::Batch { problem: line(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn adapter(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Adapter { problem: printable(&problem.into()).into_owned(), action: action.into() }
+        Error::Adapter { problem: line(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn steering(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Steering { problem: printable(&problem.into()).into_owned(), action: action.into() }
+        Error::Steering { problem: line(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn weight(tensor: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -129,17 +114,17 @@ impl Error {
     ) -> Self {
         Error::File {
             path: path.into(),
-            problem: printable(&problem.into()).into_owned(),
+            problem: line(&problem.into()).into_owned(),
             action: action.into(),
         }
     }
 
     pub(crate) fn tokenizer(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Tokenizer { problem: printable(&problem.into()).into_owned(), action: action.into() }
+        Error::Tokenizer { problem: line(&problem.into()).into_owned(), action: action.into() }
     }
 
     pub(crate) fn template(problem: impl Into<String>, action: impl Into<String>) -> Self {
-        Error::Template { problem: printable(&problem.into()).into_owned(), action: action.into() }
+        Error::Template { problem: line(&problem.into()).into_owned(), action: action.into() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Decides whether bytes are a policy component, before any of them is compiled.
 
 use crate::{error::FileProblem, imports, limits::Limits};
-use host_contract::{Version, clean, exported_version};
+use host_contract::{Version, exported_version};
+use host_files::text::clean;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";

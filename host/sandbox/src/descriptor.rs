@@ -6,7 +6,8 @@ use crate::{
     error::{Error, Result},
     limits::Limit,
 };
-use host_contract::{Descriptor, Invalid, clean, is_word};
+use host_contract::{Descriptor, Invalid};
+use host_files::text::{clean, is_word};
 
 /// The descriptor with a clean summary.
 ///

@@ -9,7 +9,7 @@ use crate::{
     limits::{Limit, Limits},
     worker::{Job, Worker},
 };
-use host_contract::clean;
+use host_files::text::clean;
 use sha2::{Digest as _, Sha256};
 use std::{
     hash::{Hash as _, Hasher},

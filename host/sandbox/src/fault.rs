@@ -7,7 +7,8 @@ use crate::{
     limits::Limit,
     quota::Quota,
 };
-use host_contract::{Version, clean};
+use host_contract::Version;
+use host_files::text::clean;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// Names of functions shown with a crash.

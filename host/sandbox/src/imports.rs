@@ -1,7 +1,7 @@
 //! Says in plain words what an import would have allowed.
 
 use crate::error::FileProblem;
-use host_contract::clean;
+use host_files::text::clean;
 
 /// Interfaces by the beginning of their name, and what they would let a policy do.
 /// The first match counts.

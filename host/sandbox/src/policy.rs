@@ -15,9 +15,10 @@ use crate::{
 };
 use host_contract::{
     AssessArguments, Assessment, Calibration, Descriptor, Examples, Expected, Exports, Functions,
-    Invalid, Needs, RunInfo, Signals, Version, check_metrics, clean, examples_bytes, exceeds,
+    Invalid, Needs, RunInfo, Signals, Version, check_metrics, examples_bytes, exceeds,
     signals_bytes, validate_assessment, validate_needs,
 };
+use host_files::text::clean;
 use std::{fmt, time::Duration};
 use wasmtime::{Store, component::InstancePre};
 

@@ -11,7 +11,7 @@ use host_files::{atomic, private};
 use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
 
 use crate::error::{Error, Result};
-use host_contract::clean;
+use host_files::text::clean;
 
 /// The lines of a signature that are base64, their lengths and how they end: algorithm,
 /// key number and signature (74 bytes), and the signature with the comment (64 bytes).

@@ -105,7 +105,7 @@ fn wrong_kind(subject: &Subject<'_>, schema: &str) -> Finding {
     let (mut accepted, mut faults) = (Vec::new(), Vec::new());
     let count = wrong.len();
     for (name, value) in wrong {
-        let shown = format!("{}: {value}", host_contract::clean(&name, 64));
+        let shown = format!("{}: {value}", host_files::text::clean(&name, 64));
         let mut settings = own_settings(subject);
         settings.insert(name, value);
         match ask(subject, &Value::Object(settings).to_string()) {

@@ -13,7 +13,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use host_contract::{Needs, actuators_summary, clean, signals_summary};
+use host_contract::{Needs, actuators_summary, signals_summary};
+use host_files::text::clean;
 use host_sandbox::{
     Engine, Error, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest, read,
     signature_path,

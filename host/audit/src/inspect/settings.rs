@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use host_contract::clean;
+use host_files::text::clean;
 
 /// Settings that are shown; more is no longer for people.
 const MOST: usize = 200;

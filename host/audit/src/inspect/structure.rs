@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wasmparser::{CustomSectionReader, KnownCustom, Parser, Payload};
 
-use host_contract::clean;
+use host_files::text::clean;
 use host_sandbox::{Error, FileProblem, Result};
 
 /// Of each list; a component of more is described by its counts.

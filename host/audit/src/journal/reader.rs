@@ -14,7 +14,7 @@ use super::{
     entry::{Entry, PolicySlot, Run},
     head_text,
 };
-use host_contract::clean;
+use host_files::text::clean;
 use host_sandbox::{Error, PublicKey, Result};
 
 /// A journal as it was found.

@@ -1,5 +1,6 @@
 //! Harm scores of judges, one per sample.
 
+use host_files::text::clean;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -10,7 +11,6 @@ use super::{
 use crate::{
     invalid::Invalid,
     run::{RunCapabilities, Unmet},
-    text::clean,
     types::{JudgementStatus, RunInfo},
 };
 

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result, printable};
+use host_files::text::line;
+
+use crate::error::{Error, Result};
 
 /// Fields of a `config.json`, or of an object in it, with the file's name for errors.
 pub struct Fields<'a> {
@@ -35,7 +37,7 @@ impl<'a> Fields<'a> {
     /// Keeps a line that a person should read: which of two fields counts, or what isn't read.
     pub fn note(&self, field: &str, what: impl AsRef<str>) {
         let field = format!("{}{field}", self.within);
-        let text = format!("{}: `{}` {}", self.file, printable(&field), printable(what.as_ref()));
+        let text = format!("{}: `{}` {}", self.file, line(&field), line(what.as_ref()));
         self.notices.borrow_mut().push(text);
     }
 
@@ -68,8 +70,8 @@ impl<'a> Fields<'a> {
     ) -> Error {
         Error::Config {
             file: self.file.into(),
-            field: format!("{}{}", self.within, printable(field)),
-            problem: printable(&problem.into()).into_owned(),
+            field: format!("{}{}", self.within, line(field)),
+            problem: line(&problem.into()).into_owned(),
             action: action.into(),
         }
     }

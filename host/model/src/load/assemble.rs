@@ -10,7 +10,9 @@ use rayon::prelude::*;
 
 use super::mismatch;
 use crate::config::{Config, Module, Target};
-use crate::error::{Error, Result, printable};
+use host_files::text::line;
+
+use crate::error::{Error, Result};
 use crate::weights::{LayerWeights, Linear, Weights};
 
 /// Named tensors of one model.
@@ -218,7 +220,7 @@ impl Reader<'_> {
         if let Some(first) = constants.first() {
             let file = self.source.file(first).display();
             let count = constants.len();
-            notices.push(format!("{file}: {} and {} more such tensors aren't read: the configuration gives the frequencies", printable(first), count - 1));
+            notices.push(format!("{file}: {} and {} more such tensors aren't read: the configuration gives the frequencies", line(first), count - 1));
         }
         let Some(first) = unknown.first() else {
             return Ok(());

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use candle_core::quantized::gguf_file::Value;
 
 use crate::config::{Config, Family, Rope, RopeScaling, yarn_attention_factor};
-use crate::error::{Error, Result, printable};
+use host_files::text::line;
+
+use crate::error::{Error, Result};
 use crate::families;
 
 /// What GGUF says by means of tensors instead of metadata.
@@ -45,7 +47,7 @@ impl Config {
         let family = families::find(name).ok_or_else(|| Error::Config {
             file: file.into(),
             field: "general.architecture".into(),
-            problem: format!("is `{}`, which is not supported", printable(name)),
+            problem: format!("is `{}`, which is not supported", line(name)),
             action: format!("use one of: {}", families::names()),
         })?;
         let metadata = Metadata { metadata, name, file, notices: RefCell::default() };
@@ -66,13 +68,13 @@ impl Metadata<'_> {
         Error::Config {
             file: self.file.into(),
             field: format!("{}.{field}", self.name),
-            problem: printable(problem).into_owned(),
+            problem: line(problem).into_owned(),
             action: "convert the model to GGUF again".into(),
         }
     }
 
     fn note(&self, field: &str, what: &str) {
-        let text = format!("{}: `{}.{field}` {}", self.file, self.name, printable(what));
+        let text = format!("{}: `{}.{field}` {}", self.file, self.name, line(what));
         self.notices.borrow_mut().push(text);
     }
 

@@ -9,7 +9,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::assemble::TensorSource;
-use crate::error::{Error, Result, printable};
+use host_files::text::line;
+
+use crate::error::{Error, Result};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -184,14 +186,14 @@ impl Shards {
             let holder = self.holder(name).unwrap_or_default();
             notices.push(format!(
                 "{}: says that {} is in {}, but it is in {holder}; so are {} more tensors elsewhere: they are read where they are, as in transformers",
-                index.display(), printable(name), printable(file), moved.count()
+                index.display(), line(name), line(file), moved.count()
             ));
         }
         let mut unnamed = self.tensors.keys().filter(|name| !map.contains_key(*name));
         if let Some(name) = unnamed.next() {
             notices.push(format!(
                 "{}: doesn't name {} and {} more tensors of its shards, which are read all the same, as in transformers",
-                index.display(), printable(name), unnamed.count()
+                index.display(), line(name), unnamed.count()
             ));
         }
         let read: BTreeSet<&String> = map.values().collect();
@@ -207,7 +209,7 @@ impl Shards {
             notices.push(format!(
                 "{}: doesn't name {} of {} such files, which aren't read",
                 index.display(),
-                printable(first),
+                line(first),
                 stale.len()
             ));
         }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::config::Config;
-use crate::error::{Result, printable};
+use host_files::text::line;
+
+use crate::error::Result;
 use crate::tokenizer::{ChatTokenizer, TokenizerFiles, id_list, parse, read_json};
 
 const TOKENIZER: &str = "tokenizer_config.json";
@@ -54,7 +56,7 @@ struct Texts<'a> {
 impl Texts<'_> {
     fn note(&mut self, file: &str, what: impl AsRef<str>) {
         let path = self.origin.join(file);
-        self.notices.push(format!("{}: {}", path.display(), printable(what.as_ref())));
+        self.notices.push(format!("{}: {}", path.display(), line(what.as_ref())));
     }
 
     fn agreed(

@@ -11,7 +11,8 @@ use crate::{
     sandbox,
     signature::{PublicKey, signature_path},
 };
-use host_contract::{Exports, clean};
+use host_contract::Exports;
+use host_files::text::clean;
 use std::{fs, io::Read as _, path::Path, time::Instant};
 use wasmtime::component::{Component, InstancePre, Linker};
 

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
 };
-use host_contract::clean;
+use host_files::text::clean;
 
 /// What a worker does with the bytes it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

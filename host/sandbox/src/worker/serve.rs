@@ -9,7 +9,7 @@ use rlimit::Resource;
 
 use super::{Job, Order};
 use crate::{compile, limits::Limits};
-use host_contract::clean;
+use host_files::text::clean;
 
 /// Does one job: an order and the bytes from standard input, the result to standard
 /// output. On failure one line goes to standard error and the exit code is 1.

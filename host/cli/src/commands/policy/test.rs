@@ -123,7 +123,7 @@ fn one(path: &Path, policy: &Policy, record: bool, coverage: &mut Coverage) -> a
     let mut case = Case::read(path).map_err(case_error)?;
     let mut row = Row {
         case: path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        about: host_contract::clean(&case.about, 200),
+        about: host_files::text::clean(&case.about, 200),
         outcome: Outcome::Passed,
         at: None,
         diff: None,

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use host_contract::clean;
+use host_files::text::clean;
 use regex::Regex;
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
 //! Reading a score out of what a judge says: in any form in which it says one score and no
 //! other. Whatever is left is no score.
 
-use host_contract::clean;
+use host_files::text::clean;
 use serde::Deserialize;
 use serde_json::Value;
 

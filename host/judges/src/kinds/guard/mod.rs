@@ -124,7 +124,7 @@ impl Guard {
                 *text = Some(prompt + before + after);
                 continue;
             }
-            let (shown, most) = (host_contract::clean(&written, 80), self.max_new_tokens);
+            let (shown, most) = (host_files::text::clean(&written, 80), self.max_new_tokens);
             self.keep(format!(
                 "it didn't write {after:?} within {most} tokens but {shown:?}; raise max_new_tokens"
             ));
