@@ -34,5 +34,6 @@ mod steering;
 mod study;
 mod tampering;
 mod thinking;
+mod together;
 mod train;
 mod trust;

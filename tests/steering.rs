@@ -220,7 +220,7 @@ fn steering_without_its_means_is_refused_before_anything_is_written() {
         (&["--policy", &own], &["--set", "canary.prompts=[]"], "canary.prompts"),
         (&["--policy", &guard], &[], "steering.vector"),
         (&["--policy", &guard, vector[0], vector[1]], &layers, "layer 0 has no vector"),
-        (&["--policy", &own, "--policy", &guard], &vector, "one vector is steered in a run"),
+        (&["--policy", &own, "--policy", &guard], &vector, "no other policy can work beside it"),
     ];
     for (policies, more, problem) in cases {
         for dry in [&[][..], &["--dry-run"]] {

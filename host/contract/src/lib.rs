@@ -29,7 +29,7 @@ pub use actuators::{
 pub use assessment::{Assessment, Expected, check_metrics, validate_assessment};
 pub use calibration::{Calibration, Candidate, Example, Examples, Split, examples_bytes};
 pub use canonical::{assessment_from_json, assessment_to_json};
-pub use combine::{fail_closed, most_restrictive};
+pub use combine::{Combiner, Standing, StandsAlone, check_together, fail_closed};
 pub use exports::{AssessArguments, Exports, Functions};
 pub use invalid::Invalid;
 pub use needs::{

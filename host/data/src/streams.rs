@@ -30,6 +30,8 @@ pub struct Streams<'a> {
     alignment: Stream<'a>,
     batch: usize,
     pub mix: Mix,
+    /// Smallest share that is ever set.
+    least: f64,
 }
 
 /// Alignment samples in addition to the batch of a step.
@@ -86,7 +88,16 @@ impl<'a> Streams<'a> {
             alignment: stream(Origin::Alignment, "alignment batches")?,
             batch: plan.batch(),
             mix: Mix::default(),
+            least: 0.0,
         })
+    }
+
+    /// Whatever share is set, it is at least the one that the data have.
+    #[must_use]
+    pub fn as_in_the_data(mut self) -> Self {
+        let (task, alignment) = (self.task.samples.len(), self.alignment.samples.len());
+        self.least = alignment as f64 / (task + alignment) as f64;
+        self
     }
 
     /// The samples of the next step, shortest first.
@@ -103,6 +114,7 @@ impl<'a> Streams<'a> {
 
     /// From the next step on; returns whether it is another share than before.
     pub fn set_share(&mut self, share: f64) -> bool {
+        let share = share.max(self.least);
         let switches = share != self.mix.share;
         if switches {
             (self.mix.share, self.mix.owed) = (share, 0.0);

@@ -155,3 +155,15 @@ fn extra_samples_go_on_from_where_they_were_left() {
         assert_eq!(ids(&whole.next_batch()), ids(&second.next_batch()));
     }
 }
+
+/// What a policy that doesn't mix is used to is the least.
+#[test]
+fn the_mixture_of_the_data_is_never_lowered() {
+    let plan = plan(60, 20, 1);
+    let mut streams = Streams::new(&plan).unwrap().as_in_the_data();
+    assert!(streams.set_share(0.0));
+    assert!(!streams.set_share(0.1));
+    assert_eq!(alignment(&streams.next_batch()), 2);
+    assert!(streams.set_share(0.5));
+    assert_eq!(alignment(&streams.next_batch()), 4);
+}

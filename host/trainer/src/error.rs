@@ -20,6 +20,13 @@ pub enum Error {
     #[error("policy {policy} needs {need}, which this run can't give: {remedy}")]
     UnmetNeed { policy: String, need: String, remedy: String },
 
+    /// Several policies, of which one has no order with the others.
+    #[error(
+        "policy {policy} may use {actuator}, which {why}, so no other policy can work beside it; \
+         run it as the only policy, or leave it out"
+    )]
+    Together { policy: String, actuator: &'static str, why: &'static str },
+
     /// An adapter tensor that the loss does not reach, or reaches with NaN.
     #[error("step {step}: {problem}; nothing was updated")]
     Gradient { step: u64, problem: String },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host_contract::{
-    Action, Assessment, Needs, RunInfo, Sample, Signals, fail_closed, most_restrictive,
+    Action, Assessment, Combiner, Needs, RunInfo, Sample, Signals, Standing, fail_closed,
 };
 use host_sandbox::{Call, Policy};
 use serde::{Deserialize, Serialize};
@@ -22,10 +22,11 @@ pub struct ActivePolicy {
 }
 
 /// Asks every policy, carries each one's state from step to step, and combines what
-/// they say: the strictest wins, field by field.
+/// they say: the strictest wins, field by field (see [`Combiner`]).
 pub struct PolicySet<'a> {
     slots: Vec<PolicySlot<'a>>,
     on_fault: OnFault,
+    combiner: Combiner,
 }
 
 struct PolicySlot<'a> {
@@ -35,12 +36,15 @@ struct PolicySlot<'a> {
 }
 
 /// What a policy carries from step to step, for a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyState {
     /// Hexadecimal.
     pub state: String,
     pub faults_in_a_row: u64,
+    /// Where several policies work together.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// What one policy was asked, and what it answered.
@@ -93,7 +97,8 @@ impl<'a> PolicySet<'a> {
             state: Vec::new(),
             faults_in_a_row: 0,
         });
-        Self { slots: slots.collect(), on_fault }
+        let combiner = Combiner { standing: vec![Standing::default(); policies.len()] };
+        Self { slots: slots.collect(), on_fault, combiner }
     }
 
     /// `signals` holds those of each policy, in order. A policy that fails is
@@ -113,8 +118,9 @@ impl<'a> PolicySet<'a> {
                 break;
             }
         }
+        let assessment = self.combine(&answers);
         Ok(StepDecision {
-            assessment: self.combine(&answers),
+            assessment,
             answers,
             failed,
             measuring: Duration::ZERO,
@@ -122,19 +128,20 @@ impl<'a> PolicySet<'a> {
         })
     }
 
-    fn combine(&self, answers: &[Answer]) -> Assessment {
+    fn combine(&mut self, answers: &[Answer]) -> Assessment {
         let names: Vec<&str> = self.slots.iter().map(|slot| slot.active.policy.name()).collect();
         let all: Vec<&Assessment> = answers.iter().map(|answer| &answer.assessment).collect();
         let samples: &[Sample] = answers.first().map_or(&[], |first| &first.signals.samples);
-        most_restrictive(&names, &all, samples)
+        self.combiner.combine(&names, &all, samples)
     }
 
     /// What each policy carries to the next step.
     pub fn states(&self) -> Vec<PolicyState> {
-        let slots = self.slots.iter();
-        let states = slots.map(|slot| PolicyState {
+        let slots = self.slots.iter().zip(&self.combiner.standing);
+        let states = slots.map(|(slot, standing)| PolicyState {
             state: hex::encode(&slot.state),
             faults_in_a_row: slot.faults_in_a_row,
+            standing: *standing,
         });
         states.collect()
     }
@@ -156,6 +163,7 @@ impl<'a> PolicySet<'a> {
                 .map_err(|error| format!("holds a policy's state that is no hex ({error})"))?;
             slot.faults_in_a_row = saved.faults_in_a_row;
         }
+        self.combiner.standing = states.iter().map(|saved| saved.standing).collect();
         Ok(())
     }
 }

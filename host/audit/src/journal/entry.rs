@@ -40,6 +40,13 @@ pub struct Run {
     pub limits: Limits,
     pub run: RunInfo,
     pub policies: Vec<PolicySlot>,
+    /// Which rules combined the assessments of several policies; 0, and left out, for one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub combination: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A policy of the run. Records name it by its position.

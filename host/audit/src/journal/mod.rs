@@ -41,6 +41,10 @@ pub use writer::{Answered, JournalWriter, Mark, Start};
 /// The format that this host writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// The rules by which this host combines several policies. Before 1, a policy could replace
+/// what another one held.
+const COMBINATION: u32 = 1;
+
 const RECORDS: &str = "records.jsonl";
 const TENSORS: &str = "tensors.bin";
 const POLICIES: &str = "policies";

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{
+    COMBINATION,
     entry::{self, Answer, Entry, Mode, PolicySlot, Record},
     reader::{Finding, Journal},
 };
-use host_contract::{Assessment, most_restrictive};
+use host_contract::{Assessment, Combiner};
 use host_sandbox::{Call, Engine, Error, Policy, Result};
 
 /// How a replay went.
@@ -91,6 +92,7 @@ impl Journal {
         let mut slots = slots.collect::<Result<Vec<_>>>()?;
         let mut replay = Replay::default();
         let mut step: Vec<(&Record, Assessment)> = Vec::new();
+        let mut combiner = Combiner::default();
         for (number, entry) in (0u64..).zip(&self.entries) {
             match entry {
                 Entry::Assessment(record) => {
@@ -102,12 +104,14 @@ impl Journal {
                     advance();
                 }
                 Entry::Combined { assessment, .. } => {
-                    self.combined(number, assessment, &std::mem::take(&mut step), &mut replay);
+                    let step = std::mem::take(&mut step);
+                    self.combined(number, assessment, &step, &mut combiner, &mut replay);
                 }
                 Entry::Run(_) | Entry::End { .. } => {}
             }
         }
         replay.findings.extend(self.missing(replay.not_recorded));
+        replay.findings.extend(self.combined_by_other_rules());
         replay.time = started.elapsed();
         Ok(replay)
     }
@@ -125,6 +129,18 @@ impl Journal {
                 "{} assessments can't be replayed, though the run recorded all that they need: \
                  something was removed",
                 not_recorded - declared
+            ))
+        })
+    }
+
+    /// Fails closed: what was combined by other rules is not taken for right.
+    fn combined_by_other_rules(&self) -> Option<Finding> {
+        let several = self.run.policies.len() > 1;
+        (several && self.run.combination != COMBINATION).then(|| {
+            Finding::whole(format!(
+                "what its policies amount to was combined by the rules of another version, which \
+                 this host can't check; audit this run with the host that made it ({})",
+                host_contract::clean(&self.run.host, 64)
             ))
         })
     }
@@ -201,8 +217,12 @@ impl Journal {
         number: u64,
         recorded: &serde_json::Value,
         step: &[(&Record, Assessment)],
+        combiner: &mut Combiner,
         replay: &mut Replay,
     ) {
+        if self.run.combination != COMBINATION {
+            return;
+        }
         let names = self.run.policies.iter().map(|slot| slot.name.as_str());
         let names: Vec<&str> = names.collect();
         let samples = step.first().map_or(&[][..], |(record, _)| &record.signals.signals.samples);
@@ -210,7 +230,7 @@ impl Journal {
         let well_formed =
             assessments.len() == names.len() && assessments.iter().all(|one| fits(one, samples));
         let expected = well_formed
-            .then(|| entry::assessment(&most_restrictive(&names, &assessments, samples)).ok())
+            .then(|| entry::assessment(&combiner.combine(&names, &assessments, samples)).ok())
             .flatten();
         if expected.as_ref() != Some(recorded) {
             let problem = "is not what the policies' assessments amount to";

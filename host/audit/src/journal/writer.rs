@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
+    COMBINATION, FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::{BlobsWriter, append},
     entry::{self, Answer, Entry, Mode, PolicySlot, Record, Run},
     head_text,
@@ -343,6 +343,7 @@ impl Start<'_> {
                 .unwrap_or_default(),
             run: self.run.clone(),
             policies: slots.collect(),
+            combination: if self.policies.len() > 1 { COMBINATION } else { 0 },
         }))
     }
 }

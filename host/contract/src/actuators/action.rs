@@ -31,9 +31,17 @@ impl Actuator for ActionActuator {
         (r.action == Action::RollBack).then_some("action")
     }
 
-    /// The strongest: update < skip < roll-back < stop.
+    /// Only of rolling back: everybody may skip or stop.
+    fn alone(&self) -> Option<&'static str> {
+        Some("undoes updates, also those that brought the model back")
+    }
+
+    /// The strongest: update < skip < stop. But nobody skips a step that is hold alone for
+    /// another policy.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         let actions = decisions.all.iter().map(|one| one.action);
-        into.action = actions.max().unwrap_or(Action::Update);
+        let strongest = actions.clone().max().unwrap_or(Action::Update);
+        let spared = strongest == Action::Skip && into.is_hold_alone(decisions.samples);
+        into.action = if spared { actions.min().unwrap_or(strongest) } else { strongest };
     }
 }

@@ -39,7 +39,7 @@ impl Actuator for AdapterProjection {
         r.adapter_projection.map(|_| "adapter-projection")
     }
 
-    /// The largest cosine, which projects the most matrices.
+    /// The largest cosine, which projects the most matrices: each policy's own are among them.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         into.adapter_projection = decisions.some(|one| one.adapter_projection).reduce(f64::max);
     }

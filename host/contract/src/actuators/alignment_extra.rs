@@ -41,7 +41,7 @@ impl Actuator for AlignmentExtra {
         r.alignment_extra.map(|_| "alignment-extra")
     }
 
-    /// The largest number.
+    /// The largest number; one that was named earlier stands, as a share does.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         into.alignment_extra = decisions.some(|one| one.alignment_extra).max();
     }

@@ -38,7 +38,8 @@ impl Actuator for AlignmentShare {
         r.alignment_share.map(|_| "alignment-share")
     }
 
-    /// The largest share.
+    /// The largest share. One that a policy named earlier stands until it names another; see
+    /// [`Combiner`](crate::Combiner).
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         into.alignment_share = decisions.some(|one| one.alignment_share).reduce(f64::max);
     }

@@ -1,11 +1,9 @@
 //! Quadratic pull towards earlier parameters.
 
-use std::cmp::Ordering;
-
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Actuators, Check, Decisions, Regularization, ranges::within};
+use super::{Actuator, Actuators, Check, Regularization, ranges::within};
 use crate::types::Sample;
 
 /// What the parameters are pulled to.
@@ -63,12 +61,7 @@ impl Actuator for AnchorActuator {
         r.anchor.map(|_| "anchor")
     }
 
-    /// The stronger one; at equal strength the one that pulls to the reference.
-    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        let stronger = |a: Anchor, b: Anchor| match (a.strength.total_cmp(&b.strength), a.target) {
-            (Ordering::Less, _) | (Ordering::Equal, AnchorTarget::LastSwitch) => b,
-            _ => a,
-        };
-        into.anchor = decisions.some(|one| one.anchor).reduce(stronger);
+    fn alone(&self) -> Option<&'static str> {
+        Some("may pull to an earlier point of the run, away from where others pull")
     }
 }

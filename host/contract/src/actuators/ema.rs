@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Actuators, Check, Decisions, Regularization, ranges::out_of_range};
+use super::{Actuator, Actuators, Check, Regularization, ranges::out_of_range};
 use crate::types::Sample;
 
 /// average <- decay * average + (1 - decay) * parameters.
@@ -49,10 +49,7 @@ impl Actuator for EmaActuator {
         r.ema.map(|_| "ema")
     }
 
-    /// The largest decay, in the path if any policy wants it there.
-    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        let stronger =
-            |a: Ema, b: Ema| Ema { decay: a.decay.max(b.decay), in_path: a.in_path || b.in_path };
-        into.ema = decisions.some(|one| one.ema).reduce(stronger);
+    fn alone(&self) -> Option<&'static str> {
+        Some("puts earlier parameters in the place of those that others held")
     }
 }

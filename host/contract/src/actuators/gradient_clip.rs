@@ -35,8 +35,14 @@ impl Actuator for GradientClip {
         r.gradient_clip.map(|_| "gradient-clip")
     }
 
-    /// The smallest norm.
+    /// The smallest norm; the trainer takes the run's own if that is smaller still. Of a step
+    /// that is hold alone the largest, where one who names none means the run's own.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        into.gradient_clip = decisions.some(|one| one.gradient_clip).reduce(f64::min);
+        let norms = decisions.all.iter().map(|one| one.gradient_clip);
+        into.gradient_clip = if into.is_hold_alone(decisions.samples) {
+            norms.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten()
+        } else {
+            norms.flatten().reduce(f64::min)
+        };
     }
 }

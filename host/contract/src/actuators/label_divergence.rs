@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization};
+use super::{Actuator, Actuators, Check, Declared, Regularization};
 use crate::run::{RunCapabilities, Unmet};
 use crate::types::Sample;
 
@@ -52,13 +52,8 @@ impl Actuator for LabelDivergence {
         (r.divergence != Divergence::ForwardKl).then_some("divergence")
     }
 
-    /// The whole vocabulary is more restrictive than the label token. The divergence of a
-    /// policy that holds no sample counts for nothing.
-    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        let holds = |one: &&&Regularization| one.kl_weight.iter().any(|weight| *weight != 0.0);
-        let mut holding = decisions.all.iter().filter(holds).map(|one| one.divergence).peekable();
-        let label = holding.peek().is_some() && holding.all(|one| one == Divergence::LabelK2);
-        into.divergence = if label { Divergence::LabelK2 } else { Divergence::ForwardKl };
+    fn alone(&self) -> Option<&'static str> {
+        Some("holds by another measure than the KL divergence of others")
     }
 }
 

@@ -30,9 +30,14 @@ impl Actuator for LearningRate {
         (r.learning_rate_scale != 1.0).then_some("learning-rate-scale")
     }
 
-    /// The smallest scale.
+    /// The smallest scale. Of a step that is hold alone the largest, up to the schedule's own:
+    /// nobody slows another's way back.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         let scales = decisions.all.iter().map(|one| one.learning_rate_scale);
-        into.learning_rate_scale = scales.fold(f64::MAX, f64::min);
+        into.learning_rate_scale = if into.is_hold_alone(decisions.samples) {
+            scales.map(|scale| scale.min(1.0)).fold(0.0, f64::max)
+        } else {
+            scales.fold(f64::MAX, f64::min)
+        };
     }
 }

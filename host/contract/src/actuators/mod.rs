@@ -27,14 +27,13 @@ pub use ratio_clip::RatioClip;
 pub use steering::Steering;
 
 pub(crate) use ranges::{Check, per_sample};
-pub(crate) use weights::fold;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
 use crate::{
     run::{RunCapabilities, Unmet},
-    types::{Action, Sample, named_flags},
+    types::{Action, Origin, Sample, named_flags},
 };
 
 named_flags!(Actuators {
@@ -126,6 +125,27 @@ impl Regularization {
     }
 }
 
+impl Regularization {
+    /// Whether the step pulls to no task data and yet holds: to the reference, or to alignment
+    /// data. To leave out such a step, or to make it smaller, is no restriction.
+    pub(crate) fn is_hold_alone(&self, samples: &[Sample]) -> bool {
+        let (mut pulls, mut holds) = (false, false);
+        let mut token = 0;
+        for (i, sample) in samples.iter().enumerate() {
+            for _ in 0..sample.answer_tokens {
+                let factor =
+                    |weights: &Option<Vec<f32>>| token_weights::at(weights.as_deref(), token);
+                let learns = self.task_weight[i] * factor(&self.token_task_weight) > 0.0;
+                pulls |= learns && sample.origin == Origin::Task;
+                holds |= learns && sample.origin == Origin::Alignment;
+                holds |= self.kl_weight[i] * factor(&self.token_kl_weight) > 0.0;
+                token += 1;
+            }
+        }
+        holds && !pulls
+    }
+}
+
 /// What several policies decided about one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Decisions<'a> {
@@ -136,6 +156,19 @@ pub struct Decisions<'a> {
 }
 
 impl<'a> Decisions<'a> {
+    /// Combines a list with a value per sample.
+    pub(crate) fn per_sample(
+        &self,
+        field: impl Fn(&'a Regularization) -> &'a Vec<f64>,
+        pick: fn(&Sample) -> fn(f64, f64) -> f64,
+    ) -> Vec<f64> {
+        let of = |(i, sample)| {
+            let values = self.all.iter().map(|one| field(one)[i]);
+            values.reduce(pick(sample)).unwrap_or_default()
+        };
+        self.samples.iter().enumerate().map(of).collect()
+    }
+
     /// One field of every decision that has it.
     pub(crate) fn some<T: 'a>(
         &self,
@@ -196,9 +229,16 @@ pub trait Actuator: Sync {
         format!("is used, but needs.actuators does not declare {}", self.name())
     }
 
+    /// Why a policy that declares it can't work beside another one: of two values none is the
+    /// stricter one. None if there is an order.
+    fn alone(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Combines what several policies decided: the most restrictive counts. Rows of the
-    /// table before this one were combined already.
-    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization);
+    /// table before this one were combined already. What stands [alone](Self::alone) has
+    /// nothing to combine.
+    fn merge(&self, _decisions: Decisions<'_>, _into: &mut Regularization) {}
 }
 
 /// Every actuator, in the order of the interface.

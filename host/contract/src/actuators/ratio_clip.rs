@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
 use super::{
-    Actuator, Actuators, Check, Decisions, Declared, Regularization,
+    Actuator, Actuators, Check, Declared, Regularization,
     label_divergence::by_tokens,
     ranges::{length, within},
 };
@@ -70,42 +70,7 @@ impl Actuator for RatioClipActuator {
         r.ratio_clip.as_ref().map(|_| "ratio-clip")
     }
 
-    /// Sample by sample the intersection of the allowed ranges, with the smallest
-    /// direction; where two ranges have nothing in common, the one that ends lower.
-    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        let lists = decisions.some(|one| one.ratio_clip.clone());
-        into.ratio_clip =
-            lists.reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| narrower(a, b)).collect());
-    }
-}
-
-fn narrower(a: RatioClip, b: RatioClip) -> RatioClip {
-    let high = a.high.min(b.high);
-    RatioClip {
-        low: a.low.max(b.low).min(high),
-        high,
-        direction: a.direction.min(b.direction),
-        sequence: a.sequence || b.sequence,
-        variance_penalty: a.variance_penalty.max(b.variance_penalty),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disjoint_ratio_clips_close() {
-        let clip = |low, high| RatioClip {
-            low,
-            high,
-            direction: 1.0,
-            sequence: false,
-            variance_penalty: 0.0,
-        };
-        let meet = narrower(clip(0.1, 10.0), clip(0.5, 4.0));
-        assert_eq!((meet.low, meet.high), (0.5, 4.0));
-        let apart = narrower(clip(0.1, 0.2), clip(0.5, 4.0));
-        assert_eq!((apart.low, apart.high), (0.2, 0.2));
+    fn alone(&self) -> Option<&'static str> {
+        Some("replaces the task loss, which the weights of others are meant for")
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift};
 
-use super::{Actuator, Actuators, Check, Decisions, Declared, Regularization, ranges::within};
+use super::{Actuator, Actuators, Check, Declared, Regularization, ranges::within};
 use crate::types::Sample;
 
 /// Steering from the next step on.
@@ -55,17 +55,7 @@ impl Actuator for SteeringActuator {
         "is used, but needs.steering does not declare it".to_owned()
     }
 
-    /// The smallest coefficient by its absolute value.
-    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        let weaker = |a: Steering, b: Steering| Steering {
-            coefficient: if a.coefficient.abs() <= b.coefficient.abs() {
-                a.coefficient
-            } else {
-                b.coefficient
-            },
-            project: a.project || b.project,
-            reference: a.reference || b.reference,
-        };
-        into.steering = decisions.some(|one| one.steering).reduce(weaker);
+    fn alone(&self) -> Option<&'static str> {
+        Some("changes the reference that others hold the model to")
     }
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     assessment::{Assessment, Expected, validate_assessment},
-    combine::{fail_closed, most_restrictive},
+    combine::{Combiner, check_together, fail_closed},
     needs::check_capabilities,
     signals::{Needs, SteeringNeed, SteeringVector},
     types::Origin,
@@ -74,22 +74,43 @@ fn using_an_actuator_without_declaring_it_is_a_fault() {
     }
 }
 
+fn both(all: &[&Assessment]) -> Assessment {
+    Combiner::default().combine(&vec!["a"; all.len()], all, &samples())
+}
+
 #[test]
 fn one_policy_that_uses_an_actuator_is_enough() {
-    for actuator in ACTUATORS {
-        let (plain, using) = (plain(), using(actuator));
+    for actuator in ACTUATORS.iter().filter(|one| one.alone().is_none()) {
+        let (plain, using) = (plain(), using(*actuator));
         let used = actuator.used(&using.regularization);
         assert!(used.is_some(), "{}", actuator.name());
         for pair in [[&plain, &using], [&using, &plain]] {
-            let both = most_restrictive(&["a", "b"], &pair, &samples()).regularization;
-            // A divergence counts only where something is held.
-            if actuator.name() != "label-divergence" {
-                assert_eq!(actuator.used(&both), used, "{}", actuator.name());
-            }
+            let both = both(&pair).regularization;
+            assert_eq!(actuator.used(&both), used, "{}", actuator.name());
         }
-        let both = most_restrictive(&["a", "b"], &[&using, &using], &samples());
+        let both = both(&[&using, &using]);
         assert_eq!(actuator.check(&both.regularization, &samples()), Ok(()));
     }
+}
+
+/// Either has an order, or stands alone: a policy that may use it is refused beside any other,
+/// whichever comes first.
+#[test]
+fn what_has_no_order_is_not_combined() {
+    let mut alone = Vec::new();
+    for actuator in ACTUATORS {
+        let (may, plain) = (declaring(actuator), Needs::new());
+        assert_eq!(check_together(&[&may]), Ok(()), "{}", actuator.name());
+        let found = check_together(&[&plain, &may]);
+        assert_eq!(found.is_err(), actuator.alone().is_some(), "{}", actuator.name());
+        if let Err(found) = found {
+            assert_eq!((found.policy, found.actuator), (1, actuator.name()));
+            assert_eq!(check_together(&[&may, &plain]).unwrap_err().policy, 0);
+            alone.push(found.actuator);
+        }
+    }
+    let expected = ["label-divergence", "ema", "anchor", "ratio-clip", "roll-back", "steering"];
+    assert_eq!(alone, expected);
 }
 
 /// A run without data, canary, base model and judges refuses them by name.
@@ -131,6 +152,6 @@ fn alignment_extra_has_a_range_and_the_largest_counts() {
     let invalid = check(&of(1025), &needs).unwrap_err().to_string();
     let expected = "regularization.alignment-extra is 1025; it must be a number from 0 to 1024";
     assert_eq!(invalid, expected);
-    let all = most_restrictive(&["a", "b", "c"], &[&of(2), &plain(), &of(5)], &samples());
+    let all = both(&[&of(2), &plain(), &of(5)]);
     assert_eq!(all.regularization.alignment_extra, Some(5));
 }

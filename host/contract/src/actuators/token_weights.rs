@@ -1,7 +1,7 @@
 //! Weights of single answer tokens.
 
 use super::{
-    Actuator, Actuators, Check, Decisions, Regularization, ranges::per_token, weights::fold,
+    Actuator, Actuators, Check, Decisions, Regularization, ranges::per_token, weights::pick_task,
 };
 use crate::types::Sample;
 
@@ -38,11 +38,21 @@ impl Actuator for TokenWeights {
 
     /// Products with the sample's weight are combined, so that the weight of every single
     /// token is the most restrictive.
-    fn merge(&self, Decisions { all, samples }: Decisions<'_>, into: &mut Regularization) {
-        let task = all.iter().map(|one| (&one.task_weight, &one.token_task_weight));
-        into.token_task_weight = combined(task, &into.task_weight, samples, f64::min);
-        let kl = all.iter().map(|one| (&one.kl_weight, &one.token_kl_weight));
-        into.token_kl_weight = combined(kl, &into.kl_weight, samples, f64::max);
+    fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
+        let task = |one: &Regularization, i: usize, t: usize| {
+            one.task_weight[i] * at(one.token_task_weight.as_deref(), t)
+        };
+        let kl = |one: &Regularization, i: usize, t: usize| {
+            one.kl_weight[i] * at(one.token_kl_weight.as_deref(), t)
+        };
+        if decisions.all.iter().any(|one| one.token_task_weight.is_some()) {
+            let factors = combined(decisions, &into.task_weight, task, pick_task);
+            into.token_task_weight = Some(factors);
+        }
+        if decisions.all.iter().any(|one| one.token_kl_weight.is_some()) {
+            let factors = combined(decisions, &into.kl_weight, kl, |_| f64::max);
+            into.token_kl_weight = Some(factors);
+        }
     }
 }
 
@@ -50,35 +60,43 @@ fn tokens(samples: &[Sample]) -> usize {
     samples.iter().map(|sample| sample.answer_tokens as usize).sum()
 }
 
+/// Weight of a token, 1 where none are given.
+pub(super) fn at(weights: Option<&[f32]>, token: usize) -> f64 {
+    weights.map_or(1.0, |weights| f64::from(weights[token]))
+}
+
 /// Token weights such that, times the combined weight of the sample, each token has
-/// the most restrictive of the policies' products. Within [0, 10], as each product is within
-/// ten times the weight it is divided by. Absent if no policy gave any.
-fn combined<'a>(
-    weights: impl Iterator<Item = (&'a Vec<f64>, &'a Option<Vec<f32>>)> + Clone,
-    combined: &[f64],
-    samples: &[Sample],
-    pick: fn(f64, f64) -> f64,
-) -> Option<Vec<f32>> {
-    weights.clone().find(|(_, tokens)| tokens.is_some())?;
-    let products = weights.map(|(per_sample, per_token)| {
-        let mut token = 0;
-        let mut products = Vec::new();
-        for (weight, sample) in per_sample.iter().zip(samples) {
-            for _ in 0..sample.answer_tokens {
-                let factor = per_token.as_ref().map_or(1.0, |list| f64::from(list[token]));
-                products.push(weight * factor);
-                token += 1;
-            }
+/// the most restrictive of the policies' products, or one that is stricter by a rounding.
+/// Within [0, 10], as each product is within ten times the weight it is divided by.
+fn combined(
+    Decisions { all, samples }: Decisions<'_>,
+    weights: &[f64],
+    product: impl Fn(&Regularization, usize, usize) -> f64,
+    pick: fn(&Sample) -> fn(f64, f64) -> f64,
+) -> Vec<f32> {
+    let mut factors = Vec::with_capacity(tokens(samples));
+    for (i, (sample, weight)) in samples.iter().zip(weights).enumerate() {
+        let pick = pick(sample);
+        let least = pick(0.0, 1.0) == 0.0;
+        for _ in 0..sample.answer_tokens {
+            let products = all.iter().map(|one| product(one, i, factors.len()));
+            let wanted = products.reduce(pick).unwrap_or_default();
+            factors.push(factor(wanted, *weight, least));
         }
-        products
-    });
-    let products = fold(products, pick);
-    let of_token = combined
-        .iter()
-        .zip(samples)
-        .flat_map(|(weight, sample)| std::iter::repeat_n(*weight, sample.answer_tokens as usize));
-    let quotient = |(product, weight): (&f64, f64)| {
-        if weight == 0.0 { 1.0 } else { (product / weight) as f32 }
-    };
-    Some(products.iter().zip(of_token).map(quotient).collect())
+    }
+    factors
+}
+
+/// What times `weight` is `wanted`: rounded down if the least counts, else up.
+fn factor(wanted: f64, weight: f64, least: bool) -> f32 {
+    if weight == 0.0 {
+        return 1.0;
+    }
+    let nearest = (wanted / weight) as f32;
+    let product = f64::from(nearest) * weight;
+    match least {
+        true if product > wanted => nearest.next_down().max(0.0),
+        false if product < wanted => nearest.next_up().min(10.0),
+        _ => nearest,
+    }
 }

@@ -1,7 +1,7 @@
 //! Task weight and KL weight of every sample; every policy may set them.
 
 use super::{Actuator, Actuators, Check, Decisions, Regularization, per_sample};
-use crate::types::Sample;
+use crate::types::{Origin, Sample};
 
 pub(super) struct Weights;
 
@@ -32,16 +32,18 @@ impl Actuator for Weights {
         Some("task-weight")
     }
 
-    /// The smallest task weight and the largest KL weight of each sample.
+    /// The smallest task weight and the largest KL weight of each sample. To learn from
+    /// alignment data is a hold as well: there the largest task weight counts.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
-        let all = decisions.all.iter();
-        into.task_weight = fold(all.clone().map(|one| one.task_weight.clone()), f64::min);
-        into.kl_weight = fold(all.map(|one| one.kl_weight.clone()), f64::max);
+        into.task_weight = decisions.per_sample(|one| &one.task_weight, pick_task);
+        into.kl_weight = decisions.per_sample(|one| &one.kl_weight, |_| f64::max);
     }
 }
 
-/// Combines lists element by element.
-pub(crate) fn fold(lists: impl Iterator<Item = Vec<f64>>, pick: fn(f64, f64) -> f64) -> Vec<f64> {
-    let combined = lists.reduce(|a, b| a.iter().zip(&b).map(|(a, b)| pick(*a, *b)).collect());
-    combined.unwrap_or_default()
+/// Which of two task weights of such a sample is the stricter one.
+pub(super) fn pick_task(sample: &Sample) -> fn(f64, f64) -> f64 {
+    match sample.origin {
+        Origin::Task => f64::min,
+        Origin::Alignment => f64::max,
+    }
 }

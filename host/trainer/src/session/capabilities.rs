@@ -1,6 +1,6 @@
 //! What this run can measure for a policy, and steer.
 
-use host_contract::{Needs, RunCapabilities, check_capabilities};
+use host_contract::{Actuators, Needs, RunCapabilities, check_capabilities, check_together};
 use host_data::{Origin, Plan};
 use host_eval::canary::Canary;
 
@@ -31,4 +31,25 @@ pub fn check_needs(policy: &str, needs: &Needs, run: &RunCapabilities<'_>) -> Re
         need: unmet.need,
         remedy: unmet.remedy,
     })
+}
+
+/// Refuses policies that can't work together: one may use what no other could be stricter
+/// than. Each comes with its name.
+pub fn check_policies(policies: &[(String, Needs)]) -> Result<()> {
+    let needs: Vec<&Needs> = policies.iter().map(|(_, needs)| needs).collect();
+    check_together(&needs).map_err(|found| Error::Together {
+        policy: policies[found.policy].0.clone(),
+        actuator: found.actuator,
+        why: found.why,
+    })
+}
+
+/// Says that the mixture of the data is the least, where one of several policies mixes and
+/// another doesn't.
+pub fn about_mixture<'n>(needs: impl Iterator<Item = &'n Needs> + Clone) -> Option<&'static str> {
+    let mixes = |needs: &Needs| needs.actuators.contains(Actuators::ALIGNMENT_SHARE);
+    (needs.clone().any(mixes) && !needs.clone().all(mixes)).then_some(
+        "not every policy mixes task and alignment data, so from the second step on the share \
+         of alignment rows is at least the one that the data have",
+    )
 }

@@ -12,8 +12,22 @@ use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::records::observer::{Observer, Silent};
 use crate::session::calibration::{self, CalibrationFile, LabelledPrompt};
-use crate::session::capabilities::check_needs;
+use crate::session::capabilities::{check_needs, check_policies};
 use crate::session::steering;
+
+/// Checks the needs of all policies, against the run and against each other, before any is
+/// calibrated.
+pub fn check_all(
+    policies: &[LoadedPolicy<'_>],
+    run: &RunConfig,
+    info: &RunInfo,
+    capabilities: &RunCapabilities<'_>,
+) -> Result<()> {
+    let needs = policies
+        .iter()
+        .map(|one| Ok((one.policy.to_string(), one.configured(run, info, capabilities)?)));
+    check_policies(&needs.collect::<Result<Vec<_>>>()?)
+}
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.
 pub struct LoadedPolicy<'a> {

@@ -112,7 +112,11 @@ impl<'a> State<'a> {
             teacher: None,
             steered: spec.steering().map(ActiveSteering::new).transpose()?,
             sensors,
-            streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new),
+            streams: may(Actuator::ALIGNMENT_SHARE).and_then(Streams::new).map(|streams| {
+                // One that doesn't mix is used to the mixture of the data.
+                let mixes = |needs: &Needs| needs.actuators.contains(Actuator::ALIGNMENT_SHARE);
+                if spec.needs.iter().all(mixes) { streams } else { streams.as_in_the_data() }
+            }),
             extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
             policy_set,
             actuators: step_actuators(spec.needs, &parameters),
@@ -308,9 +312,16 @@ impl<'a> State<'a> {
         if ranks.is_root() { Ok(()) } else { self.layout.write(&self.parameters) }
     }
 
-    /// Shortens a gradient to this L2 norm, or the run's own; returns what it was.
+    /// Shortens a gradient to this L2 norm, or the run's own; returns what it was. Of several
+    /// policies one may be silent, for which the run's own stands, so it is the most.
     fn clip(&self, gradient: &mut [f32], limit: Option<f64>) -> f64 {
-        let (norm, limit) = (norm(gradient), limit.unwrap_or(self.spec.config.gradient_clip));
+        let own = self.spec.config.gradient_clip;
+        let limit = match limit {
+            Some(limit) if self.spec.needs.len() > 1 && own > 0.0 => limit.min(own),
+            Some(limit) => limit,
+            None => own,
+        };
+        let norm = norm(gradient);
         if limit > 0.0 && norm > limit {
             let scale = (limit / norm) as f32;
             gradient.iter_mut().for_each(|value| *value *= scale);
@@ -336,8 +347,8 @@ impl<'a> State<'a> {
     /// What the policies ask of the steps after this one.
     pub fn set_alignment(&mut self, asked: Option<&Regularization>) {
         let share = asked.and_then(|asked| asked.alignment_share);
-        if let (Some(streams), Some(share)) = (&mut self.streams, share)
-            && streams.set_share(share)
+        if let Some(streams) = &mut self.streams
+            && streams.set_share(share.unwrap_or(streams.mix.share))
         {
             let parameters = &self.parameters;
             self.actuators.iter_mut().for_each(|actuator| actuator.share_changed(parameters));

@@ -4,6 +4,7 @@ use super::*;
 use crate::policies::PolicyState;
 use crate::records::Totals;
 use crate::records::run_dir::RecordsMark;
+use host_contract::Standing;
 
 struct Desk {
     _folder: tempfile::TempDir,
@@ -28,7 +29,11 @@ fn progress(step: u64) -> Progress {
         mix: None,
         extra: None,
         gradient_conflict: None,
-        policies: vec![PolicyState { state: "00ff".into(), faults_in_a_row: 1 }],
+        policies: vec![PolicyState {
+            state: "00ff".into(),
+            faults_in_a_row: 1,
+            standing: Standing::default(),
+        }],
         previous: None,
         not_finite: 0,
         totals: Totals {

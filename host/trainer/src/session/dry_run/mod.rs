@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::records::observer::Observer;
 use crate::records::run_dir::RunDir;
 use crate::session::capabilities::capabilities;
+use crate::session::load_policies::check_all;
 use crate::session::prepare::{Caches, Loaded};
 use crate::session::steering;
 use crate::signals::reference;
@@ -92,13 +93,13 @@ pub fn dry_run(
     let info = loaded.info(config);
     let capabilities = capabilities(config, &loaded.plan, loaded.canary.as_ref(), &info.judges);
     let policies = std::mem::take(&mut loaded.policies);
-    let names: Vec<String> = policies.iter().map(|one| one.policy.to_string()).collect();
+    check_all(&policies, config, &info, &capabilities)?;
     let needs = policies
         .into_iter()
         .map(|policy| policy.dry_configure(config, &reader, &info, &loaded.model, &capabilities))
         .collect::<Result<Vec<Needs>>>()?;
     let model = &loaded.model;
-    let steers = steering::dry_configure(names.into_iter().zip(&needs), config, &reader, model)?;
+    let steers = steering::dry_configure(&needs, config, &reader, model)?;
     reader.notices().lines().for_each(|line| observer.notice(&line));
     let taps = sensors::reference_taps(needs.iter());
     let on_disk = if needs.is_empty() {

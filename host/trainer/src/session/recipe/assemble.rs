@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::policies::ActivePolicy;
 use crate::records::observer::Observer;
 use crate::records::run_dir::RunDir;
-use crate::session::capabilities::capabilities;
+use crate::session::capabilities::{about_mixture, capabilities};
+use crate::session::load_policies::check_all;
 use crate::session::prepare::{self, Loaded};
 use crate::session::steering;
 use crate::signals::reference;
@@ -37,11 +38,15 @@ pub(super) fn prepare_all<'a>(
     let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
     let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges);
+    check_all(&found, &config, &info, &capabilities)?;
     for (number, policy) in found.into_iter().enumerate() {
         let (active, calibration) =
             policy.activate(&config, &reader, info.clone(), &model, &capabilities, observer)?;
         policies.push(active);
         calibrations.extend(calibration.map(|calibration| (number, calibration)));
+    }
+    if let Some(line) = about_mixture(policies.iter().map(|active| &active.needs)) {
+        observer.notice(line);
     }
     let projects = |active: &ActivePolicy| {
         let actuators = active.needs.actuators;

@@ -39,10 +39,10 @@ pub fn check(policy: &str, needs: &Needs, run: &RunConfig) -> Result<()> {
     Ok(())
 }
 
-/// The vectors that the policies of a run ask for, fitted or read; none if none do.
+/// The vectors that a policy of a run asks for, fitted or read; none if none does.
 ///
 /// # Errors
-/// If two policies ask for different ones, and if a file or a prompt can't be used.
+/// If a file or a prompt can't be used.
 pub fn prepare(
     policies: &[ActivePolicy],
     run: &RunConfig,
@@ -50,9 +50,7 @@ pub fn prepare(
     model: &Model,
     observer: &mut dyn Observer,
 ) -> Result<Option<Vectors>> {
-    let asked = policies.iter();
-    let asked = asked.map(|active| (active.policy.to_string(), &active.needs));
-    let Some(need) = the_one_need(asked)? else {
+    let Some(need) = the_one_need(policies.iter().map(|active| &active.needs)) else {
         return Ok(None);
     };
     let layers = &need.layers;
@@ -77,14 +75,14 @@ pub fn prepare(
 }
 
 /// Checks what [`prepare`] checks without fitting anything; says whether anything is
-/// steered. The policies come with their names.
-pub fn dry_configure<'n>(
-    asked: impl Iterator<Item = (String, &'n Needs)>,
+/// steered.
+pub fn dry_configure(
+    needs: &[Needs],
     run: &RunConfig,
     reader: &Reader,
     model: &Model,
 ) -> Result<bool> {
-    let Some(need) = the_one_need(asked)? else {
+    let Some(need) = the_one_need(needs.iter()) else {
         return Ok(false);
     };
     calibration::load_prompts(&run.calibration, reader)?;
@@ -103,24 +101,9 @@ pub fn dry_configure<'n>(
     Ok(true)
 }
 
-fn the_one_need<'n>(
-    asked: impl Iterator<Item = (String, &'n Needs)>,
-) -> Result<Option<&'n SteeringNeed>> {
-    let mut steers = asked.filter_map(|(policy, needs)| Some((policy, needs.steering.as_ref()?)));
-    let Some((first, need)) = steers.next() else {
-        return Ok(None);
-    };
-    match steers.find(|(_, other)| *other != need) {
-        None => Ok(Some(need)),
-        Some((policy, _)) => Err(Error::UnmetNeed {
-            policy,
-            need: "another steering vector, or other layers of it".into(),
-            remedy: format!(
-                "one vector is steered in a run, and {first} asks for its own; give both the \
-                 same settings, or leave one policy out"
-            ),
-        }),
-    }
+/// Steering is never combined, so one policy at most asks for it.
+fn the_one_need<'n>(mut needs: impl Iterator<Item = &'n Needs>) -> Option<&'n SteeringNeed> {
+    needs.find_map(|needs| needs.steering.as_ref())
 }
 
 /// The prompts that the configuration names, else the labelled ones.
