@@ -146,6 +146,9 @@ impl Regularization {
     }
 }
 
+/// The stricter of two values.
+pub(crate) type Pick = fn(f64, f64) -> f64;
+
 /// What several policies decided about one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Decisions<'a> {
@@ -160,7 +163,7 @@ impl<'a> Decisions<'a> {
     pub(crate) fn per_sample(
         &self,
         field: impl Fn(&'a Regularization) -> &'a Vec<f64>,
-        pick: fn(&Sample) -> fn(f64, f64) -> f64,
+        pick: fn(&Sample) -> Pick,
     ) -> Vec<f64> {
         let of = |(i, sample)| {
             let values = self.all.iter().map(|one| field(one)[i]);

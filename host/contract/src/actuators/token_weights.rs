@@ -1,7 +1,8 @@
 //! Weights of single answer tokens.
 
 use super::{
-    Actuator, Actuators, Check, Decisions, Regularization, ranges::per_token, weights::pick_task,
+    Actuator, Actuators, Check, Decisions, Pick, Regularization, ranges::per_token,
+    weights::pick_task,
 };
 use crate::types::Sample;
 
@@ -72,7 +73,7 @@ fn combined(
     Decisions { all, samples }: Decisions<'_>,
     weights: &[f64],
     product: impl Fn(&Regularization, usize, usize) -> f64,
-    pick: fn(&Sample) -> fn(f64, f64) -> f64,
+    pick: fn(&Sample) -> Pick,
 ) -> Vec<f32> {
     let mut factors = Vec::with_capacity(tokens(samples));
     for (i, (sample, weight)) in samples.iter().zip(weights).enumerate() {

@@ -1,6 +1,6 @@
 //! Task weight and KL weight of every sample; every policy may set them.
 
-use super::{Actuator, Actuators, Check, Decisions, Regularization, per_sample};
+use super::{Actuator, Actuators, Check, Decisions, Pick, Regularization, per_sample};
 use crate::types::{Origin, Sample};
 
 pub(super) struct Weights;
@@ -41,7 +41,7 @@ impl Actuator for Weights {
 }
 
 /// Which of two task weights of such a sample is the stricter one.
-pub(super) fn pick_task(sample: &Sample) -> fn(f64, f64) -> f64 {
+pub(super) fn pick_task(sample: &Sample) -> Pick {
     match sample.origin {
         Origin::Task => f64::min,
         Origin::Alignment => f64::max,
