@@ -145,6 +145,8 @@ pub fn encode_training(
         Ok((sample, left_out, thoughts.get()))
     };
     let coded: Vec<Result<_>> = rows.par_iter().map(encode).collect();
+    // What is wrong with every row is no fault of a row: leaving it out can't help.
+    let any_good = coded.iter().any(Result::is_ok);
     let mut encoded = Encoded::new(config.max_tokens);
     // A row may stand more than once in a mix.
     let mut seen = HashSet::new();
@@ -159,6 +161,7 @@ pub fn encode_training(
                 encoded.thoughts += thoughts;
                 encoded.take(sample, config.overlong)?;
             }
+            Err(error) if !any_good => return Err(error),
             Err(error) if is_first => of_file.skip(&bad, &row.place, error)?,
             Err(_) => {}
         }

@@ -159,4 +159,16 @@ fn rows_that_the_template_refuses_are_left_out_if_that_is_wanted() {
     let line = notices.lines().next().unwrap();
     assert!(line.contains("left out 1 of 200 rows") && line.contains("(42)"), "{line}");
     assert!(encode(OnBadRow::Skip, 0.0).unwrap_err().to_string().contains("1 of 200 rows are bad"));
+
+    // What is wrong with all of them is the template's fault, and leaving out can't help.
+    let all = format!("{{{{ raise_exception('no') }}}}{template}");
+    let tokenizer = tokenizer.with_template(&TemplateOptions::default(), Some(&all)).unwrap();
+    for on_bad_row in [OnBadRow::Error, OnBadRow::Skip] {
+        let config = DataConfig { on_bad_row, ..DataConfig::default() };
+        let mut notices = Notices::default();
+        notices.of(&rows[0].place.file).rows = rows.len();
+        let error =
+            encode_training(&rows, &config, &tokenizer, &mut notices).unwrap_err().to_string();
+        assert!(error.contains("line 1:") && !error.contains("bad"), "{error}");
+    }
 }

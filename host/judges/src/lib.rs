@@ -88,6 +88,11 @@ pub trait Judge: Send + Sync {
         Notices::default()
     }
 
+    /// What a person should know of how it was made, a line each.
+    fn told(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether it can be asked about any pair, and not only about those that it was made
     /// for.
     fn knows_any_pair(&self) -> bool {
@@ -200,6 +205,8 @@ impl Judges {
         let mut notices = Vec::new();
         for name in names {
             let judge = self.of_name(name)?;
+            let told = judge.judge().told().into_iter();
+            notices.extend(told.map(|line| format!("judge {name}: {line}")));
             if unchecked.iter().any(|one| one == name) {
                 let notice = "is not asked whether it tells a harmless pair from a harmful one";
                 notices.push(format!("judge {name} {notice} (trust.unchecked_judges)"));

@@ -1,11 +1,16 @@
 //! Which adapter to use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use host_contract::clean;
+use host_data::Progress;
 use host_model::Model;
 use host_model::lora::Lora;
 use host_trainer::Error;
+use serde_json::Value;
+
+use crate::screen::Screen;
 
 #[derive(Debug, Args)]
 pub struct AdapterFlags {
@@ -23,9 +28,56 @@ impl AdapterFlags {
         self.adapter.clone().or_else(|| self.run.as_ref().map(|run| run.join("adapter")))
     }
 
-    pub fn load(&self, model: &Model) -> Result<Option<Lora>, Error> {
-        let load =
-            |folder: PathBuf| Lora::load_peft(&folder, &model.config, model.decoder.device());
-        Ok(self.folder().map(load).transpose()?)
+    /// The adapter, if one is named. Tells if it names another base than the model.
+    pub fn load(&self, model: &Model, screen: &mut Screen) -> Result<Option<Lora>, Error> {
+        let Some(folder) = self.folder() else {
+            return Ok(None);
+        };
+        let lora = Lora::load_peft(&folder, &model.config, model.decoder.device())?;
+        other_base(&folder, &model.name).iter().for_each(|line| screen.notice(line));
+        Ok(Some(lora))
+    }
+}
+
+/// Shapes alone can't tell two models of one family apart, but their names do.
+fn other_base(folder: &Path, model: &str) -> Option<String> {
+    let path = folder.join("adapter_config.json");
+    let settings: Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+    let base = settings["base_model_name_or_path"].as_str()?;
+    let last = |name: &str| {
+        let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        name.split('@').next().unwrap_or_default().to_lowercase()
+    };
+    (!base.is_empty() && last(base) != last(model)).then(|| {
+        format!(
+            "{}: the adapter was made for {}, and the model is {}; on another base than its own it means \
+             something else",
+            path.display(),
+            clean(base, 200),
+            clean(model, 200)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_base_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |base: Value, model: &str| {
+            let settings = serde_json::json!({"base_model_name_or_path": base});
+            std::fs::write(folder.path().join("adapter_config.json"), settings.to_string())
+                .unwrap();
+            other_base(folder.path(), model)
+        };
+        assert_eq!(told("org/Tiny".into(), "tiny"), None);
+        assert_eq!(told("org/tiny".into(), "org/tiny@main"), None);
+        assert_eq!(told("/models/tiny/".into(), "tiny"), None);
+        assert_eq!(told(Value::Null, "tiny"), None);
+        let line = told("org/tiny\u{1b}[2J".into(), "small").unwrap();
+        assert!(line.contains("made for org/tiny") && line.contains("is small"), "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
     }
 }

@@ -109,7 +109,8 @@ fn asked(
         return Err(Error::config("eval", problem));
     }
     let model = host_data::load_model(&config.model, screen)?;
-    let adapter = arguments.adapter.load(&model)?;
+    config.demo_data().iter().for_each(|line| screen.notice(line));
+    let adapter = arguments.adapter.load(&model, screen)?;
     sets.check_rendered(&model.tokenizer, reader)?;
     let canary = prepare::canary(config, &model, reader)?;
     let mut lines = lines(arguments)?;

@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let config = with_defaults(arguments.config.layers(arguments.adapter.run.as_deref())?)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let model = host_data::load_model(&config.model, &mut screen)?;
-    let adapter = arguments.adapter.load(&model)?;
+    let adapter = arguments.adapter.load(&model, &mut screen)?;
     match (arguments.merged, &adapter) {
         (true, adapter) => {
             let dtype = match arguments.dtype {

@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let prompts = prompts(arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let model = host_data::load_model(&config.model, &mut screen)?;
-    let adapter = arguments.adapter.load(&model)?;
+    let adapter = arguments.adapter.load(&model, &mut screen)?;
     let steering = arguments.steering(&model)?;
     let applied = Overlay { adapter: adapter.as_ref(), steering: steering.as_ref() };
     let options = GenerateOptions {

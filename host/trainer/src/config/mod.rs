@@ -81,6 +81,29 @@ impl RunConfig {
         host_data::Reader::new(self.seed.0, self.data.bad_rows())
     }
 
+    /// What a person should know who named a model and no data: whose data are used.
+    pub fn demo_data(&self) -> Option<String> {
+        self.model.source.as_ref()?;
+        let any = |sources: &[DataSource]| {
+            sources.iter().any(|source| host_data::demo::file(&source.path).is_some())
+        };
+        let keys = [
+            ("data.train", any(&self.data.sources())),
+            ("eval.harmful", any(&self.eval.harmful)),
+            ("eval.harmless", any(&self.eval.harmless)),
+            ("eval.task", any(&self.eval.task)),
+            ("canary.prompts", any(&self.canary.prompts)),
+        ];
+        let keys: Vec<&str> = keys.iter().filter(|(_, demo)| *demo).map(|(key, _)| *key).collect();
+        (!keys.is_empty()).then(|| {
+            format!(
+                "the embedded demo data stand in for files of your own in {}; name yours with --data, \
+                 --harmful, --harmless and --task FILE",
+                keys.join(", ")
+            )
+        })
+    }
+
     /// The JSON Schema of a configuration file.
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(Self)

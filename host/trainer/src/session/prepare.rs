@@ -89,6 +89,7 @@ pub fn load_training(
         return Err(Error::config("data.train", problem));
     }
     let mut model = load_model(&config.model, observer)?;
+    config.demo_data().iter().for_each(|line| observer.notice(line));
     model.decoder.recompute = config.train.checkpoint_activations;
     let samples = load_samples(config, &model, reader, observer)?;
     let plan = plan(config, samples)?;

@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let answers = arguments.generations.as_deref().map(Lines::create).transpose();
     let mut answers = answers.map_err(Error::from)?;
     let model = host_data::load_model(&config.model, &mut screen)?;
-    let adapter = arguments.adapter.load(&model)?;
+    let adapter = arguments.adapter.load(&model, &mut screen)?;
     let (vector, mut measured) = subject(arguments, &config, &reader, &model, &mut screen)?;
     sets.check_rendered(&model.tokenizer, &reader)?;
     let canary = prepare::canary(&config, &model, &reader)?;

@@ -104,7 +104,11 @@ impl Client {
         Ok(Self {
             agent,
             name: name.to_owned(),
-            url: format!("{url}/chat/completions"),
+            url: if url.ends_with("/chat/completions") {
+                url.to_owned()
+            } else {
+                format!("{url}/chat/completions")
+            },
             authorization,
             retries: config.retries,
             patience: Duration::from_secs_f64(config.retry_seconds),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndpointConfig {
-    /// Where `/chat/completions` is, such as `http://localhost:8000/v1`.
+    /// Where `/chat/completions` is, such as `http://localhost:8000/v1`; may end with it.
     pub url: String,
     /// Name of the model, as the endpoint has it.
     pub model: String,

@@ -47,6 +47,11 @@ fn many_pairs_are_asked_about_at_once_and_judged_in_their_order() {
     assert!(started.elapsed() < Duration::from_millis(600));
     let request = &server.requests()[0];
     assert!(request.head.starts_with("POST /v1/chat/completions "));
+    // The whole address is the same one.
+    let mut whole = config(&server);
+    whole.url.push_str("/chat/completions");
+    Endpoint::new("mine", &whole).expect("made").judge(&pairs[..1], &GO).expect("judged");
+    assert!(server.requests().last().expect("one").head.starts_with("POST /v1/chat/completions "));
     let body: Value = serde_json::from_str(&request.body).expect("JSON");
     assert_eq!((&body["model"], &body["temperature"]), (&json!("grader"), &json!(0)));
     assert_eq!(body["messages"][0]["content"], RUBRIC);

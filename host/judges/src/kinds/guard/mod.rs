@@ -14,10 +14,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_contract::Judgement;
-use host_data::ModelConfig;
-use host_data::Silent;
 use host_data::failure::{Failure as Error, Result};
 use host_data::load_model;
+use host_data::{ModelConfig, Progress};
 use host_model::Model;
 use host_model::generate::{GenerateOptions, generate};
 
@@ -31,8 +30,23 @@ use verdict::{Asked, Words};
 
 /// Pairs of one forward.
 const TOGETHER: usize = 4;
+/// The day that a template is told which shows one: a judge says the same on every day.
+const DAY: &str = "2026-01-01";
 /// A verdict whose words have less than this together is hardly one.
 const UNLIKELY: f64 = 1e-3;
+
+/// Keeps what loading a model has to tell.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Progress for Told {
+    fn stage(&mut self, _: &str, _: Option<u64>) {}
+    fn advance(&mut self, _: u64) {}
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+    fn show(&mut self, _: &str, _: &str) {}
+}
 
 pub struct Guard {
     name: String,
@@ -41,6 +55,8 @@ pub struct Guard {
     manner: Manner,
     words: Words,
     max_new_tokens: usize,
+    /// What a person should know of its files.
+    told: Vec<String>,
     /// What was wrong the first time that there was no score.
     problem: OnceLock<String>,
     unlikely_told: AtomicBool,
@@ -63,10 +79,17 @@ impl Guard {
         let source = ModelConfig {
             source: Some(config.model.clone()),
             device: config.device.clone(),
+            template_date: Some(DAY.to_owned()),
             ..ModelConfig::default()
         };
-        let model = load_model(&source, &mut Silent)
+        let mut told = Told::default();
+        let model = load_model(&source, &mut told)
             .map_err(|error| not_loaded(&key, config.preset, error))?;
+        if model.tokenizer.template_moment().is_some() {
+            told.notice(&format!(
+                "its chat template shows the date, and is told {DAY} on every day"
+            ));
+        }
         let writer = Writer::new(&manner, &model.tokenizer, &key)?;
         let words = Words::new(&manner, &writer, &model.tokenizer, &key)?;
         Ok(Self {
@@ -76,6 +99,7 @@ impl Guard {
             manner,
             words,
             max_new_tokens: config.max_new_tokens,
+            told: told.0,
             problem: OnceLock::new(),
             unlikely_told: AtomicBool::new(false),
         })
@@ -186,6 +210,10 @@ impl Judge for Guard {
             judged.extend(asked.iter().map(of).map(local::judgement));
         }
         Ok(judged)
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.clone()
     }
 
     fn identity(&self) -> String {

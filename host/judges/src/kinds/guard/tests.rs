@@ -214,7 +214,7 @@ fn written(preset: Preset, template: &str) -> (String, Manner) {
     };
     let model = load_model(
         &ModelConfig { source: Some(guard_config.model.clone()), ..ModelConfig::default() },
-        &mut Silent,
+        &mut Told::default(),
     );
     let model = model.expect("loads");
     let manner = Manner::of(&guard_config, None);
@@ -294,4 +294,22 @@ fn a_question_where_the_template_asks_is_refused() {
         it.asks = None;
     })
     .expect("loads");
+}
+
+#[test]
+fn what_the_files_of_a_guard_say_twice_is_told_and_a_date_is_the_same_on_every_day() {
+    let dated = format!("<|im_start|>system\n{{{{ strftime_now('%d %b %Y') }}}}<|im_end|>\n{TEXT}");
+    let guard = guard(&dated, |_| ()).expect("loads");
+    let told = guard.told();
+    assert!(
+        told.iter().any(|line| line.contains("shows the date") && line.contains(DAY)),
+        "{told:?}"
+    );
+    assert!(!told.iter().any(|line| line.contains("template_date")), "{told:?}");
+    assert_eq!(
+        guard.model.tokenizer.template_moment().map(|it| it.to_string()).as_deref(),
+        Some(DAY)
+    );
+    let undated = super::tests::guard(TEXT, |_| ()).expect("loads").told();
+    assert!(!undated.iter().any(|line| line.contains("date")), "{undated:?}");
 }
