@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use host_contract::clean;
 use host_data::Progress;
+use host_files::text::clean;
 use host_model::Model;
 use host_model::lora::Lora;
 use host_trainer::Error;
@@ -65,18 +65,18 @@ mod tests {
 
     #[test]
     fn only_another_base_is_told() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("there");
         let told = |base: Value, model: &str| {
             let settings = serde_json::json!({"base_model_name_or_path": base});
             std::fs::write(folder.path().join("adapter_config.json"), settings.to_string())
-                .unwrap();
+                .expect("there");
             other_base(folder.path(), model)
         };
         assert_eq!(told("org/Tiny".into(), "tiny"), None);
         assert_eq!(told("org/tiny".into(), "org/tiny@main"), None);
         assert_eq!(told("/models/tiny/".into(), "tiny"), None);
         assert_eq!(told(Value::Null, "tiny"), None);
-        let line = told("org/tiny\u{1b}[2J".into(), "small").unwrap();
+        let line = told("org/tiny\u{1b}[2J".into(), "small").expect("there");
         assert!(line.contains("made for org/tiny") && line.contains("is small"), "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
     }
