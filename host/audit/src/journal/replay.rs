@@ -140,7 +140,7 @@ impl Journal {
             Finding::whole(format!(
                 "what its policies amount to was combined by the rules of another version, which \
                  this host can't check; audit this run with the host that made it ({})",
-                host_contract::clean(&self.run.host, 64)
+                host_files::text::clean(&self.run.host, 64)
             ))
         })
     }
