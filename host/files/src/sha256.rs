@@ -18,22 +18,49 @@ pub fn hex_of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     hex::encode(hasher.finalize())
 }
 
+/// A digest that grows with what is read or written.
+#[derive(Clone, Default)]
+pub struct Running(Sha256);
+
+impl Running {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Adds everything up to the end of a file, and says how many bytes that were.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read(&mut self, file: &mut impl io::Read) -> io::Result<u64> {
+        let (mut chunk, mut total) = (vec![0; 1 << 20], 0);
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => return Ok(total),
+                Ok(read) => {
+                    self.update(&chunk[..read]);
+                    total += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Digest of all bytes so far.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0.clone().finalize())
+    }
+}
+
 /// Digest of a file, read in chunks.
 ///
 /// # Errors
 /// When it can't be opened or read.
 pub fn file(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; 1 << 20];
-    let mut file = File::open(path)?;
-    loop {
-        match io::Read::read(&mut file, &mut chunk) {
-            Ok(0) => return Ok(hex::encode(hasher.finalize())),
-            Ok(read) => hasher.update(&chunk[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let mut running = Running::default();
+    running.read(&mut File::open(path)?)?;
+    Ok(running.hex())
 }
 
 #[cfg(test)]

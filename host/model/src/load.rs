@@ -38,6 +38,9 @@ use crate::error::{Error, Result};
 use crate::pass::Kernels;
 use crate::tokenizer::{ChatTokenizer, FURTHER_TEMPLATES, SIDE_FILES, TokenizerFiles};
 
+/// Largest tokenizer.json, and largest of the texts beside it: eight times that of the largest vocabularies.
+pub(crate) const LARGEST_TOKENIZER: u64 = 128 << 20;
+
 /// How to load a model.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -101,6 +104,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Model> {
             let snapshot = hub::fetch(id, revision.as_deref(), &options.hub)?;
             let mut model = from_folder(&snapshot.folder, id.clone(), options)?;
             model.revision = Some(snapshot.commit);
+            model.notices.extend(snapshot.notice);
             model
         }
         Source::Embedded(embedded) => from_embedded(embedded, options)?,

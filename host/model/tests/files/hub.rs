@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::tiny;
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Serves one model, org/tiny, whose branch `main` and tag `v1` are [`COMMIT`].
 struct Server {
@@ -50,9 +50,7 @@ impl Server {
                     } else {
                         answer(&folder, &request)
                     };
-                    // The client asks for the first byte of a file to learn its size and commit.
-                    let is_whole = request.range.is_none_or(|(_, last)| last.is_none());
-                    let is_download = is_whole && request.path.contains("/resolve/");
+                    let is_download = request.path.contains("/resolve/");
                     downloads.fetch_add(usize::from(is_download), Ordering::SeqCst);
                     answer.write(&stream, request.method == "HEAD");
                 });
@@ -65,33 +63,33 @@ impl Server {
         HubAccess {
             endpoint: Some(self.endpoint.clone()),
             cache: Some(cache.to_owned()),
-            token: None,
-            offline: false,
+            ..HubAccess::default()
         }
     }
 }
 
-struct Request {
+pub struct Request {
     method: String,
-    path: String,
-    authorization: Option<String>,
-    range: Option<(usize, Option<usize>)>,
+    pub path: String,
+    pub authorization: Option<String>,
+    pub range: Option<(usize, Option<usize>)>,
 }
 
 impl Request {
-    fn read(stream: &TcpStream) -> Option<Self> {
+    pub fn read(stream: &TcpStream) -> Option<Self> {
         let mut lines = BufReader::new(stream).lines();
         let first = lines.next()?.ok()?;
         let (method, rest) = first.split_once(' ')?;
         let path = rest.split([' ', '?']).next()?.to_owned();
         let (mut authorization, mut range) = (None, None);
         for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-            let line = line.to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("authorization:") {
+            let (name, value) = line.split_once(':')?;
+            if name.eq_ignore_ascii_case("authorization") {
                 authorization = Some(value.trim().to_owned());
             }
+            let range_of = name.eq_ignore_ascii_case("range").then_some(value.trim());
             if let Some((first, last)) =
-                line.strip_prefix("range: bytes=").and_then(|r| r.split_once('-'))
+                range_of.and_then(|it| it.strip_prefix("bytes=")?.split_once('-'))
             {
                 range = Some((first.parse().ok()?, last.parse().ok()));
             }
@@ -172,21 +170,21 @@ fn file(path: &Path, range: Option<(usize, Option<usize>)>) -> Answer {
     }
 }
 
-fn source(text: &str) -> Source {
+pub fn source(text: &str) -> Source {
     Source::parse(text).unwrap()
 }
 
-fn options(hub: HubAccess) -> LoadOptions {
+pub fn options(hub: HubAccess) -> LoadOptions {
     LoadOptions { hub, ..LoadOptions::default() }
 }
 
-fn refused(text: &str, hub: HubAccess) -> String {
+pub fn refused(text: &str, hub: HubAccess) -> String {
     let message = load(&source(text), &options(hub)).err().expect("loaded").to_string();
     assert!(!message.contains('\n'), "{message}");
     message
 }
 
-fn model_folder() -> tempfile::TempDir {
+pub fn model_folder() -> tempfile::TempDir {
     let dir = tiny::folder("llama");
     std::fs::write(dir.path().join("photo.png"), b"not wanted").unwrap();
     dir
@@ -273,7 +271,7 @@ fn the_usual_environment_variables_decide() {
     };
     assert!(!child("1").contains(COMMIT));
     assert!(child("0").contains(&format!("commit {COMMIT}")));
-    assert_eq!(server.authorization.lock().unwrap().as_deref(), Some("bearer secret"));
+    assert_eq!(server.authorization.lock().unwrap().as_deref(), Some("Bearer secret"));
     let snapshot: PathBuf =
         ["hub", "models--org--tiny", "snapshots", COMMIT, "config.json"].iter().collect();
     assert!(home.path().join(snapshot).is_file());

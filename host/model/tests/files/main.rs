@@ -10,6 +10,7 @@ mod generate;
 mod gguf;
 mod hub;
 mod load;
+mod mirror;
 mod peft;
 mod smollm2;
 mod thinking;
