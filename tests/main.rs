@@ -29,6 +29,7 @@ mod policy_tools;
 mod readme;
 mod reference;
 mod rows;
+mod shown;
 mod smollm2;
 mod steering;
 mod study;

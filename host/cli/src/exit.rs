@@ -7,6 +7,8 @@ use host_trainer::Error;
 use host_trainer::error::Kind;
 use host_trainer::records::Ending;
 
+use crate::out::say;
+
 /// Prints the error of a failed command, if this is the rank that `speaks`.
 pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
     match result {
@@ -16,7 +18,7 @@ pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
             let code = of(&error);
             // A closed pipe (`host ... | head`) is the reader's wish, not an error.
             if code != 0 && speaks {
-                eprintln!("error: {}", one_line(&error));
+                say(format!("error: {}", one_line(&error)));
             }
             ExitCode::from(code)
         }

@@ -2,11 +2,13 @@
 //!
 //! stdout is data, stderr is for people. Exit codes: 0 ok, 1 error, 2 usage,
 //! 3 policy fault, 4 audit failed, 130 interrupted.
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "all text goes through `out`")]
 
 mod commands;
 mod exit;
 mod flags;
 mod home;
+mod out;
 mod screen;
 mod signal;
 
@@ -33,6 +35,7 @@ fn main() -> std::process::ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == home::WORKER) {
         return host_sandbox::worker::serve();
     }
+    out::say_panics();
     // candle's elementwise thread pool spins and steals time from our own threads;
     // it reads this once, so it must be set before anything else starts.
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
@@ -46,7 +49,7 @@ fn main() -> std::process::ExitCode {
     let speaks = launched.is_none_or(|launched| launched.rank == 0);
     let several = launched.is_some_and(|launched| launched.size > 1);
     let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if speaks { error.exit() } else { std::process::exit(error.exit_code()) }
+        if speaks { out::exit_with(&error) } else { std::process::exit(error.exit_code()) }
     });
     screen::log(cli.verbose, speaks);
     let result = if several && !cli.command.runs_in_ranks() {

@@ -6,6 +6,8 @@ use host_trainer::observer::{Observer, Progress};
 use host_trainer::records::StepRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::out::{Log, say};
+
 /// Sends the libraries' logs to stderr; `-v` shows more of them. Ranks that don't `speak`
 /// log errors only.
 pub fn log(verbose: u8, speaks: bool) {
@@ -19,7 +21,9 @@ pub fn log(verbose: u8, speaks: bool) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log)
+        // The colours would be escaped with the rest.
+        .with_ansi(false)
         .without_time()
         .init();
 }
@@ -39,7 +43,7 @@ impl Screen {
 
     fn line(&self, text: &str) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| say(text));
         }
     }
 }

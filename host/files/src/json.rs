@@ -1,4 +1,5 @@
-//! JSON files as every file of a run is written: indented, with a line break at the end.
+//! JSON files as every file of a run is written: indented, with a line break at the end,
+//! and safe to show on a terminal.
 
 use std::path::Path;
 
@@ -6,15 +7,15 @@ use serde::Serialize;
 
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::text;
 
 /// The bytes of such a file.
 ///
 /// # Errors
 /// For a value that JSON can't hold.
 pub fn bytes(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    let written = serde_json::to_string_pretty(value)?;
+    Ok((text::json(&written).into_owned() + "\n").into_bytes())
 }
 
 /// Writes the whole file or nothing.

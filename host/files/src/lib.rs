@@ -6,9 +6,11 @@ pub mod atomic;
 mod error;
 pub mod json;
 mod lines;
+mod page;
 pub mod private;
 pub mod sha256;
 pub mod text;
 
 pub use error::{Error, Result};
 pub use lines::Lines;
+pub use page::Page;

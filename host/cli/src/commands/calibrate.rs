@@ -7,8 +7,9 @@ use host_trainer::load_policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
 
-use super::{engine, print_json, print_text};
+use super::engine;
 use crate::flags::{ConfigFlags, DataFlags, FlagGroup as _, PolicyFlags, with_defaults};
+use crate::out::{print_json, print_page, say};
 use crate::screen::Screen;
 
 /// Fit a policy to a model on labelled prompts, and print what it tried.
@@ -61,12 +62,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.config.json {
         print_json(&file)?;
     } else {
-        print_text(&file.table())?;
-        eprintln!(
+        print_page(&file.table())?;
+        say(format!(
             "wrote {}; use it with host train --calibration {}",
             output.display(),
             output.display()
-        );
+        ));
     }
     Ok(Ending::Finished)
 }

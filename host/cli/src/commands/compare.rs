@@ -6,7 +6,7 @@ use host_trainer::compared;
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 
-use super::print_text;
+use crate::out::{print_block, say};
 
 /// Put the reports of several runs into one table, over the seeds of each method.
 #[derive(Debug, Args)]
@@ -34,12 +34,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let compared = compared::compare(&arguments.runs)?;
     for notice in &compared.notices {
-        eprintln!("note: {notice}");
+        say(format!("note: {notice}"));
     }
     for (path, format) in outputs {
         write_atomically(path, compared.to(format)?.as_bytes())?;
     }
     let format = if arguments.json { Format::Json } else { arguments.format };
-    print_text(compared.to(format)?.trim_end())?;
+    print_block(compared.to(format)?.trim_end())?;
     Ok(Ending::Finished)
 }

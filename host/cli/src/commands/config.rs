@@ -5,8 +5,8 @@ use host_trainer::config::RunConfig;
 use host_trainer::records::Ending;
 use serde_json::{Map, Value};
 
-use crate::commands::print_json;
 use crate::flags;
+use crate::out::print_json;
 
 /// Describe the configuration of a run.
 #[derive(Debug, Subcommand)]

@@ -13,10 +13,10 @@ use host_trainer::report::Comparison;
 use host_trainer::run_dir::Lines;
 use host_trainer::{Error, prepare};
 
-use super::print;
 use crate::commands::adapter::AdapterFlags;
 use crate::flags::{ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::home;
+use crate::out::print;
 use crate::screen::Screen;
 use crate::signal;
 

@@ -7,6 +7,7 @@ use host_trainer::records::Ending;
 
 use crate::commands::adapter::AdapterFlags;
 use crate::flags::{ConfigFlags, with_defaults};
+use crate::out::say;
 use crate::screen::Screen;
 
 /// Write an adapter, or the model with the adapter merged into it.
@@ -67,6 +68,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         }
     }
     drop(screen);
-    eprintln!("wrote {}", arguments.output.display());
+    say(format!("wrote {}", arguments.output.display()));
     Ok(Ending::Finished)
 }

@@ -8,9 +8,9 @@ use host_trainer::records::Ending;
 use host_trainer::{Error, steering};
 use serde::Serialize;
 
-use super::print_text;
 use crate::commands::adapter::AdapterFlags;
 use crate::flags::{ConfigFlags, with_defaults};
+use crate::out::{print_block, print_json_text};
 use crate::screen::Screen;
 
 /// Answer prompts with a model and, if given, an adapter.
@@ -90,13 +90,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         {
             let (thought, answer) = (answered.spoken.thought.as_deref(), &answered.spoken.answer);
             if arguments.config.json {
-                print_text(&serde_json::to_string(&Answer { prompt, thought, answer })?)?;
+                print_json_text(&serde_json::to_string(&Answer { prompt, thought, answer })?)?;
                 continue;
             }
             if let Some(thought) = thought {
-                print_text(&format!("(thought) {thought}\n"))?;
+                print_block(&format!("(thought) {thought}\n"))?;
             }
-            print_text(answer)?;
+            print_block(answer)?;
         }
     }
     Ok(Ending::Finished)

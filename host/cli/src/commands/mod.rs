@@ -14,16 +14,15 @@ mod steer;
 mod subject;
 mod train;
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::Subcommand;
 use host_sandbox::{Engine, Limits, Signer, public_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
-use serde::Serialize;
 
 use crate::home;
+use crate::out::say;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -80,25 +79,11 @@ fn signer(key: Option<&Path>) -> Result<Signer, host_sandbox::Error> {
     let path = home::key()?;
     let (signer, made) = Signer::open_or_create(&path)?;
     if made {
-        eprintln!(
+        say(format!(
             "note: made a key that signs what you do: {} (its public half: {})",
             path.display(),
             public_path(&path).display()
-        );
+        ));
     }
     Ok(signer)
-}
-
-/// Prints a result to stdout: as JSON, or as text for people.
-fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-    if json { print_json(value) } else { print_text(&text()) }
-}
-
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print_text(&serde_json::to_string_pretty(value)?)
-}
-
-fn print_text(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
 }

@@ -8,12 +8,13 @@ use host_trainer::report::Report;
 use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, dry_run, follow};
 
-use super::{engine, print, signer};
+use super::{engine, signer};
 use crate::exit::Failed;
 use crate::flags::{
     ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
 };
 use crate::home;
+use crate::out::{print, say};
 use crate::screen::Screen;
 use crate::signal;
 
@@ -66,16 +67,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let report = ranks.end(led)?;
     print(arguments.config.json, &report, || report.table())?;
     for warning in report.warnings() {
-        eprintln!("warning: {warning}");
+        say(format!("warning: {warning}"));
     }
     if !arguments.config.json {
-        eprintln!(
+        say(format!(
             "{}: {} (adapter/, report.json, metrics.jsonl)",
             report.ending_name(),
             report.run.display()
-        );
+        ));
         if report.ending() == Ending::Interrupted {
-            eprintln!("go on with: host train --resume {}", report.run.display());
+            say(format!("go on with: host train --resume {}", report.run.display()));
         }
     }
     match report.failure() {

@@ -2,12 +2,13 @@
 
 mod models;
 mod policies;
+mod table;
 mod training;
 
 use std::path::{Path, PathBuf};
 
-use comfy_table::{Table, presets};
 use host_data::Notices;
+use host_files::Page;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -15,6 +16,7 @@ use crate::evaluation::Evaluation;
 
 pub use models::{footnotes, rate};
 pub use policies::{candidates_table, what_if_table};
+pub use table::Table;
 pub use training::{Ending, SteeringState, Totals};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ impl Report {
     }
 
     /// The table of the run: one column per model.
-    pub fn table(&self) -> String {
+    pub fn table(&self) -> Page {
         let after = self.policy.as_deref().unwrap_or("fine-tuned");
         let columns = [
             ("before", self.before.as_ref(), None),
@@ -101,7 +103,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub fn table(&self) -> String {
+    pub fn table(&self) -> Page {
         let models = self.models.iter();
         let columns = models.map(|(name, eval)| (name.as_str(), Some(eval), None));
         models::table(&columns.collect::<Vec<_>>())
@@ -119,11 +121,4 @@ impl Serialize for Comparison {
         }
         map.end()
     }
-}
-
-/// Reads well on a terminal and as Markdown.
-pub fn plain_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use comfy_table::CellAlignment;
+use host_files::Page;
 
-use super::{Trained, plain_table};
+use super::{Table, Trained};
 use crate::evaluation::Evaluation;
 use crate::measure::{Mean, Rate, RefusalsBy};
 
@@ -12,7 +12,7 @@ use crate::measure::{Mean, Rate, RefusalsBy};
 pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 
 /// Leaves out rows that no model has.
-pub(super) fn table(columns: &[Column]) -> String {
+pub(super) fn table(columns: &[Column]) -> Page {
     let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
     let judges: BTreeSet<&str> =
         evaluations.flat_map(|eval| eval.judges.keys()).map(String::as_str).collect();
@@ -27,23 +27,20 @@ pub(super) fn table(columns: &[Column]) -> String {
     // A model that was not evaluated has fewer, and none that others lack.
     let names = cells.iter().max_by_key(|cells| cells.len());
     let names = names.into_iter().flatten().map(|(name, _)| name);
-    let mut table = plain_table();
-    table.set_header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
+    let mut table = Table::plain();
+    table.header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
     for name in names {
         let row: Vec<Option<&str>> = cells.iter().map(|cells| cell(cells, name)).collect();
         if row.iter().any(Option::is_some) {
             let row = row.into_iter().map(|cell| cell.unwrap_or("-"));
-            table.add_row(std::iter::once(name.as_str()).chain(row));
+            table.row(std::iter::once(name.as_str()).chain(row));
         }
     }
-    for column in 1..=columns.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    table.align_right(1);
     let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
-    let footnotes = footnotes(evaluations.filter_map(|eval| eval.refusals_by.as_ref()));
-    std::iter::once(table.to_string()).chain(footnotes).collect::<Vec<_>>().join("\n")
+    let mut page = table.page();
+    page.lines(footnotes(evaluations.filter_map(|eval| eval.refusals_by.as_ref())));
+    page
 }
 
 /// What found the refusals of a table, each once, with its error rates.

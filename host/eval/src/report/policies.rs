@@ -2,19 +2,20 @@
 
 use host_audit::journal::{self, StepComparison, Summary};
 use host_contract::Candidate;
+use host_files::Page;
 
-use super::plain_table;
+use super::Table;
 
 /// What was tried, and which of it was chosen.
-pub fn candidates_table(candidates: &[Candidate], summary: &str) -> String {
+pub fn candidates_table(candidates: &[Candidate], summary: &str) -> Page {
     let mut names: Vec<&str> = Vec::new();
     for metric in candidates.iter().flat_map(|candidate| &candidate.metrics) {
         if !names.contains(&metric.name.as_str()) {
             names.push(&metric.name);
         }
     }
-    let mut table = plain_table();
-    table.set_header(
+    let mut table = Table::plain();
+    table.header(
         ["", "candidate", "layer"]
             .into_iter()
             .map(str::to_owned)
@@ -28,22 +29,24 @@ pub fn candidates_table(candidates: &[Candidate], summary: &str) -> String {
         let mark = if candidate.chosen { "*" } else { "" };
         let layer = candidate.layer.map_or_else(|| "-".into(), |layer| layer.to_string());
         let head = [mark.to_owned(), candidate.name.clone(), layer];
-        table.add_row(head.into_iter().chain(names.iter().map(metric)));
+        table.row(head.into_iter().chain(names.iter().map(metric)));
     }
-    format!("{table}\n{summary}")
+    let mut page = table.page();
+    page.line(summary);
+    page
 }
 
 /// Steps that a what-if shows: the first, the last, and some between.
 const SHOWN: usize = 12;
 
 /// What another policy would have said, beside what was said.
-pub fn what_if_table(comparison: &journal::Comparison) -> String {
-    let mut table = plain_table();
+pub fn what_if_table(comparison: &journal::Comparison) -> Page {
+    let mut table = Table::plain();
     let names = [&comparison.recorded, &comparison.other];
     let columns = ["risk", "highest", "task weight", "KL weight", "action"];
     let columns =
         names.iter().flat_map(|name| columns.iter().map(move |column| format!("{name}: {column}")));
-    table.set_header(std::iter::once("step".to_owned()).chain(columns));
+    table.header(std::iter::once("step".to_owned()).chain(columns));
     let steps = &comparison.steps;
     let every = steps.len().div_ceil(SHOWN).max(1);
     for (number, step) in steps.iter().enumerate() {
@@ -51,25 +54,26 @@ pub fn what_if_table(comparison: &journal::Comparison) -> String {
             continue;
         }
         let cells = [&step.recorded, &step.other].into_iter().flat_map(summary);
-        table.add_row(std::iter::once(step.step.to_string()).chain(cells));
+        table.row(std::iter::once(step.step.to_string()).chain(cells));
     }
     let mean = |of: fn(&StepComparison) -> Option<f64>| {
         let values: Vec<f64> = steps.iter().filter_map(of).collect();
         values.iter().sum::<f64>() / values.len().max(1) as f64
     };
     let faults = steps.iter().filter(|step| step.fault.is_some()).count();
-    let mut text = format!(
-        "{table}\nmean over {} steps: risk {:.3} -> {:.3}, KL weight {:.3} -> {:.3}",
+    let mut page = table.page();
+    page.line(format!(
+        "mean over {} steps: risk {:.3} -> {:.3}, KL weight {:.3} -> {:.3}",
         steps.len(),
         mean(|step| Some(step.recorded.as_ref()?.risk)),
         mean(|step| Some(step.other.as_ref()?.risk)),
         mean(|step| Some(step.recorded.as_ref()?.kl_weight)),
         mean(|step| Some(step.other.as_ref()?.kl_weight)),
-    );
+    ));
     if let Some(fault) = steps.iter().find_map(|step| step.fault.as_ref()) {
-        text += &format!("\n{faults} faults, the first: {fault}");
+        page.line(format!("{faults} faults, the first: {fault}"));
     }
-    text
+    page
 }
 
 fn summary(summary: &Option<Summary>) -> [String; 5] {

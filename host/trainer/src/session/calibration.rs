@@ -57,7 +57,7 @@ impl CalibrationFile {
     }
 
     /// What the policy tried, and which of it was chosen.
-    pub fn table(&self) -> String {
+    pub fn table(&self) -> host_files::Page {
         host_eval::report::candidates_table(&self.candidates, &self.summary)
     }
 

@@ -159,7 +159,7 @@ impl Prepared<'_> {
         for (number, calibration) in &self.calibrations {
             calibration.write(&folder.file(&calibration_name(*number)))?;
             let table = calibration.table();
-            observer.show("calibration", &table);
+            observer.show("calibration", table.as_str());
         }
         self.announce(observer);
         let result =

@@ -9,9 +9,10 @@ use host_trainer::observer::Progress as _;
 use host_trainer::records::Ending;
 
 use super::{Arguments, page, text};
+use crate::commands::engine;
 use crate::commands::subject::public_key;
-use crate::commands::{engine, print};
 use crate::exit::Failed;
+use crate::out::{print, say};
 use crate::screen::Screen;
 
 pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
@@ -37,7 +38,7 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     print(arguments.json, &audit, || text::report(&audit))?;
     if let Some(html) = &arguments.html {
-        eprintln!("wrote {}", html.display());
+        say(format!("wrote {}", html.display()));
     }
     if audit.passed { Ok(Ending::Finished) } else { Err(Failed::Audit(failure(&audit)).into()) }
 }

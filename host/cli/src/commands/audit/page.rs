@@ -5,6 +5,8 @@ use host_audit::checks::Audit;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
+use host_files::text;
+
 use super::text::{counts, model, verdict_word};
 
 /// Escaped by its ending: whatever a policy says of itself stays text.
@@ -34,5 +36,6 @@ pub fn page(audit: &Audit) -> anyhow::Result<String> {
         model => model(audit),
         groups => groups,
     });
-    page.context("the page of the report")
+    // A browser obeys overrides of direction, too.
+    Ok(text::block(&page.context("the page of the report")?).into_owned())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use host_audit::journal::{Comparison, Difference, Finding, Journal, Replay, Verified};
 use host_contract::Needs;
+use host_files::Page;
 use host_sandbox::{Engine, Policy, PublicKey};
 use host_trainer::calibration::CalibrationFile;
 use host_trainer::records::Ending;
@@ -12,8 +13,9 @@ use host_trainer::{Error, report};
 use serde::Serialize;
 
 use super::Arguments;
-use crate::commands::{engine, print};
+use crate::commands::engine;
 use crate::exit::Failed;
+use crate::out::print;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -144,8 +146,8 @@ fn stored(
     Ok(file)
 }
 
-fn text(report: &Report) -> String {
-    let mut lines = vec![
+fn text(report: &Report) -> Page {
+    let mut page: Page = [
         format!(
             "{}: {} records, {} steps, {}",
             report.journal.display(),
@@ -156,25 +158,23 @@ fn text(report: &Report) -> String {
         format!("  chain      {}", chain(report)),
         format!("  signature  {}", signature(report)),
         format!("  replay     {}", replayed(report)),
-    ];
+    ]
+    .into_iter()
+    .collect();
     let findings = report.verified.findings.iter().chain(&report.replay.findings);
-    lines.extend(findings.map(|finding: &Finding| format!("  ! {finding}")));
+    page.lines(findings.map(|finding: &Finding| format!("  ! {finding}")));
     let difference = report.replay.first_difference.iter();
-    lines.extend(difference.map(|difference: &Difference| format!("  ! {difference}")));
+    page.lines(difference.map(|difference: &Difference| format!("  ! {difference}")));
     if let Some(what_if) = report.what_if {
-        lines.push(String::new());
-        lines.push(format!(
+        page.line("");
+        page.line(format!(
             "what {} would have said in place of {}, from what was recorded:",
             what_if.other, what_if.recorded
         ));
-        lines.push(report::what_if_table(what_if));
+        page.append(&report::what_if_table(what_if));
     }
-    lines.push(if report.passed {
-        "passed".into()
-    } else {
-        "FAILED: don't rely on this journal".into()
-    });
-    lines.join("\n")
+    page.line(if report.passed { "passed" } else { "FAILED: don't rely on this journal" });
+    page
 }
 
 fn names(report: &Report) -> String {

@@ -1,49 +1,44 @@
 //! The report for a terminal: the verdict first, then what it rests on.
 
-use std::fmt::Write as _;
-
 use host_audit::{
     checks::{Audit, Finding, Verdict},
     inspect::{Inspection, Memory, Setting, Structure},
 };
+use host_files::{Page, text};
 
 const WIDTH: usize = 100;
 /// Before the text of a finding, whose verdict stands in front of it.
 const INDENT: &str = "        ";
 
-pub fn report(audit: &Audit) -> String {
-    let mut out = String::new();
+pub fn report(audit: &Audit) -> Page {
+    let mut out = Page::default();
     let outcome = if audit.passed { "PASSED" } else { "FAILED" };
     let about = &audit.inspection;
-    let _ = writeln!(
-        out,
-        "{outcome}  {} {}  {}\nsha256  {}\n{}, in {:.1} s\n",
-        about.name,
-        about.version,
-        about.file,
-        about.sha256,
-        counts(audit),
-        audit.time.as_secs_f64()
-    );
-    out.push_str(&inspection(about));
-    let _ = writeln!(out, "\nAudited with");
+    out.line(format!("{outcome}  {} {}  {}", about.name, about.version, about.file));
+    out.line(format!("sha256  {}", about.sha256));
+    out.line(format!("{}, in {:.1} s", counts(audit), audit.time.as_secs_f64()));
+    out.line("");
+    out.append(&inspection(about));
+    out.line("");
+    out.line("Audited with");
     line(&mut out, "settings", &audit.settings.to_string());
     line(&mut out, "model", &model(audit));
     line(&mut out, "parameters", &audit.parameters);
     let mut group = None;
     for finding in &audit.findings {
         if group.replace(finding.group) != Some(finding.group) {
-            let _ = writeln!(out, "\n{}", finding.group.title());
+            out.line("");
+            out.line(finding.group.title());
         }
         write_finding(&mut out, finding);
     }
-    out.truncate(out.trim_end().len());
     out
 }
 
 /// What the file is and says, without any verdict.
-pub fn inspection(about: &Inspection) -> String {
-    let mut out = format!("{} {}\n", about.name, about.version);
+pub fn inspection(about: &Inspection) -> Page {
+    let mut out = Page::default();
+    out.line(format!("{} {}", about.name, about.version));
     line(&mut out, "summary", &about.summary);
     line(&mut out, "file", &format!("{}, {} bytes", about.file, about.bytes));
     line(&mut out, "sha256", &about.sha256);
@@ -95,17 +90,17 @@ pub fn model(audit: &Audit) -> String {
     )
 }
 
-fn write_finding(out: &mut String, finding: &Finding) {
+fn write_finding(out: &mut Page, finding: &Finding) {
     let verdict = verdict_word(finding.verdict);
-    let _ = writeln!(out, "  {verdict:<6}{} [{}]", finding.title, finding.id);
+    out.line(format!("  {verdict:<6}{} [{}]", finding.title, finding.id));
     for text in [&finding.measured, &finding.meaning] {
         if text != "-" {
-            let _ = writeln!(out, "{}", wrapped(text, INDENT));
+            out.lines(hanging(text, INDENT, INDENT));
         }
     }
 }
 
-fn structure(out: &mut String, s: &Structure) {
+fn structure(out: &mut Page, s: &Structure) {
     let imports = if s.imports.is_empty() {
         "none: it can only compute".to_owned()
     } else {
@@ -161,12 +156,12 @@ fn setting(setting: &Setting) -> String {
     if setting.description.is_empty() { text } else { format!("{text}: {}", setting.description) }
 }
 
-fn line(out: &mut String, name: &str, text: &str) {
+fn line(out: &mut Page, name: &str, text: &str) {
     let first = format!("  {name:<12}");
-    let _ = writeln!(out, "{}", hanging(text, &first, &" ".repeat(14)));
+    out.lines(hanging(text, &first, &" ".repeat(14)));
 }
 
-fn list(out: &mut String, name: &str, lines: &[String], none: &str) {
+fn list(out: &mut Page, name: &str, lines: &[String], none: &str) {
     if lines.is_empty() {
         return line(out, name, none);
     }
@@ -175,15 +170,13 @@ fn list(out: &mut String, name: &str, lines: &[String], none: &str) {
     }
 }
 
-fn wrapped(text: &str, indent: &str) -> String {
-    hanging(text, indent, indent)
-}
-
-fn hanging(text: &str, first: &str, rest: &str) -> String {
+/// The lines of a text. A line break of its own begins none of them.
+fn hanging(words: &str, first: &str, rest: &str) -> Vec<String> {
     let options = textwrap::Options::new(WIDTH)
         // Names stay in one piece.
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .initial_indent(first)
         .subsequent_indent(rest);
-    textwrap::fill(text, options)
+    let words = text::line(words);
+    textwrap::wrap(&words, options).into_iter().map(std::borrow::Cow::into_owned).collect()
 }

@@ -7,8 +7,8 @@ use host_trainer::judges::fit;
 use host_trainer::records::Ending;
 use host_trainer::report::candidates_table;
 
-use crate::commands::{print_json, print_text};
 use crate::flags::{DataFlags, FlagGroup as _};
+use crate::out::{print_json, print_page, say};
 use crate::screen::Screen;
 use crate::signal;
 
@@ -67,12 +67,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.json {
         print_json(&fitted)?;
     } else {
-        print_text(&candidates_table(&fitted.candidates, &fitted.summary))?;
+        print_page(&candidates_table(&fitted.candidates, &fitted.summary))?;
         let (model, head) = (arguments.embedding.display(), arguments.output.display());
-        eprintln!(
+        say(format!(
             "wrote {head}; use it as [judges.NAME.embedding] with model = \"{model}\" and \
              head = \"{head}\""
-        );
+        ));
     }
     Ok(Ending::Finished)
 }

@@ -9,9 +9,9 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use crate::commands::{print_json, print_text};
 use crate::flags::{DataFlags, FlagGroup as _};
 use crate::home;
+use crate::out::{print_json, print_line, say};
 use crate::screen::Screen;
 use crate::signal;
 
@@ -99,8 +99,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             notices,
         })?;
     } else {
-        print_text(&counts)?;
-        eprintln!("wrote {output}; use it with --set 'judges.{name}.scores=\"{output}\"'");
+        print_line(&counts)?;
+        say(format!("wrote {output}; use it with --set 'judges.{name}.scores=\"{output}\"'"));
     }
     if unscored as f64 > share * total as f64 {
         let what = format!(

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use host_audit::synthetic::{Step, Subject};
+use host_files::Page;
 use host_sandbox::{Engine, Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
 
+use crate::commands::engine;
 use crate::commands::subject::SubjectFlags;
-use crate::commands::{engine, print};
 use crate::home;
+use crate::out::print;
 
 /// Measure what a policy costs per call.
 #[derive(Debug, Args)]
@@ -129,24 +131,25 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 impl Bench {
-    fn text(&self) -> String {
-        let mut text = format!(
-            "{} at width {} with {} layers\nload: {} ms compiled",
-            self.policy, self.hidden, self.layers, self.load_cold_ms
-        );
+    fn text(&self) -> Page {
+        let mut page = Page::default();
+        page.line(format!("{} at width {} with {} layers", self.policy, self.hidden, self.layers));
+        let mut load = format!("load: {} ms compiled", self.load_cold_ms);
         if let Some(warm) = self.load_warm_ms {
-            text.push_str(&format!(", {warm} ms from the cache"));
+            load += &format!(", {warm} ms from the cache");
         }
+        page.line(load);
         if let Some(calibrate) = self.calibrate_ms {
-            text.push_str(&format!("\ncalibrate: {calibrate} ms on 96 synthetic examples"));
+            page.line(format!("calibrate: {calibrate} ms on 96 synthetic examples"));
         }
-        text.push_str(&format!(
-            "\n\n{:>8} {:>10} {:>10} {:>10} {:>12} {:>12}",
+        page.line("");
+        page.line(format!(
+            "{:>8} {:>10} {:>10} {:>10} {:>12} {:>12}",
             "samples", "p50 ms", "p95 ms", "max ms", "fuel", "memory KiB"
         ));
         for row in &self.assess {
-            text.push_str(&format!(
-                "\n{:>8} {:>10.3} {:>10.3} {:>10.3} {:>12} {:>12}",
+            page.line(format!(
+                "{:>8} {:>10.3} {:>10.3} {:>10.3} {:>12} {:>12}",
                 row.samples,
                 row.p50_ms,
                 row.p95_ms,
@@ -155,6 +158,6 @@ impl Bench {
                 row.memory_bytes / 1024
             ));
         }
-        text
+        page
     }
 }

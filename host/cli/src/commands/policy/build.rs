@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_trainer::records::Ending;
 
-use crate::commands::print;
+use crate::out::print;
 
 /// Build the project in a folder into FOLDER/NAME.wasm.
 #[derive(Debug, Args)]
@@ -19,7 +19,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let built = host_authoring::build(&arguments.folder)?;
     print(arguments.json, &built, || {
-        format!("{}  {} bytes  sha256 {}", built.component.display(), built.bytes, built.sha256)
+        let file = built.component.display();
+        [format!("{file}  {} bytes  sha256 {}", built.bytes, built.sha256)].into_iter().collect()
     })?;
     Ok(Ending::Finished)
 }

@@ -7,7 +7,8 @@ use host_trainer::Error;
 use host_trainer::records::Ending;
 
 use crate::commands::subject::{SubjectFlags, public_key};
-use crate::commands::{audit, engine, print_json, print_text};
+use crate::commands::{audit, engine};
+use crate::out::{print_json, print_page};
 
 /// Show what is in a policy file and what it says of itself.
 #[derive(Debug, Args)]
@@ -43,9 +44,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         let wit = about.wit.ok_or_else(|| {
             anyhow::anyhow!("policy {}: its interfaces can't be decoded", about.file)
         })?;
-        print_text(&wit)?;
+        print_page(&wit.lines().collect())?;
     } else {
-        print_text(audit::inspection(&about).trim_end())?;
+        print_page(&audit::inspection(&about))?;
     }
     Ok(Ending::Finished)
 }

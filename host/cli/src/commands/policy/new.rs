@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use host_authoring::{Language, Name};
 use host_trainer::records::Ending;
 
-use crate::commands::{print_json, print_text};
+use crate::out::{print_json, print_line, say};
 
 /// Write a project that builds a policy, in one of four languages.
 #[derive(Debug, Args)]
@@ -47,12 +47,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.json {
         print_json(&created)?;
     } else {
-        print_text(&folder.display().to_string())?;
-        eprintln!(
+        print_line(folder.display().to_string())?;
+        say(format!(
             "{} files; its README.md says what is what. Next: host policy build {}",
             created.files.len(),
             folder.display()
-        );
+        ));
     }
     Ok(Ending::Finished)
 }

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::test::case_error;
 use crate::commands::audit::{calibrated, journal_folder};
+use crate::commands::engine;
 use crate::commands::subject::SubjectFlags;
-use crate::commands::{engine, print_text};
+use crate::out::{print_json_text, say};
 
 /// Ask a policy one recorded case, or every step of a run, and print the answers.
 #[derive(Debug, Args)]
@@ -46,15 +47,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 fn one(case: &Path, policy: &Policy) -> anyhow::Result<Ending> {
     let case = Case::read(case).map_err(case_error)?;
     let answered = case.call(policy).map_err(case_error)?;
-    print_text(pretty(&answered.answer).trim_end())?;
+    print_json_text(pretty(&answered.answer).trim_end())?;
     match answered.cost {
-        Some(cost) => eprintln!(
+        Some(cost) => say(format!(
             "{} fuel, {} bytes of memory, {:.3} ms",
             cost.fuel,
             cost.memory_bytes,
             cost.time.as_secs_f64() * 1000.0
-        ),
-        None => eprintln!("the policy refused"),
+        )),
+        None => say("the policy refused"),
     }
     Ok(Ending::Finished)
 }
@@ -77,7 +78,7 @@ fn every_step(run: &Path, policy: &Policy, arguments: &Arguments) -> anyhow::Res
         });
     })?;
     for line in lines {
-        print_text(&line.to_string())?;
+        print_json_text(&line.to_string())?;
     }
     Ok(Ending::Finished)
 }

@@ -7,7 +7,8 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use crate::commands::{print, signer};
+use crate::commands::signer;
+use crate::out::print;
 
 /// Sign a policy: writes FILE.minisig, which minisign reads as well.
 #[derive(Debug, Args)]
@@ -49,10 +50,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         public_key: signer.public().to_base64(),
     };
     print(arguments.json, &signed, || {
-        format!(
-            "{} is by key {}\nto check it: host policy verify {} --key {}",
-            signed.signature, signed.key_id, signed.file, signed.public_key
-        )
+        let Signed { file, signature, key_id, public_key } = &signed;
+        let told = [
+            format!("{signature} is by key {key_id}"),
+            format!("to check it: host policy verify {file} --key {public_key}"),
+        ];
+        told.into_iter().collect()
     })?;
     Ok(Ending::Finished)
 }

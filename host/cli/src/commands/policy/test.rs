@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use host_audit::cases::{self, Case, CaseError, Differs, TOLERANCE, pretty, settled};
+use host_files::Page;
 use host_sandbox::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
@@ -13,8 +14,9 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::project::Project;
-use crate::commands::{engine, print};
+use crate::commands::engine;
 use crate::exit::Failed;
+use crate::out::print;
 
 /// Run a policy's recorded cases.
 #[derive(Debug, Args)]
@@ -190,7 +192,7 @@ impl Coverage {
         }
     }
 
-    fn text(&self) -> String {
+    fn lines(&self) -> [String; 2] {
         let list = |counts: &BTreeMap<String, usize>| {
             let parts = counts.iter().map(|(name, count)| format!("{name} {count}"));
             parts.collect::<Vec<_>>().join(", ")
@@ -201,17 +203,17 @@ impl Coverage {
         if !missing.is_empty() {
             text.push_str(&format!(" (no case shows: {})", missing.join(", ")));
         }
-        if self.reasons.is_empty() {
-            text + "\nreasons: none in any case"
-        } else {
-            text + "\nreasons: " + &list(&self.reasons)
-        }
+        let reasons = match self.reasons.len() {
+            0 => "none in any case".to_owned(),
+            _ => list(&self.reasons),
+        };
+        [text, format!("reasons: {reasons}")]
     }
 }
 
 impl Report {
-    fn text(&self) -> String {
-        let mut lines = Vec::new();
+    fn text(&self) -> Page {
+        let mut page = Page::default();
         for row in &self.cases {
             let word = match row.outcome {
                 Outcome::Passed => "ok",
@@ -219,15 +221,17 @@ impl Report {
                 Outcome::Fault => "FAULT",
                 Outcome::Recorded => "recorded",
             };
-            lines.push(format!("{word:<9}{}: {}", row.case, row.about));
+            page.line(format!("{word:<9}{}: {}", row.case, row.about));
             if let Some(at) = &row.at {
-                lines.push(format!("  first at {at}"));
+                page.line(format!("  first at {at}"));
             }
             let more = row.diff.iter().chain(&row.fault);
-            lines.extend(more.flat_map(|text| text.lines()).map(|line| format!("  {line}")));
+            page.lines(more.flat_map(|text| text.lines()).map(|line| format!("  {line}")));
         }
-        lines.push(format!("{} cases; {}", self.cases.len(), self.coverage.text()));
-        lines.join("\n")
+        let [answers, reasons] = self.coverage.lines();
+        page.line(format!("{} cases; {answers}", self.cases.len()));
+        page.line(reasons);
+        page
     }
 
     fn failure(&self) -> String {

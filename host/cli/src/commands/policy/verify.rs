@@ -6,8 +6,8 @@ use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde_json::json;
 
-use crate::commands::{print_json, print_text};
 use crate::exit::Failed;
+use crate::out::{print_json, print_line};
 
 /// Check the signature of a policy.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             "file": file, "valid": false, "key_id": key.id(), "problem": problem.to_string(),
         }))?,
         (Ok(comment), false) => {
-            print_text(&format!("{}: signed by key {} ({comment})", file.display(), key.id()))?;
+            print_line(format!("{}: signed by key {} ({comment})", file.display(), key.id()))?;
         }
         (Err(_), false) => {}
     }

@@ -14,8 +14,8 @@ use host_trainer::{Error, prepare};
 
 use crate::commands::adapter::AdapterFlags;
 use crate::commands::eval::{all_judged, judges};
-use crate::commands::print;
 use crate::flags::{ConfigFlags, DataFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
+use crate::out::print;
 use crate::screen::Screen;
 use crate::signal;
 

@@ -2,18 +2,19 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use host_data::{Progress as _, Reader};
+use host_files::Page;
 use host_model::steering::Origin;
 use host_model::{Model, Steering};
 use host_trainer::Error;
 use host_trainer::calibration::{LabelledPrompt, load_prompts};
 use host_trainer::config::RunConfig;
 use host_trainer::records::Ending;
-use host_trainer::report::plain_table;
+use host_trainer::report::Table;
 use host_trainer::steering::{chats, fit as fitting, instructed_on};
 use serde::Serialize;
 
-use crate::commands::{print_json, print_text};
 use crate::flags::{ConfigFlags, DataFlags, FitFlags, FlagGroup as _, with_defaults};
+use crate::out::{print_json, print_page, say};
 use crate::screen::Screen;
 
 /// Fit a vector on a model's activations at the last prompt token.
@@ -90,9 +91,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.config.json {
         print_json(&fitted)?;
     } else {
-        print_text(&table(&fitted))?;
+        print_page(&table(&fitted))?;
         let path = arguments.output.display();
-        eprintln!("wrote {path}; see what it does with host steer eval --vector {path}");
+        say(format!("wrote {path}; see what it does with host steer eval --vector {path}"));
     }
     Ok(Ending::Finished)
 }
@@ -156,12 +157,12 @@ fn fitted(vector: &Steering, cosines: Option<&[f64]>) -> Vec<Fitted> {
     layers.collect()
 }
 
-fn table(fitted: &[Fitted]) -> String {
-    let mut table = plain_table();
-    table.set_header(["layer", "norm", "cosine with the refusal direction"]);
+fn table(fitted: &[Fitted]) -> Page {
+    let mut table = Table::plain();
+    table.header(["layer", "norm", "cosine with the refusal direction"]);
     for one in fitted {
         let cosine = one.cosine.map_or_else(|| "-".into(), |cosine| format!("{cosine:+.3}"));
-        table.add_row([one.layer.to_string(), format!("{:.3}", one.norm), cosine]);
+        table.row([one.layer.to_string(), format!("{:.3}", one.norm), cosine]);
     }
-    table.to_string()
+    table.page()
 }

@@ -1,6 +1,7 @@
 //! For programs that read tables: one row per method, one column per number.
 
 use csv_core::{WriteResult, Writer};
+use host_files::text;
 
 use crate::compare::Compared;
 use crate::measure::refusal::Measured;
@@ -13,7 +14,7 @@ pub(super) fn table(compared: &Compared) -> String {
         .map(str::to_owned)
         .into_iter();
     let columns = metrics.iter().flat_map(|metric| {
-        ["", "_sd", "_low", "_high"].map(|end| format!("{}{end}", metric.key()))
+        ["", "_sd", "_low", "_high"].map(|end| escape(&format!("{}{end}", metric.key())))
     });
     lines.add(head.chain(columns));
     for method in &compared.methods {
@@ -24,10 +25,10 @@ pub(super) fn table(compared: &Compared) -> String {
             joined(by.iter().filter_map(|by| of(&by.measured).value()).map(|one| one.to_string()))
         };
         let head = [
-            method.title(),
+            escape(&method.title()),
             joined(seeds),
-            joined(runs),
-            by.iter().map(RefusalsBy::name).collect::<Vec<_>>().join("; "),
+            escape(&joined(runs)),
+            escape(&by.iter().map(RefusalsBy::name).collect::<Vec<_>>().join("; ")),
             share(|measured| measured.found),
             share(|measured| measured.false_refusals),
         ];
@@ -49,6 +50,21 @@ pub(super) fn table(compared: &Compared) -> String {
 
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" ")
+}
+
+/// Text of a report as a cell that no spreadsheet takes for a formula: an apostrophe goes before a
+/// sign that begins one, at the start and behind whatever some spreadsheet ends a cell at.
+fn escape(foreign: &str) -> String {
+    let mut escaped = String::with_capacity(foreign.len());
+    let mut begins = true;
+    for letter in text::line(foreign).chars() {
+        if begins && "=+-@＝＋－＠".contains(letter) {
+            escaped.push('\'');
+        }
+        begins = matches!(letter, ',' | ';' | '|' | '"') || begins && letter == ' ';
+        escaped.push(letter);
+    }
+    escaped
 }
 
 /// Lines of fields, quoted where they must be.
@@ -89,6 +105,27 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use super::escape;
+
+    #[test]
+    fn no_cell_of_text_is_a_formula() {
+        for (text, cell) in [
+            ("=1+2", "'=1+2"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            (" -2", " '-2"),
+            ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+            ("a;=1", "a;'=1"),
+            ("a\",=1", "a\",'=1"),
+            ("＝1", "'＝1"),
+            ("a\n=1\t=2", "a\\n=1\\t=2"),
+        ] {
+            assert_eq!(escape(text), cell);
+        }
+        for plain in ["probe", "safe-mix, share=0.5, lr=-3", "runs/probe-1 runs/probe-2"] {
+            assert_eq!(escape(plain), plain);
+        }
+    }
+
     #[test]
     fn a_field_is_quoted_where_it_must_be_and_as_long_as_it_is() {
         let long = "x".repeat(1000);

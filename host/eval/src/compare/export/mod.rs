@@ -74,10 +74,11 @@ impl Compared {
         }
     }
 
-    /// The rows of a table for people, the first of them its head.
-    fn rows(&self) -> Vec<Vec<String>> {
+    /// The rows of a table for people, the first of them its head. `escape` makes text of a
+    /// report fit for a cell; the others are of our own making.
+    fn rows(&self, escape: fn(&str) -> String) -> Vec<Vec<String>> {
         let metrics = self.metrics();
-        let titles = metrics.iter().map(|metric| metric.title());
+        let titles = metrics.iter().map(|metric| escape(&metric.title()));
         let head = ["method".to_owned(), "seeds".to_owned()];
         let mut rows = vec![head.into_iter().chain(titles).collect::<Vec<_>>()];
         for method in &self.methods {
@@ -86,7 +87,7 @@ impl Compared {
                 let spread = method.metrics.get(metric);
                 spread.map_or_else(|| "-".into(), |spread| spread.text(metric.unit(), seeds))
             });
-            let head = [method.title(), seeds.to_string()];
+            let head = [escape(&method.title()), seeds.to_string()];
             rows.push(head.into_iter().chain(cells).collect());
         }
         rows

@@ -1,17 +1,15 @@
 //! For a terminal.
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use crate::compare::Compared;
+use crate::report::Table;
 
 pub(super) fn table(compared: &Compared) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    let mut rows = compared.rows().into_iter();
-    table.set_header(rows.next().unwrap_or_default());
-    table.add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("{table}\n{}\n", compared.legend().join("\n"))
+    let mut table = Table::ruled();
+    let mut rows = compared.rows(str::to_owned).into_iter();
+    table.header(rows.next().unwrap_or_default());
+    rows.for_each(|row| table.row(row));
+    table.align_right(1);
+    let mut page = table.page();
+    page.lines(compared.legend());
+    format!("{page}\n")
 }

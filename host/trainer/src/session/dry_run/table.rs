@@ -1,12 +1,13 @@
 //! A forecast for people.
 
-use host_eval::report::plain_table;
+use host_eval::report::Table;
+use host_files::Page;
 
 use super::Estimate;
 
 impl Estimate {
     /// Reads well on a terminal and as Markdown.
-    pub fn table(&self) -> String {
+    pub fn table(&self) -> Page {
         let (memory, time) = (&self.memory, &self.time);
         let mut rows = vec![
             ("samples", self.samples.to_string()),
@@ -38,22 +39,22 @@ impl Estimate {
         rows.extend(seconds("time: a held step, first epoch", time.first_held_step));
         rows.extend(seconds("time: a held step, later", time.later_held_step));
         rows.extend(seconds("time of the training", Some(time.total)));
-        let mut table = plain_table();
-        table.set_header(["", "predicted"]);
+        let mut table = Table::plain();
+        table.header(["", "predicted"]);
         for (name, value) in rows {
-            table.add_row([name, &value]);
+            table.row([name, &value]);
         }
-        let mut text = format!(
-            "{table}\ntimes are as fast as this machine was just now; calibration and evaluation \
-             come on top"
+        let mut page = table.page();
+        page.line(
+            "times are as fast as this machine was just now; calibration and evaluation come on top",
         );
         if let Some(lacking) = memory.lacking() {
-            text += &format!(
-                "\nthere are {} too few: lower --micro-batch, or set train.checkpoint_activations=true",
+            page.line(format!(
+                "there are {} too few: lower --micro-batch, or set train.checkpoint_activations=true",
                 mebibytes(lacking)
-            );
+            ));
         }
-        text
+        page
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a steering vector does to refusals: the same evaluation without it and at every
 //! coefficient (arXiv 2602.04896).
 
-use comfy_table::CellAlignment;
 use host_data::Notices;
 use host_eval::evaluation::{Evaluation, Evaluator};
-use host_eval::report::{footnotes, plain_table, rate};
+use host_eval::report::{Table, footnotes, rate};
+use host_files::Page;
 use host_model::Steering;
 use host_model::decoder::Overlay;
 use host_model::lora::Lora;
@@ -79,33 +79,29 @@ const COLUMNS: [Column; 7] = [
 
 impl Effects {
     /// One row per coefficient; leaves out what was not measured.
-    pub fn table(&self) -> String {
+    pub fn table(&self) -> Page {
         let Some(without) = self.effects.first() else {
-            return String::new();
+            return Page::default();
         };
         let columns = COLUMNS.iter().filter(|(_, cell)| cell(without, without).is_some());
-        let mut table = plain_table();
-        table.set_header(
-            std::iter::once("coefficient").chain(columns.clone().map(|(name, _)| *name)),
-        );
+        let mut table = Table::plain();
+        table.header(std::iter::once("coefficient").chain(columns.clone().map(|(name, _)| *name)));
         for effect in &self.effects {
             let cells = columns.clone().map(|(_, cell)| cell(effect, without).unwrap_or_default());
-            table.add_row(std::iter::once(effect.coefficient.to_string()).chain(cells));
+            table.row(std::iter::once(effect.coefficient.to_string()).chain(cells));
         }
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        table.align_right(0);
         let found_by =
             self.effects.iter().filter_map(|effect| effect.evaluation.refusals_by.as_ref());
-        let mut lines = vec![table.to_string()];
-        lines.extend(footnotes(found_by));
+        let mut page = table.page();
+        page.lines(footnotes(found_by));
         if let Some(cosines) = &self.cosines {
             let pairs = self.layers.iter().zip(cosines);
             let cosines = pairs.map(|(layer, cosine)| format!("layer {layer} {cosine:+.3}"));
             let cosines: Vec<String> = cosines.collect();
-            lines.push(format!("cosine with the refusal direction: {}", cosines.join(", ")));
+            page.line(format!("cosine with the refusal direction: {}", cosines.join(", ")));
         }
-        lines.join("\n")
+        page
     }
 }
 
@@ -131,7 +127,7 @@ mod tests {
             effects: vec![effect(0.0, 2.5, 1), effect(2.0, -1.0, 3)],
             notices: Notices::default(),
         };
-        let table = effects.table();
+        let table = effects.table().to_string();
         assert!(table.contains("-1.000 (-3.500)"), "{table}");
         assert!(table.contains("(3/4)"), "{table}");
         assert!(table.contains("layer 3 -0.250"), "{table}");
