@@ -152,3 +152,56 @@ fn a_share_is_not_taken_back_by_another_policy() {
     let mut audit = alone(&folder);
     audit.args(["audit", "--run", "run"]).assert().success();
 }
+
+/// What a policy may do is up to the person who starts the run: breaking a rule is a fault, on
+/// record, and replayed as one.
+#[test]
+fn a_rule_of_the_run_stops_a_policy_that_breaks_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut liar = lets_go();
+    liar.assess.as_mut().unwrap().risk = vec![0.1, 0.9];
+    let liar = guest(&folder, "liar", Needs::new(), liar);
+    let policy = ["--policy", &liar, "--batch", "2", "--steps", "3"];
+    let rule = ["--set", "trust.require=['monotone', 'kl_weight >= 0.5 * risk']"];
+    let output = train(&folder, "run", &[&policy[..], &rule].concat());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let expected = "`kl_weight >= 0.5 * risk`, which this breaks: sample 0 has risk 0.1, \
+                    kl_weight 0, task_weight 10";
+    assert!(said.contains(expected) && said.contains("assess at step 0"), "{said}");
+    let audit = |name: &str| {
+        let mut audit = alone(&folder);
+        audit.args(["audit", "--run", name]).assert().success();
+    };
+    audit("run");
+    // In its place, the strictest assessment.
+    let strict = [&policy[..], &rule, &["--on-fault", "strict=3"]].concat();
+    let run = trained(&folder, "strict", &strict);
+    audit("strict");
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.lines().all(|line| line.contains("\"task_weight\":0.0")), "{metrics}");
+    // Its journal can't be taken for one of a run without the rule.
+    let records = std::fs::read_to_string(run.join("journal/records.jsonl")).unwrap();
+    assert!(records.contains("\"require\":[\"monotone\",\"kl_weight >= 0.5 * risk\"]"));
+
+    for (rule, code, says) in [
+        (
+            "kl_weight >= half",
+            2,
+            "trust.require[0]: `kl_weight >= half`: it has `half`, which is no number",
+        ),
+        ("without learning-rate", 2, "forbids policy finch"),
+    ] {
+        let set = format!("trust.require=[\"{rule}\"]");
+        let finch = plugin("finch.wasm");
+        let arguments = ["--policy", &finch, "--steps", "2", "--set", &set];
+        let output = train(&folder, "refused", &arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(!folder.path().join("refused").exists());
+    }
+    // A policy that holds keeps them.
+    let probe = plugin("probe.wasm");
+    trained(&folder, "honest", &[&["--policy", &probe, "--steps", "3"], &rule[..]].concat());
+}

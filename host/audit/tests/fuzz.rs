@@ -151,6 +151,7 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
         mode: Mode::Full,
         budget_bytes: 1 << 20,
         on_fault: "strict=2".into(),
+        require: Vec::new(),
         run: &run,
         policies: vec![slot, slot],
     };

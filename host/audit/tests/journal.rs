@@ -66,6 +66,7 @@ impl Desk {
             mode: Mode::Full,
             budget_bytes: FULL,
             on_fault: "stop".into(),
+            require: Vec::new(),
             run,
             policies: vec![(&self.policy, settings, needs, b"parameters")],
         }

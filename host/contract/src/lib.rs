@@ -14,6 +14,7 @@ mod calibration;
 mod canonical;
 mod combine;
 mod exports;
+mod guardrails;
 mod invalid;
 mod needs;
 mod run;
@@ -31,6 +32,7 @@ pub use calibration::{Calibration, Candidate, Example, Examples, Split, examples
 pub use canonical::{assessment_from_json, assessment_to_json};
 pub use combine::{Combiner, Standing, StandsAlone, check_together, fail_closed};
 pub use exports::{AssessArguments, Exports, Functions};
+pub use guardrails::Guardrails;
 pub use invalid::Invalid;
 pub use needs::{
     actuators_summary, check_capabilities, exceeds, needs_summary, signals_summary, validate_needs,

@@ -15,7 +15,7 @@ use crate::{
 };
 use host_contract::{
     AssessArguments, Assessment, Calibration, Descriptor, Examples, Expected, Exports, Functions,
-    Invalid, Needs, RunInfo, Signals, Version, check_metrics, examples_bytes, exceeds,
+    Guardrails, Invalid, Needs, RunInfo, Signals, Version, check_metrics, examples_bytes, exceeds,
     signals_bytes, validate_assessment, validate_needs,
 };
 use host_files::text::clean;
@@ -231,6 +231,21 @@ impl Policy {
         }
         let Cost { fuel, memory_bytes, time } = cost;
         Ok(Assessed { assessment, fuel, memory_bytes, time })
+    }
+
+    /// Checks an assessment against the rules of the person who started the run.
+    ///
+    /// # Errors
+    /// A fault: the policy answered what it may not.
+    pub fn require(
+        &self,
+        rules: &Guardrails,
+        assessment: &Assessment,
+        signals: &Signals,
+    ) -> Result<()> {
+        let at = self.at(Function::Assess, Some(signals.step));
+        let kept = rules.check(assessment, &signals.samples);
+        kept.map_err(|invalid| Error::invalid(&at, invalid))
     }
 
     fn call<R>(

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use host_contract::{
-    Action, Assessment, Combiner, Needs, RunInfo, Sample, Signals, Standing, fail_closed,
+    Action, Assessment, Combiner, Guardrails, Needs, RunInfo, Sample, Signals, Standing,
+    fail_closed,
 };
 use host_sandbox::{Call, Policy};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub struct ActivePolicy {
 pub struct PolicySet<'a> {
     slots: Vec<PolicySlot<'a>>,
     on_fault: OnFault,
+    require: &'a Guardrails,
     combiner: Combiner,
 }
 
@@ -91,14 +93,14 @@ impl StepDecision {
 }
 
 impl<'a> PolicySet<'a> {
-    pub fn new(policies: &'a [ActivePolicy], on_fault: OnFault) -> Self {
+    pub fn new(policies: &'a [ActivePolicy], on_fault: OnFault, require: &'a Guardrails) -> Self {
         let slots = policies.iter().map(|active| PolicySlot {
             active,
             state: Vec::new(),
             faults_in_a_row: 0,
         });
         let combiner = Combiner { standing: vec![Standing::default(); policies.len()] };
-        Self { slots: slots.collect(), on_fault, combiner }
+        Self { slots: slots.collect(), on_fault, require, combiner }
     }
 
     /// `signals` holds those of each policy, in order. A policy that fails is
@@ -111,7 +113,7 @@ impl<'a> PolicySet<'a> {
         let mut answers = Vec::with_capacity(self.slots.len());
         let mut failed = None;
         for (slot, signals) in self.slots.iter_mut().zip(signals) {
-            let (answer, fatal) = slot.ask(signals, self.on_fault)?;
+            let (answer, fatal) = slot.ask(signals, self.on_fault, self.require)?;
             answers.push(answer);
             failed = fatal;
             if failed.is_some() {
@@ -174,6 +176,7 @@ impl PolicySlot<'_> {
         &mut self,
         signals: Signals,
         on_fault: OnFault,
+        require: &Guardrails,
     ) -> Result<(Answer, Option<host_sandbox::Error>)> {
         let active = self.active;
         let assessed = active.policy.assess(Call {
@@ -183,6 +186,10 @@ impl PolicySlot<'_> {
             state: &self.state,
             signals: &signals,
             needs: &active.needs,
+        });
+        let assessed = assessed.and_then(|assessed| {
+            active.policy.require(require, &assessed.assessment, &signals)?;
+            Ok(assessed)
         });
         let state = self.state.clone();
         let error = match assessed {

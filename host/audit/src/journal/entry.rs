@@ -43,6 +43,9 @@ pub struct Run {
     /// Which rules combined the assessments of several policies; 0, and left out, for one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub combination: u32,
+    /// Rules that every assessment had to keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<String>,
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -20,7 +20,7 @@ use host_sandbox::{Error, PublicKey, Result};
 /// A journal as it was found.
 #[derive(Debug)]
 pub struct Journal {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     pub run: Run,
     /// All records, the first included; up to the first that can't be read.
     pub entries: Vec<Entry>,

@@ -9,7 +9,7 @@ use super::{
     entry::{self, Answer, Entry, Mode, PolicySlot, Record},
     reader::{Finding, Journal},
 };
-use host_contract::{Assessment, Combiner};
+use host_contract::{Assessment, Combiner, Guardrails};
 use host_sandbox::{Call, Engine, Error, Policy, Result};
 
 /// How a replay went.
@@ -90,6 +90,10 @@ impl Journal {
             })
         });
         let mut slots = slots.collect::<Result<Vec<_>>>()?;
+        let require = Guardrails::parse(&self.run.require).map_err(|(i, problem)| {
+            let problem = format!("rule {i} of the run {problem}");
+            Error::Journal { path: self.folder.clone(), problem }
+        })?;
         let mut replay = Replay::default();
         let mut step: Vec<(&Record, Assessment)> = Vec::new();
         let mut combiner = Combiner::default();
@@ -99,7 +103,7 @@ impl Journal {
                     if step.first().is_some_and(|(first, _)| first.step != record.step) {
                         step.clear();
                     }
-                    self.one(number, record, &mut slots, &mut replay);
+                    self.one(number, record, &mut slots, &require, &mut replay);
                     step.extend(spoken(record).map(|assessment| (record.as_ref(), assessment)));
                     advance();
                 }
@@ -145,7 +149,14 @@ impl Journal {
         })
     }
 
-    fn one(&self, number: u64, record: &Record, slots: &mut [Asked<'_>], replay: &mut Replay) {
+    fn one(
+        &self,
+        number: u64,
+        record: &Record,
+        slots: &mut [Asked<'_>],
+        require: &Guardrails,
+        replay: &mut Replay,
+    ) {
         replay.assessments += 1;
         let Some(asked) = slots.get_mut(record.policy) else {
             let problem = format!("names policy {}, which the run does not have", record.policy);
@@ -184,6 +195,10 @@ impl Journal {
             state: &state,
             signals: &signals,
             needs: &asked.slot.needs,
+        });
+        let answer = answer.and_then(|assessed| {
+            asked.policy.require(require, &assessed.assessment, &signals)?;
+            Ok(assessed)
         });
         let answer = match answer {
             Ok(assessed) => entry::assessment(&assessed.assessment).map_or_else(

@@ -27,6 +27,8 @@ pub struct Start<'a> {
     pub budget_bytes: u64,
     pub on_fault: String,
     pub run: &'a RunInfo,
+    /// Rules that every assessment must keep.
+    pub require: Vec<String>,
     /// Each with its settings, needs and parameters.
     pub policies: Vec<(&'a Policy, &'a str, &'a Needs, &'a [u8])>,
 }
@@ -344,6 +346,7 @@ impl Start<'_> {
             run: self.run.clone(),
             policies: slots.collect(),
             combination: if self.policies.len() > 1 { COMBINATION } else { 0 },
+            require: self.require.clone(),
         }))
     }
 }

@@ -120,6 +120,7 @@ impl RunConfig {
             "trust.judge_failures",
             "is a share of the judgements, in [0, 1]",
         )?;
+        self.trust.guardrails()?;
         require(
             self.trust.strict_steps >= 1,
             "trust.strict_steps",

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use host_audit::journal::Mode;
+use host_contract::Guardrails;
 use host_sandbox::PublicKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +27,10 @@ pub struct TrustConfig {
     /// Judges that are not asked at the start whether they tell a harmless pair from a harmful
     /// one.
     pub unchecked_judges: Vec<String>,
+    /// Rules that every assessment of every policy must keep, such as "monotone", "kl_weight >= 0.5
+    /// * risk", "task_weight <= 0.2 if risk >= 0.8" or "without ratio-clip". One that breaks a rule
+    /// counts as failed.
+    pub require: Vec<String>,
 }
 
 impl Default for TrustConfig {
@@ -36,6 +41,7 @@ impl Default for TrustConfig {
             require_signature: None,
             judge_failures: 0.05,
             unchecked_judges: Vec::new(),
+            require: Vec::new(),
         }
     }
 }
@@ -61,6 +67,17 @@ impl TrustConfig {
     pub fn signed_by(&self) -> Result<Option<PublicKey>> {
         let key = self.require_signature.as_deref();
         Ok(key.map(PublicKey::read).transpose()?)
+    }
+
+    /// The rules of [`require`](Self::require).
+    ///
+    /// # Errors
+    /// A text that is no rule.
+    pub fn guardrails(&self) -> Result<Guardrails> {
+        Guardrails::parse(&self.require).map_err(|(i, problem)| {
+            let rule = host_files::text::brief(&self.require[i], 80);
+            Error::config(format!("trust.require[{i}]"), format!("`{rule}`: it {problem}"))
+        })
     }
 
     pub fn on_fault(&self) -> OnFault {

@@ -1,6 +1,8 @@
 //! What this run can measure for a policy, and steer.
 
-use host_contract::{Actuators, Needs, RunCapabilities, check_capabilities, check_together};
+use host_contract::{
+    Actuators, Guardrails, Needs, RunCapabilities, check_capabilities, check_together,
+};
 use host_data::{Origin, Plan};
 use host_eval::canary::Canary;
 
@@ -33,9 +35,18 @@ pub fn check_needs(policy: &str, needs: &Needs, run: &RunCapabilities<'_>) -> Re
     })
 }
 
-/// Refuses policies that can't work together: one may use what no other could be stricter
-/// than. Each comes with its name.
-pub fn check_policies(policies: &[(String, Needs)]) -> Result<()> {
+/// Refuses policies that the rules of the run forbid, and ones that can't work together. Each
+/// comes with its name.
+pub fn check_policies(policies: &[(String, Needs)], require: &Guardrails) -> Result<()> {
+    for (policy, needs) in policies {
+        if let Some((rule, actuator)) = require.forbids(needs) {
+            let problem = format!(
+                "`{rule}` forbids policy {policy}, which may use {actuator}; leave the policy or the \
+                 rule out"
+            );
+            return Err(Error::config("trust.require", problem));
+        }
+    }
     let needs: Vec<&Needs> = policies.iter().map(|(_, needs)| needs).collect();
     check_together(&needs).map_err(|found| Error::Together {
         policy: policies[found.policy].0.clone(),

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use host_contract::Needs;
+use host_contract::{Guardrails, Needs};
 use serde::{Deserialize, Serialize};
 
 use crate::actuators::vectors::{Vectors, VectorsMessage};
@@ -103,6 +103,7 @@ impl Follower<'_> {
             needs: &task.needs,
             policies: &[],
             on_fault: OnFault::Stop,
+            require: Guardrails::none(),
             ranks: self.ranks,
         };
         run(&spec, saved, None, &mut Silent, stop).map(drop)

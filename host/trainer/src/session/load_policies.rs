@@ -26,7 +26,7 @@ pub fn check_all(
     let needs = policies
         .iter()
         .map(|one| Ok((one.policy.to_string(), one.configured(run, info, capabilities)?)));
-    check_policies(&needs.collect::<Result<Vec<_>>>()?)
+    check_policies(&needs.collect::<Result<Vec<_>>>()?, &run.trust.guardrails()?)
 }
 
 /// A policy file that was loaded and whose settings are JSON, not yet configured.

@@ -47,6 +47,7 @@ impl<'a> Training<'a> {
     ) -> Result<(Trained, Lora)> {
         let config = self.config;
         let adapter = fresh_adapter(config, &self.context.model)?;
+        let require = config.trust.guardrails()?;
         let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
         let spec = TrainingSpec {
             context: self.context,
@@ -55,6 +56,7 @@ impl<'a> Training<'a> {
             needs: &needs,
             policies: self.policies,
             on_fault: config.trust.on_fault(),
+            require: &require,
             ranks: self.ranks,
         };
         observer.stage(title, Some(self.context.plan.total_steps()));
@@ -175,6 +177,7 @@ impl<'a> Training<'a> {
             budget_bytes: config.budget_mib << 20,
             on_fault: self.config.trust.on_fault().to_string(),
             run: &first.run,
+            require: self.config.trust.require.clone(),
             policies: seats.collect(),
         };
         let folder = self.folder.file("journal");

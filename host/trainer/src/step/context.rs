@@ -3,7 +3,7 @@
 //!
 //! A new resource of a run is a field of [`RunContext`], filled where a session prepares it.
 
-use host_contract::Needs;
+use host_contract::{Guardrails, Needs};
 use host_data::Plan;
 use host_eval::canary::Canary;
 use host_judges::Judges;
@@ -64,6 +64,8 @@ pub struct TrainingSpec<'a> {
     /// Policies at work, which the root alone has.
     pub policies: &'a [ActivePolicy],
     pub on_fault: OnFault,
+    /// Rules that every assessment must keep.
+    pub require: &'a Guardrails,
     pub ranks: &'a Ranks,
 }
 

@@ -75,6 +75,7 @@ fn train(model: &Model, decoder: Decoder, samples: Vec<Sample>, epochs: f64, at:
         needs: &[],
         policies: &[],
         on_fault: OnFault::Stop,
+        require: host_contract::Guardrails::none(),
         ranks: &Ranks::alone(),
     };
     let folder = RunDir::create(&at.join("run"), "").expect("fresh");

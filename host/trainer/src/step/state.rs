@@ -93,8 +93,8 @@ impl<'a> State<'a> {
                 spec.context.canary.as_ref(),
             )
         });
-        let policy_set =
-            (!spec.policies.is_empty()).then(|| PolicySet::new(spec.policies, spec.on_fault));
+        let policy_set = (!spec.policies.is_empty())
+            .then(|| PolicySet::new(spec.policies, spec.on_fault, spec.require));
         let may = |actuator| any_may(spec.needs, actuator).then_some(&spec.context.plan);
         let parameters = layout.read()?;
         Ok(Self {

@@ -124,6 +124,7 @@ impl Bench {
             needs: &self.needs,
             policies: &[],
             on_fault: OnFault::Stop,
+            require: host_contract::Guardrails::none(),
             ranks,
         };
         work(State::new(&spec).expect("made"))
