@@ -27,9 +27,9 @@ pub struct TrustConfig {
     /// Judges that are not asked at the start whether they tell a harmless pair from a harmful
     /// one.
     pub unchecked_judges: Vec<String>,
-    /// Rules that every assessment of every policy must keep, such as "monotone", "kl_weight >= 0.5
-    /// * risk", "task_weight <= 0.2 if risk >= 0.8" or "without ratio-clip". One that breaks a rule
-    /// counts as failed.
+    /// Rules that every assessment of every policy must keep, such as "monotone",
+    /// "kl_weight >= 0.5 * risk", "task_weight <= 0.2 if risk >= 0.8" or "without ratio-clip". One
+    /// that breaks a rule counts as failed.
     pub require: Vec<String>,
 }
 
