@@ -44,14 +44,18 @@ fn a_run_ends_when_its_judge_fails_and_goes_on_with_it_when_it_is_mended() {
     ] {
         assert!(error[0].contains(part), "{said}");
     }
-    assert!(error[0].ends_with("then go on with host train --resume run"), "{said}");
+    let agreed = format!("--allow-endpoint '{}'", server.url());
+    let advice = format!("then go on with host train --resume run {agreed}");
+    assert!(error[0].ends_with(&advice), "{said}");
     assert!(!said.contains("[2J"), "{said}");
     let manifest = json(&folder.path().join("run/manifest.json"));
     assert!(manifest.to_string().contains("slow down"), "{manifest}");
 
     // The advice helps, and what comes of it is what an unbroken judge gives.
     mended.store(true, Ordering::Relaxed);
-    let resumed = alone(&folder).args(["train", "--quiet", "--resume", "run"]).output().unwrap();
+    let url = server.url();
+    let go_on = ["train", "--quiet", "--resume", "run", "--allow-endpoint", &url];
+    let resumed = alone(&folder).args(go_on).output().unwrap();
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     let want = trained(&folder, "whole", &arguments(&own, &judge));
     assert!(adapter(&want) == adapter(&folder.path().join("run")));

@@ -32,6 +32,11 @@ flags! {
         /// Number format of the frozen weights: f32, or bf16 (half the memory, less exact).
         #[arg(long = "weights", value_name = "f32|bf16")]
         weight_type: Option<String> => [model.dtype],
+        /// Endpoint that a file names as a judge, with the variable and the files that it gets:
+        /// needed for all that isn't set by --set, but for servers on this machine. What is
+        /// refused without it says how it is written. Can be repeated.
+        #[arg(long = "allow-endpoint", value_name = "ENDPOINT")]
+        allowed_endpoints: Vec<String>,
         /// Seed of all randomness.
         #[arg(long, value_name = "N")]
         seed: Option<u64> => [seed],
@@ -219,12 +224,17 @@ flags! {
 }
 
 impl ConfigFlags {
+    /// Agrees to the endpoints that were named.
+    pub fn allow_endpoints(&self, layers: &mut Layers) {
+        self.allowed_endpoints.iter().for_each(|word| layers.allow_endpoint(word));
+    }
+
     /// The user's configuration, on top of that of `run` if one is named, without the
     /// embedded defaults.
     pub fn layers(&self, run: Option<&Path>) -> Result<Layers, Error> {
         let mut layers = Layers::default();
         if let Some(run) = run {
-            layers.add_file(&run.join("config.toml"))?;
+            layers.add_run(run)?;
         }
         if let Some(path) = &self.config {
             layers.add_file(path)?;
@@ -233,6 +243,7 @@ impl ConfigFlags {
             layers.add_assignment(assignment)?;
         }
         self.apply(&mut layers)?;
+        self.allow_endpoints(&mut layers);
         Ok(layers)
     }
 }
@@ -287,7 +298,7 @@ fn refused_on_resume() -> Vec<&'static str> {
     ]
     .concat();
     let refused = groups.iter().filter(|flag| !flag.on_resume).map(|flag| flag.id);
-    refused.filter(|id| !["json", "quiet", "resume"].contains(id)).collect()
+    refused.filter(|id| !["json", "quiet", "resume", "allowed_endpoints"].contains(id)).collect()
 }
 
 fn set_policies(layers: &mut Layers, files: &[PathBuf]) -> Result<(), Error> {

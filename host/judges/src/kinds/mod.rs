@@ -25,7 +25,7 @@ pub(crate) use embedding::Head;
 
 pub use classifier::ClassifierConfig;
 pub use embedding::EmbeddingConfig;
-pub use endpoint::EndpointConfig;
+pub use endpoint::{Consent, EndpointConfig};
 pub use guard::{Asks, GuardConfig};
 pub use local::Reads;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use host_data::Failure;
 use toml::{Table, Value};
 
+use super::consent::Said;
 use super::{RunConfig, policies};
 use crate::error::{Error, Result};
 
@@ -12,12 +13,29 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     table: Table,
+    said: Said,
 }
 
 impl Layers {
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
         self.add_text(&text, &path.display().to_string())
+    }
+
+    /// Adds the configuration of a run, which may be anybody's.
+    pub fn add_run(&mut self, folder: &Path) -> Result<()> {
+        self.mark_as_of_run();
+        self.add_file(&folder.join("config.toml"))
+    }
+
+    /// From here on no endpoint is asked that the command line doesn't agree to.
+    pub(super) fn mark_as_of_run(&mut self) {
+        self.said.of_run = true;
+    }
+
+    /// Agrees to an endpoint, as [`EndpointConfig::word`](super::EndpointConfig::word) writes it.
+    pub fn allow_endpoint(&mut self, word: &str) {
+        self.said.words.push(word.to_owned());
     }
 
     /// `origin` names the text in errors.
@@ -43,6 +61,9 @@ impl Layers {
     /// Puts other layers on top.
     pub fn add(&mut self, over: Layers) {
         merge(&mut self.table, over.table);
+        merge(&mut self.said.keys, over.said.keys);
+        self.said.words.extend(over.said.words);
+        self.said.of_run |= over.said.of_run;
     }
 
     /// `key.path=value`; the value is TOML, and a bare word is a string.
@@ -60,23 +81,12 @@ impl Layers {
         self.set(key.trim(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))
     }
 
-    /// Sets a dotted key.
+    /// Sets a dotted key, as the command line says.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<()> {
         let key = &policies::numbered_key(key);
-        let mut parts: Vec<&str> = key.split('.').collect();
-        let last = parts.pop().unwrap_or_default();
-        if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
-            return Err(Error::config(key, "is not a key; keys look like train.batch"));
-        }
-        let mut table = &mut self.table;
-        for part in parts {
-            let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
-            table = entry
-                .as_table_mut()
-                .ok_or_else(|| Error::config(key, format!("{part} is a value, not a table")))?;
-        }
-        table.insert(last.to_owned(), value.into());
-        Ok(())
+        let value = value.into();
+        set(&mut self.said.keys, key, value.clone())?;
+        set(&mut self.table, key, value)
     }
 
     /// Names the policy files, in order; policies beyond them are dropped.
@@ -109,10 +119,28 @@ impl Layers {
 
     /// The resolved and validated configuration.
     pub fn resolve(&self) -> Result<RunConfig> {
-        let config = resolve(&self.table)?;
+        let mut config = resolve(&self.table)?;
         config.check()?;
+        self.said.mark(&mut config)?;
         Ok(config)
     }
+}
+
+fn set(table: &mut Table, key: &str, value: Value) -> Result<()> {
+    let mut table = table;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    if last.is_empty() || parts.iter().any(|part| part.is_empty()) {
+        return Err(Error::config(key, "is not a key; keys look like train.batch"));
+    }
+    for part in parts {
+        let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        table = entry
+            .as_table_mut()
+            .ok_or_else(|| Error::config(key, format!("{part} is a value, not a table")))?;
+    }
+    table.insert(last.to_owned(), value);
+    Ok(())
 }
 
 fn resolve(table: &Table) -> Result<RunConfig> {

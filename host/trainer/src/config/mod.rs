@@ -5,6 +5,7 @@
 //! Paths are relative to the current directory.
 
 mod check;
+mod consent;
 mod layers;
 mod policies;
 mod steering;
@@ -24,7 +25,8 @@ use crate::parameters::optimizer::AdamWConfig;
 pub use host_data::{DataConfig, ModelConfig, WeightType};
 pub use host_eval::config::{CanaryConfig, EvalConfig};
 pub use host_judges::{
-    Asks, ClassifierConfig, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig, Reads,
+    Asks, ClassifierConfig, Consent, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig,
+    Reads,
 };
 pub use layers::Layers;
 pub use steering::SteeringConfig;

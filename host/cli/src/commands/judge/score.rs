@@ -30,6 +30,10 @@ pub struct Arguments {
     /// Override a key of the configuration. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
+    /// Endpoint that the file names, with the variable and the files that it gets: needed for
+    /// all that isn't set by --set, but for servers on this machine.
+    #[arg(long = "allow-endpoint", value_name = "ENDPOINT")]
+    pub allowed_endpoints: Vec<String>,
     #[command(flatten)]
     pub data: DataFlags,
     /// Also score every answer cut after each N words, for policies that ask for that.
@@ -65,6 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         layers.add_assignment(assignment)?;
     }
     arguments.data.apply(&mut layers)?;
+    arguments.allowed_endpoints.iter().for_each(|word| layers.allow_endpoint(word));
     let mut config = layers.resolve()?;
     let name = name(arguments, config.judges.keys())?;
     let sources: Vec<DataSource> = arguments.rows.iter().map(DataSource::whole).collect();

@@ -11,7 +11,7 @@ use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::complaint::{Complaint, duration, spelled};
-use super::config::EndpointConfig;
+use super::config::{EndpointConfig, is_loopback};
 
 /// The wait before the first repetition; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -64,13 +64,20 @@ impl Client {
     pub fn new(name: &str, config: &EndpointConfig) -> Result<Self> {
         let key = |field: &str| format!("judges.{name}.endpoint.{field}");
         let url = config.url.trim_end_matches('/');
-        let problem = match url.parse::<Uri>() {
+        let parsed = url.parse::<Uri>();
+        let local = parsed.as_ref().is_ok_and(is_loopback);
+        let problem = match parsed {
             Ok(uri) if !matches!(uri.scheme_str(), Some("http" | "https")) => {
                 Some("must begin with http:// or https://".to_owned())
             }
             // It would be written down with the run.
             Ok(uri) if uri.authority().is_some_and(|it| it.as_str().contains('@')) => {
                 Some("must not hold a password; name a variable in key_variable".to_owned())
+            }
+            Ok(uri)
+                if uri.scheme_str() == Some("http") && config.key_variable.is_some() && !local =>
+            {
+                Some("must begin with https:// to send a key to another machine".to_owned())
             }
             Ok(_) => None,
             Err(error) => Some(format!("is no URL ({error})")),
@@ -83,7 +90,13 @@ impl Client {
             Some(variable) => {
                 let found = std::env::var(variable).ok().filter(|key| !key.is_empty());
                 let secret = found.ok_or_else(|| {
-                    let problem = format!("the environment has no variable {variable}");
+                    // What has small letters and digits may be the key itself.
+                    let shown = if variable.contains(|c: char| c.is_ascii_lowercase()) {
+                        "of that name, which isn't repeated here: it may be a key"
+                    } else {
+                        variable
+                    };
+                    let problem = format!("the environment has no variable {shown}");
                     Error::config(key("key_variable"), problem)
                 })?;
                 Some(format!("Bearer {}", secret.trim()))
@@ -98,6 +111,8 @@ impl Client {
             .timeout_global(Some(Duration::from_secs_f64(config.timeout_seconds)))
             .http_status_as_error(false)
             .max_redirects(0)
+            // What is for this machine goes through no other.
+            .proxy(if local { None } else { ureq::Proxy::try_from_env() })
             .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use client::{Client, Trouble};
-pub use config::EndpointConfig;
+pub use config::{Consent, EndpointConfig};
 use host_contract::{Judgement, JudgementStatus};
 use host_data::Message;
 use host_data::failure::{Failure as Error, Result};
@@ -53,6 +53,8 @@ type Answer = (usize, Result<String, Trouble>);
 
 impl Endpoint {
     pub fn new(name: &str, config: &EndpointConfig) -> Result<Self> {
+        // Before a file or a variable is read.
+        config.need_consent(name)?;
         let rubric = match &config.rubric {
             Some(path) => {
                 std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?
@@ -192,5 +194,7 @@ impl Judge for Endpoint {
     }
 }
 
+#[cfg(test)]
+mod consent_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ fn config(server: &Server) -> EndpointConfig {
         model: "grader".into(),
         timeout_seconds: 0.5,
         retries: 1,
+        consent: Consent::Given,
         ..EndpointConfig::default()
     }
 }
@@ -160,6 +161,7 @@ fn an_endpoint_that_can_t_be_used_is_named_before_it_is_asked() {
         let mut config = EndpointConfig {
             url: "http://localhost:1/v1".into(),
             model: "grader".into(),
+            consent: Consent::Given,
             ..EndpointConfig::default()
         };
         change(&mut config);
@@ -171,6 +173,15 @@ fn an_endpoint_that_can_t_be_used_is_named_before_it_is_asked() {
         (message(&|it| it.url = "http://me:secret@a/v1".into()), "password"),
         (message(&|it| it.url = "http://a b".into()), "no URL"),
         (message(&|it| it.key_variable = Some("NO_SUCH_VARIABLE".into())), "NO_SUCH_VARIABLE"),
+        (message(&|it| it.key_variable = Some("sk_secret1".into())), "may be a key"),
+        (
+            message(&|it| {
+                it.url = "http://x.org/v1".into();
+                it.key_variable = Some("PATH".into());
+            }),
+            "must begin with https://",
+        ),
+        (message(&|it| it.consent = Consent::Missing), "--allow-endpoint 'http://localhost:1/v1'"),
         (message(&|it| it.rubric = Some("none.md".into())), "none.md"),
         (message(&|it| it.certificates = Some("none.pem".into())), "none.pem"),
         (message(&|it| it.certificates = Some("Cargo.toml".into())), "mine.endpoint.certificates"),
@@ -333,6 +344,7 @@ fn what_decides_a_judgement_is_in_the_identity_and_the_rest_is_not() {
         let mut config = EndpointConfig {
             url: "http://localhost:1/v1".into(),
             model: "grader".into(),
+            consent: Consent::Given,
             ..EndpointConfig::default()
         };
         change(&mut config);
