@@ -14,6 +14,7 @@ mod audit;
 mod authoring;
 mod bad_input;
 mod cases;
+mod consent;
 mod dry_run;
 mod durable;
 mod evaluation;
@@ -23,6 +24,7 @@ mod hostile;
 mod judge_failures;
 mod judges;
 mod models;
+mod ordinary_days;
 #[cfg(feature = "mpi")]
 mod parallel;
 mod policy_tools;

@@ -1,5 +1,7 @@
 //! Progress on stderr: stages, one bar, notices.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use host_trainer::observer::{Observer, Progress};
@@ -33,12 +35,20 @@ pub struct Screen {
     bar: ProgressBar,
     is_terminal: bool,
     quiet: bool,
+    stop: Arc<AtomicBool>,
 }
 
 impl Screen {
     pub fn new(quiet: bool) -> Self {
         let is_terminal = console_is_terminal();
-        Self { bar: ProgressBar::hidden(), is_terminal, quiet }
+        Self { bar: ProgressBar::hidden(), is_terminal, quiet, stop: Arc::default() }
+    }
+
+    /// A screen whose work ends early when `stop` becomes true.
+    pub fn stopped_by(quiet: bool, stop: &Arc<AtomicBool>) -> Self {
+        let mut screen = Self::new(quiet);
+        screen.stop = stop.clone();
+        screen
     }
 
     fn line(&self, text: &str) {
@@ -94,6 +104,10 @@ impl Progress for Screen {
         for line in text.lines() {
             self.line(&format!("  {line}"));
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }
 

@@ -14,6 +14,11 @@ pub trait Progress {
 
     /// Lines to keep on the screen, such as the first rendered example.
     fn show(&mut self, title: &str, text: &str);
+
+    /// Whether the person wants it to stop: work that has nothing to save yet ends then.
+    fn is_stopping(&self) -> bool {
+        false
+    }
 }
 
 /// For callers that don't watch.

@@ -96,16 +96,19 @@ impl Cache {
 }
 
 fn private_folder(folder: &Path) -> io::Result<()> {
-    private::folder(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::Other => refused(folder, &error.to_string()),
+    private::folder(folder).map_err(|error| own_words(folder, error))
+}
+
+/// Names the path in what isn't the system's own error.
+fn own_words(path: &Path, error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other => refused(path, &error.to_string()),
         _ => error,
-    })
+    }
 }
 
 fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    if private::is_open_to_others(path)? {
-        return Err(refused(path, "others may read it; remove it"));
-    }
+    private::secret(path).map_err(|error| own_words(path, error))?;
     let bytes = fs::read(path)?;
     bytes.try_into().map_err(|_| refused(path, "it is no key; remove it"))
 }

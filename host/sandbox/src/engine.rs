@@ -120,6 +120,14 @@ impl Engine {
         hex::encode(hash.0.finalize())
     }
 
+    /// Ends the calls in progress as if their time were up.
+    pub fn interrupt(&self) {
+        let longest = self.limits.call_milliseconds.max(self.limits.calibrate_milliseconds);
+        let ticks = longest / TICK.as_millis() as u64 + 2;
+        // Calls that take more than a day are left to their fuel.
+        (0..ticks.min(10_000_000)).for_each(|_| self.wasm.increment_epoch());
+    }
+
     /// What a call of a policy may use.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -48,7 +48,7 @@ pub enum Error {
     Limits(#[from] BadLimit),
 
     /// The WebAssembly engine doesn't start on this machine.
-    #[error("the WebAssembly engine can't start: {problem}")]
+    #[error("the WebAssembly engine can't run: {problem}")]
     Engine { problem: String },
 
     #[error("can't read the policy {}: {source}; give the path of a policy component (.wasm)", path.display())]

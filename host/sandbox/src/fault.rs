@@ -6,11 +6,14 @@ use crate::{
     error::{Error, FileProblem},
     limits::Limit,
     quota::Quota,
+    system,
 };
 use host_contract::Version;
 use host_files::text::clean;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
+/// What the system says when it has no memory for a policy.
+const NO_MEMORY: &str = "Cannot allocate memory";
 /// Names of functions shown with a crash.
 const FRAMES: usize = 3;
 
@@ -24,6 +27,12 @@ pub(crate) fn classify(
     if let Some(limit) = store.data().hit.or_else(|| limit(&error)) {
         let allowed = engine.limits.allowed(limit, at.function);
         return Error::Limit { at: Box::new(at.clone()), limit, allowed };
+    }
+    // The system's refusal, which the policy has no part in: what it may have is counted above.
+    let words = error.root_cause().to_string();
+    if words.contains(NO_MEMORY) {
+        let problem = format!("{}; a policy can't be called ({words})", system::no_memory());
+        return Error::Engine { problem };
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => {

@@ -29,6 +29,7 @@ mod policy;
 mod quota;
 mod sandbox;
 mod signature;
+mod system;
 pub mod worker;
 
 pub use cache::Cache;

@@ -123,6 +123,12 @@ limits! {
     reasons = 4096;
     /// Metrics in one assessment, and of one candidate. 256: they become columns.
     metrics = 256;
+    /// Reasons and metrics of one assessment, as they are recorded. 256 KiB: a sentence for each of
+    /// 1000 samples is half of it.
+    words_bytes = MIB / 4;
+    /// The same over a whole run: each step has an equal part of it, so a replay finds the same.
+    /// 4 GiB: 40 KiB for each of 100,000 steps.
+    run_words_bytes = 4096 * MIB;
     /// Rows in the report of `calibrate`. 4096: several classifiers on 100 layers.
     candidates = 4096;
     /// Characters of a message that are shown; the rest is cut. 1000: a paragraph.
@@ -188,6 +194,9 @@ limit_kinds! {
         bytes "stopped when compiling it took more than # of memory";
     Reasons: reasons, count "the assessment has more than # reasons";
     Metrics: metrics, count "the answer has more than # metrics in one place";
+    Words: words_bytes, bytes "the reasons and metrics of the assessment take more than #";
+    RunWords: run_words_bytes,
+        bytes "the reasons and metrics of the assessment take more than a step's part of #";
     Candidates: candidates, count "the calibration has more than # candidates";
 }
 

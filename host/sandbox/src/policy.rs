@@ -22,6 +22,9 @@ use host_files::text::clean;
 use std::{fmt, time::Duration};
 use wasmtime::{Store, component::InstancePre};
 
+/// What a reason or a metric takes in a record beside its words.
+const OVERHEAD: usize = 32;
+
 /// A policy component: checked, compiled, and asked who it is.
 ///
 /// Nothing is kept between calls; every call gets a fresh instance.
@@ -229,6 +232,7 @@ impl Policy {
         for reason in &mut assessment.reasons {
             reason.message = self.message(&reason.message);
         }
+        self.check_words(&assessment, call.run.total_steps, &at)?;
         let Cost { fuel, memory_bytes, time } = cost;
         Ok(Assessed { assessment, fuel, memory_bytes, time })
     }
@@ -263,6 +267,17 @@ impl Policy {
             function,
             step,
         }
+    }
+
+    /// Refuses words that would flood the records of a run, however few they are in number.
+    fn check_words(&self, assessment: &Assessment, steps: u64, at: &CallSite) -> Result<()> {
+        let reasons = assessment.reasons.iter();
+        let reasons = reasons.map(|one| one.code.len() + one.message.len() + OVERHEAD);
+        let metrics = assessment.metrics.iter().map(|one| one.name.len() + OVERHEAD);
+        let words = reasons.chain(metrics).sum::<usize>();
+        self.within(Limit::Words, words, at)?;
+        let whole = (words as u64).saturating_mul(steps.max(1));
+        self.within(Limit::RunWords, usize::try_from(whole).unwrap_or(usize::MAX), at)
     }
 
     fn message(&self, text: &str) -> String {

@@ -53,9 +53,7 @@ impl Signer {
     /// A file that can't be read, that others can read, or that is no secret key.
     pub fn open(path: &Path) -> Result<Self> {
         let problem = |problem: String| Error::Key { key: path.display().to_string(), problem };
-        if private::is_open_to_others(path).map_err(|e| problem(e.to_string()))? {
-            return Err(problem("others may read this secret key; chmod 600 it".into()));
-        }
+        private::secret(path).map_err(|e| problem(e.to_string()))?;
         let text = fs::read_to_string(path).map_err(|e| problem(e.to_string()))?;
         let not_a_key = |e: minisign::PError| {
             problem(format!(

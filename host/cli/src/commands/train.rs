@@ -44,7 +44,8 @@ impl Arguments {
             return with_defaults(layers);
         };
         let mut layers = Layers::default();
-        layers.add_file(&RunDir::open(run)?.file("config.toml"))?;
+        layers.add_run(RunDir::open(run)?.path())?;
+        self.config.allow_endpoints(&mut layers);
         // Of these, clap has refused all that would change what the run learns.
         self.train.apply(&mut layers)?;
         layers.resolve()
@@ -64,7 +65,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return Ok(Ending::Finished);
     }
     let led = lead(arguments, &ranks);
-    let report = ranks.end(led)?;
+    let (report, config) = ranks.end(led)?;
     print(arguments.config.json, &report, || report.table())?;
     for warning in report.warnings() {
         say(format!("warning: {warning}"));
@@ -76,7 +77,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             report.run.display()
         ));
         if report.ending() == Ending::Interrupted {
-            say(format!("go on with: host train --resume {}", report.run.display()));
+            say(format!("go on with: {}", config.resume_command(&report.run)));
         }
     }
     match report.failure() {
@@ -90,16 +91,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
 }
 
-fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Report, Error> {
+fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<(Report, RunConfig), Error> {
     let config = arguments.resolve()?;
     let engine = engine(&config.limits)?;
     let stop = signal::stop_flag(true);
-    let mut screen = Screen::new(arguments.config.quiet);
+    let mut screen = Screen::stopped_by(arguments.config.quiet, &stop);
     let key = config.journal.key.clone();
     let signer = || Ok(signer(key.as_deref())?);
     let resume = arguments.train.resume.as_deref();
     let means = Runtime { engine: &engine, caches: home::caches(), ranks };
-    recipe::fine_tune(config, resume, means, signer, &mut screen, &stop)
+    let report = recipe::fine_tune(config.clone(), resume, means, signer, &mut screen, &stop)?;
+    Ok((report, config))
 }
 
 fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {

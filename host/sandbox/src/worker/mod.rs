@@ -26,6 +26,7 @@ use crate::{
     call_site::{CallSite, Function},
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
+    system,
 };
 use host_files::text::clean;
 
@@ -95,7 +96,13 @@ impl Worker {
         let started = self.start(job, bytes, limits);
         match started.map_err(|source| self.broken(&source))? {
             Ok(result) => Ok(result),
-            Err(end) => Err(explain(end, job, limits, file)),
+            Err(end) => Err(match (&end, system::scarcity(limits)) {
+                (End::Wall, _) | (_, None) => explain(end, job, limits, file),
+                (_, Some(scarcity)) => {
+                    let ended = explain(end, job, limits, file);
+                    Error::Engine { problem: format!("{scarcity}; without that: {ended}") }
+                }
+            }),
         }
     }
 

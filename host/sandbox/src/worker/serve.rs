@@ -8,7 +8,7 @@ use std::{
 use rlimit::Resource;
 
 use super::{Job, Order};
-use crate::{compile, limits::Limits};
+use crate::{compile, limits::Limits, system};
 use host_files::text::clean;
 
 /// Does one job: an order and the bytes from standard input, the result to standard
@@ -50,8 +50,8 @@ fn work() -> Result<Vec<u8>, String> {
 /// From here on this process can use only so much, and write no file.
 fn restrict(limits: &Limits) -> io::Result<()> {
     let seconds = limits.compile_cpu_seconds;
-    Resource::CPU.set(seconds, seconds + 1)?;
-    Resource::AS.set(limits.compile_memory_bytes, limits.compile_memory_bytes)?;
+    system::restrict(Resource::CPU, seconds, seconds + 1)?;
+    system::restrict(Resource::AS, limits.compile_memory_bytes, limits.compile_memory_bytes)?;
     Resource::FSIZE.set(0, 0)?;
     Resource::CORE.set(0, 0)
 }

@@ -50,6 +50,10 @@ impl Progress for NoticeKeeper<'_> {
     fn show(&mut self, title: &str, text: &str) {
         self.to.show(title, text);
     }
+
+    fn is_stopping(&self) -> bool {
+        self.to.is_stopping()
+    }
 }
 
 impl Observer for NoticeKeeper<'_> {

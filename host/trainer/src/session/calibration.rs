@@ -1,9 +1,10 @@
 //! Lets a policy fit itself: labelled prompts in, parameters and a report out.
 
 use std::path::Path;
+use std::time::Duration;
 
 use host_contract::{self as wit, Calibration, Candidate, Examples, Needs, RunInfo, Source, Tap};
-use host_data::{Notices, Prompt, Reader, Sample, Split};
+use host_data::{Failure, Notices, Prompt, Reader, Sample, Split};
 use host_model::decoder::Packed;
 use host_model::{Chat, Model};
 use host_sandbox::Policy;
@@ -160,8 +161,24 @@ pub fn calibrate(
         judges: Vec::new(),
     };
     observer.stage(&format!("calibrating {} inside the sandbox", policy.name()), None);
-    Ok(policy.calibrate(settings, run, &examples)?)
+    let calibrated = std::thread::scope(|scope| {
+        let call = scope.spawn(|| policy.calibrate(settings, run, &examples));
+        while !call.is_finished() {
+            std::thread::sleep(GLANCE);
+            if observer.is_stopping() {
+                policy.engine().interrupt();
+            }
+        }
+        call.join()
+    });
+    if observer.is_stopping() {
+        return Err(Failure::Interrupted.into());
+    }
+    Ok(calibrated.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
 }
+
+/// How often to look whether a person wants the calibration to stop.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// What `taps` read of each prompt on the model without an adapter.
 pub fn show(
@@ -183,6 +200,9 @@ pub fn show(
     let width = model.config.hidden_size;
     let mut measured: Vec<SampleTaps> = vec![Vec::new(); samples.len()];
     for chunk in order.chunks(16) {
+        if observer.is_stopping() {
+            return Err(Failure::Interrupted.into());
+        }
         let members: Vec<&Sample> = chunk.iter().map(|index| &samples[*index]).collect();
         let reading = Reading::new(taps, &members);
         let packed = Packed::from_sequences(

@@ -73,8 +73,9 @@ pub fn fine_tune(
         let reconfigured = reconfigured(&config, &folder)?;
         use_fitted(&mut config, &folder);
         let prepared = assemble::prepare_all(config, Some(&folder), means, signer, observer)?;
-        prepared.try_judges(observer, stop)?;
+        // Nothing is sent for a run that isn't what it was.
         let manifest = prepared.manifest().resumed(&folder)?;
+        prepared.try_judges(observer, stop)?;
         let reconfigured = reconfigured.map(|config| folder.reconfigure(&config));
         let _lock_of_the_new_file = reconfigured.transpose()?;
         return prepared.execute(&folder, manifest, observer, stop);
@@ -95,8 +96,9 @@ pub fn fine_tune(
 fn reconfigured(config: &RunConfig, folder: &RunDir) -> Result<Option<String>> {
     let mut before = Layers::default();
     before.add_file(&folder.file("config.toml"))?;
-    let changed = before.resolve()? != *config;
-    changed.then(|| manifest::resolved_toml(config)).transpose()
+    let (before, now) =
+        (manifest::resolved_toml(&before.resolve()?)?, manifest::resolved_toml(config)?);
+    Ok((before != now).then_some(now))
 }
 
 /// A run that goes on keeps the parameters that were fitted when it began.
@@ -181,7 +183,7 @@ impl Prepared<'_> {
         match error {
             Error::Failure(Failure::Judge { judge, problem, remedy }) => {
                 let next = if self.context.judges.may_recover(&judge) {
-                    format!("go on with host train --resume {}", folder.path().display())
+                    format!("go on with {}", self.config.resume_command(folder.path()))
                 } else {
                     "start a new run".into()
                 };
