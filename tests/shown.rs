@@ -84,6 +84,7 @@ fn arguments_and_files_that_are_named_are_shown_in_one_line() {
     for arguments in [
         &["train", "--epochs", "\u{1b}[8m\n"][..],
         &["no-such\u{1b}]0;title\u{7}"],
+        &["policy", "new", "x\nerror: y", "--lang", "rust"],
         &["audit", "a\nerror: b\u{1b}[2J.wasm"],
         &["policy", "verify", "x\u{9b}8m", "--key", "RWQ\u{202e}"],
         &["compare", "a\u{1b}[1A\n"],

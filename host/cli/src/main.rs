@@ -49,7 +49,7 @@ fn main() -> std::process::ExitCode {
     let speaks = launched.is_none_or(|launched| launched.rank == 0);
     let several = launched.is_some_and(|launched| launched.size > 1);
     let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if speaks { out::exit_with(&error) } else { std::process::exit(error.exit_code()) }
+        if speaks { out::exit_with::<Cli>(&error) } else { std::process::exit(error.exit_code()) }
     });
     screen::log(cli.verbose, speaks);
     let result = if several && !cli.command.runs_in_ranks() {

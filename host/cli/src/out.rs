@@ -101,22 +101,21 @@ pub fn say_panics() {
 }
 
 /// Ends the program with what clap has to say: a usage error (exit code 2), help or the version.
-pub fn exit_with(error: &clap::Error) -> ! {
-    let code = error.exit_code();
-    let plain = error.to_string();
-    // Without what a terminal obeys in the arguments, only clap's colours are in its text.
-    if std::env::args_os().all(|argument| is_plain(&argument.to_string_lossy())) {
+pub fn exit_with<P: clap::Parser>(error: &clap::Error) -> ! {
+    let given: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let shown: Vec<String> =
+        given.iter().map(|argument| text::line(argument).into_owned()).collect();
+    if given == shown {
+        // So only clap's own colours are in its text.
         let _ = error.print();
-    } else if error.use_stderr() {
-        plain.trim_end().lines().for_each(say);
     } else {
-        let _ = write(&text::block(plain.trim_end()));
+        // The same complaint about the arguments as they may be shown.
+        let again = P::try_parse_from(shown).err();
+        let plain = again.as_ref().unwrap_or(error).to_string();
+        plain.trim_end().lines().for_each(say);
     }
-    std::process::exit(code)
-}
-
-fn is_plain(argument: &str) -> bool {
-    text::line(argument) == argument
+    std::process::exit(error.exit_code())
 }
 
 #[cfg(test)]

@@ -66,7 +66,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     let led = lead(arguments, &ranks);
     let (report, config) = ranks.end(led)?;
-    print(arguments.config.json, &report, || report.table())?;
+    match print(arguments.config.json, &report, || report.table()) {
+        // Its terminal may be what ended the run.
+        Err(error) if report.ending() == Ending::Interrupted => say(format!("warning: {error}")),
+        printed => printed?,
+    }
     for warning in report.warnings() {
         say(format!("warning: {warning}"));
     }
