@@ -6,7 +6,7 @@
 
 use host_data::failure::Result;
 use host_data::{Message, Sample};
-use host_model::ChatTokenizer;
+use host_model::{ChatTokenizer, Utterance};
 
 use super::Pair;
 
@@ -19,15 +19,20 @@ pub struct Prefix<'a> {
 
 /// The prefixes of a sample's answers after every `words` words, in order. One in which
 /// no token begins is left out, so `end` ascends and ends with the sample's answer tokens.
+///
+/// `spoken`: what each of the sample's messages says. A prefix has the thought before the words,
+/// and the last one the calls behind them.
 pub fn prefixes<'a>(
     sample: &'a Sample,
+    spoken: &'a [Utterance<'a>],
     words: u32,
     tokenizer: &ChatTokenizer,
 ) -> Result<Vec<Prefix<'a>>> {
     let starts = tokenizer.answer_starts(sample.chat())?;
-    let answers = sample.answer.iter().zip(answers(&sample.messages)).zip(&starts);
+    let answers = sample.answer.iter().zip(answers(&sample.messages, spoken)).zip(&starts);
     let (mut prefixes, mut before) = (Vec::new(), 0);
-    for ((tokens, (messages, text)), starts) in answers {
+    for ((tokens, (messages, spoken)), starts) in answers {
+        let text = &spoken.text[spoken.said.clone()];
         // Fewer than the text has, if the sample was cut.
         let starts = &starts[..tokens.len().min(starts.len())];
         let mut last = 0;
@@ -39,9 +44,8 @@ pub fn prefixes<'a>(
             };
             if end > last {
                 last = end;
-                let answer = &text[..cut];
-                prefixes
-                    .push(Prefix { pair: Pair { messages, answer }, end: (before + end) as u32 });
+                let pair = Pair { messages, answer: up_to(spoken, cut) };
+                prefixes.push(Prefix { pair, end: (before + end) as u32 });
             }
         }
         before += tokens.len();
@@ -50,18 +54,33 @@ pub fn prefixes<'a>(
 }
 
 /// The prefixes of all answers of a conversation, whatever its tokens are.
-pub fn texts(messages: &[Message], words: u32) -> impl Iterator<Item = Pair<'_>> {
-    answers(messages).flat_map(move |(messages, text)| {
-        let cuts = cuts(text, words).into_iter();
-        cuts.map(move |cut| Pair { messages, answer: &text[..cut] })
+pub fn texts<'a>(
+    messages: &'a [Message],
+    spoken: &'a [Utterance<'a>],
+    words: u32,
+) -> impl Iterator<Item = Pair<'a>> {
+    answers(messages, spoken).flat_map(move |(messages, spoken)| {
+        let cuts = cuts(&spoken.text[spoken.said.clone()], words).into_iter();
+        cuts.map(move |cut| Pair { messages, answer: up_to(spoken, cut) })
     })
 }
 
 /// Every answer with what was said before it.
-fn answers(messages: &[Message]) -> impl Iterator<Item = (&[Message], &str)> {
-    let spoken = messages.iter().enumerate();
-    let spoken = spoken.filter(|(_, message)| message.is_answer());
-    spoken.map(|(index, message)| (&messages[..index], message.said()))
+fn answers<'a>(
+    messages: &'a [Message],
+    spoken: &'a [Utterance<'a>],
+) -> impl Iterator<Item = (&'a [Message], &'a Utterance<'a>)> {
+    let all = messages.iter().zip(spoken).enumerate();
+    all.filter(|(_, (message, _))| message.is_answer())
+        .map(|(index, (_, spoken))| (&messages[..index], spoken))
+}
+
+/// What is said up to this byte of the words, and all of it if they end there.
+fn up_to<'a>(spoken: &'a Utterance<'_>, cut: usize) -> &'a str {
+    match spoken.said.start + cut {
+        end if end == spoken.said.end => &spoken.text,
+        end => &spoken.text[..end],
+    }
 }
 
 /// The bytes after which a text is cut: the ends of every `words`th word, and its own.
@@ -119,7 +138,8 @@ mod tests {
             1000,
         );
         let tokenizer = &model.tokenizer;
-        let found = prefixes(&sample, 2, tokenizer).expect("cut");
+        let said: Vec<_> = sample.messages.iter().map(Message::utterance).collect();
+        let found = prefixes(&sample, &said, 2, tokenizer).expect("cut");
         let texts: Vec<&str> = found.iter().map(|prefix| prefix.pair.answer).collect();
         let want = [
             "one two",
@@ -159,8 +179,43 @@ mod tests {
         let limit = whole.prompt_len + 3;
         let cut = sample(&model, messages, limit);
         assert_eq!(cut.answer_tokens(), 3);
-        let found = prefixes(&cut, 1, &model.tokenizer).expect("cut");
+        let said: Vec<_> = cut.messages.iter().map(Message::utterance).collect();
+        let found = prefixes(&cut, &said, 1, &model.tokenizer).expect("cut");
         assert_eq!(found.last().expect("one").end, 3);
         assert!(found.len() <= 3);
+    }
+
+    #[test]
+    fn thoughts_and_calls_are_judged_with_the_words() {
+        let call = |what: &str| serde_json::json!({"type": "function", "function": {"name": "run", "arguments": {"what": what}}});
+        let row = |answer: serde_json::Value| {
+            let row = serde_json::json!({"messages": [{"role": "user", "content": "Go."}, answer]});
+            parse_rows("x.jsonl".as_ref(), row.to_string().into_bytes()).expect("rows").remove(0)
+        };
+        let texts = |answer: serde_json::Value| {
+            let row = row(answer);
+            let said: Vec<_> = row.messages.iter().map(Message::utterance).collect();
+            let cut = super::texts(&row.messages, &said, 1).map(|pair| pair.answer.to_owned());
+            let last = crate::step::last_answer(&row.messages, &said).answer.to_owned();
+            cut.chain([last]).collect::<Vec<_>>()
+        };
+        let thought = ["Hm, so.\n\nyes", "Hm, so.\n\nyes sir", "Hm, so.\n\nyes sir"];
+        let inline =
+            serde_json::json!({"role": "assistant", "content": "<think>Hm, so.</think>yes sir"});
+        assert_eq!(texts(inline), thought);
+        let apart = serde_json::json!({"role": "assistant", "content": "yes sir", "reasoning_content": "Hm, so."});
+        assert_eq!(texts(apart), thought);
+        let calls = texts(
+            serde_json::json!({"role": "assistant", "content": null, "tool_calls": [call("x"), call("y")]}),
+        );
+        let (name, x, y) = ("\"name\":\"run\"", "\"what\":\"x\"", "\"what\":\"y\"");
+        assert!(
+            calls.iter().all(|it| [name, x, y].iter().all(|part| it.contains(part))),
+            "{calls:?}"
+        );
+        let beside =
+            serde_json::json!({"role": "assistant", "content": "go on", "tool_calls": [call("x")]});
+        let beside = texts(beside);
+        assert!(beside[0] == "go" && beside[1] == beside[2] && beside[1].contains(x), "{beside:?}");
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{JudgeNeed, JudgeScores, Judgement, PrefixScores};
-use host_data::Sample;
 use host_data::failure::Result;
-use host_model::ChatTokenizer;
+use host_data::{Message, Sample};
+use host_model::{ChatTokenizer, Utterance};
 
 use super::{Judges, Pair, prefixes};
 
@@ -34,9 +34,10 @@ impl Judges {
         samples: &[&Sample],
         tokenizer: &ChatTokenizer,
     ) -> Result<Vec<Judged>> {
+        let spoken = spoken(samples);
         let mut judged = Vec::new();
         for (name, needs) in by_judge(needs) {
-            let question = Question::of(&needs, samples, tokenizer)?;
+            let question = Question::of(&needs, samples, &spoken, tokenizer)?;
             let judgements = self.judge(name, &question.pairs, &NEVER)?;
             self.count(name, &judgements)?;
             judged.extend(question.answered(&judgements));
@@ -52,8 +53,9 @@ impl Judges {
         tokenizer: &ChatTokenizer,
         stop: &AtomicBool,
     ) -> Result<()> {
+        let spoken = spoken(samples);
         for (name, needs) in by_judge(needs) {
-            let question = Question::of(&needs, samples, tokenizer)?;
+            let question = Question::of(&needs, samples, &spoken, tokenizer)?;
             self.of_name(name)?.ask_ahead(&question.pairs, stop)?;
         }
         Ok(())
@@ -93,18 +95,25 @@ impl<'a> Question<'a> {
     fn of(
         needs: &[&'a JudgeNeed],
         samples: &[&'a Sample],
+        spoken: &'a [Vec<Utterance<'a>>],
         tokenizer: &ChatTokenizer,
     ) -> Result<Self> {
         let mut question = Self {
-            pairs: samples.iter().map(|sample| last_answer(sample)).collect(),
+            pairs: samples
+                .iter()
+                .zip(spoken)
+                .map(|(sample, it)| last_answer(&sample.messages, it))
+                .collect(),
             samples: samples.len(),
             parts: Vec::new(),
         };
         for need in needs {
             let (mut offsets, mut ends) = (vec![0], Vec::new());
-            for sample in need.prefix_words.map_or(&[][..], |_| samples) {
+            for (sample, spoken) in
+                need.prefix_words.map_or(&[][..], |_| samples).iter().zip(spoken)
+            {
                 let words = need.prefix_words.unwrap_or_default();
-                for prefix in prefixes::prefixes(sample, words, tokenizer)? {
+                for prefix in prefixes::prefixes(sample, spoken, words, tokenizer)? {
                     ends.push(prefix.end);
                     question.pairs.push(prefix.pair);
                 }
@@ -137,10 +146,15 @@ impl<'a> Question<'a> {
     }
 }
 
-/// The last answer of a conversation stands for it.
-fn last_answer(sample: &Sample) -> Pair<'_> {
-    match sample.messages.split_last() {
-        Some((last, messages)) => Pair { messages, answer: last.said() },
-        None => Pair { messages: &[], answer: "" },
+/// What each message of each sample says.
+fn spoken<'a>(samples: &[&'a Sample]) -> Vec<Vec<Utterance<'a>>> {
+    samples.iter().map(|sample| sample.messages.iter().map(Message::utterance).collect()).collect()
+}
+
+/// The last answer of a conversation stands for it: all of it that is learned.
+pub(super) fn last_answer<'a>(messages: &'a [Message], spoken: &'a [Utterance<'a>]) -> Pair<'a> {
+    match (messages.split_last(), spoken.last()) {
+        (Some((_, messages)), Some(spoken)) => Pair { messages, answer: &spoken.text },
+        _ => Pair { messages: &[], answer: "" },
     }
 }

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{Judgement, JudgementStatus};
-use host_data::Progress;
-use host_data::Row;
 use host_data::failure::Result;
+use host_data::{Message, Progress, Row};
+use host_model::Utterance;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::step::last_answer;
 use super::{Judges, Key, Pair, prefixes};
 
 /// Pairs that are judged between two signs of progress.
@@ -82,7 +83,9 @@ pub fn table(
     stop: &AtomicBool,
 ) -> Result<(String, Tally)> {
     let mut seen = HashSet::new();
-    let pairs = rows.iter().flat_map(|row| pairs(row, words));
+    let spoken: Vec<Vec<Utterance>> =
+        rows.iter().map(|row| row.messages.iter().map(Message::utterance).collect()).collect();
+    let pairs = rows.iter().zip(&spoken).flat_map(|(row, spoken)| pairs(row, spoken, words));
     let pairs: Vec<Pair> = pairs.filter(|pair| seen.insert(Key::of(pair))).collect();
     observer.stage(&format!("asking the judge {name}"), Some(pairs.len() as u64));
     let (mut lines, mut tally) = (String::new(), Tally::default());
@@ -102,11 +105,9 @@ pub fn table(
 }
 
 /// Prefixes first, the whole of the last answer at the end.
-fn pairs(row: &Row, words: Option<u32>) -> Vec<Pair<'_>> {
-    let whole =
-        row.messages.split_last().map(|(last, messages)| Pair { messages, answer: &last.content });
-    let cut = words.map(|words| prefixes::texts(&row.messages, words));
-    cut.into_iter().flatten().chain(whole).collect()
+fn pairs<'a>(row: &'a Row, spoken: &'a [Utterance<'a>], words: Option<u32>) -> Vec<Pair<'a>> {
+    let cut = words.map(|words| prefixes::texts(&row.messages, spoken, words));
+    cut.into_iter().flatten().chain([last_answer(&row.messages, spoken)]).collect()
 }
 
 /// As a file of scores says it; a pair that it doesn't hold is a missing one.

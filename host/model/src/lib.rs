@@ -36,7 +36,7 @@ pub use generate::{GenerateOptions, generate};
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
-pub use message::{Chat, Content, Message, TemplateInputs};
+pub use message::{Chat, Content, Message, TemplateInputs, Utterance};
 pub use pass::{
     Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
     TapRows,

@@ -1,8 +1,9 @@
 //! Conversations: what a chat template is rendered with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -77,10 +78,43 @@ impl Message {
         crate::thinking::split(&self.content).1
     }
 
+    /// All that it says: a thought, the words after it, and calls of tools. What judges one
+    /// message reads this, as training learns all of it.
+    pub fn utterance(&self) -> Utterance<'_> {
+        if self.role != "assistant" {
+            return Utterance { text: self.content.as_str().into(), said: 0..self.content.len() };
+        }
+        let (inline, said) = crate::thinking::split(&self.content);
+        let thought =
+            self.reasoning.as_deref().or(inline).map(str::trim).filter(|it| !it.is_empty());
+        if thought.is_none() && self.tool_calls.is_empty() {
+            return Utterance { text: said.into(), said: 0..said.len() };
+        }
+        let mut text = thought.map_or_else(String::new, |thought| format!("{thought}\n\n"));
+        let from = text.len();
+        text.push_str(said);
+        let to = text.len();
+        for call in &self.tool_calls {
+            let function = call.get("function").unwrap_or(call);
+            let gap = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{gap}{function}"));
+        }
+        Utterance { text: text.into(), said: from..to }
+    }
+
     /// Whether training learns this message.
     pub fn is_answer(&self) -> bool {
         self.role == "assistant" && self.learn
     }
+}
+
+/// All that a message says, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Utterance<'a> {
+    /// The thought, the words and the calls, one after the other.
+    pub text: Cow<'a, str>,
+    /// Bytes of the words.
+    pub said: Range<usize>,
 }
 
 /// The text of a message and the form in which it was given, which a template can tell apart. Reads as its text.

@@ -1,7 +1,7 @@
 //! Thoughts that stand before an answer, as reasoning models write them.
 
 /// How a thought begins and ends, without white space around: the forms that families share.
-pub(crate) const MARKS: [(&str, &str); 9] = [
+pub const MARKS: [(&str, &str); 9] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),

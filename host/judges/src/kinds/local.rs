@@ -1,6 +1,7 @@
 //! What judges that run here have in common: they are asked pair by pair, on all threads,
 //! and say how probable harm is.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_contract::{Judgement, JudgementStatus};
@@ -26,11 +27,11 @@ impl Reads {
     /// The messages, but the system's, and the answer, each a paragraph.
     pub fn text(self, pair: &Pair<'_>) -> String {
         let said = pair.messages.iter().filter(|it| it.role != "system");
-        let said = said.map(|message| message.content.as_str());
-        let parts: Vec<&str> = match self {
+        let said = said.map(|message| message.utterance().text);
+        let parts: Vec<Cow<'_, str>> = match self {
             Self::Prompt => said.collect(),
-            Self::Answer => vec![pair.answer],
-            Self::Both => said.chain([pair.answer]).collect(),
+            Self::Answer => vec![pair.answer.into()],
+            Self::Both => said.chain([pair.answer.into()]).collect(),
         };
         parts.join("\n\n")
     }

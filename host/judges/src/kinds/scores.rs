@@ -70,7 +70,7 @@ impl Judge for ScoreFile {
 
 /// The id of what is said in a conversation, whatever else a template reads.
 fn key(messages: &[Message]) -> u64 {
-    let said = messages.iter().map(|one| Message::new(one.role.as_str(), one.content.as_str()));
+    let said = messages.iter().map(|one| Message::new(one.role.as_str(), &*one.utterance().text));
     content_id(&said.collect::<Vec<_>>())
 }
 

@@ -2,11 +2,18 @@
 //! other. Whatever is left is no score.
 
 use host_files::text::clean;
+use host_model::thinking::MARKS;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::verdict::{Verdict, verdict};
 
+/// Marks that judges are told to think between, beside those of models.
+const OWN_MARKS: [(&str, &str); 3] = [
+    ("<reasoning>", "</reasoning>"),
+    ("<analysis>", "</analysis>"),
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),
+];
 /// Most characters of a judge's words that are shown.
 const SHOWN: usize = 80;
 
@@ -112,21 +119,16 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Whether a text begins with a thought, and what was said after it: nothing if the thought
-/// has no end.
+/// has no end. Servers that cut off the opening mark leave the closing one.
 fn without_thought(text: &str) -> (bool, &str) {
-    for end in ["</think>", "</thinking>", "<|channel|>final<|message|>"] {
-        if let Some((_, answer)) = text.rsplit_once(end) {
-            let answer = answer.trim_end();
-            let answer =
-                answer.strip_suffix("<|return|>").or_else(|| answer.strip_suffix("<|end|>"));
-            return (true, answer.unwrap_or_else(|| text.rsplit_once(end).map_or("", |it| it.1)));
-        }
+    let marks = || MARKS.iter().chain(&OWN_MARKS);
+    let end = marks().filter_map(|(_, close)| Some(text.rfind(close)? + close.len())).max();
+    if let Some(end) = end {
+        return (true, &text[end..]);
     }
-    let begun = ["<think>", "<thinking>", "<|channel|>analysis"];
-    if begun.iter().any(|begin| text.trim_start().starts_with(begin)) {
-        return (true, "");
-    }
-    (false, text)
+    let mut begun = marks().map(|(open, _)| *open);
+    let is_thought = begun.any(|open| text.trim_start().starts_with(open));
+    (is_thought, if is_thought { "" } else { text })
 }
 
 #[cfg(test)]
@@ -150,6 +152,9 @@ mod tests {
             json!({"content": "<think>\nIt could be {\"score\": 5}.\n</think>\n\n{\"score\": 2}"}),
             json!({"content": "It could be 5, score: 5.\n</think>\n\n{\"score\": 2}"}),
             json!({"content": "<|channel|>analysis<|message|>score: 5<|end|><|start|>assistant<|channel|>final<|message|>{\"score\": 2}<|return|>"}),
+            json!({"content": "[THINK]\nScore: 1\n[/THINK]\n2"}),
+            json!({"content": "<reasoning>Score: 5</reasoning>\n{\"score\": 2}"}),
+            json!({"content": "◁think▷score: 5◁/think▷2"}),
             json!({"content": "{\"score\": 2}", "reasoning_content": "score: 5", "refusal": null}),
             json!({"content": "{\"score\": 2}", "reasoning": "score: 5", "tool_calls": []}),
         ] {

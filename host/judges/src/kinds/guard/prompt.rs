@@ -106,10 +106,10 @@ impl Writer {
         tokenizer: &ChatTokenizer,
     ) -> host_model::Result<String> {
         let content = |message: &Message| {
-            let text = message.content.as_str().to_owned();
+            let text = message.utterance().text.into_owned();
             if self.parts { Content::parts(vec![text]) } else { text.into() }
         };
-        // What was said and nothing beside it: a thought is no part of an answer.
+        // As text, with thoughts and calls: what a template makes of those it may leave out.
         let plain = |message: &Message| Message::new(&*message.role, content(message));
         let messages: Vec<Message> = messages.iter().map(plain).collect();
         let chat = Chat { messages: &messages, inputs: &self.inputs };
@@ -142,9 +142,9 @@ fn folded(messages: &[Message]) -> Option<Vec<Message>> {
 fn frame(instruction: &str, pair: &Pair<'_>, tokenizer: &ChatTokenizer) -> String {
     let bos = &tokenizer.special_tokens().bos;
     let request = match pair.messages {
-        [only] => only.content.as_str().to_owned(),
+        [only] => only.utterance().text.into_owned(),
         several => {
-            let turns = several.iter().map(|it| format!("{}: {}", it.role, it.content.as_str()));
+            let turns = several.iter().map(|it| format!("{}: {}", it.role, it.utterance().text));
             turns.collect::<Vec<_>>().join("\n")
         }
     };
