@@ -153,3 +153,22 @@ fn what_the_template_does_not_read_is_refused_or_told() {
     let (stderr, _) = said(&folder, &["--chat-template", "mood.jinja"]);
     assert!(stderr.contains("    calm<|im_start|>user"), "{stderr}");
 }
+
+/// Within data.max_tokens, and beyond the context of the model.
+#[test]
+fn what_is_longer_than_the_models_context_is_found_before_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows: Vec<Value> = (0..40).map(pair).collect();
+    rows[7]["prompt"] = "word ".repeat(290).into();
+    write(&folder, "rows.jsonl", rows.clone());
+    let (stderr, _) = said(&folder, &[]);
+    assert!(stderr.contains("dropped 1 of 40 rows with more than 512 tokens"), "{stderr}");
+    assert!(stderr.contains("the model's context is 512 tokens, less than data.max_tokens"));
+    write(&folder, "harmful.jsonl", [rows[0].clone(), rows[7].clone()]);
+    let long = ["--data", "rows.jsonl", "--harmful", "harmful.jsonl", "--steps", "1"];
+    let refused = train(&folder, "refused", &long);
+    let stderr = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("harmful.jsonl, line 2: the prompt has"), "{stderr}");
+    assert!(!folder.path().join("refused").exists());
+}

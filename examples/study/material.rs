@@ -180,11 +180,13 @@ impl Material {
 }
 
 /// The row, and its answer cut after each few words.
-fn scored(row: &Chat, score: u8) -> impl Iterator<Item = Scored> {
-    prefix_texts(&row.messages, CHUNK_WORDS).map(move |pair| {
+fn scored(row: &Chat, score: u8) -> Vec<Scored> {
+    let said: Vec<_> = row.messages.iter().map(Message::utterance).collect();
+    let cut = prefix_texts(&row.messages, &said, CHUNK_WORDS).map(|pair| {
         let answer = Message::assistant(pair.answer);
         Scored { messages: [pair.messages, &[answer]].concat(), score }
-    })
+    });
+    cut.collect()
 }
 
 /// The identity rows, of our own writing.

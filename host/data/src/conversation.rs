@@ -199,7 +199,8 @@ fn list(
     for (index, item) in list.into_iter().enumerate() {
         let path = format!("{key}[{index}]");
         let Value::Object(item) = item else {
-            return Err(row.wrong(&format!("{key}[{index}]"), kind(&item), expected));
+            let expected = "an object with role and content, or with from and value";
+            return Err(row.wrong(&path, kind(&item), expected));
         };
         messages.extend(turn::read(row.place, &path, item, ignored)?);
     }

@@ -78,6 +78,12 @@ pub enum Error {
     UnknownKeys { place: Place, keys: String, suggestion: String },
 
     #[error(
+        "{place}: the row has no messages, prompt or answer, but what looks like messages under `{key}`; rename \
+         it to `{name}`"
+    )]
+    Renamed { place: Place, key: String, name: &'static str },
+
+    #[error(
         "{place}: the row has no messages, prompt or answer, but a list of objects under `{key}`; if these \
          are the rows, write that list alone into the file"
     )]
@@ -151,14 +157,20 @@ pub enum Error {
     Encode { place: Place, message: String },
 
     #[error(
+        "{place}: the prompt has {tokens} tokens with its expected answer, and the model's context is {longest}; \
+         shorten it or remove the row"
+    )]
+    TooLongForModel { place: Place, tokens: usize, longest: usize },
+
+    #[error(
         "{place}: the row has {tokens} tokens, {prompt} of them prompt, and only {limit} are allowed; raise \
-         data.max_tokens, shorten the row, or let over-long rows be dropped (data.overlong = \"drop\")"
+         data.max_tokens if the model takes more, shorten the row, or let over-long rows be dropped (data.overlong = \"drop\")"
     )]
     TooLong { place: Place, tokens: usize, prompt: usize, limit: usize },
 
     #[error(
         "all {rows} rows have more than {limit} tokens (the first is {place} with {tokens}), so nothing is left \
-         to train on; raise data.max_tokens"
+         to train on; raise data.max_tokens if the model takes more, or shorten the rows"
     )]
     AllTooLong { rows: usize, place: Place, tokens: usize, limit: usize },
 

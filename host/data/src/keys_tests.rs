@@ -275,6 +275,18 @@ fn keys_that_change_the_meaning_of_a_row_are_refused_by_name() {
         ),
         (json!({"text": "a"}), ["plain text has no answer", "divide it"]),
         (json!({"data": [{"prompt": "q"}]}), ["under `data`", "write that list alone"]),
+        (
+            json!({"dialogue": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}),
+            ["under `dialogue`", "rename it to `messages`"],
+        ),
+        (
+            json!({"turns": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}),
+            ["under `turns`", "rename it to `conversations`"],
+        ),
+        (
+            json!({"messages": [["user", "q"]]}),
+            ["`messages[0]` is a list", "an object with role and content"],
+        ),
     ] {
         assert_error(&given.to_string(), &parts);
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use host_model::ChatTokenizer;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::notices::{BadRows, Notices, Read};
 use super::rendered;
 use super::rows::{Prompt, Row};
@@ -56,6 +56,33 @@ impl Reader {
             }
         }
         notices.check_variables(|name| tokenizer.template_reads(name))
+    }
+
+    /// Refuses prompts that are longer, with their expected answers, than the model's context of
+    /// `longest` tokens.
+    ///
+    /// # Errors
+    /// [`Error::TooLongForModel`], and if the chat template refuses a prompt.
+    pub fn check_lengths<'p>(
+        &self,
+        prompts: impl IntoIterator<Item = &'p Prompt>,
+        tokenizer: &ChatTokenizer,
+        longest: usize,
+    ) -> Result<()> {
+        for prompt in prompts {
+            let wrong = |error: host_model::Error| Error::Encode {
+                place: prompt.place.clone(),
+                message: error.to_string(),
+            };
+            let answer = prompt.expected().unwrap_or_default();
+            let answer = tokenizer.encode(answer).map_err(wrong)?.len();
+            let tokens = tokenizer.encode_prompt(prompt.chat()).map_err(wrong)?.len() + answer;
+            if tokens >= longest {
+                let place = prompt.place.clone();
+                return Err(Error::TooLongForModel { place, tokens, longest });
+            }
+        }
+        Ok(())
     }
 
     fn noticed<T>(&self, read: Read<T>) -> Vec<T> {

@@ -137,6 +137,16 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
         value.as_array().and_then(|list| list.first()).is_some_and(Value::is_object)
     });
     Err(match rows {
+        Some((key, Value::Array(list)))
+            if list[0].get("content").is_some() && list[0].get("role").is_some() =>
+        {
+            Error::Renamed { place: place.clone(), key: text::name(key), name: "messages" }
+        }
+        Some((key, Value::Array(list)))
+            if list[0].get("value").is_some() && list[0].get("from").is_some() =>
+        {
+            Error::Renamed { place: place.clone(), key: text::name(key), name: "conversations" }
+        }
         Some((key, _)) => Error::Wrapped { place: place.clone(), key: text::name(key) },
         None => unknown_keys(place.clone(), &names),
     })

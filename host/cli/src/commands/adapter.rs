@@ -1,5 +1,7 @@
 //! Which adapter to use.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +13,9 @@ use host_trainer::Error;
 use serde_json::Value;
 
 use crate::screen::Screen;
+
+/// Of files beside an adapter.
+const MOST_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub struct AdapterFlags {
@@ -35,14 +40,24 @@ impl AdapterFlags {
         };
         let lora = Lora::load_peft(&folder, &model.config, model.decoder.device())?;
         other_base(&folder, &model.name).iter().for_each(|line| screen.notice(line));
+        let template = own_template(&folder, model.tokenizer.chat_template());
+        template.iter().for_each(|line| screen.notice(line));
         Ok(Some(lora))
     }
+}
+
+/// A small text file, if it is there.
+fn read(path: &Path) -> Option<String> {
+    let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
+    let mut text = String::new();
+    file.take(MOST_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Shapes alone can't tell two models of one family apart, but their names do.
 fn other_base(folder: &Path, model: &str) -> Option<String> {
     let path = folder.join("adapter_config.json");
-    let settings: Value = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+    let settings: Value = serde_json::from_str(&read(&path)?).ok()?;
     let base = settings["base_model_name_or_path"].as_str()?;
     let last = |name: &str| {
         let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -55,6 +70,20 @@ fn other_base(folder: &Path, model: &str) -> Option<String> {
             path.display(),
             clean(base, 200),
             clean(model, 200)
+        )
+    })
+}
+
+/// Trainers save the template that they trained with beside the adapter.
+fn own_template(folder: &Path, model: Option<&str>) -> Option<String> {
+    let path = folder.join("chat_template.jinja");
+    let own = read(&path)?;
+    (model.map(str::trim_end) != Some(own.trim_end())).then(|| {
+        format!(
+            "{}: the adapter was saved with a chat template that differs from the model's, which is used; \
+             --chat-template {} takes the adapter's",
+            path.display(),
+            path.display()
         )
     })
 }
@@ -79,5 +108,18 @@ mod tests {
         let line = told("org/tiny\u{1b}[2J".into(), "small").expect("there");
         assert!(line.contains("made for org/tiny") && line.contains("is small"), "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
+    }
+
+    #[test]
+    fn a_template_of_the_adapters_own_is_told_if_it_differs() {
+        let folder = tempfile::tempdir().expect("there");
+        assert_eq!(own_template(folder.path(), None), None);
+        let path = folder.path().join("chat_template.jinja");
+        std::fs::write(&path, "{{ messages }}\n").expect("written");
+        assert_eq!(own_template(folder.path(), Some("{{ messages }}")), None);
+        for model in [None, Some("{{ other }}")] {
+            let line = own_template(folder.path(), model).expect("told");
+            assert!(line.contains(&format!("--chat-template {}", path.display())), "{line}");
+        }
     }
 }

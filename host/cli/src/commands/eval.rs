@@ -111,7 +111,7 @@ fn asked(
     let model = host_data::load_model(&config.model, screen)?;
     config.demo_data().iter().for_each(|line| screen.notice(line));
     let adapter = arguments.adapter.load(&model, screen)?;
-    sets.check_rendered(&model.tokenizer, reader)?;
+    sets.check(&model, reader)?;
     let canary = prepare::canary(config, &model, reader)?;
     let mut lines = lines(arguments)?;
     let evaluator = Evaluator {

@@ -2,7 +2,7 @@
 
 use host_data::failure::{Failure as Error, Result};
 use host_data::{DataSource, Prompt, Reader};
-use host_model::ChatTokenizer;
+use host_model::Model;
 
 use crate::config::EvalConfig;
 
@@ -42,13 +42,15 @@ impl EvalSets {
         Ok(Self { harmful: load(&config.harmful)?, harmless: load(&config.harmless)?, task })
     }
 
-    /// Checks that the model's chat template renders what the prompts say.
+    /// Checks that the model's chat template renders what the prompts say, and that they fit into
+    /// its context.
     ///
     /// # Errors
-    /// If it leaves out what changes their meaning.
-    pub fn check_rendered(&self, tokenizer: &ChatTokenizer, reader: &Reader) -> Result<()> {
-        let all = self.harmful.iter().chain(&self.harmless).chain(&self.task);
-        Ok(reader.check_rendered(all, tokenizer)?)
+    /// If it leaves out what changes their meaning, or one is too long.
+    pub fn check(&self, model: &Model, reader: &Reader) -> Result<()> {
+        let all = || self.harmful.iter().chain(&self.harmless).chain(&self.task);
+        reader.check_rendered(all(), &model.tokenizer)?;
+        Ok(reader.check_lengths(all(), &model.tokenizer, model.config.max_position)?)
     }
 
     pub fn is_empty(&self) -> bool {

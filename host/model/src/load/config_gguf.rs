@@ -133,6 +133,19 @@ impl Metadata<'_> {
         };
         let max_position = self.required("context_length")?;
         let rotary = self.size("rope.dimension_count")?.unwrap_or(head_dim);
+        // llama.cpp refuses it too.
+        if rotary != head_dim && !family.rotates_a_part() {
+            let problem =
+                format!("is {rotary}, but the heads have {head_dim} dimensions, all rotated");
+            return Err(self.fail("rope.dimension_count", &problem));
+        }
+        if let Some(window) =
+            self.size("attention.sliding_window")?.filter(|it| (1..max_position).contains(it))
+        {
+            let what =
+                format!("is {window} and isn't read, as in llama.cpp: a token sees all before it");
+            self.note("attention.sliding_window", &what);
+        }
         let eps = self.number("attention.layer_norm_rms_epsilon")?;
         let mut config = Config {
             family,
@@ -154,7 +167,7 @@ impl Metadata<'_> {
             o_bias: tensors.o_bias,
             mlp_bias: tensors.mlp_bias,
             qk_norm: false,
-            sliding_window: self.size("attention.sliding_window")?.filter(|window| *window > 0),
+            sliding_window: None,
             window_layers: None,
             partial_rotary_factor: rotary as f64 / head_dim.max(1) as f64,
             bos: self.token_id("tokenizer.ggml.bos_token_id"),

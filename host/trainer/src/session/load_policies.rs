@@ -163,7 +163,9 @@ impl<'a> LoadedPolicy<'a> {
         observer: &mut dyn Observer,
     ) -> Result<CalibrationFile> {
         let prompts = self.prompts(run, reader)?;
-        reader.check_rendered(prompts.iter().map(|one| &one.prompt), &model.tokenizer)?;
+        let asked = || prompts.iter().map(|one| &one.prompt);
+        reader.check_rendered(asked(), &model.tokenizer)?;
+        reader.check_lengths(asked(), &model.tokenizer, model.config.max_position)?;
         let settings = self.settings_json();
         let result = calibration::calibrate(
             &self.policy,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use host_contract::RunInfo;
 use host_data::load_model;
-use host_data::{Plan, Read, Reader, Sample, encode_training};
+use host_data::{DataConfig, Plan, Read, Reader, Sample, encode_training};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
 use host_judges::{FailureLimit, Judges};
@@ -64,7 +64,7 @@ impl<'a> Loaded<'a> {
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = if policies.is_empty() { None } else { signer()? };
         let (model, plan) = load_training(config, reader, observer)?;
-        sets.check_rendered(&model.tokenizer, reader)?;
+        sets.check(&model, reader)?;
         let planned = plan.total_steps() as usize * config.train.batch;
         judges.limit_failures(FailureLimit { share: config.trust.judge_failures, planned });
         let canary = canary(config, &model, reader)?;
@@ -124,10 +124,18 @@ pub fn load_samples(
 ) -> Result<Vec<Sample>> {
     let Read { rows, mut notices } = reader.rows_to_encode(&run.data.sources())?;
     let tokenizer = &model.tokenizer;
-    let encoded = encode_training(&rows, &run.data, tokenizer, &mut notices)?;
+    // What is longer than the model's context can't go through the model, whatever the limit.
+    let context = model.config.max_position;
+    let data = DataConfig { max_tokens: run.data.max_tokens.min(context), ..run.data.clone() };
+    let encoded = encode_training(&rows, &data, tokenizer, &mut notices)?;
     reader.keep(notices);
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
+        if context < run.data.max_tokens {
+            observer.notice(&format!(
+                "the model's context is {context} tokens, less than data.max_tokens"
+            ));
+        }
     }
     if let Some(warning) = without_end(&encoded.samples, tokenizer) {
         observer.notice(&warning);

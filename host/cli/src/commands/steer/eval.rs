@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let model = host_data::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model, &mut screen)?;
     let (vector, mut measured) = subject(arguments, &config, &reader, &model, &mut screen)?;
-    sets.check_rendered(&model.tokenizer, &reader)?;
+    sets.check(&model, &reader)?;
     let canary = prepare::canary(&config, &model, &reader)?;
     let judges = judges(&config, &stop, &mut screen)?;
     let evaluator = Evaluator {
