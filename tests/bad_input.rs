@@ -8,16 +8,16 @@ use predicates::prelude::*;
 const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/probe.wasm");
 const SFT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/sft.wasm");
 
-struct Case {
+pub struct Case {
     folder: tempfile::TempDir,
 }
 
 impl Case {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
@@ -25,7 +25,7 @@ impl Case {
 
     /// Runs `host` in the case's folder and checks code, message and that the run
     /// folder was never made.
-    fn fails(&self, arguments: &[&str], code: i32, parts: &[&str]) {
+    pub fn fails(&self, arguments: &[&str], code: i32, parts: &[&str]) {
         let before = entries(self.folder.path());
         let output = Command::cargo_bin("host")
             .unwrap()

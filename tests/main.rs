@@ -28,6 +28,7 @@ mod ordinary_days;
 #[cfg(feature = "mpi")]
 mod parallel;
 mod policy_tools;
+mod readers;
 mod readme;
 mod reference;
 mod rows;

@@ -35,6 +35,9 @@ fn main() -> std::process::ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == home::WORKER) {
         return host_sandbox::worker::serve();
     }
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == home::READER) {
+        return home::read();
+    }
     out::say_panics();
     // candle's elementwise thread pool spins and steals time from our own threads;
     // it reads this once, so it must be set before anything else starts.
@@ -52,6 +55,7 @@ fn main() -> std::process::ExitCode {
         if speaks { out::exit_with::<Cli>(&error) } else { std::process::exit(error.exit_code()) }
     });
     screen::log(cli.verbose, speaks);
+    home::register_reader();
     let result = if several && !cli.command.runs_in_ranks() {
         Err(Error::OneProcess.into())
     } else {

@@ -61,6 +61,9 @@ pub enum Error {
     #[error("{place}: not valid JSON: {message}; correct or remove it")]
     Json { place: Place, message: String },
 
+    #[error("{place}: the row has more than {limit} MiB; split or remove it")]
+    LongRow { place: Place, limit: usize },
+
     #[error("{place}: found {found} instead of a row; each row must be a JSON object")]
     NotObject { place: Place, found: &'static str },
 

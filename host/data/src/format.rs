@@ -1,8 +1,12 @@
 //! Which format a data file has, by its content first and its extension second.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+
+use host_files::capped;
 
 use super::error::{Error, Place, Result};
 use super::visit::{Record, Visit};
@@ -16,6 +20,9 @@ pub enum Format {
     Parquet,
 }
 
+/// Bytes of a data file: they and what becomes of them are in memory at once.
+const LARGEST: u64 = 4 << 30;
+const HEAD: u64 = 4096;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
@@ -50,7 +57,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     if let Some(bytes) = crate::demo::file(path) {
         return Ok(bytes.to_vec());
     }
-    std::fs::read(path).map_err(|source| Error::Read { file: path.into(), source })
+    let failed = |source| Error::Read { file: path.into(), source };
+    // What isn't data is said before gigabytes of it are read; a pipe can't be read twice.
+    let mut head = Vec::new();
+    let mut file = File::open(path).map_err(failed)?;
+    if file.metadata().is_ok_and(|about| about.is_file()) {
+        file.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
+        if !without_mark(&head).trim_ascii().is_empty() {
+            detect(path, &head)?;
+        }
+    }
+    capped::read(path, LARGEST).map_err(failed)
 }
 
 /// Calls `visit` for every record of the file content `bytes`. What of all of them can't

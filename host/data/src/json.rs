@@ -10,6 +10,9 @@ use super::shown::kind;
 use super::unique::Unique;
 use super::visit::Visit;
 
+/// Bytes of one row: a book. In memory it takes up to thirty times as much.
+pub(super) const LONGEST_ROW: usize = 16 << 20;
+
 /// Calls `visit` for every object of a JSON Lines file. Blank lines are skipped, and an
 /// object may go over several lines.
 pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
@@ -20,6 +23,7 @@ pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
         let place = Place::line(file, line);
         let mut used = length;
         let record = match std::str::from_utf8(&rest[..length]) {
+            _ if length > LONGEST_ROW => Some(Err(long(&place))),
             Err(error) => {
                 Some(Err(Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 }))
             }
@@ -50,7 +54,8 @@ fn over_lines(rest: &[u8], error: &serde_json::Error) -> Option<(Map<String, Val
     if !error.is_eof() {
         return None;
     }
-    let mut values = serde_json::Deserializer::from_slice(rest).into_iter();
+    let within = &rest[..rest.len().min(LONGEST_ROW)];
+    let mut values = serde_json::Deserializer::from_slice(within).into_iter();
     let Unique(Value::Object(value)) = values.next()?.ok()? else {
         return None;
     };
@@ -82,6 +87,10 @@ pub(super) fn array(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
             return scan.end();
         }
     }
+}
+
+fn long(place: &Place) -> Error {
+    Error::LongRow { place: place.clone(), limit: LONGEST_ROW >> 20 }
 }
 
 fn object(place: &Place, value: Value) -> Result<Map<String, Value>> {
@@ -156,8 +165,11 @@ impl Scan<'_> {
             return Err(self.unexpected("the file ends before the array is closed with `]`".into()));
         }
         let place = self.place();
-        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter();
+        let within = &self.rest()[..self.rest().floor_char_boundary(LONGEST_ROW)];
+        let is_cut = within.len() < self.rest().len();
+        let mut values = serde_json::Deserializer::from_str(within).into_iter();
         match values.next() {
+            Some(Err(error)) if is_cut && error.is_eof() => Err(long(&place)),
             Some(Ok(Unique(value))) => {
                 let used = values.byte_offset();
                 self.advance(used);

@@ -22,7 +22,7 @@ pub mod notices;
 mod origin;
 mod overlong;
 pub mod pack;
-mod parquet_file;
+pub mod parquet_file;
 pub mod plan;
 pub mod progress;
 pub mod random;

@@ -2,12 +2,15 @@
 //! SHA-256 digests, and how foreign text is shown.
 #![warn(missing_docs)]
 
+pub mod apart;
 pub mod atomic;
+pub mod capped;
 mod error;
 pub mod json;
 mod lines;
 mod page;
 pub mod private;
+pub mod quiet;
 pub mod sha256;
 pub mod text;
 

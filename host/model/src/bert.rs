@@ -11,10 +11,11 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use serde_json::Value;
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::TruncationParams;
 
 use crate::error::{Error, Result};
 use crate::load::{Part, model_digest, weight_files};
+use crate::tokenizer::bounded::Bounded;
 use crate::tokenizer::read_file;
 
 pub use classifier::Classifier;
@@ -25,7 +26,7 @@ const SENTENCE_CONFIG: &str = "sentence_bert_config.json";
 /// A BERT encoder from a folder in the Hugging Face layout: config.json, model.safetensors, tokenizer.json.
 pub struct Encoder {
     model: BertModel,
-    tokenizer: Tokenizer,
+    tokenizer: Bounded,
     digest: String,
 }
 
@@ -77,7 +78,7 @@ impl Encoder {
         let paths = [config_path, tokenizer_path].into_iter().chain(files);
         let paths: Vec<(String, PathBuf)> = paths.map(|path| (named(&path), path)).collect();
         let parts: Vec<Part> = paths.iter().map(|(name, path)| Part::File(name, path)).collect();
-        let encoder = Self { model, tokenizer, digest: model_digest(&parts)? };
+        let encoder = Self { model, tokenizer: tokenizer.into(), digest: model_digest(&parts)? };
         let folder = folder.to_owned();
         let parts = Parts { folder, config, json, weights };
         Ok((encoder, parts))
@@ -127,7 +128,8 @@ fn window(folder: &Path, config: &Config) -> usize {
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    let bytes = host_files::capped::read(path, crate::load::LARGEST_CONFIG)
+        .map_err(|error| Error::io(path, error))?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("isn't valid JSON: {error}");
         Error::file(path, problem, "fetch the file again")

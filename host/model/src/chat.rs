@@ -1,24 +1,27 @@
 //! Chat templates: the Jinja template of a model's own files turns messages into the text the model was trained on.
 
 mod date;
+mod engine;
 mod forms;
 mod json;
 mod python;
+mod renderer;
 mod source;
 mod spans;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, ErrorKind};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::message::Chat;
 
 pub use date::Moment;
+use engine::{FUEL, Task, Trouble};
 use forms::Forms;
+use renderer::Renderer;
+pub use renderer::{JOB, serve};
 
 /// The special tokens that a template may name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +50,9 @@ pub struct TemplateOptions {
 /// A compiled chat template.
 #[derive(Clone)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    renderer: Renderer,
+    /// Variables that it reads.
+    variables: BTreeSet<String>,
     text: String,
     arguments: BTreeMap<String, serde_json::Value>,
     moment: Option<Moment>,
@@ -65,11 +70,8 @@ pub struct Rendered {
     pub generated: Vec<Range<usize>>,
 }
 
-const NAME: &str = "chat template";
-/// Instructions and blocks of 64 bytes that rendering one conversation may take. A hundred messages take a thousandth.
-const FUEL: u64 = 3_000_000;
-/// Characters of what a template says about a conversation that it refuses.
-const LONGEST_CAUSE: usize = 300;
+/// What helps where a template takes too much.
+const CHECK: &str = "check the template for endless loops, or split the conversation";
 
 impl ChatTemplate {
     /// Compile a template with the settings and functions that Python's transformers gives it: `trim_blocks`,
@@ -79,33 +81,21 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] with the line when the template isn't valid Jinja.
     pub fn new(text: &str, options: &TemplateOptions) -> Result<Self> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment
-            .set_syntax(syntax.map_err(|e| Error::template(cause(&e), "report this as a bug"))?);
-        environment.set_fuel(Some(FUEL));
-        python::add_to(&mut environment);
-        spans::add_to(&mut environment);
-        environment.add_function("raise_exception", raise_exception);
         let moment = options.date.unwrap_or_else(|| Moment::now(text));
-        environment.add_function("strftime_now", move |format: &str| moment.strftime(format));
-        environment.add_filter("tojson", json::filter);
-        let source = source::normalised(text);
-        let marks = source.contains(source::GENERATION);
-        environment.add_template_owned(NAME, source).map_err(|e| {
-            let line = e.line().map_or_else(String::new, |l| format!(" in line {l}"));
-            Error::template(
-                format!("isn't valid Jinja{line}: {}", cause(&e)),
-                "correct it, or give another with --chat-template FILE",
-            )
+        let (renderer, facts) = Renderer::new(text, moment).map_err(|trouble| match trouble {
+            Trouble::Invalid(problem) | Trouble::Refused(problem) | Trouble::Bounds(problem) => {
+                Error::template(problem, "correct it, or give another with --chat-template FILE")
+            }
+            Trouble::Fuel => out_of_fuel(),
         })?;
         let mut this = Self {
-            environment,
+            renderer,
+            variables: facts.variables,
             text: text.to_owned(),
             arguments: options.arguments.clone(),
             moment: text.contains("strftime_now").then_some(moment),
             forms: Forms::default(),
-            marks,
+            marks: facts.marks,
         };
         this.forms = Forms::of(&this);
         Ok(this)
@@ -121,10 +111,7 @@ impl ChatTemplate {
             "pad_token",
             "unk_token",
         ];
-        let template = self.environment.get_template(NAME);
-        !GIVEN.contains(&variable)
-            && template
-                .is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+        !GIVEN.contains(&variable) && self.variables.contains(variable)
     }
 
     /// The template's text as found.
@@ -161,24 +148,20 @@ impl ChatTemplate {
         special: &SpecialTokens,
     ) -> Result<Rendered> {
         let chat = chat.into();
-        let mut outcome = Err(ErrorKind::InvalidOperation.into());
+        let mut outcome = Err(Trouble::Refused(String::new()));
         for messages in self.forms.attempts(chat.messages) {
             outcome = self.render_values(messages, chat, add_generation_prompt, special);
             if outcome.is_ok() {
                 break;
             }
         }
-        outcome.map_err(|e: minijinja::Error| {
-            if e.kind() == ErrorKind::OutOfFuel {
-                return Error::template(
-                    format!("takes more than {FUEL} instructions for one conversation"),
-                    "check the template for endless loops, or split the conversation",
-                );
-            }
-            Error::template(
-                format!("refuses the conversation: {}", cause(&e)),
+        outcome.map_err(|trouble| match trouble {
+            Trouble::Fuel => out_of_fuel(),
+            Trouble::Bounds(problem) => Error::template(problem, CHECK),
+            Trouble::Refused(why) | Trouble::Invalid(why) => Error::template(
+                format!("refuses the conversation: {why}"),
                 "check the roles and their order, or give another template with --chat-template FILE",
-            )
+            ),
         })
     }
 
@@ -188,50 +171,42 @@ impl ChatTemplate {
         chat: Chat<'_>,
         add_generation_prompt: bool,
         special: &SpecialTokens,
-    ) -> std::result::Result<Rendered, minijinja::Error> {
+    ) -> std::result::Result<Rendered, Trouble> {
         let inputs = chat.inputs;
-        // As transformers passes them: None where the row has none.
-        let optional = |value: &Option<serde_json::Value>| {
-            value.as_ref().map_or(Value::from(()), |value| Value::from(Serde(value)))
-        };
-        let mut variables: BTreeMap<&str, Value> = BTreeMap::from([
-            ("bos_token", special.bos.as_str().into()),
-            ("eos_token", special.eos.as_str().into()),
-            ("pad_token", special.pad.as_str().into()),
-            ("unk_token", special.unk.as_str().into()),
-        ]);
+        let own = [
+            ("bos_token", &special.bos),
+            ("eos_token", &special.eos),
+            ("pad_token", &special.pad),
+            ("unk_token", &special.unk),
+        ];
+        let mut variables: BTreeMap<String, Value> =
+            own.map(|(name, token)| (name.to_owned(), token.as_str().into())).into();
         for (name, value) in self.arguments.iter().chain(&inputs.kwargs) {
-            variables.insert(name, Value::from(Serde(value)));
+            variables.insert(name.clone(), value.clone());
         }
-        variables.insert("messages", messages.into());
-        variables.insert("tools", optional(&inputs.tools));
-        variables.insert("documents", optional(&inputs.documents));
-        variables.insert("add_generation_prompt", add_generation_prompt.into());
-        let template = self.environment.get_template(NAME)?;
-        let text = template.render(Value::from_pairs(variables))?;
+        // As transformers passes them: None where the row has none.
+        let optional = |value: &Option<Value>| value.clone().unwrap_or_default();
+        variables.insert("tools".into(), optional(&inputs.tools));
+        variables.insert("documents".into(), optional(&inputs.documents));
+        variables.insert("add_generation_prompt".into(), add_generation_prompt.into());
+        let text = self.renderer.render(&Task { messages, variables })?;
         if !self.marks {
             return Ok(Rendered { text, generated: Vec::new() });
         }
-        spans::check(chat)?;
-        spans::read(&text)
+        let forged = |error: minijinja::Error| Trouble::Refused(engine::cause(&error));
+        spans::check(chat).map_err(forged)?;
+        spans::read(&text).map_err(forged)
     }
+}
+
+fn out_of_fuel() -> Error {
+    Error::template(format!("takes more than {FUEL} instructions for one conversation"), CHECK)
 }
 
 impl std::fmt::Debug for ChatTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("ChatTemplate").field(&self.text).finish()
     }
-}
-
-fn raise_exception(message: String) -> std::result::Result<Value, minijinja::Error> {
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// One line: the template's own words may hold anything.
-fn cause(error: &minijinja::Error) -> String {
-    let text = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    shown.take(LONGEST_CAUSE).collect()
 }
 
 #[cfg(test)]

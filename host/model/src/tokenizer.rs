@@ -1,6 +1,7 @@
 //! Text to token ids and back, and conversations to training sequences.
 
 mod answers;
+pub(crate) mod bounded;
 mod layout;
 mod templates;
 mod thoughts;
@@ -9,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use host_files::sha256;
+use host_files::{capped, quiet, sha256};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::message::{Chat, Message};
 
 pub use answers::EncodedChat;
+use bounded::Bounded;
 use templates::Templates;
 use thoughts::ThoughtStyle;
 pub use thoughts::{Spoken, ThoughtUse};
@@ -36,7 +38,7 @@ pub const FURTHER_TEMPLATES: &str = "additional_chat_templates";
 /// The tokenizer and chat template of one model.
 #[derive(Debug, Clone)]
 pub struct ChatTokenizer {
-    tokenizer: Tokenizer,
+    tokenizer: Bounded,
     templates: Templates,
     /// How the template for rows without tools writes a thought.
     thoughts: ThoughtStyle,
@@ -56,15 +58,17 @@ pub type TokenizerFiles = BTreeMap<String, Vec<u8>>;
 /// # Errors
 /// [`Error::File`] when the content isn't a tokenizer, [`Error::Io`] when it can't be read.
 pub fn read_file(path: &Path) -> Result<Tokenizer> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes =
+        capped::read(path, crate::load::LARGEST_TOKENIZER).map_err(|e| Error::io(path, e))?;
     parse(path, &bytes)
 }
 
 /// As [`read_file`], of the file's content.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| {
-        let problem =
-            format!("isn't a valid tokenizer.json ({})", e.to_string().replace('\n', " "));
+    // Some damaged files end in a panic of the library.
+    let parsed = quiet::catch(|| Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
+    let mut tokenizer = parsed.and_then(|parsed| parsed).map_err(|e| {
+        let problem = format!("isn't a valid tokenizer.json ({})", e.replace('\n', " "));
         Error::file(path, problem, "fetch the file again")
     })?;
     // Some files carry the settings of the last call in Python; sequences must stay whole and unpadded here.
@@ -117,6 +121,7 @@ impl ChatTokenizer {
         stop.extend_from_slice(eos);
         stop.extend(tokenizer.token_to_id(&special.eos));
         let thoughts = ThoughtStyle::default();
+        let tokenizer = Bounded::from(tokenizer);
         let mut this =
             Self { tokenizer, templates, thoughts, special, special_ids, stop, files, rows: None };
         this.try_template();

@@ -102,7 +102,7 @@ impl Case {
     /// # Errors
     /// If the file can't be read or is not a case.
     pub fn read(path: &Path) -> Result<Self, CaseError> {
-        let text = std::fs::read_to_string(path)
+        let text = host_files::capped::read_text(path, 64 << 20)
             .map_err(|source| CaseError::Read { path: path.to_path_buf(), source })?;
         serde_json::from_str(&text)
             .map_err(|source| CaseError::Parse { path: path.to_path_buf(), source })

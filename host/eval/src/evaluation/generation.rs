@@ -2,11 +2,11 @@
 //! can read it, add what a judge of its own says, and have the metrics computed again.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::path::Path;
 
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Message, Prompt};
+use host_files::capped;
 use host_model::{Answered, thinking};
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,9 @@ impl Generation {
     }
 }
 
+/// Bytes of a line: a conversation of as many tokens as any model reads.
+const LONGEST: u64 = 16 << 20;
+
 /// The answers in a file, marked anew.
 ///
 /// # Errors
@@ -146,7 +149,7 @@ impl Generation {
 pub fn read_generations(path: &Path, refusals: &RefusalDetector) -> Result<Vec<Generation>> {
     let file = std::fs::File::open(path).map_err(|source| Error::read(path, source))?;
     let mut generations = Vec::new();
-    for (number, line) in std::io::BufReader::new(file).lines().enumerate() {
+    for (number, line) in capped::lines(std::io::BufReader::new(file), LONGEST).enumerate() {
         let line = line.map_err(|source| Error::read(path, source))?;
         if line.trim().is_empty() {
             continue;

@@ -4,7 +4,6 @@
 //! text or an object, a thought has three names. A template takes one form, and drops or garbles another without a
 //! word. So each template is tried once with words of our own, and messages are given in the form that keeps them.
 
-use minijinja::value::{Serde, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::{ChatTemplate, SpecialTokens};
@@ -55,13 +54,12 @@ impl Forms {
     }
 
     /// The messages as the template takes them; if it refuses them so, as it may take them else.
-    pub fn attempts(self, messages: &[Message]) -> impl Iterator<Item = Vec<Value>> {
+    pub fn attempts(self, messages: &[Message]) -> impl Iterator<Item = Vec<Json>> {
         // transformers leaves the key out where content is absent, which templates of its earlier versions don't expect.
         let absent = messages.iter().any(|message| given(&message.content).is_null());
         let forms = [None, Some(Json::Null), Some(json!(""))];
         forms.into_iter().take(if absent { 3 } else { 1 }).map(move |empty| {
-            let one = |message| Value::from(Serde(self.message(message, empty.as_ref())));
-            messages.iter().map(one).collect()
+            messages.iter().map(|message| self.message(message, empty.as_ref())).collect()
         })
     }
 
@@ -127,8 +125,7 @@ impl Trial<'_> {
     fn render(&self, messages: Json) -> Option<String> {
         let inputs = TemplateInputs::NONE;
         let chat = Chat { messages: &[], inputs };
-        let messages: Vec<Value> =
-            messages.as_array()?.iter().map(|it| Value::from(Serde(it))).collect();
+        let messages = messages.as_array()?.clone();
         let special = SpecialTokens::default();
         self.template.render_values(messages, chat, false, &special).ok().map(|it| it.text)
     }

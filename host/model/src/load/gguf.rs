@@ -46,6 +46,9 @@ impl Gguf {
         // can guard against.
         #[expect(unsafe_code, reason = "files larger than the memory are read as well")]
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
+        if let Some(problem) = gguf_types::beyond_bounds(&map) {
+            return Err(Error::file(path, problem, FETCH_AGAIN));
+        }
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| {
             if let Some(problem) = gguf_types::unreadable(&map) {
                 return Error::file(path, problem, DEQUANTIZE);
@@ -54,6 +57,7 @@ impl Gguf {
             Error::file(path, format!("isn't a complete GGUF file ({reason})"), FETCH_AGAIN)
         })?;
         refuse_split(path, &content.metadata)?;
+        check_places(path, map.len(), &content)?;
         let tensors = described_by_tensors(path, &map, &content)?;
         let (config, notices) =
             Config::from_gguf(&content.metadata, &tensors, &path.display().to_string())?;
@@ -88,6 +92,25 @@ impl Gguf {
     pub fn metadata(&self) -> &HashMap<String, Value> {
         &self.content.metadata
     }
+}
+
+/// Every tensor is within the file: its size decides how much memory is taken.
+fn check_places(path: &Path, length: usize, content: &Content) -> Result<()> {
+    for (name, info) in &content.tensor_infos {
+        let (block, size) = (info.ggml_dtype.block_size(), info.ggml_dtype.type_size());
+        let elements =
+            info.shape.dims().iter().try_fold(1usize, |all, more| all.checked_mul(*more));
+        let end = elements
+            .and_then(|elements| (elements / block).checked_mul(size)?.try_into().ok())
+            .and_then(|bytes: u64| bytes.checked_add(info.offset))
+            .and_then(|end| end.checked_add(content.tensor_data_offset));
+        if end.is_none_or(|end| end > length as u64) {
+            let problem =
+                format!("tensor {name} of shape {:?} is larger than the file", info.shape.dims());
+            return Err(Error::file(path, problem, FETCH_AGAIN));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_split(path: &Path, metadata: &HashMap<String, Value>) -> Result<()> {

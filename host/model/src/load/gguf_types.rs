@@ -31,15 +31,37 @@ const NAMES: [(u32, &str); 23] = [
     (40, "NVFP4"),
     (41, "Q1_0"),
 ];
+const ALIGNMENT: &[u8] = b"general.alignment";
 const MAGIC: [u8; 4] = *b"GGUF";
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 /// More than any real file has; arrays in arrays would otherwise fill the stack.
 const DEPTH: u32 = 8;
 
+/// Bytes of names and metadata: ten times those of the largest vocabularies.
+const LARGEST_HEADER: usize = 256 << 20;
+/// Values in the arrays of the metadata, each of which takes many times its bytes in memory.
+const MOST_VALUES: usize = 16 << 20;
+
+/// What keeps a header from being read within bounds, if anything does. What is no header is the library's to name.
+pub fn beyond_bounds(file: &[u8]) -> Option<String> {
+    let within = &file[..file.len().min(LARGEST_HEADER)];
+    let mut header = Header { rest: within, version: 0, values: 0, alignment: None };
+    let is_whole = header.tensors().is_some();
+    if header.alignment == Some(0) {
+        return Some("has `general.alignment` 0".to_owned());
+    }
+    if header.values > MOST_VALUES {
+        return Some(format!("has more than {MOST_VALUES} values in arrays of its metadata"));
+    }
+    let is_cut = within.len() < file.len() && within.starts_with(&MAGIC);
+    (!is_whole && is_cut && header.rest.len() < LARGEST_HEADER / 2)
+        .then(|| format!("has more than {} MiB of metadata", LARGEST_HEADER >> 20))
+}
+
 /// What to say about tensors of types that can't be read, if the header is whole and there are any.
 pub fn unreadable(file: &[u8]) -> Option<String> {
-    let mut header = Header { rest: file, version: 0 };
+    let mut header = Header { rest: file, version: 0, values: 0, alignment: None };
     let tensors = header.tensors()?;
     let mut kinds: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
     for (name, kind) in &tensors {
@@ -71,6 +93,10 @@ pub fn unreadable(file: &[u8]) -> Option<String> {
 struct Header<'a> {
     rest: &'a [u8],
     version: u32,
+    /// Values in arrays so far.
+    values: usize,
+    /// What `general.alignment` says.
+    alignment: Option<u64>,
 }
 
 impl<'a> Header<'a> {
@@ -82,9 +108,13 @@ impl<'a> Header<'a> {
         self.version = self.u32()?;
         let (tensors, entries) = (self.length()?, self.length()?);
         for _ in 0..entries {
-            self.text()?;
+            let name = self.text()?;
             let kind = self.u32()?;
+            let value = self.rest;
             self.skip(kind, 0)?;
+            if name == ALIGNMENT {
+                self.alignment = small(kind, value);
+            }
         }
         let mut found = Vec::new();
         for _ in 0..tensors {
@@ -134,6 +164,10 @@ impl<'a> Header<'a> {
             ARRAY if depth < DEPTH => {
                 let kind = self.u32()?;
                 let count = self.length()?;
+                self.values = self.values.saturating_add(count);
+                if self.values > MOST_VALUES {
+                    return None;
+                }
                 for _ in 0..count {
                     self.skip(kind, depth + 1)?;
                 }
@@ -143,4 +177,17 @@ impl<'a> Header<'a> {
         };
         self.take(size).map(|_| ())
     }
+}
+
+/// A number of the first four kinds, as the library reads an alignment.
+fn small(kind: u32, value: &[u8]) -> Option<u64> {
+    let bytes = match kind {
+        0 | 1 => 1,
+        2 | 3 => 2,
+        4 | 5 => 4,
+        _ => return None,
+    };
+    let mut wide = [0; 8];
+    wide[..bytes].copy_from_slice(value.get(..bytes)?);
+    Some(u64::from_le_bytes(wide))
 }

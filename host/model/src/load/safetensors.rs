@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Tensor};
+use host_files::capped;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -73,7 +74,7 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
 /// Tensors and the file of each, as the index has them.
 fn weight_map(index: &Path) -> Result<BTreeMap<String, String>> {
     let invalid = |problem: String| Error::file(index, problem, FETCH_AGAIN);
-    let text = std::fs::read(index).map_err(|e| Error::io(index, e))?;
+    let text = capped::read(index, super::LARGEST_TOKENIZER).map_err(|e| Error::io(index, e))?;
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|e| invalid(format!("isn't valid JSON: {e}")))?;
     let map = json.get("weight_map").and_then(|m| m.as_object());

@@ -78,7 +78,8 @@ impl AdapterSettings {
         if !path.is_file() {
             return Err(Error::file(path, "is missing", "give the folder of an adapter"));
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let bytes = host_files::capped::read(path, crate::load::LARGEST_CONFIG)
+            .map_err(|e| Error::io(path, e))?;
         let json: Value = serde_json::from_slice(&bytes).map_err(|e| {
             Error::file(path, format!("isn't valid JSON: {e}"), "save the adapter again")
         })?;

@@ -11,6 +11,9 @@ use super::Steering;
 use crate::error::{Error, Result};
 use crate::tensor_file;
 
+/// Bytes of a file of vectors: one per layer, of any width.
+const LARGEST: u64 = 1 << 30;
+
 const PREFIX: &str = "layer.";
 /// Keys in the header.
 const MODEL: &str = "model_sha256";
@@ -50,7 +53,7 @@ impl Steering {
     /// # Errors
     /// [`Error::File`] when it can't be read or holds no vectors.
     pub fn load(path: &Path) -> Result<(Self, Origin)> {
-        let bytes = std::fs::read(path).map_err(|error| {
+        let bytes = host_files::capped::read(path, LARGEST).map_err(|error| {
             Error::file(path, format!("can't be read ({error})"), "check the path")
         })?;
         Self::from_bytes(&bytes).map_err(|problem| {

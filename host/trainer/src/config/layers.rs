@@ -18,7 +18,8 @@ pub struct Layers {
 
 impl Layers {
     pub fn add_file(&mut self, path: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
+        let text = host_files::capped::read_text(path, 4 << 20)
+            .map_err(|source| Error::read(path, source))?;
         self.add_text(&text, &path.display().to_string())
     }
 

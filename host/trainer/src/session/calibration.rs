@@ -44,7 +44,8 @@ pub struct CalibrationFile {
 
 impl CalibrationFile {
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
+        let text = host_files::capped::read_text(path, 64 << 20)
+            .map_err(|source| Error::read(path, source))?;
         serde_json::from_str(&text).map_err(|error| {
             Error::file(
                 path,

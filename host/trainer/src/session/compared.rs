@@ -72,7 +72,8 @@ fn table(config: &RunConfig) -> Result<Value> {
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    let bytes =
+        host_files::capped::read(path, 64 << 20).map_err(|source| Error::read(path, source))?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("can't be read ({error}); it is damaged, or of another version");
         Error::file(path, problem)

@@ -56,9 +56,8 @@ impl Endpoint {
         // Before a file or a variable is read.
         config.need_consent(name)?;
         let rubric = match &config.rubric {
-            Some(path) => {
-                std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?
-            }
+            Some(path) => host_files::capped::read_text(path, 1 << 20)
+                .map_err(|source| Error::read(path, source))?,
             None => RUBRIC.to_owned(),
         };
         let mut request = Map::new();

@@ -65,9 +65,10 @@ pub struct Guard {
 impl Guard {
     pub fn load(name: &str, config: &GuardConfig) -> Result<Self> {
         let question = match &config.question {
-            Some(path) => {
-                Some(std::fs::read_to_string(path).map_err(|source| Error::read(path, source))?)
-            }
+            Some(path) => Some(
+                host_files::capped::read_text(path, 1 << 20)
+                    .map_err(|source| Error::read(path, source))?,
+            ),
             None => None,
         };
         let manner = Manner::of(config, question);
