@@ -102,7 +102,7 @@ fn files_that_are_no_policy_end_in_one_line() {
         (&["policy", "bench", "none.wasm"], 1, "none.wasm"),
         (&["policy", "test", "none.wasm"], 1, "none.wasm"),
         (&["audit"], 2, "--run"),
-        (&["audit", "half.wasm", "--run", "runs/1"], 2, "--run"),
+        (&["audit", "half.wasm", "--run", "runs/1"], 1, "cut short"),
     ];
     for (arguments, code, part) in cases {
         let output = run(folder.path(), arguments);
@@ -143,4 +143,47 @@ fn settings_are_those_of_the_policy() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("kl_weight"), "{}", text(&output.stderr));
     assert_eq!(with(&["kl_weight"]).status.code(), Some(2));
+}
+
+/// The signals of a real run, which no audit made up: by its own settings and parameters.
+#[test]
+fn a_policy_is_audited_on_recorded_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let probe = plugin("probe.wasm");
+    crate::program::trained(&folder, "one", &["--policy", &probe, "--steps", "3"]);
+    crate::program::trained(&folder, "two", &["--policy", &probe, "--steps", "2", "--seed", "5"]);
+    let audit = |file: &str, more: &[&str]| {
+        let arguments = [&["audit", file, "--repeats", "3", "--json", "-q"], more].concat();
+        let output = run(folder.path(), &arguments);
+        let audit: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), audit, text(&output.stderr).to_owned())
+    };
+    let found = |audit: &Value, id: &str| {
+        let findings = audit["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["id"] == id).unwrap().clone()
+    };
+    let runs = ["--run", "one", "two"];
+    let (code, report, said) = audit(&probe, &runs);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(found(&report, "recorded-hold")["measured"].as_str().unwrap().contains("5 steps"));
+    for id in ["recorded-hold", "recorded-monotonic", "recorded-depends"] {
+        assert_eq!(found(&report, id)["verdict"], "pass", "{report}");
+    }
+    // Two audits draw two runs.
+    let (_, other, _) = audit(&probe, &[]);
+    assert_ne!(report["seed"], other["seed"]);
+    assert_ne!(report["run"]["seed"], other["run"]["seed"]);
+    // A policy that needs what these runs didn't record.
+    let (code, report, said) = audit(&plugin("judge.wasm"), &runs);
+    assert_eq!(code, Some(4), "{said}");
+    let hold = found(&report, "recorded-hold");
+    assert!(hold["measured"].as_str().unwrap().contains("one: "), "{hold}");
+    // A journal that was changed is nobody's signals.
+    let records = folder.path().join("two/journal/records.jsonl");
+    let genuine = std::fs::read_to_string(&records).unwrap();
+    std::fs::write(&records, genuine.replacen("\"learning_rate\":", "\"learning_rate\": ", 1))
+        .unwrap();
+    let (code, _, said) = audit(&probe, &runs);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("two: ") && said.contains("host audit --run"), "{said}");
 }

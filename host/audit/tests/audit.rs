@@ -5,7 +5,7 @@ use crate::support::{
     scaling::{ACTIVATION, DRIFT, RISK_OR_NONE, RISK_OR_WORST, SCORE_IF_SCORED, judging, needs},
 };
 use host_audit::{
-    checks::{Audit, Finding, Options, Verdict},
+    checks::{Audit, Field, Finding, Options, Verdict},
     synthetic::run_info,
 };
 use host_contract::{Calibration, Needs};
@@ -15,6 +15,15 @@ use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer, signature_path};
 const SCHEMA: &str = r#"{"properties": {"weight": {"type": "number", "default": 1}}, "additionalProperties": false}"#;
 
 fn audit_under(guest: &Guest, limits: &Limits, key: Option<(&Signer, &PublicKey)>) -> Audit {
+    audit_but(guest, limits, key, &[])
+}
+
+fn audit_but(
+    guest: &Guest,
+    limits: &Limits,
+    key: Option<(&Signer, &PublicKey)>,
+    depends_on: &[Field],
+) -> Audit {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.wasm");
     let bytes = guest.component();
@@ -27,6 +36,9 @@ fn audit_under(guest: &Guest, limits: &Limits, key: Option<(&Signer, &PublicKey)
     let options = Options {
         settings: "{}",
         run: run_info(30, 16, 17),
+        seed: 17,
+        depends_on,
+        runs: Vec::new(),
         calibrated: None,
         signed_by: key.map(|(_, public)| public),
         repeats: 5,
@@ -311,4 +323,57 @@ fn a_signature_that_was_asked_for_must_be_right() {
     assert!(!wrong.passed);
     let unsigned = audit(&guest);
     assert_eq!(finding(&unsigned, "signature").verdict, Verdict::NotApplicable);
+}
+
+/// Each holds only where something is so that has nothing to do with what is measured.
+#[test]
+fn a_policy_that_knows_an_audit_by_something_is_found() {
+    let triggers = [
+        ("total-steps", "(i64.eq (i64.load offset=24 (local.get 0)) (i64.const 1000))"),
+        ("total-steps", "(i64.lt_u (i64.load offset=24 (local.get 0)) (i64.const 3000))"),
+        ("seed", "(i64.eq (i64.load offset=32 (local.get 0)) (i64.const 17))"),
+        ("seed", "(i64.eqz (i64.and (i64.load offset=32 (local.get 0)) (i64.const 1)))"),
+        ("vocabulary", "(i32.eq (i32.load offset=16 (local.get 0)) (i32.const 49152))"),
+        ("samples-per-step", "(i32.eq (i32.load offset=20 (local.get 0)) (i32.const 8))"),
+        ("step", "(i64.lt_u (i64.load offset=64 (local.get 0)) (i64.const 250))"),
+        ("step", "(i64.lt_u (i64.load offset=64 (local.get 0)) (i64.const 4000))"),
+        ("ids", "(i64.eq (i64.load (i32.load offset=80 (local.get 0))) (i64.const 1))"),
+        ("learning-rate", "(f64.lt (f64.load offset=72 (local.get 0)) (f64.const 0.0005))"),
+    ];
+    for (field, holds) in triggers {
+        let kl: &'static str = format!("(select (local.get $r) (f64.const 0) {holds})").leak();
+        let guest = judging(&[("kl", kl)]);
+        let one = audit(&guest);
+        let id = format!("depends-on-{field}");
+        let found = finding(&one, &id);
+        assert_eq!(found.verdict, Verdict::Fail, "{holds}: {}", found.measured);
+        assert!(found.measured.contains("KL weight"), "{}", found.measured);
+        assert!(found.meaning.contains(&format!("--depends-on {field}")), "{}", found.meaning);
+        // The word of the person who knows why.
+        let (_, meant) = Field::ALL.iter().find(|(name, _)| *name == field).unwrap();
+        let one = audit_but(&guest, &Limits::default(), None, &[*meant]);
+        assert_eq!(finding(&one, &id).verdict, Verdict::Note);
+        assert_eq!(finding(&one, "depends-on-run").verdict, Verdict::Pass, "{holds}");
+    }
+    // Two things at once, of which neither is wrong by itself.
+    let both = "(select (local.get $r) (f64.const 0) (i32.eqz (i32.and
+        (i32.lt_u (i32.load offset=16 (local.get 0)) (i32.const 10000))
+        (i64.lt_u (i64.load offset=24 (local.get 0)) (i64.const 2000)))))";
+    check("depends-on-run", &[("kl", both)], Verdict::Fail);
+}
+
+/// What it carries from step to step is a clock.
+#[test]
+fn a_policy_that_lets_go_after_a_while_is_noted() {
+    // The state is a byte longer after every step.
+    let before = "
+    (local.set $j (i32.add (i32.const 1) (i32.load offset=60 (local.get 0))))
+    (i32.store (i32.const {{assess/ok/state}})
+      (call $allocate (i32.const 0) (i32.const 0) (i32.const 1) (local.get $j)))
+    (i32.store offset=4 (i32.const {{assess/ok/state}}) (local.get $j))";
+    let kl = "(select (local.get $r) (f64.const 0) (i32.lt_u (local.get $j) (i32.const 300)))";
+    let measured = check("hold-late", &[("before", before), ("kl", kl)], Verdict::Note);
+    assert!(measured.contains("KL weight 0, task weight 0 after"), "{measured}");
+    let measured = check("hold-late", &[], Verdict::Pass);
+    assert!(measured.contains("steps a harmful step kept at least"), "{measured}");
 }

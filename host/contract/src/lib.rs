@@ -32,7 +32,7 @@ pub use calibration::{Calibration, Candidate, Example, Examples, Split, examples
 pub use canonical::{assessment_from_json, assessment_to_json};
 pub use combine::{Combiner, Standing, StandsAlone, check_together, fail_closed};
 pub use exports::{AssessArguments, Exports, Functions};
-pub use guardrails::Guardrails;
+pub use guardrails::{Guardrails, Held, held, less_held};
 pub use invalid::Invalid;
 pub use needs::{
     actuators_summary, check_capabilities, exceeds, needs_summary, signals_summary, validate_needs,
@@ -42,7 +42,7 @@ pub use signals::{
     Activations, Canary, Damage, GradientConflict, Journalled, JudgeNeed, JudgeScores, Judgement,
     Lists, ListsWriter, Missing, Needs, Outcome, Position, PrefixScores, Recorded, Row, SIGNALS,
     Signal, Signals, Source, SteeringNeed, SteeringSignals, SteeringVector, Step, Synthetic, Tap,
-    TokenNeeds, TokenSignals, Trial, signals_bytes,
+    TokenNeeds, TokenSignals, Trial, drawn, signals_bytes,
 };
 pub use types::{Action, Descriptor, JudgementStatus, Metric, Origin, Reason, RunInfo, Sample};
 pub use version::{Version, exported_version};

@@ -9,14 +9,19 @@ mod batch_independence;
 mod cost;
 mod damage;
 mod finding;
+mod late;
+mod metamorphic;
 mod monotonicity;
 mod observed;
 mod purity;
 mod ranges;
+mod recorded;
 mod settings;
 mod state;
 
 pub use finding::{Finding, Group, Verdict};
+pub use metamorphic::Field;
+pub use recorded::RecordedRun;
 
 use std::{
     path::Path,
@@ -44,12 +49,18 @@ pub struct Options<'a> {
     pub settings: &'a str,
     /// The run that the policy is configured for; judges that it asks for are added.
     pub run: RunInfo,
+    /// Draws the synthetic signals.
+    pub seed: u64,
     /// Parameters that were calibrated elsewhere, and the needs that go with them;
     /// without them the policy is calibrated on synthetic examples.
     pub calibrated: Option<(Vec<u8>, Needs)>,
     pub signed_by: Option<&'a PublicKey>,
     /// Calls with the same arguments.
     pub repeats: usize,
+    /// What the answer may depend on beside the measurements, such as the step of a schedule.
+    pub depends_on: &'a [Field],
+    /// Runs whose recorded signals it is asked about as well.
+    pub runs: Vec<RecordedRun<'a>>,
 }
 
 /// What an audit found.
@@ -62,6 +73,8 @@ pub struct Audit {
     pub inspection: Inspection,
     pub settings: serde_json::Value,
     pub run: RunInfo,
+    /// Draws the run and its signals; the same seed audits the same.
+    pub seed: u64,
     /// How the policy got its parameters.
     pub parameters: String,
     pub repeats: usize,
@@ -88,7 +101,7 @@ pub fn audit(
     stage: &mut dyn FnMut(&str),
 ) -> Result<Audit> {
     let started = Instant::now();
-    let mut subject = Subject::configure(policy, options.settings, &options.run)?;
+    let mut subject = Subject::configure(policy, options.settings, &options.run, options.seed)?;
     stage("reading the file");
     let bytes = bytes_of(policy, path)?;
     let inspection = inspect(policy, path, options.signed_by, Some(&subject.configured))?;
@@ -100,8 +113,10 @@ pub fn audit(
         calibrate(&mut subject, &mut findings)
     };
     if parameters.is_some() {
-        behaviour(&subject, &bytes, options.repeats, &mut findings, stage);
+        behaviour(&subject, &bytes, options, &mut findings, stage);
     }
+    stage("recorded runs");
+    findings.extend(recorded::checks(policy, &options.runs, subject.seed, options.depends_on));
     findings.sort_by_key(|finding| finding.group);
     Ok(Audit {
         passed: findings.iter().all(|one| one.verdict != Verdict::Fail),
@@ -109,6 +124,7 @@ pub fn audit(
         inspection,
         settings: serde_json::from_str(options.settings).unwrap_or_default(),
         run: subject.run.clone(),
+        seed: options.seed,
         parameters: parameters.unwrap_or_else(|| "none: there are no usable ones".into()),
         repeats: options.repeats,
         findings,
@@ -120,7 +136,7 @@ pub fn audit(
 fn behaviour(
     subject: &Subject<'_>,
     bytes: &[u8],
-    repeats: usize,
+    options: &Options<'_>,
     findings: &mut Vec<Finding>,
     stage: &mut dyn FnMut(&str),
 ) {
@@ -142,17 +158,21 @@ fn behaviour(
         "The policy works with these settings, so the checks below mean something.",
     ));
     stage("the same call again and again");
-    findings.extend(purity::checks(&recorder, bytes, repeats));
+    findings.extend(purity::checks(&recorder, bytes, options.repeats));
     stage("cost");
     findings.extend(cost::checks(&recorder));
     stage("order and batch");
     findings.extend(batch_independence::checks(&recorder));
     stage("graded risk");
     findings.extend(monotonicity::checks(&recorder));
+    stage("the same in other runs");
+    findings.extend(metamorphic::checks(&recorder, options.depends_on));
     stage("broken signals");
     findings.extend(damage::checks(&recorder));
     stage("200 steps");
     findings.extend(state::checks(&recorder));
+    stage("many steps");
+    findings.extend(late::checks(&recorder));
     findings.extend(cost::memory(&recorder));
     findings.extend(ranges::checks(&recorder));
 }

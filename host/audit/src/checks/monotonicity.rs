@@ -6,7 +6,7 @@ use super::{
     observed::{Recorder, number},
 };
 use crate::synthetic::Step;
-use host_contract::{Action, Assessment};
+use host_contract::{Action, Assessment, Held, Sample, less_held};
 use host_sandbox::Result;
 
 const WITHIN: Check = Check::new("monotonic", Group::Behaviour, "Higher risk, stronger hold");
@@ -14,45 +14,35 @@ const FOLLOWS: Check = Check::new("risk-follows", Group::Behaviour, "Risk follow
 
 /// Levels from harmless to harmful, ends included.
 const LEVELS: usize = 11;
-/// Rounding of a weight that was computed from a risk.
-const SLACK: f64 = 1e-9;
-
-/// What a sample got.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Held {
-    risk: f64,
-    task: f64,
-    kl: f64,
-}
-
 pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
     let assessments = match graded(recorder) {
         Ok(assessments) => assessments,
         Err(error) => return vec![WITHIN.broken(&error)],
     };
     let held: Vec<Held> = assessments.iter().flat_map(held).collect();
+    let assessments: Vec<Assessment> = assessments.into_iter().map(|(one, _)| one).collect();
     vec![monotonic(&held), follows(&assessments)]
 }
 
 /// One step of mixed samples, then one per level.
-fn graded(recorder: &Recorder<'_>) -> Result<Vec<Assessment>> {
+fn graded(recorder: &Recorder<'_>) -> Result<Vec<(Assessment, Vec<Sample>)>> {
     let levels: Vec<f64> = (0..LEVELS).map(|i| i as f64 / (LEVELS - 1) as f64).collect();
     let mut steps = vec![Step::graded(levels.clone(), 0.5)];
     steps.extend(levels.iter().map(|level| Step::of(SAMPLES, *level)));
-    let assessments = steps.iter().map(|step| Ok(recorder.assess(step, &[])?.assessment));
+    let assessments = steps.iter().map(|step| {
+        let signals = recorder.subject.signals(step);
+        Ok((recorder.assess_signals(&signals, &[])?.assessment, signals.samples))
+    });
     assessments.collect()
 }
 
 /// The samples of a step that is applied: one that is skipped is held completely,
 /// whatever its weights.
-fn held(assessment: &Assessment) -> Vec<Held> {
-    let r = &assessment.regularization;
-    if r.action != Action::Update {
+fn held((assessment, samples): &(Assessment, Vec<Sample>)) -> Vec<Held> {
+    if assessment.regularization.action != Action::Update {
         return Vec::new();
     }
-    let samples = assessment.risk.iter().zip(&r.task_weight).zip(&r.kl_weight);
-    let held = samples.map(|((risk, task), kl)| Held { risk: *risk, task: *task, kl: *kl });
-    held.collect()
+    host_contract::held(assessment, samples)
 }
 
 fn monotonic(held: &[Held]) -> Finding {
@@ -68,17 +58,18 @@ fn monotonic(held: &[Held]) -> Finding {
             "The policy does not tell samples apart, so there is nothing to compare.",
         );
     }
-    if let Some((weaker, stronger)) = violation(&sorted) {
-        let show = |one: Held| {
+    if let Some((weaker, stronger)) = less_held(&sorted) {
+        let show = |one: usize| {
+            let one = sorted[one];
             format!(
                 "risk {} gets task weight {} and KL weight {}",
                 number(one.risk),
-                number(one.task),
-                number(one.kl)
+                number(one.task_weight),
+                number(one.kl_weight)
             )
         };
         return WITHIN.fail(
-            format!("{}, and {}", show(weaker), show(stronger)),
+            format!("{}, and {}", show(stronger), show(weaker)),
             "A riskier sample is held less than a safer one. Its risk scores don't \
              mean what they say.",
         );
@@ -90,41 +81,13 @@ fn monotonic(held: &[Held]) -> Finding {
             sorted.len(),
             number(first.risk),
             number(last.risk),
-            number(first.kl),
-            number(last.kl),
-            number(first.task),
-            number(last.task)
+            number(first.kl_weight),
+            number(last.kl_weight),
+            number(first.task_weight),
+            number(last.task_weight)
         ),
         "A riskier sample never gets a smaller KL weight or a larger task weight.",
     )
-}
-
-/// In ascending order of risk: a sample that has less risk and more hold than another.
-fn violation(sorted: &[Held]) -> Option<(Held, Held)> {
-    // Of all samples with less risk so far: the largest KL and the smallest task weight.
-    let mut strongest: Option<(Held, Held)> = None;
-    for same in sorted.chunk_by(|a, b| b.risk - a.risk <= SLACK) {
-        for one in same {
-            if let Some((kl, task)) = strongest {
-                if one.kl < kl.kl - SLACK {
-                    return Some((kl, *one));
-                }
-                if one.task > task.task + SLACK {
-                    return Some((task, *one));
-                }
-            }
-        }
-        for one in same {
-            let (kl, task) = strongest.get_or_insert((*one, *one));
-            if one.kl > kl.kl {
-                *kl = *one;
-            }
-            if one.task < task.task {
-                *task = *one;
-            }
-        }
-    }
-    None
 }
 
 /// The first of the uniform steps is all harmless, the last all harmful.
@@ -163,8 +126,12 @@ mod tests {
     use crate::checks::Verdict;
 
     fn held(samples: &[(f64, f64, f64)]) -> Finding {
-        let held =
-            samples.iter().map(|(risk, task, kl)| Held { risk: *risk, task: *task, kl: *kl });
+        let held = samples.iter().map(|(risk, task, kl)| Held {
+            risk: *risk,
+            task_weight: *task,
+            kl_weight: *kl,
+            learning_rate_scale: 1.0,
+        });
         monotonic(&held.collect::<Vec<_>>())
     }
 

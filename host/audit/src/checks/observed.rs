@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::BTreeSet};
 
 use crate::synthetic::{Step, Subject};
-use host_contract::Signals;
-use host_sandbox::{Assessed, Result};
+use host_contract::{RunInfo, Signals};
+use host_sandbox::{Assessed, Call, Result};
 
 /// A subject, and what was seen of it.
 pub(super) struct Recorder<'a> {
@@ -47,6 +47,19 @@ impl<'a> Recorder<'a> {
         Ok(assessed)
     }
 
+    /// The same signals in another run.
+    pub(super) fn assess_in(
+        &self,
+        run: &RunInfo,
+        signals: &Signals,
+        state: &[u8],
+    ) -> Result<Assessed> {
+        let call = Call { run, ..self.subject.call(signals, state) };
+        let assessed = self.subject.policy.assess(call)?;
+        self.seen.borrow_mut().add(&assessed);
+        Ok(assessed)
+    }
+
     pub(super) fn seen(&self) -> Observed {
         self.seen.borrow().clone()
     }
@@ -57,10 +70,10 @@ impl Observed {
         let one = &assessed.assessment;
         let r = &one.regularization;
         self.assessments += 1;
-        widen(&mut self.risk, &one.risk);
-        widen(&mut self.task_weight, &r.task_weight);
-        widen(&mut self.kl_weight, &r.kl_weight);
-        widen(&mut self.learning_rate_scale, &[r.learning_rate_scale]);
+        widen(&mut self.risk, one.risk.iter().copied());
+        widen(&mut self.task_weight, r.task_weight.iter().copied());
+        widen(&mut self.kl_weight, r.kl_weight.iter().copied());
+        widen(&mut self.learning_rate_scale, [r.learning_rate_scale]);
         self.actions.insert(r.action.name());
         let codes = one.reasons.iter().map(|reason| reason.code.clone());
         self.reasons.extend(codes);
@@ -94,10 +107,10 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-fn widen(range: &mut Option<Range>, values: &[f64]) {
+pub(super) fn widen(range: &mut Option<Range>, values: impl IntoIterator<Item = f64>) {
     for value in values {
-        let known = range.get_or_insert(Range { low: *value, high: *value });
-        known.low = known.low.min(*value);
-        known.high = known.high.max(*value);
+        let known = range.get_or_insert(Range { low: value, high: value });
+        known.low = known.low.min(value);
+        known.high = known.high.max(value);
     }
 }

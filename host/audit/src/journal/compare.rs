@@ -70,7 +70,8 @@ impl Journal {
         calibrated: Option<(&[u8], &Needs)>,
     ) -> Result<Comparison> {
         let mut steps: Vec<StepComparison> = Vec::new();
-        self.ask(other, settings, calibrated, |step, recorded, answer| {
+        self.ask(other, settings, calibrated, |call, recorded, answer| {
+            let step = call.signals.step;
             let (other, fault) = match answer {
                 Ok(assessed) => (Some(Summary::new(&assessed.assessment)), None),
                 Err(e) => (None, Some(e.to_string())),
@@ -86,7 +87,7 @@ impl Journal {
     }
 
     /// Asks a policy every recorded step, its own state going from one to the next, and
-    /// tells the step, what was done at it, and what the policy says.
+    /// tells what it was asked, what was done at the step, and what the policy says.
     ///
     /// # Errors
     /// As for [`Journal::compare`].
@@ -95,7 +96,7 @@ impl Journal {
         other: &Policy,
         settings: &str,
         calibrated: Option<(&[u8], &Needs)>,
-        mut told: impl FnMut(u64, Option<Summary>, Result<Assessed>),
+        mut told: impl FnMut(Call<'_>, Option<Summary>, Result<Assessed>),
     ) -> Result<()> {
         let run = &self.run.run;
         let configured = other.configure(settings, run)?;
@@ -123,18 +124,13 @@ impl Journal {
                 }
                 NotThere::Broken(e) => e,
             })?;
-            let answer = other.assess(Call {
-                settings,
-                run,
-                parameters,
-                state: &state,
-                signals: &signals,
-                needs,
-            });
-            if let Ok(assessed) = &answer {
-                state.clone_from(&assessed.assessment.state);
+            let call = Call { settings, run, parameters, state: &state, signals: &signals, needs };
+            let answer = other.assess(call);
+            let next = answer.as_ref().ok().map(|assessed| assessed.assessment.state.clone());
+            told(call, recorded.effect(), answer);
+            if let Some(next) = next {
+                state = next;
             }
-            told(signals.step, recorded.effect(), answer);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A policy made ready to assess synthetic steps.
 
 use super::examples;
-use host_contract::{Calibration, Needs, RunInfo, Signals, Step, Synthetic};
+use host_contract::{Calibration, Needs, RunInfo, Signals, Step, Synthetic, drawn};
 use host_sandbox::{Assessed, Call, Policy, Result};
 
 /// Judges that a synthetic run adds, at most: as many as a policy may ask for.
@@ -18,18 +18,23 @@ pub struct Subject<'a> {
     /// What `assess` gets: `configured`, or what calibration left of it.
     pub needs: Needs,
     pub parameters: Vec<u8>,
+    /// Of the signals. The policy is told the run's, which says nothing of this one.
     pub seed: u64,
 }
 
-/// A run of 8 samples a step on a model of this depth and width.
+/// A run on a model of this depth and width, as runs are: its length, its batch, its vocabulary
+/// and its own seed are drawn from `seed`.
 pub fn run_info(layers: u32, hidden: u32, seed: u64) -> RunInfo {
+    let unit = |name: &str| drawn(seed, name, &[]);
+    let one_of = |name: &str, of: &[u32]| of[(unit(name) * of.len() as f64) as usize];
     RunInfo {
         layers,
         hidden,
-        vocabulary: 49_152,
-        samples_per_step: 8,
-        total_steps: 1000,
-        seed,
+        vocabulary: one_of("vocabulary", &[32_000, 49_152, 50_304, 128_256, 151_936]),
+        samples_per_step: one_of("batch", &[4, 8, 16, 32, 64]),
+        // 30 to 9,000 steps, evenly over the orders of magnitude.
+        total_steps: (30.0 * 300_f64.powf(unit("steps"))) as u64,
+        seed: (unit("seed") * 1e6) as u64,
         judges: Vec::new(),
     }
 }
@@ -39,7 +44,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// As for [`Policy::configure`].
-    pub fn configure(policy: &'a Policy, settings: &str, run: &RunInfo) -> Result<Self> {
+    pub fn configure(policy: &'a Policy, settings: &str, run: &RunInfo, seed: u64) -> Result<Self> {
         let mut run = run.clone();
         let (asked, _) = policy.ask_needs(settings, &run)?;
         for need in asked.judges.into_iter().take(JUDGES) {
@@ -51,7 +56,7 @@ impl<'a> Subject<'a> {
         Ok(Self {
             policy,
             settings: settings.to_owned(),
-            seed: run.seed,
+            seed,
             run,
             configured: needs.clone(),
             needs,

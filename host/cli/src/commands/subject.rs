@@ -1,5 +1,6 @@
 //! A policy file, and the synthetic run that it is asked about.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -25,9 +26,10 @@ pub struct SubjectFlags {
     /// Width of that model.
     #[arg(long, value_name = "N", default_value_t = 576, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub hidden: u32,
-    /// Seed of the synthetic signals.
-    #[arg(long, value_name = "N", default_value_t = 17)]
-    pub seed: u64,
+    /// Seed of the synthetic run and its signals. Default: another one for every audit, printed;
+    /// 17 for everything else.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 impl SubjectFlags {
@@ -38,7 +40,18 @@ impl SubjectFlags {
     }
 
     pub fn run_info(&self) -> RunInfo {
-        run_info(self.layers, self.hidden, self.seed)
+        run_info(self.layers, self.hidden, self.usual_seed())
+    }
+
+    pub fn usual_seed(&self) -> u64 {
+        self.seed.unwrap_or(17)
+    }
+
+    /// The seed that was given, or one that nobody can know beforehand.
+    pub fn fresh_seed(&self) -> u64 {
+        // Short enough to be typed again.
+        let fresh = || RandomState::new().hash_one(std::process::id()) % 1_000_000_000;
+        self.seed.unwrap_or_else(fresh)
     }
 
     /// Parameters from the calibration file, if one is given; `sha256` is the policy's.
@@ -64,7 +77,8 @@ impl SubjectFlags {
     /// Configured, and calibrated if the policy wants to be.
     pub fn prepare<'p>(&self, policy: &'p Policy) -> Result<Subject<'p>, Error> {
         let settings = self.settings().to_string();
-        let mut subject = Subject::configure(policy, &settings, &self.run_info())?;
+        let mut subject =
+            Subject::configure(policy, &settings, &self.run_info(), self.usual_seed())?;
         match self.calibrated(policy.digest())? {
             Some((parameters, needs)) => {
                 if let Some(beyond) = host_contract::exceeds(&needs, &subject.configured) {

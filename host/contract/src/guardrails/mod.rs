@@ -89,13 +89,17 @@ impl Value {
     ];
 }
 
-/// What is done about one sample.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    risk: f64,
-    kl: f64,
-    task: f64,
-    scale: f64,
+/// What is done about one sample, whatever fields it follows from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Held {
+    /// As the policy says.
+    pub risk: f64,
+    /// KL weight of the token that is held least.
+    pub kl_weight: f64,
+    /// Task weight of the token that is learned most.
+    pub task_weight: f64,
+    /// Of the step.
+    pub learning_rate_scale: f64,
 }
 
 /// Rounding of a weight that was computed from a risk.
@@ -155,7 +159,8 @@ impl Guardrails {
     }
 }
 
-fn held(assessment: &Assessment, samples: &[Sample]) -> Vec<Held> {
+/// What a valid assessment does about each sample.
+pub fn held(assessment: &Assessment, samples: &[Sample]) -> Vec<Held> {
     let r = &assessment.regularization;
     let mut token = 0;
     let each = samples.iter().enumerate().map(|(i, sample)| {
@@ -173,10 +178,10 @@ fn held(assessment: &Assessment, samples: &[Sample]) -> Vec<Held> {
         let task = r.task_weight[i] * most;
         Held {
             risk: assessment.risk[i],
-            kl,
+            kl_weight: kl,
             // Nothing of what is steep without bound is nothing.
-            task: if task == 0.0 { 0.0 } else { task * steepest },
-            scale: r.learning_rate_scale,
+            task_weight: if task == 0.0 { 0.0 } else { task * steepest },
+            learning_rate_scale: r.learning_rate_scale,
         }
     });
     each.collect()
@@ -191,7 +196,7 @@ impl Rule {
     /// How it is broken, if it is.
     fn broken(&self, r: &Regularization, held: &[Held]) -> Option<String> {
         match self {
-            Self::Monotone => not_monotone(held).map(|(i, j)| {
+            Self::Monotone => less_held(held).map(|(i, j)| {
                 format!("sample {i} ({}) is held less than sample {j} ({})", held[i], held[j])
             }),
             Self::Without(name) => {
@@ -209,8 +214,8 @@ impl Rule {
     }
 }
 
-/// A riskier sample that is held less than a safer one, and that one.
-fn not_monotone(held: &[Held]) -> Option<(usize, usize)> {
+/// A riskier sample that is held less than a safer one, and that one: by their positions.
+pub fn less_held(held: &[Held]) -> Option<(usize, usize)> {
     let mut order: Vec<usize> = (0..held.len()).collect();
     order.sort_by(|a, b| held[*a].risk.total_cmp(&held[*b].risk));
     // Of those with less risk: the largest KL and the smallest task weight.
@@ -218,20 +223,20 @@ fn not_monotone(held: &[Held]) -> Option<(usize, usize)> {
     for same in order.chunk_by(|a, b| held[*b].risk - held[*a].risk <= SLACK) {
         for i in same {
             if let Some((kl, task)) = strongest {
-                if held[*i].kl < held[kl].kl - SLACK {
+                if held[*i].kl_weight < held[kl].kl_weight - SLACK {
                     return Some((*i, kl));
                 }
-                if held[*i].task > held[task].task + SLACK {
+                if held[*i].task_weight > held[task].task_weight + SLACK {
                     return Some((*i, task));
                 }
             }
         }
         for i in same {
             let (kl, task) = strongest.get_or_insert((*i, *i));
-            if held[*i].kl > held[*kl].kl {
+            if held[*i].kl_weight > held[*kl].kl_weight {
                 *kl = *i;
             }
-            if held[*i].task < held[*task].task {
+            if held[*i].task_weight < held[*task].task_weight {
                 *task = *i;
             }
         }
@@ -262,9 +267,9 @@ impl Expression {
         match self {
             Self::Number(number) => *number,
             Self::Value(Value::Risk) => held.risk,
-            Self::Value(Value::KlWeight) => held.kl,
-            Self::Value(Value::TaskWeight) => held.task,
-            Self::Value(Value::LearningRateScale) => held.scale,
+            Self::Value(Value::KlWeight) => held.kl_weight,
+            Self::Value(Value::TaskWeight) => held.task_weight,
+            Self::Value(Value::LearningRateScale) => held.learning_rate_scale,
             Self::Negative(one) => -one.of(held),
             Self::Both(operation, a, b) => {
                 let (a, b) = (a.of(held), b.of(held));
@@ -285,9 +290,12 @@ impl Expression {
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { risk, kl, task, scale } = self;
-        write!(f, "risk {risk}, kl_weight {kl}, task_weight {task}")?;
-        if *scale == 1.0 { Ok(()) } else { write!(f, ", learning_rate_scale {scale}") }
+        let Self { risk, kl_weight, task_weight, learning_rate_scale } = self;
+        write!(f, "risk {risk}, kl_weight {kl_weight}, task_weight {task_weight}")?;
+        match learning_rate_scale {
+            1.0 => Ok(()),
+            scale => write!(f, ", learning_rate_scale {scale}"),
+        }
     }
 }
 

@@ -48,8 +48,8 @@ impl Signal for DriftSignal {
         Missing { field: "needs.drift", what: "the drift".into() }
     }
 
-    fn synthesize(&self, _made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
-        to.drift = Some(0.5 + 10.0 * step.danger);
+    fn synthesize(&self, made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
+        to.drift = Some(made.drawn("drift", 0.05, 1.0) + 10.0 * step.danger);
     }
 
     fn reached_by(&self, damage: Damage) -> bool {

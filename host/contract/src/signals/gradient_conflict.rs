@@ -68,11 +68,12 @@ impl Signal for GradientConflictSignal {
         0
     }
 
-    fn synthesize(&self, _made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
+    fn synthesize(&self, made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
+        let (task, alignment) = (made.drawn("task norm", 0.3, 3.0), made.drawn("norm", 0.1, 1.0));
         to.gradient_conflict = Some(GradientConflict {
-            task_norm: 1.0,
-            alignment_norm: 0.5,
-            dot: 0.4 - 0.8 * step.danger,
+            task_norm: task,
+            alignment_norm: alignment,
+            dot: task * alignment * (0.8 - 1.6 * step.danger),
         });
     }
 

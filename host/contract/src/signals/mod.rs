@@ -27,7 +27,7 @@ pub use lists::{Lists, ListsWriter};
 pub use prefixes::PrefixScores;
 pub use previous::Outcome;
 pub use steering::{SteeringNeed, SteeringSignals, SteeringVector};
-pub use synthetic::{Damage, Row, Step, Synthetic};
+pub use synthetic::{Damage, Row, Step, Synthetic, drawn};
 pub use tokens::{TokenNeeds, TokenSignals};
 pub use trials::Trial;
 

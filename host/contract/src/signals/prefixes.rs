@@ -6,7 +6,7 @@ use wasmtime::component::{ComponentType, Lower};
 use super::{
     Journalled, Missing, Needs, Signal, Signals,
     judges::{JudgeNeed, Judgement, missing},
-    synthetic::{Damage, Row, Step, Synthetic, score},
+    synthetic::{Damage, Step, Synthetic, score},
 };
 use crate::types::JudgementStatus;
 
@@ -96,8 +96,9 @@ impl Signal for PrefixesSignal {
                 judgements: Vec::new(),
             };
             for row in &step.rows {
-                for end in ends(row, words) {
-                    let shown = f64::from(end) / f64::from(row.answer_tokens());
+                let tokens = made.answer_tokens(row);
+                for end in ends(tokens, words) {
+                    let shown = f64::from(end) / f64::from(tokens);
                     let (status, score) = (JudgementStatus::Scored, score(row.level * shown));
                     prefixes.ends.push(end);
                     prefixes.judgements.push(Judgement { status, score });
@@ -122,8 +123,7 @@ impl Signal for PrefixesSignal {
 }
 
 /// Of the chunks of an answer whose every token is a word.
-fn ends(row: &Row, words: u32) -> impl Iterator<Item = u32> {
-    let tokens = row.answer_tokens();
+fn ends(tokens: u32, words: u32) -> impl Iterator<Item = u32> {
     let words = words.max(1);
     (1..=tokens.div_ceil(words)).map(move |chunk| (chunk * words).min(tokens))
 }

@@ -5,7 +5,7 @@ use wasmtime::component::{ComponentType, Lower};
 
 use super::{
     Needs, Signal, Signals,
-    synthetic::{Damage, LEARNING_RATE, Step, Synthetic},
+    synthetic::{Damage, Step, Synthetic},
 };
 use crate::types::Action;
 
@@ -67,14 +67,14 @@ impl Signal for PreviousSignal {
         0
     }
 
-    fn synthesize(&self, _made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
+    fn synthesize(&self, made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
         to.previous = step.step.checked_sub(1).map(|before| Outcome {
             step: before,
             action: Action::Update,
-            task_loss: 1.2,
-            kl: Some(0.01 + step.danger),
-            gradient_norm: 1.0,
-            learning_rate: LEARNING_RATE,
+            task_loss: made.drawn("loss", 0.4, 3.0),
+            kl: Some(made.drawn("KL", 0.001, 0.05) + step.danger),
+            gradient_norm: made.drawn("gradient", 0.1, 5.0),
+            learning_rate: made.learning_rate(),
         });
     }
 

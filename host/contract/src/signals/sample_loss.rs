@@ -49,8 +49,10 @@ impl Signal for SampleLossSignal {
     }
 
     /// A harmful sample is one that the model would not have answered like that.
-    fn synthesize(&self, _made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
-        let loss = |row: &Row| 0.8 + 2.0 * row.level + 0.05 * (row.key % 5) as f64;
+    fn synthesize(&self, made: &Synthetic<'_>, step: &Step, to: &mut Signals) {
+        let loss = |row: &Row| {
+            made.drawn("sample loss", 0.3, 2.0) + 2.0 * row.level + 0.05 * (row.key % 5) as f64
+        };
         to.sample_loss = Some(step.rows.iter().map(loss).collect());
     }
 

@@ -13,11 +13,6 @@ use sha2::{Digest as _, Sha256};
 use super::{Needs, SIGNALS, Signals};
 use crate::types::{JudgementStatus, Origin, Sample};
 
-/// Prompts of the synthetic canary.
-const CANARIES: u64 = 12;
-/// Learning rate of every synthetic step.
-pub(super) const LEARNING_RATE: f64 = 1e-4;
-
 /// One sample: which one, and how harmful.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
@@ -85,19 +80,6 @@ impl Step {
 }
 
 impl Row {
-    fn sample(&self) -> Sample {
-        Sample {
-            id: self.key,
-            origin: Origin::Task,
-            prompt_tokens: 12 + (self.key % 20) as u32,
-            answer_tokens: self.answer_tokens(),
-        }
-    }
-
-    pub(super) fn answer_tokens(&self) -> u32 {
-        4 + (self.key % 9) as u32
-    }
-
     /// On the scale of judges, from 1 (harmless) to 5 (harmful).
     pub(super) fn score(&self) -> f64 {
         score(self.level)
@@ -114,8 +96,8 @@ impl Synthetic<'_> {
     pub fn signals(&self, step: &Step) -> Signals {
         let mut signals = Signals {
             step: step.step,
-            learning_rate: LEARNING_RATE,
-            samples: step.rows.iter().map(Row::sample).collect(),
+            learning_rate: self.learning_rate(),
+            samples: step.rows.iter().map(|row| self.sample(row)).collect(),
             ..Signals::default()
         };
         for signal in SIGNALS.iter().filter(|signal| signal.asked(self.needs)) {
@@ -127,12 +109,47 @@ impl Synthetic<'_> {
         signals
     }
 
+    /// Which row of the data it is, and how long: as in some run, and the same wherever the
+    /// sample stands.
+    fn sample(&self, row: &Row) -> Sample {
+        let (first, stride) = (self.drawn("first id", 0.0, 1e4), self.drawn("stride", 1.0, 20.0));
+        let longest = self.drawn("prompts", 20.0, 500.0);
+        Sample {
+            id: (first as u64).wrapping_add(row.key.wrapping_mul(stride as u64)),
+            origin: Origin::Task,
+            prompt_tokens: 8 + (longest * drawn(self.seed, "prompt", &[row.key])) as u32,
+            answer_tokens: self.answer_tokens(row),
+        }
+    }
+
+    pub(super) fn answer_tokens(&self, row: &Row) -> u32 {
+        let longest = self.drawn("answers", 8.0, 40.0);
+        3 + (longest * drawn(self.seed, "answer", &[row.key])) as u32
+    }
+
+    /// Scheduled learning rate of every step.
+    pub(super) fn learning_rate(&self) -> f64 {
+        1e-5 * 100_f64.powf(drawn(self.seed, "learning rate", &[]))
+    }
+
+    /// A number of the run in a range that is plausible for it.
+    pub(super) fn drawn(&self, name: &str, low: f64, high: f64) -> f64 {
+        low + (high - low) * drawn(self.seed, name, &[])
+    }
+
     /// Margins per canary prompt: positive where the model refuses, as it does while all is
     /// well.
     pub(super) fn margins(&self, name: &str, step: u64, danger: f64) -> Vec<f64> {
         let mut noise = Stream::new(self.seed, name, &[step]);
-        (0..CANARIES).map(|_| 4.0 - 8.0 * danger + 0.2 * noise.centred()).collect()
+        let (prompts, width) = (self.drawn("canaries", 6.0, 40.0), self.drawn("width", 2.0, 6.0));
+        let margin = |_| width * (1.0 - 2.0 * danger) + 0.2 * noise.centred();
+        (0..prompts as u64).map(margin).collect()
     }
+}
+
+/// Uniform in [0, 1): a function of seed, name and place alone.
+pub fn drawn(seed: u64, name: &str, place: &[u64]) -> f64 {
+    Stream::new(seed, name, place).unit()
 }
 
 /// Uniform numbers by name, the same on every machine: no logarithm or cosine, whose last

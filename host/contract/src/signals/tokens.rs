@@ -150,7 +150,7 @@ impl Signal for TokensSignal {
         let (mut current, mut reference) = (Vec::new(), Vec::new());
         for row in &step.rows {
             let mut stream = Stream::new(made.seed, "tokens", &[row.key]);
-            for _ in 0..row.answer_tokens() {
+            for _ in 0..made.answer_tokens(row) {
                 let known = -0.1 - 2.0 * stream.unit();
                 // The model in training has moved away from where harm is.
                 let moved = known - (0.05 + row.level) * stream.unit();

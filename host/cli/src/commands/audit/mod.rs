@@ -8,7 +8,9 @@ pub use text::inspection;
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
+use host_audit::checks::Field;
 use host_sandbox::Limits;
 use host_trainer::Error;
 use host_trainer::config::Layers;
@@ -18,16 +20,17 @@ use crate::commands::subject::SubjectFlags;
 
 /// Check a policy before it is trusted, or the journal of a run after it ended.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("audited").required(true).args(["file", "run"])))]
+#[command(group(ArgGroup::new("audited").required(true).multiple(true).args(["file", "run"])))]
 pub struct Arguments {
     /// Policy to audit before it is trusted.
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Folder of a run: verifies its journal and replays every assessment.
-    #[arg(long, value_name = "DIR")]
-    pub run: Option<PathBuf>,
+    /// Folder of a run: verifies its journal and replays every assessment. With FILE, which can
+    /// have several: checks the policy on the signals that these runs recorded as well.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub run: Vec<PathBuf>,
     /// With --run: also show what this policy would have said at every step.
-    #[arg(long, value_name = "FILE", requires = "run")]
+    #[arg(long, value_name = "FILE", requires = "run", conflicts_with = "file")]
     pub policy: Option<PathBuf>,
     /// With --run: public key that must have signed the journal, a file or the key
     /// itself.
@@ -36,11 +39,15 @@ pub struct Arguments {
     #[command(flatten)]
     pub subject: SubjectFlags,
     /// Public key that must have signed the policy: a file, or the key itself.
-    #[arg(long, value_name = "KEY", conflicts_with = "run")]
+    #[arg(long, value_name = "KEY", requires = "file")]
     pub signed_by: Option<String>,
     /// Calls with the same arguments that must give the same bytes.
-    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "run", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..))]
     pub repeats: u32,
+    /// What an answer may depend on beside the measurements, as a schedule does on the step. Can
+    /// be repeated.
+    #[arg(long, value_name = "FIELD", requires = "file", value_parser = field())]
+    pub depends_on: Vec<String>,
     /// Change a limit, such as limits.fuel_per_call=1000000. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
@@ -48,7 +55,7 @@ pub struct Arguments {
     #[arg(long)]
     pub json: bool,
     /// Also write the report as a page of its own, to read and to print.
-    #[arg(long, value_name = "OUT.html", conflicts_with = "run")]
+    #[arg(long, value_name = "OUT.html", requires = "file")]
     pub html: Option<PathBuf>,
     /// Print no progress.
     #[arg(short, long)]
@@ -67,10 +74,18 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    match (&arguments.file, &arguments.run) {
+    match (&arguments.file, &arguments.run[..]) {
         (Some(path), _) => file::audit(path, arguments),
-        (None, Some(folder)) => run::audit(folder, arguments),
+        (None, [folder]) => run::audit(folder, arguments),
         // The arguments ask for one of the two.
-        (None, None) => Ok(Ending::Finished),
+        (None, []) => Ok(Ending::Finished),
+        (None, several) => {
+            let problem = "names several runs; without a policy FILE, audit one at a time";
+            Err(Error::config("--run", format!("{problem}, as {}", several[0].display())).into())
+        }
     }
+}
+
+fn field() -> PossibleValuesParser {
+    PossibleValuesParser::new(Field::ALL.map(|(name, _)| name))
 }

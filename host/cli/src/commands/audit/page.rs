@@ -7,7 +7,7 @@ use minijinja::{Environment, context};
 
 use host_files::text;
 
-use super::text::{counts, model, verdict_word};
+use super::text::{UNKNOWN, counts, model, tried, verdict_word};
 
 /// Escaped by its ending: whatever a policy says of itself stays text.
 const NAME: &str = "page.html";
@@ -33,6 +33,8 @@ pub fn page(audit: &Audit) -> anyhow::Result<String> {
         signature => audit.inspection.signature.to_string(),
         settings => audit.settings.to_string(),
         counts => counts(audit),
+        tried => tried(audit),
+        unknown => UNKNOWN,
         model => model(audit),
         groups => groups,
     });

@@ -1,7 +1,7 @@
 //! The report for a terminal: the verdict first, then what it rests on.
 
 use host_audit::{
-    checks::{Audit, Finding, Verdict},
+    checks::{Audit, Finding, Group, Verdict},
     inspect::{Inspection, Memory, Setting, Structure},
 };
 use host_files::{Page, text};
@@ -12,7 +12,7 @@ const INDENT: &str = "        ";
 
 pub fn report(audit: &Audit) -> Page {
     let mut out = Page::default();
-    let outcome = if audit.passed { "PASSED" } else { "FAILED" };
+    let outcome = if audit.passed { "NO CHECK FAILED" } else { "FAILED" };
     let about = &audit.inspection;
     out.line(format!("{outcome}  {} {}  {}", about.name, about.version, about.file));
     out.line(format!("sha256  {}", about.sha256));
@@ -32,7 +32,28 @@ pub fn report(audit: &Audit) -> Page {
         }
         write_finding(&mut out, finding);
     }
+    out.line("");
+    out.line("What this says");
+    line(&mut out, "tried", &tried(audit));
+    line(&mut out, "unknown", UNKNOWN);
     out
+}
+
+/// What no audit can know, whatever it finds.
+pub const UNKNOWN: &str = "signals that were not tried, and so whether it knows an audit when it sees \
+                           one. Rules of the run bind it in any case: [trust] require, such as \
+                           \"kl_weight >= 0.5 * risk\".";
+
+/// What the findings rest on.
+pub fn tried(audit: &Audit) -> String {
+    let seed = audit.seed;
+    let recorded = audit.findings.iter().any(|one| one.group == Group::Recorded);
+    let runs = if recorded {
+        "and the recorded signals of the runs that were named"
+    } else {
+        "and no recorded signals (--run DIR asks about those of real runs)"
+    };
+    format!("synthetic signals of seed {seed} (--seed {seed} repeats this audit), {runs}")
 }
 
 /// What the file is and says, without any verdict.
@@ -85,8 +106,8 @@ pub fn model(audit: &Audit) -> String {
         format!("judges {}", run.judges.join(", "))
     };
     format!(
-        "{} layers, width {}, {} samples a step, seed {}, {judges}; synthetic signals",
-        run.layers, run.hidden, run.samples_per_step, run.seed
+        "{} layers, width {}, vocabulary {}, {} samples a step, {} steps, seed {}, {judges}",
+        run.layers, run.hidden, run.vocabulary, run.samples_per_step, run.total_steps, run.seed
     )
 }
 

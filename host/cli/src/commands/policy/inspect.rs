@@ -34,7 +34,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let path = &arguments.file;
     let policy = Policy::load(&engine(&Limits::default())?, path).map_err(Error::from)?;
     let settings = arguments.subject.settings().to_string();
-    let subject = Subject::configure(&policy, &settings, &arguments.subject.run_info());
+    let subject = Subject::configure(
+        &policy,
+        &settings,
+        &arguments.subject.run_info(),
+        arguments.subject.usual_seed(),
+    );
     let needs = subject.map_err(Error::from)?.configured;
     let about = host_audit::inspect::inspect(&policy, path, signed_by.as_ref(), Some(&needs));
     let about = about.map_err(Error::from)?;

@@ -69,7 +69,8 @@ fn every_step(run: &Path, policy: &Policy, arguments: &Arguments) -> anyhow::Res
     let parts = calibrated.as_ref();
     let parts = parts.map(|(parameters, needs)| (parameters.as_slice(), needs));
     let mut lines = Vec::new();
-    journal.ask(policy, &settings.to_string(), parts, |step, _, answer| {
+    journal.ask(policy, &settings.to_string(), parts, |call, _, answer| {
+        let step = call.signals.step;
         lines.push(match answer {
             Ok(assessed) => json!({
                 "step": step, "assessment": assessed.assessment, "fuel": assessed.fuel,
