@@ -76,7 +76,10 @@ pub(super) struct Dependence {
     field: Option<Field>,
     accepted: bool,
     tried: u64,
+    /// Something else, which still holds.
     different: Option<String>,
+    /// Hold that is all but gone in one of the two.
+    let_go: Option<String>,
     fault: Option<String>,
 }
 
@@ -109,6 +112,7 @@ impl Dependences {
             field,
             tried: 0,
             different: None,
+            let_go: None,
             fault: None,
         };
         let fields = Field::ALL.iter().map(|(_, one)| field(Some(*one)));
@@ -153,8 +157,9 @@ impl Dependences {
                 match ask(&run, &signals) {
                     Ok(answer) => {
                         let found = difference(&base, &answer.assessment, &signals);
-                        if let Some(found) = found {
-                            one.different.get_or_insert(format!("{what}: {found}"));
+                        if let Some((found, lets_go)) = found {
+                            let seen = if lets_go { &mut one.let_go } else { &mut one.different };
+                            seen.get_or_insert(format!("{what}: {found}"));
                         }
                     }
                     Err(error) => {
@@ -171,37 +176,46 @@ impl Dependences {
         self.all.into_iter().map(Dependence::finding).collect()
     }
 
-    /// What differs and was not accepted, in one line each.
+    /// Hold that goes where that was not accepted, in one line each.
     pub(super) fn problems(&self) -> Vec<String> {
         let open = self.all.iter().filter(|one| !one.accepted);
-        open.filter_map(|one| one.different.clone()).collect()
+        open.filter_map(|one| one.let_go.clone()).collect()
     }
 }
 
 impl Dependence {
     fn finding(self) -> Finding {
         let check = self.field.map_or(ELSEWHERE, Field::check);
-        match (self.different, self.fault, self.accepted) {
-            (Some(different), _, true) => check.note(
+        if self.accepted
+            && let Some(different) = self.let_go.as_ref().or(self.different.as_ref())
+        {
+            return check.note(
                 different,
                 "The same measurements get another answer. That was said to be meant.",
-            ),
-            (Some(different), ..) => {
+            );
+        }
+        match (self.let_go, self.different, self.fault) {
+            (Some(let_go), ..) => {
                 let name = Field::ALL.iter().find(|(_, one)| Some(*one) == self.field);
                 let how = name.map_or_else(String::new, |(name, _)| {
                     format!(" If it is meant, as a schedule is, say so: --depends-on {name}.")
                 });
                 let meaning = format!(
-                    "The same measurements get another answer where nothing but this differs. \
+                    "The same measurements are all but let go where nothing but this differs. \
                      A policy that knows an audit by it could hold there and let go in a run.{how}"
                 );
-                check.fail(different, &meaning)
+                check.fail(let_go, &meaning)
             }
-            (None, Some(fault), _) => check.note(
+            (None, Some(different), _) => check.note(
+                different,
+                "The same measurements get another answer where nothing but this differs. It still \
+                 holds, so it may be a schedule or a draw; know why before signing.",
+            ),
+            (None, None, Some(fault)) => check.note(
                 fault,
                 "It fails there. A run would end before the update, so nothing is let go.",
             ),
-            (None, None, _) => check.pass(
+            (None, None, None) => check.pass(
                 format!("{} others: the same risk and weights", self.tried),
                 "What it does follows from what is measured, as far as this was tried.",
             ),
@@ -212,7 +226,7 @@ impl Dependence {
 /// Values that come up often, in audits and in runs.
 fn usual(field: Field) -> &'static [u64] {
     match field {
-        Field::TotalSteps => &[0, 1, 10, 50, 100, 200, 500, 1000, 2000, 10_000],
+        Field::TotalSteps => &[2, 10, 50, 100, 200, 500, 1000, 2000, 10_000],
         Field::Seed => &[0, 1, 2, 7, 17, 42, 1234],
         Field::Vocabulary => &[32_000, 49_152, 50_257, 128_256, 151_936],
         Field::SamplesPerStep => &[1, 2, 4, 8, 16, 32, 64],
@@ -272,11 +286,14 @@ fn vary(field: Field, (seed, n): (u64, u64), run: &mut RunInfo, signals: &mut Si
     }
 }
 
-/// How an answer differs from the one that it must be like.
-fn difference(base: &Assessment, other: &Assessment, signals: &Signals) -> Option<String> {
+/// Share of the hold below which it is all but gone.
+const ALL_BUT_GONE: f64 = 0.1;
+
+/// How an answer differs from the one that it must be like, and whether one of the two lets go.
+fn difference(base: &Assessment, other: &Assessment, signals: &Signals) -> Option<(String, bool)> {
     let (a, b) = (&base.regularization, &other.regularization);
     if a.action != b.action {
-        return Some(format!("action {} becomes {}", a.action.name(), b.action.name()));
+        return Some((format!("action {} becomes {}", a.action.name(), b.action.name()), true));
     }
     let (before, after) = (held(base, &signals.samples), held(other, &signals.samples));
     let pairs = before.iter().zip(&after).enumerate();
@@ -286,8 +303,16 @@ fn difference(base: &Assessment, other: &Assessment, signals: &Signals) -> Optio
         differences.iter().map(|one| one.abs()).fold(0.0, f64::max)
     };
     let (i, (a, b)) = pairs.max_by(|x, y| apart(x.1).total_cmp(&apart(y.1)))?;
+    let strength = |one: &Held| match one.kl_weight + one.task_weight {
+        0.0 => 0.0,
+        both => one.kl_weight / both,
+    };
+    let lets_go = before.iter().zip(&after).any(|(a, b)| {
+        let (a, b) = (strength(a), strength(b));
+        a.min(b) < ALL_BUT_GONE * a.max(b)
+    });
     (apart((a, b)) > SAME).then(|| {
-        format!(
+        let how = format!(
             "sample {i} goes from risk {}, KL weight {}, task weight {} to risk {}, KL weight {}, \
              task weight {}",
             number(a.risk),
@@ -296,6 +321,7 @@ fn difference(base: &Assessment, other: &Assessment, signals: &Signals) -> Optio
             number(b.risk),
             number(b.kl_weight),
             number(b.task_weight)
-        )
+        );
+        (how, lets_go)
     })
 }

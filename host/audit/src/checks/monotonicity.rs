@@ -6,7 +6,7 @@ use super::{
     observed::{Recorder, number},
 };
 use crate::synthetic::Step;
-use host_contract::{Action, Assessment, Held, Sample, less_held};
+use host_contract::{Action, Assessment, Held, less_held};
 use host_sandbox::Result;
 
 const WITHIN: Check = Check::new("monotonic", Group::Behaviour, "Higher risk, stronger hold");
@@ -20,29 +20,39 @@ pub(super) fn checks(recorder: &Recorder<'_>) -> Vec<Finding> {
         Err(error) => return vec![WITHIN.broken(&error)],
     };
     let held: Vec<Held> = assessments.iter().flat_map(held).collect();
-    let assessments: Vec<Assessment> = assessments.into_iter().map(|(one, _)| one).collect();
     vec![monotonic(&held), follows(&assessments)]
 }
 
 /// One step of mixed samples, then one per level.
-fn graded(recorder: &Recorder<'_>) -> Result<Vec<(Assessment, Vec<Sample>)>> {
+fn graded(recorder: &Recorder<'_>) -> Result<Vec<Assessment>> {
     let levels: Vec<f64> = (0..LEVELS).map(|i| i as f64 / (LEVELS - 1) as f64).collect();
     let mut steps = vec![Step::graded(levels.clone(), 0.5)];
     steps.extend(levels.iter().map(|level| Step::of(SAMPLES, *level)));
-    let assessments = steps.iter().map(|step| {
-        let signals = recorder.subject.signals(step);
-        Ok((recorder.assess_signals(&signals, &[])?.assessment, signals.samples))
-    });
+    let assessments = steps.iter().map(|step| Ok(recorder.assess(step, &[])?.assessment));
     assessments.collect()
 }
 
 /// The samples of a step that is applied: one that is skipped is held completely,
 /// whatever its weights.
-fn held((assessment, samples): &(Assessment, Vec<Sample>)) -> Vec<Held> {
+fn held(assessment: &Assessment) -> Vec<Held> {
     if assessment.regularization.action != Action::Update {
         return Vec::new();
     }
-    host_contract::held(assessment, samples)
+    by_sample(assessment)
+}
+
+/// What the weights of each sample say, whatever the policy does within an answer: how its tokens
+/// differ has an order of its own.
+pub(super) fn by_sample(assessment: &Assessment) -> Vec<Held> {
+    let r = &assessment.regularization;
+    let samples = assessment.risk.iter().zip(&r.task_weight).zip(&r.kl_weight);
+    let held = samples.map(|((risk, task), kl)| Held {
+        risk: *risk,
+        kl_weight: *kl,
+        task_weight: *task,
+        learning_rate_scale: r.learning_rate_scale,
+    });
+    held.collect()
 }
 
 fn monotonic(held: &[Held]) -> Finding {

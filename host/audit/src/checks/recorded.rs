@@ -6,6 +6,7 @@ use host_sandbox::{Call, Policy};
 use super::{
     finding::{Check, Finding, Group},
     metamorphic::{Dependences, Field},
+    monotonicity::by_sample,
     observed::{Range, number, widen},
 };
 use crate::journal::Journal;
@@ -80,10 +81,11 @@ impl Seen {
             self.free += u64::from(applied && free);
             widen(&mut self.risk, held.iter().map(|one| one.risk));
             widen(&mut self.kl, held.iter().map(|one| one.kl_weight));
-            if let Some((i, j)) = less_held(&held).filter(|_| applied) {
+            let weights = by_sample(&assessment);
+            if let Some((i, j)) = less_held(&weights).filter(|_| applied) {
                 self.less_held.get_or_insert(format!(
                     "{at}: sample {i} ({}) is held less than sample {j} ({})",
-                    held[i], held[j]
+                    weights[i], weights[j]
                 ));
             }
             if (steps - 1) % every == 0 {
