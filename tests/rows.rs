@@ -140,7 +140,8 @@ fn what_the_template_does_not_read_is_refused_or_told() {
     let (stderr, report) = said(&folder, &["--chat-template", "tools.jinja"]);
     assert!(stderr.contains("{\"name\": \"times\"}"), "{stderr}");
     let left_out = &report["notices"][0]["not_rendered"];
-    assert_eq!(left_out["messages[].reasoning_content"], 1, "{report}");
+    assert_eq!(report["notices"][0]["thoughts_left_out"], 1, "{report}");
+    assert!(stderr.contains("leaves out 1 of 1 thoughts of answers"), "{stderr}");
     assert_eq!(left_out["messages[].name"], 1);
     write(&folder, "rows.jsonl", [chat(json!({"mood": "calm"}))]);
     let moody = template.replace("{% for m in", "{{ mood }}{% for m in");

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use host_model::{Chat, ChatTokenizer, TemplateInputs, ThoughtUse};
+use host_model::{Chat, ChatTokenizer, TemplateInputs, ThoughtUse, Unlike};
 use rayon::prelude::*;
 
 use super::config::DataConfig;
@@ -77,6 +77,10 @@ pub struct Encoded {
     pub limit: usize,
     /// What became of the thoughts of answers.
     pub thoughts: ThoughtUse,
+    /// Rows whose last answer begins otherwise than the prompt that asks for it ends.
+    pub unlike: usize,
+    /// How the first of them does.
+    pub first_unlike: Option<Unlike>,
 }
 
 impl Encoded {
@@ -93,7 +97,22 @@ impl Encoded {
              template writes them: without the thinking that its prompt asks for"
         );
         let told = [(emptied > 0, empty), (earlier > 0, within)];
-        told.into_iter().filter_map(|(is_so, line)| is_so.then_some(line)).collect()
+        let told = told.into_iter().filter_map(|(is_so, line)| is_so.then_some(line));
+        told.chain(self.about_beginnings()).collect()
+    }
+
+    fn about_beginnings(&self) -> Option<String> {
+        let Unlike { asked, learned, switch } = self.first_unlike.as_ref()?;
+        let (rows, of) = (self.unlike, self.samples.len() + self.dropped);
+        let instead = "give a template where they are the same with --chat-template FILE";
+        let remedy = switch.map_or_else(
+            || instead.to_owned(),
+            |name| format!("set model.template_arguments.{name} to false, or {instead}"),
+        );
+        Some(format!(
+            "in {rows} of {of} rows the answer is learned behind another beginning than the model is asked with: \
+             the chat template marks {learned:?} to be learned, but its prompt ends in {asked:?}; {remedy}"
+        ))
     }
 
     /// One line about the over-long rows, if there were any.
@@ -134,15 +153,16 @@ pub fn encode_training(
 ) -> Result<Encoded> {
     let bad = config.bad_rows();
     let encode = |row: &Row| {
-        let left_out = rendered::left_out(&row.place, row.chat(), tokenizer)?;
-        let thoughts = Cell::new(ThoughtUse::default());
+        let unfaithful = rendered::unfaithful(&row.place, row.chat(), tokenizer)?;
+        let more = Cell::default();
         let sample = encode_row(row, |chat| {
             tokenizer.encode_chat(chat).map(|chat| {
-                thoughts.set(chat.thoughts);
+                more.set((chat.thoughts, chat.unlike));
                 (chat.tokens, chat.answer)
             })
         })?;
-        Ok((sample, left_out, thoughts.get()))
+        let (thoughts, unlike) = more.into_inner();
+        Ok((sample, unfaithful, thoughts, unlike))
     };
     let coded: Vec<Result<_>> = rows.par_iter().map(encode).collect();
     // What is wrong with every row is no fault of a row: leaving it out can't help.
@@ -154,11 +174,17 @@ pub fn encode_training(
         let is_first = seen.insert((&row.place.file, row.place.number));
         let of_file = notices.of(&row.place.file);
         match coded {
-            Ok((sample, left_out, thoughts)) => {
+            Ok((sample, mut unfaithful, thoughts, unlike)) => {
+                // Counted by answers.
+                unfaithful.left_out.remove(rendered::LAST_THOUGHT);
                 if is_first {
-                    of_file.leave_out(left_out);
+                    of_file.unfaithful(unfaithful);
+                    of_file.thoughts += thoughts.given;
+                    of_file.thoughts_left_out += thoughts.left_out;
                 }
                 encoded.thoughts += thoughts;
+                encoded.unlike += usize::from(unlike.is_some());
+                encoded.first_unlike = encoded.first_unlike.or(unlike);
                 encoded.take(sample, config.overlong)?;
             }
             Err(error) if !any_good => return Err(error),
@@ -167,7 +193,7 @@ pub fn encode_training(
         }
     }
     notices.check(&bad)?;
-    notices.check_variables(|name| tokenizer.template_reads(name))?;
+    notices.check_variables(tokenizer)?;
     encoded.need_rows(rows.len())
 }
 
@@ -195,8 +221,16 @@ pub fn encode_rows<E: Display + Send>(
 
 impl Encoded {
     fn new(limit: usize) -> Self {
-        let thoughts = ThoughtUse::default();
-        Self { samples: Vec::new(), dropped: 0, cut: 0, first: None, limit, thoughts }
+        Self {
+            samples: Vec::new(),
+            dropped: 0,
+            cut: 0,
+            first: None,
+            limit,
+            thoughts: ThoughtUse::default(),
+            unlike: 0,
+            first_unlike: None,
+        }
     }
 
     /// An error if all of `rows` rows were too long.

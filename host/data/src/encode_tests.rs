@@ -172,3 +172,104 @@ fn rows_that_the_template_refuses_are_left_out_if_that_is_wanted() {
         assert!(error.contains("line 1:") && !error.contains("bad"), "{error}");
     }
 }
+
+const CHATML: &str = "{%- for m in messages -%}{{ '<|im_start|>' + m.role + '\\n' }}{{ (m.content or '') + '<|im_end|>\\n' }}{%- endfor -%}\
+    {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}";
+
+/// What is told of a row under a template, or why it is refused.
+fn told(template: &str, row: &serde_json::Value) -> String {
+    let tokenizer = crate::demo::model().tokenizer;
+    let tokenizer = tokenizer.with_template(&TemplateOptions::default(), Some(template)).unwrap();
+    let (path, config) = (Path::new("task.jsonl"), DataConfig::default());
+    let mut notices = Notices::default();
+    let (rows, of_file) =
+        crate::rows::training_rows(path, row.to_string().into_bytes(), &config.bad_rows()).unwrap();
+    notices.add(of_file);
+    match encode_training(&rows, &config, &tokenizer, &mut notices) {
+        Ok(encoded) => {
+            notices.lines().chain(encoded.about_thoughts()).collect::<Vec<_>>().join("\n")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_a_template_leaves_out_or_changes_is_found_in_what_it_renders() {
+    use serde_json::json;
+    let chat = |answer: serde_json::Value| {
+        json!({"messages": [
+            {"role": "user", "content": "q"}, answer,
+            {"role": "user", "content": "r"}, {"role": "assistant", "content": "bee bee"},
+        ]})
+    };
+    let plain = chat(json!({"role": "assistant", "content": "yes"}));
+    assert_eq!(told(CHATML, &plain), "");
+    let upper = CHATML.replace("(m.content or '')", "m.content | upper");
+    let cut = CHATML.replace("(m.content or '')", "m.content[:5]");
+    for template in [&upper, &cut] {
+        let told = told(template, &plain);
+        assert!(told.contains("changes the text of answers in 1 of 1 rows"), "{template} {told}");
+    }
+
+    // Tools and calls, of which the template knows the words.
+    let mut tools = plain.clone();
+    tools["tools"] = json!([{"type": "function", "function": {"name": "w"}}]);
+    let function = json!({"name": "w", "arguments": {"a": 1}});
+    let mut calls = chat(json!({"role": "assistant", "content": "I look.", "tool_calls": [
+        {"id": "1", "type": "function", "function": function}]}));
+    calls["messages"][2] = json!({"role": "tool", "content": "r", "tool_call_id": "1"});
+    let word =
+        format!("{{% if tools and tool_choice is defined %}}{{{{ tools }}}}{{% endif %}}{CHATML}");
+    assert!(told(&word, &tools).contains("`tools` isn't read"), "{}", told(&word, &tools));
+    let all = format!("{{% if tools %}}{{{{ tools | tojson }}}}{{% endif %}}{CHATML}");
+    assert_eq!(told(&all, &tools), "");
+    let with_calls = |calls: &str| CHATML.replace("(m.content or '')", calls);
+    let name = "(m.tool_calls[0].function.name if m.tool_calls else m.content)";
+    let both = "((m.content + m.tool_calls[0].function | tojson) if m.tool_calls else m.content)";
+    let lost = "(m.tool_calls[0].function | tojson if m.tool_calls else m.content)";
+    let unread = format!("{{% if messages[0].tool_calls %}}{{% endif %}}{CHATML}");
+    for template in [&unread, &with_calls(name)] {
+        assert!(told(template, &calls).contains("`tool_calls` isn't read"), "{template}");
+    }
+    assert_eq!(told(&with_calls(both), &calls), "");
+    let text = told(&with_calls(lost), &calls);
+    assert!(text.contains("leaves out `messages[].content beside tool_calls` in 1 of 1"), "{text}");
+
+    // Keys of messages.
+    let mut keys = plain.clone();
+    keys["messages"][0]["tools"] = "[]".into();
+    keys["messages"][0]["id"] = 1.into();
+    assert!(told(CHATML, &keys).contains("ignored: `messages[].id`"));
+    let reads = CHATML.replace("(m.content or '')", "(m['tools'] or '') + m.content");
+    let text = told(&reads, &keys);
+    assert!(text.contains("reads a key `tools` of messages"), "{text}");
+
+    // Thoughts, by their number.
+    let mut thoughts =
+        chat(json!({"role": "assistant", "content": "yes", "reasoning_content": "hm"}));
+    thoughts["messages"][3]["reasoning_content"] = "so".into();
+    let last = CHATML.replace(
+        "(m.content or '')",
+        "((m.reasoning_content or '') if loop.last else '') + m.content",
+    );
+    let text = told(&last, &thoughts);
+    assert!(text.contains("leaves out 1 of 2 thoughts of answers"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn answers_that_are_asked_for_otherwise_than_they_are_learned_are_told() {
+    let marked = "{%- for m in messages -%}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}\
+        {% generation %}{{ '<think></think>' + m.content + '<|im_end|>' }}{% endgeneration %}{% else %}{{ m.content }}\
+        {% endif %}{%- endfor -%}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}\
+        {{ '<think></think>' if enable_thinking is defined and not enable_thinking else '<think>\\n' }}{% endif -%}";
+    let row = serde_json::json!({"prompt": "q", "answer": "yes"});
+    let text = told(marked, &row);
+    for part in
+        ["in 1 of 1 rows", "another beginning", "model.template_arguments.enable_thinking to false"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+    let off = serde_json::json!({"prompt": "q", "answer": "yes", "chat_template_kwargs": {"enable_thinking": false}});
+    assert_eq!(told(marked, &off), "");
+}

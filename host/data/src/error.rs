@@ -140,6 +140,14 @@ pub enum Error {
     )]
     TemplateVariable { file: PathBuf, key: String },
 
+    #[error(
+        "{}: the chat template reads a key `{key}` of messages, and messages of the rows have one, which isn't \
+         given to it; say it in the content of the message{tools}, or rename the key",
+        file.display(),
+        tools = if key == "tools" { " or under `tools` of the row" } else { "" }
+    )]
+    TemplateKey { file: PathBuf, key: String },
+
     #[error("{0} (to leave bad rows out: --on-bad-row skip)")]
     BadRow(Box<Self>),
 

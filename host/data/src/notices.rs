@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use host_model::ChatTokenizer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Place, Result};
+use super::rendered::Unfaithful;
 use super::{switches, turn};
 
 /// What becomes of a row that can't be used.
@@ -46,6 +48,15 @@ pub struct FileNotices {
     /// What the rows say and the chat template leaves out, with the number of rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_rendered: BTreeMap<String, usize>,
+    /// Thoughts of answers that rows have, where the chat template leaves some out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub thoughts: usize,
+    /// How many of them it leaves out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub thoughts_left_out: usize,
+    /// Rows of which the chat template changes what an answer says.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub changed: usize,
     /// Rows that were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
@@ -59,6 +70,11 @@ pub struct Skipped {
     pub first: Vec<usize>,
     /// What is wrong with the first.
     pub why: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(rows: &usize) -> bool {
+    *rows == 0
 }
 
 /// Most different keys that are counted in a file.
@@ -82,9 +98,10 @@ impl FileNotices {
         }
     }
 
-    /// Counts what the template left out of a row.
-    pub(super) fn leave_out(&mut self, what: BTreeSet<String>) {
-        for one in what {
+    /// Counts what the template left out of a row or changed.
+    pub(super) fn unfaithful(&mut self, what: Unfaithful) {
+        self.changed += usize::from(what.changed);
+        for one in what.left_out {
             if self.not_rendered.len() < MOST_KEYS || self.not_rendered.contains_key(&one) {
                 *self.not_rendered.entry(one).or_default() += 1;
             }
@@ -130,7 +147,11 @@ impl FileNotices {
     }
 
     fn is_empty(&self) -> bool {
-        self.ignored.is_empty() && self.not_rendered.is_empty() && self.skipped.is_none()
+        self.ignored.is_empty()
+            && self.not_rendered.is_empty()
+            && self.thoughts_left_out == 0
+            && self.changed == 0
+            && self.skipped.is_none()
     }
 
     fn lines(&self) -> Vec<String> {
@@ -153,6 +174,20 @@ impl FileNotices {
             let counted = counted(&self.not_rendered);
             lines.push(format!("{file}: the chat template leaves out {counted}"));
         }
+        if self.thoughts_left_out > 0 {
+            let (lost, thoughts) = (self.thoughts_left_out, self.thoughts);
+            lines.push(format!(
+                "{file}: the chat template leaves out {lost} of {thoughts} thoughts of answers \
+                 (`reasoning_content`, or at the beginning of the content): these answers are learned without"
+            ));
+        }
+        if self.changed > 0 {
+            let changed = self.changed;
+            lines.push(format!(
+                "{file}: the chat template changes the text of answers in {changed} of {rows} rows: the model \
+                 sees what it makes of it"
+            ));
+        }
         if let Some(skipped) = &self.skipped {
             let first: Vec<String> = skipped.first.iter().map(usize::to_string).collect();
             let more = if skipped.rows > first.len() { ", ..." } else { "" };
@@ -164,6 +199,15 @@ impl FileNotices {
         }
         lines
     }
+}
+
+/// The key of messages that a path such as `messages[].tools` names, unless it is one of assistants alone, which others
+/// may have as well.
+fn of_messages(path: &str) -> Option<&str> {
+    const OF_ASSISTANTS: &[&str] = &["tool_calls", "function_call", "refusal"];
+    let (_, key) = path.split_once("[].")?;
+    let is_known = OF_ASSISTANTS.contains(&key) || turn::REASONING_KEYS.contains(&key);
+    Some(key).filter(|key| !is_known && !key.contains(['[', '.']))
 }
 
 /// The key with a meaning of which an ignored one may be a misspelling.
@@ -202,7 +246,12 @@ impl Notices {
             (&known.file, &known.ignored, &known.skipped) == (&one.file, &one.ignored, &one.skipped)
         };
         match self.0.iter_mut().find(same) {
-            Some(known) => known.not_rendered.extend(one.not_rendered),
+            Some(known) => {
+                known.changed = known.changed.max(one.changed);
+                known.thoughts = known.thoughts.max(one.thoughts);
+                known.thoughts_left_out = known.thoughts_left_out.max(one.thoughts_left_out);
+                known.not_rendered.extend(one.not_rendered);
+            }
             None => self.0.push(one),
         }
     }
@@ -223,13 +272,17 @@ impl Notices {
     }
 
     /// Refuses keys that nobody read and that the chat template asks for by their names.
-    pub(super) fn check_variables(&self, asked_for: impl Fn(&str) -> bool) -> Result<()> {
+    pub(super) fn check_variables(&self, tokenizer: &ChatTokenizer) -> Result<()> {
         for one in &self.0 {
-            if let Some(key) = one.ignored.keys().find(|key| asked_for(key)) {
-                return Err(Error::TemplateVariable {
-                    file: one.file.clone().into(),
-                    key: key.clone(),
-                });
+            let file = || one.file.clone().into();
+            for key in one.ignored.keys() {
+                if tokenizer.template_reads(key) {
+                    return Err(Error::TemplateVariable { file: file(), key: key.clone() });
+                }
+                if let Some(key) = of_messages(key).filter(|key| tokenizer.template_reads_key(key))
+                {
+                    return Err(Error::TemplateKey { file: file(), key: key.to_owned() });
+                }
             }
         }
         Ok(())

@@ -50,12 +50,12 @@ impl Reader {
     ) -> Result<()> {
         let mut notices = self.notices.borrow_mut();
         for prompt in prompts {
-            let left_out = rendered::left_out(&prompt.place, prompt.chat(), tokenizer)?;
-            if !left_out.is_empty() {
-                notices.of(&prompt.place.file).leave_out(left_out);
+            let unfaithful = rendered::unfaithful(&prompt.place, prompt.chat(), tokenizer)?;
+            if unfaithful.changed || !unfaithful.left_out.is_empty() {
+                notices.of(&prompt.place.file).unfaithful(unfaithful);
             }
         }
-        notices.check_variables(|name| tokenizer.template_reads(name))
+        notices.check_variables(tokenizer)
     }
 
     /// Refuses prompts that are longer, with their expected answers, than the model's context of

@@ -34,6 +34,8 @@ pub struct SpecialTokens {
     pub pad: String,
     /// Unknown.
     pub unk: String,
+    /// Those of other names, such as `eot_token`, as the tokenizer's files name them.
+    pub others: BTreeMap<String, String>,
 }
 
 /// What a configuration says about the chat template.
@@ -114,6 +116,11 @@ impl ChatTemplate {
         !GIVEN.contains(&variable) && self.variables.contains(variable)
     }
 
+    /// Whether it writes something else for messages that have a key of this name.
+    pub fn reads_key(&self, key: &str) -> bool {
+        forms::reads_key(self, key)
+    }
+
     /// The template's text as found.
     pub fn text(&self) -> &str {
         &self.text
@@ -179,8 +186,11 @@ impl ChatTemplate {
             ("pad_token", &special.pad),
             ("unk_token", &special.unk),
         ];
-        let mut variables: BTreeMap<String, Value> =
-            own.map(|(name, token)| (name.to_owned(), token.as_str().into())).into();
+        let others = special.others.iter().map(|(name, token)| (name.as_str(), token));
+        let mut variables: BTreeMap<String, Value> = others
+            .chain(own)
+            .map(|(name, token)| (name.to_owned(), token.as_str().into()))
+            .collect();
         for (name, value) in self.arguments.iter().chain(&inputs.kwargs) {
             variables.insert(name.clone(), value.clone());
         }

@@ -42,5 +42,5 @@ pub use pass::{
     TapRows,
 };
 pub use steering::Steering;
-pub use tokenizer::{ChatTokenizer, EncodedChat, Spoken, ThoughtUse};
+pub use tokenizer::{ChatTokenizer, EncodedChat, Spoken, ThoughtUse, Unlike};
 pub use weights::{LayerWeights, Linear, Weights};

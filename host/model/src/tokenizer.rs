@@ -1,8 +1,10 @@
 //! Text to token ids and back, and conversations to training sequences.
 
 mod answers;
+mod beginnings;
 pub(crate) mod bounded;
 mod layout;
+mod named_tokens;
 mod templates;
 mod thoughts;
 
@@ -19,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::message::{Chat, Message};
 
 pub use answers::EncodedChat;
+pub use beginnings::Unlike;
 use bounded::Bounded;
 use templates::Templates;
 use thoughts::ThoughtStyle;
@@ -31,6 +34,9 @@ pub const SIDE_FILES: [&str; 4] = [
     "chat_template.jinja",
     "generation_config.json",
 ];
+
+/// Tokens of white space that a template may write behind the end of a turn.
+const LAST_BLANKS: usize = 8;
 
 /// Folder of further templates beside chat_template.jinja, `NAME.jinja` each, as transformers 5 saves them.
 pub const FURTHER_TEMPLATES: &str = "additional_chat_templates";
@@ -112,6 +118,7 @@ impl ChatTokenizer {
             eos: token("eos_token"),
             pad: token("pad_token"),
             unk: token("unk_token"),
+            others: named_tokens::other(&config, &map),
         };
         let added = tokenizer.get_added_tokens_decoder();
         let special_ids =
@@ -160,10 +167,11 @@ impl ChatTokenizer {
     fn complete_stop_tokens(&mut self) {
         let probe = self.encode_chat(&[Message::user("a"), Message::assistant("b")]);
         if let Ok(chat) = probe
-            && let Some(last) = chat.answer.first().and_then(|range| chat.tokens.get(range.end - 1))
-            && self.special_ids.contains(last)
+            && let Some(answer) = chat.answer.first().and_then(|it| chat.tokens.get(it.clone()))
+            && let Some(last) = self.ending(answer)
+            && self.special_ids.contains(&last)
         {
-            self.stop.push(*last);
+            self.stop.push(last);
         }
         let mut seen = HashSet::new();
         self.stop.retain(|id| seen.insert(*id));
@@ -255,6 +263,16 @@ impl ChatTokenizer {
         &self.stop
     }
 
+    /// The token that an answer ends with, white space behind it left out: a model that stops there needn't learn it.
+    pub fn ending(&self, answer: &[u32]) -> Option<u32> {
+        let is_blank =
+            |id: u32| self.decode_with_special(&[id]).is_ok_and(|it| it.trim().is_empty());
+        let last = answer.iter().rev().take(LAST_BLANKS).copied();
+        last.clone()
+            .find(|id| self.special_ids.contains(id) || !is_blank(*id))
+            .or(answer.last().copied())
+    }
+
     /// Special tokens by their text.
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.special
@@ -281,6 +299,11 @@ impl ChatTokenizer {
         self.templates.plain().is_some_and(|template| template.reads(variable))
     }
 
+    /// Whether the chat template writes something else for messages that have a key of this name.
+    pub fn template_reads_key(&self, key: &str) -> bool {
+        self.templates.plain().is_some_and(|template| template.reads_key(key))
+    }
+
     /// The files this tokenizer is made of, to be saved with a model.
     pub fn files(&self) -> &TokenizerFiles {
         &self.files
@@ -299,6 +322,9 @@ impl ChatTokenizer {
         let json = self.files.get("tokenizer.json").map_or(&[][..], Vec::as_slice);
         let parts = std::iter::once(json).chain(texts.iter().map(|t| t.as_bytes()));
         let settings = self.templates.settings();
+        let others = special.others.iter().filter(|(name, _)| self.template_reads(name));
+        let others = others.map(|(name, text)| format!("{name}={text:?};"));
+        let settings = settings + &others.collect::<String>();
         let parts = parts.chain((!settings.is_empty()).then_some(settings.as_bytes()));
         let lengths_first = parts.flat_map(|part| {
             let length = (part.len() as u64).to_le_bytes().to_vec();

@@ -19,6 +19,31 @@ pub struct Forms {
     developer: bool,
     /// Whether it reads a thought by this name.
     reasoning: bool,
+    /// Of thoughts, where it takes them as parts of the content alone.
+    thought: Option<Thought>,
+}
+
+/// A part of type `thinking`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thought {
+    /// With text.
+    Text,
+    /// With a list of text parts, as Mistral writes it.
+    Parts,
+}
+
+impl Thought {
+    fn part(self, thought: &str) -> Json {
+        let thought = match self {
+            Self::Text => thought.into(),
+            Self::Parts => json!([text_part(thought)]),
+        };
+        json!({"type": "thinking", "thinking": thought})
+    }
+}
+
+fn text_part(text: &str) -> Json {
+    json!({"type": "text", "text": text})
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +75,7 @@ impl Forms {
             arguments: trial.arguments(),
             developer: template.mentions("developer"),
             reasoning: template.mentions("reasoning"),
+            thought: trial.thought(),
         }
     }
 
@@ -73,9 +99,20 @@ impl Forms {
         map.insert("role".into(), if is_developer { "system" } else { &*message.role }.into());
         let content = match (given(&message.content), self.content) {
             (Json::Null, _) => empty.cloned(),
-            (Json::String(text), Content::Parts) => Some(json!([{"type": "text", "text": text}])),
+            (Json::String(text), Content::Parts) => Some(json!([text_part(&text)])),
             (Json::Array(_), Content::Text) => Some(message.content.as_str().into()),
             (given, _) => Some(given),
+        };
+        let content = match (self.thought, &message.reasoning) {
+            (Some(form), Some(thought)) => {
+                let said = match content {
+                    Some(Json::Array(parts)) => parts,
+                    Some(Json::String(text)) if !text.is_empty() => vec![text_part(&text)],
+                    _ => Vec::new(),
+                };
+                Some([vec![form.part(thought)], said].concat().into())
+            }
+            _ => content,
         };
         map.extend(content.map(|content| ("content".to_owned(), content)));
         if let Some(thought) = &message.reasoning {
@@ -117,6 +154,27 @@ fn given(content: &crate::message::Content) -> Json {
     serde_json::to_value(content).unwrap_or_default()
 }
 
+/// Whether a template writes something else for messages that have a key of this name.
+pub fn reads_key(template: &ChatTemplate, key: &str) -> bool {
+    let trial = Trial { template };
+    let rendered = |roles: &[&str], value: Option<Json>| {
+        let one = |role: &&str| {
+            let mut message = json!({"role": role, "content": "a"});
+            if let Some(value) = &value {
+                message[key] = value.clone();
+            }
+            message
+        };
+        trial.render(roles.iter().map(one).collect())
+    };
+    let roles = [&["system", "user", "assistant"][..], &["user", "assistant"]];
+    roles.into_iter().any(|roles| {
+        let plain = rendered(roles, None);
+        let values = [WORD.into(), json!([{ (WORD): WORD }]), true.into()];
+        plain.is_some() && values.into_iter().any(|it| rendered(roles, Some(it)) != plain)
+    })
+}
+
 struct Trial<'a> {
     template: &'a ChatTemplate,
 }
@@ -141,6 +199,30 @@ impl Trial<'_> {
             (false, true) => Content::Parts,
             _ => Content::Both,
         }
+    }
+
+    fn thought(&self) -> Option<Thought> {
+        if !self.template.mentions("thinking") {
+            return None;
+        }
+        let asked = json!({"role": "user", "content": "a"});
+        let of = |answer: Json| {
+            // A list or object that is printed isn't understood.
+            let understood =
+                |text: &String| !["'type'", "\"type\""].iter().any(|it| text.contains(it));
+            let text = self.render(json!([asked, answer])).filter(understood);
+            text.is_some_and(|text| text.contains(WORD))
+        };
+        let mut by_key = json!({"role": "assistant", "content": "b"});
+        for key in ["thinking", "reasoning_content", "reasoning"] {
+            by_key[key] = WORD.into();
+        }
+        if of(by_key) {
+            return None;
+        }
+        [Thought::Text, Thought::Parts].into_iter().find(|form| {
+            of(json!({"role": "assistant", "content": [form.part(WORD), text_part("b")]}))
+        })
     }
 
     fn arguments(&self) -> Arguments {

@@ -228,3 +228,36 @@ fn a_message_cannot_forge_the_marks_of_a_generation_block() {
     let message = render(marked, &forged, false).unwrap_err().to_string();
     assert!(message.contains("U+FDD0"), "{message}");
 }
+
+#[test]
+fn a_thought_is_a_part_of_the_content_where_a_template_takes_it_so() {
+    // As Magistral's does.
+    let parts = "{%- for m in messages -%}{{ m.role + ':' }}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% elif p.type == 'thinking' %}{{ '[THINK]' + THOUGHT + '[/THINK]' }}{% endif %}{% endfor %}{% endif %}{%- endfor -%}";
+    let answer = Message { reasoning: Some("Well.".into()), ..Message::assistant("yes") };
+    for thought in ["p.thinking", "p.thinking[0].text"] {
+        let text = parts.replace("THOUGHT", thought);
+        let rendered = render(&text, &[Message::user("a"), answer.clone()], false).unwrap();
+        assert_eq!(rendered, "user:aassistant:[THINK]Well.[/THINK]yes");
+        let plain = render(&text, &[Message::user("a"), Message::assistant("yes")], false).unwrap();
+        assert_eq!(plain, "user:aassistant:yes");
+    }
+    // One that takes a key gets the key alone.
+    let both =
+        "{%- for m in messages -%}{{ m.thinking | default('') }}{{ m.content }}{%- endfor -%}";
+    assert_eq!(render(both, &[answer], false).unwrap(), "Well.yes");
+}
+
+#[test]
+fn keys_of_messages_that_a_template_reads_are_found_by_what_it_writes() {
+    let reads = |text: &str, key: &str| template(text).reads_key(key);
+    for text in [
+        "{% for m in messages %}{{ m['tools'] }}{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{% if m.role == 'system' and m.tools %}{{ m.tools }}{% endif %}{{ m.content }}{% endfor %}",
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{% for m in messages %}{{ m.get('tools', '') }}{% endfor %}",
+        "{% for m in messages %}{% for tool in m.tools or [] %}{{ tool | tojson }}{% endfor %}{% endfor %}",
+    ] {
+        assert!(reads(text, "tools") && !reads(text, "id"), "{text}");
+    }
+    let others = "{% for tool in tools or [] %}{{ tool.id }}{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}";
+    assert!(!reads(others, "tools") && !reads(others, "id"));
+}

@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use super::ChatTokenizer;
+use super::beginnings::Unlike;
 use super::layout::{Tokens, common_prefix};
-use super::thoughts::{ThoughtUse, is_thought, opened, thought_of, without_thought};
+use super::thoughts::{ThoughtUse, is_thought, opened, opening_of, thought_of, without_thought};
 use crate::error::{Error, Result};
 use crate::message::{Chat, Message};
 use crate::thinking;
@@ -22,6 +23,8 @@ pub struct EncodedChat {
     pub answer: Vec<Range<usize>>,
     /// What became of thoughts.
     pub thoughts: ThoughtUse,
+    /// Set if the last answer doesn't begin as the prompt ends that the model will be asked with.
+    pub unlike: Option<Unlike>,
 }
 
 /// A conversation's text, its tokens, and the answers in both.
@@ -30,6 +33,7 @@ struct Laid {
     tokens: Tokens,
     answers: Vec<Range<usize>>,
     thoughts: ThoughtUse,
+    unlike: Option<Unlike>,
 }
 
 /// Where an answer is in the text.
@@ -54,8 +58,8 @@ impl ChatTokenizer {
     /// [`Error::Template`], with the number of the message, when the prompt isn't how the whole begins, so that the
     /// model would be trained on another prompt than it is asked with later.
     pub fn encode_chat<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<EncodedChat> {
-        let Laid { tokens, answers, thoughts, .. } = self.lay_out(chat.into())?;
-        Ok(EncodedChat { tokens: tokens.ids, answer: answers, thoughts })
+        let Laid { tokens, answers, thoughts, unlike, .. } = self.lay_out(chat.into())?;
+        Ok(EncodedChat { tokens: tokens.ids, answer: answers, thoughts, unlike })
     }
 
     /// For every answer, in order, the byte of what its message says, its thought left out, at which the text of
@@ -115,7 +119,7 @@ impl ChatTokenizer {
             tokens = self.cut_tokens(&text, &cuts)?;
         }
         let answers = places.iter().map(|place| self.range(&text, &tokens, place)).collect();
-        let laid = Laid { text, tokens, answers, thoughts };
+        let laid = Laid { text, tokens, answers, thoughts, unlike: None };
         laid.checked(chat)
     }
 
@@ -158,7 +162,13 @@ impl ChatTokenizer {
             let begin = tokens.offsets.partition_point(|(_, end)| *end <= first.start);
             answers.push(begin..tokens.before(last.end).max(begin));
         }
-        Laid { text, tokens, answers, thoughts }.checked(chat)
+        let unlike = match (chat.messages.last(), answers.last()) {
+            (Some(last), Some(answer)) if last.is_answer() => {
+                self.unlike(chat, &tokens.ids[..answer.end])?
+            }
+            _ => None,
+        };
+        Laid { text, tokens, answers, thoughts, unlike }.checked(chat)
     }
 
     /// Where an answer is; puts the thought into the text that a prompt begins and the template leaves out.
@@ -174,11 +184,7 @@ impl ChatTokenizer {
             let base = self.common_with_prompt(chat, index, &prompt, text);
             let begun = is_thought(&prompt) && prompt.len() > base;
             if !begun {
-                return Err(wrong(
-                    index,
-                    "begins differently in the prompt and in the whole conversation under this chat template",
-                    "split the conversation so that this answer is the last message, or give another with --chat-template FILE",
-                ));
+                return Err(self.begins_else(chat, index, (&prompt, &text), base));
             }
             if index + 1 < chat.messages.len() {
                 thoughts.earlier += 1;
@@ -222,8 +228,11 @@ impl ChatTokenizer {
             return Ok(format!("{prompt}{rest}"));
         };
         let thought = thought_of(&chat.messages[index]).unwrap_or_default();
-        // Without the thought that the template may have put there in another form.
-        let said = thinking::split(plain.get(base..).unwrap_or_default()).1;
+        // Without the thought that the template may have put there in another form, of which the prompt may have begun
+        // the mark.
+        let rest = plain.get(base.min(opening_of(prompt))..).unwrap_or_default();
+        let bare = || rest.trim_start().strip_prefix(close.trim()).map(str::trim_start);
+        let said = thinking::begun(rest).map(|it| it.1).or_else(bare).unwrap_or(rest);
         Ok(format!("{prompt}{thought}{close}{}", said.trim_start_matches('\n')))
     }
 
@@ -303,10 +312,12 @@ impl Laid {
 fn count_given(message: &Message, turn: &str, thoughts: &mut ThoughtUse) {
     if let Some(thought) = thought_of(message) {
         thoughts.given += 1;
-        thoughts.left_out += usize::from(!turn.contains(thought));
+        // The answer may have the same words.
+        let before = turn.rfind(message.said().trim()).map_or(turn, |at| &turn[..at]);
+        thoughts.left_out += usize::from(!before.contains(thought));
     }
 }
 
-fn wrong(index: usize, problem: &str, action: &str) -> Error {
+pub(super) fn wrong(index: usize, problem: &str, action: &str) -> Error {
     Error::template(format!("message {} (assistant) {problem}", index + 1), action)
 }

@@ -4,7 +4,7 @@ use super::ChatTokenizer;
 use super::layout::common_prefix;
 use crate::error::Result;
 use crate::message::{Chat, Content, Message};
-use crate::thinking::MARKS;
+use crate::thinking::{MARKS, closed};
 
 /// How a template writes a thought before an answer. Empty for one that writes none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -164,16 +164,19 @@ impl ChatTokenizer {
         let said = |answer: String| Spoken { answer, finished: true, ..Spoken::default() };
         let text = self.decode_with_special(generated)?;
         let without = self.thoughts.without.trim();
-        let Some((rest, close)) = self.in_thought(prompt, &text)? else {
+        let (rest, found) = if let Some((rest, close)) = self.in_thought(prompt, &text)? {
+            let own = self.thoughts.close.trim();
+            let ends = [own, close].into_iter().filter(|end| !end.is_empty());
+            (rest, ends.filter_map(|end| Some((rest.find(end)?, end.len()))).min())
+        } else {
             let cut = text.trim_start().strip_prefix(without).filter(|_| !without.is_empty());
-            return Ok(match cut {
-                Some(rest) => said(self.plain(rest.trim_start())),
-                None => said(self.decode(generated)?),
-            });
+            if let Some(rest) = cut {
+                return Ok(said(self.plain(rest.trim_start())));
+            }
+            // It may have learned thoughts of which the data didn't show the begin.
+            let Some(mark) = closed(&text) else { return Ok(said(self.decode(generated)?)) };
+            (&*text, Some((mark.start, mark.len())))
         };
-        let own = self.thoughts.close.trim();
-        let ends = [own, close].into_iter().filter(|end| !end.is_empty());
-        let found = ends.filter_map(|end| Some((rest.find(end)?, end.len()))).min();
         let thought = |text: &str| Some(self.plain(text.trim())).filter(|text| !text.is_empty());
         let Some((at, length)) = found else {
             let thought_tokens = generated.len();
@@ -258,6 +261,13 @@ pub(super) fn opened(prompt: &str) -> Option<(&str, &'static str)> {
     let end = prompt.trim_end();
     let mark = MARKS.iter().find(|(open, _)| end.ends_with(open));
     mark.map(|(_, close)| (&prompt[end.len()..], *close))
+}
+
+/// The byte of the mark of the thought that a prompt begins; its end if it begins none.
+pub(super) fn opening_of(prompt: &str) -> usize {
+    let end = prompt.trim_end();
+    let mark = MARKS.iter().find_map(|(open, _)| end.strip_suffix(open));
+    mark.map_or(prompt.len(), str::len)
 }
 
 /// The tokens of a prompt that can show that it begins a thought.

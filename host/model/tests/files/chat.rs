@@ -96,10 +96,11 @@ fn a_template_whose_prompt_is_not_a_prefix_is_refused_with_the_message() {
         .encode_chat(&[Message::user("a"), Message::assistant("yes")])
         .unwrap_err()
         .to_string();
-    assert!(
-        error.contains("message 2 (assistant)") && error.contains("--chat-template"),
-        "{error}"
-    );
+    for part in ["message 2 (assistant)", "\"assistant: yes", "\"Your turn:\"", "--chat-template"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // It is the last one already.
+    assert!(!error.contains("split"), "{error}");
 }
 
 #[test]
@@ -111,6 +112,54 @@ fn stop_tokens_come_from_the_files_and_from_the_template() {
     let files = [("tokenizer.json".to_owned(), json), ("tokenizer_config.json".to_owned(), config)];
     let tokenizer = ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[7]).unwrap();
     assert_eq!(tokenizer.stop_tokens(), [7, 256, tiny::IM_END]);
+}
+
+#[test]
+fn white_space_behind_the_end_of_a_marked_answer_is_not_its_end() {
+    let marked = "{%- for m in messages -%}{{ '<|im_start|>' + m.role + '\\n' }}{% generation %}{{ m.content + '<|im_end|>\\n' }}{% endgeneration %}{%- endfor -%}{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}";
+    let marked =
+        marked.replace("{% generation %}", "{% if m.role == 'assistant' %}{% generation %}");
+    let marked = marked.replace(
+        "{% endgeneration %}",
+        "{% endgeneration %}{% else %}{{ m.content + '<|im_end|>\\n' }}{% endif %}",
+    );
+    let json = tiny::tokenizer().to_string(false).unwrap().into_bytes();
+    let config =
+        json!({ "eos_token": "<|endoftext|>", "chat_template": marked }).to_string().into_bytes();
+    let files = [("tokenizer.json".to_owned(), json), ("tokenizer_config.json".to_owned(), config)];
+    let tokenizer = ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[]).unwrap();
+    let chat = tokenizer.encode_chat(&[Message::user("a"), Message::assistant("b")]).unwrap();
+    let answer = &chat.tokens[chat.answer[0].clone()];
+    assert_eq!(tokenizer.decode_with_special(answer).unwrap(), "b<|im_end|>\n");
+    assert_eq!(tokenizer.ending(answer), Some(tiny::IM_END));
+    assert_eq!(tokenizer.ending(&answer[..1]), answer.first().copied());
+    assert!(tokenizer.stop_tokens().contains(&tiny::IM_END));
+}
+
+#[test]
+fn special_tokens_of_other_names_are_given_to_the_template() {
+    let json = tiny::tokenizer().to_string(false).unwrap().into_bytes();
+    let with = |mut config: serde_json::Value, map: serde_json::Value| {
+        config["chat_template"] = "{{ eot_token }}|{{ eot }}|{{ add_bos_token }}".into();
+        let files = [
+            ("tokenizer.json".to_owned(), json.clone()),
+            ("tokenizer_config.json".to_owned(), config.to_string().into_bytes()),
+            ("special_tokens_map.json".to_owned(), map.to_string().into_bytes()),
+        ];
+        ChatTokenizer::from_files(files.into(), Path::new("tiny"), &[]).unwrap()
+    };
+    for (config, map, wanted) in [
+        (json!({ "eot_token": "<|im_end|>", "add_bos_token": true }), json!({}), "<|im_end|>||"),
+        (json!({ "eot_token": { "content": "<|im_end|>" } }), json!({}), "<|im_end|>||"),
+        (json!({ "extra_special_tokens": { "eot_token": "A", "eot": "B" } }), json!({}), "A|B|"),
+        (json!({ "extra_special_tokens": ["A"] }), json!({ "eot_token": "C" }), "C||"),
+        (json!({ "added_tokens_decoder": {} }), json!({ "eot_token": "C" }), "||"),
+    ] {
+        let tokenizer = with(config.clone(), map);
+        assert_eq!(tokenizer.render(&[Message::user("a")], false).unwrap(), wanted, "{config}");
+        let plain = with(json!({}), json!({})).digest();
+        assert_eq!(tokenizer.digest() != plain, wanted != "||", "{config}");
+    }
 }
 
 #[test]

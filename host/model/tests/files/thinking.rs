@@ -38,6 +38,16 @@ const ALWAYS: &str = "{%- for m in messages -%}
 {%- endfor -%}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif -%}";
 
+/// As Nemotron 3 writes turns: the prompt begins a thought with a line, answers without one have empty marks.
+const NEMOTRON: &str = "{%- for m in messages -%}
+{{- '<|im_start|>' + m.role + '\\n' -}}
+{%- if m.role == 'assistant' -%}
+{%- if m.reasoning_content %}{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n' }}{% else %}{{ '<think></think>' }}{% endif -%}
+{%- endif -%}
+{{- m.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' + ('<think>\\n' if enable_thinking | default(true) else '<think></think>') }}{% endif -%}";
+
 /// As gpt-oss writes turns, in channels.
 const CHANNELS: &str = "{%- for m in messages -%}
 {%- if m.role == 'assistant' -%}
@@ -79,6 +89,7 @@ fn an_answer_is_learned_with_the_thought_that_the_template_writes() {
     let left_out = ThoughtUse { left_out: 1, ..given };
     let emptied = ThoughtUse { emptied: 1, ..none };
     let embedded = Message::assistant("<think>\nWell.\n</think>\n\nyes");
+    let unbegun = Message::assistant("Well.\n</think>\n\nyes");
     for (template, answer, thinking, wanted, used) in [
         (QWEN3, Message::assistant("yes"), None, "<think>\n\n</think>\n\nyes<|im_end|>", none),
         (QWEN3, thought("Well.", "yes"), None, "<think>\nWell.\n</think>\n\nyes<|im_end|>", given),
@@ -93,6 +104,13 @@ fn an_answer_is_learned_with_the_thought_that_the_template_writes() {
         (DEEPSEEK, Message::assistant("<b>yes"), None, "\n</think>\n\n<b>yes<|im_end|>", emptied),
         (ALWAYS, Message::assistant("yes"), None, "\n</think>\n\nyes<|im_end|>", emptied),
         (ALWAYS, thought("Well.", "yes"), None, "Well.\n</think>\n\nyes<|im_end|>", given),
+        (NEMOTRON, Message::assistant("yes"), None, "\n</think>\nyes<|im_end|>", emptied),
+        (NEMOTRON, thought("Well.", "yes"), None, "Well.\n</think>\nyes<|im_end|>", given),
+        (NEMOTRON, Message::assistant("yes"), Some(false), "yes<|im_end|>", none),
+        // The data don't show where the thought began.
+        (DEEPSEEK, unbegun.clone(), None, "Well.\n</think>\n\nyes<|im_end|>", given),
+        (NEMOTRON, unbegun.clone(), None, "Well.\n</think>\nyes<|im_end|>", given),
+        (tiny::CHATML, unbegun, None, "Well.\n</think>\n\nyes<|im_end|>", given),
         (
             CHANNELS,
             Message::assistant("yes"),
@@ -143,6 +161,8 @@ fn earlier_answers_are_learned_as_the_template_writes_them() {
         let second = if template == DEEPSEEK { "\n\nno<|im_end|>" } else { said[1] };
         assert_eq!(answers, [said[0], second, last], "{template}");
         assert_eq!((thoughts.earlier, thoughts.given), (earlier, 3), "{template}");
+        // The last one as well where thinking is switched off.
+        assert_eq!(thoughts.left_out, 2 + usize::from(thinking.is_some()), "{template}");
     }
     let channels = learned(
         CHANNELS,
@@ -233,6 +253,8 @@ fn what_is_generated_is_told_apart_into_thought_and_answer() {
             true,
         ),
         (tiny::CHATML, "yes </think> no", None, "yes </think> no", true),
+        (tiny::CHATML, "hm hm\n</think>\n\nyes", Some("hm hm"), "yes", true),
+        (NEMOTRON, "\n</think>\nyes", None, "yes", true),
         (tiny::CHATML, "<think>Well.</think>yes<|endoftext|>", Some("Well."), "yes", true),
     ] {
         let tokenizer = with_template(template);
@@ -245,4 +267,28 @@ fn what_is_generated_is_told_apart_into_thought_and_answer() {
             "{generated}"
         );
     }
+}
+
+#[test]
+fn answers_that_a_template_marks_elsewhere_than_its_prompt_ends_are_told() {
+    let marked = NEMOTRON
+        .replace("{%- if m.role == 'assistant' -%}", "{%- if m.role == 'assistant' %}{% generation -%}")
+        .replace("{%- endif -%}\n{{- m.content + '<|im_end|>\\n' -}}", "{{- m.content + '<|im_end|>\\n' }}{% endgeneration -%}{%- else %}{{ m.content + '<|im_end|>\\n' }}{% endif -%}");
+    let tokenizer = with_template(&marked);
+    let asked = Message::user("a");
+    let plain = tokenizer.encode_chat(&[asked.clone(), Message::assistant("yes")]).unwrap();
+    let learned = tokenizer.decode_with_special(&plain.tokens[plain.answer[0].clone()]).unwrap();
+    // As transformers' mask.
+    assert_eq!(learned, "<think></think>yes<|im_end|>\n");
+    let unlike = plain.unlike.unwrap();
+    assert_eq!((unlike.asked.as_str(), unlike.switch), (">\n", Some("enable_thinking")));
+    assert!(unlike.learned.starts_with("></"), "{unlike:?}");
+    let thought = tokenizer.encode_chat(&[asked.clone(), thought("Well.", "yes")]).unwrap();
+    assert_eq!(thought.unlike, None);
+    // What is advised helps.
+    let kwargs = [("enable_thinking".to_owned(), json!(false))].into();
+    let inputs = TemplateInputs { kwargs, ..TemplateInputs::default() };
+    let messages = [asked, Message::assistant("yes")];
+    let off = tokenizer.encode_chat(Chat { messages: &messages, inputs: &inputs }).unwrap();
+    assert_eq!(off.unlike, None);
 }

@@ -155,14 +155,15 @@ pub fn load_samples(
 fn without_end(samples: &[Sample], tokenizer: &ChatTokenizer) -> Option<String> {
     let stop = tokenizer.stop_tokens();
     let ends = samples.iter().flat_map(|sample| {
-        sample.answer.iter().filter_map(|answer| sample.tokens.get(answer.end.checked_sub(1)?))
+        let answers = sample.answer.iter().filter_map(|answer| sample.tokens.get(answer.clone()));
+        answers.filter_map(|answer| tokenizer.ending(answer))
     });
     let (mut answers, mut open, mut last) = (0, 0, None);
     for end in ends {
         answers += 1;
-        if !stop.contains(end) {
+        if !stop.contains(&end) {
             open += 1;
-            last.get_or_insert(*end);
+            last.get_or_insert(end);
         }
     }
     // A few may have been cut.
