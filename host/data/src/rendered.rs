@@ -130,7 +130,7 @@ fn rename(one: &mut Value, field: &'static str, names: &mut Vec<(String, &'stati
     let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
     match function.get_mut("arguments") {
         Some(Value::Object(map)) if !map.is_empty() => {
-            put(map.entry("Qz").or_insert(Value::Null), "Qzvalue")
+            put(map.entry("Qz").or_insert(Value::Null), "Qzvalue");
         }
         Some(Value::String(text)) => {
             if let Some(Value::Object(mut map)) = parsed(text).filter(|it| *it != json!({})) {

@@ -184,7 +184,7 @@ impl ChatTokenizer {
             let base = self.common_with_prompt(chat, index, &prompt, text);
             let begun = is_thought(&prompt) && prompt.len() > base;
             if !begun {
-                return Err(self.begins_else(chat, index, (&prompt, &text), base));
+                return Err(self.begins_else(chat, index, (&prompt, text), base));
             }
             if index + 1 < chat.messages.len() {
                 thoughts.earlier += 1;

@@ -47,7 +47,7 @@ impl ChatTokenizer {
         Ok(Some(Unlike {
             asked: shown(&asked)?,
             learned: shown(learned)?,
-            switch: SWITCHES.into_iter().find(|name| off(&name)),
+            switch: SWITCHES.into_iter().find(off),
         }))
     }
 
