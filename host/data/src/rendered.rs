@@ -91,7 +91,7 @@ impl Trial {
     fn of(chat: Chat<'_>) -> Self {
         let (messages, inputs) = (chat.messages.to_vec(), chat.inputs.clone());
         let mut trial = Self { messages, inputs, names: Vec::new() };
-        for tool in trial.inputs.tools.iter_mut().flat_map(Value::as_array_mut).flatten() {
+        for tool in trial.inputs.tools.iter_mut().filter_map(Value::as_array_mut).flatten() {
             rename(tool, "tools", &mut trial.names);
         }
         for call in trial.messages.iter_mut().flat_map(|message| &mut message.tool_calls) {
