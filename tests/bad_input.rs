@@ -145,7 +145,7 @@ fn data_files() {
         &["bytes.jsonl", "UTF-8"],
     );
     let long = format!("{{\"prompt\": \"{}\", \"answer\": \"b\"}}\n", "word ".repeat(3000));
-    fails("long.jsonl", long.as_bytes(), &["long.jsonl", "1024"]);
+    fails("long.jsonl", long.as_bytes(), &["long.jsonl", "512", "shorten the rows"]);
     case.fails(&["train", "--data", "missing.jsonl"], 1, &["missing.jsonl"]);
 }
 
