@@ -20,17 +20,13 @@ const REQUESTS: [(i32, &str); 4] = [
 
 /// A flag that becomes true at the first request to stop; the rank that `speaks` confirms it.
 ///
-/// A signal that was ignored when the program began stays ignored: so `nohup` and a shell's
-/// background jobs ask for it.
+/// A hangup that was ignored when the program began stays ignored: so `nohup` asks for it. The others
+/// count also where they were ignored, as they are in background jobs of scripts: who sends one to
+/// such a run means it.
 pub fn stop_flag(speaks: bool) -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
-    let ignored = ignored();
     let handled = REQUESTS.map(|(signal, _)| signal).into_iter();
-    let handled = handled.filter(|signal| match ignored {
-        Some(mask) => mask & (1 << (signal - 1)) == 0,
-        // Without the mask, what nohup set stays as it is.
-        None => *signal != SIGHUP,
-    });
+    let handled = handled.filter(|signal| *signal != SIGHUP || !hangups_are_ignored());
     let watched = Signals::new(handled).and_then(|mut signals| {
         let seen = flag.clone();
         std::thread::Builder::new()
@@ -63,9 +59,12 @@ fn request(signal: i32, flag: &AtomicBool, speaks: bool) {
     }
 }
 
-/// The signals that this process ignores, a bit each; nothing where the system doesn't say.
-fn ignored() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
+/// Whether this process ignores hangups; so it is taken to be where the system doesn't say.
+fn hangups_are_ignored() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return true;
+    };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }
