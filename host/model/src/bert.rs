@@ -128,7 +128,7 @@ fn window(folder: &Path, config: &Config) -> usize {
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    let bytes = host_files::capped::read(path, crate::load::LARGEST_CONFIG)
+    let bytes = host_files::capped::read(path, crate::budget::CONFIG)
         .map_err(|error| Error::io(path, error))?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("isn't valid JSON: {error}");

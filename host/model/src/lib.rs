@@ -4,6 +4,7 @@
 
 pub mod answering;
 pub mod bert;
+mod budget;
 pub mod chat;
 pub mod config;
 pub mod decoder;

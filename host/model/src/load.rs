@@ -32,6 +32,7 @@ pub(crate) use self::digest::{Part, model_digest};
 use self::gguf::Gguf;
 pub(crate) use self::safetensors::weight_files;
 use self::safetensors::{InMemory, Shards};
+use crate::budget;
 use crate::chat::TemplateOptions;
 use crate::config::Config;
 use crate::decoder::Decoder;
@@ -39,14 +40,6 @@ use crate::error::{Error, Result};
 use crate::pass::Kernels;
 use crate::tokenizer::{ChatTokenizer, FURTHER_TEMPLATES, SIDE_FILES, TokenizerFiles};
 
-/// Largest tokenizer.json and weight index: four times that of the largest vocabularies.
-pub(crate) const LARGEST_TOKENIZER: u64 = 128 << 20;
-/// Largest config.json, of a model or an adapter; parsed, it takes thirty times as much.
-pub(crate) const LARGEST_CONFIG: u64 = 4 << 20;
-/// Largest of the files beside tokenizer.json, some of which list all special tokens.
-const LARGEST_SIDE_FILE: u64 = 16 << 20;
-/// Largest chat template; the longest in use have 40 KiB.
-const LARGEST_TEMPLATE: u64 = 1 << 20;
 /// Further templates of a model.
 const MOST_TEMPLATES: usize = 100;
 
@@ -119,7 +112,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Model> {
         Source::Embedded(embedded) => from_embedded(embedded, options)?,
     };
     let read =
-        |path: &PathBuf| capped::read_text(path, LARGEST_TEMPLATE).map_err(|e| Error::io(path, e));
+        |path: &PathBuf| capped::read_text(path, budget::TEMPLATE).map_err(|e| Error::io(path, e));
     let instead = options.chat_template.as_ref().map(read).transpose()?;
     model.tokenizer = model.tokenizer.with_template(&options.template, instead.as_deref())?;
     Ok(model)
@@ -131,7 +124,7 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
         let action = "give a folder in the Hugging Face layout (config.json, model.safetensors, tokenizer.json), a .gguf file or a Hub id";
         return Err(Error::file(config_path, "is missing", action));
     }
-    let config_bytes = read(&config_path, LARGEST_CONFIG)?;
+    let config_bytes = read(&config_path, budget::CONFIG)?;
     let (mut config, config_json, mut notices) = parse_config(&config_bytes, &config_path)?;
     let weights_at = weight_files(folder)?;
     let (mut tokenizer, said) = text_files::read(tokenizer_files(folder)?, folder, &config)?;
@@ -272,7 +265,7 @@ fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles> {
     for name in SIDE_FILES.into_iter().chain(["tokenizer.json"]) {
         let path = folder.join(name);
         if path.is_file() {
-            let most = if name == "tokenizer.json" { LARGEST_TOKENIZER } else { LARGEST_SIDE_FILE };
+            let most = if name == "tokenizer.json" { budget::TOKENIZER } else { budget::SIDE_FILE };
             files.insert(name.to_owned(), read(&path, most)?);
         }
     }
@@ -280,7 +273,7 @@ fn tokenizer_files(folder: &Path) -> Result<TokenizerFiles> {
     let further = further.map(|entry| entry.path()).filter(|path| path.is_file());
     for path in further.take(MOST_TEMPLATES) {
         if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-            files.insert(format!("{FURTHER_TEMPLATES}/{name}"), read(&path, LARGEST_TEMPLATE)?);
+            files.insert(format!("{FURTHER_TEMPLATES}/{name}"), read(&path, budget::TEMPLATE)?);
         }
     }
     Ok(files)

@@ -64,8 +64,7 @@ pub type TokenizerFiles = BTreeMap<String, Vec<u8>>;
 /// # Errors
 /// [`Error::File`] when the content isn't a tokenizer, [`Error::Io`] when it can't be read.
 pub fn read_file(path: &Path) -> Result<Tokenizer> {
-    let bytes =
-        capped::read(path, crate::load::LARGEST_TOKENIZER).map_err(|e| Error::io(path, e))?;
+    let bytes = capped::read(path, crate::budget::TOKENIZER).map_err(|e| Error::io(path, e))?;
     parse(path, &bytes)
 }
 

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Of one file of weights: five times the largest that is usual.
 const LARGEST_WEIGHTS: u64 = 256 << 30;
 /// Of configuration, index, tokenizer or template.
-const LARGEST_TEXT: u64 = crate::load::LARGEST_TOKENIZER;
+const LARGEST_TEXT: u64 = crate::budget::TOKENIZER;
 /// Of one model: the largest have a few hundred shards.
 const MOST_FILES: usize = 2000;
 /// A token has less than a hundred characters.

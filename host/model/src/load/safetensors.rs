@@ -74,7 +74,7 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
 /// Tensors and the file of each, as the index has them.
 fn weight_map(index: &Path) -> Result<BTreeMap<String, String>> {
     let invalid = |problem: String| Error::file(index, problem, FETCH_AGAIN);
-    let text = capped::read(index, super::LARGEST_TOKENIZER).map_err(|e| Error::io(index, e))?;
+    let text = capped::read(index, crate::budget::TOKENIZER).map_err(|e| Error::io(index, e))?;
     let json: serde_json::Value =
         serde_json::from_slice(&text).map_err(|e| invalid(format!("isn't valid JSON: {e}")))?;
     let map = json.get("weight_map").and_then(|m| m.as_object());

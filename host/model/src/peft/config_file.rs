@@ -78,7 +78,7 @@ impl AdapterSettings {
         if !path.is_file() {
             return Err(Error::file(path, "is missing", "give the folder of an adapter"));
         }
-        let bytes = host_files::capped::read(path, crate::load::LARGEST_CONFIG)
+        let bytes = host_files::capped::read(path, crate::budget::CONFIG)
             .map_err(|e| Error::io(path, e))?;
         let json: Value = serde_json::from_slice(&bytes).map_err(|e| {
             Error::file(path, format!("isn't valid JSON: {e}"), "save the adapter again")

@@ -8,6 +8,7 @@ mod chat;
 mod export;
 mod generate;
 mod gguf;
+mod gguf_hostile;
 mod hub;
 mod load;
 mod mirror;
