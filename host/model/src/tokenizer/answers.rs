@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::ChatTokenizer;
 use super::beginnings::Unlike;
-use super::layout::{Tokens, common_prefix};
+use super::layout::{Tokens, common_prefix, wrong};
 use super::thoughts::{ThoughtUse, is_thought, opened, opening_of, thought_of, without_thought};
 use crate::error::{Error, Result};
 use crate::message::{Chat, Message};
@@ -316,8 +316,4 @@ fn count_given(message: &Message, turn: &str, thoughts: &mut ThoughtUse) {
         let before = turn.rfind(message.said().trim()).map_or(turn, |at| &turn[..at]);
         thoughts.left_out += usize::from(!before.contains(thought));
     }
-}
-
-pub(super) fn wrong(index: usize, problem: &str, action: &str) -> Error {
-    Error::template(format!("message {} (assistant) {problem}", index + 1), action)
 }

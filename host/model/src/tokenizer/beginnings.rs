@@ -1,7 +1,7 @@
 //! Answers that begin otherwise than their prompts end.
 
 use super::ChatTokenizer;
-use super::answers::wrong;
+use super::layout::wrong;
 use crate::error::{Error, Result};
 use crate::message::Chat;
 

@@ -1,7 +1,7 @@
 //! A conversation's text cut into tokens at the places where prompts end.
 
 use super::ChatTokenizer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Token ids and the bytes of the text that each stands for, as (begin, end).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,4 +65,9 @@ impl ChatTokenizer {
 pub fn common_prefix(one: &str, other: &str) -> usize {
     let same = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
     same.map_or(one.len().min(other.len()), |((at, _), _)| at)
+}
+
+/// An answer that can't be laid out.
+pub(super) fn wrong(index: usize, problem: &str, action: &str) -> Error {
+    Error::template(format!("message {} (assistant) {problem}", index + 1), action)
 }
