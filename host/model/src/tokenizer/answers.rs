@@ -10,7 +10,7 @@ use super::ChatTokenizer;
 use super::beginnings::Unlike;
 use super::layout::{Tokens, common_prefix, wrong};
 use super::thoughts::{ThoughtUse, is_thought, opened, opening_of, thought_of, without_thought};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::message::{Chat, Message};
 use crate::thinking;
 
@@ -55,7 +55,7 @@ impl ChatTokenizer {
     /// Where the prompt begins a thought, the last answer's thought follows it: the message's own, or an empty one.
     ///
     /// # Errors
-    /// [`Error::Template`], with the number of the message, when the prompt isn't how the whole begins, so that the
+    /// [`Error::Template`](crate::Error::Template), with the number of the message, when the prompt isn't how the whole begins, so that the
     /// model would be trained on another prompt than it is asked with later.
     pub fn encode_chat<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<EncodedChat> {
         let Laid { tokens, answers, thoughts, unlike, .. } = self.lay_out(chat.into())?;
@@ -67,7 +67,7 @@ impl ChatTokenizer {
     /// the text begin at its begin, and tokens after it at its end.
     ///
     /// # Errors
-    /// As [`ChatTokenizer::encode_chat`], and [`Error::Template`] when an answer's text isn't in what is rendered.
+    /// As [`ChatTokenizer::encode_chat`], and [`Error::Template`](crate::Error::Template) when an answer's text isn't in what is rendered.
     pub fn answer_starts<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<Vec<Vec<usize>>> {
         let chat = chat.into();
         let laid = self.lay_out(chat)?;
