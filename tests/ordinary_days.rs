@@ -39,6 +39,19 @@ fn a_limit_of_the_system_is_told_and_no_policy_blamed() {
     }
 }
 
+/// Less than what readers of templates and Parquet files may take at most.
+#[test]
+fn files_are_read_within_what_the_system_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = alone(&folder);
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "ulimit -v 900000 && exec \"$0\" generate --quiet hello"]);
+    shell.arg(program.get_program());
+    shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
 #[test]
 fn ctrl_c_ends_a_calibration() {
     let folder = tempfile::tempdir().unwrap();

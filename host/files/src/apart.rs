@@ -16,9 +16,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rlimit::Resource;
-
 use crate::text;
+use crate::ulimit::{Resource, restrict};
 
 /// Where the program's own libraries are found (those of CUDA, say).
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
@@ -210,9 +209,9 @@ pub fn serve(arguments: &[OsString], mut answer: impl FnMut(&[u8]) -> Vec<u8>) -
     let (Some(memory), Some(time)) = (number(0), number(1)) else {
         return Err(io::Error::other("no budget"));
     };
-    Resource::AS.set(memory, memory)?;
-    Resource::CORE.set(0, 0)?;
-    Resource::FSIZE.set(0, 0)?;
+    restrict(Resource::AS, memory, memory)?;
+    restrict(Resource::CORE, 0, 0)?;
+    restrict(Resource::FSIZE, 0, 0)?;
     end_when_late(Duration::from_millis(time) + GRACE);
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     while let Some(question) = read_frame(&mut input, u64::MAX)? {

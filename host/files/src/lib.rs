@@ -13,6 +13,7 @@ pub mod private;
 pub mod quiet;
 pub mod sha256;
 pub mod text;
+pub mod ulimit;
 
 pub use error::{Error, Result};
 pub use lines::Lines;

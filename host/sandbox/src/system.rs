@@ -3,17 +3,9 @@
 //! Where that is less than the limits of the configuration, a failure may be the system's doing, and
 //! the policy isn't blamed for it.
 
-use std::io;
-
-use rlimit::Resource;
+use host_files::ulimit::Resource;
 
 use crate::limits::Limits;
-
-/// Limits this process to less than it may use now, never to more, which the system would refuse.
-pub(crate) fn restrict(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
-    let (_, most) = resource.get()?;
-    resource.set(soft.min(most), hard.min(most))
-}
 
 /// What the system allows less of than the configuration, and how to have more; nothing if it is
 /// the configuration that limits.
@@ -31,7 +23,7 @@ pub(crate) fn scarcity(limits: &Limits) -> Option<String> {
 /// Why there was no memory for a policy that is within its limits.
 pub(crate) fn no_memory() -> String {
     // Of address space a policy takes 4 GiB for each of its memories, used or not.
-    match less(Resource::AS, rlimit::INFINITY) {
+    match less(Resource::AS, u64::MAX) {
         Some(bytes) => format!("the system allows this process {}", address_space(bytes)),
         None => "the machine has no memory left".to_owned(),
     }

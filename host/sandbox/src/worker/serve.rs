@@ -5,11 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use rlimit::Resource;
-
 use super::{Job, Order};
-use crate::{compile, limits::Limits, system};
+use crate::{compile, limits::Limits};
 use host_files::text::clean;
+use host_files::ulimit::{self, Resource};
 
 /// Does one job: an order and the bytes from standard input, the result to standard
 /// output. On failure one line goes to standard error and the exit code is 1.
@@ -50,10 +49,10 @@ fn work() -> Result<Vec<u8>, String> {
 /// From here on this process can use only so much, and write no file.
 fn restrict(limits: &Limits) -> io::Result<()> {
     let seconds = limits.compile_cpu_seconds;
-    system::restrict(Resource::CPU, seconds, seconds + 1)?;
-    system::restrict(Resource::AS, limits.compile_memory_bytes, limits.compile_memory_bytes)?;
-    Resource::FSIZE.set(0, 0)?;
-    Resource::CORE.set(0, 0)
+    ulimit::restrict(Resource::CPU, seconds, seconds + 1)?;
+    ulimit::restrict(Resource::AS, limits.compile_memory_bytes, limits.compile_memory_bytes)?;
+    ulimit::restrict(Resource::FSIZE, 0, 0)?;
+    ulimit::restrict(Resource::CORE, 0, 0)
 }
 
 fn decode(bytes: &[u8]) -> Result<Vec<u8>, String> {
