@@ -153,4 +153,4 @@ fn marked(name: &str, reason: &Reason) -> Reason {
 
 #[cfg(test)]
 #[path = "combine_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -21,7 +21,8 @@ fn samples(answer_tokens: &[u32]) -> Vec<Sample> {
     answer_tokens.iter().enumerate().map(sample).collect()
 }
 
-fn assessment(risk: &[f64], task: &[f64], kl: &[f64]) -> Assessment {
+/// A valid assessment with these weights.
+pub(crate) fn assessment(risk: &[f64], task: &[f64], kl: &[f64]) -> Assessment {
     let mut one = fail_closed(risk.len(), "x", "because", b"");
     one.risk = risk.to_vec();
     one.regularization.task_weight = task.to_vec();

@@ -123,9 +123,7 @@ impl Regularization {
             steering: None,
         }
     }
-}
 
-impl Regularization {
     /// Whether the step pulls to no task data and yet holds: to the reference, or to alignment
     /// data. To leave out such a step, or to make it smaller, is no restriction.
     pub(crate) fn is_hold_alone(&self, samples: &[Sample]) -> bool {

@@ -107,31 +107,24 @@ impl<'a> Parser<'a> {
     }
 
     fn sum(&mut self) -> Result<Expression, String> {
-        let mut sum = self.product()?;
-        loop {
-            let operation = if self.takes("+") {
-                Operation::Add
-            } else if self.takes("-") {
-                Operation::Subtract
-            } else {
-                return Ok(sum);
-            };
-            sum = both(operation, sum, self.product()?);
-        }
+        self.chain(&[("+", Operation::Add), ("-", Operation::Subtract)], Self::product)
     }
 
     fn product(&mut self) -> Result<Expression, String> {
-        let mut product = self.factor()?;
-        loop {
-            let operation = if self.takes("*") {
-                Operation::Multiply
-            } else if self.takes("/") {
-                Operation::Divide
-            } else {
-                return Ok(product);
-            };
-            product = both(operation, product, self.factor()?);
+        self.chain(&[("*", Operation::Multiply), ("/", Operation::Divide)], Self::factor)
+    }
+
+    /// Operands with these operations between them, from the left.
+    fn chain(
+        &mut self,
+        operations: &[(&str, Operation)],
+        operand: fn(&mut Self) -> Result<Expression, String>,
+    ) -> Result<Expression, String> {
+        let mut left = operand(self)?;
+        while let Some((_, operation)) = operations.iter().find(|(mark, _)| self.takes(mark)) {
+            left = both(*operation, left, operand(self)?);
         }
+        Ok(left)
     }
 
     fn factor(&mut self) -> Result<Expression, String> {

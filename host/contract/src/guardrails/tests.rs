@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{actuators::Actuators, combine::fail_closed, types::Origin};
+use crate::{actuators::Actuators, combine::tests::assessment, types::Origin};
 
 fn rules(texts: &[&str]) -> Guardrails {
     let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
@@ -11,14 +11,6 @@ fn rules(texts: &[&str]) -> Guardrails {
 fn samples(count: usize) -> Vec<Sample> {
     let sample = |id| Sample { id, origin: Origin::Task, prompt_tokens: 1, answer_tokens: 2 };
     (0..count as u64).map(sample).collect()
-}
-
-fn assessment(risk: &[f64], task: &[f64], kl: &[f64]) -> Assessment {
-    let mut one = fail_closed(risk.len(), "x", "", b"");
-    one.risk = risk.to_vec();
-    one.regularization.task_weight = task.to_vec();
-    one.regularization.kl_weight = kl.to_vec();
-    one
 }
 
 #[track_caller]
