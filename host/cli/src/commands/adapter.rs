@@ -1,11 +1,10 @@
 //! Which adapter to use.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use host_data::Progress;
+use host_files::capped;
 use host_files::text::clean;
 use host_model::Model;
 use host_model::lora::Lora;
@@ -46,18 +45,10 @@ impl AdapterFlags {
     }
 }
 
-/// A small text file, if it is there.
-fn read(path: &Path) -> Option<String> {
-    let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
-    let mut text = String::new();
-    file.take(MOST_BYTES).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
 /// Shapes alone can't tell two models of one family apart, but their names do.
 fn other_base(folder: &Path, model: &str) -> Option<String> {
     let path = folder.join("adapter_config.json");
-    let settings: Value = serde_json::from_str(&read(&path)?).ok()?;
+    let settings: Value = serde_json::from_str(&capped::read_text(&path, MOST_BYTES).ok()?).ok()?;
     let base = settings["base_model_name_or_path"].as_str()?;
     let last = |name: &str| {
         let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -77,7 +68,7 @@ fn other_base(folder: &Path, model: &str) -> Option<String> {
 /// Trainers save the template that they trained with beside the adapter.
 fn own_template(folder: &Path, model: Option<&str>) -> Option<String> {
     let path = folder.join("chat_template.jinja");
-    let own = read(&path)?;
+    let own = capped::read_text(&path, MOST_BYTES).ok()?;
     (model.map(str::trim_end) != Some(own.trim_end())).then(|| {
         format!(
             "{}: the adapter was saved with a chat template that differs from the model's, which is used; \

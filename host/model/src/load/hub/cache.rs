@@ -4,10 +4,10 @@
 //! A blob is named by the SHA-256 of its bytes. Nothing that a server says becomes a path.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use host_files::{atomic, sha256};
+use host_files::{atomic, capped, sha256};
 
 use super::client::Sink;
 
@@ -40,12 +40,7 @@ impl Repository {
 
     /// The commit that a revision had when the Hub was last asked.
     pub fn noted(&self, revision: &str) -> Option<String> {
-        let mut text = String::new();
-        File::open(self.reference(revision))
-            .ok()?
-            .take(LONGEST_REF)
-            .read_to_string(&mut text)
-            .ok()?;
+        let text = capped::read_text(&self.reference(revision), LONGEST_REF).ok()?;
         Some(text.trim().to_owned()).filter(|text| is_commit(text))
     }
 
