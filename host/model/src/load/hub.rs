@@ -14,8 +14,9 @@ mod failure;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host_files::text;
+use host_files::{capped, text};
 
+pub use self::address::is_loopback;
 use self::cache::{Repository, is_commit};
 use self::client::{Client, Sibling, Sink as _};
 use self::failure::Failure;
@@ -96,9 +97,7 @@ fn default_home() -> Option<PathBuf> {
 
 /// The token that a login left, if there was one.
 fn read_token(path: &Path) -> Option<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(LONGEST_TOKEN).read_to_string(&mut text).ok()?;
+    let text = capped::read_text(path, LONGEST_TOKEN).ok()?;
     Some(text.trim().to_owned()).filter(|token| !token.is_empty())
 }
 

@@ -11,8 +11,10 @@ use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::complaint::{Complaint, duration, spelled};
-use super::config::{EndpointConfig, is_loopback};
+use super::config::{EndpointConfig, is_local};
 
+/// Where completions are, below the address of a server.
+const COMPLETIONS: &str = "/chat/completions";
 /// The wait before the first repetition; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait that no server asked for.
@@ -65,7 +67,7 @@ impl Client {
         let key = |field: &str| format!("judges.{name}.endpoint.{field}");
         let url = config.url.trim_end_matches('/');
         let parsed = url.parse::<Uri>();
-        let local = parsed.as_ref().is_ok_and(is_loopback);
+        let local = parsed.as_ref().is_ok_and(is_local);
         let problem = match parsed {
             Ok(uri) if !matches!(uri.scheme_str(), Some("http" | "https")) => {
                 Some("must begin with http:// or https://".to_owned())
@@ -119,11 +121,7 @@ impl Client {
         Ok(Self {
             agent,
             name: name.to_owned(),
-            url: if url.ends_with("/chat/completions") {
-                url.to_owned()
-            } else {
-                format!("{url}/chat/completions")
-            },
+            url: format!("{}{COMPLETIONS}", url.strip_suffix(COMPLETIONS).unwrap_or(url)),
             authorization,
             retries: config.retries,
             patience: Duration::from_secs_f64(config.retry_seconds),

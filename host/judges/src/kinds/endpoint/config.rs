@@ -1,9 +1,9 @@
 //! `[judges.NAME.endpoint]`
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use host_data::failure::{Failure as Error, Result};
+use host_model::load::hub::is_loopback;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
@@ -160,9 +160,7 @@ impl EndpointConfig {
     /// Whether its server is on this machine, and it is told nothing but conversations.
     pub fn stays_here(&self) -> bool {
         let secrets = [&self.rubric, &self.certificates].into_iter().any(Option::is_some);
-        !secrets
-            && self.key_variable.is_none()
-            && self.url.parse().is_ok_and(|url| is_loopback(&url))
+        !secrets && self.key_variable.is_none() && self.url.parse().is_ok_and(|url| is_local(&url))
     }
 
     /// # Errors
@@ -187,10 +185,8 @@ impl EndpointConfig {
 }
 
 /// Whether what is sent there stays on this machine.
-pub(super) fn is_loopback(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<IpAddr>().map(|address| address.to_canonical());
-    address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
+pub(super) fn is_local(url: &Uri) -> bool {
+    url.host().is_some_and(is_loopback)
 }
 
 /// The path of a field that holds a secret by its name or its value.
