@@ -45,7 +45,7 @@ impl Arguments {
         };
         let mut layers = Layers::default();
         layers.add_run(RunDir::open(run)?.path())?;
-        self.config.allow_endpoints(&mut layers);
+        layers.allow_endpoints(&self.config.allowed_endpoints);
         // Of these, clap has refused all that would change what the run learns.
         self.train.apply(&mut layers)?;
         layers.resolve()

@@ -224,11 +224,6 @@ flags! {
 }
 
 impl ConfigFlags {
-    /// Agrees to the endpoints that were named.
-    pub fn allow_endpoints(&self, layers: &mut Layers) {
-        self.allowed_endpoints.iter().for_each(|word| layers.allow_endpoint(word));
-    }
-
     /// The user's configuration, on top of that of `run` if one is named, without the
     /// embedded defaults.
     pub fn layers(&self, run: Option<&Path>) -> Result<Layers, Error> {
@@ -243,7 +238,7 @@ impl ConfigFlags {
             layers.add_assignment(assignment)?;
         }
         self.apply(&mut layers)?;
-        self.allow_endpoints(&mut layers);
+        layers.allow_endpoints(&self.allowed_endpoints);
         Ok(layers)
     }
 }

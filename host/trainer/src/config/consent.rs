@@ -128,7 +128,7 @@ mod tests {
             let word = word.to_owned();
             move |layers: &mut Layers| {
                 add(layers, ELSEWHERE);
-                layers.allow_endpoint(&word);
+                layers.allow_endpoints(&[word]);
             }
         };
         assert_eq!(consent(allow("https://x.org/v1")), Ok(Consent::Given));
@@ -136,7 +136,7 @@ mod tests {
         assert!(other.contains("has https://x.org/v1, and not https://x.org/v1 key=A"), "{other}");
         let more = |layers: &mut Layers| {
             add(layers, &format!("{ELSEWHERE}\nkey_variable = \"AWS_SECRET\""));
-            layers.allow_endpoint("https://x.org/v1");
+            layers.allow_endpoints(&["https://x.org/v1".into()]);
         };
         assert!(consent(more).is_err());
     }

@@ -34,9 +34,9 @@ impl Layers {
         self.said.of_run = true;
     }
 
-    /// Agrees to an endpoint, as [`EndpointConfig::word`](super::EndpointConfig::word) writes it.
-    pub fn allow_endpoint(&mut self, word: &str) {
-        self.said.words.push(word.to_owned());
+    /// Agrees to endpoints, as [`EndpointConfig::word`](super::EndpointConfig::word) writes each.
+    pub fn allow_endpoints(&mut self, words: &[String]) {
+        self.said.words.extend_from_slice(words);
     }
 
     /// `origin` names the text in errors.

@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         layers.add_assignment(assignment)?;
     }
     arguments.data.apply(&mut layers)?;
-    arguments.allowed_endpoints.iter().for_each(|word| layers.allow_endpoint(word));
+    layers.allow_endpoints(&arguments.allowed_endpoints);
     let mut config = layers.resolve()?;
     let name = name(arguments, config.judges.keys())?;
     let sources: Vec<DataSource> = arguments.rows.iter().map(DataSource::whole).collect();
