@@ -42,7 +42,10 @@ pub(super) fn unfaithful(
     if chat.inputs.documents.is_some() && !tokenizer.template_mentions(chat, "documents") {
         return Err(refused("documents"));
     }
-    if let Some(field) = Trial::of(chat).unread(tokenizer) {
+    let has_calls = chat.messages.iter().any(|message| !message.tool_calls.is_empty());
+    if (has_calls || chat.inputs.tools.is_some())
+        && let Some(field) = Trial::of(chat).unread(tokenizer)
+    {
         return Err(refused(field));
     }
     let mut found = Unfaithful::default();

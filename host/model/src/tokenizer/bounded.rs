@@ -126,8 +126,7 @@ impl Bounded {
             ));
         }
         if !self.searches {
-            let encoded = quiet::catch(|| self.tokenizer.encode(text, special));
-            return encoded.map_err(broken)?.map_err(|e| e.to_string());
+            return self.encode_here(text, special);
         }
         let job = Job::Encode { text: text.to_owned(), special };
         match self.apart(job, text.len())? {
@@ -145,8 +144,7 @@ impl Bounded {
             return Err(format!("tokenizer.json may make {} tokens too long", ids.len()));
         }
         if !self.searches {
-            let decoded = quiet::catch(|| self.tokenizer.decode(ids, skip_special));
-            return decoded.map_err(broken)?.map_err(|e| e.to_string());
+            return self.decode_here(ids, skip_special);
         }
         match self.apart(Job::Decode { ids: ids.to_vec(), skip_special }, ids.len())? {
             Done::Decoded(text) => Ok(text),
@@ -184,19 +182,24 @@ impl Bounded {
     }
 
     fn done(&self, job: Job) -> Outcome {
-        let words = |error: tokenizers::Error| error.to_string();
         match job {
             Job::Encode { text, special } => {
-                quiet::catch(|| self.tokenizer.encode(text, special).map_err(words))
-                    .map_err(broken)?
-                    .map(|encoding| Done::Encoded(Box::new(encoding)))
+                self.encode_here(&text, special).map(|it| Done::Encoded(Box::new(it)))
             }
             Job::Decode { ids, skip_special } => {
-                quiet::catch(|| self.tokenizer.decode(&ids, skip_special).map_err(words))
-                    .map_err(broken)?
-                    .map(Done::Decoded)
+                self.decode_here(&ids, skip_special).map(Done::Decoded)
             }
         }
+    }
+
+    fn encode_here(&self, text: &str, special: bool) -> Result<Encoding, String> {
+        let encoded = quiet::catch(|| self.tokenizer.encode(text, special));
+        encoded.map_err(broken)?.map_err(|error| error.to_string())
+    }
+
+    fn decode_here(&self, ids: &[u32], skip_special: bool) -> Result<String, String> {
+        let decoded = quiet::catch(|| self.tokenizer.decode(ids, skip_special));
+        decoded.map_err(broken)?.map_err(|error| error.to_string())
     }
 }
 
