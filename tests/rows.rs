@@ -166,10 +166,12 @@ fn what_is_longer_than_the_models_context_is_found_before_the_training() {
     assert!(stderr.contains("dropped 1 of 40 rows with more than 512 tokens"), "{stderr}");
     assert!(stderr.contains("the model's context is 512 tokens, less than data.max_tokens"));
     write(&folder, "harmful.jsonl", [rows[0].clone(), rows[7].clone()]);
-    let long = ["--data", "rows.jsonl", "--harmful", "harmful.jsonl", "--steps", "1"];
-    let refused = train(&folder, "refused", &long);
-    let stderr = text(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("harmful.jsonl, line 2: the prompt has"), "{stderr}");
-    assert!(!folder.path().join("refused").exists());
+    for asked in [["--harmful", "harmful.jsonl"], ["--set", "canary.prompts=['harmful.jsonl']"]] {
+        let long = ["--data", "rows.jsonl", "--steps", "1", asked[0], asked[1]];
+        let refused = train(&folder, "refused", &long);
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("harmful.jsonl, line 2: the prompt has"), "{stderr}");
+        assert!(!folder.path().join("refused").exists());
+    }
 }

@@ -168,7 +168,7 @@ pub enum Error {
     Encode { place: Place, message: String },
 
     #[error(
-        "{place}: the prompt has {tokens} tokens with its expected answer, and the model's context is {longest}; \
+        "{place}: the prompt has {tokens} tokens with what is to follow it, and the model's context is {longest}; \
          shorten it or remove the row"
     )]
     TooLongForModel { place: Place, tokens: usize, longest: usize },

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use host_model::ChatTokenizer;
+use host_model::Model;
 
 use super::error::{Error, Result};
 use super::notices::{BadRows, Notices, Read};
@@ -39,37 +39,24 @@ impl Reader {
         Ok(self.noticed(source::read_prompts(sources, self.seed, &self.bad)?))
     }
 
-    /// Keeps what a model's chat template leaves out of prompts.
+    /// Keeps what a model's chat template leaves out of prompts, and refuses those that are longer
+    /// than its context with their expected answers.
     ///
     /// # Errors
-    /// As [`encode_training`](crate::encode_training) for what changes their meaning.
-    pub fn check_rendered<'p>(
+    /// As [`encode_training`](crate::encode_training) for what changes their meaning,
+    /// [`Error::TooLongForModel`], and if the chat template refuses a prompt.
+    pub fn check<'p>(
         &self,
         prompts: impl IntoIterator<Item = &'p Prompt>,
-        tokenizer: &ChatTokenizer,
+        model: &Model,
     ) -> Result<()> {
+        let tokenizer = &model.tokenizer;
         let mut notices = self.notices.borrow_mut();
         for prompt in prompts {
             let unfaithful = rendered::unfaithful(&prompt.place, prompt.chat(), tokenizer)?;
             if unfaithful.changed || !unfaithful.left_out.is_empty() {
                 notices.of(&prompt.place.file).unfaithful(unfaithful);
             }
-        }
-        notices.check_variables(tokenizer)
-    }
-
-    /// Refuses prompts that are longer, with their expected answers, than the model's context of
-    /// `longest` tokens.
-    ///
-    /// # Errors
-    /// [`Error::TooLongForModel`], and if the chat template refuses a prompt.
-    pub fn check_lengths<'p>(
-        &self,
-        prompts: impl IntoIterator<Item = &'p Prompt>,
-        tokenizer: &ChatTokenizer,
-        longest: usize,
-    ) -> Result<()> {
-        for prompt in prompts {
             let wrong = |error: host_model::Error| Error::Encode {
                 place: prompt.place.clone(),
                 message: error.to_string(),
@@ -77,12 +64,10 @@ impl Reader {
             let answer = prompt.expected().unwrap_or_default();
             let answer = tokenizer.encode(answer).map_err(wrong)?.len();
             let tokens = tokenizer.encode_prompt(prompt.chat()).map_err(wrong)?.len() + answer;
-            if tokens >= longest {
-                let place = prompt.place.clone();
-                return Err(Error::TooLongForModel { place, tokens, longest });
-            }
+            // A token of the answer at least.
+            prompt.check_length(tokens + 1, model)?;
         }
-        Ok(())
+        notices.check_variables(tokenizer)
     }
 
     fn noticed<T>(&self, read: Read<T>) -> Vec<T> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use host_model::{Chat, TemplateInputs};
+use host_model::{Chat, Model, TemplateInputs};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -68,6 +68,17 @@ impl Prompt {
     /// The text of the expected answer.
     pub fn expected(&self) -> Option<&str> {
         self.answer.as_ref().map(|answer| answer.content.as_str())
+    }
+
+    /// # Errors
+    /// [`Error::TooLongForModel`] if that many tokens, of the prompt and what follows it, don't fit
+    /// into the model's context.
+    pub fn check_length(&self, tokens: usize, model: &Model) -> Result<()> {
+        let longest = model.config.max_position;
+        if tokens <= longest {
+            return Ok(());
+        }
+        Err(Error::TooLongForModel { place: self.place.clone(), tokens, longest })
     }
 
     /// The prompt with its expected answer, as a training row; nothing without one.

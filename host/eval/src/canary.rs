@@ -8,7 +8,7 @@
 use candle_core::Tensor;
 use host_data::failure::{Failure as Error, Result};
 use host_data::{Prompt, Reader};
-use host_model::ChatTokenizer;
+use host_model::Model;
 use host_model::decoder::{Decoder, Overlay, Packed};
 
 use crate::config::CanaryConfig;
@@ -24,26 +24,18 @@ struct Opening {
 }
 
 impl Canary {
-    pub fn load(
-        config: &CanaryConfig,
-        tokenizer: &ChatTokenizer,
-        reader: &Reader,
-    ) -> Result<Option<Self>> {
+    pub fn load(config: &CanaryConfig, model: &Model, reader: &Reader) -> Result<Option<Self>> {
         if config.prompts.is_empty() {
             return Ok(None);
         }
         let rows = reader.prompts(&config.prompts)?;
-        reader.check_rendered(&rows, tokenizer)?;
+        reader.check(&rows, model)?;
         let rows = &rows[..rows.len().min(config.limit)];
-        Self::new(rows, &config.refusal, &config.compliance, tokenizer).map(Some)
+        Self::new(rows, &config.refusal, &config.compliance, model).map(Some)
     }
 
-    fn new(
-        prompts: &[Prompt],
-        refusal: &str,
-        compliance: &str,
-        tokenizer: &ChatTokenizer,
-    ) -> Result<Self> {
+    fn new(prompts: &[Prompt], refusal: &str, compliance: &str, model: &Model) -> Result<Self> {
+        let tokenizer = &model.tokenizer;
         let refusal = tokenizer.encode(refusal)?;
         let compliance = tokenizer.encode(compliance)?;
         if refusal.is_empty() || compliance.is_empty() {
@@ -54,8 +46,9 @@ impl Canary {
         }
         let sequences = prompts
             .iter()
-            .map(|prompt| {
-                let prompt = tokenizer.encode_to_answer(prompt.chat())?;
+            .map(|one| {
+                let prompt = tokenizer.encode_to_answer(one.chat())?;
+                one.check_length(prompt.len() + refusal.len().max(compliance.len()), model)?;
                 let opening = |words: &[u32]| Opening {
                     tokens: [&prompt, words].concat(),
                     prompt: prompt.len(),
@@ -118,7 +111,7 @@ mod tests {
         let model = host_data::demo::model();
         let prompts = vec![host_data::DataSource::whole("demo:canary.jsonl")];
         let config = CanaryConfig { prompts, ..CanaryConfig::default() };
-        let canary = Canary::load(&config, &model.tokenizer, &Reader::default()).expect("loads");
+        let canary = Canary::load(&config, &model, &Reader::default()).expect("loads");
         let margins = canary.expect("has prompts").margins(&model.decoder, None);
         let margins = margins.expect("measured");
         assert_eq!(margins.len(), 12);
@@ -129,7 +122,7 @@ mod tests {
             compliance: config.refusal.clone(),
             ..config.clone()
         };
-        let swapped = Canary::load(&swapped, &model.tokenizer, &Reader::default()).expect("loads");
+        let swapped = Canary::load(&swapped, &model, &Reader::default()).expect("loads");
         // An adapter that changes nothing must not change the margin either.
         let adapter = LoraConfig { rank: 2, alpha: 4.0, targets: Target::ALL.to_vec() };
         let adapter = Lora::new(&model.config, adapter, 1, model.decoder.device()).expect("fits");
@@ -139,6 +132,6 @@ mod tests {
         }
 
         let none = CanaryConfig { prompts: Vec::new(), ..config };
-        assert!(Canary::load(&none, &model.tokenizer, &Reader::default()).expect("none").is_none());
+        assert!(Canary::load(&none, &model, &Reader::default()).expect("none").is_none());
     }
 }

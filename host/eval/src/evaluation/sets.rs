@@ -48,9 +48,8 @@ impl EvalSets {
     /// # Errors
     /// If it leaves out what changes their meaning, or one is too long.
     pub fn check(&self, model: &Model, reader: &Reader) -> Result<()> {
-        let all = || self.harmful.iter().chain(&self.harmless).chain(&self.task);
-        reader.check_rendered(all(), &model.tokenizer)?;
-        Ok(reader.check_lengths(all(), &model.tokenizer, model.config.max_position)?)
+        let all = self.harmful.iter().chain(&self.harmless).chain(&self.task);
+        Ok(reader.check(all, model)?)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -163,9 +163,7 @@ impl<'a> LoadedPolicy<'a> {
         observer: &mut dyn Observer,
     ) -> Result<CalibrationFile> {
         let prompts = self.prompts(run, reader)?;
-        let asked = || prompts.iter().map(|one| &one.prompt);
-        reader.check_rendered(asked(), &model.tokenizer)?;
-        reader.check_lengths(asked(), &model.tokenizer, model.config.max_position)?;
+        reader.check(prompts.iter().map(|one| &one.prompt), model)?;
         let settings = self.settings_json();
         let result = calibration::calibrate(
             &self.policy,

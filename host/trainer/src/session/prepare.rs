@@ -194,7 +194,7 @@ pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {
 }
 
 pub fn canary(run: &RunConfig, model: &Model, reader: &Reader) -> Result<Option<Canary>> {
-    Ok(Canary::load(&run.canary, &model.tokenizer, reader)?)
+    Ok(Canary::load(&run.canary, model, reader)?)
 }
 
 pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {

@@ -93,8 +93,7 @@ impl Bench {
         layers.add_text(host_data::demo::DATA_CONFIG, "demo").expect("valid");
         let mut canary = layers.resolve().expect("valid").canary;
         canary.limit = 3;
-        let canary =
-            Canary::load(&canary, &model.tokenizer, &host_data::Reader::default()).expect("loads");
+        let canary = Canary::load(&canary, &model, &host_data::Reader::default()).expect("loads");
         let plan = Plan::new(samples, batch, 9.0, None, 5).expect("planned");
         Self {
             context: RunContext { canary, ..RunContext::new(model, plan) },
