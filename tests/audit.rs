@@ -55,18 +55,18 @@ fn a_violation_is_named_and_exits_with_4() {
 fn a_missing_signature_that_was_asked_for_exits_with_4() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("team.key");
-    let (signer, _) = host_sandbox::Signer::open_or_create(&key).unwrap();
+    host_sandbox::Signer::create(&key).unwrap();
     let policy = folder.path().join("sft.wasm");
     std::fs::copy(plugin("sft.wasm"), &policy).unwrap();
     let arguments = ["audit", "sft.wasm", "--signed-by", "team.pub", "--repeats", "3"];
     let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).lines().last().unwrap().contains("signature"));
-    let signature = signer.sign(&std::fs::read(&policy).unwrap(), "reviewed by us").unwrap();
-    std::fs::write(folder.path().join("sft.wasm.minisig"), signature).unwrap();
+    let sign = ["policy", "sign", "sft.wasm", "--key", "team.key", "--expires", "never"];
+    assert_eq!(run(folder.path(), &sign).status.code(), Some(0));
     let output = run(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("reviewed by us"));
+    assert!(text(&output.stdout).contains("does not expire"));
 }
 
 /// What a policy says of itself can't become part of the page.

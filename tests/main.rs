@@ -18,6 +18,7 @@ mod consent;
 mod dry_run;
 mod durable;
 mod evaluation;
+mod evidence;
 mod generated;
 mod golden;
 mod hostile;

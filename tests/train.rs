@@ -99,7 +99,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
 
     let manifest = json(&run.join("manifest.json"));
     assert_eq!(manifest["status"], "finished");
-    let digest = sha256(&std::fs::read(&probe).unwrap());
+    let digest = crate::program::sha256(&std::fs::read(&probe).unwrap());
     assert_eq!(manifest["policies"][0]["sha256"], Value::from(digest.clone()));
     let calibration = json(&run.join("calibration.json"));
     assert_eq!(calibration["policy_sha256"], Value::from(digest));
@@ -142,11 +142,6 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
         .success();
     let merged: Value = serde_json::from_slice(&merged.get_output().stdout).unwrap();
     assert_eq!(merged["before"]["refusal"], report["after"]["refusal"]);
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(bytes))
 }
 
 #[test]

@@ -139,8 +139,9 @@ fn an_audit_replays_a_run_and_finds_what_was_changed() {
     let key = folder.path().join("config/host/host.pub");
     let (code, stdout, _) = audit(&folder, &["--run", "run", "--key", key.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{stdout}");
+    std::fs::copy(&probe, folder.path().join("mine.wasm")).unwrap();
     alone(&folder)
-        .args(["policy", "sign", "run/config.toml", "--key", "other.key"])
+        .args(["policy", "sign", "mine.wasm", "--key", "other.key", "--new-key"])
         .assert()
         .success();
     let (code, stdout, _) = audit(&folder, &["--run", "run", "--key", "other.pub"]);
@@ -246,7 +247,9 @@ fn a_light_journal_holds_digests_and_the_same_assessments() {
     let size = |run: &Path| std::fs::metadata(run.join("journal/tensors.bin")).unwrap().len();
     assert_eq!(size(&light), 0);
     assert!(size(&full) > 0 && !light.join("journal/policies").exists());
-    let (code, stdout, _) = audit(&folder, &["--run", "light"]);
-    assert_eq!(code, Some(0), "{stdout}");
+    let (code, stdout, stderr) = audit(&folder, &["--run", "light"]);
+    assert_eq!(code, Some(5), "{stdout}");
     assert!(stdout.contains("0 of 3") && stdout.contains("3 can't be replayed"), "{stdout}");
+    assert!(stdout.contains("UNPROVEN: 3 of 3"), "{stdout}");
+    assert!(stderr.contains("isn't shown to be right"), "{stderr}");
 }

@@ -9,7 +9,9 @@ use host_audit::{
     synthetic::run_info,
 };
 use host_contract::{Calibration, Needs};
-use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer, signature_path};
+use host_sandbox::{
+    Endorsement, Engine, Limits, Policy, PublicKey, Signer, Statement, digest, signature_path,
+};
 
 /// Closed, with one number.
 const SCHEMA: &str = r#"{"properties": {"weight": {"type": "number", "default": 1}}, "additionalProperties": false}"#;
@@ -29,7 +31,7 @@ fn audit_but(
     let bytes = guest.component();
     std::fs::write(&path, &bytes).unwrap();
     if let Some((signer, _)) = key {
-        let text = signer.sign(&bytes, "reviewed").unwrap();
+        let text = signer.sign(Statement::Policy, &bytes, &endorsed(&bytes)).unwrap();
         std::fs::write(signature_path(&path), text).unwrap();
     }
     let policy = Policy::load(&Engine::new(limits).unwrap(), &path).unwrap();
@@ -64,6 +66,17 @@ fn check(id: &str, changes: &[(&'static str, &'static str)], verdict: Verdict) -
     assert_eq!(found.verdict, verdict, "{}: {}", found.id, found.measured);
     assert_eq!(audit.passed, audit.findings.iter().all(|f| f.verdict != Verdict::Fail));
     found.measured.clone()
+}
+
+/// What `host policy sign` says of it.
+fn endorsed(bytes: &[u8]) -> String {
+    let said = Endorsement {
+        name: "fixed".into(),
+        version: "1.0.0".into(),
+        sha256: digest(bytes),
+        expires: None,
+    };
+    said.comment().unwrap()
 }
 
 #[test]

@@ -17,11 +17,13 @@ use std::{
 
 use host_audit::{
     cases::{Case, paths},
-    journal::{Answered, Journal, JournalWriter, Mode, Start},
+    journal::{Answered, Identity, Journal, JournalWriter, Mode, Start},
 };
-use host_contract::{Needs, assessment_from_json, assessment_to_json};
+use host_contract::{Action, Needs, Outcome, RunInfo, assessment_from_json, assessment_to_json};
 use host_files::text::clean;
-use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer};
+use host_sandbox::{Engine, Limits, Policy, PublicKey, Signer, Statement};
+
+const BYTES: &[u8] = b"risk-journal x";
 use hostile::{HostilePolicy, mutation::mutate};
 
 use crate::support::{Guest, sample};
@@ -145,7 +147,7 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
     fs::write(&path, Guest::new().component()).unwrap();
     let policy = Policy::load(&engine(), &path).unwrap();
     let (signer, _) = Signer::open_or_create(&folder.path().join("own.key")).unwrap();
-    let (run, needs) = (sample::run(), sample::needs());
+    let (run, needs) = (RunInfo { total_steps: 3, ..sample::run() }, sample::needs());
     let slot = (&policy, "{}", &needs, b"parameters".as_slice());
     let start = Start {
         mode: Mode::Full,
@@ -153,6 +155,7 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
         on_fault: "strict=2".into(),
         require: Vec::new(),
         run: &run,
+        identity: &Identity::new([].into()),
         policies: vec![slot, slot],
     };
     let journal = folder.path().join("journal");
@@ -173,7 +176,15 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
         writer.combined(step, &assessment).unwrap();
         writer.seal().unwrap();
     }
-    writer.end("finished", None).unwrap();
+    let last = Outcome {
+        step: 2,
+        action: Action::Skip,
+        task_loss: 0.0,
+        kl: None,
+        gradient_norm: 0.0,
+        learning_rate: 0.0,
+    };
+    writer.end("finished", Some(last)).unwrap();
     (folder, journal)
 }
 
@@ -241,12 +252,13 @@ fn keys_and_signatures() {
     let seeds = vec![
         key.to_base64().into_bytes(),
         fs::read(path.with_extension("pub")).unwrap(),
-        signer.sign(b"bytes", "a comment").unwrap().into_bytes(),
+        signer.sign(Statement::Journal, BYTES, "a comment").unwrap().into_bytes(),
     ];
     fuzz("keys_and_signatures", seeds, |bytes| {
         let text = String::from_utf8_lossy(bytes);
-        let parsed = PublicKey::parse(&text).map(|key| key.verify(b"bytes", &text));
-        format!("{parsed:?} {:?}", key.verify(b"bytes", &text))
+        let parsed =
+            PublicKey::parse(&text).map(|key| key.verify(Statement::Journal, BYTES, &text));
+        format!("{parsed:?} {:?}", key.verify(Statement::Journal, BYTES, &text))
     });
 }
 

@@ -1,5 +1,6 @@
 //! A journal of 200 records, and everything that may be done to it afterwards.
 
+mod forged;
 mod resumed;
 
 use std::{
@@ -8,8 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use host_audit::journal::{Answered, Entry, Journal, JournalWriter, Mode, Replay, Start};
-use host_contract::{Assessment, Needs, RunInfo};
+use host_audit::journal::{Answered, Entry, Identity, Journal, JournalWriter, Mode, Replay, Start};
+use host_contract::{Action, Assessment, Needs, Outcome, RunInfo};
 use host_sandbox::{Call, Engine, Error, Limits, Policy, PublicKey, Signer};
 
 use crate::support::{Guest, sample, says};
@@ -25,6 +26,7 @@ struct Desk {
     engine: Engine,
     policy: Policy,
     signer: Signer,
+    identity: Identity,
 }
 
 impl Desk {
@@ -35,7 +37,8 @@ impl Desk {
         let engine = Engine::new(&Limits::default()).unwrap();
         let policy = Policy::load(&engine, &path).unwrap();
         let signer = key(&folder, "own");
-        Self { folder, engine, policy, signer }
+        let identity = Identity::new([("config".to_owned(), "ab".repeat(32))].into());
+        Self { folder, engine, policy, signer, identity }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -52,12 +55,12 @@ impl Desk {
         signer: &Signer,
         alter: impl Fn(u64, &mut Assessment),
     ) -> (PathBuf, u64) {
-        let (run, needs) = (sample::run(), sample::needs());
+        let (run, needs) = (run(), sample::needs());
         let start = Start { mode, budget_bytes, ..self.start(&run, &needs, "{}") };
         let folder = self.path(name);
         let mut journal = JournalWriter::create(&folder, &start, signer).unwrap();
         self.steps(&mut journal, 0..STEPS, Vec::new(), alter);
-        journal.end("finished", None).unwrap();
+        journal.end("finished", outcome(STEPS - 1)).unwrap();
         (folder, journal.unrecorded())
     }
 
@@ -68,6 +71,7 @@ impl Desk {
             on_fault: "stop".into(),
             require: Vec::new(),
             run,
+            identity: &self.identity,
             policies: vec![(&self.policy, settings, needs, b"parameters")],
         }
     }
@@ -80,7 +84,7 @@ impl Desk {
         mut state: Vec<u8>,
         alter: impl Fn(u64, &mut Assessment),
     ) -> Vec<u8> {
-        let (run, needs) = (sample::run(), sample::needs());
+        let (run, needs) = (run(), sample::needs());
         for step in steps {
             let mut signals = sample::signals();
             signals.step = step;
@@ -116,6 +120,22 @@ impl Desk {
         let journal = Journal::read(folder, None).unwrap();
         journal.replay(&self.engine, || {}).unwrap()
     }
+}
+
+fn run() -> RunInfo {
+    RunInfo { total_steps: STEPS, ..sample::run() }
+}
+
+/// What became of a step.
+fn outcome(step: u64) -> Option<Outcome> {
+    Some(Outcome {
+        step,
+        action: Action::Update,
+        task_loss: 1.0,
+        kl: None,
+        gradient_norm: 1.0,
+        learning_rate: 1e-4,
+    })
 }
 
 fn key(folder: &tempfile::TempDir, name: &str) -> Signer {

@@ -30,6 +30,8 @@ pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
 pub enum Failed {
     /// An audit: exit code 4.
     Audit(String),
+    /// An audit that found nothing wrong and doesn't show what it was asked for: exit code 5.
+    Unproven(String),
     /// Tests of a policy: exit code 1.
     Cases(String),
     /// A run whose result is worth nothing: exit code 1.
@@ -39,7 +41,9 @@ pub enum Failed {
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Audit(why) | Self::Cases(why) | Self::Run(why) => f.write_str(why),
+            Self::Audit(why) | Self::Unproven(why) | Self::Cases(why) | Self::Run(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -47,8 +51,10 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 fn of(error: &anyhow::Error) -> u8 {
-    if let Some(Failed::Audit(_)) = error.downcast_ref() {
-        return 4;
+    match error.downcast_ref() {
+        Some(Failed::Audit(_)) => return 4,
+        Some(Failed::Unproven(_)) => return 5,
+        _ => {}
     }
     if let Some(io) = error.downcast_ref::<std::io::Error>() {
         return if io.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };

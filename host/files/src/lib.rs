@@ -1,4 +1,4 @@
-//! File operations used by all crates: atomic writes, owner-only folders, JSON Lines,
+//! File operations used by all crates: atomic writes, owner-only folders and files, JSON Lines,
 //! SHA-256 digests, and how foreign text is shown.
 #![warn(missing_docs)]
 
@@ -8,6 +8,7 @@ pub mod capped;
 mod error;
 pub mod json;
 mod lines;
+pub mod own;
 mod page;
 pub mod private;
 pub mod quiet;

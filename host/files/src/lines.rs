@@ -1,12 +1,13 @@
 //! A JSON Lines file that only ever holds whole lines.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::own;
 
 /// The file, open at its end.
 pub struct Lines {
@@ -20,8 +21,8 @@ impl Lines {
     /// # Errors
     /// [`Error::Io`]
     pub fn create(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().create_new(true).write(true).open(path);
-        Ok(Self { path: path.into(), file: file.map_err(|source| Error::io(path, source))? })
+        let file = own::create(path).map_err(|source| Error::io(path, source))?;
+        Ok(Self { path: path.into(), file })
     }
 
     /// Goes on behind the first `bytes`; the rest is cut off. Of a file that isn't there,
@@ -30,11 +31,11 @@ impl Lines {
     /// # Errors
     /// [`Error::Shorter`] when it holds fewer bytes, and [`Error::Io`].
     pub fn reopen(path: &Path, bytes: u64) -> Result<Self> {
-        if bytes == 0 && !path.exists() {
+        if bytes == 0 && path.symlink_metadata().is_err() {
             return Self::create(path);
         }
         let failed = |source| Error::io(path, source);
-        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        let mut file = own::open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() < bytes {
             return Err(Error::Shorter { path: path.to_owned() });
         }
@@ -81,6 +82,8 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::OpenOptions;
+
     use super::*;
 
     #[test]

@@ -58,7 +58,10 @@ pub fn secret(file: &Path) -> io::Result<()> {
 }
 
 /// The user whom this process acts for: to whom a file belongs that it makes.
-fn user() -> io::Result<u32> {
+///
+/// # Errors
+/// If no temporary file can be made.
+pub fn user() -> io::Result<u32> {
     static USER: OnceLock<u32> = OnceLock::new();
     if let Some(user) = USER.get() {
         return Ok(*user);

@@ -72,6 +72,14 @@ pub enum Error {
     )]
     Unsigned { file: String, problem: String },
 
+    /// The file, or the key that signed it, is on the list of what is no longer trusted.
+    #[error("policy {file}: {what} was revoked: {why}; take another policy")]
+    Revoked { file: String, what: String, why: String },
+
+    /// A list of revocations that can't be read.
+    #[error("the list of revocations {}: {problem}", path.display())]
+    Revocations { path: PathBuf, problem: String },
+
     /// A key that can't be used.
     #[error("key {key}: {problem}")]
     Key { key: String, problem: String },

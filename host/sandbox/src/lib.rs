@@ -20,6 +20,7 @@ mod call_site;
 mod compile;
 mod component;
 mod descriptor;
+mod endorsement;
 mod engine;
 mod error;
 mod fault;
@@ -34,10 +35,13 @@ pub mod worker;
 
 pub use cache::Cache;
 pub use call_site::{CallSite, Function};
+pub use endorsement::{Endorsement, Revocations};
 pub use engine::Engine;
 pub use error::{Error, FileProblem, Result};
 pub use limits::{BadLimit, Limit, Limits};
-pub use policy::{Assessed, Call, Policy, Trust, check_signature, digest, read};
+pub use policy::{Assessed, Call, Policy, Trust, check_revoked, check_signature, digest, read};
 pub use sandbox::Cost;
-pub use signature::{PublicKey, Signer, claimed_key, public_path, signature_path};
+pub use signature::{
+    PublicKey, Signer, Statement, claimed_key, public_path, read_signature, signature_path,
+};
 pub use worker::{Job, Worker};

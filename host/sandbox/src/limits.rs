@@ -233,6 +233,29 @@ impl Limits {
         Ok(())
     }
 
+    /// These limits for a replay on a machine that allows `own`: what an answer depends on is
+    /// kept, and what depends on the machine is the machine's.
+    ///
+    /// # Errors
+    /// The first limit that is beyond its own: its name, and the two values.
+    pub fn replayed(&self, own: &Self) -> Result<Self, (&'static str, u64, u64)> {
+        let of_machine = |one: &&Setting| {
+            one.name.ends_with("_milliseconds") || one.name.starts_with("compile_")
+        };
+        let beyond = |one: &&Setting| !of_machine(one) && (one.value)(self) > (one.value)(own);
+        if let Some(one) = SETTINGS.iter().find(beyond) {
+            return Err((one.name, (one.value)(self), (one.value)(own)));
+        }
+        Ok(Self {
+            call_milliseconds: own.call_milliseconds,
+            calibrate_milliseconds: own.calibrate_milliseconds,
+            compile_cpu_seconds: own.compile_cpu_seconds,
+            compile_milliseconds: own.compile_milliseconds,
+            compile_memory_bytes: own.compile_memory_bytes,
+            ..self.clone()
+        })
+    }
+
     /// What is allowed of one kind in a call of one function.
     pub(crate) fn allowed(&self, limit: Limit, function: Function) -> u64 {
         (limit.of(function).value)(self)

@@ -2,7 +2,7 @@
 
 mod load;
 
-pub use load::{Trust, check_signature, digest, read};
+pub use load::{Trust, check_revoked, check_signature, digest, read};
 
 use crate::{
     call_site::{CallSite, Function},

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use host_files::{atomic, private};
+use host_files::{atomic, own, private};
 use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
 
 use crate::error::{Error, Result};
@@ -19,6 +19,38 @@ const SIGNATURE_LINES: [(usize, usize, &str); 2] = [(1, 100, "="), (3, 88, "==")
 
 /// How a public key begins.
 const ALGORITHM: &[u8] = b"Ed";
+
+/// Most bytes of a file with a key or a signature; real ones have a few hundred.
+const FILE_BYTES: u64 = 16 << 10;
+
+/// What a signature is of. Each kind begins in its own way, and a key signs and verifies nothing
+/// that does not: so a signature of one kind never passes for one of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statement {
+    /// A policy: the bytes of a WebAssembly file.
+    Policy,
+    /// Where a journal stands.
+    Journal,
+    /// A checkpoint of a run.
+    Checkpoint,
+    /// What a run has behind it, and the files it left.
+    Run,
+}
+
+impl Statement {
+    fn begins(self) -> &'static str {
+        match self {
+            Self::Policy => "\0asm",
+            Self::Journal => "risk-journal ",
+            Self::Checkpoint => "risk-checkpoint ",
+            Self::Run => "risk-run ",
+        }
+    }
+
+    fn is(self, bytes: &[u8]) -> bool {
+        bytes.starts_with(self.begins().as_bytes())
+    }
+}
 
 /// A secret key that signs policies and journals.
 pub struct Signer {
@@ -54,10 +86,10 @@ impl Signer {
     pub fn open(path: &Path) -> Result<Self> {
         let problem = |problem: String| Error::Key { key: path.display().to_string(), problem };
         private::secret(path).map_err(|e| problem(e.to_string()))?;
-        let text = fs::read_to_string(path).map_err(|e| problem(e.to_string()))?;
+        let text = own::read_text(path, FILE_BYTES).map_err(|e| problem(e.to_string()))?;
         let not_a_key = |e: minisign::PError| {
             problem(format!(
-                "it is no secret key ({e}); make one with host policy sign, or minisign -G"
+                "it is no secret key ({e}); make one with host policy sign --new-key, or minisign -G"
             ))
         };
         let parse = || SecretKeyBox::from_string(&text).map_err(not_a_key);
@@ -68,8 +100,7 @@ impl Signer {
         Self::new(secret)
     }
 
-    /// Reads the key, or makes one without a password if there is none; its public
-    /// half then lies beside it, with the ending `.pub`. True if it was made.
+    /// Reads the key, or makes one if there is none. True if it was made.
     ///
     /// # Errors
     /// As for [`Signer::open`], and files that can't be written.
@@ -77,6 +108,19 @@ impl Signer {
         if path.exists() {
             return Ok((Self::open(path)?, false));
         }
+        match Self::create(path)? {
+            Some(signer) => Ok((signer, true)),
+            // Another host made it in this moment.
+            None => Ok((Self::open(path)?, false)),
+        }
+    }
+
+    /// Makes a key without a password; its public half then lies beside it, with the ending
+    /// `.pub`. None if there is a file already.
+    ///
+    /// # Errors
+    /// Files that can't be written.
+    pub fn create(path: &Path) -> Result<Option<Self>> {
         let problem = |problem: String| Error::Key { key: path.display().to_string(), problem };
         let broken = |e: minisign::PError| problem(e.to_string());
         let pair = KeyPair::generate_unencrypted_keypair().map_err(broken)?;
@@ -90,11 +134,8 @@ impl Signer {
             fs::write(public_path(path), public)
         };
         match written() {
-            Ok(()) => Ok((Self::new(pair.sk)?, true)),
-            // Another host made it in this moment.
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                Ok((Self::open(path)?, false))
-            }
+            Ok(()) => Ok(Some(Self::new(pair.sk)?)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(problem(format!("it can't be made: {e}"))),
         }
     }
@@ -113,8 +154,14 @@ impl Signer {
     /// The text of a signature; the comment is signed as well.
     ///
     /// # Errors
-    /// If the system has no random numbers.
-    pub fn sign(&self, bytes: &[u8], comment: &str) -> Result<String> {
+    /// Bytes that are no such statement, and a system without random numbers.
+    pub fn sign(&self, what: Statement, bytes: &[u8], comment: &str) -> Result<String> {
+        if !what.is(bytes) {
+            return Err(Error::Key {
+                key: self.public.id(),
+                problem: format!("it does not sign this: it is no {what:?}"),
+            });
+        }
         let made = minisign::sign(
             None,
             &self.secret,
@@ -144,7 +191,7 @@ impl PublicKey {
     /// # Errors
     /// If it is neither.
     pub fn read(file_or_key: &str) -> Result<Self> {
-        let text = match fs::read_to_string(file_or_key) {
+        let text = match own::read_text(file_or_key.as_ref(), FILE_BYTES) {
             Ok(text) => text,
             Err(_) => file_or_key.to_owned(),
         };
@@ -181,9 +228,17 @@ impl PublicKey {
     /// Checks the text of a signature and returns its signed comment.
     ///
     /// # Errors
-    /// A text that is no signature, one by another key, and one of other bytes; in
-    /// words that continue "the signature ...".
-    pub fn verify(&self, bytes: &[u8], signature: &str) -> std::result::Result<String, String> {
+    /// A text that is no signature, one by another key, and one of other bytes or of another
+    /// kind of statement; in words that continue "the signature ...".
+    pub fn verify(
+        &self,
+        what: Statement,
+        bytes: &[u8],
+        signature: &str,
+    ) -> std::result::Result<String, String> {
+        if !what.is(bytes) {
+            return Err(format!("is of something that is no {what:?}"));
+        }
         let signature = parse(signature).ok_or("is not in minisign's format")?;
         if signature.keynum() != self.0.keynum() {
             let by = number(signature.keynum());
@@ -193,6 +248,14 @@ impl PublicKey {
             .map_err(|_| "does not fit: something was changed after it was signed".to_owned())?;
         signature.trusted_comment().map_err(|_| "has no signed comment".to_owned())
     }
+}
+
+/// The text of a signature, of no more bytes than one has.
+///
+/// # Errors
+/// A file that can't be read, or that is larger.
+pub fn read_signature(path: &Path) -> std::io::Result<String> {
+    own::read_text(path, FILE_BYTES)
 }
 
 /// The key that a signature says it is by, which proves nothing until it is verified.
@@ -231,6 +294,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+    const BYTES: &[u8] = b"risk-journal x";
+
     fn signer(folder: &tempfile::TempDir) -> Signer {
         Signer::open_or_create(&folder.path().join("keys/a.key")).unwrap().0
     }
@@ -253,20 +318,47 @@ mod tests {
     fn what_was_signed_verifies_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let signer = signer(&folder);
-        let signature = signer.sign(b"bytes", "count 3").unwrap();
-        let verify = |bytes, text: &str| signer.public().verify(bytes, text);
-        assert_eq!(verify(b"bytes", &signature).unwrap(), "count 3");
-        assert!(verify(b"bytez", &signature).unwrap_err().contains("does not fit"));
+        let signature = signer.sign(Statement::Journal, BYTES, "count 3").unwrap();
+        let verify = |bytes, text: &str| signer.public().verify(Statement::Journal, bytes, text);
+        assert_eq!(verify(BYTES, &signature).unwrap(), "count 3");
+        assert!(verify(b"risk-journal y", &signature).unwrap_err().contains("does not fit"));
         let forged = signature.replace("count 3", "count 2");
-        assert!(verify(b"bytes", &forged).unwrap_err().contains("does not fit"));
-        assert!(verify(b"bytes", "x").unwrap_err().contains("format"));
+        assert!(verify(BYTES, &forged).unwrap_err().contains("does not fit"));
+        assert!(verify(BYTES, "x").unwrap_err().contains("format"));
         let short = &signature[..signature.trim_end().len() - 16];
-        assert!(verify(b"bytes", short).unwrap_err().contains("format"));
+        assert!(verify(BYTES, short).unwrap_err().contains("format"));
 
         let other = tempfile::tempdir().unwrap();
         let other = self::signer(&other);
-        let error = other.public().verify(b"bytes", &signature).unwrap_err();
+        let error = other.public().verify(Statement::Journal, BYTES, &signature).unwrap_err();
         assert!(error.contains(&signer.public().id()), "{error}");
+    }
+
+    #[test]
+    fn a_signature_of_one_kind_is_none_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = signer(&folder);
+        let kinds = [Statement::Policy, Statement::Journal, Statement::Checkpoint, Statement::Run];
+        for kind in kinds {
+            let bytes = format!("{}and more", kind.begins());
+            let signature = signer.sign(kind, bytes.as_bytes(), "c").unwrap();
+            for other in kinds {
+                let verified = signer.public().verify(other, bytes.as_bytes(), &signature);
+                assert_eq!(verified.is_ok(), other == kind, "{kind:?} as {other:?}");
+                let signed = signer.sign(other, bytes.as_bytes(), "c");
+                assert_eq!(signed.is_ok(), other == kind, "{kind:?} as {other:?}");
+            }
+        }
+        assert!(signer.sign(Statement::Policy, b"any text", "c").is_err());
+    }
+
+    #[test]
+    fn a_file_of_any_size_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.minisig");
+        fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
+        assert!(read_signature(&path).unwrap_err().to_string().contains("larger"));
+        assert!(PublicKey::read(path.to_str().unwrap()).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 pub mod parameters;
 pub mod policies;
+pub mod program;
 pub mod ranks;
 pub mod records;
 pub mod session;
@@ -24,7 +25,8 @@ pub use actuators::objective;
 pub use parameters::{distance as drift, optimizer};
 pub use records::{observer, run_dir};
 pub use session::{
-    calibration, compared, dry_run, follow, load_policies, manifest, prepare, recipe, steering,
+    calibration, compared, dry_run, evidence, follow, load_policies, manifest, prepare, recipe,
+    steering,
 };
 pub use signals::{reference, sensors, taps};
 pub use step::micro_batch;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use host_audit::journal::stand_in;
 use host_contract::{
     Action, Assessment, Combiner, Guardrails, Needs, RunInfo, Sample, Signals, Standing,
-    fail_closed,
 };
 use host_sandbox::{Call, Policy};
 use serde::{Deserialize, Serialize};
@@ -213,7 +213,7 @@ impl PolicySlot<'_> {
         self.faults_in_a_row += 1;
         let message = error.to_string();
         let answer = Answer {
-            assessment: fail_closed(signals.samples.len(), "policy-fault", &message, &state),
+            assessment: stand_in(signals.samples.len(), &message, &state),
             signals,
             state,
             fault: Some(message),

@@ -17,7 +17,7 @@ use host_contract::{Needs, actuators_summary, signals_summary};
 use host_files::text::clean;
 use host_sandbox::{
     Engine, Error, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest, read,
-    signature_path,
+    read_signature, signature_path,
 };
 
 /// A policy, described.
@@ -67,11 +67,11 @@ impl Signature {
     pub fn of(path: &Path, bytes: &[u8], signed_by: Option<&PublicKey>) -> Self {
         if let Some(key) = signed_by {
             return match check_signature(path, bytes, key) {
-                Ok(comment) => Self::Valid { key: key.id(), comment: clean(&comment, 200) },
+                Ok(said) => Self::Valid { key: key.id(), comment: said.to_string() },
                 Err(error) => Self::Invalid { problem: error.to_string() },
             };
         }
-        match std::fs::read_to_string(signature_path(path)) {
+        match read_signature(&signature_path(path)) {
             Ok(text) => Self::Unchecked { claims: claimed_key(&text) },
             Err(_) => Self::Absent,
         }

@@ -3,12 +3,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
+use host_files::own;
 use sha2::{Digest as _, Sha256};
 
 use host_contract::{Lists, ListsWriter};
@@ -34,9 +35,8 @@ pub(super) struct BlobsWriter {
 
 impl BlobsWriter {
     pub fn create(path: &Path, budget_bytes: u64) -> Result<Self> {
-        let file = OpenOptions::new().create_new(true).write(true).open(path);
         Ok(Self {
-            file: file.map_err(|source| Error::journal(path, &source))?,
+            file: own::create(path).map_err(|source| Error::journal(path, &source))?,
             path: path.to_owned(),
             known: HashSet::new(),
             pending: Vec::new(),
@@ -50,7 +50,7 @@ impl BlobsWriter {
     /// is what was left of the budget there.
     pub fn reopen(path: &Path, bytes: u64, left: u64) -> Result<Self> {
         let failed = |source: io::Error| Error::journal(path, &source);
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let mut file = own::open(path).map_err(failed)?;
         let (places, end) = scan(&mut file, bytes).map_err(failed)?;
         if end != bytes {
             let problem = format!("has no whole {bytes} bytes; the run can't go on from there");
@@ -198,7 +198,7 @@ impl Blobs {
     /// is read up to there.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source: io::Error| Error::journal(path, &source);
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = own::open_to_read(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let (places, end) = scan(&mut file, size).map_err(failed)?;
         let places = places.into_iter();

@@ -135,6 +135,14 @@ impl Journal {
         Ok(())
     }
 
+    /// Every step, and what was done there as far as the records say it.
+    pub fn decided(&self) -> Vec<(u64, Option<Summary>)> {
+        let steps = self.by_step();
+        let steps =
+            steps.iter().filter_map(|step| Some((step.records.first()?.step, step.effect())));
+        steps.collect()
+    }
+
     /// Steps that were assessed.
     pub fn steps(&self) -> u64 {
         self.by_step().len() as u64

@@ -1,9 +1,11 @@
 //! What the records of a journal hold.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use host_contract::{Assessment, Needs, Outcome, Recorded, RunInfo};
+use host_contract::{Assessment, Needs, Outcome, Recorded, RunInfo, fail_closed};
 use host_sandbox::Limits;
 
 /// One record.
@@ -46,6 +48,40 @@ pub struct Run {
     /// Rules that every assessment had to keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<String>,
+    /// What else it is made of; absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+/// What a run is made of besides its policies, by SHA-256: configuration, program, model,
+/// tokenizer, data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Digest of all parts: the run's own name, by which its files are told from those of others.
+    pub run: String,
+    /// Digests by what they are of, such as `config` and `data.0`.
+    pub parts: BTreeMap<String, String>,
+}
+
+impl Identity {
+    /// The identity of a run that is made of these parts.
+    pub fn new(parts: BTreeMap<String, String>) -> Self {
+        Self { run: Self::name(&parts), parts }
+    }
+
+    /// Whether the name is that of the parts.
+    pub fn fits(&self) -> bool {
+        self.run == Self::name(&self.parts)
+    }
+
+    fn name(parts: &BTreeMap<String, String>) -> String {
+        // With lengths, so that no two lists of parts give the same bytes.
+        let parts = parts
+            .iter()
+            .map(|(name, digest)| format!("{} {name} {} {digest}\n", name.len(), digest.len()));
+        host_files::sha256::hex_of(parts)
+    }
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -112,6 +148,11 @@ pub(super) fn assessment(assessment: &Assessment) -> serde_json::Result<Value> {
     value["state"] = Value::String(host_files::sha256::hex(&assessment.state));
     value.sort_all_objects();
     Ok(value)
+}
+
+/// What takes the place of the assessment of a policy that failed: the most restrictive one.
+pub fn stand_in(samples: usize, fault: &str, state: &[u8]) -> Assessment {
+    fail_closed(samples, "policy-fault", fault, state)
 }
 
 /// The assessment of a record, without its state.

@@ -22,24 +22,31 @@
 //! signed count. A run that goes on from a checkpoint cuts off what came after it and
 //! writes it again; on a CPU these are the same bytes.
 //!
+//! Record 0 names what the run is made of by digest ([`Identity`]), so that the journal of one run
+//! is not taken for that of another. What the run left is named by the signed stages.json beside
+//! the journal, which is written by whoever runs the training.
+//!
 //! Numbers that are not finite have no JSON. Activations, parameters and states are
 //! bytes, and keep theirs.
 
 mod blobs;
 mod compare;
 mod entry;
+mod finding;
+mod order;
 mod reader;
 mod replay;
 mod writer;
 
 pub use compare::{Comparison, StepComparison, Summary};
-pub use entry::{Answer, Entry, Mode, PolicySlot, Record, Run};
-pub use reader::{Finding, Journal, Verified};
+pub use entry::{Answer, Entry, Identity, Mode, PolicySlot, Record, Run, stand_in};
+pub use finding::Finding;
+pub use reader::{Journal, Standing, Verified, standing};
 pub use replay::{Difference, Replay};
 pub use writer::{Answered, JournalWriter, Mark, Start};
 
-/// The format that this host writes and reads.
-pub const FORMAT: u32 = 1;
+/// The format that this host writes. It also reads 1, which names nothing but the policies.
+pub const FORMAT: u32 = 2;
 
 /// The rules by which this host combines several policies. Before 1, a policy could replace
 /// what another one held.
@@ -53,6 +60,6 @@ const KEY: &str = "key.pub";
 
 /// What the signature of the head is over; also its signed comment, so that the file
 /// alone tells what it covers.
-fn head_text(count: u64, hash: &str) -> String {
-    format!("risk-journal {FORMAT} records {count} head {hash}")
+fn head_text(format: u32, count: u64, hash: &str) -> String {
+    format!("risk-journal {format} records {count} head {hash}")
 }

@@ -1,21 +1,29 @@
 //! Reads a journal that nobody vouches for, and finds what doesn't fit.
 
 use std::{
-    fs,
+    io::{self, BufRead, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
-use host_files::sha256::hex as hash;
+use host_files::{own, sha256::hex as hash};
 use serde::{Deserialize, Serialize};
 
 use super::{
     FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::Blobs,
-    entry::{Entry, PolicySlot, Run},
-    head_text,
+    entry::{Entry, Identity, PolicySlot, Run},
+    finding::Finding,
+    head_text, order,
 };
 use host_files::text::clean;
-use host_sandbox::{Error, PublicKey, Result};
+use host_sandbox::{Error, PublicKey, Result, Statement, read_signature};
+
+/// Most bytes of one record. Those of a step of 10^6 answer tokens have some 50 MB.
+const LINE_BYTES: u64 = 256 << 20;
+/// Most bytes of all records.
+const RECORDS_BYTES: u64 = 16 << 30;
+/// Most bytes of the file with the key.
+const KEY_BYTES: u64 = 16 << 10;
 
 /// A journal as it was found.
 #[derive(Debug)]
@@ -25,6 +33,8 @@ pub struct Journal {
     /// All records, the first included; up to the first that can't be read.
     pub entries: Vec<Entry>,
     pub verified: Verified,
+    /// The key that signed it, named or recorded.
+    pub key: Option<PublicKey>,
     pub(super) blobs: Blobs,
 }
 
@@ -43,39 +53,12 @@ pub struct Verified {
     pub findings: Vec<Finding>,
 }
 
-/// Something that doesn't fit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The record it is about, from 0.
-    pub record: Option<u64>,
-    pub problem: String,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     entry: Entry,
     previous: String,
     sequence: u64,
-}
-
-impl Finding {
-    pub(super) fn at(record: u64, problem: impl Into<String>) -> Self {
-        Self { record: Some(record), problem: problem.into() }
-    }
-
-    pub(super) fn whole(problem: impl Into<String>) -> Self {
-        Self { record: None, problem: problem.into() }
-    }
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.record {
-            Some(record) => write!(f, "record {record}: {}", self.problem),
-            None => f.write_str(&self.problem),
-        }
-    }
 }
 
 impl Journal {
@@ -87,9 +70,9 @@ impl Journal {
     /// else that is wrong becomes a finding.
     pub fn read(folder: &Path, key: Option<&PublicKey>) -> Result<Self> {
         let path = folder.join(RECORDS);
-        let bytes = fs::read(&path).map_err(|source| Error::journal(&path, &source))?;
         let mut findings = Vec::new();
-        let chain = chain(&bytes, &mut findings);
+        let chain = Chain::read(&path, &mut findings)
+            .map_err(|source| Error::Journal { path: path.clone(), problem: source.to_string() })?;
         let Some(Entry::Run(run)) = chain.entries.first().cloned() else {
             let why = findings.first().map_or_else(
                 || "the first record does not describe a run".to_owned(),
@@ -97,17 +80,22 @@ impl Journal {
             );
             return Err(Error::Journal { path, problem: why });
         };
-        if run.format != FORMAT {
-            let problem = format!("has format {}, and this host reads format {FORMAT}", run.format);
+        if !(1..=FORMAT).contains(&run.format) {
+            let problem =
+                format!("has format {}, and this host reads formats 1 to {FORMAT}", run.format);
             return Err(Error::Journal { path, problem });
         }
-        order(&chain.entries, &run, &mut findings);
+        let identified = run.identity.as_ref().is_some_and(Identity::fits);
+        if identified != (run.format > 1) {
+            findings.push(Finding::at(0, "does not name what the run is made of by its digests"));
+        }
+        order::check(&chain.entries, &run, &mut findings);
         let (key, key_is_recorded) = match key {
             Some(key) => (Some(key.clone()), false),
             None => (recorded_key(folder), true),
         };
         match &key {
-            Some(key) => findings.extend(head(folder, key, &chain)),
+            Some(key) => findings.extend(head(folder, key, run.format, &chain)),
             None => findings.push(Finding::whole(format!(
                 "{KEY} is missing or no key, so the signature can't be checked; name the key"
             ))),
@@ -121,14 +109,20 @@ impl Journal {
             verified: Verified {
                 records: chain.hashes.len() as u64,
                 head: chain.hashes.last().cloned().unwrap_or_default(),
-                key: key.map_or_else(|| "none".into(), |key| key.id()),
+                key: key.as_ref().map_or_else(|| "none".into(), PublicKey::id),
                 key_is_recorded,
                 findings,
             },
             run: *run,
+            key,
             entries: chain.entries,
             blobs,
         })
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where the component of a policy of this run was kept.
@@ -147,130 +141,185 @@ impl Journal {
     }
 }
 
-struct Chain {
+/// The lines of a journal, hash by hash.
+pub(super) struct Chain {
     entries: Vec<Entry>,
     /// Of every line, readable or not.
-    hashes: Vec<String>,
+    pub hashes: Vec<String>,
+    /// Where each line ends.
+    pub ends: Vec<u64>,
 }
 
-/// Follows the hashes from line to line.
-fn chain(bytes: &[u8], findings: &mut Vec<Finding>) -> Chain {
-    let mut chain = Chain { entries: Vec::new(), hashes: Vec::new() };
-    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-    if lines.pop().is_some_and(|rest| !rest.is_empty()) {
-        let record = lines.len() as u64;
-        findings.push(Finding::at(record, "is cut short"));
-    }
-    let mut previous = hash(b"");
-    let mut readable = true;
-    for (number, line) in (0u64..).zip(lines) {
-        match serde_json::from_slice::<Line>(line) {
-            Ok(read) => {
-                if read.previous != previous {
-                    let problem = "does not follow the record before it: one of the two was \
-                                   changed, inserted, removed or moved";
-                    findings.push(Finding::at(number, problem));
-                }
-                if read.sequence != number {
-                    let problem = format!("calls itself record {}", read.sequence);
-                    findings.push(Finding::at(number, problem));
-                }
-                if readable {
-                    chain.entries.push(read.entry);
-                }
+impl Chain {
+    /// Follows the hashes from line to line.
+    ///
+    /// # Errors
+    /// A file that can't be read, or that is larger than a journal may be.
+    pub fn read(path: &Path, findings: &mut Vec<Finding>) -> io::Result<Self> {
+        let file = own::open_to_read(path)?;
+        if file.metadata()?.len() > RECORDS_BYTES {
+            let problem = format!("has more than the {RECORDS_BYTES} bytes that are read");
+            return Err(io::Error::other(problem));
+        }
+        let mut lines = BufReader::new(file);
+        let mut chain = Self { entries: Vec::new(), hashes: Vec::new(), ends: Vec::new() };
+        let (mut previous, mut end, mut readable) = (hash(b""), 0, true);
+        for number in 0u64.. {
+            let mut line = Vec::new();
+            let bytes = (&mut lines).take(LINE_BYTES + 1).read_until(b'\n', &mut line)? as u64;
+            if bytes > LINE_BYTES {
+                let problem = format!("record {number} has more than {LINE_BYTES} bytes");
+                return Err(io::Error::other(problem));
             }
+            if line.pop() != Some(b'\n') {
+                if bytes > 0 {
+                    findings.push(Finding::at(number, "is cut short"));
+                }
+                break;
+            }
+            end += bytes;
+            readable &= chain.line(number, &line, &previous, readable, findings);
+            previous = hash(&line);
+            chain.hashes.push(previous.clone());
+            chain.ends.push(end);
+        }
+        Ok(chain)
+    }
+
+    /// Takes a record in; false if it can't be read.
+    fn line(
+        &mut self,
+        number: u64,
+        line: &[u8],
+        previous: &str,
+        keep: bool,
+        findings: &mut Vec<Finding>,
+    ) -> bool {
+        let read = match serde_json::from_slice::<Line>(line) {
+            Ok(read) => read,
             Err(e) => {
                 let problem = format!("can't be read ({})", clean(&e.to_string(), 200));
                 findings.push(Finding::at(number, problem));
-                readable = false;
+                return false;
             }
-        }
-        previous = hash(line);
-        chain.hashes.push(previous.clone());
-    }
-    chain
-}
-
-/// Count and last hash of records that follow one another without a gap; none of
-/// others.
-pub(super) fn unbroken(bytes: &[u8]) -> Option<(u64, String)> {
-    let mut findings = Vec::new();
-    let chain = chain(bytes, &mut findings);
-    let head = chain.hashes.last()?.clone();
-    findings.is_empty().then_some((chain.hashes.len() as u64, head))
-}
-
-/// Whether the records come in the order in which a run writes them.
-fn order(entries: &[Entry], run: &Run, findings: &mut Vec<Finding>) {
-    let several = run.policies.len() > 1;
-    let mut expected = (0u64, 0usize);
-    let mut ended = false;
-    for (number, entry) in (0u64..).zip(entries).skip(1) {
-        if std::mem::replace(&mut ended, matches!(entry, Entry::End { .. })) {
-            findings.push(Finding::at(number, "comes after the end of the run"));
-        }
-        let place = match entry {
-            Entry::Run(_) => {
-                findings.push(Finding::at(number, "describes a run in the middle of one"));
-                continue;
-            }
-            Entry::End { .. } => continue,
-            Entry::Assessment(record) => (record.step, record.policy),
-            Entry::Combined { step, .. } => (*step, run.policies.len()),
         };
-        if place != expected {
-            let problem =
-                format!("is of step {}, and step {} was to come next", place.0, expected.0);
+        if read.previous != previous {
+            let problem = "does not follow the record before it: one of the two was changed, \
+                           inserted, removed or moved";
             findings.push(Finding::at(number, problem));
         }
-        let last = if several { run.policies.len() } else { 0 };
-        expected = if place.1 >= last { (place.0 + 1, 0) } else { (place.0, place.1 + 1) };
+        if read.sequence != number {
+            let problem = format!("calls itself record {}", read.sequence);
+            findings.push(Finding::at(number, problem));
+        }
+        if keep {
+            self.entries.push(read.entry);
+        }
+        true
     }
-    if !ended {
-        let problem = "the run has no end: it was cut off, or its last records were removed";
-        findings.push(Finding::whole(problem));
+}
+
+/// Where a journal stands that its key vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Records, and the hash of the last one.
+    pub records: u64,
+    pub head: String,
+    /// [`Identity::run`](super::Identity), if the journal has one.
+    pub run: Option<String>,
+}
+
+/// Says where a journal stands if it is whole and its head is signed by `key`.
+///
+/// # Errors
+/// The first thing that is wrong with it: nothing further may be signed then.
+pub fn standing(folder: &Path, key: &PublicKey) -> Result<Standing> {
+    let path = folder.join(RECORDS);
+    let wrong = |problem: String| Error::Journal { path: path.clone(), problem };
+    let mut findings = Vec::new();
+    let chain = Chain::read(&path, &mut findings).map_err(|e| wrong(e.to_string()))?;
+    let Some(Entry::Run(run)) = chain.entries.first() else {
+        return Err(wrong("the first record does not describe a run".into()));
+    };
+    findings.extend(head(folder, key, run.format, &chain));
+    if let Some(found) = findings.first() {
+        return Err(wrong(found.to_string()));
     }
+    Ok(Standing {
+        records: chain.hashes.len() as u64,
+        head: chain.hashes.last().cloned().unwrap_or_default(),
+        run: run.identity.as_ref().map(|identity| identity.run.clone()),
+    })
 }
 
 fn recorded_key(folder: &Path) -> Option<PublicKey> {
-    PublicKey::parse(&fs::read_to_string(folder.join(KEY)).ok()?)
+    PublicKey::parse(&own::read_text(&folder.join(KEY), KEY_BYTES).ok()?)
 }
 
 /// Compares the signed head with the records.
-fn head(folder: &Path, key: &PublicKey, chain: &Chain) -> Option<Finding> {
-    let signature = match fs::read_to_string(folder.join(HEAD)) {
+fn head(folder: &Path, key: &PublicKey, format: u32, chain: &Chain) -> Option<Finding> {
+    let signature = match read_signature(&folder.join(HEAD)) {
         Ok(signature) => signature,
         Err(e) => return Some(Finding::whole(format!("{HEAD} can't be read ({e})"))),
     };
-    let (count, last) = (chain.hashes.len() as u64, chain.hashes.last());
-    let text = head_text(count, last.map_or("", String::as_str));
-    let why = key.verify(text.as_bytes(), &signature).err()?;
-    let signed = signed_count(&signature);
-    let problem = match signed {
-        Some(signed) if signed > count => {
-            format!("{signed} records were signed and {count} are here: the rest was removed")
-        }
-        Some(signed) if signed < count && is_prefix(key, &signature, signed, chain) => format!(
-            "records {signed} to {} are not signed: the run was cut off there, or they were added",
+    let count = chain.hashes.len() as u64;
+    let problem = match vouched(key, format, &signature) {
+        Ok(signed) if signed.fits(chain) && signed.count == count => return None,
+        Ok(signed) if signed.fits(chain) => format!(
+            "records {} to {} are not signed: the run was cut off there, or they were added",
+            signed.count,
             count - 1
         ),
-        _ => format!("the signature of the head {why}"),
+        Ok(signed) if signed.count > count => format!(
+            "{} records were signed and {count} are here: the rest was removed",
+            signed.count
+        ),
+        Ok(_) => "the signature of the head does not fit: something was changed after it was \
+                  signed"
+            .to_owned(),
+        Err(why) => format!("the signature of the head {why}"),
     };
     Some(Finding::whole(problem))
 }
 
-/// The count that a signature speaks of. Only its comment says so, which is why
-/// nothing is concluded from it but words.
-fn signed_count(signature: &str) -> Option<u64> {
-    let comment = signature.lines().nth(2)?;
-    let rest = comment.split_once(" records ")?.1;
-    rest.split_whitespace().next()?.parse().ok()
+/// The last record that a signature vouches for.
+pub(super) struct Vouched {
+    count: u64,
+    head: String,
 }
 
-fn is_prefix(key: &PublicKey, signature: &str, count: u64, chain: &Chain) -> bool {
-    let last = (count as usize).checked_sub(1);
-    let Some(last) = last.and_then(|last| chain.hashes.get(last)) else {
-        return false;
+impl Vouched {
+    /// Whether it is a record of this journal.
+    pub fn fits(&self, chain: &Chain) -> bool {
+        let last = usize::try_from(self.count).ok().and_then(|count| count.checked_sub(1));
+        last.and_then(|last| chain.hashes.get(last)) == Some(&self.head)
+    }
+
+    /// Whether it comes after all records of this journal.
+    pub fn is_beyond(&self, chain: &Chain) -> bool {
+        self.count > chain.hashes.len() as u64
+    }
+}
+
+/// What a signature of a head vouches for: its signed comment says it, and is what was signed.
+///
+/// # Errors
+/// In words that continue "the signature ...".
+pub(super) fn vouched(
+    key: &PublicKey,
+    format: u32,
+    signature: &str,
+) -> std::result::Result<Vouched, String> {
+    let comment = signature.lines().nth(2).unwrap_or_default();
+    let text = comment.strip_prefix("trusted comment: ").unwrap_or_default().trim();
+    let words: Vec<&str> = text.split(' ').collect();
+    let (count, head) = match words[..] {
+        [_, _, _, count, _, head] => (count.parse().unwrap_or(0), head.to_owned()),
+        _ => (0, String::new()),
     };
-    key.verify(head_text(count, last).as_bytes(), signature).is_ok()
+    if head_text(format, count, &head) != text {
+        return Err("is of no head of a journal of this format".into());
+    }
+    key.verify(Statement::Journal, text.as_bytes(), signature)?;
+    Ok(Vouched { count, head })
 }

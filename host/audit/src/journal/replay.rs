@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::{
     COMBINATION,
-    entry::{self, Answer, Entry, Mode, PolicySlot, Record},
-    reader::{Finding, Journal},
+    entry::{self, Answer, Entry, Mode, PolicySlot, Record, stand_in},
+    finding::Finding,
+    reader::Journal,
 };
 use host_contract::{Assessment, Combiner, Guardrails};
-use host_sandbox::{Call, Engine, Error, Policy, Result};
+use host_sandbox::{Call, Engine, Error, Limits, Policy, Result, read};
 
 /// How a replay went.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -59,8 +60,7 @@ impl Journal {
     pub fn load(&self, engine: &Engine, slot: &PolicySlot) -> Result<Policy> {
         let kept = self.component(slot);
         let path = if kept.exists() { kept } else { slot.file.clone().into() };
-        let bytes =
-            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let bytes = read(engine, &path)?;
         let actual = host_files::sha256::hex(&bytes);
         if actual != slot.sha256 {
             return Err(Error::Digest {
@@ -71,6 +71,22 @@ impl Journal {
         }
         // Under the name that the run gave it, so that messages compare.
         Policy::from_bytes(engine, &slot.file, &bytes)
+    }
+
+    /// The limits that a replay needs: those of the run, as far as an answer depends on them, and
+    /// this machine's own for time and compilation.
+    ///
+    /// # Errors
+    /// If the run had more of something than `own` allows: nobody vouches for a journal, so it
+    /// doesn't decide what a replay may take.
+    pub fn limits(&self, own: &Limits) -> Result<Limits> {
+        self.run.limits.replayed(own).map_err(|(name, recorded, allowed)| Error::Journal {
+            path: self.folder().to_owned(),
+            problem: format!(
+                "the run had limits.{name} = {recorded}, and a replay may have {allowed}; if that \
+                 is all right give --set limits.{name}={recorded}"
+            ),
+        })
     }
 
     /// Replays every assessment through the recorded policies. `advance` is called
@@ -169,6 +185,11 @@ impl Journal {
         }
         if let Some(state) = returned_state(record) {
             asked.state = Some(state);
+        }
+        if !stands_in_strictly(record) {
+            let problem = "what stands in for the failed policy is not the most restrictive \
+                           assessment";
+            replay.findings.push(Finding::at(number, problem));
         }
         let arguments = asked.parameters.as_ref().ok().and_then(|parameters| {
             let complete = record.signals.digests().all(|digest| self.blobs.has(digest))
@@ -273,6 +294,18 @@ fn spoken(record: &Record) -> Option<Assessment> {
         Answer::Fault { stands_in, .. } => stands_in.as_ref()?,
     };
     entry::without_state(value).ok()
+}
+
+/// Whether a fault was answered as the host answers one.
+fn stands_in_strictly(record: &Record) -> bool {
+    let Answer::Fault { error, stands_in: Some(recorded) } = &record.answer else {
+        return true;
+    };
+    let samples = record.signals.signals.samples.len();
+    entry::assessment(&stand_in(samples, error, &[])).is_ok_and(|mut expected| {
+        expected["state"] = record.state.clone().into();
+        expected == *recorded
+    })
 }
 
 /// Digest of the state that a policy returned; a failed one keeps what it had.

@@ -1,24 +1,24 @@
 //! Writes the journal of a run, record by record.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
-use host_files::{atomic, sha256::hex as hash};
+use host_files::{atomic, own, sha256::hex as hash};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
     COMBINATION, FORMAT, HEAD, KEY, POLICIES, RECORDS, TENSORS,
     blobs::{BlobsWriter, append},
-    entry::{self, Answer, Entry, Mode, PolicySlot, Record, Run},
+    entry::{self, Answer, Entry, Identity, Mode, PolicySlot, Record, Run},
     head_text,
-    reader::unbroken,
+    reader::{Chain, vouched},
 };
 use host_contract::{Assessment, Needs, Outcome, Recorded, RunInfo, Signals, Version};
-use host_sandbox::{Error, Policy, Result, Signer};
+use host_sandbox::{Error, Policy, Result, Signer, Statement, read_signature};
 
 /// What a run is made of.
 pub struct Start<'a> {
@@ -29,6 +29,7 @@ pub struct Start<'a> {
     pub run: &'a RunInfo,
     /// Rules that every assessment must keep.
     pub require: Vec<String>,
+    pub identity: &'a Identity,
     /// Each with its settings, needs and parameters.
     pub policies: Vec<(&'a Policy, &'a str, &'a Needs, &'a [u8])>,
 }
@@ -78,9 +79,9 @@ impl<'a> JournalWriter<'a> {
             let path = path.to_owned();
             move |source: std::io::Error| Error::journal(&path, &source)
         };
-        fs::create_dir(folder).map_err(failed(folder))?;
+        own::create_folder(folder).map_err(failed(folder))?;
         let (records, tensors) = (folder.join(RECORDS), folder.join(TENSORS));
-        let file = OpenOptions::new().create_new(true).write(true).open(&records);
+        let file = own::create(&records);
         let budget = match start.mode {
             Mode::Full => start.budget_bytes,
             Mode::Light => 0,
@@ -106,13 +107,14 @@ impl<'a> JournalWriter<'a> {
         Ok(journal)
     }
 
-    /// Opens the journal of a run that goes on from `mark`. What was written after it is
-    /// cut off: the run is about to do these steps again.
+    /// Opens the journal of a run that goes on from `mark`, which whoever calls must have by the
+    /// same key: what comes before it is what the mark says, and its head is signed. What was
+    /// written after it is cut off: the run is about to do these steps again.
     ///
     /// # Errors
     /// A journal that is damaged before the mark, that was begun with other policies,
     /// settings or limits or by another version of the host, or signed by another key;
-    /// nothing is cut off then.
+    /// nothing is cut off and nothing is signed then.
     pub fn resume(
         folder: &Path,
         start: &Start<'_>,
@@ -123,24 +125,29 @@ impl<'a> JournalWriter<'a> {
         let wrong =
             |problem: &str| Error::Journal { path: records.clone(), problem: problem.to_owned() };
         let failed = |source: std::io::Error| Error::journal(&records, &source);
-        let bytes = fs::read(&records).map_err(failed)?;
-        let whole = usize::try_from(mark.records_bytes).ok();
-        let kept = whole.and_then(|whole| bytes.get(..whole));
-        let chain = kept.and_then(unbroken);
-        if chain.as_ref() != Some(&(mark.count, mark.head.clone())) {
+        let file = own::open(&records).map_err(failed)?;
+        let mut findings = Vec::new();
+        let chain = Chain::read(&records, &mut findings).map_err(failed)?;
+        let last = usize::try_from(mark.count).ok().and_then(|count| count.checked_sub(1));
+        let there = last.is_some_and(|last| {
+            chain.hashes.get(last) == Some(&mark.head)
+                && chain.ends.get(last) == Some(&mark.records_bytes)
+        });
+        if !there || findings.iter().any(|found| found.record.is_some_and(|at| at < mark.count)) {
             let problem = "is damaged or cut short before the last checkpoint, so the run can't \
                            go on from there; start it anew, and keep this folder if you want to \
                            know what happened";
             return Err(wrong(problem));
         }
-        if fs::read_to_string(folder.join(KEY)).is_ok_and(|key| key != key_text(signer)) {
+        if own::read_text(&folder.join(KEY), 1 << 14).is_ok_and(|key| key != key_text(signer)) {
             return Err(wrong(
                 "is signed by another key; name the key that the run began with (journal.key)",
             ));
         }
+        check_head(folder, signer, &chain)?;
         let blobs = BlobsWriter::reopen(&tensors, mark.tensors_bytes, mark.budget_left)?;
         let mut journal = Self {
-            records: OpenOptions::new().write(true).open(&records).map_err(failed)?,
+            records: file,
             blobs,
             folder: folder.to_owned(),
             signer,
@@ -151,7 +158,8 @@ impl<'a> JournalWriter<'a> {
         };
         let run = start.run(&mut journal.blobs);
         journal.add(&run)?;
-        if !bytes.starts_with(&std::mem::take(&mut journal.pending)) {
+        journal.pending.clear();
+        if chain.hashes.first() != Some(&journal.head) {
             return Err(wrong(
                 "was begun with other policies, settings or limits, or by another version of \
                  this program; start a new run",
@@ -241,8 +249,8 @@ impl<'a> JournalWriter<'a> {
         let path = self.folder.join(RECORDS);
         let lines = std::mem::take(&mut self.pending);
         append(&mut self.records, &lines).map_err(|source| Error::journal(&path, &source))?;
-        let text = head_text(self.count, &self.head);
-        let signature = self.signer.sign(text.as_bytes(), &text)?;
+        let text = head_text(FORMAT, self.count, &self.head);
+        let signature = self.signer.sign(Statement::Journal, text.as_bytes(), &text)?;
         let path = self.folder.join(HEAD);
         atomic::write_unsynced(&path, signature.as_bytes())
             .map_err(|source| Error::journal(&path, &source))
@@ -266,6 +274,11 @@ impl<'a> JournalWriter<'a> {
         self.blobs.sync()?;
         let path = self.folder.join(RECORDS);
         self.records.sync_all().map_err(|source| Error::journal(&path, &source))
+    }
+
+    /// Records that were added, and the hash of the last one.
+    pub fn head(&self) -> (u64, &str) {
+        (self.count, &self.head)
     }
 
     /// Assessments that can't be replayed, because not all of their tensors fitted into
@@ -347,6 +360,7 @@ impl Start<'_> {
             policies: slots.collect(),
             combination: if self.policies.len() > 1 { COMBINATION } else { 0 },
             require: self.require.clone(),
+            identity: Some(self.identity.clone()),
         }))
     }
 }
@@ -354,6 +368,28 @@ impl Start<'_> {
 /// The newest contract that a policy of the run was built for.
 fn newest(versions: impl Iterator<Item = Version>) -> String {
     versions.max().unwrap_or(Version::NEWEST).to_string()
+}
+
+/// Refuses a journal whose head was signed by somebody else or over other records. One without a
+/// head has lost it in a power cut: what is kept of it the mark vouches for.
+fn check_head(folder: &Path, signer: &Signer, chain: &Chain) -> Result<()> {
+    let path = folder.join(HEAD);
+    let wrong = |problem: String| Error::Journal { path: path.clone(), problem };
+    let signature = match read_signature(&path) {
+        Ok(text) if text.is_empty() => return Ok(()),
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    match vouched(signer.public(), FORMAT, &signature) {
+        Ok(signed) if signed.fits(chain) || signed.is_beyond(chain) => Ok(()),
+        Ok(_) => Err(wrong(
+            "vouches for other records than are here: they were changed after they were signed; \
+             start a new run"
+                .into(),
+        )),
+        Err(why) => Err(wrong(format!("{why}; start a new run"))),
+    }
 }
 
 fn key_text(signer: &Signer) -> String {

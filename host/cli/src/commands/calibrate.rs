@@ -40,8 +40,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return Err(Error::config("policy.path", problem).into());
     };
     let mut screen = Screen::new(arguments.config.quiet);
-    let loaded =
-        LoadedPolicy::load(policy, config.trust.signed_by()?.as_ref(), &engine(&config.limits)?)?;
+    let loaded = LoadedPolicy::load(policy, &config.trust, &engine(&config.limits)?)?;
     let model = host_data::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0);
     let needs = loaded.policy.configure(&loaded.settings_json(), &info).map_err(Error::from)?;

@@ -5,11 +5,12 @@ use crate::{
     call_site::{CallSite, Function},
     component::{self, Assessor},
     descriptor,
+    endorsement::{Endorsement, Revocations},
     engine::Engine,
     error::{Error, FileProblem, REBUILD, Result},
     quota::Quota,
     sandbox,
-    signature::{PublicKey, signature_path},
+    signature::{PublicKey, Statement, read_signature, signature_path},
 };
 use host_contract::Exports;
 use host_files::text::clean;
@@ -23,6 +24,8 @@ pub struct Trust<'a> {
     pub sha256: Option<&'a str>,
     /// Whose signature lies beside it, as `FILE.minisig`.
     pub signed_by: Option<&'a PublicKey>,
+    /// What is refused whoever signed it.
+    pub revoked: Option<&'a Revocations>,
 }
 
 impl Policy {
@@ -56,10 +59,16 @@ impl Policy {
                 return Err(Error::Digest { file, expected, actual });
             }
         }
-        if let Some(key) = trust.signed_by {
-            check_signature(path, &bytes, key)?;
+        if let Some(revoked) = trust.revoked {
+            check_revoked(revoked, &file, &digest(&bytes), trust.signed_by)?;
         }
-        Self::from_bytes(engine, &file, &bytes)
+        let endorsed = trust.signed_by.map(|key| check_signature(path, &bytes, key)).transpose()?;
+        let policy = Self::from_bytes(engine, &file, &bytes)?;
+        if let Some(endorsed) = endorsed {
+            let named = endorsed.names(policy.name(), &policy.descriptor().version);
+            named.map_err(|why| unsigned(path, &why))?;
+        }
+        Ok(policy)
     }
 
     /// Loads a policy from memory; `file` is what messages call it.
@@ -98,17 +107,45 @@ pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Checks the signature that lies beside a policy file.
+/// Checks the signature that lies beside a policy file, and what it says of it. Whether the
+/// policy calls itself so is known only once it was loaded.
 ///
 /// # Errors
-/// If there is none, or if it is by another key or of other bytes.
-pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<String> {
-    let unsigned = |problem: String| Error::Unsigned { file: path.display().to_string(), problem };
+/// If there is none, if it is by another key or of other bytes, or if it no longer holds.
+pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Endorsement> {
     let signature = signature_path(path);
-    let text = fs::read_to_string(&signature).map_err(|e| {
-        unsigned(format!("its signature {} can't be read ({e})", signature.display()))
+    let text = read_signature(&signature).map_err(|e| Error::Unsigned {
+        file: path.display().to_string(),
+        problem: format!("its signature {} can't be read ({e})", signature.display()),
     })?;
-    key.verify(bytes, &text).map_err(|why| unsigned(format!("its signature {why}")))
+    let said = key.verify(Statement::Policy, bytes, &text);
+    said.and_then(|comment| Endorsement::of(&comment, &digest(bytes)))
+        .map_err(|why| unsigned(path, &why))
+}
+
+fn unsigned(path: &Path, why: &str) -> Error {
+    Error::Unsigned { file: path.display().to_string(), problem: format!("its signature {why}") }
+}
+
+/// Refuses a policy file that is revoked, or whose signer's key is.
+///
+/// # Errors
+/// [`Error::Revoked`]
+pub fn check_revoked(
+    revoked: &Revocations,
+    file: &str,
+    digest: &str,
+    key: Option<&PublicKey>,
+) -> Result<()> {
+    let of_file = revoked.reason(digest).map(|why| ("this file".to_owned(), why));
+    let of_key =
+        key.and_then(|key| Some((format!("the key {}", key.id()), revoked.reason(&key.id())?)));
+    match of_file.or(of_key) {
+        Some((what, why)) => {
+            Err(Error::Revoked { file: file.to_owned(), what, why: why.to_owned() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// SHA-256 in hexadecimal.

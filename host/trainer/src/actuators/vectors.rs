@@ -62,7 +62,7 @@ impl Vectors {
     /// Keeps them in a run's folder, for the run to go on with.
     pub fn save(&self, folder: &Path, model: &str) -> Result<()> {
         let folder = folder.join(FOLDER);
-        std::fs::create_dir_all(&folder).map_err(|source| Error::write(&folder, source))?;
+        host_files::private::create(&folder).map_err(|source| Error::write(&folder, source))?;
         for (name, vectors) in [(VECTOR, &self.vector), (REFUSAL, &self.refusal)] {
             let origin = Origin { model: Some(model.to_owned()), about: None };
             vectors.save(&folder.join(name), &origin)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use host_audit::journal::Mode;
 use host_contract::Guardrails;
-use host_sandbox::PublicKey;
+use host_sandbox::{PublicKey, Revocations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct TrustConfig {
     /// Only policies with a valid signature by this key: a public key file, or the
     /// key itself.
     pub require_signature: Option<String>,
+    /// Policies and keys that are refused whoever signed them: a file of lines `policy SHA256 WHY`
+    /// and `key ID WHY`.
+    pub revoked: Option<PathBuf>,
     /// Largest share of a judge's judgements that may be no score before the command ends. With
     /// 1 it never ends for it; such samples count as the worst in any case.
     pub judge_failures: f64,
@@ -39,6 +42,7 @@ impl Default for TrustConfig {
             on_fault: FaultMode::Stop,
             strict_steps: 3,
             require_signature: None,
+            revoked: None,
             judge_failures: 0.05,
             unchecked_judges: Vec::new(),
             require: Vec::new(),
@@ -78,6 +82,12 @@ impl TrustConfig {
             let rule = host_files::text::brief(&self.require[i], 80);
             Error::config(format!("trust.require[{i}]"), format!("`{rule}`: it {problem}"))
         })
+    }
+
+    /// What is refused whoever signed it.
+    pub fn revoked(&self) -> Result<Option<Revocations>> {
+        let list = self.revoked.as_deref();
+        Ok(list.map(Revocations::read).transpose()?)
     }
 
     pub fn on_fault(&self) -> OnFault {

@@ -2,6 +2,7 @@
 //! they are in; and how it tells a person.
 
 pub mod checkpoint;
+pub mod notary;
 pub mod observer;
 mod recorder;
 pub mod run_dir;

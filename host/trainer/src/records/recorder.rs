@@ -6,5 +6,5 @@ use crate::records::run_dir::Records;
 /// Records and checkpoints of a training.
 pub struct RunRecorder<'a, 'j> {
     pub records: &'a mut Records<'j>,
-    pub checkpoints: &'a mut Checkpoints,
+    pub checkpoints: &'a mut Checkpoints<'j>,
 }

@@ -8,7 +8,7 @@
 //! metrics.jsonl       one line per optimizer step
 //! journal/            what the policies were asked and answered, see host_audit::journal
 //! checkpoints/        what the run needs to go on, see crate::checkpoint
-//! stages.json         what the run has behind it
+//! stages.json         what the run has behind it and what it left, signed
 //! generations.jsonl   every answer the evaluation judged
 //! adapter/            the result, in peft's format
 //! steering.safetensors what the policies allow the model to be steered by
@@ -24,9 +24,10 @@ use std::time::Instant;
 
 use host_audit::journal::{Answered, JournalWriter, Mark};
 use host_contract::Outcome;
+use host_data::Failure;
 pub use host_files::Lines;
 use host_files::atomic::{self, Folder};
-use host_files::json;
+use host_files::{json, own, private};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -44,33 +45,50 @@ impl RunDir {
     /// Makes the folder, which must not exist, with its configuration in it: whoever is killed
     /// meanwhile leaves a run that can go on, or no run.
     pub fn create(path: &Path, config: &str) -> Result<Self> {
+        Self::create_with(path, config, |_| Ok(()))
+    }
+
+    /// The same with more files from the start, which `fill` writes into the folder while it
+    /// still has another name. It is for its owner alone: it holds what training data do to the
+    /// model.
+    pub fn create_with(
+        path: &Path,
+        config: &str,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         Self::check_free(path)?;
-        let made = Folder::begin(path).and_then(|folder| {
+        let made = Folder::begin(path).map_err(Error::from).and_then(|folder| {
+            own::close_to_others(folder.path())
+                .map_err(|strange| Error::file(path, strange.problem))?;
             atomic::write(&folder.path().join(CONFIG), config.as_bytes())?;
-            folder.finish()
+            fill(folder.path())?;
+            Ok(folder.finish()?)
         });
         match made {
             Ok(()) => Ok(Self { path: path.into() }),
             // Another process was faster.
             Err(_) if path.exists() => Err(Error::OutputExists { path: path.into() }),
             // Where it was to be, and not its name meanwhile.
-            Err(host_files::Error::Io { source, .. }) => Err(Error::write(path, source)),
-            Err(other) => Err(other.into()),
+            Err(Error::Failure(Failure::Write { source, .. })) => Err(Error::write(path, source)),
+            Err(other) => Err(other),
         }
     }
 
-    /// The folder of a run that is to go on.
+    /// The folder of a run that is to go on. Nothing in it may be a link or somebody else's, as
+    /// it is going to be cut and written on.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.join(CONFIG).is_file() {
-            Ok(Self { path: path.into() })
-        } else {
-            Err(Error::Resume {
+        if !path.join(CONFIG).is_file() {
+            return Err(Error::Resume {
                 path: path.into(),
                 problem: format!(
                     "there is no {CONFIG} in it, so nothing was begun there; name the folder of a \
                      run, or start a new one"
                 ),
-            })
+            });
+        }
+        match own::check(path) {
+            Ok(()) => Ok(Self { path: path.into() }),
+            Err(strange) => Err(Error::Resume { path: strange.path, problem: strange.problem }),
         }
     }
 
@@ -127,7 +145,7 @@ impl RunDir {
     /// A folder inside the run, for a run that belongs to it (the baseline).
     pub fn child(&self, name: &str) -> Result<RunDir> {
         let path = self.file(name);
-        std::fs::create_dir_all(&path).map_err(|source| Error::write(&path, source))?;
+        private::create(&path).map_err(|source| Error::write(&path, source))?;
         Ok(Self { path })
     }
 
@@ -165,6 +183,14 @@ impl RunDir {
             last,
         })
     }
+}
+
+/// The last record of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalHead {
+    pub records: u64,
+    pub head: String,
 }
 
 /// How far the records of a run reach at a checkpoint.
@@ -242,6 +268,12 @@ impl Records<'_> {
             Some(journal) => Ok(journal.end(ending, self.last)?),
             None => Ok(()),
         }
+    }
+
+    /// Where the journal stands, if there is one.
+    pub fn head(&self) -> Option<JournalHead> {
+        let (records, head) = self.journal.as_ref()?.head();
+        Some(JournalHead { records, head: head.to_owned() })
     }
 
     /// Assessments that the journal had no room for, so that they can't be replayed.

@@ -5,9 +5,9 @@ use std::path::Path;
 use host_contract::{Needs, RunCapabilities, RunInfo};
 use host_data::{Notices, Reader};
 use host_model::Model;
-use host_sandbox::{Engine, Policy, PublicKey, Trust};
+use host_sandbox::{Engine, Policy, Trust};
 
-use crate::config::{PolicyConfig, RunConfig};
+use crate::config::{PolicyConfig, RunConfig, TrustConfig};
 use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::records::observer::{Observer, Silent};
@@ -38,12 +38,13 @@ pub struct LoadedPolicy<'a> {
 
 impl<'a> LoadedPolicy<'a> {
     /// `signed_by` is the key whose signature the file must have, if it must have one.
-    pub fn load(
-        config: &'a PolicyConfig,
-        signed_by: Option<&PublicKey>,
-        engine: &Engine,
-    ) -> Result<Self> {
-        let trust = Trust { sha256: config.sha256.as_deref(), signed_by };
+    pub fn load(config: &'a PolicyConfig, trust: &TrustConfig, engine: &Engine) -> Result<Self> {
+        let (signed_by, revoked) = (trust.signed_by()?, trust.revoked()?);
+        let trust = Trust {
+            sha256: config.sha256.as_deref(),
+            signed_by: signed_by.as_ref(),
+            revoked: revoked.as_ref(),
+        };
         let policy = Policy::load_trusted(engine, &config.path, &trust)?;
         let settings = serde_json::to_value(&config.settings)
             .map_err(|error| Error::config("policy.settings", error.to_string()))?;

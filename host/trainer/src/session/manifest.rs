@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use host_audit::journal::Identity;
 use host_contract::Version;
 use host_files::sha256::hex as sha256;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,9 @@ use crate::actuators::vectors::Vectors;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
+use crate::program;
 use crate::records::run_dir::RunDir;
+use crate::session::stages::Seal;
 use crate::step::RunContext;
 
 pub(crate) const FILE: &str = "manifest.json";
@@ -123,11 +126,16 @@ impl Manifest {
     }
 
     /// For a run that goes on in `folder`: everything that it is made of must be what it
-    /// was when it began.
+    /// was when it began. What the run was told before is taken from its seal, if it has one,
+    /// and else from the file, which anyone may have written.
     ///
     /// # Errors
     /// [`Error::Resume`] that names what is another now.
-    pub fn resumed(mut self, folder: &RunDir) -> Result<Self> {
+    pub fn resumed(mut self, folder: &RunDir, seal: Option<&Seal>) -> Result<Self> {
+        if let Some(seal) = seal {
+            self.started = seal.started;
+            self.notices.clone_from(&seal.notices);
+        }
         let path = folder.file(FILE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
@@ -145,8 +153,10 @@ impl Manifest {
             let path = folder.path().to_owned();
             return Err(Error::Resume { path, problem });
         }
-        self.started = before.started;
-        self.notices = before.notices;
+        if seal.is_none() {
+            self.started = before.started;
+            self.notices = before.notices;
+        }
         Ok(self)
     }
 
@@ -175,6 +185,66 @@ impl Manifest {
                 .then(|| "the number of samples or steps, or the seed, is".to_owned()),
         ];
         changes.iter_mut().find_map(Option::take)
+    }
+
+    /// What the run is made of, for its journal and for whatever its owner signs. `settled` is the
+    /// digest of its configuration.
+    pub fn identity(
+        &self,
+        config: &RunConfig,
+        settled: &str,
+        policies: &[ActivePolicy],
+    ) -> Result<Identity> {
+        let mut parts = BTreeMap::from([
+            ("config".to_owned(), settled.to_owned()),
+            (program::PART.to_owned(), program::digest()?.to_owned()),
+            ("version".to_owned(), sha256(&self.host)),
+            ("model".to_owned(), self.model.sha256.clone()),
+            ("tokenizer".to_owned(), self.model.tokenizer_sha256.clone()),
+        ]);
+        parts.extend(self.model.base_sha256.clone().map(|base| ("model.base".into(), base)));
+        parts.extend(self.steering_sha256.clone().map(|digest| ("steering".into(), digest)));
+        for (name, digest) in &self.judges {
+            parts.insert(format!("judge.{name}"), digest.clone());
+        }
+        for (number, active) in policies.iter().enumerate() {
+            parts.insert(format!("policy.{number}"), active.policy.digest().to_owned());
+            parts.insert(format!("policy.{number}.parameters"), sha256(&active.parameters));
+        }
+        for (number, file) in self.data.iter().enumerate() {
+            parts.extend(file.sha256.clone().map(|digest| (format!("data.{number}"), digest)));
+        }
+        let (eval, calibration) = (&config.eval, &config.calibration);
+        for (of, sources) in [
+            ("eval.harmful", &eval.harmful),
+            ("eval.harmless", &eval.harmless),
+            ("eval.task", &eval.task),
+            ("calibration", &calibration.data),
+            ("calibration.validation", &calibration.validation),
+            ("calibration.test", &calibration.test),
+            ("canary", &config.canary.prompts),
+        ] {
+            for (number, source) in sources.iter().enumerate() {
+                let digest = file_entry(&source.path).sha256;
+                parts.extend(digest.map(|digest| (format!("{of}.{number}"), digest)));
+            }
+        }
+        Ok(Identity::new(parts))
+    }
+
+    /// How the run ended, or that it didn't.
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// Seconds since 1970.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// What a person was told.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// What tells the content of model, policies and data from others, by dotted keys.
@@ -217,6 +287,21 @@ impl Manifest {
 /// The configuration as it was resolved, readable by `--config`.
 pub fn resolved_toml(config: &RunConfig) -> Result<String> {
     toml::to_string(config).map_err(|error| Error::config("config.toml", error.to_string()))
+}
+
+/// Digest of a configuration, as far as it decides what a run learns and records: not of where
+/// that is kept, nor of what `--resume` may change.
+pub fn settled(config: &RunConfig) -> Result<String> {
+    let usual = RunConfig::default();
+    let mut settled = config.clone();
+    settled.output = None;
+    settled.checkpoints = usual.checkpoints;
+    settled.journal.key = None;
+    let (train, usual) = (&mut settled.train, usual.train);
+    train.checkpoint_activations = usual.checkpoint_activations;
+    train.reference_cache_mib = usual.reference_cache_mib;
+    train.reference_cache_disk_mib = usual.reference_cache_disk_mib;
+    Ok(sha256(resolved_toml(&settled)?))
 }
 
 fn file_entry(path: &std::path::Path) -> FileEntry {

@@ -5,6 +5,7 @@ pub mod calibration;
 pub mod capabilities;
 pub mod compared;
 pub mod dry_run;
+pub mod evidence;
 pub mod follow;
 pub mod load_policies;
 pub mod manifest;

@@ -53,11 +53,10 @@ impl<'a> Loaded<'a> {
         reader: &Reader,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
-        let signed_by = config.trust.signed_by()?;
         let policies = config
             .policies
             .iter()
-            .map(|policy| LoadedPolicy::load(policy, signed_by.as_ref(), engine))
+            .map(|policy| LoadedPolicy::load(policy, &config.trust, engine))
             .collect::<Result<Vec<_>>>()?;
         let mut judges = Judges::load(&config.judges, judge_cache)?;
         let sets = EvalSets::load(&config.eval, reader)?;

@@ -1,11 +1,13 @@
 //! A whole fine-tune: load, calibrate, measure, train, measure again, report.
 
 mod assemble;
+mod vouch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_audit::journal::Identity;
 use host_contract::{Actuators, Needs};
 use host_data::{Failure, Notices};
 use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
@@ -43,6 +45,8 @@ pub struct Prepared<'r> {
     sets: EvalSets,
     /// What a person should know of the data.
     notices: Notices,
+    /// What the run is made of; known when all else is.
+    identity: Identity,
 }
 
 /// What the program brings to a run.
@@ -71,25 +75,35 @@ pub fn fine_tune(
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
         let reconfigured = reconfigured(&config, &folder)?;
+        let settled = manifest::settled(&config)?;
+        // Before anything else in the folder is believed.
+        let signer = if config.policies.is_empty() { None } else { Some(signer()?) };
+        let stages = Stages::of(&folder, signer.as_ref().map(Signer::public))?;
         use_fitted(&mut config, &folder);
-        let prepared = assemble::prepare_all(config, Some(&folder), means, signer, observer)?;
+        let mut prepared =
+            assemble::prepare_all(config, Some(&folder), means, || Ok(signer), observer)?;
         // Nothing is sent for a run that isn't what it was.
-        let manifest = prepared.manifest().resumed(&folder)?;
+        let manifest = prepared.settle(&settled, Some((&folder, stages.as_ref())))?;
         prepared.try_judges(observer, stop)?;
         let reconfigured = reconfigured.map(|config| folder.reconfigure(&config));
         let _lock_of_the_new_file = reconfigured.transpose()?;
-        return prepared.execute(&folder, manifest, observer, stop);
+        let stages = stages.unwrap_or_else(|| prepared.stages(&manifest));
+        return prepared.execute(&folder, manifest, stages, observer, stop);
     }
+    let signer = || signer().map(Some);
     let mut prepared = assemble::prepare_all(config, None, means, signer, observer)?;
     prepared.keep_date();
     prepared.try_judges(observer, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Failure::Interrupted.into());
     }
+    let manifest = prepared.settle(&manifest::settled(&prepared.config)?, None)?;
+    let mut stages = prepared.stages(&manifest);
     let config = manifest::resolved_toml(&prepared.config)?;
-    let folder = RunDir::create(&prepared.output(), &config)?;
+    let fill = |folder: &Path| prepared.fill(folder, &mut stages);
+    let folder = RunDir::create_with(&prepared.output(), &config, fill)?;
     let _lock = folder.lock()?;
-    prepared.execute(&folder, prepared.manifest(), observer, stop)
+    prepared.execute(&folder, manifest, stages, observer, stop)
 }
 
 /// The text of a configuration that is not the one the run was begun or resumed with.
@@ -141,31 +155,28 @@ impl Prepared<'_> {
         needs.map(|need| need.judge.as_str()).collect()
     }
 
-    fn manifest(&self) -> Manifest {
-        Manifest::new(&self.config, &self.context, &self.policies)
-    }
-
     /// Writes what the run is made of, runs its stages, and writes how it ended.
     fn execute(
         &self,
         folder: &RunDir,
         mut manifest: Manifest,
+        mut stages: Stages,
         observer: &mut NoticeKeeper,
         stop: &AtomicBool,
     ) -> Result<Report> {
         manifest.note(observer.notices());
-        manifest.write(folder)?;
-        if let Some(steering) = &self.context.steering {
-            steering.save(folder.path(), &self.context.model.digest)?;
+        if let (Some(notary), Some(seal)) = (self.notary(), &mut stages.seal) {
+            seal.notices = manifest.notices().to_vec();
+            stages.begin(folder.path(), Some(notary))?;
         }
-        for (number, calibration) in &self.calibrations {
-            calibration.write(&folder.file(&calibration_name(*number)))?;
-            let table = calibration.table();
-            observer.show("calibration", table.as_str());
+        manifest.write(folder)?;
+        for (_, calibration) in &self.calibrations {
+            observer.show("calibration", calibration.table().as_str());
         }
         self.announce(observer);
-        let result =
-            self.stages(folder, observer, stop).map_err(|error| self.resumable(error, folder));
+        let result = self
+            .run_stages(folder, &mut stages, observer, stop)
+            .map_err(|error| self.resumable(error, folder));
         match &result {
             Ok(report) => manifest.end(report.ending_name(), None),
             Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),
@@ -173,7 +184,10 @@ impl Prepared<'_> {
         }
         manifest.note(observer.notices());
         // The run's own error comes first: on a full disk both fail.
-        let written = manifest.write(folder);
+        let written = manifest.write(folder).and_then(|()| match self.notary() {
+            Some(notary) => stages.close(folder, notary, manifest.status(), manifest.notices()),
+            None => Ok(()),
+        });
         result.and_then(|report| written.map(|()| report))
     }
 
@@ -196,15 +210,14 @@ impl Prepared<'_> {
     /// Evaluate, train plainly if asked to, train under the policy; evaluate after
     /// each. What the run has behind it is not repeated. An interrupted training ends
     /// the run with what it has.
-    fn stages(
+    fn run_stages(
         &self,
         folder: &RunDir,
+        stages: &mut Stages,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Report> {
-        let behind = Stages::of(folder)?;
-        let mut stages =
-            behind.unwrap_or_else(|| Stages::new(Report::new(folder.path(), self.names())));
+        let notary = self.notary();
         stages.report.run = folder.path().into();
         stages.report.notices = self.notices.clone();
         let mut answers = if self.sets.is_empty() {
@@ -214,30 +227,36 @@ impl Prepared<'_> {
         };
         if stages.report.before.is_none() && self.config.eval.before {
             stages.report.before = self.evaluate("before", None, &mut answers, observer, stop)?;
-            stages.keep(&mut answers, folder)?;
+            stages.keep(&mut answers, folder, notary)?;
         }
         for arm in self.arms(folder)? {
-            let training = self.training(arm.policies, &arm.folder);
+            let training = self.training(arm.name, arm.policies, &arm.folder);
             let adapter = match (arm.place)(&mut stages.report) {
                 (Some(_), Some(_)) => continue,
                 (Some(_), None) => training.adapter()?,
-                (trained, _) => {
-                    let (ended, adapter) = training.run(&arm.title, observer, stop)?;
+                (None, _) => {
+                    let (ended, adapter, head) = training.run(&arm.title, observer, stop)?;
                     self.context.model.decoder.release();
-                    let interrupted = ended.totals.ending == Ending::Interrupted;
-                    *trained = Some(ended);
-                    if interrupted {
-                        return save(stages.report, folder);
+                    if let (Some(seal), Some(head)) = (&mut stages.seal, head) {
+                        seal.journal = Some(head);
                     }
-                    stages.keep(&mut answers, folder)?;
+                    let interrupted = ended.totals.ending == Ending::Interrupted;
+                    *(arm.place)(&mut stages.report).0 = Some(ended);
+                    if interrupted {
+                        let report = stages.report.clone();
+                        // One that goes on is not over.
+                        *(arm.place)(&mut stages.report).0 = None;
+                        return save(report, folder);
+                    }
+                    stages.keep(&mut answers, folder, notary)?;
                     adapter
                 }
             };
             *(arm.place)(&mut stages.report).1 =
                 self.evaluate(arm.name, Some(&adapter), &mut answers, observer, stop)?;
-            stages.keep(&mut answers, folder)?;
+            stages.keep(&mut answers, folder, notary)?;
         }
-        save(stages.report, folder)
+        save(stages.report.clone(), folder)
     }
 
     /// The trainings of the run, in order.
@@ -265,12 +284,19 @@ impl Prepared<'_> {
         Ok(arms)
     }
 
-    fn training<'a>(&'a self, policies: &'a [ActivePolicy], folder: &'a RunDir) -> Training<'a> {
+    fn training<'a>(
+        &'a self,
+        arm: &'a str,
+        policies: &'a [ActivePolicy],
+        folder: &'a RunDir,
+    ) -> Training<'a> {
         Training {
             config: &self.config,
             context: &self.context,
             policies,
-            signer: self.signer.as_ref(),
+            notary: self.notary(),
+            identity: &self.identity,
+            arm,
             folder,
             ranks: self.ranks,
         }

@@ -3,13 +3,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use host_audit::journal::{JournalWriter, Mark, Mode, Start};
+use host_audit::journal::{Identity, JournalWriter, Mark, Mode, Start};
 use host_contract::Needs;
 use host_eval::report::Trained;
 use host_judges::JudgePrefetcher;
 use host_model::lora::Lora;
 use host_model::steering::Origin;
-use host_sandbox::Signer;
 
 use crate::config::RunConfig;
 use crate::error::Result;
@@ -18,8 +17,9 @@ use crate::ranks::Ranks;
 use crate::records::RunRecorder;
 use crate::records::Totals;
 use crate::records::checkpoint::{Checkpoints, Saved};
+use crate::records::notary::Notary;
 use crate::records::observer::Observer;
-use crate::records::run_dir::{Records, RunDir};
+use crate::records::run_dir::{JournalHead, Records, RunDir};
 use crate::session::follow;
 use crate::session::prepare::fresh_adapter;
 use crate::step::{RunContext, TrainingSpec, run};
@@ -30,8 +30,12 @@ pub struct Training<'a> {
     pub context: &'a RunContext,
     /// Without any it trains plainly.
     pub policies: &'a [ActivePolicy],
-    /// There if policies are.
-    pub signer: Option<&'a Signer>,
+    /// Signs the journal and the checkpoints; there if the run has policies.
+    pub notary: Option<Notary<'a>>,
+    /// What the run is made of.
+    pub identity: &'a Identity,
+    /// Which training of the run it is.
+    pub arm: &'a str,
     pub folder: &'a RunDir,
     pub ranks: &'a Ranks,
 }
@@ -44,7 +48,7 @@ impl<'a> Training<'a> {
         title: &str,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
-    ) -> Result<(Trained, Lora)> {
+    ) -> Result<(Trained, Lora, Option<JournalHead>)> {
         let config = self.config;
         let adapter = fresh_adapter(config, &self.context.model)?;
         let require = config.trust.guardrails()?;
@@ -60,7 +64,7 @@ impl<'a> Training<'a> {
             ranks: self.ranks,
         };
         observer.stage(title, Some(self.context.plan.total_steps()));
-        let mut checkpoints = Checkpoints::new(self.folder, &config.checkpoints);
+        let mut checkpoints = self.checkpoints();
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
         follow::begin(self.ranks, &needs, spec.steering(), saved.as_ref())?;
         let recorder = RunRecorder { records: &mut records, checkpoints: &mut checkpoints };
@@ -90,13 +94,18 @@ impl<'a> Training<'a> {
             observer.notice(&notice);
         }
         adapter.save_peft(
-            &self.folder.file("adapter"),
+            self.folder.child("adapter")?.path(),
             &self.context.model.config,
             &self.context.model.name,
         )?;
         self.save_steering(&totals)?;
         let total = self.context.plan.total_steps();
-        Ok((Trained { totals, total }, adapter))
+        Ok((Trained { totals, total }, adapter, records.head()))
+    }
+
+    /// Those of this training, signed if there are policies.
+    pub fn checkpoints(&self) -> Checkpoints<'a> {
+        Checkpoints::new(self.folder, &self.config.checkpoints).signed_by(self.notary, self.arm)
     }
 
     /// The vector that the policies left for the use of the model, scaled, if they did.
@@ -136,7 +145,7 @@ impl<'a> Training<'a> {
         checkpoints.sweep();
         let stored = checkpoints.newest_first();
         for one in &stored {
-            let saved = match one.read() {
+            let saved = match checkpoints.read(one) {
                 Ok(saved) => saved,
                 Err(error) => {
                     observer.notice(&format!("{error}; the checkpoint is set aside"));
@@ -164,7 +173,7 @@ impl<'a> Training<'a> {
 
     /// A new journal, or the one that stands at `mark`.
     fn journal(&self, mark: Option<&Mark>) -> Result<Option<JournalWriter<'a>>> {
-        let (Some(first), Some(signer)) = (self.policies.first(), self.signer) else {
+        let (Some(first), Some(notary)) = (self.policies.first(), self.notary) else {
             return Ok(None);
         };
         let config = &self.config.journal;
@@ -178,12 +187,13 @@ impl<'a> Training<'a> {
             on_fault: self.config.trust.on_fault().to_string(),
             run: &first.run,
             require: self.config.trust.require.clone(),
+            identity: self.identity,
             policies: seats.collect(),
         };
         let folder = self.folder.file("journal");
         let journal = match mark {
-            None => JournalWriter::create(&folder, &start, signer)?,
-            Some(mark) => JournalWriter::resume(&folder, &start, mark, signer)?,
+            None => JournalWriter::create(&folder, &start, notary.signer)?,
+            Some(mark) => JournalWriter::resume(&folder, &start, mark, notary.signer)?,
         };
         Ok(Some(journal))
     }

@@ -131,7 +131,9 @@ fn three_in_a_row_end_the_run_at_the_last_good_state() {
         "{text}"
     );
     assert_eq!(ran.metrics.len(), 3);
-    let saved = ran.checkpoints[0].read().expect("whole");
+    let run = RunDir::open(&folder.path().join("run")).expect("there");
+    let checkpoints = Checkpoints::new(&run, &CheckpointConfig::default());
+    let saved = checkpoints.read(&ran.checkpoints[0]).expect("whole");
     assert_eq!(saved.tensors["parameters"], ran.parameters);
     assert_eq!((saved.progress.updates, saved.progress.not_finite), (0, 3));
 }

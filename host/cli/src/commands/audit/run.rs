@@ -8,6 +8,7 @@ use host_contract::Needs;
 use host_files::Page;
 use host_sandbox::{Engine, Policy, PublicKey};
 use host_trainer::calibration::CalibrationFile;
+use host_trainer::evidence::{self, Evidence};
 use host_trainer::records::Ending;
 use host_trainer::{Error, report};
 use serde::Serialize;
@@ -22,12 +23,17 @@ use crate::out::print;
 struct Report<'a> {
     journal: PathBuf,
     passed: bool,
+    verdict: &'static str,
+    /// What keeps it from passing though nothing is wrong.
+    not_shown: Vec<String>,
     #[serde(flatten)]
     verified: &'a Verified,
     mode: host_audit::journal::Mode,
     steps: u64,
     policies: Vec<PolicyReport<'a>>,
     replay: &'a Replay,
+    /// The files that the run left.
+    result: &'a Evidence,
     #[serde(skip_serializing_if = "Option::is_none")]
     what_if: Option<&'a Comparison>,
 }
@@ -44,31 +50,59 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let folder = journal_folder(run)?;
     let journal = Journal::read(&folder, key.as_ref())?;
-    let engine = engine(&arguments.limits()?)?;
+    let engine = engine(&journal.limits(&arguments.limits()?)?)?;
     let replay = journal.replay(&engine, || {})?;
+    let result = evidence::check((folder != run).then_some(run), &journal);
     let what_if = match &arguments.policy {
         Some(other) => Some(compare(&journal, run, other, arguments, &engine)?),
         None => None,
     };
-    let passed = journal.verified.findings.is_empty()
-        && replay.findings.is_empty()
-        && replay.first_difference.is_none();
+    let failed = !journal.verified.findings.is_empty()
+        || !replay.findings.is_empty()
+        || replay.first_difference.is_some()
+        || !result.findings.is_empty();
+    let not_shown = not_shown(&replay, &result);
+    let verdict = match (failed, not_shown.is_empty()) {
+        (true, _) => "failed",
+        (false, false) => "unproven",
+        (false, true) => "passed",
+    };
     let report = Report {
         journal: folder,
-        passed,
+        passed: verdict == "passed",
+        verdict,
+        not_shown,
         verified: &journal.verified,
         mode: journal.run.mode,
         steps: journal.steps(),
         policies: journal.run.policies.iter().map(policy_report).collect(),
         replay: &replay,
+        result: &result,
         what_if: what_if.as_ref(),
     };
-    print(arguments.json, &report, || text(&report))?;
-    if passed {
-        Ok(Ending::Finished)
-    } else {
-        Err(Failed::Audit("the journal does not pass; don't rely on it".into()).into())
+    print(arguments.json, &report, || text(&report, journal.run.run.total_steps))?;
+    match verdict {
+        "passed" => Ok(Ending::Finished),
+        "unproven" => Err(Failed::Unproven(format!(
+            "nothing is wrong with this run, but it isn't shown to be right: {}",
+            report.not_shown.join("; ")
+        ))
+        .into()),
+        _ => Err(Failed::Audit("the run does not pass; don't rely on it".into()).into()),
     }
+}
+
+/// What an audit that found nothing wrong leaves open.
+fn not_shown(replay: &Replay, result: &Evidence) -> Vec<String> {
+    let replayed = match (replay.assessments, replay.not_recorded) {
+        (0, _) => Some("no policy was asked anything".to_owned()),
+        (_, 0) => None,
+        (all, lost) => Some(format!(
+            "{lost} of {all} assessments can't be replayed, since the journal has no tensors for \
+             them (--journal light, or beyond journal.budget_mib)"
+        )),
+    };
+    replayed.into_iter().chain(result.not_shown.clone()).collect()
 }
 
 fn policy_report(slot: &host_audit::journal::PolicySlot) -> PolicyReport<'_> {
@@ -146,10 +180,10 @@ fn stored(
     Ok(file)
 }
 
-fn text(report: &Report) -> Page {
+fn text(report: &Report, total: u64) -> Page {
     let mut page: Page = [
         format!(
-            "{}: {} records, {} steps, {}",
+            "{}: {} records, {} of {total} steps, {}",
             report.journal.display(),
             report.verified.records,
             report.steps,
@@ -158,11 +192,13 @@ fn text(report: &Report) -> Page {
         format!("  chain      {}", chain(report)),
         format!("  signature  {}", signature(report)),
         format!("  replay     {}", replayed(report)),
+        format!("  result     {}", result(report.result)),
     ]
     .into_iter()
     .collect();
     let findings = report.verified.findings.iter().chain(&report.replay.findings);
     page.lines(findings.map(|finding: &Finding| format!("  ! {finding}")));
+    page.lines(report.result.findings.iter().map(|finding| format!("  ! {finding}")));
     let difference = report.replay.first_difference.iter();
     page.lines(difference.map(|difference: &Difference| format!("  ! {difference}")));
     if let Some(what_if) = report.what_if {
@@ -173,7 +209,11 @@ fn text(report: &Report) -> Page {
         ));
         page.append(&report::what_if_table(what_if));
     }
-    page.line(if report.passed { "passed" } else { "FAILED: don't rely on this journal" });
+    page.line(match report.verdict {
+        "passed" => "passed".to_owned(),
+        "unproven" => format!("UNPROVEN: {}", report.not_shown.join("; ")),
+        _ => "FAILED: don't rely on this run".to_owned(),
+    });
     page
 }
 
@@ -204,10 +244,24 @@ fn signature(report: &Report) -> String {
     }
 }
 
+fn result(result: &Evidence) -> String {
+    if !result.findings.is_empty() {
+        return "NOT what the run left".into();
+    }
+    match (&result.not_shown, &result.ended) {
+        (None, Some(ended)) => format!(
+            "the run {ended}; adapter, configuration, metrics and report are those it left \
+             ({} files)",
+            result.files.len()
+        ),
+        _ => "not shown".into(),
+    }
+}
+
 fn replayed(report: &Report) -> String {
     let replay = report.replay;
     let share = match replay.assessments {
-        0 => 100.0,
+        0 => 0.0,
         all => 100.0 * replay.replayed as f64 / all as f64,
     };
     let mut text = format!(

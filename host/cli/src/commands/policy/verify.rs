@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_sandbox::{PublicKey, check_signature};
-use host_trainer::Error;
+use host_sandbox::{Limits, Policy, PublicKey, Revocations, Trust, check_revoked, check_signature};
 use host_trainer::records::Ending;
 use serde_json::json;
 
+use crate::commands::engine;
 use crate::exit::Failed;
 use crate::out::{print_json, print_line};
 
@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Public key: a file, or the key itself.
     #[arg(long, value_name = "KEY")]
     pub key: String,
+    /// List of policies and keys that are no longer trusted.
+    #[arg(long, value_name = "FILE")]
+    pub revoked: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -26,17 +29,29 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let file = &arguments.file;
     let key = PublicKey::read(&arguments.key)?;
-    let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
-    let result = check_signature(file, &bytes, &key);
+    let revoked = arguments.revoked.as_deref().map(Revocations::read).transpose()?;
+    let engine = engine(&Limits::default())?;
+    let bytes = host_sandbox::read(&engine, file)?;
+    let named = file.display().to_string();
+    let result = check_signature(file, &bytes, &key).and_then(|said| {
+        if let Some(revoked) = &revoked {
+            check_revoked(revoked, &named, &said.sha256, Some(&key))?;
+        }
+        // Also what it calls itself.
+        let trust = Trust { signed_by: Some(&key), ..Trust::default() };
+        Policy::load_trusted(&engine, file, &trust).map(|_| said)
+    });
     match (&result, arguments.json) {
-        (Ok(comment), true) => print_json(&json!({
-            "file": file, "valid": true, "key_id": key.id(), "comment": comment,
+        (Ok(said), true) => print_json(&json!({
+            "file": file, "valid": true, "key_id": key.id(), "comment": said.to_string(),
+            "name": said.name, "version": said.version, "sha256": said.sha256,
+            "expires": said.expires,
         }))?,
         (Err(problem), true) => print_json(&json!({
             "file": file, "valid": false, "key_id": key.id(), "problem": problem.to_string(),
         }))?,
-        (Ok(comment), false) => {
-            print_line(format!("{}: signed by key {} ({comment})", file.display(), key.id()))?;
+        (Ok(said), false) => {
+            print_line(format!("{named}: signed by key {}: {said}", key.id()))?;
         }
         (Err(_), false) => {}
     }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use host_files::json;
-use host_files::{atomic, sha256};
+use host_files::{atomic, json, own, private, sha256};
+use host_sandbox::Statement;
 use serde::{Deserialize, Serialize};
 
 use super::saved::{FORMAT, Progress, Saved, Tensors, from_bytes, to_bytes};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
+use crate::records::notary::{self, Notary};
 use crate::records::run_dir::RunDir;
 
 const MANIFEST: &str = "manifest.json";
@@ -19,12 +21,20 @@ const STATE: &str = "state.json";
 const TENSORS: &str = "tensors.safetensors";
 
 /// Writes checkpoints when they are due, and finds them again.
-pub struct Checkpoints {
+pub struct Checkpoints<'a> {
     folder: PathBuf,
+    signed: Option<Signed<'a>>,
     every_steps: Option<u64>,
     every: Option<Duration>,
     keep: usize,
     last: Instant,
+}
+
+/// Who signs, and for which training of the run.
+#[derive(Debug, Clone, Copy)]
+struct Signed<'a> {
+    notary: Notary<'a>,
+    arm: &'a str,
 }
 
 /// A checkpoint that nobody has looked into yet.
@@ -38,6 +48,11 @@ pub struct Stored {
 #[serde(deny_unknown_fields)]
 struct Manifest {
     format: u32,
+    /// The run and the training that it is of; absent where nothing is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arm: Option<String>,
     files: BTreeMap<String, File>,
 }
 
@@ -54,16 +69,23 @@ impl File {
     }
 }
 
-impl Checkpoints {
+impl<'a> Checkpoints<'a> {
     pub fn new(run: &RunDir, config: &CheckpointConfig) -> Self {
         let minutes = config.every_minutes;
         Self {
             folder: run.file("checkpoints"),
+            signed: None,
             every_steps: config.every_steps,
             every: (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0)),
             keep: config.keep,
             last: Instant::now(),
         }
+    }
+
+    /// With the signature of the run's owner on each; `arm` is the training that they are of.
+    /// One without it is not read.
+    pub fn signed_by(self, notary: Option<Notary<'a>>, arm: &'a str) -> Self {
+        Self { signed: notary.map(|notary| Signed { notary, arm }), ..self }
     }
 
     /// Whether one should be written before step `next`.
@@ -81,7 +103,7 @@ impl Checkpoints {
     pub fn write(&mut self, progress: &Progress, tensors: &Tensors) -> Result<PathBuf> {
         let path = self.folder.join(name(progress.step));
         self.write_to(&path, progress, tensors)
-            .and_then(|()| read(&path).map(drop))
+            .and_then(|()| self.whole(&path).map(drop))
             .map_err(|problem| self.failed(&path, &problem))?;
         self.prune();
         self.last = Instant::now();
@@ -90,7 +112,7 @@ impl Checkpoints {
 
     fn write_to(&self, path: &Path, progress: &Progress, tensors: &Tensors) -> Said<()> {
         let said = |error: &dyn std::fmt::Display| error.to_string();
-        fs::create_dir_all(&self.folder).map_err(|e| said(&e))?;
+        private::create(&self.folder).map_err(|e| said(&e))?;
         if path.exists() {
             // A run that goes on from an older one comes by again.
             fs::remove_dir_all(path).map_err(|e| said(&e))?;
@@ -99,6 +121,8 @@ impl Checkpoints {
             [(TENSORS, to_bytes(tensors)?), (STATE, json::bytes(progress).map_err(|e| said(&e))?)];
         let manifest = Manifest {
             format: FORMAT,
+            run: self.signed.map(|signed| signed.notary.run.to_owned()),
+            arm: self.signed.map(|signed| signed.arm.to_owned()),
             files: files
                 .iter()
                 .map(|(name, bytes)| ((*name).to_owned(), File::of(bytes)))
@@ -108,9 +132,68 @@ impl Checkpoints {
         for (name, bytes) in &files {
             atomic::write(&folder.path().join(name), bytes).map_err(|e| said(&e))?;
         }
-        let manifest = json::bytes(&manifest).map_err(|e| said(&e))?;
+        let manifest = match self.signed {
+            Some(signed) => json::bytes(&signed.notary.sign(Statement::Checkpoint, &manifest)?),
+            None => json::bytes(&manifest),
+        };
+        let manifest = manifest.map_err(|e| said(&e))?;
         atomic::write(&folder.path().join(MANIFEST), &manifest).map_err(|e| said(&e))?;
         folder.finish().map_err(|e| said(&e))
+    }
+
+    /// Reads one, and checks every byte and the signature.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a byte is missing or was changed, or somebody else signed it.
+    pub fn read(&self, stored: &Stored) -> Result<Saved> {
+        let saved = self.whole(&stored.path);
+        let saved = saved.map_err(|problem| Error::file(&stored.path, problem))?;
+        if saved.progress.step == stored.step {
+            Ok(saved)
+        } else {
+            Err(Error::file(&stored.path, "is of another step than its name"))
+        }
+    }
+
+    fn whole(&self, folder: &Path) -> Said<Saved> {
+        let file = |name: &str| {
+            own::open_to_read(&folder.join(name))
+                .and_then(|mut file| {
+                    let mut bytes = Vec::new();
+                    file.read_to_end(&mut bytes).map(|_| bytes)
+                })
+                .map_err(|error| format!("{name} can't be read ({error})"))
+        };
+        let key = self.signed.map(|signed| signed.notary.signer.public());
+        let manifest: Manifest = notary::read(&folder.join(MANIFEST), Statement::Checkpoint, key)
+            .map_err(|problem| format!("{MANIFEST} {problem}"))?;
+        if manifest.format != FORMAT {
+            return Err(format!(
+                "has format {}, and this program reads format {FORMAT}",
+                manifest.format
+            ));
+        }
+        if let Some(Signed { notary, arm }) = self.signed
+            && (manifest.run.as_deref(), manifest.arm.as_deref()) != (Some(notary.run), Some(arm))
+        {
+            return Err("is a checkpoint of another run or training".into());
+        }
+        let whole = |name: &str| {
+            let bytes = file(name)?;
+            match manifest.files.get(name) {
+                Some(expected) if *expected == File::of(&bytes) => Ok(bytes),
+                Some(expected) if expected.bytes != bytes.len() as u64 => {
+                    Err(format!("{name} has {} of {} bytes", bytes.len(), expected.bytes))
+                }
+                Some(_) => Err(format!("{name} was changed: its sha256 is another")),
+                None => Err(format!("{MANIFEST} does not name {name}")),
+            }
+        };
+        let progress: Progress = serde_json::from_slice(&whole(STATE)?)
+            .map_err(|error| format!("{STATE} is damaged ({error})"))?;
+        let tensors =
+            from_bytes(&whole(TENSORS)?).map_err(|error| format!("{TENSORS}: {error}"))?;
+        Ok(Saved { progress, tensors })
     }
 
     fn failed(&self, path: &Path, problem: &str) -> Error {
@@ -169,19 +252,6 @@ impl Stored {
         let _ = fs::remove_dir_all(&aside);
         let _ = fs::rename(&self.path, &aside);
     }
-
-    /// Reads it and checks every byte.
-    ///
-    /// # Errors
-    /// [`Error::File`] if a byte is missing or was changed.
-    pub fn read(&self) -> Result<Saved> {
-        let saved = read(&self.path).map_err(|problem| Error::file(&self.path, problem))?;
-        if saved.progress.step == self.step {
-            Ok(saved)
-        } else {
-            Err(Error::file(&self.path, "is of another step than its name"))
-        }
-    }
 }
 
 /// A result whose error says what is wrong, without the path.
@@ -189,36 +259,6 @@ type Said<T> = std::result::Result<T, String>;
 
 fn name(step: u64) -> String {
     format!("step-{step:06}")
-}
-
-fn read(folder: &Path) -> Said<Saved> {
-    let file = |name: &str| {
-        fs::read(folder.join(name)).map_err(|error| format!("{name} can't be read ({error})"))
-    };
-    let wrong = |name: &str, error: serde_json::Error| format!("{name} is damaged ({error})");
-    let manifest: Manifest =
-        serde_json::from_slice(&file(MANIFEST)?).map_err(|error| wrong(MANIFEST, error))?;
-    if manifest.format != FORMAT {
-        return Err(format!(
-            "has format {}, and this program reads format {FORMAT}",
-            manifest.format
-        ));
-    }
-    let whole = |name: &str| {
-        let bytes = file(name)?;
-        match manifest.files.get(name) {
-            Some(expected) if *expected == File::of(&bytes) => Ok(bytes),
-            Some(expected) if expected.bytes != bytes.len() as u64 => {
-                Err(format!("{name} has {} of {} bytes", bytes.len(), expected.bytes))
-            }
-            Some(_) => Err(format!("{name} was changed: its sha256 is another")),
-            None => Err(format!("{MANIFEST} does not name {name}")),
-        }
-    };
-    let progress: Progress =
-        serde_json::from_slice(&whole(STATE)?).map_err(|error| wrong(STATE, error))?;
-    let tensors = from_bytes(&whole(TENSORS)?).map_err(|error| format!("{TENSORS}: {error}"))?;
-    Ok(Saved { progress, tensors })
 }
 
 #[cfg(test)]

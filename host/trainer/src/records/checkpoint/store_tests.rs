@@ -8,7 +8,7 @@ use host_contract::Standing;
 
 struct Desk {
     _folder: tempfile::TempDir,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints<'static>,
 }
 
 fn desk(keep: usize) -> Desk {
@@ -58,6 +58,11 @@ impl Desk {
         written.expect("written")
     }
 
+    /// The newest one.
+    fn read(&self) -> Result<Saved> {
+        self.checkpoints.read(&self.checkpoints.newest_first()[0])
+    }
+
     fn steps(&self) -> Vec<u64> {
         let stored = self.checkpoints.newest_first();
         stored.iter().map(|stored| stored.step).collect()
@@ -68,7 +73,7 @@ impl Desk {
 fn what_was_saved_comes_back_bit_for_bit() {
     let mut desk = desk(2);
     desk.write(7);
-    let saved = desk.checkpoints.newest_first()[0].read().expect("whole");
+    let saved = desk.read().expect("whole");
     assert_eq!(saved.progress, progress(7));
     let expected: HashMap<String, Vec<u32>> = tensors()
         .iter()
@@ -102,7 +107,7 @@ fn one_that_cannot_be_written_costs_none_of_the_others() {
     let failed = desk.checkpoints.write(&progress(8), &tensors());
     let error = failed.expect_err("blocked").to_string();
     assert!(error.contains("step-000008") && error.contains(&old.display().to_string()), "{error}");
-    assert!(desk.checkpoints.newest_first()[0].read().is_ok());
+    assert!(desk.read().is_ok());
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn every_flipped_bit_and_every_lost_byte_is_found() {
     let mut desk = desk(1);
     let path = desk.write(4);
     let stored = desk.checkpoints.newest_first().remove(0);
-    let genuine = stored.read().expect("whole");
+    let genuine = desk.checkpoints.read(&stored).expect("whole");
     for name in [MANIFEST, STATE, TENSORS] {
         let file = path.join(name);
         let bytes = fs::read(&file).expect("there");
@@ -118,21 +123,21 @@ fn every_flipped_bit_and_every_lost_byte_is_found() {
             let mut flipped = bytes.clone();
             flipped[place] ^= 1 << (place % 8);
             fs::write(&file, &flipped).expect("written");
-            if let Ok(read) = stored.read() {
+            if let Ok(read) = desk.checkpoints.read(&stored) {
                 panic!("{name}, byte {place}: read as {read:?}");
             }
             fs::write(&file, &bytes[..place]).expect("written");
             match (name, bytes.len() - place) {
                 // The line end of the manifest, without which it says the same.
-                (MANIFEST, 1) => assert_eq!(stored.read().expect("same"), genuine),
-                _ => assert!(stored.read().is_err(), "{name} cut at {place}"),
+                (MANIFEST, 1) => assert_eq!(desk.checkpoints.read(&stored).expect("same"), genuine),
+                _ => assert!(desk.checkpoints.read(&stored).is_err(), "{name} cut at {place}"),
             }
         }
         fs::remove_file(&file).expect("removed");
-        assert!(stored.read().is_err(), "{name} removed");
+        assert!(desk.checkpoints.read(&stored).is_err(), "{name} removed");
         fs::write(&file, &bytes).expect("written");
     }
-    assert_eq!(stored.read().expect("whole again"), genuine);
+    assert_eq!(desk.checkpoints.read(&stored).expect("whole again"), genuine);
 }
 
 #[test]
@@ -155,4 +160,36 @@ fn they_are_due_by_steps_or_by_time() {
     assert!(!desk.checkpoints.due(9));
     desk.checkpoints.every = Some(Duration::ZERO);
     assert!(desk.checkpoints.due(9));
+}
+
+#[test]
+fn a_signed_one_is_of_its_owner_its_run_and_its_training() {
+    let here = tempfile::tempdir().expect("temp");
+    let key = |name: &str| {
+        let (signer, _) =
+            host_sandbox::Signer::open_or_create(&here.path().join(name)).expect("made");
+        signer
+    };
+    let (own, other) = (key("own.key"), key("other.key"));
+    let run = RunDir::create(&here.path().join("run"), "").expect("fresh");
+    let config = CheckpointConfig { every_steps: Some(4), every_minutes: 0.0, keep: 9 };
+    let by = |signer, run_name, arm| {
+        let notary = Notary { signer, run: run_name };
+        Checkpoints::new(&run, &config).signed_by(Some(notary), arm)
+    };
+    let mut genuine = by(&own, "r", "after");
+    genuine.write(&progress(4), &tensors()).expect("written");
+    let stored = genuine.newest_first().remove(0);
+    genuine.read(&stored).expect("whole");
+    let refused = |checkpoints: &Checkpoints, part: &str| {
+        let problem = checkpoints.read(&stored).expect_err("refused").to_string();
+        assert!(problem.contains(part), "{part} in {problem}");
+    };
+    refused(&by(&other, "r", "after"), "is by key");
+    refused(&by(&own, "s", "after"), "another run");
+    refused(&by(&own, "r", "plain"), "another run or training");
+    // Other parameters, and a manifest that names them.
+    let mut unsigned = Checkpoints::new(&run, &config);
+    unsigned.write(&progress(4), &vec![("parameters", &VALUES[..2])]).expect("written");
+    refused(&genuine, "carries no signature");
 }

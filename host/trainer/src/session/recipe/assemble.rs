@@ -1,5 +1,6 @@
 //! From a configuration to everything that a fine-tune needs before its first step.
 
+use host_audit::journal::Identity;
 use host_contract::Actuators;
 use host_sandbox::Signer;
 
@@ -24,13 +25,12 @@ pub(super) fn prepare_all<'a>(
     config: RunConfig,
     goes_on: Option<&RunDir>,
     means: Runtime<'a>,
-    signer: impl FnOnce() -> Result<Signer>,
+    signer: impl FnOnce() -> Result<Option<Signer>>,
     observer: &mut dyn Observer,
 ) -> Result<Prepared<'a>> {
     let Runtime { engine, caches, ranks } = means;
     ranks.broadcast(&config)?;
     let reader = config.reader();
-    let signer = || signer().map(Some);
     let judge_cache = caches.judges.as_deref();
     let loaded = Loaded::new(&config, signer, engine, judge_cache, &reader, observer)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
@@ -83,5 +83,6 @@ pub(super) fn prepare_all<'a>(
         signer,
         calibrations,
         sets,
+        identity: Identity::default(),
     })
 }

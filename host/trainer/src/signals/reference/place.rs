@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use host_contract::Tap;
 use host_model::Model;
-use host_model::load::file_sha256;
 
 use super::key::Basis;
 use super::store::Store;
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
+use crate::program;
 
 /// Opens the folder of the configuration, or else `usual`. There is no cache on disk
 /// without a budget or a folder, and none where a sample's bits depend on its company in
@@ -38,9 +38,7 @@ pub fn open(
         }
         return Ok(None);
     }
-    let program =
-        std::env::current_exe().map_err(|error| Error::read("this program".as_ref(), error))?;
-    let basis = Basis::new(&file_sha256(&program)?, &model.digest, &model.decoder, taps)?;
+    let basis = Basis::new(program::digest()?, &model.digest, &model.decoder, taps)?;
     match Store::open(&folder, config.reference_cache_disk_mib << 20, basis) {
         Ok(store) => Ok(Some(store)),
         Err(error) if named => Err(Error::config(

@@ -1,0 +1,197 @@
+//! Whether what lies in the folder of a run is what the run left, as its owner signed it.
+
+use std::path::Path;
+
+use host_audit::journal::{Entry, Journal, Summary};
+use host_contract::Action;
+use host_files::own;
+use host_sandbox::Statement;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Layers;
+use crate::records::notary;
+use crate::records::run_dir::JournalHead;
+use crate::session::manifest;
+use crate::session::stages::{FILE, Seal, Stages, names};
+
+/// Most bytes of metrics.jsonl and of report.json that are compared with the journal.
+const FILE_BYTES: u64 = 1 << 30;
+/// Folders in which whoever takes the result takes everything.
+const TAKEN_WHOLE: [&str; 3] = ["adapter/", "baseline/adapter/", "steering/"];
+const ADAPTER: &str = "adapter/adapter_model.safetensors";
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Evidence {
+    /// Files that are what the run left.
+    pub files: Vec<String>,
+    /// How the run ended, in the words of its owner.
+    pub ended: Option<String>,
+    /// What doesn't fit.
+    pub findings: Vec<String>,
+    /// Why the result is not shown to be that of the run, if nothing is wrong.
+    pub not_shown: Option<String>,
+}
+
+/// Compares the folder of a run with its journal and with what was signed. `run` is absent where
+/// only the journal is at hand.
+pub fn check(run: Option<&Path>, journal: &Journal) -> Evidence {
+    let mut evidence = Evidence::default();
+    let not_shown = match run {
+        _ if journal.run.identity.is_none() => Some(
+            "the journal is of an earlier version, which named neither the configuration nor \
+             what the run left",
+        ),
+        None => Some("only the journal was named, not the folder of its run"),
+        Some(run) => evidence.read(run, journal),
+    };
+    evidence.not_shown = not_shown.map(str::to_owned);
+    evidence
+}
+
+impl Evidence {
+    fn find(&mut self, problem: impl Into<String>) {
+        self.findings.push(problem.into());
+    }
+
+    /// Says why nothing is shown, if something is missing rather than wrong.
+    fn read(&mut self, run: &Path, journal: &Journal) -> Option<&'static str> {
+        let stages: Stages =
+            match notary::read(&run.join(FILE), Statement::Run, journal.key.as_ref()) {
+                Ok(stages) => stages,
+                Err(problem) => {
+                    self.find(format!("{FILE}, which names what the run left, {problem}"));
+                    return None;
+                }
+            };
+        let Some(seal) = &stages.seal else {
+            self.find(format!("{FILE} does not name what the run left"));
+            return None;
+        };
+        if Some(&seal.identity) != journal.run.identity.as_ref() {
+            self.find(format!("{FILE} and the journal are of different runs"));
+            return None;
+        }
+        self.files(run, seal);
+        self.ended.clone_from(&seal.ended);
+        let Some(ended) = &seal.ended else {
+            return Some("the run did not come to its end; go on with it by host train --resume");
+        };
+        let stands =
+            JournalHead { records: journal.verified.records, head: journal.verified.head.clone() };
+        match &seal.journal {
+            Some(left) if *left == stands => {}
+            Some(left) => self.find(format!(
+                "the run left a journal of {} records, and this is another one, of {}",
+                left.records, stands.records
+            )),
+            None => self.find(format!("{FILE} names no journal")),
+        }
+        let ending = journal.entries.iter().rev().find_map(|entry| match entry {
+            Entry::End { ending, .. } => Some(ending.as_str()),
+            _ => None,
+        });
+        if ending == Some("failed") {
+            if ended == "finished" {
+                self.find("the run finished, and its journal says that it failed");
+            }
+        } else if !seal.files.contains_key(ADAPTER) {
+            self.find(format!("{FILE} names no adapter"));
+        }
+        if self.findings.is_empty() {
+            self.contents(run, seal, journal, ending.unwrap_or_default());
+        }
+        None
+    }
+
+    /// Each file that was signed must be there as it was, and no other one among those of an
+    /// adapter.
+    fn files(&mut self, run: &Path, seal: &Seal) {
+        for (name, content) in &seal.files {
+            let path = run.join(name);
+            // A name leads nowhere else, not even through a link to a folder.
+            let inside = !Path::new(name).is_absolute()
+                && !name.split('/').any(|part| part == "..")
+                && Path::new(name).ancestors().all(|part| !run.join(part).is_symlink());
+            let same = if seal.ended.is_some() { content.is(&path) } else { content.begins(&path) };
+            if inside && same {
+                self.files.push(name.clone());
+            } else if path.symlink_metadata().is_err() {
+                self.find(format!("{name} is missing"));
+            } else {
+                self.find(format!("{name} is not what the run left"));
+            }
+        }
+        for name in names(run).unwrap_or_default() {
+            let taken = TAKEN_WHOLE.iter().any(|folder| name.starts_with(folder));
+            if taken && seal.ended.is_some() && !seal.files.contains_key(&name) {
+                self.find(format!("{} is not of the run", host_files::text::brief(&name, 200)));
+            }
+        }
+    }
+
+    /// What is signed must also agree with itself: whoever has the key can sign anything.
+    fn contents(&mut self, run: &Path, seal: &Seal, journal: &Journal, ending: &str) {
+        let mut layers = Layers::default();
+        let settled = layers
+            .add_file(&run.join("config.toml"))
+            .and_then(|()| layers.resolve())
+            .and_then(|config| manifest::settled(&config));
+        match settled {
+            Ok(settled) if Some(&settled) == seal.identity.parts.get("config") => {}
+            Ok(_) => self.find("config.toml is not the configuration that the journal names"),
+            Err(error) => self.find(format!("config.toml can't be read ({error})")),
+        }
+        match lines(&run.join("metrics.jsonl")) {
+            Ok(lines) => self.metrics(&lines, &journal.decided(), ending),
+            Err(problem) => self.find(format!("metrics.jsonl {problem}")),
+        }
+        if let Ok(text) = own::read_text(&run.join("report.json"), FILE_BYTES) {
+            let report: Value = serde_json::from_str(&text).unwrap_or_default();
+            let said = (&report["trained"]["steps"], &report["trained"]["ending"]);
+            if said != (&Value::from(journal.steps()), &Value::from(ending)) {
+                self.find("report.json has another number of steps or ending than the journal");
+            }
+        } else if seal.files.contains_key("report.json") {
+            self.find("report.json can't be read");
+        }
+    }
+
+    /// The metrics of a step repeat what the policies asked for there.
+    fn metrics(&mut self, lines: &[Value], decided: &[(u64, Option<Summary>)], ending: &str) {
+        // A step that failed has records and no metrics.
+        let steps = decided.len();
+        if lines.len() != steps && !(ending == "failed" && lines.len() + 1 == steps) {
+            self.find(format!("metrics.jsonl has {} steps, and the journal {steps}", lines.len()));
+            return;
+        }
+        for (line, (step, summary)) in lines.iter().zip(decided) {
+            let same = summary.as_ref().is_some_and(|summary| {
+                let number = |key: &str, value: f64| line[key].as_f64() == Some(value);
+                let action =
+                    (summary.action != Action::Update).then(|| Value::from(summary.action.name()));
+                line["step"].as_u64() == Some(*step)
+                    && number("risk", summary.risk)
+                    && number("max_risk", summary.highest_risk)
+                    && number("task_weight", summary.task_weight)
+                    && number("kl_weight", summary.kl_weight)
+                    && line.get("action").cloned() == action
+            });
+            if !same {
+                self.find(format!("metrics.jsonl, step {step}: is not what the journal says"));
+                return;
+            }
+        }
+    }
+}
+
+fn lines(path: &Path) -> Result<Vec<Value>, String> {
+    let text =
+        own::read_text(path, FILE_BYTES).map_err(|error| format!("can't be read ({error})"))?;
+    let lines = text.lines().enumerate();
+    let lines = lines.map(|(number, line)| {
+        serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))
+    });
+    lines.collect()
+}
