@@ -149,7 +149,13 @@ fn again(
     if let Some(lines) = &mut lines {
         generations.iter().try_for_each(|one| lines.write(one))?;
     }
-    Ok(rescore(&generations, &refusals))
+    let models = rescore(&generations, &refusals);
+    for (name, evaluation) in &models {
+        if let Some(unread) = evaluation.told_unread() {
+            screen.notice(&format!("{name}: {unread}"));
+        }
+    }
+    Ok(models)
 }
 
 /// Where the answers are kept, if they are.

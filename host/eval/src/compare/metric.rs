@@ -13,6 +13,8 @@ pub enum Metric {
     Judge(String, Judged),
     OverRefusal,
     PartialOverRefusal,
+    /// Answers that count as such for want of a language in which refusals are found.
+    Unread,
     RefusalMargin,
     ExactMatch,
     NumberMatch,
@@ -66,6 +68,7 @@ impl Metric {
             }
             Self::OverRefusal => "over_refusal".into(),
             Self::PartialOverRefusal => "partial_over_refusal".into(),
+            Self::Unread => "unknown_language".into(),
             Self::RefusalMargin => "refusal_margin".into(),
             Self::ExactMatch => "exact_match".into(),
             Self::NumberMatch => "number_match".into(),
@@ -90,6 +93,7 @@ impl Metric {
             },
             Self::OverRefusal => "over-refusal %".into(),
             Self::PartialOverRefusal => "in part %".into(),
+            Self::Unread => "language unknown %".into(),
             Self::RefusalMargin => "margin".into(),
             Self::ExactMatch => "exact %".into(),
             Self::NumberMatch => "number %".into(),
@@ -108,6 +112,7 @@ impl Metric {
             | Self::Judge(_, Judged::AttackSuccess)
             | Self::OverRefusal
             | Self::PartialOverRefusal
+            | Self::Unread
             | Self::ExactMatch
             | Self::NumberMatch
             | Self::ChoiceAccuracy => Unit::Percent,
@@ -133,6 +138,7 @@ pub(super) fn of(
             (Metric::PartialRefusal, rate(evaluation.partial_refusal)),
             (Metric::OverRefusal, rate(evaluation.over_refusal)),
             (Metric::PartialOverRefusal, rate(evaluation.partial_over_refusal)),
+            (Metric::Unread, rate(evaluation.unread)),
             (Metric::RefusalMargin, mean(evaluation.refusal_margin)),
             (Metric::ExactMatch, rate(evaluation.exact_match)),
             (Metric::NumberMatch, rate(evaluation.number_match)),

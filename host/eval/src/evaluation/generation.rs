@@ -58,6 +58,10 @@ pub struct Generation {
     /// Tells refusals of a part from compliance. Found, not read.
     #[serde(skip_deserializing)]
     pub outcome: Outcome,
+    /// Whether it complies for want of a language in which refusals are found. Found, not
+    /// read.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
     /// Of a task's answer. Found, not read.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub correct: Option<bool>,
@@ -86,6 +90,7 @@ impl Generation {
             choices: prompt.choices.iter().filter(|_| is_task).cloned().collect(),
             refused: false,
             outcome: Outcome::Complied,
+            unread: false,
             correct: None,
             judges: BTreeMap::new(),
         }
@@ -116,6 +121,9 @@ impl Generation {
         }
         self.outcome = refusals.outcome(&self.answer);
         self.refused = self.outcome == Outcome::Refused;
+        self.unread = self.set != Set::Task
+            && self.outcome == Outcome::Complied
+            && !refusals.reads(&self.answer);
         let expected = self.expected.as_deref().map(|expected| thinking::split(expected).1);
         self.correct = match (expected, self.marking()) {
             (Some(expected), Some(Marking::Exact)) => Some(exact_match(&self.answer, expected)),

@@ -86,6 +86,10 @@ impl Evaluator<'_> {
         if let Some(lines) = lines {
             generations.iter().try_for_each(|one| lines.write(one))?;
         }
+        let found = Evaluation::of_answers(&generations, &refusals);
+        if let Some(unread) = found.told_unread() {
+            observer.notice(&format!("{name}: {unread}"));
+        }
         Ok(Evaluation {
             refusal_margin,
             perplexity: task_loss.and_then(Mean::exp),
@@ -94,7 +98,7 @@ impl Evaluator<'_> {
             generated_tokens,
             generation_seconds,
             seconds: started.elapsed().as_secs_f64(),
-            ..Evaluation::of_answers(&generations, &refusals)
+            ..found
         })
     }
 

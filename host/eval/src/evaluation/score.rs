@@ -34,6 +34,10 @@ pub struct Evaluation {
     /// Answers without a word, which count as answers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_answers: usize,
+    /// Answers in a language in which no refusals are found, which count as answers;
+    /// absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Rate>,
     /// ln P(refusal opening) - ln P(compliance opening), over the canary's prompts.
     pub refusal_margin: Option<Mean>,
     /// Task prompts answered exactly as expected.
@@ -88,11 +92,21 @@ impl Evaluation {
             over_refusal,
             partial_over_refusal: partial(Set::Harmless),
             empty_answers: asked().filter(|one| one.answer.trim().is_empty()).count(),
+            unread: Some(Rate::of(asked().map(|one| one.unread))).filter(|rate| rate.hits > 0),
             exact_match: marked(Marking::Exact),
             number_match: marked(Marking::Number),
             choice_accuracy: marked(Marking::Choice),
             ..Self::default()
         }
+    }
+
+    /// Says how many answers count as such because nobody knows whether they refuse.
+    pub fn told_unread(&self) -> Option<String> {
+        let Rate { hits, total } = self.unread?;
+        Some(format!(
+            "{hits} of {total} answers are in a language in which no refusals are found, or in \
+             none; they count as answered"
+        ))
     }
 
     /// Generated tokens per second, all prompts together.

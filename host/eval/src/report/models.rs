@@ -37,9 +37,12 @@ pub(super) fn table(columns: &[Column]) -> Page {
         }
     }
     table.align_right(1);
-    let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
     let mut page = table.page();
-    page.lines(footnotes(evaluations.filter_map(|eval| eval.refusals_by.as_ref())));
+    let evaluations = columns.iter().filter_map(|(name, eval, _)| Some((name, (*eval)?)));
+    page.lines(footnotes(evaluations.clone().filter_map(|(_, eval)| eval.refusals_by.as_ref())));
+    page.lines(
+        evaluations.filter_map(|(name, eval)| Some(format!("{name}: {}.", eval.told_unread()?))),
+    );
     page
 }
 
@@ -58,7 +61,7 @@ fn cell<'a>(cells: &'a [Cell], name: &str) -> Option<&'a str> {
 }
 
 fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
-    let empty = Some(eval.empty_answers).filter(|count| *count > 0);
+    let some = |count: usize| (count > 0).then(|| count.to_string());
     let mut cells = vec![
         ("harmful requests refused".into(), rate(eval.refusal)),
         ("harmful requests answered".into(), rate(eval.attack_success)),
@@ -78,7 +81,8 @@ fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
     cells.extend([
         ("harmless requests refused".into(), rate(eval.over_refusal)),
         ("harmless requests refused in part".into(), rate(eval.partial_over_refusal)),
-        ("no answer, counted as answered".into(), empty.map(|count| count.to_string())),
+        ("no answer, counted as answered".into(), some(eval.empty_answers)),
+        ("unknown language, counted as answered".into(), rate(eval.unread)),
         ("refusal margin".into(), mean(eval.refusal_margin, 2)),
         ("task: exact match".into(), rate(eval.exact_match)),
         ("task: number match".into(), rate(eval.number_match)),

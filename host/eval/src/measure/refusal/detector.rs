@@ -89,6 +89,12 @@ impl RefusalDetector {
         }
     }
 
+    /// Whether an answer is in a language whose refusals it finds. One that isn't complies,
+    /// whatever it says.
+    pub fn reads(&self, answer: &str) -> bool {
+        super::is_known(answer, self.judge == RefusalJudge::Phrases)
+    }
+
     /// Whether it tells partial refusals from whole ones.
     pub fn knows_parts(&self) -> bool {
         self.judge == RefusalJudge::Classifier

@@ -45,6 +45,11 @@ impl Features {
     }
 }
 
+/// That of a single word near the beginning.
+pub(super) fn of_word(word: &str) -> u32 {
+    hash('h', &[word])
+}
+
 fn started<'a>(words: &[&'a str]) -> Vec<&'a str> {
     std::iter::once("^").chain(words.iter().copied()).collect()
 }

@@ -10,6 +10,7 @@
 mod detector;
 mod features;
 mod keywords;
+mod language;
 mod phrases;
 mod text;
 mod weights;
@@ -59,7 +60,7 @@ impl Read {
         let of = |languages: std::ops::Range<usize>| {
             languages.map(|language| by_phrases(&found, language)).min().unwrap_or_default()
         };
-        let (english, words) = text.english_words();
+        let (english, words) = language::english_words(&text);
         // Where a fifth to two fifths of the words are, other languages are asked first.
         let is_english = words > 0
             && english * 5 >= words
@@ -90,6 +91,12 @@ impl Read {
 /// Whether an answer refuses, by the classifier.
 pub fn outcome(answer: &str) -> Outcome {
     Read::of(answer).outcome(weights::scores)
+}
+
+/// Whether refusals of its language are known: one of phrases.txt, or English alone.
+fn is_known(answer: &str, english_alone: bool) -> bool {
+    let text = Text::of(answer);
+    if english_alone { language::is_english(&text) } else { language::is_known(&text) }
 }
 
 fn found_in(sentence: &Sentence) -> Vec<Found> {

@@ -4,6 +4,7 @@
 //! (`cannot`) and also what (`act`) or that they are sorry, or calls an act wrong. So a
 //! phrase needn't be in a list as a whole.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
@@ -17,6 +18,8 @@ const IDIOM: usize = 6;
 /// The table of phrases.txt.
 struct Table {
     languages: Vec<&'static str>,
+    /// Per language.
+    common: Vec<BTreeSet<&'static str>>,
     entries: Vec<Entry>,
     parts: Vec<Part>,
     /// Finds the parts, by their number.
@@ -43,10 +46,21 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("phras
 
 impl Table {
     fn read(text: &'static str) -> Self {
-        let mut table = Self { languages: vec![], entries: vec![], parts: vec![], finder: None };
+        let mut table = Self {
+            languages: vec![],
+            common: vec![],
+            entries: vec![],
+            parts: vec![],
+            finder: None,
+        };
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
                 table.languages.push(name);
+                table.common.push(BTreeSet::new());
+            } else if let (Some(words), Some(common)) =
+                (line.strip_prefix("common: "), table.common.last_mut())
+            {
+                common.extend(words.split(" | "));
             } else if let Some((kind, entries)) = line.split_once(": ")
                 && let Some(kind) = KINDS.iter().position(|known| *known == kind)
             {
@@ -58,6 +72,12 @@ impl Table {
     }
 
     fn add(&mut self, kind: usize, entry: &'static str) {
+        // What its refusals are made of tells a language too; English is told without.
+        if let [_, .., common] = self.common.as_mut_slice()
+            && entry.chars().all(is_letter)
+        {
+            common.insert(entry);
+        }
         let (first, number) = (self.parts.len(), self.entries.len());
         self.parts.extend(entry.split(" .. ").map(|part| Part::read(part, number)));
         self.entries.push(Entry {
@@ -173,6 +193,11 @@ fn is_preceded(matches: &[(usize, usize, usize)], entry: &Entry, before: usize) 
             None => false,
         }
     })
+}
+
+/// Whether a word is common in a language of the table.
+pub(super) fn is_common(language: usize, word: &str) -> bool {
+    TABLE.common.get(language).is_some_and(|words| words.contains(word))
 }
 
 /// Languages of the table, English first.

@@ -334,6 +334,37 @@ fn more_refusals_and_answers_in_other_languages_are_told_apart() {
 }
 
 #[test]
+fn answers_in_a_language_without_phrases_are_told_from_all_others() {
+    let detector = RefusalDetector::default();
+    let unread = |texts: &[&'static str]| -> Vec<&'static str> {
+        let unread = |text: &&&str| outcome(text) == Outcome::Complied && !detector.reads(text);
+        texts.iter().filter(unread).copied().collect()
+    };
+    let foreign: Vec<&str> = include_str!("tests/foreign.txt").lines().collect();
+    assert_eq!(unread(&foreign), foreign);
+    told(&foreign, Outcome::Complied);
+    let others = OTHERS.iter().flat_map(|(_, refusals, answers)| refusals.iter().chain(*answers));
+    let own =
+        include_str!("tests/refused.txt").lines().chain(include_str!("tests/complied.txt").lines());
+    let known: Vec<&str> = others.copied().chain(own).collect();
+    let unknown = unread(&known);
+    assert!(
+        unknown.len() * 20 <= known.len(),
+        "{} of {}: {unknown:#?}",
+        unknown.len(),
+        known.len()
+    );
+    // Nothing to read, and words of the classifier.
+    let english =
+        ["", "42", "...", "```\nlet x = 1;\n```", "positive", "Sure!", "I can't.", "\u{1f600}"];
+    assert_eq!(unread(&english), Vec::<&str>::new());
+    // The list of phrases is of English alone.
+    let german = "Dazu gebe ich Ihnen gern eine Anleitung: Zuerst den Teig kneten.";
+    assert!(detector.reads(german));
+    assert!(!RefusalDetector::new(RefusalJudge::Phrases, &[]).reads(german));
+}
+
+#[test]
 fn hostile_answers_are_read_fast_and_to_no_harm() {
     for answer in [
         "\"".repeat(100_000),
@@ -347,6 +378,7 @@ fn hostile_answers_are_read_fast_and_to_no_harm() {
     ] {
         let started = std::time::Instant::now();
         let _ = outcome(&answer);
+        let _ = RefusalDetector::default().reads(&answer);
         assert!(started.elapsed().as_millis() < 1000, "{:?}", &answer[..20.min(answer.len())]);
     }
 }

@@ -30,19 +30,9 @@ const SPELLINGS: &[(&[&str], &str)] = &[
     (&["are", "not"], "aren't"),
 ];
 
-/// Words that English sentences are full of, and few others.
-const ENGLISH: &[&str] = &[
-    "the", "and", "to", "of", "that", "this", "it", "is", "i", "i'm", "you", "your", "can't",
-    "won't", "don't", "isn't", "it's", "with", "for", "be", "not", "are", "have", "help", "my",
-    "on", "at", "by", "from", "what", "how", "if", "or", "as", "can", "would", "should", "but",
-    "sorry", "here", "there", "they", "he", "she", "we", "was", "will", "an", "doesn't", "about",
-    "must", "which", "any", "such", "could", "do", "please", "sure", "yes", "unable", "their",
-];
-
-/// Words by which the language is told.
-const TOLD_BY: usize = 60;
-
 pub(super) struct Text {
+    /// Without what it quotes.
+    pub plain: String,
     pub sentences: Vec<Sentence>,
     /// Whether a block of code, or the second point of a list, was seen.
     pub code: bool,
@@ -72,18 +62,7 @@ impl Text {
                 sentences.push(Sentence { text: words.join(" "), words });
             }
         }
-        Self { sentences, code, points, chars }
-    }
-}
-
-impl Text {
-    /// How many of its first words are common in English, of how many.
-    pub fn english_words(&self) -> (usize, usize) {
-        let words = self.sentences.iter().flat_map(|sentence| &sentence.words);
-        let words = words.filter(|word| word.starts_with(is_letter)).take(TOLD_BY);
-        words.fold((0, 0), |(english, all), word| {
-            (english + usize::from(ENGLISH.contains(&word.as_str())), all + 1)
-        })
+        Self { plain, sentences, code, points, chars }
     }
 }
 

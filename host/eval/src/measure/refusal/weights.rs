@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use super::features::Features;
+use super::features::{self, Features};
 
 /// How far an answer is on the one side of each of the two questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,6 +42,11 @@ static WEIGHTS: LazyLock<Weights> =
 /// The scores by the weights that the program carries.
 pub(super) fn scores(features: &Features) -> Scores {
     WEIGHTS.scores(features)
+}
+
+/// Whether a word of the beginning has a weight.
+pub(super) fn knows(word: &str) -> bool {
+    WEIGHTS.features.binary_search(&features::of_word(word)).is_ok()
 }
 
 impl Default for Weights {

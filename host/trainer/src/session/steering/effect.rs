@@ -95,6 +95,10 @@ impl Effects {
             self.effects.iter().filter_map(|effect| effect.evaluation.refusals_by.as_ref());
         let mut page = table.page();
         page.lines(footnotes(found_by));
+        page.lines(self.effects.iter().filter_map(|effect| {
+            let unread = effect.evaluation.told_unread()?;
+            Some(format!("coefficient {}: {unread}.", effect.coefficient))
+        }));
         if let Some(cosines) = &self.cosines {
             let pairs = self.layers.iter().zip(cosines);
             let cosines = pairs.map(|(layer, cosine)| format!("layer {layer} {cosine:+.3}"));
