@@ -280,3 +280,66 @@ fn a_replay_has_the_limits_of_its_run() {
     );
     assert_eq!(json(&folder.path().join("more/manifest.json"))["status"], "finished");
 }
+
+/// As an authority would answer, made by `openssl ts` with keys of its own.
+#[test]
+fn an_authority_says_when_it_saw_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    left(&folder, "run", &[]);
+    let host = |arguments: &[&str]| {
+        let output = alone(&folder).args(["audit", "--run"]).args(arguments).output();
+        let output = output.unwrap();
+        let all = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(all).unwrap())
+    };
+    let (code, said) = host(&["run", "--timestamp-query", "run.tsq"]);
+    assert!(code == Some(0) && said.contains("wrote run.tsq"), "{said}");
+    let certified = ["run", "--timestamp", "run.tsr", "--timestamp-ca", "root.pem"];
+    let (code, said) = host(&certified);
+    assert!(code == Some(1) && said.contains("root.pem"), "{said}");
+    if !authority(folder.path()) {
+        eprintln!("skipped: there is no openssl");
+        return;
+    }
+    let (code, said) = host(&certified);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("CN=Authority saw the run as it is at 2"), "{said}");
+    let (code, said) = host(&["run", "--timestamp", "run.tsr", "--timestamp-ca", "authority.pem"]);
+    assert!(code == Some(4) && said.contains("nobody whom the named certificates"), "{said}");
+    left(&folder, "other", &["--seed", "5"]);
+    let (code, said) = host(&["other", "--timestamp", "run.tsr", "--timestamp-ca", "root.pem"]);
+    assert!(code == Some(4) && said.contains("! the timestamp is of other content"), "{said}");
+    let (code, said) = host(&["run", "--timestamp", "run.tsq", "--timestamp-ca", "root.pem"]);
+    assert!(code == Some(4) && said.contains("is no RFC 3161 timestamp"), "{said}");
+    let (code, _) = host(&["run", "--timestamp", "run.tsr"]);
+    assert_eq!(code, Some(2));
+}
+
+/// Answers run.tsq by run.tsr, under root.pem. False without openssl.
+fn authority(folder: &Path) -> bool {
+    let configuration = "[req]\ndistinguished_name=dn\nx509_extensions=root\nprompt=no\n\
+        [dn]\nCN=Root\n[root]\nbasicConstraints=critical,CA:TRUE\n\
+        [use]\nextendedKeyUsage=critical,timeStamping\n[tsa]\ndefault_tsa=t\n\
+        [t]\nserial=./serial\nsigner_digest=sha256\ndefault_policy=1.2.3\ndigests=sha256\n";
+    fs::write(folder.join("ts.cnf"), configuration).unwrap();
+    let openssl = |arguments: &str| {
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.current_dir(folder).args(arguments.split(' ')).output()
+    };
+    if openssl("version").is_err() {
+        return false;
+    }
+    let key = "-newkey rsa:2048 -nodes -config ts.cnf";
+    for arguments in [
+        &format!("req -x509 {key} -keyout root.key -out root.pem -days 30"),
+        &format!("req -new {key} -keyout authority.key -out authority.csr -subj /CN=Authority"),
+        "x509 -req -in authority.csr -CA root.pem -CAkey root.key -set_serial 7 -days 30 \
+         -extfile ts.cnf -extensions use -out authority.pem",
+        "ts -reply -queryfile run.tsq -signer authority.pem -inkey authority.key -config ts.cnf \
+         -section t -out run.tsr",
+    ] {
+        let output = openssl(arguments).unwrap();
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+    }
+    true
+}

@@ -7,3 +7,4 @@ pub mod checks;
 pub mod inspect;
 pub mod journal;
 pub mod synthetic;
+pub mod timestamp;

@@ -14,3 +14,4 @@ mod journal;
 mod needs;
 mod plugins;
 mod support;
+mod timestamp;

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Where the signature stands.
 const FIELD: &str = "signature";
 /// Most bytes of such a file.
-const FILE_BYTES: u64 = 64 << 20;
+pub(crate) const FILE_BYTES: u64 = 64 << 20;
 
 /// Signs the files of one run.
 #[derive(Debug, Clone, Copy)]

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Layers;
+use crate::error::{Error, Result};
 use crate::records::notary;
 use crate::records::run_dir::JournalHead;
 use crate::session::manifest;
@@ -48,6 +49,15 @@ pub fn check(run: Option<&Path>, journal: &Journal) -> Evidence {
     };
     evidence.not_shown = not_shown.map(str::to_owned);
     evidence
+}
+
+/// What the owner signed of a run as a whole: the bytes of which others can say when they saw them.
+///
+/// # Errors
+/// A folder without it, as that of a run without policies.
+pub fn signed(run: &Path) -> Result<Vec<u8>> {
+    let path = run.join(FILE);
+    own::read(&path, notary::FILE_BYTES).map_err(|source| Error::read(&path, source))
 }
 
 impl Evidence {

@@ -2,6 +2,7 @@ mod file;
 mod page;
 mod run;
 mod text;
+mod timestamp;
 
 pub use run::{calibrated, journal_folder};
 pub use text::inspection;
@@ -36,6 +37,8 @@ pub struct Arguments {
     /// itself.
     #[arg(long, value_name = "KEY", requires = "run")]
     pub key: Option<String>,
+    #[command(flatten)]
+    timestamp: timestamp::TimestampFlags,
     #[command(flatten)]
     pub subject: SubjectFlags,
     /// Public key that must have signed the policy: a file, or the key itself.

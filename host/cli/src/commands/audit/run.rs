@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use host_audit::journal::{Comparison, Difference, Finding, Journal, Replay, Verified};
+use host_audit::timestamp::Timestamp;
 use host_contract::Needs;
 use host_files::Page;
 use host_sandbox::{Engine, Policy, PublicKey};
@@ -16,7 +17,7 @@ use serde::Serialize;
 use super::Arguments;
 use crate::commands::engine;
 use crate::exit::Failed;
-use crate::out::print;
+use crate::out::{print, say};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -34,6 +35,12 @@ struct Report<'a> {
     replay: &'a Replay,
     /// The files that the run left.
     result: &'a Evidence,
+    /// What an authority says of when it saw the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
+    /// Why what was named as such is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_timestamp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     what_if: Option<&'a Comparison>,
 }
@@ -57,7 +64,13 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         Some(other) => Some(compare(&journal, run, other, arguments, &engine)?),
         None => None,
     };
-    let failed = !journal.verified.findings.is_empty()
+    let (timestamp, no_timestamp) = match arguments.timestamp.check(run)? {
+        None => (None, None),
+        Some(Ok(timestamp)) => (Some(timestamp), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    };
+    let failed = no_timestamp.is_some()
+        || !journal.verified.findings.is_empty()
         || !replay.findings.is_empty()
         || replay.first_difference.is_some()
         || !result.findings.is_empty();
@@ -78,9 +91,16 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         policies: journal.run.policies.iter().map(policy_report).collect(),
         replay: &replay,
         result: &result,
+        timestamp,
+        no_timestamp,
         what_if: what_if.as_ref(),
     };
     print(arguments.json, &report, || text(&report, journal.run.run.total_steps))?;
+    if verdict != "failed"
+        && let Some(path) = arguments.timestamp.ask(run)?
+    {
+        say(format!("wrote {}; send it to an authority, and keep the answer", path.display()));
+    }
     match verdict {
         "passed" => Ok(Ending::Finished),
         "unproven" => Err(Failed::Unproven(format!(
@@ -196,6 +216,12 @@ fn text(report: &Report, total: u64) -> Page {
     ]
     .into_iter()
     .collect();
+    page.lines(report.timestamp.iter().map(|Timestamp { time, authority }| {
+        format!(
+            "  time       {authority} saw the run as it is at {time}; revocation isn't looked up"
+        )
+    }));
+    page.lines(report.no_timestamp.iter().map(|problem| format!("  ! the timestamp {problem}")));
     let findings = report.verified.findings.iter().chain(&report.replay.findings);
     page.lines(findings.map(|finding: &Finding| format!("  ! {finding}")));
     page.lines(report.result.findings.iter().map(|finding| format!("  ! {finding}")));
