@@ -22,6 +22,7 @@ mod evidence;
 mod generated;
 mod golden;
 mod hostile;
+mod isolation;
 mod judge_failures;
 mod judges;
 mod models;

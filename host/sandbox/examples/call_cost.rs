@@ -1,12 +1,14 @@
 //! What one call of a policy costs, with 8 samples x 4 layers x 576 units unless
 //! told otherwise:
 //!
-//!     cargo run --release -p host-sandbox --example call_cost -- plugins/probe.wasm [HIDDEN]
+//!     cargo run --release -p host-sandbox --example call_cost -- plugins/probe.wasm [HIDDEN] [isolated]
 //!
+//! With `isolated` the policy runs in a process of its own.
 //! The policy is calibrated on made-up examples first if it asks for that.
 
 use host_contract::*;
-use host_sandbox::{Call, Engine, Limits, Policy};
+use host_sandbox::{Call, Engine, Limits, Policy, Worker};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const SAMPLES: u32 = 8;
@@ -15,12 +17,31 @@ const CALLS: usize = 2000;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
+/// The argument with which this program is its own worker.
+const WORKER: &str = "policy-worker";
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first == WORKER) {
+        return host_sandbox::serve();
+    }
+    match measured() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measured() -> Outcome<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let isolated = arguments.pop_if(|last| last == "isolated").is_some();
+    let mut arguments = arguments.into_iter();
     let path = arguments.next().unwrap_or_else(|| "plugins/probe.wasm".into());
     let hidden = arguments.next().map_or(Ok(576), |text| text.parse())?;
 
-    let engine = Engine::new(&Limits::default())?;
+    let worker = Worker::new(std::env::current_exe()?, &[WORKER]);
+    let engine = Engine::guarded(&Limits::default(), worker, None)?.isolated(isolated);
     let (policy, load) = timed(|| Policy::load(&engine, &path))?;
     println!("{} {} ({path})", policy.name(), policy.descriptor().version);
     println!("load, compile, describe   {load:>9.1?}");

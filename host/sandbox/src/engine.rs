@@ -7,9 +7,10 @@ use crate::{
     compile,
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
-    worker::{Job, Worker},
+    worker::{Jail, Job, Worker},
 };
 use host_files::text::clean;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     hash::{Hash as _, Hasher},
@@ -28,6 +29,17 @@ pub struct Engine {
     pub(crate) wasm: wasmtime::Engine,
     pub(crate) limits: Arc<Limits>,
     compiler: Arc<Compiler>,
+    isolate: bool,
+}
+
+/// What stands between policies and the machine, beside the engine itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Policies run in processes of their own.
+    pub isolated: bool,
+    /// What holds the processes that compile and run them; absent if none was started, as when
+    /// every policy was compiled before.
+    pub jail: Option<Jail>,
 }
 
 enum Compiler {
@@ -59,6 +71,24 @@ impl Engine {
         Self::start(limits, Compiler::Apart { worker, cache })
     }
 
+    /// Policies run in processes of their own, which have neither files nor a network; only for
+    /// an engine that compiles in one.
+    #[must_use]
+    pub fn isolated(self, isolate: bool) -> Self {
+        Self { isolate, ..self }
+    }
+
+    /// What stands between policies and the machine, beside the engine itself.
+    pub fn confinement(&self) -> Confinement {
+        let jail = self.worker().and_then(Worker::jail).cloned();
+        Confinement { isolated: self.isolating().is_some(), jail }
+    }
+
+    /// The worker whose processes run policies, if they don't run in this one.
+    pub(crate) fn isolating(&self) -> Option<&Worker> {
+        self.worker().filter(|_| self.isolate)
+    }
+
     /// The worker that compiles, if one does.
     pub fn worker(&self) -> Option<&Worker> {
         match &*self.compiler {
@@ -73,7 +103,12 @@ impl Engine {
         let problem = |e: wasmtime::Error| Error::Engine { problem: format!("{e:#}") };
         let wasm = wasmtime::Engine::new(&compile::config(limits)).map_err(problem)?;
         start_ticking(&wasm).map_err(|e| Error::Engine { problem: e.to_string() })?;
-        Ok(Self { wasm, limits: Arc::new(limits.clone()), compiler: Arc::new(compiler) })
+        Ok(Self {
+            wasm,
+            limits: Arc::new(limits.clone()),
+            compiler: Arc::new(compiler),
+            isolate: false,
+        })
     }
 
     /// Compiles a component that was inspected before; `sha256` is its digest.
@@ -85,27 +120,38 @@ impl Engine {
                 REBUILD,
             ),
         };
-        let (worker, cache) = match &*self.compiler {
-            Compiler::Here => return Component::from_binary(&self.wasm, bytes).map_err(unusable),
-            Compiler::Apart { worker, cache } => (worker, cache.as_ref()),
+        match self.worker() {
+            None => Component::from_binary(&self.wasm, bytes),
+            Some(worker) => self.load(&self.code(worker, bytes, sha256, file)?),
+        }
+        .map_err(unusable)
+    }
+
+    /// The native code of a component that was inspected before, from the cache or from a worker.
+    pub(crate) fn code(
+        &self,
+        worker: &Worker,
+        bytes: &[u8],
+        sha256: &str,
+        file: &str,
+    ) -> Result<Vec<u8>> {
+        let cache = match &*self.compiler {
+            Compiler::Here => None,
+            Compiler::Apart { cache, .. } => cache.as_ref(),
         };
         let name = self.cache_name(sha256);
         if let Some(code) = cache.and_then(|cache| cache.get(&name)) {
-            // An entry of ours that no longer loads is as good as none.
-            if let Ok(component) = self.load(&code) {
-                return Ok(component);
-            }
+            return Ok(code);
         }
         let code = worker.run(Job::Compile, bytes, &self.limits, file)?;
-        let component = self.load(&code).map_err(unusable)?;
         if let Some(cache) = cache {
             cache.put(&name, &code);
         }
-        Ok(component)
+        Ok(code)
     }
 
     #[expect(unsafe_code, reason = "compiled code is loaded")]
-    fn load(&self, code: &[u8]) -> wasmtime::Result<Component> {
+    pub(crate) fn load(&self, code: &[u8]) -> wasmtime::Result<Component> {
         // SAFETY: the code comes from this very program, run as a worker, either just
         // now through a pipe or from a cache entry whose MAC was verified. Nothing that
         // a user names gets here: `component::inspect` refuses native code.

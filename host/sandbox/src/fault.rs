@@ -1,15 +1,15 @@
-//! Turns what wasmtime reports into the cause, in words.
+//! Says what went wrong in a call: a limit, a crash, or an answer that can't be read.
 
 use crate::{
     call_site::CallSite,
-    engine::Engine,
     error::{Error, FileProblem},
-    limits::Limit,
+    limits::{Limit, Limits},
     quota::Quota,
     system,
 };
 use host_contract::Version;
 use host_files::text::clean;
+use serde::{Deserialize, Serialize};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// What the system says when it has no memory for a policy.
@@ -17,16 +17,45 @@ const NO_MEMORY: &str = "Cannot allocate memory";
 /// Names of functions shown with a crash.
 const FRAMES: usize = 3;
 
+/// Why a call did not return. From a process of its own it comes as bytes, and nothing in it is
+/// taken for clean.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    Limit(Limit),
+    Trap(String),
+    Unreadable(String),
+    /// Other functions than the interface says.
+    WrongType {
+        problem: String,
+        remedy: String,
+    },
+    Engine(String),
+}
+
+impl Failure {
+    /// The error that it is in a call.
+    pub(crate) fn at(self, at: &CallSite, limits: &Limits) -> Error {
+        let here = Box::new(at.clone());
+        let words = |text: String| clean(&text, 500);
+        match self {
+            Self::Limit(limit) => {
+                Error::Limit { allowed: limits.allowed(limit, at.function), at: here, limit }
+            }
+            Self::Trap(cause) => Error::Trap { at: here, cause: words(cause) },
+            Self::Unreadable(cause) => Error::Unreadable { at: here, cause: words(cause) },
+            Self::WrongType { problem, remedy } => {
+                let problem = FileProblem::new(words(problem), words(remedy));
+                Error::File { file: at.file.clone(), problem }
+            }
+            Self::Engine(problem) => Error::Engine { problem: words(problem) },
+        }
+    }
+}
+
 /// The error of a call that did not return.
-pub(crate) fn classify(
-    error: wasmtime::Error,
-    store: &Store<Quota>,
-    engine: &Engine,
-    at: &CallSite,
-) -> Error {
-    if let Some(limit) = store.data().hit.or_else(|| limit(&error)) {
-        let allowed = engine.limits.allowed(limit, at.function);
-        return Error::Limit { at: Box::new(at.clone()), limit, allowed };
+pub(crate) fn classify(error: &wasmtime::Error, store: &Store<Quota>) -> Failure {
+    if let Some(limit) = store.data().hit.or_else(|| limit(error)) {
+        return Failure::Limit(limit);
     }
     // The system's refusal, which the policy has no part in: what it may have is counted above.
     let words = error.root_cause().to_string();
@@ -35,13 +64,8 @@ pub(crate) fn classify(
         return Error::Engine { problem };
     }
     match error.downcast_ref::<Trap>() {
-        Some(trap) => {
-            Error::Trap { at: Box::new(at.clone()), cause: cause(*trap) + &location(&error) }
-        }
-        None => Error::Unreadable {
-            at: Box::new(at.clone()),
-            cause: clean(&error.root_cause().to_string(), 300),
-        },
+        Some(trap) => Failure::Trap(cause(*trap) + &location(error)),
+        None => Failure::Unreadable(clean(&error.root_cause().to_string(), 300)),
     }
 }
 
@@ -82,10 +106,11 @@ fn location(error: &wasmtime::Error) -> String {
     if names.is_empty() { String::new() } else { format!(", in {}", names.join(" < ")) }
 }
 
-/// The error of an export that has another signature than the interface says.
-pub(crate) fn wrong_type(error: &wasmtime::Error, version: Version, at: &CallSite) -> Error {
+/// The failure of an export that has another signature than the interface says.
+pub(crate) fn wrong_type(error: &wasmtime::Error, version: Version) -> Failure {
     let chain: Vec<String> = error.chain().map(|e| clean(&e.to_string(), 200)).collect();
-    let problem = format!("its functions are not those of {version} ({})", chain.join(": "));
-    let remedy = format!("rebuild it against this host's {}", version.wit());
-    Error::File { file: at.file.clone(), problem: FileProblem::new(problem, remedy) }
+    Failure::WrongType {
+        problem: format!("its functions are not those of {version} ({})", chain.join(": ")),
+        remedy: format!("rebuild it against this host's {}", version.wit()),
+    }
 }

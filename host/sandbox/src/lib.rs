@@ -25,23 +25,29 @@ mod engine;
 mod error;
 mod fault;
 mod imports;
+mod isolated;
 mod limits;
+mod linked;
 mod policy;
+mod question;
 mod quota;
-mod sandbox;
+mod runner;
+mod serve;
 mod signature;
 mod system;
-pub mod worker;
+mod wire;
+mod worker;
 
 pub use cache::Cache;
 pub use call_site::{CallSite, Function};
 pub use endorsement::{Endorsement, Revocations};
-pub use engine::Engine;
+pub use engine::{Confinement, Engine};
 pub use error::{Error, FileProblem, Result};
 pub use limits::{BadLimit, Limit, Limits};
+pub use linked::Cost;
 pub use policy::{Assessed, Call, Policy, Trust, check_revoked, check_signature, digest, read};
-pub use sandbox::Cost;
+pub use serve::serve;
 pub use signature::{
     PublicKey, Signer, Statement, claimed_key, public_path, read_signature, signature_path,
 };
-pub use worker::{Job, Worker};
+pub use worker::{Jail, Job, Worker};

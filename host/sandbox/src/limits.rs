@@ -142,7 +142,7 @@ macro_rules! limit_kinds {
     (@shown bytes) => { size };
     ($( $kind:ident: $call:ident $(/ $calibrate:ident)?, $shown:ident $words:literal; )+) => {
         /// A limit that fired.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Limit {
             $( #[doc = $words] $kind, )+
         }

@@ -10,17 +10,17 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     limits::{Limit, Limits},
-    quota::Quota,
-    sandbox::{self, Cost},
+    linked::Cost,
+    question::{Answer, Question},
+    runner::{Runner, beside},
 };
 use host_contract::{
-    AssessArguments, Assessment, Calibration, Descriptor, Examples, Expected, Exports, Functions,
-    Guardrails, Invalid, Needs, RunInfo, Signals, Version, check_metrics, examples_bytes, exceeds,
-    signals_bytes, validate_assessment, validate_needs,
+    Assessment, Calibration, Descriptor, Examples, Expected, Guardrails, Invalid, Needs, RunInfo,
+    Signals, Version, check_metrics, examples_bytes, exceeds, signals_bytes, validate_assessment,
+    validate_needs,
 };
 use host_files::text::clean;
-use std::{fmt, time::Duration};
-use wasmtime::{Store, component::InstancePre};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// What a reason or a metric takes in a record beside its words.
 const OVERHEAD: usize = 32;
@@ -33,8 +33,7 @@ pub struct Policy {
     file: String,
     digest: String,
     descriptor: Descriptor,
-    component: InstancePre<Quota>,
-    exports: Exports,
+    runner: Runner,
 }
 
 /// The arguments of one assessment.
@@ -97,7 +96,7 @@ impl Policy {
 
     /// The contract that it was built for.
     pub fn version(&self) -> Version {
-        self.exports.version()
+        self.runner.version()
     }
 
     /// What it says of itself.
@@ -135,9 +134,11 @@ impl Policy {
     /// and the needs: what the policy itself says to them.
     pub fn ask_needs(&self, settings: &str, run: &RunInfo) -> Result<(Needs, Cost)> {
         let at = self.at(Function::Configure, None);
-        let configure =
-            |store: &mut Store<Quota>, policy: &Functions| policy.configure(store, settings, run);
-        let (needs, cost) = self.call(&at, configure)?;
+        let question =
+            Question::Configure { settings: Cow::Borrowed(settings), run: Cow::Borrowed(run) };
+        let (Answer::Needs(needs), cost) = self.runner.ask(&at, &question)? else {
+            return Err(beside(&at));
+        };
         let refused = |message: String| Error::Settings {
             at: Box::new(at.clone()),
             message: self.message(&message),
@@ -148,8 +149,7 @@ impl Policy {
     /// Asks the policy once more who it is.
     pub fn describe_at_cost(&self) -> Result<(Descriptor, Cost)> {
         let at = self.at(Function::Describe, None);
-        let (descriptor, cost) = self.call(&at, describe)?;
-        Ok((descriptor::checked(descriptor, &self.engine, &at)?, cost))
+        describe(&self.runner, &self.engine, &at)
     }
 
     /// Lets the policy fit its parameters on labelled examples.
@@ -179,10 +179,14 @@ impl Policy {
         let configured = self.configure(settings, run)?;
         let at = self.at(Function::Calibrate, None);
         self.within(Limit::Input, examples_bytes(examples), &at)?;
-        let calibrate = |store: &mut Store<Quota>, policy: &Functions| {
-            policy.calibrate(store, settings, run, examples)
+        let question = Question::Calibrate {
+            settings: Cow::Borrowed(settings),
+            run: Cow::Borrowed(run),
+            examples: Cow::Borrowed(examples),
         };
-        let (answer, cost) = self.call(&at, calibrate)?;
+        let (Answer::Calibration(answer), cost) = self.runner.ask(&at, &question)? else {
+            return Err(beside(&at));
+        };
         let refused = |message: String| Error::Refused {
             at: Box::new(at.clone()),
             message: self.message(&message),
@@ -212,12 +216,16 @@ impl Policy {
             call.parameters.len() + call.state.len() + signals_bytes(call.signals),
             &at,
         )?;
-        let assess = |store: &mut Store<Quota>, policy: &Functions| {
-            let Call { settings, run, parameters, state, .. } = call;
-            let arguments = AssessArguments { settings, run, parameters, state };
-            policy.assess(store, arguments, call.signals)
+        let question = Question::Assess {
+            settings: Cow::Borrowed(call.settings),
+            run: Cow::Borrowed(call.run),
+            parameters: Cow::Borrowed(call.parameters),
+            state: Cow::Borrowed(call.state),
+            signals: Cow::Borrowed(call.signals),
         };
-        let (answer, cost) = self.call(&at, assess)?;
+        let (Answer::Assessment(answer), cost) = self.runner.ask(&at, &question)? else {
+            return Err(beside(&at));
+        };
         let refused = |message: String| Error::Refused {
             at: Box::new(at.clone()),
             message: self.message(&message),
@@ -250,14 +258,6 @@ impl Policy {
         let at = self.at(Function::Assess, Some(signals.step));
         let kept = rules.check(assessment, &signals.samples);
         kept.map_err(|invalid| Error::invalid(&at, invalid))
-    }
-
-    fn call<R>(
-        &self,
-        at: &CallSite,
-        function: impl FnOnce(&mut Store<Quota>, &Functions) -> wasmtime::Result<R>,
-    ) -> Result<(R, Cost)> {
-        sandbox::call(&self.engine, &self.component, &self.exports, at, function)
     }
 
     fn at(&self, function: Function, step: Option<u64>) -> CallSite {
@@ -344,6 +344,9 @@ impl fmt::Debug for Policy {
     }
 }
 
-fn describe(store: &mut Store<Quota>, policy: &Functions) -> wasmtime::Result<Descriptor> {
-    policy.describe(store)
+fn describe(runner: &Runner, engine: &Engine, at: &CallSite) -> Result<(Descriptor, Cost)> {
+    let (Answer::Descriptor(descriptor), cost) = runner.ask(at, &Question::Describe)? else {
+        return Err(beside(at));
+    };
+    Ok((descriptor::checked(descriptor, engine, at)?, cost))
 }

@@ -66,7 +66,7 @@ const WORKER: &str = "policy-worker";
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == WORKER) {
-        return host_sandbox::worker::serve();
+        return host_sandbox::serve();
     }
     match run(&Cli::parse().chore) {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,7 +40,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return Err(Error::config("policy.path", problem).into());
     };
     let mut screen = Screen::new(arguments.config.quiet);
-    let loaded = LoadedPolicy::load(policy, &config.trust, &engine(&config.limits)?)?;
+    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
+    let loaded = LoadedPolicy::load(policy, &config.trust, &engine)?;
     let model = host_data::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0);
     let needs = loaded.policy.configure(&loaded.settings_json(), &info).map_err(Error::from)?;

@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 
 fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<(Report, RunConfig), Error> {
     let config = arguments.resolve()?;
-    let engine = engine(&config.limits)?;
+    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
     let stop = signal::stop_flag(true);
     let mut screen = Screen::stopped_by(arguments.config.quiet, &stop);
     let key = config.journal.key.clone();
@@ -110,7 +110,7 @@ fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<(Report, RunConfig), Err
 
 fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {
     let config = arguments.resolve()?;
-    let engine = engine(&config.limits)?;
+    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
     let mut screen = Screen::new(arguments.config.quiet);
     // A key of the user's own would be made only now, and no journal needs one yet.
     let named = || -> Result<_, Error> {

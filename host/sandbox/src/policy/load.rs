@@ -3,19 +3,15 @@
 use super::{Policy, describe};
 use crate::{
     call_site::{CallSite, Function},
-    component::{self, Assessor},
-    descriptor,
+    component,
     endorsement::{Endorsement, Revocations},
     engine::Engine,
     error::{Error, FileProblem, REBUILD, Result},
-    quota::Quota,
-    sandbox,
+    runner::Runner,
     signature::{PublicKey, Statement, read_signature, signature_path},
 };
-use host_contract::Exports;
 use host_files::text::clean;
 use std::{fs, io::Read as _, path::Path, time::Instant};
-use wasmtime::component::{Component, InstancePre, Linker};
 
 /// What makes a policy file acceptable; nothing is asked by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,19 +75,17 @@ impl Policy {
         let assessor = component::inspect(bytes, features, &engine.limits).map_err(refuse)?;
         let started = Instant::now();
         let digest = digest(bytes);
-        let component = engine.compile(bytes, &digest, &file)?;
-        let (component, exports) = link(engine, &component, &assessor).map_err(refuse)?;
+        let runner = Runner::new(engine, bytes, &digest, &file, &assessor)?;
         let at =
             CallSite { policy: None, file: file.clone(), function: Function::Describe, step: None };
-        let (descriptor, _) = sandbox::call(engine, &component, &exports, &at, describe)?;
-        let descriptor = descriptor::checked(descriptor, engine, &at)?;
+        let (descriptor, _) = describe(&runner, engine, &at)?;
         tracing::debug!(
             file,
             name = descriptor.name,
             milliseconds = started.elapsed().as_millis() as u64,
             "policy loaded"
         );
-        Ok(Self { engine: engine.clone(), file, digest, descriptor, component, exports })
+        Ok(Self { engine: engine.clone(), file, digest, descriptor, runner })
     }
 }
 
@@ -151,20 +145,4 @@ pub fn check_revoked(
 /// SHA-256 in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     host_files::sha256::hex(bytes)
-}
-
-fn link(
-    engine: &Engine,
-    component: &Component,
-    assessor: &Assessor,
-) -> std::result::Result<(InstancePre<Quota>, Exports), FileProblem> {
-    let problem = |what: &str, e: wasmtime::Error| {
-        FileProblem::new(format!("{what}: {}", clean(&format!("{e:#}"), 300)), REBUILD)
-    };
-    let linker: Linker<Quota> = Linker::new(&engine.wasm);
-    let component =
-        linker.instantiate_pre(component).map_err(|e| problem("it can't be linked", e))?;
-    let exports = Exports::find(&component, &assessor.name, assessor.version)
-        .map_err(|e| problem("it lacks a function of the interface", e))?;
-    Ok((component, exports))
 }

@@ -34,6 +34,10 @@ pub struct TrustConfig {
     /// "kl_weight >= 0.5 * risk", "task_weight <= 0.2 if risk >= 0.8" or "without ratio-clip". One
     /// that breaks a rule counts as failed.
     pub require: Vec<String>,
+    /// Each policy runs in a process of its own that has neither files nor a network, so that
+    /// not even a flaw of the WebAssembly engine lets it out. Costs time at every step, more of
+    /// it for more activations.
+    pub isolate: bool,
 }
 
 impl Default for TrustConfig {
@@ -46,6 +50,7 @@ impl Default for TrustConfig {
             judge_failures: 0.05,
             unchecked_judges: Vec::new(),
             require: Vec::new(),
+            isolate: false,
         }
     }
 }

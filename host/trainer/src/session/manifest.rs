@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use host_audit::journal::Identity;
 use host_contract::Version;
 use host_files::sha256::hex as sha256;
+use host_sandbox::Confinement;
 use serde::{Deserialize, Serialize};
 
 use crate::actuators::vectors::Vectors;
@@ -27,6 +28,9 @@ pub struct Manifest {
     seed: u64,
     model: ModelEntry,
     policies: Vec<PolicyEntry>,
+    /// How the policies were kept from the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sandbox: Option<Confinement>,
     /// sha256 of all that decides what each says.
     judges: BTreeMap<String, String>,
     /// Of the vectors that a policy steers by.
@@ -109,6 +113,7 @@ impl Manifest {
                 base_sha256: context.base.as_ref().map(|base| base.digest.clone()),
             },
             policies: policies.iter().map(PolicyEntry::new).collect(),
+            sandbox: policies.first().map(|one| one.policy.engine().confinement()),
             judges: judges
                 .identities()
                 .map(|(name, identity)| (name.to_owned(), sha256(identity)))

@@ -28,7 +28,9 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         .filter(|(name, _)| arguments.depends_on.iter().any(|given| given == name))
         .map(|(_, field)| *field)
         .collect();
-    let policy = Policy::load(&engine(&arguments.limits()?)?, path).map_err(Error::from)?;
+    let config = arguments.config()?;
+    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
+    let policy = Policy::load(&engine, path).map_err(Error::from)?;
     let recorded = arguments.run.iter().map(|run| Recorded::read(run, &policy, arguments));
     let recorded = recorded.collect::<anyhow::Result<Vec<_>>>()?;
     let options = Options {

@@ -12,9 +12,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use host_audit::checks::Field;
-use host_sandbox::Limits;
 use host_trainer::Error;
-use host_trainer::config::Layers;
+use host_trainer::config::{Layers, RunConfig};
 use host_trainer::records::Ending;
 
 use crate::commands::subject::SubjectFlags;
@@ -51,7 +50,8 @@ pub struct Arguments {
     /// be repeated.
     #[arg(long, value_name = "FIELD", requires = "file", value_parser = field())]
     pub depends_on: Vec<String>,
-    /// Change a limit, such as limits.fuel_per_call=1000000. Can be repeated.
+    /// Change a limit, such as limits.fuel_per_call=1000000, or run the policy in a process of its
+    /// own with trust.isolate=true. Can be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
     /// Print the result as JSON.
@@ -66,13 +66,13 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What the policies may use while they are audited.
-    fn limits(&self) -> Result<Limits, Error> {
+    /// What the policies may use while they are audited, and where they run.
+    fn config(&self) -> Result<RunConfig, Error> {
         let mut layers = Layers::default();
         for assignment in &self.assignments {
             layers.add_assignment(assignment)?;
         }
-        Ok(layers.resolve()?.limits)
+        layers.resolve()
     }
 }
 

@@ -57,7 +57,8 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     let key = arguments.key.as_deref().map(PublicKey::read).transpose()?;
     let folder = journal_folder(run)?;
     let journal = Journal::read(&folder, key.as_ref())?;
-    let engine = engine(&journal.limits(&arguments.limits()?)?)?;
+    let config = arguments.config()?;
+    let engine = engine(&journal.limits(&config.limits)?)?.isolated(config.trust.isolate);
     let replay = journal.replay(&engine, || {})?;
     let result = evidence::check((folder != run).then_some(run), &journal);
     let what_if = match &arguments.policy {

@@ -4,17 +4,20 @@
 //! decoding one can end the process that does it. So the host runs itself again as
 //! a worker with hard limits on processor time and memory, hands it the bytes on
 //! standard input, and reads the result from standard output. A worker that hangs is
-//! killed, one that dies takes nothing with it.
+//! killed, one that dies takes nothing with it, and one that is taken over has neither
+//! files nor a network: see [`Jail`].
 
-mod serve;
+mod jail;
 
-pub use serve::serve;
+pub use jail::Jail;
+pub(crate) use jail::{Task, close, enter};
 
 use std::{
     ffi::OsString,
     io::{self, Read, Write as _},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Once, OnceLock},
     thread,
     time::Duration,
 };
@@ -42,19 +45,33 @@ pub enum Job {
     Encode,
 }
 
-/// How a worker is started: a program that calls [`serve`] when it gets these
+/// How a worker is started: a program that calls [`serve`](crate::serve()) when it gets these
 /// arguments. `host` is one itself.
 #[derive(Debug, Clone)]
 pub struct Worker {
     program: PathBuf,
     arguments: Vec<OsString>,
+    jail: Arc<OnceLock<Jail>>,
 }
 
 /// First line that a worker reads.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
-    job: Job,
-    limits: Limits,
+pub(crate) struct Order {
+    pub work: Work,
+    pub limits: Limits,
+}
+
+/// What a worker is for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Work {
+    /// One job.
+    Translate(Job),
+    /// To answer for a policy as long as the host asks; it exports its functions under a name.
+    Run {
+        /// That name.
+        export: String,
+    },
 }
 
 /// How a worker that didn't finish came to its end.
@@ -84,7 +101,17 @@ const SIGXCPU: i32 = 24;
 impl Worker {
     /// A worker that runs `program` with these arguments.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
-        Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
+        Self {
+            program: program.into(),
+            arguments: arguments.iter().map(OsString::from).collect(),
+            jail: Arc::default(),
+        }
+    }
+
+    /// What held the first process that was started; absent before, as when every policy came
+    /// from the cache.
+    pub fn jail(&self) -> Option<&Jail> {
+        self.jail.get()
     }
 
     /// Does a job on a component (or module) named `file`.
@@ -106,24 +133,34 @@ impl Worker {
         }
     }
 
+    /// The process, with pipes to it and nothing of the host's own surroundings.
+    pub(crate) fn command(&self) -> Command {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            // Of the environment it gets what the program needs to start, no more.
+            .env_clear()
+            .envs(std::env::var_os(LIBRARIES).map(|folders| (LIBRARIES, folders)))
+            .env(ARENA.0, ARENA.1)
+            // Ctrl-C is for the host, which ends the step first.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
+    }
+
     fn start(
         &self,
         job: Job,
         bytes: &[u8],
         limits: &Limits,
     ) -> io::Result<std::result::Result<Vec<u8>, End>> {
-        let mut order = serde_json::to_vec(&Order { job, limits: limits.clone() })?;
+        let order = Order { work: Work::Translate(job), limits: limits.clone() };
+        let mut order = serde_json::to_vec(&order)?;
         order.push(b'\n');
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            // Of the environment it gets what the program needs to start, no more.
-            .env_clear()
-            .envs(std::env::var_os(LIBRARIES).map(|folders| (LIBRARIES, folders)))
-            .env(ARENA.0, ARENA.1)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child = self.command().stderr(Stdio::piped()).spawn()?;
         let (input, output, errors) = pipes(&mut child)?;
         let most = GROWTH * limits.component_bytes + (1 << 20);
         let deadline = Duration::from_millis(limits.compile_milliseconds);
@@ -148,9 +185,30 @@ impl Worker {
         let (result, message) = (joined(result)?, joined(message)?);
         Ok(match status? {
             None => Err(End::Wall),
-            Some(status) if status.success() => Ok(result),
+            Some(status) if status.success() => {
+                let jailed = result.iter().position(|byte| *byte == b'\n');
+                let (jail, result) = result.split_at(jailed.map_or(0, |at| at + 1));
+                self.note(jail)?;
+                Ok(result.to_vec())
+            }
             Some(status) => Err(end(status, &String::from_utf8_lossy(&message))),
         })
+    }
+
+    /// Keeps the worker's word on what holds it, and says once per process what doesn't.
+    pub(crate) fn note(&self, line: &[u8]) -> io::Result<()> {
+        static TOLD: Once = Once::new();
+        let jail: Jail = serde_json::from_slice(line)?;
+        if !jail.missing.is_empty() {
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "the process that compiles policies is held by {jail}; use a kernel that \
+                     has both, or compile none but policies of people you trust"
+                );
+            });
+        }
+        self.jail.get_or_init(|| jail);
+        Ok(())
     }
 
     fn broken(&self, source: &io::Error) -> Error {
