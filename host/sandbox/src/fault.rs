@@ -61,7 +61,7 @@ pub(crate) fn classify(error: &wasmtime::Error, store: &Store<Quota>) -> Failure
     let words = error.root_cause().to_string();
     if words.contains(NO_MEMORY) {
         let problem = format!("{}; a policy can't be called ({words})", system::no_memory());
-        return Error::Engine { problem };
+        return Failure::Engine(problem);
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => Failure::Trap(cause(*trap) + &location(error)),
