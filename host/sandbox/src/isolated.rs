@@ -263,5 +263,9 @@ fn link(limits: &Limits, export: &str, code: &[u8]) -> Result<Linked, String> {
     let engine = Engine::new(limits).map_err(|e| e.to_string())?;
     let version = Version::of_export(export).ok_or("this host doesn't speak its interface")?;
     let component = engine.load(code).map_err(|e| format!("its code can't be loaded: {e:#}"))?;
+    // Now, while files can still be made, and before any code of the policy runs.
+    component
+        .initialize_copy_on_write_image()
+        .map_err(|e| format!("its memory can't be prepared: {e:#}"))?;
     Linked::new(&engine, &component, export, version)
 }

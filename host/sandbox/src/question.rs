@@ -13,6 +13,7 @@ use crate::call_site::Function;
 
 /// One call with its arguments.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is made, and soon dropped")]
 pub(crate) enum Question<'a> {
     Describe,
     Configure {

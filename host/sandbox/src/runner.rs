@@ -37,19 +37,16 @@ impl Runner {
         assessor: &Assessor,
     ) -> Result<Self> {
         let Assessor { name, version } = assessor;
-        let place = match engine.isolating() {
-            Some(worker) => {
-                let code = engine.code(worker, bytes, sha256, file)?;
-                Place::Apart(Isolated::new(worker, &engine.limits, name, code))
-            }
-            None => {
-                let component = engine.compile(bytes, sha256, file)?;
-                let linked = Linked::new(engine, &component, name, *version);
-                Place::Here(linked.map_err(|problem| Error::File {
-                    file: file.to_owned(),
-                    problem: FileProblem::new(problem, REBUILD),
-                })?)
-            }
+        let place = if let Some(worker) = engine.isolating() {
+            let code = engine.code(worker, bytes, sha256, file)?;
+            Place::Apart(Isolated::new(worker, &engine.limits, name, code))
+        } else {
+            let component = engine.compile(bytes, sha256, file)?;
+            let linked = Linked::new(engine, &component, name, *version);
+            Place::Here(linked.map_err(|problem| Error::File {
+                file: file.to_owned(),
+                problem: FileProblem::new(problem, REBUILD),
+            })?)
         };
         Ok(Self { engine: engine.clone(), version: *version, place })
     }
