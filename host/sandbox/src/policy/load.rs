@@ -6,7 +6,7 @@ use crate::{
     component,
     endorsement::{Endorsement, Revocations},
     engine::Engine,
-    error::{Error, FileProblem, REBUILD, Result},
+    error::{Error, Result},
     runner::Runner,
     signature::{PublicKey, Statement, read_signature, signature_path},
 };
