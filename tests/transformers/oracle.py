@@ -3,7 +3,7 @@
 Every conversation of conversations.py, with every template that the installed packages bring and every one of
 templates.py, is rendered by `apply_chat_template` and by the host. Compared are the text, the token ids, the assistant
 mask of templates with `{% generation %}` blocks, and, of the others, whether the last answer begins where the prompt
-of transformers ends. A difference fails, unless it is of a known kind; each kind has its reason below.
+of transformers ends. So are the token ids of texts by the folders of folders.py, whose files disagree. A difference fails, unless it is of a known kind; each kind has its reason below.
 
     cargo build --release -p host-model --example chat_oracle
     python3 tests/transformers/oracle.py [path of chat_oracle] [--show N]
@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ except ImportError as missing:
     sys.exit(77)
 
 from conversations import conversations
+from folders import TEXTS, folders
 from templates import ENVIRONMENT, STYLES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -216,6 +218,30 @@ def compare(tokenizer, template, chat, host):
     return done, None
 
 
+def folder_differences(plain, work):
+    """The folders of which a text has other ids, and how many there are."""
+    read = lambda path: json.loads(path.read_text()) if path.exists() else {}
+    stored = read(plain / "tokenizer.json")
+    ids = {**stored["model"]["vocab"], **{token["content"]: token["id"] for token in stored["added_tokens"]}}
+    cases, requests = folders(max(ids.values()) + 1, ids), []
+    for number, changes in enumerate(cases.values()):
+        folder = pathlib.Path(work) / f"folder{number}"
+        shutil.copytree(plain, folder)
+        for part, name in [("config", "tokenizer_config"), ("map", "special_tokens_map"), ("added", "added_tokens"), ("tokenizer", "tokenizer")]:
+            if part in changes:
+                path = folder / f"{name}.json"
+                path.write_text(json.dumps({**read(path), **changes[part]}))
+        requests.append(dict(tokenizer=str(folder), texts=TEXTS))
+    for name, request, host in zip(cases, requests, ours(requests)):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(request["tokenizer"])
+        other = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+        for text, ours_, theirs_ in zip(TEXTS, host.get("ids", [None] * len(TEXTS)), other):
+            if ours_ != theirs_:
+                yield len(cases), f"files, {name}: ids of {text!r} differ\n  {tokenizer.convert_ids_to_tokens(theirs_)}\n  {host.get('error', ours_)}"
+                break
+    yield len(cases), None
+
+
 def main():
     logging.disable(logging.WARNING)
     templates = [*packaged_templates(), *STYLES.items(), *ENVIRONMENT.items()]
@@ -228,6 +254,10 @@ def main():
             tokenizer = tokenizer_of(kind, words)
             folder = pathlib.Path(work) / kind
             tokenizer.save_pretrained(folder)
+            if kind == "bytes":
+                for folder_count, failure in folder_differences(folder, work):
+                    failures += [failure] if failure else []
+                counts["folders"] = folder_count
             common = dict(tokenizer=str(folder), date=NOW.isoformat(), chats=[chat for _, chat in asked])
             # Templates don't know the tokenizer: the second one is for those that write text of many kinds.
             used = templates if kind == "bytes" else [*STYLES.items()]

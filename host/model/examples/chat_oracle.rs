@@ -4,6 +4,9 @@
 //!     {"tokenizer": FOLDER, "template": TEXT, "date": "2026-03-05", "chats": [{"messages": […], "tools": …,
 //!      "documents": …, "kwargs": {…}, "prompt": false}, …]}
 //!
+//! or of a tokenizer's folder with texts, `{"tokenizer": FOLDER, "texts": [TEXT, …]}`, whose answer is one line of `ids`,
+//! a list per text, and `stop`, the ids that end an answer.
+//!
 //! An answer is one line per chat: `text` and `ids` as rendered; `tokens`, `answers` and `thoughts` as trained on, for
 //! a chat that is no prompt; and `error` or `untrained` where it can't be.
 
@@ -11,6 +14,7 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 
 use host_model::chat::Moment;
+use host_model::tokenizer::SIDE_FILES;
 use host_model::{Chat, ChatTokenizer, Error, Message, TemplateInputs, TemplateOptions};
 use serde_json::{Value, json};
 
@@ -21,6 +25,11 @@ fn main() -> Outcome<()> {
     for line in std::io::stdin().lock().lines() {
         let asked: Value = serde_json::from_str(&line?)?;
         let tokenizer = tokenizer(&asked);
+        if let Some(texts) = asked["texts"].as_array() {
+            let answer = tokenizer.and_then(|tokenizer| ids(&tokenizer, texts));
+            writeln!(out, "{}", answer.unwrap_or_else(failed))?;
+            continue;
+        }
         for chat in asked["chats"].as_array().into_iter().flatten() {
             let answer = match &tokenizer {
                 Ok(tokenizer) => answer(tokenizer, chat).unwrap_or_else(failed),
@@ -32,17 +41,25 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
+fn ids(tokenizer: &ChatTokenizer, texts: &[Value]) -> Outcome<Value> {
+    let texts = texts.iter().map(|text| text.as_str().unwrap_or_default());
+    let ids: Vec<Vec<u32>> = texts.map(|text| tokenizer.encode(text)).collect::<Result<_, _>>()?;
+    Ok(json!({"ids": ids, "stop": tokenizer.stop_tokens()}))
+}
+
 fn failed(error: Box<dyn std::error::Error>) -> Value {
     json!({ "error": error.to_string() })
 }
 
 fn tokenizer(asked: &Value) -> Outcome<ChatTokenizer> {
     let folder = Path::new(asked["tokenizer"].as_str().unwrap_or_default());
-    let file = |name: &str| std::fs::read(folder.join(name)).map(|bytes| (name.to_owned(), bytes));
-    let files = [file("tokenizer.json")?, file("tokenizer_config.json")?];
+    let names = SIDE_FILES.into_iter().chain(["tokenizer.json"]);
+    let files = names.filter_map(|name| {
+        std::fs::read(folder.join(name)).ok().map(|bytes| (name.to_owned(), bytes))
+    });
     let date = asked["date"].as_str().and_then(Moment::parse);
     let options = TemplateOptions { date, ..TemplateOptions::default() };
-    let tokenizer = ChatTokenizer::from_files(files.into(), folder, &[])?;
+    let tokenizer = ChatTokenizer::from_files(files.collect(), folder, &[])?;
     Ok(tokenizer.with_template(&options, asked["template"].as_str())?)
 }
 

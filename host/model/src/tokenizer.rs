@@ -1,45 +1,38 @@
 //! Text to token ids and back, and conversations to training sequences.
 
+mod added_tokens;
 mod answers;
 mod beginnings;
 pub(crate) mod bounded;
+mod files;
 mod layout;
 mod named_tokens;
 mod templates;
 mod thoughts;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
-use host_files::{capped, quiet, sha256};
-use serde_json::Value;
+use host_files::sha256;
 use tokenizers::Tokenizer;
 
 use crate::chat::{ChatTemplate, Moment, Rendered, SpecialTokens, TemplateOptions};
 use crate::error::{Error, Result};
 use crate::message::{Chat, Message};
 
+pub(crate) use added_tokens::Notes;
 pub use answers::EncodedChat;
 pub use beginnings::Unlike;
 use bounded::Bounded;
+pub use files::{FURTHER_TEMPLATES, SIDE_FILES, TokenizerFiles, read_file};
+pub(crate) use files::{id_list, map_counts, parse, read_json, token_text};
 use templates::Templates;
 use thoughts::ThoughtStyle;
 pub use thoughts::{Spoken, ThoughtUse};
 
-/// Files beside tokenizer.json that say how text is handled, by their names in a Hugging Face folder.
-pub const SIDE_FILES: [&str; 4] = [
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "generation_config.json",
-];
-
 /// Tokens of white space that a template may write behind the end of a turn.
 const LAST_BLANKS: usize = 8;
-
-/// Folder of further templates beside chat_template.jinja, `NAME.jinja` each, as transformers 5 saves them.
-pub const FURTHER_TEMPLATES: &str = "additional_chat_templates";
 
 /// The tokenizer and chat template of one model.
 #[derive(Debug, Clone)]
@@ -54,34 +47,8 @@ pub struct ChatTokenizer {
     files: TokenizerFiles,
     /// Rows of the model's embedding, if it has fewer than there are ids.
     rows: Option<u32>,
-}
-
-/// tokenizer.json and [`SIDE_FILES`], name to bytes, as found (or made, for GGUF).
-pub type TokenizerFiles = BTreeMap<String, Vec<u8>>;
-
-/// Read a tokenizer.json.
-///
-/// # Errors
-/// [`Error::File`] when the content isn't a tokenizer, [`Error::Io`] when it can't be read.
-pub fn read_file(path: &Path) -> Result<Tokenizer> {
-    let bytes = capped::read(path, crate::budget::TOKENIZER).map_err(|e| Error::io(path, e))?;
-    parse(path, &bytes)
-}
-
-/// As [`read_file`], of the file's content.
-pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
-    // Some damaged files end in a panic of the library.
-    let parsed = quiet::catch(|| Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()));
-    let mut tokenizer = parsed.and_then(|parsed| parsed).map_err(|e| {
-        let problem = format!("isn't a valid tokenizer.json ({})", e.replace('\n', " "));
-        Error::file(path, problem, "fetch the file again")
-    })?;
-    // Some files carry the settings of the last call in Python; sequences must stay whole and unpadded here.
-    tokenizer.with_padding(None);
-    tokenizer
-        .with_truncation(None)
-        .map_err(|e| Error::tokenizer(e.to_string(), "fetch tokenizer.json again"))?;
-    Ok(tokenizer)
+    /// What other files add to tokenizer.json, as a text.
+    added: String,
 }
 
 impl ChatTokenizer {
@@ -96,7 +63,23 @@ impl ChatTokenizer {
             return Err(Error::file(path, "is missing", action));
         };
         let tokenizer = parse(&path, bytes)?;
-        Self::new(tokenizer, files, origin, eos)
+        Ok(Self::completed(tokenizer, files, origin, eos)?.0)
+    }
+
+    /// With the tokens that the files beside tokenizer.json add, and lines about them.
+    ///
+    /// # Errors
+    /// As [`ChatTokenizer::from_files`].
+    pub(crate) fn completed(
+        mut tokenizer: Tokenizer,
+        files: TokenizerFiles,
+        origin: &Path,
+        eos: &[u32],
+    ) -> Result<(Self, Notes)> {
+        let (notes, added) = added_tokens::add(&mut tokenizer, &files, origin)?;
+        let mut this = Self::new(tokenizer, files, origin, eos)?;
+        this.added = added;
+        Ok((this, notes))
     }
 
     /// As [`ChatTokenizer::from_files`], with tokenizer.json parsed already.
@@ -128,8 +111,17 @@ impl ChatTokenizer {
         stop.extend(tokenizer.token_to_id(&special.eos));
         let thoughts = ThoughtStyle::default();
         let tokenizer = Bounded::from(tokenizer);
-        let mut this =
-            Self { tokenizer, templates, thoughts, special, special_ids, stop, files, rows: None };
+        let mut this = Self {
+            tokenizer,
+            templates,
+            thoughts,
+            special,
+            special_ids,
+            stop,
+            files,
+            rows: None,
+            added: String::new(),
+        };
         this.try_template();
         Ok(this)
     }
@@ -323,7 +315,7 @@ impl ChatTokenizer {
         let settings = self.templates.settings();
         let others = special.others.iter().filter(|(name, _)| self.template_reads(name));
         let others = others.map(|(name, text)| format!("{name}={text:?};"));
-        let settings = settings + &others.collect::<String>();
+        let settings = settings + &others.collect::<String>() + &self.added;
         let parts = parts.chain((!settings.is_empty()).then_some(settings.as_bytes()));
         let lengths_first = parts.flat_map(|part| {
             let length = (part.len() as u64).to_le_bytes().to_vec();
@@ -354,34 +346,5 @@ impl ChatTokenizer {
     /// As [`ChatTokenizer::render`] and [`ChatTokenizer::encode`].
     pub fn encode_prompt<'a>(&self, chat: impl Into<Chat<'a>>) -> Result<Vec<u32>> {
         self.encode(&self.render(chat, true)?)
-    }
-}
-
-/// Whether special_tokens_map.json comes before tokenizer_config.json, as in transformers.
-pub(crate) fn map_counts(config: &Value) -> bool {
-    config.get("added_tokens_decoder").is_none()
-}
-
-pub(crate) fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Result<Value> {
-    let Some(bytes) = files.get(name) else {
-        return Ok(Value::Null);
-    };
-    serde_json::from_slice(bytes).map_err(|e| {
-        Error::file(origin.join(name), format!("isn't valid JSON: {e}"), "fetch the file again")
-    })
-}
-
-/// `"<s>"` or `{"content": "<s>", …}`
-pub(crate) fn token_text(config: &Value, name: &str) -> Option<String> {
-    let value = config.get(name)?;
-    value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
-}
-
-pub(crate) fn id_list(value: Option<&Value>) -> Vec<u32> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
-        Some(value) => id(value).into_iter().collect(),
-        None => Vec::new(),
     }
 }

@@ -1,10 +1,9 @@
 //! The files that say how text is handled, compared with each other and with the configuration.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::Tokenizer;
 
 use crate::config::Config;
 use host_files::text::line;
@@ -18,6 +17,29 @@ const GENERATION: &str = "generation_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 /// Above it `model_max_length` means that nobody set it.
 const UNSET: f64 = 1e12;
+
+/// Keys that change what is generated even where nothing is drawn, with the value that doesn't.
+const CHANGES: [(&str, &str); 16] = [
+    ("repetition_penalty", "1"),
+    ("encoder_repetition_penalty", "1"),
+    ("no_repeat_ngram_size", "0"),
+    ("encoder_no_repeat_ngram_size", "0"),
+    ("min_length", "0"),
+    ("min_new_tokens", "0"),
+    ("num_beams", "1"),
+    ("guidance_scale", "1"),
+    ("penalty_alpha", "0"),
+    ("suppress_tokens", "[]"),
+    ("begin_suppress_tokens", "[]"),
+    ("bad_words_ids", "[]"),
+    ("sequence_bias", "{}"),
+    ("stop_strings", "[]"),
+    ("forced_bos_token_id", "null"),
+    ("forced_eos_token_id", "null"),
+];
+/// Those that change what is drawn.
+const SAMPLING: [&str; 7] =
+    ["temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"];
 
 /// The tokenizer of a model folder, and a line for everything that two of its files say differently.
 ///
@@ -62,60 +84,19 @@ impl Texts<'_> {
     fn agreed(
         mut self,
         files: TokenizerFiles,
-        mut tokenizer: Tokenizer,
+        tokenizer: Tokenizer,
         config: &Config,
     ) -> Result<(ChatTokenizer, Vec<String>)> {
-        self.add_tokens(&mut tokenizer);
         self.special_tokens();
         self.template();
         self.length(config);
+        self.choice();
+        self.normalizer(&tokenizer, config);
         let eos = self.ends(config);
-        let text = ChatTokenizer::new(tokenizer, files, self.origin, eos)?;
+        let (text, notes) = ChatTokenizer::completed(tokenizer, files, self.origin, eos)?;
+        notes.iter().for_each(|(file, what)| self.note(file, what));
         self.tokenizer_end(&text, config);
         Ok((text, self.notices))
-    }
-
-    /// Tokens that tokenizer_config.json adds to those of tokenizer.json, in the order of their ids.
-    fn add_tokens(&mut self, tokenizer: &mut Tokenizer) {
-        let stated = self.tokenizer.get("added_tokens_decoder").and_then(Value::as_object);
-        let number = |(id, token): (&String, &Value)| Some((id.parse().ok()?, token.clone()));
-        let stated: BTreeMap<u32, Value> =
-            stated.into_iter().flatten().filter_map(number).collect();
-        let mut added = Vec::new();
-        for (id, token) in stated {
-            let Some(text) = token["content"].as_str() else { continue };
-            match tokenizer.token_to_id(text) {
-                Some(there) if there == id => {}
-                Some(there) => {
-                    let what = format!(
-                        "says that {text:?} is token {id}; tokenizer.json has it as {there}, which counts, as in transformers"
-                    );
-                    self.note(TOKENIZER, what);
-                }
-                None => {
-                    let flag = |name: &str| token[name].as_bool();
-                    let special = flag("special").unwrap_or(false);
-                    let new = AddedToken::from(text, special)
-                        .lstrip(flag("lstrip").unwrap_or(false))
-                        .rstrip(flag("rstrip").unwrap_or(false))
-                        .single_word(flag("single_word").unwrap_or(false))
-                        .normalized(flag("normalized").unwrap_or(!special));
-                    // An empty text is refused by the library, and means nothing.
-                    if tokenizer.add_tokens([new]).is_ok() {
-                        let got = tokenizer.token_to_id(text);
-                        added.push((text.to_owned(), id, got));
-                    }
-                }
-            }
-        }
-        if let Some((text, id, got)) = added.first() {
-            let got = got.map_or_else(|| "none".to_owned(), |got| got.to_string());
-            let what = format!(
-                "adds {text:?} (stated id {id}, id {got}) and {} more tokens that tokenizer.json doesn't have: they are used, as in transformers",
-                added.len() - 1
-            );
-            self.note(TOKENIZER, what);
-        }
     }
 
     /// transformers reads the map only beside a tokenizer_config.json without `added_tokens_decoder`, and then first.
@@ -162,9 +143,60 @@ impl Texts<'_> {
         }
     }
 
+    /// Keys by which transformers chooses tokens otherwise than the host, which takes the likeliest.
+    fn choice(&mut self) {
+        let stated = |name: &str| self.generation.get(name).filter(|value| !value.is_null());
+        let shown = |(name, neutral): &(&str, &str)| {
+            let value = stated(name)?;
+            let number = value.as_f64();
+            let is_neutral = serde_json::from_str(neutral).is_ok_and(|it: Value| it == *value)
+                || (number.is_some() && number == neutral.parse().ok());
+            (!is_neutral).then(|| format!("{name} {value}"))
+        };
+        let mut unused: Vec<String> = CHANGES.iter().filter_map(shown).collect();
+        if stated("do_sample").is_some_and(|it| it.as_bool() == Some(true)) {
+            let settings =
+                SAMPLING.iter().filter_map(|name| Some(format!("{name} {}", stated(name)?)));
+            unused.push(
+                std::iter::once("do_sample".to_owned())
+                    .chain(settings)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            );
+        }
+        if !unused.is_empty() {
+            let what = format!(
+                "{} isn't used: an evaluation takes the likeliest token each time, and eval.max_new_tokens ends an answer",
+                unused.join(", ")
+            );
+            self.note(GENERATION, what);
+        }
+    }
+
+    /// transformers 5 makes the tokenizer of a Llama anew where its class says so, without what the older files write
+    /// before a text.
+    fn normalizer(&mut self, tokenizer: &Tokenizer, config: &Config) {
+        let class = self.tokenizer["tokenizer_class"].as_str().unwrap_or_default();
+        let prepends = serde_json::to_string(&tokenizer.get_normalizer());
+        if config.family.name() == "llama"
+            && ["LlamaTokenizer", "LlamaTokenizerFast"].contains(&class)
+            && prepends.is_ok_and(|it| it.contains("Prepend"))
+        {
+            let what = format!(
+                "`tokenizer_class` is {class}, for which transformers 5 leaves out the space that tokenizer.json puts behind each special token; the host does as tokenizer.json says, like transformers 4"
+            );
+            self.note(TOKENIZER, what);
+        }
+    }
+
     /// The ids of config.json that end a text, if they count: generation_config.json comes first.
     fn ends<'c>(&mut self, config: &'c Config) -> &'c [u32] {
-        let first = id_list(self.generation.get("eos_token_id"));
+        let stated = self.generation.get("eos_token_id").cloned().unwrap_or_default();
+        let first = id_list(Some(&stated));
+        let items = stated.as_array().map_or(usize::from(!stated.is_null()), Vec::len);
+        if items > first.len() {
+            self.note(GENERATION, format!("`eos_token_id` is {stated}, of which not all is the id of a token; what isn't counts for nothing"));
+        }
         if first.is_empty() {
             return &config.eos;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{map_counts, token_text};
+use super::files::{map_counts, token_text};
 
 /// Special tokens of other names than the four: `"eot_token": "…"`, or `"extra_special_tokens": {"eot_token": "…"}`.
 pub fn other(config: &Value, map: &Value) -> BTreeMap<String, String> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::tiny;
 
-fn open(dir: &Path) -> Result<Model, String> {
+pub fn open(dir: &Path) -> Result<Model, String> {
     load(&Source::Directory(dir.to_owned()), &LoadOptions::default()).map_err(|e| e.to_string())
 }
 
@@ -29,7 +29,7 @@ fn noted(family: &str, change: impl Fn(&mut Value), words: &[&str]) -> Model {
     model
 }
 
-fn told(model: &Model, words: &[&str]) {
+pub fn told(model: &Model, words: &[&str]) {
     let says = |notice: &String| words.iter().all(|word| notice.contains(word));
     let count = model.notices.iter().filter(|notice| says(notice)).count();
     assert_eq!(count, 1, "{words:?} in {:#?}", model.notices);
@@ -311,68 +311,4 @@ fn an_index_and_its_shards_are_compared() {
     safetensors::serialize_to_file(&other, None, &dir.path().join(there)).unwrap();
     let message = open(dir.path()).err().unwrap();
     assert!(message.contains(name) && message.contains("is another one in"), "{message}");
-}
-
-fn write(dir: &Path, file: &str, value: Value) {
-    tiny::write_json(&dir.join(file), &value);
-}
-
-#[test]
-fn files_of_the_tokenizer_are_compared() {
-    let dir = tiny::folder("llama");
-    let path = dir.path();
-    write(path, "generation_config.json", json!({ "eos_token_id": [5, 6] }));
-    let model = open(path).unwrap();
-    told(&model, &["generation_config.json", "[5, 6] and counts", "[258]"]);
-    told(&model, &["tokenizer_config.json", "`eos_token`", "<|im_end|>"]);
-    assert_eq!(model.tokenizer.stop_tokens(), [5, 6, tiny::IM_END]);
-    write(path, "generation_config.json", json!({ "eos_token_id": [5, tiny::IM_END] }));
-    assert!(open(path).unwrap().notices.is_empty());
-
-    let mut config =
-        json!({ "eos_token": "<|im_end|>", "chat_template": tiny::CHATML, "model_max_length": 64 });
-    write(path, "tokenizer_config.json", config.clone());
-    told(&open(path).unwrap(), &["model_max_length", "64", "128"]);
-    config["model_max_length"] = json!(1e30);
-    write(path, "tokenizer_config.json", config.clone());
-    write(path, "special_tokens_map.json", json!({ "eos_token": { "content": "<|endoftext|>" } }));
-    let map_first = open(path).unwrap();
-    told(&map_first, &["eos_token", "<|endoftext|>", "which counts"]);
-    assert_eq!(map_first.tokenizer.special_tokens().eos, "<|endoftext|>");
-    config["added_tokens_decoder"] = json!({ "258": { "content": "<|im_end|>", "special": true } });
-    write(path, "tokenizer_config.json", config.clone());
-    let config_first = open(path).unwrap();
-    told(&config_first, &["eos_token", "and counts", "<|endoftext|>"]);
-    assert_eq!(config_first.tokenizer.special_tokens().eos, "<|im_end|>");
-    std::fs::remove_file(path.join("special_tokens_map.json")).unwrap();
-
-    config["added_tokens_decoder"]["259"] = json!({ "content": "<|tool|>", "special": true });
-    config["added_tokens_decoder"]["7"] = json!({ "content": "<|im_start|>", "special": true });
-    write(path, "tokenizer_config.json", config.clone());
-    let model = open(path).unwrap();
-    told(&model, &["adds \"<|tool|>\"", "are used"]);
-    told(&model, &["<|im_start|>", "token 7", "257"]);
-    assert_eq!(model.tokenizer.encode("a<|tool|>").unwrap()[1], 259);
-    std::fs::write(path.join("chat_template.jinja"), "{{ messages[0].content }}").unwrap();
-    told(&open(path).unwrap(), &["chat_template.jinja", "counts"]);
-}
-
-#[test]
-fn a_tokenizer_larger_than_the_embedding_is_limited() {
-    let dir = tiny::folder("llama");
-    let model = open(dir.path()).unwrap();
-    assert!(model.notices.is_empty());
-    let mut tokenizer = tiny::tokenizer();
-    let more: Vec<_> =
-        (0..6).map(|i| tokenizers::AddedToken::from(format!("<|more{i}|>"), true)).collect();
-    tokenizer.add_tokens(more).unwrap();
-    tokenizer.save(dir.path().join("tokenizer.json"), false).unwrap();
-    let model = open(dir.path()).unwrap();
-    told(&model, &["1 token ids beyond the 264", "<|more5|>"]);
-    assert_eq!(model.tokenizer.encode("<|more4|>").unwrap(), [263]);
-    let message = model.tokenizer.encode("a <|more5|>").unwrap_err().to_string();
-    assert!(
-        message.contains("<|more5|>") && message.contains("264") && message.contains("; "),
-        "{message}"
-    );
 }

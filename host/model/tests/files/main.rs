@@ -17,3 +17,4 @@ mod smollm2;
 mod thinking;
 mod tiny;
 mod tiny_bert;
+mod tokenizers;
