@@ -323,7 +323,8 @@ fn runs_are_compared_over_their_seeds() {
     let kl = &methods[2]["metrics"]["kl"];
     assert_eq!(kl["values"][0], report["after"]["kl"]["mean"]);
     assert!(kl["sd"].as_f64().is_some() && kl["interval"].is_null());
-    for (file, part) in [("t.md", "| fixed-kl"), ("t.csv", "fixed-kl,1 2,"), ("t.tex", "\\toprule")]
+    for (file, part) in
+        [("t.md", "| fixed-kl"), ("t.csv", ",1 2,held-1 held-2,"), ("t.tex", "\\toprule")]
     {
         let written = std::fs::read_to_string(folder.path().join(file)).unwrap();
         assert!(written.contains(part), "{written}");

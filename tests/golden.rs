@@ -82,7 +82,9 @@ fn masked(line: &str) -> String {
     let words = words.iter().enumerate().map(|(at, word)| {
         let unit = words.get(at + 1).map(|next| bare(next)).unwrap_or_default();
         let one = bare(word);
-        let is_hex = one.len() >= 12 && one.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hex = one.len() >= 8
+            && one.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && one.bytes().any(|byte| byte.is_ascii_digit());
         if is_hex {
             word.replace(&one, "HEX")
         } else if one.parse::<f64>().is_ok()

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::CalibrationConfig;
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;
+use crate::session::recomputed::{Recomputed, recompute};
 use crate::signals::taps::{self, Reading, SampleTaps};
 
 /// A labelled prompt that calibration uses, with the part it belongs to.
@@ -37,6 +38,9 @@ pub struct CalibrationFile {
     pub candidates: Vec<Candidate>,
     /// Hex.
     pub parameters: String,
+    /// Figures of the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recomputed: Option<Recomputed>,
     /// What a person should know of the prompts that were read.
     #[serde(default, skip_serializing_if = "Notices::is_empty")]
     pub notices: Notices,
@@ -60,7 +64,16 @@ impl CalibrationFile {
 
     /// What the policy tried, and which of it was chosen.
     pub fn table(&self) -> host_files::Page {
-        host_eval::report::candidates_table(&self.candidates, &self.summary)
+        let mut page = host_eval::report::candidates_table(&self.candidates, &self.summary);
+        if let Some(recomputed) = &self.recomputed {
+            let chosen = self.candidates.iter().find(|candidate| candidate.chosen);
+            let own = chosen.and_then(|one| {
+                let metric = one.metrics.iter().find(|metric| metric.name == "test.auroc")?;
+                Some(metric.value)
+            });
+            page.line(recomputed.line(own));
+        }
+        page
     }
 
     /// Refuses a file that was fitted for another policy, other settings or another
@@ -129,7 +142,7 @@ pub fn calibrate(
     model: &Model,
     prompts: &[LabelledPrompt],
     observer: &mut dyn Observer,
-) -> Result<Calibration> {
+) -> Result<(Calibration, Recomputed)> {
     if let Some(tap) =
         needs.taps.iter().find(|tap| taps::reads_answer(tap) || tap.source == Source::Current)
     {
@@ -175,7 +188,9 @@ pub fn calibrate(
     if observer.is_stopping() {
         return Err(Failure::Interrupted.into());
     }
-    Ok(calibrated.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+    let calibration = calibrated.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let recomputed = recompute(policy, settings, run, &calibration, &examples);
+    Ok((calibration, recomputed))
 }
 
 /// How often to look whether a person wants the calibration to stop.

@@ -166,7 +166,7 @@ impl<'a> LoadedPolicy<'a> {
         let prompts = self.prompts(run, reader)?;
         reader.check(prompts.iter().map(|one| &one.prompt), model)?;
         let settings = self.settings_json();
-        let result = calibration::calibrate(
+        let (result, recomputed) = calibration::calibrate(
             &self.policy,
             &settings,
             info,
@@ -186,6 +186,7 @@ impl<'a> LoadedPolicy<'a> {
             needs: result.needs,
             candidates: result.candidates,
             parameters: hex::encode(result.parameters),
+            recomputed: Some(recomputed),
             notices: Notices::default(),
         })
     }

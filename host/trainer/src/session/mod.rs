@@ -11,6 +11,7 @@ pub mod load_policies;
 pub mod manifest;
 pub mod prepare;
 pub mod recipe;
+mod recomputed;
 pub mod stages;
 pub mod steering;
 pub mod training;

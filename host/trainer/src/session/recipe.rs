@@ -58,10 +58,9 @@ pub struct Runtime<'a> {
 }
 
 /// Runs the recipe. The folder of a new run exists from the moment all checks have
-/// passed; `resume` names that of a run to go on with, whose configuration `config` is but
-/// for keys that change nothing about what it learns.
-/// `signer` signs the journal of what the policies say, and is asked for only if there
-/// are any. This is what the root does; the others [`follow`](crate::session::follow).
+/// passed; `resume` names that of a run to go on with, whose configuration `config` is but for
+/// keys that change nothing about what it learns. `signer` signs the journal of what the policies
+/// say, and is asked for only if there are any. This is what the root does; the others [`follow`](crate::session::follow).
 pub fn fine_tune(
     mut config: RunConfig,
     resume: Option<&Path>,
@@ -135,7 +134,8 @@ impl Prepared<'_> {
     }
 
     fn output(&self) -> PathBuf {
-        let name = self.names().unwrap_or_else(|| "no-policy".into());
+        let names: Vec<&str> = self.policies.iter().map(|one| one.policy.name()).collect();
+        let name = if names.is_empty() { "no-policy".into() } else { names.join("+") };
         self.config.output.clone().unwrap_or_else(|| RunDir::free_path(&name))
     }
 
@@ -302,11 +302,11 @@ impl Prepared<'_> {
         }
     }
 
-    /// The policies' names, as one word for files and tables.
+    /// The policies for tables: anyone can give a file a name, and nobody a digest.
     fn names(&self) -> Option<String> {
-        let names = self.policies.iter().map(|active| active.policy.name());
-        let names: Vec<&str> = names.collect();
-        (!names.is_empty()).then(|| names.join("+"))
+        let name = |one: &ActivePolicy| format!("{} {:.8}", one.policy.name(), one.policy.digest());
+        let names: Vec<String> = self.policies.iter().map(name).collect();
+        (!names.is_empty()).then(|| names.join(" + "))
     }
 
     fn with_baseline(&self) -> bool {
