@@ -5,6 +5,7 @@ mod config_gguf;
 mod config_json;
 mod digest;
 mod gguf;
+mod gguf_keys;
 mod gguf_tokenizer;
 mod gguf_types;
 pub mod hub;

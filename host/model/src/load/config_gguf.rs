@@ -8,6 +8,7 @@ use candle_core::quantized::gguf_file::Value;
 use crate::config::{Config, Family, Rope, RopeScaling, yarn_attention_factor};
 use host_files::text::line;
 
+use super::gguf_keys;
 use crate::error::{Error, Result};
 use crate::families;
 
@@ -52,7 +53,16 @@ impl Config {
         })?;
         let metadata = Metadata { metadata, name, file, notices: RefCell::default() };
         let config = metadata.config(family, tensors)?;
-        Ok((config, metadata.notices.into_inner()))
+        let unread = gguf_keys::unread(metadata.metadata, name, config.head_dim);
+        let unread = unread.map_err(|(key, problem)| Error::Config {
+            file: file.into(),
+            field: line(&key).into_owned(),
+            problem,
+            action: "use a model of a supported kind, or its safetensors".into(),
+        })?;
+        let mut notices = metadata.notices.into_inner();
+        notices.extend(unread.map(|unread| format!("{file}: {unread}")));
+        Ok((config, notices))
     }
 }
 
@@ -85,9 +95,20 @@ impl Metadata<'_> {
     fn size(&self, field: &str) -> Result<Option<usize>> {
         match self.get(field) {
             None => Ok(None),
-            Some(value) => whole(value)
+            Some(value) => whole(self.same(field, value)?)
                 .map(|number| Some(number as usize))
                 .ok_or_else(|| self.fail(field, "is not a whole number")),
+        }
+    }
+
+    /// The value of every layer, where a list has one for each.
+    fn same<'v>(&self, field: &str, value: &'v Value) -> Result<&'v Value> {
+        let Value::Array(list) = value else { return Ok(value) };
+        match list.split_first() {
+            Some((first, others)) if others.iter().all(|other| whole(other) == whole(first)) => {
+                Ok(first)
+            }
+            _ => Err(self.fail(field, "differs from layer to layer, which isn't supported")),
         }
     }
 
@@ -131,6 +152,12 @@ impl Metadata<'_> {
             Some(size) => size,
             None => hidden_size.checked_div(num_heads).unwrap_or(0),
         };
+        if let Some(size) = self.size("attention.value_length")?.filter(|size| *size != head_dim) {
+            let problem = format!(
+                "is {size}, but attention.key_length is {head_dim}: heads of two sizes aren't supported"
+            );
+            return Err(self.fail("attention.value_length", &problem));
+        }
         let max_position = self.required("context_length")?;
         let rotary = self.size("rope.dimension_count")?.unwrap_or(head_dim);
         // llama.cpp refuses it too.

@@ -13,7 +13,7 @@ use crate::tiny;
 type Metadata = BTreeMap<String, Value>;
 type Tensors = BTreeMap<String, Tensor>;
 
-fn open(path: &Path) -> Result<Model, Error> {
+pub fn open(path: &Path) -> Result<Model, Error> {
     load(&Source::Gguf(path.to_owned()), &LoadOptions::default())
 }
 
@@ -164,7 +164,7 @@ fn quantized_blocks_become_numbers() {
 }
 
 /// One line that names the file and says `words`.
-fn refused(path: &Path, words: &str) {
+pub fn refused(path: &Path, words: &str) {
     let message = open(path).err().expect("loaded").to_string();
     assert!(message.contains("tiny.gguf") && message.contains(words), "no {words:?} in: {message}");
     assert!(!message.contains('\n'), "{message}");
@@ -218,7 +218,7 @@ fn an_unknown_tokenizer_is_read_from_the_file_beside_if_it_is_the_same() {
 }
 
 /// Loads, and says one line that holds all of `words`.
-fn told(path: &Path, words: &[&str]) -> Model {
+pub fn told(path: &Path, words: &[&str]) -> Model {
     let model = open(path).unwrap();
     let says = |notice: &&String| words.iter().all(|word| notice.contains(word));
     assert_eq!(model.notices.iter().filter(says).count(), 1, "{words:?}: {:#?}", model.notices);
@@ -226,13 +226,13 @@ fn told(path: &Path, words: &[&str]) -> Model {
 }
 
 /// A Llama with more metadata.
-fn with(dir: &Path, more: &[(&str, Value)]) -> PathBuf {
+pub fn with(dir: &Path, more: &[(&str, Value)]) -> PathBuf {
     let mut metadata = metadata("llama");
     metadata.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     write(dir, &metadata, &tensors("llama"))
 }
 
-fn text(text: &str) -> Value {
+pub fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 

@@ -9,6 +9,7 @@ mod export;
 mod generate;
 mod gguf;
 mod gguf_hostile;
+mod gguf_keys;
 mod hub;
 mod load;
 mod mirror;
