@@ -10,7 +10,7 @@ use host_audit::cases::{Case, paths};
 use host_sandbox::{Assessed, Confinement, Engine, Error, Limit, Limits, Policy, Worker};
 use serde_json::{Value, json};
 
-use crate::program::{SHORT, alone, json as read_json, plugins, trained};
+use crate::program::{SHORT, alone, json as read_json, plugins, run, trained};
 use crate::support::{Guest, sample, says};
 
 fn worker() -> Worker {
@@ -175,6 +175,24 @@ fn a_process_that_stands_still_is_ended_in_time() {
 }
 
 #[test]
+fn an_audit_reaches_the_same_code_in_a_process_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = plugins().join("probe.wasm").display().to_string();
+    let [here, apart] = ["false", "true"].map(|isolate| {
+        let setting = format!("trust.isolate={isolate}");
+        let arguments = ["audit", &policy, "--json", "--seed", "7", "--repeats", "2", "--set"];
+        let arguments = [arguments.as_slice(), &[&setting]].concat();
+        let output = run(folder.path(), &arguments);
+        let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+        audit["coverage"].clone()
+    });
+    assert_eq!(here, apart);
+    let count = |name: &str| here[name].as_u64().unwrap();
+    assert!(count("reached_blocks") > 100 && count("reached_blocks") < count("blocks"), "{here}");
+    assert!(here["unreached"][0]["unreached"][0]["byte"].is_u64());
+}
+
+#[test]
 fn a_run_is_the_same_with_its_policies_in_processes_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let policy = plugins().join("constrained-sft.wasm").display().to_string();
@@ -182,10 +200,10 @@ fn a_run_is_the_same_with_its_policies_in_processes_of_their_own() {
     let adapters = [("here", "false"), ("apart", "true")].map(|(name, isolate)| {
         let setting = format!("trust.isolate={isolate}");
         let arguments = [arguments.as_slice(), &["--set", &setting]].concat();
-        let run = trained(&folder, name, &arguments);
-        let manifest = read_json(&run.join("manifest.json"));
+        let trained = trained(&folder, name, &arguments);
+        let manifest = read_json(&trained.join("manifest.json"));
         assert_eq!(manifest["sandbox"]["isolated"], json!(isolate == "true"), "{manifest}");
-        fs::read(run.join("adapter/adapter_model.safetensors")).unwrap()
+        fs::read(trained.join("adapter/adapter_model.safetensors")).unwrap()
     });
     assert!(adapters[0] == adapters[1]);
 }

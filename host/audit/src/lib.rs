@@ -4,6 +4,7 @@
 mod agreement;
 pub mod cases;
 pub mod checks;
+pub mod coverage;
 pub mod inspect;
 pub mod journal;
 pub mod synthetic;

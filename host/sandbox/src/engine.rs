@@ -7,12 +7,14 @@ use crate::{
     compile,
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
+    watch::Watch,
     worker::{Jail, Job, Worker},
 };
 use host_files::text::clean;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::BTreeSet,
     hash::{Hash as _, Hasher},
     sync::Arc,
     time::Duration,
@@ -30,6 +32,7 @@ pub struct Engine {
     pub(crate) limits: Arc<Limits>,
     compiler: Arc<Compiler>,
     isolate: bool,
+    watch: Option<Arc<Watch>>,
 }
 
 /// What stands between policies and the machine, beside the engine itself.
@@ -78,6 +81,30 @@ impl Engine {
         Self { isolate, ..self }
     }
 
+    /// This engine under other limits, for components whose parts report that they are reached: by
+    /// tables with the maximum `mark`, which ask to grow by the number of the part plus one.
+    #[must_use]
+    pub fn watching(&self, limits: Limits, mark: u32) -> Self {
+        let (limits, watch) = (Arc::new(limits), Some(Arc::new(Watch::new(mark))));
+        Self { limits, watch, ..self.clone() }
+    }
+
+    /// Parts of its components that any call has reached; none but of those that report.
+    pub fn reached(&self) -> BTreeSet<u32> {
+        self.watch.as_ref().map(|watch| watch.reached()).unwrap_or_default()
+    }
+
+    pub(crate) fn mark(&self) -> Option<u32> {
+        self.watch.as_ref().map(|watch| watch.mark)
+    }
+
+    /// Keeps what a call has reached.
+    pub(crate) fn note(&self, reached: BTreeSet<u32>) {
+        if let Some(watch) = &self.watch {
+            watch.add(reached);
+        }
+    }
+
     /// What stands between policies and the machine, beside the engine itself.
     pub fn confinement(&self) -> Confinement {
         let jail = self.worker().and_then(Worker::jail).cloned();
@@ -108,6 +135,7 @@ impl Engine {
             limits: Arc::new(limits.clone()),
             compiler: Arc::new(compiler),
             isolate: false,
+            watch: None,
         })
     }
 

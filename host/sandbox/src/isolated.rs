@@ -2,6 +2,7 @@
 //! it could do to that process alone, which has no files, no network and no privileges.
 
 use std::{
+    collections::BTreeSet,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, ChildStdin, ChildStdout},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -14,8 +15,8 @@ use crate::{
     engine::Engine,
     fault::Failure,
     limits::{Limit, Limits},
-    linked::{Cost, Linked},
-    question::{Answer, Question},
+    linked::{Cost, Linked, Reply},
+    question::Question,
     wire::{receive, send},
     worker::{Order, Work, Worker},
 };
@@ -29,15 +30,13 @@ const ENGINE: u64 = 1 << 30;
 /// Longest line about the jail.
 const LINE: u64 = 1 << 16;
 
-/// What the process says to a question.
-type Reply = Result<(Answer, Cost), Failure>;
-
 /// Native code, and the process that runs it once it has been asked something. One that died is
 /// started again at the next question.
 pub(crate) struct Isolated {
     worker: Worker,
     limits: Arc<Limits>,
     export: String,
+    mark: Option<u32>,
     code: Vec<u8>,
     process: Mutex<Option<Process>>,
 }
@@ -49,12 +48,20 @@ struct Process {
 }
 
 impl Isolated {
-    pub(crate) fn new(worker: &Worker, limits: &Arc<Limits>, export: &str, code: Vec<u8>) -> Self {
-        let (worker, limits, export) = (worker.clone(), Arc::clone(limits), export.to_owned());
-        Self { worker, limits, export, code, process: Mutex::default() }
+    pub(crate) fn new(worker: &Worker, engine: &Engine, export: &str, code: Vec<u8>) -> Self {
+        let (worker, limits, mark) = (worker.clone(), Arc::clone(&engine.limits), engine.mark());
+        let (export, process) = (export.to_owned(), Mutex::default());
+        Self { worker, limits, export, mark, code, process }
     }
 
     pub(crate) fn ask(&self, question: &Question<'_>) -> Reply {
+        self.reply(question).unwrap_or_else(|failure| Reply {
+            answer: Err(failure),
+            reached: BTreeSet::new(),
+        })
+    }
+
+    fn reply(&self, question: &Question<'_>) -> Result<Reply, Failure> {
         let started = Instant::now();
         let function = question.function();
         let mut slot = locked(&self.process);
@@ -68,7 +75,9 @@ impl Isolated {
             Ok(Some(reply)) => {
                 process.keeper.allow(None);
                 *slot = Some(process);
-                reply.map(|(answer, cost)| (answer, Cost { time: started.elapsed(), ..cost }))
+                let timed = |cost| Cost { time: started.elapsed(), ..cost };
+                let answer = reply.answer.map(|(answer, cost)| (answer, timed(cost)));
+                Ok(Reply { answer, ..reply })
             }
             Ok(None) => Err(process.keeper.died("")),
             Err(error) => Err(process.keeper.died(&format!(": {error}"))),
@@ -87,7 +96,7 @@ impl Isolated {
         let keeper = Keeper::start(child).map_err(broken)?;
         let mut process = Process { to, from, keeper };
         process.keeper.allow(Some(GRACE + self.limits.time(Function::Load)));
-        let work = Work::Run { export: self.export.clone() };
+        let work = Work::Run { export: self.export.clone(), mark: self.mark };
         let line = process.load(&Order { work, limits: (*self.limits).clone() }, &self.code);
         let (line, loaded) =
             line.map_err(|e| process.keeper.died(&format!(" while it loaded the policy: {e}")))?;
@@ -99,9 +108,10 @@ impl Isolated {
         Ok(process)
     }
 
-    /// Names and types of the fields cost more than the values as the policy gave them.
+    /// Names and types of the fields cost more than the values as the policy gave them; what was
+    /// reached comes on top.
     fn most(&self, function: Function) -> u64 {
-        4 * self.limits.allowed(Limit::Output, function) + (1 << 20)
+        4 * self.limits.allowed(Limit::Output, function) + (8 << 20)
     }
 }
 
@@ -238,6 +248,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) fn serve(
     limits: &Limits,
     export: &str,
+    mark: Option<u32>,
     mut from: impl io::Read,
     mut to: impl io::Write,
     loaded: impl FnOnce() -> Result<(), String>,
@@ -247,20 +258,27 @@ pub(crate) fn serve(
     from.read_exact(&mut length).map_err(words)?;
     let mut code = Vec::new();
     from.by_ref().take(u64::from_le_bytes(length)).read_to_end(&mut code).map_err(words)?;
-    let linked = link(limits, export, &code);
+    let linked = link(limits, export, mark, &code);
     drop(code);
     loaded()?;
     send(&mut to, &linked.as_ref().map(|_| ())).map_err(words)?;
     let Ok(linked) = linked else { return Ok(()) };
     while let Some(question) = receive::<Question<'_>>(&mut from, u64::MAX).map_err(words)? {
-        let reply: Reply = linked.ask(&question);
-        send(&mut to, &reply).map_err(words)?;
+        send(&mut to, &linked.ask(&question)).map_err(words)?;
     }
     Ok(())
 }
 
-fn link(limits: &Limits, export: &str, code: &[u8]) -> Result<Linked, String> {
-    let engine = Engine::new(limits).map_err(|e| e.to_string())?;
+fn link(
+    limits: &Limits,
+    export: &str,
+    mark: Option<u32>,
+    code: &[u8],
+) -> Result<Linked, String> {
+    let mut engine = Engine::new(limits).map_err(|e| e.to_string())?;
+    if let Some(mark) = mark {
+        engine = engine.watching(limits.clone(), mark);
+    }
     let version = Version::of_export(export).ok_or("this host doesn't speak its interface")?;
     let component = engine.load(code).map_err(|e| format!("its code can't be loaded: {e:#}"))?;
     // Now, while files can still be made, and before any code of the policy runs.

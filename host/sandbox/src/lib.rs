@@ -35,6 +35,7 @@ mod runner;
 mod serve;
 mod signature;
 mod system;
+mod watch;
 mod wire;
 mod worker;
 

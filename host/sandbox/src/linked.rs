@@ -12,6 +12,7 @@ use host_contract::{Exports, Version};
 use host_files::text::clean;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
 use wasmtime::{
     Store,
     component::{Component, InstancePre, Linker},
@@ -26,6 +27,14 @@ pub struct Cost {
     pub memory_bytes: u64,
     /// Wall clock, instantiation and copying included.
     pub time: Duration,
+}
+
+/// What came of a call.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Reply {
+    pub(crate) answer: Result<(Answer, Cost), Failure>,
+    /// Parts that were reached, in a component that reports them.
+    pub(crate) reached: BTreeSet<u32>,
 }
 
 /// A component whose functions were found.
@@ -57,12 +66,23 @@ impl Linked {
     }
 
     /// Calls one function in a fresh instance.
-    pub(crate) fn ask(&self, question: &Question<'_>) -> Result<(Answer, Cost), Failure> {
+    pub(crate) fn ask(&self, question: &Question<'_>) -> Reply {
+        let (engine, function) = (&self.engine, question.function());
+        let quota = Quota::new(&engine.limits, function, engine.mark());
+        let mut store = Store::new(&engine.wasm, quota);
+        let answer = self.call(&mut store, question);
+        Reply { answer, reached: store.into_data().reached }
+    }
+
+    fn call(
+        &self,
+        store: &mut Store<Quota>,
+        question: &Question<'_>,
+    ) -> Result<(Answer, Cost), Failure> {
         let started = Instant::now();
         let (engine, function) = (&self.engine, question.function());
         let allowed = |limit| engine.limits.allowed(limit, function);
         let (fuel, output_bytes) = (allowed(Limit::Fuel), allowed(Limit::Output));
-        let mut store = Store::new(&engine.wasm, Quota::new(&engine.limits, function));
         store.limiter(|quota| quota);
         store.set_hostcall_fuel(output_bytes as usize);
         store.epoch_deadline_trap();
@@ -70,12 +90,12 @@ impl Linked {
         store.set_epoch_deadline(ticks(engine.limits.time(function)));
         store.set_fuel(fuel).map_err(|e| Failure::Engine(e.to_string()))?;
 
-        let instance = self.component.instantiate(&mut store);
-        let instance = instance.map_err(|e| classify(&e, &store))?;
-        let functions = self.exports.load(&mut store, &instance);
+        let instance = self.component.instantiate(&mut *store);
+        let instance = instance.map_err(|e| classify(&e, store))?;
+        let functions = self.exports.load(store, &instance);
         let functions = functions.map_err(|e| wrong_type(&e, self.exports.version()))?;
-        let answer = question.ask(&mut store, &functions);
-        let answer = answer.map_err(|e| classify(&e, &store))?;
+        let answer = question.ask(store, &functions);
+        let answer = answer.map_err(|e| classify(&e, store))?;
 
         let left = store.get_fuel().unwrap_or(0);
         let cost = Cost {

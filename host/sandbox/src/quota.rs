@@ -1,5 +1,7 @@
 //! What an instance may take of the machine while it runs.
 
+use std::collections::BTreeSet;
+
 use wasmtime::ResourceLimiter;
 
 use crate::{
@@ -17,10 +19,13 @@ pub(crate) struct Quota {
     tables: usize,
     memories: usize,
     pub(crate) hit: Option<Limit>,
+    /// Maximum of the tables that report, and what they reported: see [`watch`](crate::watch).
+    mark: Option<u32>,
+    pub(crate) reached: BTreeSet<u32>,
 }
 
 impl Quota {
-    pub(crate) fn new(limits: &Limits, function: Function) -> Self {
+    pub(crate) fn new(limits: &Limits, function: Function, mark: Option<u32>) -> Self {
         Self {
             memory_bytes: 0,
             memory_allowed: limits.allowed(Limit::Memory, function),
@@ -30,6 +35,8 @@ impl Quota {
             tables: limits.tables as usize,
             memories: limits.memories as usize,
             hit: None,
+            mark,
+            reached: BTreeSet::new(),
         }
     }
 }
@@ -82,6 +89,14 @@ impl ResourceLimiter for Quota {
         wanted: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if let Some(mark) = self.mark
+            && maximum == Some(mark as usize)
+        {
+            let part = wanted.checked_sub(1).and_then(|part| u32::try_from(part).ok());
+            self.reached.extend(part);
+            // It is made, and never grows.
+            return Ok(part.is_none());
+        }
         self.grow(Limit::TableElements, Growth { now, wanted, maximum })
     }
 

@@ -39,7 +39,7 @@ impl Runner {
         let Assessor { name, version } = assessor;
         let place = if let Some(worker) = engine.isolating() {
             let code = engine.code(worker, bytes, sha256, file)?;
-            Place::Apart(Isolated::new(worker, &engine.limits, name, code))
+            Place::Apart(Isolated::new(worker, engine, name, code))
         } else {
             let component = engine.compile(bytes, sha256, file)?;
             let linked = Linked::new(engine, &component, name, *version);
@@ -58,11 +58,12 @@ impl Runner {
 
     /// Calls one function in a fresh instance.
     pub(crate) fn ask(&self, at: &CallSite, question: &Question<'_>) -> Result<(Answer, Cost)> {
-        let answered = match &self.place {
+        let reply = match &self.place {
             Place::Here(linked) => linked.ask(question),
             Place::Apart(isolated) => isolated.ask(question),
         };
-        answered.map_err(|failure| failure.at(at, &self.engine.limits))
+        self.engine.note(reply.reached);
+        reply.answer.map_err(|failure| failure.at(at, &self.engine.limits))
     }
 }
 

@@ -49,9 +49,9 @@ fn work() -> Result<(), String> {
     output.write_all(&line).and_then(|()| output.flush()).map_err(unheard)?;
     let job = match order.work {
         Work::Translate(job) => job,
-        Work::Run { export } => {
+        Work::Run { export, mark } => {
             let loaded = || close(&jail);
-            return isolated::serve(&order.limits, &export, input, output, loaded);
+            return isolated::serve(&order.limits, &export, mark, input, output, loaded);
         }
     };
     let mut bytes = Vec::new();

@@ -71,6 +71,8 @@ pub(crate) enum Work {
     Run {
         /// That name.
         export: String,
+        /// Maximum of the tables by which it reports what is reached.
+        mark: Option<u32>,
     },
 }
 

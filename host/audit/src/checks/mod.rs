@@ -31,6 +31,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    coverage::Coverage,
     inspect::{Inspection, Signature, bytes_of, inspect},
     synthetic::{Step, Subject},
 };
@@ -79,6 +80,8 @@ pub struct Audit {
     pub parameters: String,
     pub repeats: usize,
     pub findings: Vec<Finding>,
+    /// What of the policy's code all of this has reached.
+    pub coverage: Coverage,
     #[serde(skip)]
     pub time: Duration,
 }
@@ -101,11 +104,50 @@ pub fn audit(
     stage: &mut dyn FnMut(&str),
 ) -> Result<Audit> {
     let started = Instant::now();
-    let mut subject = Subject::configure(policy, options.settings, &options.run, options.seed)?;
     stage("reading the file");
     let bytes = bytes_of(policy, path)?;
-    let inspection = inspect(policy, path, options.signed_by, Some(&subject.configured))?;
+    let asked = ask(policy, &bytes, options, stage)?;
+    let inspection = inspect(policy, path, options.signed_by, Some(&asked.configured))?;
     let mut findings = vec![signature(&inspection.signature)];
+    findings.extend(asked.findings);
+    findings.sort_by_key(|finding| finding.group);
+    let coverage = Coverage::of(policy, &bytes, |copy, bytes| {
+        stage("the code that this reaches");
+        let options = Options { repeats: 2, ..options.clone() };
+        ask(copy, bytes, &options, &mut |_| {}).map(|_| ())
+    });
+    Ok(Audit {
+        passed: findings.iter().all(|one| one.verdict != Verdict::Fail),
+        host: env!("CARGO_PKG_VERSION"),
+        inspection,
+        settings: serde_json::from_str(options.settings).unwrap_or_default(),
+        run: asked.run,
+        seed: options.seed,
+        parameters: asked.parameters.unwrap_or_else(|| "none: there are no usable ones".into()),
+        repeats: options.repeats,
+        findings,
+        coverage,
+        time: started.elapsed(),
+    })
+}
+
+/// What came of all questions.
+struct Asked {
+    run: RunInfo,
+    configured: Needs,
+    parameters: Option<String>,
+    findings: Vec<Finding>,
+}
+
+/// Every question of an audit.
+fn ask(
+    policy: &Policy,
+    bytes: &[u8],
+    options: &Options<'_>,
+    stage: &mut dyn FnMut(&str),
+) -> Result<Asked> {
+    let mut subject = Subject::configure(policy, options.settings, &options.run, options.seed)?;
+    let mut findings = Vec::new();
     let parameters = if let Some((parameters, needs)) = &options.calibrated {
         take(&mut subject, parameters, needs, &mut findings)
     } else {
@@ -113,23 +155,11 @@ pub fn audit(
         calibrate(&mut subject, &mut findings)
     };
     if parameters.is_some() {
-        behaviour(&subject, &bytes, options, &mut findings, stage);
+        behaviour(&subject, bytes, options, &mut findings, stage);
     }
     stage("recorded runs");
     findings.extend(recorded::checks(policy, &options.runs, subject.seed, options.depends_on));
-    findings.sort_by_key(|finding| finding.group);
-    Ok(Audit {
-        passed: findings.iter().all(|one| one.verdict != Verdict::Fail),
-        host: env!("CARGO_PKG_VERSION"),
-        inspection,
-        settings: serde_json::from_str(options.settings).unwrap_or_default(),
-        run: subject.run.clone(),
-        seed: options.seed,
-        parameters: parameters.unwrap_or_else(|| "none: there are no usable ones".into()),
-        repeats: options.repeats,
-        findings,
-        time: started.elapsed(),
-    })
+    Ok(Asked { run: subject.run, configured: subject.configured, parameters, findings })
 }
 
 /// Every check that asks the policy something.

@@ -2,16 +2,19 @@
 
 use anyhow::Context as _;
 use host_audit::checks::Audit;
+use host_audit::coverage::Coverage;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 
 use host_files::text;
 
-use super::text::{UNKNOWN, counts, model, tried, verdict_word};
+use super::text::{UNKNOWN, counts, model, share, tried, unreached, verdict_word};
 
 /// Escaped by its ending: whatever a policy says of itself stays text.
 const NAME: &str = "page.html";
 const TEMPLATE: &str = include_str!("page.html");
+/// Functions that are listed with what was not reached of them.
+const LISTED: usize = 40;
 
 pub fn page(audit: &Audit) -> anyhow::Result<String> {
     let mut environment = Environment::new();
@@ -27,6 +30,10 @@ pub fn page(audit: &Audit) -> anyhow::Result<String> {
             _ => groups.push((finding.group.title(), vec![shown])),
         }
     }
+    let (share, unreached) = match &audit.coverage {
+        Coverage::Measured(reached) => (share(reached), unreached(reached, LISTED)),
+        Coverage::Unknown { problem } => (format!("unknown: {problem}"), Vec::new()),
+    };
     let template = environment.get_template(NAME)?;
     let page = template.render(context! {
         audit => Serde(audit),
@@ -37,6 +44,8 @@ pub fn page(audit: &Audit) -> anyhow::Result<String> {
         unknown => UNKNOWN,
         model => model(audit),
         groups => groups,
+        share => share,
+        unreached => unreached,
     });
     // A browser obeys overrides of direction, too.
     Ok(text::block(&page.context("the page of the report")?).into_owned())

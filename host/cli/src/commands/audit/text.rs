@@ -2,6 +2,7 @@
 
 use host_audit::{
     checks::{Audit, Finding, Group, Verdict},
+    coverage::{Coverage, Reached, Unreached},
     inspect::{Inspection, Memory, Setting, Structure},
 };
 use host_files::{Page, text};
@@ -33,10 +34,64 @@ pub fn report(audit: &Audit) -> Page {
         write_finding(&mut out, finding);
     }
     out.line("");
+    out.line("Code that was reached");
+    coverage(&mut out, &audit.coverage);
+    out.line("");
     out.line("What this says");
     line(&mut out, "tried", &tried(audit));
     line(&mut out, "unknown", UNKNOWN);
     out
+}
+
+/// Functions that are listed with what was not reached of them.
+const LISTED: usize = 12;
+/// Blocks that are named of each.
+const BLOCKS: usize = 6;
+
+fn coverage(out: &mut Page, coverage: &Coverage) {
+    match coverage {
+        Coverage::Unknown { problem } => line(out, "unknown", problem),
+        Coverage::Measured(reached) => {
+            line(out, "reached", &share(reached));
+            list(out, "not reached", &unreached(reached, LISTED), "nothing");
+        }
+    }
+}
+
+/// How much of the code was reached.
+pub fn share(reached: &Reached) -> String {
+    let Reached { blocks, reached_blocks, functions, called_functions, .. } = reached;
+    let percent = 100.0 * *reached_blocks as f64 / (*blocks).max(1) as f64;
+    format!(
+        "{reached_blocks} of {blocks} blocks ({percent:.0}%), in {called_functions} of {functions} \
+         functions"
+    )
+}
+
+/// What was not reached: a line for each of the first functions, and one that counts the others.
+pub fn unreached(reached: &Reached, most: usize) -> Vec<String> {
+    let (listed, others) = reached.unreached.split_at(reached.unreached.len().min(most));
+    let mut lines: Vec<String> = listed.iter().map(function).collect();
+    if !others.is_empty() {
+        let never = others.iter().filter(|one| !one.called).count();
+        let part = others.len() - never;
+        lines.push(format!("and of {part} functions parts, of {never} everything (--json has all)"));
+    }
+    lines
+}
+
+fn function(one: &Unreached) -> String {
+    if !one.called {
+        return format!("{}: never called ({} blocks)", one.function, one.blocks);
+    }
+    let named = one.unreached.iter().take(BLOCKS);
+    let mut named: Vec<String> =
+        named.map(|block| format!("{} at byte {}", block.number, block.byte)).collect();
+    if one.unreached.len() > BLOCKS {
+        named.push("...".to_owned());
+    }
+    let (missed, of) = (one.unreached.len(), one.blocks);
+    format!("{}: {missed} of {of} blocks ({})", one.function, named.join(", "))
 }
 
 /// What no audit can know, whatever it finds.
