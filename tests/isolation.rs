@@ -2,11 +2,13 @@
 //! and that a policy answers in one as it does in the host.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Read as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host_audit::cases::{Case, paths};
+use host_files::apart::{Budget, Jail, Task};
 use host_sandbox::{Assessed, Confinement, Engine, Error, Limit, Limits, Policy, Worker};
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ use crate::program::{SHORT, alone, json as read_json, plugins, run, trained};
 use crate::support::{Guest, sample, says};
 
 fn worker() -> Worker {
-    Worker::new(assert_cmd::cargo::cargo_bin("host"), &["policy-worker"])
+    Worker::new(assert_cmd::cargo::cargo_bin("host"), &["worker"])
 }
 
 fn engine(limits: &Limits, isolate: bool) -> Engine {
@@ -34,28 +36,33 @@ fn status(child: &Child, field: &str) -> String {
 }
 
 #[test]
-fn a_worker_is_locked_in_before_it_reads_a_component() {
-    for work in [json!({"translate": "compile"}), json!({"run": {"export": "x"}})] {
+fn a_worker_is_locked_in_before_it_reads_what_nobody_vouches_for() {
+    let reading = Budget::reading(8 << 30, Duration::from_secs(60), 1000);
+    let running = Budget { task: Task::Run, ..reading };
+    let jobs = [("compile", reading), ("run", running)];
+    let jobs = jobs.into_iter().chain(["chat-template", "parquet"].map(|job| (job, reading)));
+    for (job, budget) in jobs {
         let mut child = Command::new(assert_cmd::cargo::cargo_bin("host"))
-            .arg("policy-worker")
+            .args(["worker", job, &serde_json::to_string(&budget).unwrap()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        writeln!(input, "{}", json!({"work": work, "limits": Limits::default()})).unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let jail: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(jail["missing"], json!([]), "{jail}");
+        let mut output = child.stdout.take().unwrap();
+        let mut length = [0; 8];
+        output.read_exact(&mut length).unwrap();
+        let mut jail = vec![0; u64::from_le_bytes(length) as usize];
+        output.read_exact(&mut jail).unwrap();
+        let jail: Jail = serde_json::from_slice(&jail).unwrap();
+        assert!(jail.missing.is_empty() && jail.holds.len() == 3, "{job}: {jail}");
         // A filter is in force, nothing can be gained, and nothing is left to lose.
         assert_eq!(status(&child, "Seccomp"), "2");
         assert_eq!(status(&child, "NoNewPrivs"), "1");
         for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
             assert_eq!(u64::from_str_radix(&status(&child, set), 16), Ok(0), "{set}");
         }
-        drop(input);
-        child.wait().unwrap();
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
     }
 }
 
@@ -122,11 +129,16 @@ fn limits_fire_alike_in_a_process_of_its_own() {
     }
 }
 
+/// Runs the worker, and writes its number to a file.
+fn script(file: &Path, host: &Path) -> String {
+    format!(r#"echo $$ > {}; exec {} worker "$0" "$1""#, file.display(), host.display())
+}
+
 /// A policy in a process of its own, and where the process writes its number.
 fn numbered(folder: &tempfile::TempDir) -> (Policy, impl Fn() -> u32) {
     let host = assert_cmd::cargo::cargo_bin("host");
     let file = folder.path().join("number");
-    let script = format!("echo $$ > {}; exec {} policy-worker", file.display(), host.display());
+    let script = script(&file, &host);
     let worker = Worker::new("/bin/sh", &["-c", &script]);
     let engine = Engine::guarded(&Limits::default(), worker, None).unwrap().isolated(true);
     let policy = Policy::load(&engine, plugins().join("sft.wasm")).unwrap();
@@ -161,7 +173,7 @@ fn a_process_that_stands_still_is_ended_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let host = assert_cmd::cargo::cargo_bin("host");
     let file = folder.path().join("number");
-    let script = format!("echo $$ > {}; exec {} policy-worker", file.display(), host.display());
+    let script = script(&file, &host);
     let limits = Limits { call_milliseconds: 500, ..Limits::default() };
     let engine = Engine::guarded(&limits, Worker::new("/bin/sh", &["-c", &script]), None);
     let policy = Policy::load(&engine.unwrap().isolated(true), plugins().join("sft.wasm")).unwrap();

@@ -5,6 +5,7 @@ mod answers;
 mod audit;
 mod calls;
 mod contracts;
+mod coverage;
 mod crashes;
 mod faults;
 mod files;

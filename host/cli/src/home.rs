@@ -6,47 +6,35 @@ use std::process::ExitCode;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use host_data::parquet_file;
-use host_files::apart;
+use host_files::apart::{self, Program};
 use host_model::chat;
 use host_sandbox::{Cache, Error, Worker};
 use host_trainer::prepare::Caches;
 
-use crate::out;
-
-/// The argument that starts the program as its own worker.
-pub const WORKER: &str = "policy-worker";
-
-/// The argument that starts the program as a reader of what may end the process that reads it.
-pub const READER: &str = "file-reader";
+/// The argument that starts the program as its own worker, for work on what nobody vouches for.
+pub const WORKER: &str = "worker";
 
 /// Has such files read by this program in processes of their own; where its path isn't known, here.
 pub fn register_reader() {
     match std::env::current_exe() {
-        Ok(program) => apart::register(program, &[READER]),
+        Ok(program) => apart::register(Program::new(program, &[WORKER])),
         Err(error) => tracing::warn!(
             "the path of this program is not known ({error}); files are read without a limit on memory"
         ),
     }
 }
 
-/// The side of the reader: answers until nobody asks.
-pub fn read() -> ExitCode {
+/// The side of the worker: answers until nobody asks.
+pub fn work() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
-    let served = match arguments.split_first() {
+    apart::exit(match arguments.split_first() {
         Some((job, rest)) if job == chat::JOB => chat::serve(rest),
         Some((job, rest)) if job == parquet_file::JOB => parquet_file::serve(rest),
-        _ => Err(std::io::Error::other("no such job")),
-    };
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            out::say(error.to_string());
-            ExitCode::FAILURE
-        }
-    }
+        _ => host_sandbox::serve(&arguments),
+    })
 }
 
-/// The worker process, which compiles policies.
+/// The worker that compiles policies.
 pub fn worker() -> Result<Worker, Error> {
     let program = std::env::current_exe().map_err(|error| Error::Engine {
         problem: format!("the path of this program is not known ({error})"),

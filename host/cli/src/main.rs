@@ -33,10 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> std::process::ExitCode {
     // Before anything else of the program starts: a worker has a job of its own.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == home::WORKER) {
-        return host_sandbox::serve();
-    }
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == home::READER) {
-        return home::read();
+        return home::work();
     }
     out::say_panics();
     // candle's elementwise thread pool spins and steals time from our own threads;

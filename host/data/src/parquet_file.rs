@@ -112,7 +112,7 @@ enum Decoder {
 impl Source {
     fn open(bytes: Vec<u8>) -> std::result::Result<Self, Fault> {
         let memory = MEMORY + 2 * bytes.len() as u64;
-        let budget = Budget { memory, time: TIME, answer: memory };
+        let budget = Budget::reading(memory, TIME, memory);
         if let Some(mut worker) = Worker::start(JOB, budget).map_err(unreadable)? {
             let unread = answer::<Opened>(&mut worker, &bytes)??;
             let decoder = Decoder::Apart(worker);

@@ -18,11 +18,12 @@ const CALLS: usize = 2000;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The argument with which this program is its own worker.
-const WORKER: &str = "policy-worker";
+const WORKER: &str = "worker";
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|first| first == WORKER) {
-        return host_sandbox::serve();
+        let arguments: Vec<_> = std::env::args_os().skip(2).collect();
+        return host_files::apart::exit(host_sandbox::serve(&arguments));
     }
     match measured() {
         Ok(()) => ExitCode::SUCCESS,

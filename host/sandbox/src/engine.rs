@@ -8,8 +8,9 @@ use crate::{
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
     watch::Watch,
-    worker::{Jail, Job, Worker},
+    worker::{Job, Worker},
 };
+use host_files::apart::Jail;
 use host_files::text::clean;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

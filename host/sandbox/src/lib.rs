@@ -51,4 +51,4 @@ pub use serve::serve;
 pub use signature::{
     PublicKey, Signer, Statement, claimed_key, public_path, read_signature, signature_path,
 };
-pub use worker::{Jail, Job, Worker};
+pub use worker::{Job, Worker};

@@ -11,8 +11,8 @@ use crate::{
 use host_contract::{Exports, Version};
 use host_files::text::clean;
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, Instant};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use wasmtime::{
     Store,
     component::{Component, InstancePre, Linker},

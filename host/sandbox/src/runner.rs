@@ -39,7 +39,8 @@ impl Runner {
         let Assessor { name, version } = assessor;
         let place = if let Some(worker) = engine.isolating() {
             let code = engine.code(worker, bytes, sha256, file)?;
-            Place::Apart(Isolated::new(worker, engine, name, code))
+            let made = Isolated::new(worker, engine, name, code);
+            Place::Apart(made.map_err(|problem| Error::Engine { problem })?)
         } else {
             let component = engine.compile(bytes, sha256, file)?;
             let linked = Linked::new(engine, &component, name, *version);

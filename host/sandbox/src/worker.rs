@@ -1,41 +1,23 @@
-//! Work on bytes that nobody vouches for, in a process of its own.
+//! Work on bytes that nobody vouches for, in a process of its own: see [`host_files::apart`].
 //!
-//! Compiling a small but malicious component can take minutes and gigabytes, and
-//! decoding one can end the process that does it. So the host runs itself again as
-//! a worker with hard limits on processor time and memory, hands it the bytes on
-//! standard input, and reads the result from standard output. A worker that hangs is
-//! killed, one that dies takes nothing with it, and one that is taken over has neither
-//! files nor a network: see [`Jail`].
+//! Compiling a small but malicious component can take minutes and gigabytes, and decoding one can
+//! end the process that does it.
 
-mod jail;
+use std::path::PathBuf;
 
-pub use jail::Jail;
-pub(crate) use jail::{Task, close, enter};
-
-use std::{
-    ffi::OsString,
-    io::{self, Read, Write as _},
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Once, OnceLock},
-    thread,
-    time::Duration,
-};
-
+use host_files::apart::{self, Budget, End, Jail, Program, Task};
 use serde::{Deserialize, Serialize};
-use wait_timeout::ChildExt as _;
+use serde_bytes::ByteBuf;
 
 use crate::{
     call_site::{CallSite, Function},
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
-    system,
+    system, wire,
 };
-use host_files::text::clean;
 
 /// What a worker does with the bytes it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
     /// A component to native code, for this engine alone.
     Compile,
@@ -45,75 +27,45 @@ pub enum Job {
     Encode,
 }
 
+impl Job {
+    pub(crate) const ALL: [Self; 3] = [Self::Compile, Self::Decode, Self::Encode];
+
+    /// As a worker is started with it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Decode => "decode",
+            Self::Encode => "encode",
+        }
+    }
+}
+
 /// How a worker is started: a program that calls [`serve`](crate::serve()) when it gets these
 /// arguments. `host` is one itself.
 #[derive(Debug, Clone)]
-pub struct Worker {
-    program: PathBuf,
-    arguments: Vec<OsString>,
-    jail: Arc<OnceLock<Jail>>,
-}
+pub struct Worker(Program);
 
-/// First line that a worker reads.
+/// What a worker is asked to work on.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    pub work: Work,
     pub limits: Limits,
-}
-
-/// What a worker is for.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Work {
-    /// One job.
-    Translate(Job),
-    /// To answer for a policy as long as the host asks; it exports its functions under a name.
-    Run {
-        /// That name.
-        export: String,
-        /// Maximum of the tables by which it reports what is reached.
-        mark: Option<u32>,
-    },
-}
-
-/// How a worker that didn't finish came to its end.
-enum End {
-    Wall,
-    Cpu,
-    Memory,
-    /// Its own words.
-    Refused(String),
-    Died(String),
+    pub bytes: ByteBuf,
 }
 
 /// Results beyond this multiple of the component limit are cut off: native code is
 /// larger than WebAssembly, but not by this much.
 const GROWTH: u64 = 16;
-/// Where the program's own libraries are found (those of CUDA, say).
-const LIBRARIES: &str = "LD_LIBRARY_PATH";
-/// Of address space, which is what the limit counts, the program's allocator would
-/// reserve a GiB at once; this makes it 16 MiB.
-const ARENA: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "16384");
-/// Of what a worker says on standard error.
-const MESSAGE_BYTES: u64 = 16 << 10;
-const SIGABRT: i32 = 6;
-const SIGKILL: i32 = 9;
-const SIGXCPU: i32 = 24;
 
 impl Worker {
     /// A worker that runs `program` with these arguments.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
-        Self {
-            program: program.into(),
-            arguments: arguments.iter().map(OsString::from).collect(),
-            jail: Arc::default(),
-        }
+        Self(Program::new(program, arguments))
     }
 
     /// What held the first process that was started; absent before, as when every policy came
     /// from the cache.
     pub fn jail(&self) -> Option<&Jail> {
-        self.jail.get()
+        self.0.jail()
     }
 
     /// Does a job on a component (or module) named `file`.
@@ -122,152 +74,62 @@ impl Worker {
     /// A limit on compilation that fired, bytes that the job refuses, and a worker
     /// that can't be started.
     pub fn run(&self, job: Job, bytes: &[u8], limits: &Limits, file: &str) -> Result<Vec<u8>> {
-        let started = self.start(job, bytes, limits);
-        match started.map_err(|source| self.broken(&source))? {
-            Ok(result) => Ok(result),
-            Err(end) => Err(match (&end, system::scarcity(limits)) {
-                (End::Wall, _) | (_, None) => explain(end, job, limits, file),
-                (_, Some(scarcity)) => {
-                    let ended = explain(end, job, limits, file);
-                    Error::Engine { problem: format!("{scarcity}; without that: {ended}") }
-                }
-            }),
-        }
-    }
-
-    /// The process, with pipes to it and nothing of the host's own surroundings.
-    pub(crate) fn command(&self) -> Command {
-        use std::os::unix::process::CommandExt as _;
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            // Of the environment it gets what the program needs to start, no more.
-            .env_clear()
-            .envs(std::env::var_os(LIBRARIES).map(|folders| (LIBRARIES, folders)))
-            .env(ARENA.0, ARENA.1)
-            // Ctrl-C is for the host, which ends the step first.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        command
-    }
-
-    fn start(
-        &self,
-        job: Job,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> io::Result<std::result::Result<Vec<u8>, End>> {
-        let order = Order { work: Work::Translate(job), limits: limits.clone() };
-        let mut order = serde_json::to_vec(&order)?;
-        order.push(b'\n');
-        let mut child = self.command().stderr(Stdio::piped()).spawn()?;
-        let (input, output, errors) = pipes(&mut child)?;
-        let most = GROWTH * limits.component_bytes + (1 << 20);
-        let deadline = Duration::from_millis(limits.compile_milliseconds);
-        let (status, result, message) = thread::scope(|scope| {
-            // A worker that dies early closes the pipe; its end tells why.
-            scope.spawn(move || {
-                let mut input = input;
-                let _ = input.write_all(&order).and_then(|()| input.write_all(bytes));
-            });
-            let result = scope.spawn(move || take(output, most));
-            let message = scope.spawn(move || take(errors, MESSAGE_BYTES));
-            let status = match child.wait_timeout(deadline) {
-                Ok(Some(status)) => Ok(Some(status)),
-                Ok(None) => child.kill().and_then(|()| child.wait()).map(|_| None),
-                Err(error) => Err(error),
-            };
-            (status, result.join(), message.join())
-        });
-        let joined = |bytes: thread::Result<Vec<u8>>| {
-            bytes.map_err(|_| io::Error::other("a thread that reads from the worker failed"))
+        let budget = Budget {
+            task: Task::Read,
+            memory: limits.compile_memory_bytes,
+            processor_seconds: Some(limits.compile_cpu_seconds),
+            time: std::time::Duration::from_millis(limits.compile_milliseconds),
+            answer: GROWTH * limits.component_bytes + (1 << 20),
         };
-        let (result, message) = (joined(result)?, joined(message)?);
-        Ok(match status? {
-            None => Err(End::Wall),
-            Some(status) if status.success() => {
-                let jailed = result.iter().position(|byte| *byte == b'\n');
-                let (jail, result) = result.split_at(jailed.map_or(0, |at| at + 1));
-                self.note(jail)?;
-                Ok(result.to_vec())
+        let order = Order { limits: limits.clone(), bytes: ByteBuf::from(bytes) };
+        let order = wire::to_bytes(&order).map_err(|e| self.broken(&e.to_string()))?;
+        let answered = self.start(job.name(), budget).and_then(|mut worker| worker.ask(&order));
+        match (answered, system::scarcity(limits)) {
+            (Ok(answer), _) => {
+                match wire::from_bytes::<std::result::Result<ByteBuf, String>>(&answer) {
+                    Ok(Ok(result)) => Ok(result.into_vec()),
+                    Ok(Err(words)) => Err(refused(&words, job, file)),
+                    Err(error) => Err(self.broken(&error.to_string())),
+                }
             }
-            Some(status) => Err(end(status, &String::from_utf8_lossy(&message))),
-        })
-    }
-
-    /// Keeps the worker's word on what holds it, and says once per process what doesn't.
-    pub(crate) fn note(&self, line: &[u8]) -> io::Result<()> {
-        static TOLD: Once = Once::new();
-        let jail: Jail = serde_json::from_slice(line)?;
-        if !jail.missing.is_empty() {
-            TOLD.call_once(|| {
-                tracing::warn!(
-                    "the process that compiles policies is held by {jail}; use a kernel that \
-                     has both, or compile none but policies of people you trust"
-                );
-            });
-        }
-        self.jail.get_or_init(|| jail);
-        Ok(())
-    }
-
-    fn broken(&self, source: &io::Error) -> Error {
-        Error::Engine {
-            problem: format!(
-                "the process that compiles policies ({}) can't be used: {source}",
-                self.program.display()
-            ),
+            (Err(End::Broken(why)), _) => Err(self.broken(&why)),
+            (Err(end @ End::Time(_)), _) | (Err(end), None) => Err(explain(end, job, limits, file)),
+            (Err(end), Some(scarcity)) => {
+                let ended = explain(end, job, limits, file);
+                let problem = format!("{scarcity}; without that: {ended}");
+                Err(Error::Engine { problem })
+            }
         }
     }
-}
 
-type Pipes = (std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr);
+    pub(crate) fn start(
+        &self,
+        job: &str,
+        budget: Budget,
+    ) -> std::result::Result<apart::Worker, End> {
+        self.0.start(job, budget)
+    }
 
-fn pipes(child: &mut Child) -> io::Result<Pipes> {
-    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-        (Some(input), Some(output), Some(errors)) => Ok((input, output, errors)),
-        _ => Err(io::Error::other("no pipes")),
+    fn broken(&self, why: &str) -> Error {
+        let program = self.0.path().display();
+        let problem =
+            format!("the process that compiles policies ({program}) can't be used: {why}");
+        Error::Engine { problem }
     }
 }
 
-/// At most `most` bytes; the rest is read and dropped, so that the writer can end.
-fn take(mut from: impl Read, most: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let read = from.by_ref().take(most).read_to_end(&mut bytes);
-    if read.is_ok() {
-        let _ = io::copy(&mut from, &mut io::sink());
+fn verb(job: Job) -> &'static str {
+    match job {
+        Job::Compile => "compiled",
+        Job::Decode => "decoded",
+        Job::Encode => "made into a component",
     }
-    bytes
 }
 
-fn end(status: ExitStatus, message: &str) -> End {
-    use std::os::unix::process::ExitStatusExt as _;
-    // Rust says so and aborts; wasmtime returns it as an error.
-    let starved = [
-        "memory allocation of",
-        "Cannot allocate memory",
-        "out of memory",
-        // No room for the stack of a thread.
-        "Resource temporarily unavailable",
-    ];
-    let starved = starved.iter().any(|words| message.contains(words));
-    let last = message.lines().rfind(|line| !line.trim().is_empty());
-    let last = clean(last.unwrap_or_default(), 300);
-    match (status.signal(), status.code()) {
-        _ if starved => End::Memory,
-        // SIGKILL is what comes a second after SIGXCPU.
-        (Some(SIGXCPU | SIGKILL), _) => End::Cpu,
-        (None, Some(1)) => End::Refused(last),
-        (Some(SIGABRT), _) => End::Died(last),
-        (Some(signal), _) => End::Died(format!("signal {signal}")),
-        (None, code) => End::Died(if last.is_empty() {
-            format!("exit code {}", code.unwrap_or_default())
-        } else {
-            last
-        }),
-    }
+fn refused(words: &str, job: Job, file: &str) -> Error {
+    let words = host_files::text::clean(words, 300);
+    let problem = FileProblem::new(format!("it can't be {}: {words}", verb(job)), REBUILD);
+    Error::File { file: file.to_owned(), problem }
 }
 
 fn explain(end: End, job: Job, limits: &Limits, file: &str) -> Error {
@@ -277,23 +139,14 @@ fn explain(end: End, job: Job, limits: &Limits, file: &str) -> Error {
         at: Box::new(at.clone()),
         limit,
     };
-    let verb = match job {
-        Job::Compile => "compiled",
-        Job::Decode => "decoded",
-        Job::Encode => "made into a component",
-    };
     match end {
-        End::Wall => limit(Limit::CompileTime),
-        End::Cpu => limit(Limit::CompileCpu),
-        End::Memory => limit(Limit::CompileMemory),
-        End::Refused(words) => Error::File {
-            file: file.to_owned(),
-            problem: FileProblem::new(format!("it can't be {verb}: {words}"), REBUILD),
-        },
-        End::Died(how) => Error::File {
+        End::Time(_) => limit(Limit::CompileTime),
+        End::Processor(_) => limit(Limit::CompileCpu),
+        End::Memory(_) => limit(Limit::CompileMemory),
+        other => Error::File {
             file: file.to_owned(),
             problem: FileProblem::new(
-                format!("it can't be {verb}: the process that tried ended ({how})"),
+                format!("it can't be {}: it {other}", verb(job)),
                 "don't trust this file; rebuild it from its sources",
             ),
         },

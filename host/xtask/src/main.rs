@@ -62,11 +62,12 @@ struct Plugins {
 }
 
 /// The argument with which the program is its own worker.
-const WORKER: &str = "policy-worker";
+const WORKER: &str = "worker";
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == WORKER) {
-        return host_sandbox::serve();
+        let arguments: Vec<_> = std::env::args_os().skip(2).collect();
+        return host_files::apart::exit(host_sandbox::serve(&arguments));
     }
     match run(&Cli::parse().chore) {
         Ok(()) => ExitCode::SUCCESS,

@@ -300,7 +300,11 @@ impl Reencode for Writer {
         Ok(())
     }
 
-    fn parse_function_body(&mut self, code: &mut CodeSection, body: FunctionBody<'_>) -> Result<()> {
+    fn parse_function_body(
+        &mut self,
+        code: &mut CodeSection,
+        body: FunctionBody<'_>,
+    ) -> Result<()> {
         let mut function = self.new_function_with_parsed_locals(&body)?;
         let first = self.plan().and_then(|plan| plan.functions.get(self.function));
         let mut block = first.map_or(0, |function| function.first);

@@ -14,7 +14,7 @@ use super::engine::{Engine, Facts, Task, Trouble};
 /// Name of the job, as a worker is started with it.
 pub const JOB: &str = "chat-template";
 /// A conversation takes a millisecond.
-const BUDGET: Budget = Budget { memory: 1 << 30, time: Duration::from_secs(20), answer: 256 << 20 };
+const BUDGET: Budget = Budget::reading(1 << 30, Duration::from_secs(20), 256 << 20);
 
 /// A template that is ready to render.
 #[derive(Clone)]

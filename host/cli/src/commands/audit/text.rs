@@ -75,7 +75,8 @@ pub fn unreached(reached: &Reached, most: usize) -> Vec<String> {
     if !others.is_empty() {
         let never = others.iter().filter(|one| !one.called).count();
         let part = others.len() - never;
-        lines.push(format!("and of {part} functions parts, of {never} everything (--json has all)"));
+        lines
+            .push(format!("and of {part} functions parts, of {never} everything (--json has all)"));
     }
     lines
 }

@@ -15,16 +15,18 @@ mod layers;
 const SECCOMP: &str = "seccomp";
 
 /// What a worker has to be able to do once it is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
     /// Bytes in, bytes out.
-    Translate,
-    /// The same, and run native code that it was given.
+    Read,
+    /// The same, and run native code that its first question brings.
     Run,
 }
 
 /// What holds a worker, in its own words, said before it reads any foreign bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Jail {
     /// Layers that are in force.
     pub holds: Vec<String>,
@@ -54,7 +56,7 @@ impl std::fmt::Display for Jail {
 
 /// Locks the calling thread, and all that it starts, in for good. What this machine can't
 /// enforce is left out and named.
-pub(crate) fn enter(task: Task) -> Jail {
+pub(super) fn enter(task: Task) -> Jail {
     let mut jail = Jail::default();
     #[cfg(target_os = "linux")]
     {
@@ -72,11 +74,11 @@ pub(crate) fn enter(task: Task) -> Jail {
     jail
 }
 
-/// For one that runs a policy, once it is loaded: what only that needed is over too.
+/// For one that runs native code, once it is loaded: what only that needed is over too.
 ///
 /// # Errors
 /// In words, why it can't be taken back.
-pub(crate) fn close(jail: &Jail) -> Result<(), String> {
+pub(super) fn close(jail: &Jail) -> Result<(), String> {
     #[cfg(target_os = "linux")]
     if jail.holds.iter().any(|layer| layer == SECCOMP) {
         return layers::close();
