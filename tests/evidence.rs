@@ -35,9 +35,14 @@ fn resume(folder: &TempDir, run: &str) -> Output {
 
 #[track_caller]
 fn refused(folder: &TempDir, run: &str, part: &str) {
+    refused_with(folder, run, 1, part);
+}
+
+#[track_caller]
+fn refused_with(folder: &TempDir, run: &str, code: i32, part: &str) {
     let output = resume(folder, run);
     let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(output.status.code(), Some(code), "{told}");
     assert!(told.contains(part) && told.trim_end().lines().count() == 1, "{part:?} in {told}");
 }
 
@@ -342,4 +347,43 @@ fn authority(folder: &Path) -> bool {
         assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
     }
     true
+}
+
+#[test]
+fn a_model_that_is_another_one_by_now_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = left(&folder, "run", &[]);
+    let told = || {
+        let arguments = ["eval", "--run", "run", "--eval-limit", "1"];
+        let output = alone(&folder).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr).contains("trained on a model with another digest")
+    };
+    assert!(!told());
+    let manifest = run.join("manifest.json");
+    let digest = json(&manifest)["model"]["sha256"].as_str().unwrap().to_owned();
+    let changed = fs::read_to_string(&manifest).unwrap().replace(&digest, &"0".repeat(64));
+    fs::write(&manifest, changed).unwrap();
+    assert!(told());
+}
+
+#[test]
+fn the_key_of_a_run_is_named_by_who_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = plugin("fixed-kl.wasm");
+    fs::copy(&policy, folder.path().join("mine.wasm")).unwrap();
+    let sign = ["policy", "sign", "mine.wasm", "--new-key", "--key", "team.key"];
+    assert!(alone(&folder).args(sign).output().unwrap().status.success());
+    let key = ["--key", "team.key"];
+    left(&folder, "run", &key);
+    refused_with(&folder, "run", 2, "go on with --key team.key");
+    let again = ["train", "--quiet", "--resume", "run"];
+    assert!(alone(&folder).args(again).args(key).output().unwrap().status.success());
+    // A key of one's own that the folder alone names, as one that came with it would be.
+    let other = left(&folder, "other", &[]);
+    let config = fs::read_to_string(other.join("config.toml")).unwrap();
+    assert!(config.contains("[journal]\n"), "{config}");
+    let named = config.replace("[journal]\n", "[journal]\nkey = \"team.key\"\n");
+    fs::write(other.join("config.toml"), named).unwrap();
+    refused_with(&folder, "other", 2, "may be anybody's");
 }

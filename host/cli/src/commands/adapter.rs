@@ -41,6 +41,8 @@ impl AdapterFlags {
         other_base(&folder, &model.name).iter().for_each(|line| screen.notice(line));
         let template = own_template(&folder, model.tokenizer.chat_template());
         template.iter().for_each(|line| screen.notice(line));
+        let run = self.run.as_ref().filter(|_| self.adapter.is_none());
+        run.and_then(|run| other_model(run, model)).iter().for_each(|line| screen.notice(line));
         Ok(Some(lora))
     }
 }
@@ -61,6 +63,23 @@ fn other_base(folder: &Path, model: &str) -> Option<String> {
             path.display(),
             clean(base, 200),
             clean(model, 200)
+        )
+    })
+}
+
+/// What lies under the model's name may be another one by now.
+fn other_model(run: &Path, model: &Model) -> Option<String> {
+    let path = run.join("manifest.json");
+    let manifest: Value = serde_json::from_str(&capped::read_text(&path, MOST_BYTES).ok()?).ok()?;
+    let trained = manifest["model"]["sha256"].as_str()?;
+    (trained != model.digest).then(|| {
+        format!(
+            "{}: the run was trained on a model with another digest ({:.12}) than {} has now \
+             ({:.12}); its adapter means something else here",
+            path.display(),
+            clean(trained, 64),
+            clean(&model.name, 200),
+            model.digest
         )
     })
 }

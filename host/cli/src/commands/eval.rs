@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let stop = signal::stop_flag(true);
     let mut screen = Screen::new(arguments.config.quiet);
     let reader = config.reader();
-    let judges = judges(&config, &stop, &mut screen)?;
+    let judges = judges(&config)?;
     let models = match &arguments.rescore {
         Some(file) => again(file, &config, arguments, &judges, &mut screen, &stop)?,
         None => asked(&config, arguments, &reader, &judges, &mut screen, &stop)?,
@@ -69,16 +69,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     Ok(Ending::Finished)
 }
 
-/// The judges that evaluate, tried out. Others may be large.
-pub fn judges(config: &RunConfig, stop: &AtomicBool, screen: &mut Screen) -> Result<Judges, Error> {
-    let names = &config.eval.judges;
+/// The judges that evaluate; others may be large.
+pub fn judges(config: &RunConfig) -> Result<Judges, Error> {
     let mut configured = config.judges.clone();
-    configured.retain(|name, _| names.contains(name));
-    let judges = Judges::load(&configured, home::caches().judges.as_deref())?;
-    let unchecked = &config.trust.unchecked_judges;
-    let notices = judges.try_out(names.iter().map(String::as_str), unchecked, stop)?;
+    configured.retain(|name, _| config.eval.judges.contains(name));
+    Ok(Judges::load(&configured, home::caches().judges.as_deref())?)
+}
+
+/// Asks them for the first time: once all else that is needed is there, so that nothing is sent
+/// in vain.
+pub fn try_out(
+    judges: &Judges,
+    config: &RunConfig,
+    stop: &AtomicBool,
+    screen: &mut Screen,
+) -> Result<(), Error> {
+    let names = config.eval.judges.iter().map(String::as_str);
+    let notices = judges.try_out(names, &config.trust.unchecked_judges, stop)?;
     notices.iter().for_each(|notice| screen.notice(notice));
-    Ok(judges)
+    Ok(())
 }
 
 /// Refuses to call an evaluation a success if judges had no scores for too many answers.
@@ -113,6 +122,7 @@ fn asked(
     let adapter = arguments.adapter.load(&model, screen)?;
     sets.check(&model, reader)?;
     let canary = prepare::canary(config, &model, reader)?;
+    try_out(judges, config, stop, screen)?;
     let mut lines = lines(arguments)?;
     let evaluator = Evaluator {
         model: &model,
@@ -144,6 +154,7 @@ fn again(
 ) -> Result<Models, Error> {
     let refusals = config.eval.refusal_detector();
     let mut generations = read_generations(file, &refusals)?;
+    try_out(judges, config, stop, screen)?;
     let mut lines = lines(arguments)?;
     judge(&mut generations, judges, &config.eval.judges, stop, screen)?;
     if let Some(lines) = &mut lines {

@@ -100,8 +100,19 @@ fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<(Report, RunConfig), Err
     let engine = engine(&config.limits)?.isolated(config.trust.isolate);
     let stop = signal::stop_flag(true);
     let mut screen = Screen::stopped_by(arguments.config.quiet, &stop);
-    let key = config.journal.key.clone();
-    let signer = || Ok(signer(key.as_deref())?);
+    let key = config.journal.key.as_deref();
+    let signer = || match key {
+        // Its signatures would be those of whoever made the folder.
+        Some(key) if config.journal.key_is_of_run => Err(Error::config(
+            "journal.key",
+            format!(
+                "the run's folder names the key that signs it, {0}, and may be anybody's; if that \
+                 is your key, go on with --key {0}",
+                key.display()
+            ),
+        )),
+        key => Ok(signer(key)?),
+    };
     let resume = arguments.train.resume.as_deref();
     let means = Runtime { engine: &engine, caches: home::caches(), ranks };
     let report = recipe::fine_tune(config.clone(), resume, means, signer, &mut screen, &stop)?;

@@ -115,7 +115,7 @@ flags! {
         journal: Option<String> => [journal.mode],
         /// Secret key that signs the run's journal. Default: your own, made on first use.
         #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf> => [journal.key],
+        key: Option<PathBuf> => [journal.key, on resume],
         /// Refuse policies without a valid signature by this key: a public key file, or the
         /// key itself.
         #[arg(long, value_name = "KEY")]
@@ -131,7 +131,8 @@ flags! {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf> => [output],
         /// Go on with the run in this folder, from its newest checkpoint. Its configuration
-        /// stays what it was, but for --checkpoint-activations and --checkpoint-every.
+        /// stays what it was, but for --checkpoint-activations and --checkpoint-every; a --key is
+        /// named again.
         #[arg(long, value_name = "DIR", conflicts_with_all = refused_on_resume())]
         resume: Option<PathBuf>,
         /// Also write a checkpoint after every N optimizer steps; by default one is written

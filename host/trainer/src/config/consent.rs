@@ -25,11 +25,15 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Marks the endpoints that may be asked.
+    /// Marks the endpoints that may be asked, and a key that nobody but the run names.
     ///
     /// # Errors
     /// A word that agrees to no endpoint that there is.
     pub fn mark(&self, config: &mut RunConfig) -> Result<()> {
+        let said = self.keys.get("journal").and_then(|journal| journal.get("key"));
+        let key = config.journal.key.as_deref().and_then(Path::to_str);
+        config.journal.key_is_of_run =
+            self.of_run && config.journal.key.is_some() && said.and_then(Value::as_str) != key;
         let endpoints = config.judges.iter_mut().filter_map(|(name, judge)| match judge {
             JudgeConfig::Endpoint(endpoint) => Some((name, endpoint)),
             _ => None,
@@ -84,7 +88,9 @@ impl RunConfig {
             }
             _ => None,
         });
-        let flags: String = flags.collect();
+        let key = self.journal.key.iter();
+        let key = key.map(|key| format!(" --key {}", key.display()));
+        let flags: String = flags.chain(key).collect();
         format!("host train --resume {}{flags}", folder.display())
     }
 }

@@ -133,10 +133,14 @@ pub struct JournalConfig {
     pub budget_mib: u64,
     /// Secret key that signs the journal. Default: the user's own, made on first use.
     pub key: Option<PathBuf>,
+    /// Whether the folder of a run alone names the key, and not who uses it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub key_is_of_run: bool,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { mode: Mode::Full, budget_mib: 4096, key: None }
+        Self { mode: Mode::Full, budget_mib: 4096, key: None, key_is_of_run: false }
     }
 }

@@ -13,7 +13,7 @@ use host_trainer::steering::{at_layers, fit, read};
 use host_trainer::{Error, prepare};
 
 use crate::commands::adapter::AdapterFlags;
-use crate::commands::eval::{all_judged, judges};
+use crate::commands::eval::{all_judged, judges, try_out};
 use crate::flags::{ConfigFlags, DataFlags, EffectFlags, EvalFlags, FlagGroup as _, with_defaults};
 use crate::out::print;
 use crate::screen::Screen;
@@ -74,7 +74,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let (vector, mut measured) = subject(arguments, &config, &reader, &model, &mut screen)?;
     sets.check(&model, &reader)?;
     let canary = prepare::canary(&config, &model, &reader)?;
-    let judges = judges(&config, &stop, &mut screen)?;
+    let judges = judges(&config)?;
+    try_out(&judges, &config, &stop, &mut screen)?;
     let evaluator = Evaluator {
         model: &model,
         config: &config.eval,
