@@ -66,8 +66,7 @@ fn other_files_are_told_apart() {
 
 #[test]
 fn native_code_is_refused() {
-    let compiled =
-        wasmtime::Engine::default().precompile_component(&Guest::new().component()).unwrap();
+    let compiled = hostile::native(&Guest::new().component()).unwrap();
     refused(&compiled, &["precompiled native code", "never loaded"]);
 }
 

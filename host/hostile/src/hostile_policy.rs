@@ -211,12 +211,23 @@ impl HostilePolicy {
             component = nest(&component, &text(&whole.replace(POLICY, "(component $policy)"))?)?;
         }
         match self.form {
-            Form::Native => wasmtime::Engine::default()
-                .precompile_component(&component)
-                .map_err(|e| format!("{e:#}")),
+            Form::Native => native(&component),
             _ => Ok(component),
         }
     }
+}
+
+/// The component as native code, which wasmtime would load.
+pub fn native(component: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    use wasmtime::WasmFeatures;
+    let mut config = wasmtime::Config::new();
+    // This build has no collector.
+    for feature in [WasmFeatures::GC, WasmFeatures::EXCEPTIONS, WasmFeatures::GC_TYPES] {
+        config.wasm_features(feature, false);
+    }
+    let engine = wasmtime::Engine::new(&config);
+    let compiled = engine.and_then(|engine| engine.precompile_component(component));
+    compiled.map_err(|error| format!("{error:#}"))
 }
 
 impl Stopped {

@@ -20,7 +20,7 @@ mod trial;
 
 pub use endpoint::{Endpoint, Reply, Request};
 pub use error::{Error, Result};
-pub use hostile_policy::{HostilePolicy, Stopped};
+pub use hostile_policy::{HostilePolicy, Stopped, native};
 pub use image::Image;
 pub use leftovers::{Answered, Journalled, Leftovers};
 pub use trial::{Mode, Outcome, Trial};
