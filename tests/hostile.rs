@@ -30,7 +30,7 @@ fn hostile_policies_are_survived_or_stopped_in_strict_mode() {
 /// Every hostile policy is tried, on several threads, before the failures are told together.
 fn each(check: impl Fn(&HostilePolicy) -> Check + Sync) {
     let policies = HostilePolicy::all().unwrap();
-    assert!(policies.len() >= 30, "hostile policies are missing");
+    assert!(policies.len() >= 120, "hostile policies are missing");
     let threads = available_parallelism().unwrap().get().div_ceil(2);
     let (queue, failures) = (Mutex::new(policies.into_iter()), Mutex::new(Vec::new()));
     let next = || queue.lock().unwrap().next();

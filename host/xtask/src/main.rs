@@ -5,6 +5,7 @@
 
 mod binary;
 mod check;
+mod fuzz;
 mod guest;
 mod mutate;
 mod overhead;
@@ -17,7 +18,7 @@ mod trials;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -46,6 +47,8 @@ enum Chore {
     /// Damages policies at random and loads them: what is refused where, what answers,
     /// and that nothing crashes or hangs.
     Mutate(mutate::Mutate),
+    /// Fuzzes every reader by coverage.
+    Fuzz(fuzz::Fuzz),
 }
 
 #[derive(Args)]
@@ -65,6 +68,9 @@ struct Plugins {
 const WORKER: &str = "worker";
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::as_compiler() {
+        return code;
+    }
     if std::env::args_os().nth(1).is_some_and(|first| first == WORKER) {
         let arguments: Vec<_> = std::env::args_os().skip(2).collect();
         return host_files::apart::exit(host_sandbox::serve(&arguments));
@@ -87,6 +93,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Structure(options) => options.run(),
         Chore::Hostile(options) => options.run(),
         Chore::Mutate(options) => options.run(),
+        Chore::Fuzz(options) => options.run(&root()?),
     }
 }
 
@@ -105,8 +112,15 @@ fn plugins(options: &Plugins) -> Result<()> {
     sums::write(&folder)
 }
 
+/// The workspace of the host.
+fn root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().with_context(|| format!("{} is missing", root.display()))
+}
+
 /// `plugins/`, beside the workspace of the host.
 fn plugins_folder() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    root.canonicalize().with_context(|| format!("{} is missing", root.display()))
+    let folder = root()?.join("plugins");
+    ensure!(folder.is_dir(), "{} is missing", folder.display());
+    Ok(folder)
 }

@@ -21,8 +21,12 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Crates beside the floors, and what each may use; everything, if nothing is named.
-const BESIDE: &[(&str, &[&str])] =
-    &[("host-authoring", &["host-contract", "host-files"]), ("hostile", &[]), ("xtask", &[])];
+const BESIDE: &[(&str, &[&str])] = &[
+    ("host-authoring", &["host-contract", "host-files"]),
+    ("host-fuzz", &[]),
+    ("hostile", &[]),
+    ("xtask", &[]),
+];
 
 /// Circles that are not resolved yet, as they are printed.
 const CIRCLES: &[&str] = &[];

@@ -1,0 +1,6 @@
+//! The readers, by what they read.
+
+pub mod data;
+pub mod models;
+pub mod network;
+pub mod policies;
