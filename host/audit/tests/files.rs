@@ -207,6 +207,12 @@ fn features_that_policies_do_not_get_are_refused() {
     refused_code("(memory $second 1)", "multiple memories");
     let relaxed = "(func (param v128) (result v128) (f32x4.relaxed_madd (local.get 0) (local.get 0) (local.get 0)))";
     refused_code(relaxed, "relaxed SIMD support is not enabled");
+    refused_code("(func (param externref))", "");
+    refused_code(
+        "(type $s (struct (field i32))) (func (result i32) (struct.get $s 0 (struct.new $s (i32.const 1))))",
+        "",
+    );
+    refused_code("(tag $t) (func (throw $t))", "");
     let simd = "(func (param v128) (result v128) (f32x4.add (local.get 0) (local.get 0)))";
     Guest::running("declare", simd).load().unwrap();
 }

@@ -104,7 +104,8 @@ fn broken(e: &wasmparser::BinaryReaderError) -> FileProblem {
         return FileProblem::new(problem, "build or copy it again");
     }
     let problem = format!("it is not a valid component (byte {}: {what})", e.offset());
-    let feature = what.contains("enabled") || what.contains("multiple memories");
+    let of_features = ["enabled", "disallowed", "feature", "multiple memories"];
+    let feature = of_features.iter().any(|word| what.contains(word));
     let remedy = if feature {
         "rebuild it for plain WebAssembly with SIMD, which is all that policies get"
     } else {
