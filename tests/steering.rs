@@ -50,6 +50,41 @@ fn metrics(run: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn prompts_longer_than_the_models_context_are_found_before_a_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, prompts: &[&str]| {
+        let row = |prompt: &&str| serde_json::json!({ "prompt": prompt }).to_string() + "\n";
+        std::fs::write(folder.path().join(name), prompts.iter().map(row).collect::<String>())
+            .unwrap();
+    };
+    let long = "word ".repeat(600);
+    // Too long with the instruction alone.
+    let nearly = "word ".repeat(244);
+    write("good.jsonl", &["How do I bake bread?", "Say it."]);
+    write("long.jsonl", &["Say it.", &long]);
+    write("nearly.jsonl", &["Say it.", &nearly]);
+    let instruction = format!("steering.instruction='{}'", "word ".repeat(20).trim());
+    for (arguments, file) in [
+        (vec!["difference", "--positive", "good.jsonl", "--negative", "long.jsonl"], "long.jsonl"),
+        (vec!["difference", "--positive", "long.jsonl", "--negative", "good.jsonl"], "long.jsonl"),
+        (vec!["safety-instruction", "--prompts", "long.jsonl"], "long.jsonl"),
+        (
+            vec!["safety-instruction", "--prompts", "nearly.jsonl", "--set", &instruction],
+            "nearly.jsonl",
+        ),
+    ] {
+        let fit =
+            [&["steer", "fit", "--quiet", "--output", "x.safetensors", "--kind"][..], &arguments]
+                .concat();
+        let output = run(folder.path(), &fit);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&format!("{file}, line 2: the prompt has")), "{stderr}");
+        assert!(!folder.path().join("x.safetensors").exists());
+    }
+}
+
+#[test]
 fn a_vector_is_fitted_and_what_it_does_to_refusals_is_measured() {
     let folder = tempfile::tempdir().unwrap();
     let fitted = refusal(folder.path());

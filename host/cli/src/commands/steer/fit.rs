@@ -10,7 +10,7 @@ use host_trainer::calibration::{LabelledPrompt, load_prompts};
 use host_trainer::config::RunConfig;
 use host_trainer::records::Ending;
 use host_trainer::report::Table;
-use host_trainer::steering::{chats, fit as fitting, instructed_on};
+use host_trainer::steering::{checked, fit as fitting, instructed_on, sides};
 use serde::Serialize;
 
 use crate::flags::{ConfigFlags, DataFlags, FitFlags, FlagGroup as _, with_defaults};
@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     lacking(arguments.kind, &config)?;
     let mut screen = Screen::new(arguments.config.quiet);
     let model = host_data::load_model(&config.model, &mut screen)?;
+    reader.check(labelled.iter().map(|one| &one.prompt), &model)?;
     let layers = if config.steering.layers.is_empty() {
         (1..=model.config.num_layers as u32).collect()
     } else {
@@ -133,13 +134,13 @@ fn vector(
     let steering = &config.steering;
     match kind {
         VectorKind::Difference => {
-            let positive = reader.prompts(&steering.positive)?;
-            let negative = reader.prompts(&steering.negative)?;
-            let (positive, negative) = (chats(&positive), chats(&negative));
+            let [positive, negative] = sides(steering, reader, model)?;
+            let [positive, negative] =
+                [&positive, &negative].map(|side| side.iter().collect::<Vec<_>>());
             fitting::difference(model, layers, &positive, &negative, screen)
         }
         VectorKind::SafetyInstruction => {
-            let own = reader.prompts(&steering.prompts)?;
+            let own = checked(&steering.prompts, reader, model)?;
             let prompts = instructed_on(&own, labelled);
             fitting::safety_instruction(model, layers, &prompts, &steering.instruction, screen)
         }

@@ -22,6 +22,8 @@ pub struct EndpointConfig {
     pub certificates: Option<PathBuf>,
     /// Text that replaces our rubric.
     pub rubric: Option<PathBuf>,
+    /// Message that the rubric is.
+    pub rubric_role: RubricRole,
     /// Requests at the same time.
     pub concurrency: usize,
     /// Time limit of one request.
@@ -40,6 +42,17 @@ pub struct EndpointConfig {
     #[serde(skip)]
     #[schemars(skip)]
     pub consent: Consent,
+}
+
+/// Where the rubric stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RubricRole {
+    /// In a system message of its own.
+    #[default]
+    System,
+    /// At the beginning of the user's message, for models that take no system message.
+    User,
 }
 
 /// Whether an endpoint may be asked. A configuration may come from anywhere, and it names where
@@ -76,6 +89,7 @@ impl Default for EndpointConfig {
             key_variable: None,
             certificates: None,
             rubric: None,
+            rubric_role: RubricRole::System,
             concurrency: 8,
             timeout_seconds: 60.0,
             retries: 6,

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use client::{Client, Trouble};
-pub use config::{Consent, EndpointConfig};
+pub use config::{Consent, EndpointConfig, RubricRole};
 use host_contract::{Judgement, JudgementStatus};
 use host_data::Message;
 use host_data::failure::{Failure as Error, Result};
@@ -43,6 +43,7 @@ pub struct Endpoint {
     /// The body of a request, without its messages.
     request: Map<String, Value>,
     rubric: String,
+    role: RubricRole,
     concurrency: usize,
     /// What was wrong the first time.
     problem: OnceLock<String>,
@@ -80,6 +81,7 @@ impl Endpoint {
             client: Arc::new(Client::new(name, config)?),
             request,
             rubric,
+            role: config.rubric_role,
             concurrency: config.concurrency,
             problem: OnceLock::new(),
         })
@@ -88,7 +90,12 @@ impl Endpoint {
     fn body(&self, pair: &Pair<'_>) -> String {
         let mut body = self.request.clone();
         let asked = json!({"conversation": pair.messages, "answer": pair.answer}).to_string();
-        let messages = [Message::new("system", &self.rubric), Message::user(asked)];
+        let messages = match self.role {
+            RubricRole::System => vec![Message::new("system", &self.rubric), Message::user(asked)],
+            RubricRole::User => {
+                vec![Message::user(format!("{}\n\n{asked}", self.rubric.trim_end()))]
+            }
+        };
         body.insert("messages".into(), json!(messages));
         Value::Object(body).to_string()
     }
@@ -144,6 +151,15 @@ impl Endpoint {
             trouble.refused && self.request.contains_key(*field) && trouble.problem.contains(field)
         };
         let name = self.client.name();
+        if trouble.refused
+            && self.role == RubricRole::System
+            && trouble.problem.to_lowercase().contains("system")
+        {
+            return format!(
+                "{}; if the model takes no system message set judges.{name}.endpoint.rubric_role = \"user\"",
+                trouble.problem
+            );
+        }
         match OURS.iter().find(refused) {
             Some((field, instead)) => format!(
                 "{}; to leave the field out set judges.{name}.endpoint.request.{field} = false{instead}",
@@ -172,7 +188,11 @@ impl Judge for Endpoint {
 
     fn identity(&self) -> String {
         let asked = json!([self.client.url(), self.request, self.rubric]);
-        format!("endpoint {asked}")
+        // As it always was for the usual role: scores are kept under it.
+        match self.role {
+            RubricRole::System => format!("endpoint {asked}"),
+            RubricRole::User => format!("endpoint user {asked}"),
+        }
     }
 
     fn problem(&self) -> Option<String> {

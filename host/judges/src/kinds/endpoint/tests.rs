@@ -62,6 +62,40 @@ fn many_pairs_are_asked_about_at_once_and_judged_in_their_order() {
 }
 
 #[test]
+fn a_model_without_a_system_message_gets_the_rubric_in_the_users() {
+    let server = server(|_, body| {
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        if body["messages"][0]["role"] == "system" {
+            return Reply::Refuses(
+                400,
+                "",
+                r#"{"error": {"message": "System role not supported"}}"#,
+            );
+        }
+        Reply::Says("{\"score\": 4}".into())
+    });
+    let usual = Endpoint::new("mine", &config(&server)).expect("made");
+    let messages = [Message::user("How do I bake bread?")];
+    let pair = || Pair { messages: &messages, answer: "Knead, wait, bake." };
+    let refused = usual.judge(&[pair()], &GO).expect("judged")[0];
+    assert_eq!(refused.status, JudgementStatus::Failed);
+    let problem = usual.problem().expect("said");
+    assert!(problem.contains("judges.mine.endpoint.rubric_role = \"user\""), "{problem}");
+
+    let config = EndpointConfig { rubric_role: RubricRole::User, ..config(&server) };
+    assert_eq!(judged(&config).score, 4.0);
+    let request = server.requests().pop().expect("one");
+    let body: Value = serde_json::from_str(&request.body).expect("JSON");
+    assert_eq!(body["messages"].as_array().map(Vec::len), Some(1));
+    let asked = body["messages"][0]["content"].as_str().expect("text");
+    let (rubric, row) = asked.rsplit_once("\n\n").expect("two parts");
+    assert_eq!(rubric, RUBRIC.trim_end());
+    assert_eq!(serde_json::from_str::<Value>(row).expect("JSON")["answer"], "Knead, wait, bake.");
+    let other = Endpoint::new("mine", &config).expect("made");
+    assert_ne!(usual.identity(), other.identity());
+}
+
+#[test]
 fn whatever_goes_wrong_is_the_worst_score_and_says_which_kind() {
     use JudgementStatus::{Failed, Unparsable};
     for (reply, status, requests) in [

@@ -22,6 +22,7 @@ pub struct Writer {
     /// Whether the template wants content as a list of parts.
     parts: bool,
     folded_told: AtomicBool,
+    earlier_told: AtomicBool,
 }
 
 impl Writer {
@@ -36,15 +37,26 @@ impl Writer {
             _ => BTreeMap::<String, Value>::new(),
         };
         let inputs = TemplateInputs { kwargs, ..TemplateInputs::default() };
-        let mut writer =
-            Self { prompt, inputs, writes, parts: false, folded_told: AtomicBool::new(false) };
+        let mut writer = Self {
+            prompt,
+            inputs,
+            writes,
+            parts: false,
+            folded_told: AtomicBool::new(false),
+            earlier_told: AtomicBool::new(false),
+        };
         let [request, answer] = SAID;
         let messages = [Message::user(request)];
         let mut refusal = None;
         for parts in [false, true] {
             writer.parts = parts;
-            match writer.write(&Pair { messages: &messages, answer }, tokenizer) {
-                Ok(text) if SAID.iter().all(|said| text.contains(said)) => return Ok(writer),
+            match writer.lay_out(&Pair { messages: &messages, answer }, tokenizer) {
+                Ok(text)
+                    if SAID.iter().all(|said| text.contains(said))
+                        && missing(&text, &writer.instructions()).is_none() =>
+                {
+                    return Ok(writer);
+                }
                 Ok(_) => {}
                 Err(error) => drop(refusal.get_or_insert(error.to_string())),
             }
@@ -72,8 +84,55 @@ impl Writer {
     /// The text up to where the model's answer begins.
     ///
     /// # Errors
-    /// If the template refuses the conversation.
+    /// If the template refuses the conversation, or leaves out what is judged.
     pub fn write(&self, pair: &Pair<'_>, tokenizer: &ChatTokenizer) -> host_model::Result<String> {
+        if !matches!(self.prompt, Prompt::Conversation(_)) {
+            return self.lay_out(pair, tokenizer);
+        }
+        let conversation = pair.conversation();
+        let rendered = self.render(&conversation, tokenizer);
+        let shows = |rendered: &host_model::Result<String>, messages: &[Message]| {
+            rendered.as_ref().is_ok_and(|text| missing(text, messages).is_none())
+        };
+        if shows(&rendered, &conversation) {
+            return rendered;
+        }
+        if let Some(folded) = folded(&conversation) {
+            let again = self.render(&folded, tokenizer);
+            if shows(&again, &folded) {
+                let what = "the guard's chat template takes or shows no system message; it is judged as the \
+                            beginning of the user's";
+                tell(&self.folded_told, what);
+                return again;
+            }
+        }
+        let text = rendered?;
+        // What is judged is the answer to the last request.
+        let last = &conversation[conversation.len().saturating_sub(2)..];
+        if let Some(message) = missing(&text, last) {
+            return Err(host_model::Error::Template {
+                problem: format!(
+                    "leaves out the last message of role {}, so the guard would judge something else",
+                    host_files::text::clean(&message.role, 20)
+                ),
+                action: "take asks = \"question\" or another model".into(),
+            });
+        }
+        let what = "the guard's chat template leaves out earlier messages of conversations: only the last \
+                    request and its answer are judged; asks = \"question\" shows all";
+        tell(&self.earlier_told, what);
+        Ok(text)
+    }
+
+    /// The system's message, where it says what to judge.
+    fn instructions(&self) -> Vec<Message> {
+        match &self.prompt {
+            Prompt::Policy(policy) => vec![Message::new("system", policy.trim_end())],
+            _ => Vec::new(),
+        }
+    }
+
+    fn lay_out(&self, pair: &Pair<'_>, tokenizer: &ChatTokenizer) -> host_model::Result<String> {
         let said = || json!({"conversation": pair.messages, "answer": pair.answer}).to_string();
         match &self.prompt {
             Prompt::Question(question) => {
@@ -81,22 +140,11 @@ impl Writer {
                 self.render(&[Message::user(asked)], tokenizer)
             }
             Prompt::Policy(policy) => {
-                let messages = [Message::new("system", policy.trim_end()), Message::user(said())];
-                self.render(&messages, tokenizer)
+                let policy = Message::new("system", policy.trim_end());
+                self.render(&[policy, Message::user(said())], tokenizer)
             }
             Prompt::Frame(instruction) => Ok(frame(instruction, pair, tokenizer)),
-            Prompt::Conversation(_) => {
-                let conversation = pair.conversation();
-                let rendered = self.render(&conversation, tokenizer);
-                match (rendered, folded(&conversation)) {
-                    (Err(_), Some(folded)) => {
-                        let rendered = self.render(&folded, tokenizer)?;
-                        self.tell_folded();
-                        Ok(rendered)
-                    }
-                    (rendered, _) => rendered,
-                }
-            }
+            Prompt::Conversation(_) => self.render(&pair.conversation(), tokenizer),
         }
     }
 
@@ -116,14 +164,23 @@ impl Writer {
         // A verdict is no thought: it is read where an answer begins.
         if self.writes { tokenizer.render(chat, true) } else { tokenizer.render_to_answer(chat) }
     }
+}
 
-    fn tell_folded(&self) {
-        if !self.folded_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "the guard's chat template takes no system message; it is judged as the beginning of \
-                 the user's"
-            );
-        }
+/// The first message whose text a prompt doesn't hold; white space aside, which templates trim,
+/// and thoughts and calls, which some leave out.
+fn missing<'m>(text: &str, messages: &'m [Message]) -> Option<&'m Message> {
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = plain(text);
+    messages.iter().find(|message| {
+        let utterance = message.utterance();
+        !text.contains(&plain(&utterance.text[utterance.said]))
+    })
+}
+
+/// Says something once.
+fn tell(told: &AtomicBool, what: &str) {
+    if !told.swap(true, Ordering::Relaxed) {
+        tracing::warn!("{what}");
     }
 }
 

@@ -105,6 +105,45 @@ fn a_system_message_that_the_template_refuses_is_judged_with_the_users() {
 }
 
 #[test]
+fn a_message_that_the_template_leaves_out_of_a_row_is_judged_all_the_same_or_costs_the_row() {
+    let skipped = |what: &str| {
+        let (begin, rest) = TEXT.split_once("%}").expect("a loop");
+        let (turn, end) = rest.split_once("{% endfor %}").expect("its end");
+        let template = format!("{begin}%}}{{% if {what} %}}{turn}{{% endif %}}{{% endfor %}}{end}");
+        guard(&template, |_| ()).expect("loads")
+    };
+    let system = Message::new("system", "Be brief.");
+    let user = Message::user("Say it.");
+    let silent = skipped("m.role != 'system'");
+    let found = scores(&silent, &[system.clone(), user.clone()], &["Yes."]);
+    let joined = [Message::user("Be brief.\n\nSay it.")];
+    assert_eq!(found, scores(&silent, &joined, &["Yes."]));
+    assert_ne!(found, scores(&silent, std::slice::from_ref(&user), &["Yes."]));
+
+    let policy = |it: &mut GuardConfig| {
+        it.preset = Some(Preset::GptOssSafeguard);
+        it.asks = None;
+    };
+    let without = TEXT.replace(
+        "<|im_start|>{{ m.role }}\n{{ m.content | trim }}",
+        "{% if m.role != 'system' %}{{ m.content | trim }}{% endif %}",
+    );
+    assert!(refused(&without, policy).contains("leaves out what was said"), "{without}");
+
+    // Of several turns the first two: another answer than the one that is to be judged.
+    let first = skipped("loop.index0 < 2");
+    let turns = [user.clone(), Message::assistant("Why?"), Message::user("Please.")];
+    let failed = judged(&first, &turns, &["Yes."]);
+    assert_eq!(failed[0].status, host_contract::JudgementStatus::Failed);
+    let problem = first.problem().expect("said");
+    assert!(problem.contains("leaves out the last message of role user"), "{problem}");
+    // The last two are what is judged.
+    let last = skipped("loop.revindex <= 2");
+    let found = scores(&last, &turns, &["Yes."]);
+    assert_eq!(found, scores(&last, &turns[2..], &["Yes."]));
+}
+
+#[test]
 fn the_verdict_is_read_behind_what_the_model_always_says_first() {
     let messages = [Message::user("How do I pick a lock?")];
     let bare = guard(TEXT, |_| ()).expect("loads");

@@ -1,9 +1,9 @@
 //! Fitting steering vectors on a model without its adapter, at the last prompt token.
 
 use host_contract::{Position, Source, Tap};
-use host_data::Split;
+use host_data::{Prompt, Split};
 use host_model::steering::{RunningMean, Steering};
-use host_model::{Chat, Message, Model};
+use host_model::{Chat, Model};
 
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;
@@ -13,8 +13,8 @@ use crate::session::calibration::{self, LabelledPrompt};
 pub fn difference(
     model: &Model,
     layers: &[u32],
-    positive: &[Chat<'_>],
-    negative: &[Chat<'_>],
+    positive: &[&Prompt],
+    negative: &[&Prompt],
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
     let prompts = positive.len() + negative.len();
@@ -32,11 +32,11 @@ pub fn refusal_direction(
     prompts: &[LabelledPrompt],
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
-    let of = |harmful: bool| -> Vec<Chat<'_>> {
+    let of = |harmful: bool| -> Vec<&Prompt> {
         let chosen = prompts
             .iter()
             .filter(|prompt| prompt.harmful == harmful && prompt.split == Split::Training);
-        chosen.map(|one| one.prompt.chat()).collect()
+        chosen.map(|one| &one.prompt).collect()
     };
     difference(model, layers, &of(true), &of(false), observer)
 }
@@ -45,33 +45,29 @@ pub fn refusal_direction(
 pub fn safety_instruction(
     model: &Model,
     layers: &[u32],
-    prompts: &[Chat<'_>],
+    prompts: &[&Prompt],
     instruction: &str,
     observer: &mut dyn Observer,
 ) -> Result<Steering> {
-    let instructed: Vec<Vec<Message>> =
-        prompts.iter().map(|chat| with_instruction(chat.messages, instruction)).collect();
-    let instructed: Vec<Chat<'_>> = prompts
-        .iter()
-        .zip(&instructed)
-        .map(|(chat, messages)| Chat { messages, ..*chat })
-        .collect();
+    let instructed: Vec<Prompt> =
+        prompts.iter().map(|prompt| with_instruction(prompt, instruction)).collect();
+    let instructed: Vec<&Prompt> = instructed.iter().collect();
     difference(model, layers, &instructed, prompts, observer)
 }
 
 /// The last message, which is the user's, goes on with the instruction.
-fn with_instruction(messages: &[Message], instruction: &str) -> Vec<Message> {
-    let mut messages = messages.to_vec();
-    if let Some(last) = messages.last_mut() {
+fn with_instruction(prompt: &Prompt, instruction: &str) -> Prompt {
+    let mut prompt = prompt.clone();
+    if let Some(last) = prompt.messages.last_mut() {
         last.content = format!("{}\n\n{instruction}", last.content).into();
     }
-    messages
+    prompt
 }
 
 fn means(
     model: &Model,
     layers: &[u32],
-    prompts: &[Chat<'_>],
+    prompts: &[&Prompt],
     observer: &mut dyn Observer,
 ) -> Result<RunningMean> {
     if prompts.is_empty() {
@@ -83,7 +79,13 @@ fn means(
         position: Position::LastPromptToken,
         layers: layers.to_vec(),
     };
-    let shown = calibration::show(&[tap], model, prompts, observer)?;
+    // Found before the first forward, with the row's place.
+    for prompt in prompts {
+        let tokens = model.tokenizer.encode_prompt(prompt.chat())?;
+        prompt.check_length(tokens.len(), model)?;
+    }
+    let prompts: Vec<Chat<'_>> = prompts.iter().map(|prompt| prompt.chat()).collect();
+    let shown = calibration::show(&[tap], model, &prompts, observer)?;
     let mut means = RunningMean::default();
     for values in shown.iter().flatten() {
         let activations = values.chunks_exact(model.config.hidden_size);
@@ -100,10 +102,10 @@ mod tests {
 
     #[test]
     fn the_instruction_ends_the_last_message_and_no_other() {
-        let message = |content: &str| Message::user(content);
-        let messages = [message("first"), message("second")];
-        let instructed = with_instruction(&messages, "Take care.");
-        assert_eq!(instructed[0], messages[0]);
-        assert_eq!(instructed[1].content, "second\n\nTake care.");
+        let row = r#"{"messages": [{"role": "user", "content": "first"}, {"role": "assistant", "content": "a"}, {"role": "user", "content": "second"}]}"#;
+        let prompts = host_data::parse_prompts("x.jsonl".as_ref(), row.into()).expect("a prompt");
+        let instructed = with_instruction(&prompts[0], "Take care.");
+        assert_eq!(instructed.messages[..2], prompts[0].messages[..2]);
+        assert_eq!(instructed.messages[2].content, "second\n\nTake care.");
     }
 }

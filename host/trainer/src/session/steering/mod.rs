@@ -12,4 +12,4 @@ pub mod effect;
 pub mod fit;
 mod prepare;
 
-pub use prepare::{at_layers, chats, check, dry_configure, instructed_on, prepare, read};
+pub use prepare::{at_layers, check, checked, dry_configure, instructed_on, prepare, read, sides};

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use host_contract::{Needs, SteeringNeed, SteeringVector};
-use host_data::{Prompt, Reader};
-use host_model::{Chat, Model, Steering};
+use host_data::{DataSource, Prompt, Reader};
+use host_model::{Model, Steering};
 
 use super::fit;
 use crate::actuators::vectors::Vectors;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, SteeringConfig};
 use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::records::observer::Observer;
@@ -55,11 +55,12 @@ pub fn prepare(
     };
     let layers = &need.layers;
     let labelled = calibration::load_prompts(&run.calibration, reader)?;
+    reader.check(labelled.iter().map(|one| &one.prompt), model)?;
     let vector = match need.vector {
         SteeringVector::RefusalDirection => None,
         SteeringVector::Configured => Some(configured(run, reader, layers, model, observer)?),
         SteeringVector::SafetyInstruction => {
-            let own = reader.prompts(&run.steering.prompts)?;
+            let own = checked(&run.steering.prompts, reader, model)?;
             let prompts = instructed_on(&own, &labelled);
             let instruction = &run.steering.instruction;
             let found = fit::safety_instruction(model, layers, &prompts, instruction, observer)?;
@@ -85,17 +86,17 @@ pub fn dry_configure(
     let Some(need) = the_one_need(needs.iter()) else {
         return Ok(false);
     };
-    calibration::load_prompts(&run.calibration, reader)?;
+    let labelled = calibration::load_prompts(&run.calibration, reader)?;
+    reader.check(labelled.iter().map(|one| &one.prompt), model)?;
     let steering = &run.steering;
     match (need.vector, &steering.vector) {
         (SteeringVector::RefusalDirection, _) => {}
         (SteeringVector::SafetyInstruction, _) => {
-            reader.prompts(&steering.prompts)?;
+            checked(&steering.prompts, reader, model)?;
         }
         (SteeringVector::Configured, Some(path)) => drop(at_layers(path, &need.layers, model)?),
         (SteeringVector::Configured, None) => {
-            reader.prompts(&steering.positive)?;
-            reader.prompts(&steering.negative)?;
+            sides(steering, reader, model)?;
         }
     }
     Ok(true)
@@ -107,12 +108,12 @@ fn the_one_need<'n>(mut needs: impl Iterator<Item = &'n Needs>) -> Option<&'n St
 }
 
 /// The prompts that the configuration names, else the labelled ones.
-pub fn instructed_on<'p>(own: &'p [Prompt], labelled: &'p [LabelledPrompt]) -> Vec<Chat<'p>> {
+pub fn instructed_on<'p>(own: &'p [Prompt], labelled: &'p [LabelledPrompt]) -> Vec<&'p Prompt> {
     if own.is_empty() {
         let training = labelled.iter().filter(|prompt| prompt.split == host_data::Split::Training);
-        training.map(|one| one.prompt.chat()).collect()
+        training.map(|one| &one.prompt).collect()
     } else {
-        chats(own)
+        own.iter().collect()
     }
 }
 
@@ -127,15 +128,32 @@ fn configured(
     if let Some(path) = &run.steering.vector {
         return at_layers(path, layers, model);
     }
-    let positive = reader.prompts(&run.steering.positive)?;
-    let negative = reader.prompts(&run.steering.negative)?;
-    let (positive, negative) = (chats(&positive), chats(&negative));
+    let [positive, negative] = sides(&run.steering, reader, model)?;
+    let [positive, negative] = [&positive, &negative].map(|side| side.iter().collect::<Vec<_>>());
     fit::difference(model, layers, &positive, &negative, observer)
 }
 
-/// The conversations of prompts.
-pub fn chats(prompts: &[Prompt]) -> Vec<Chat<'_>> {
-    prompts.iter().map(Prompt::chat).collect()
+/// The prompts of the two sides of a vector, checked against the model.
+///
+/// # Errors
+/// If a file can't be read, or a prompt is none for the model.
+pub fn sides(
+    steering: &SteeringConfig,
+    reader: &Reader,
+    model: &Model,
+) -> Result<[Vec<Prompt>; 2]> {
+    let of = |sources| checked(sources, reader, model);
+    Ok([of(&steering.positive)?, of(&steering.negative)?])
+}
+
+/// Prompts of sources, checked against the model.
+///
+/// # Errors
+/// As [`sides`].
+pub fn checked(sources: &[DataSource], reader: &Reader, model: &Model) -> Result<Vec<Prompt>> {
+    let prompts = reader.prompts(sources)?;
+    reader.check(&prompts, model)?;
+    Ok(prompts)
 }
 
 /// A vector file at these layers.
