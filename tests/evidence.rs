@@ -205,12 +205,12 @@ fn forge(checkpoint: &Path) {
     let (tensors, manifest) =
         (checkpoint.join("tensors.safetensors"), checkpoint.join("manifest.json"));
     let mut bytes = fs::read(&tensors).unwrap();
-    let before = crate::program::sha256(&bytes);
+    let before = host_files::sha256::hex(&bytes);
     let last = bytes.len() - 1;
     bytes[last] ^= 0x40;
     fs::write(&tensors, &bytes).unwrap();
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace(&before, &crate::program::sha256(&bytes))).unwrap();
+    fs::write(&manifest, text.replace(&before, &host_files::sha256::hex(&bytes))).unwrap();
 }
 
 #[test]

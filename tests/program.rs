@@ -98,11 +98,6 @@ pub fn signal(process: &Child, name: &str) {
     assert!(kill.unwrap().success());
 }
 
-pub fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(bytes))
-}
-
 pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }

@@ -100,7 +100,7 @@ fn a_signature_is_of_a_policy_with_its_name_and_its_days_until_it_is_revoked() {
     let (code, said) = run(&[&sign[..], &["--expires", "2020-01-01"]].concat());
     assert!(code == Some(2) && said.contains("over already"), "{said}");
     // Taken back, by the file and by the key.
-    let digest = crate::program::sha256(&std::fs::read(&policy).unwrap());
+    let digest = host_files::sha256::hex(std::fs::read(&policy).unwrap());
     let public = std::fs::read_to_string(folder.path().join("team.pub")).unwrap();
     let number = public.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
     let list = folder.path().join("revoked.txt");

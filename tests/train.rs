@@ -99,7 +99,7 @@ fn a_run_under_the_probe_leaves_everything_a_reader_needs() {
 
     let manifest = json(&run.join("manifest.json"));
     assert_eq!(manifest["status"], "finished");
-    let digest = crate::program::sha256(&std::fs::read(&probe).unwrap());
+    let digest = host_files::sha256::hex(std::fs::read(&probe).unwrap());
     assert_eq!(manifest["policies"][0]["sha256"], Value::from(digest.clone()));
     let calibration = json(&run.join("calibration.json"));
     assert_eq!(calibration["policy_sha256"], Value::from(digest));

@@ -9,17 +9,21 @@ use std::path::Path;
 /// # Errors
 /// When it can't be read, or is larger; pipes and devices are read as far as that.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let stated = file.metadata()?.len();
-    let mut bytes = Vec::with_capacity(usize::try_from(stated.min(most)).unwrap_or(0));
-    if stated <= most {
-        file.take(most + 1).read_to_end(&mut bytes)?;
-    }
-    if stated > most || bytes.len() as u64 > most {
+    content(File::open(path)?, most)?.ok_or_else(|| {
         let problem = format!("is larger than {}, the most that is read", size(most));
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+        io::Error::new(io::ErrorKind::FileTooLarge, problem)
+    })
+}
+
+/// All of an open file, if that is no more than `most` bytes.
+pub(crate) fn content(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let stated = file.metadata()?.len();
+    if stated > most {
+        return Ok(None);
     }
-    Ok(bytes)
+    let mut bytes = Vec::with_capacity(usize::try_from(stated).unwrap_or(0));
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
 /// As [`read`], of a text.

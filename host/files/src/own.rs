@@ -2,13 +2,13 @@
 //! following links, and only if nobody else can have put them there.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
-use crate::private;
+use crate::{capped, private};
 
 /// Entries of a folder that are looked at; one with more is refused.
 const ENTRIES: usize = 100_000;
@@ -20,15 +20,8 @@ const DEPTH: usize = 16;
 /// # Errors
 /// A file that can't be opened, that is not regular, or that is larger.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = open_to_read(path)?;
-    let found = file.metadata()?;
-    let larger = || io::Error::other(format!("is larger than the {limit} bytes it may have"));
-    if found.len() > limit {
-        return Err(larger());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(larger()) } else { Ok(bytes) }
+    capped::content(open_to_read(path)?, limit)?
+        .ok_or_else(|| io::Error::other(format!("is larger than the {limit} bytes it may have")))
 }
 
 /// Opens a regular file, whoever it belongs to. A pipe or a device is refused instead of waited

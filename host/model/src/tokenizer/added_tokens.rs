@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::files::{TokenizerFiles, map_counts, read_json};
+use super::files::{TokenizerFiles, map_counts, read_json, text_of};
 use crate::error::{Error, Result};
 
 const CONFIG: &str = "tokenizer_config.json";
@@ -234,7 +234,7 @@ impl Stated<'_> {
 /// `"<s>"` or `{"content": "<s>", "lstrip": …}`.
 fn token_of(value: &Value, special: bool) -> Option<AddedToken> {
     let flag = |name: &str| value.get(name).and_then(Value::as_bool);
-    let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+    let text = text_of(value)?;
     let special = special || flag("special").unwrap_or(false);
     Some(
         AddedToken::from(text, special)

@@ -63,10 +63,14 @@ pub(crate) fn read_json(files: &TokenizerFiles, origin: &Path, name: &str) -> Re
     })
 }
 
-/// `"<s>"` or `{"content": "<s>", …}`
+/// The text of the token that a file names so.
 pub(crate) fn token_text(config: &Value, name: &str) -> Option<String> {
-    let value = config.get(name)?;
-    value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
+    text_of(config.get(name)?).map(str::to_owned)
+}
+
+/// `"<s>"` or `{"content": "<s>", …}`
+pub(super) fn text_of(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
 }
 
 pub(crate) fn id_list(value: Option<&Value>) -> Vec<u32> {

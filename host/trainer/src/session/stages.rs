@@ -2,16 +2,15 @@
 //! the files that it relies on then, or that it left when it ended.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use host_audit::journal::{Identity, standing};
 use host_eval::report::Report;
+use host_files::sha256::Running;
 use host_files::{json, own};
 use host_sandbox::{PublicKey, Statement};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::program;
@@ -227,9 +226,9 @@ impl Content {
     /// Of a whole file, or of its first bytes.
     pub fn of(path: &Path, bytes: Option<u64>) -> io::Result<Self> {
         let file = own::open_to_read(path)?;
-        let mut hasher = Sha256::new();
-        let read = copy(file, bytes.unwrap_or(u64::MAX), &mut hasher)?;
-        Ok(Self { bytes: read, sha256: hex::encode(hasher.finalize()) })
+        let mut digest = Running::default();
+        let bytes = digest.read(&mut file.take(bytes.unwrap_or(u64::MAX)))?;
+        Ok(Self { bytes, sha256: digest.hex() })
     }
 
     /// Whether a file begins so.
@@ -241,23 +240,6 @@ impl Content {
     pub fn is(&self, path: &Path) -> bool {
         path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == self.bytes)
             && self.begins(path)
-    }
-}
-
-fn copy(file: File, limit: u64, hasher: &mut Sha256) -> io::Result<u64> {
-    let mut file = file.take(limit);
-    let mut chunk = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(bytes),
-            Ok(read) => {
-                hasher.update(&chunk[..read]);
-                bytes += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
