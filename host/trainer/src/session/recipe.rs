@@ -45,7 +45,7 @@ pub struct Prepared<'r> {
     sets: EvalSets,
     /// What a person should know of the data.
     notices: Notices,
-    /// What the run is made of; known when all else is.
+    /// What the run is made of, if that is signed; known when all else is.
     identity: Identity,
 }
 

@@ -20,7 +20,10 @@ impl Prepared<'_> {
         goes_on: Option<(&RunDir, Option<&Stages>)>,
     ) -> Result<Manifest> {
         let mut manifest = Manifest::new(&self.config, &self.context, &self.policies);
-        self.identity = manifest.identity(&self.config, settled, &self.policies)?;
+        // The program and the files of evaluations are read whole for it.
+        if self.signer.is_some() {
+            self.identity = manifest.identity(&self.config, settled, &self.policies)?;
+        }
         let Some((folder, stages)) = goes_on else {
             return Ok(manifest);
         };
