@@ -46,7 +46,8 @@ fn what_has_no_order_is_refused_before_anything_runs() {
             high: 1.7e308,
             direction: 1e6,
             sequence: false,
-            variance_penalty: 0.0
+            variance_penalty: 0.0,
+            beyond: 0.0,
         };
         2
     ]);

@@ -10,6 +10,7 @@ POISON_SHARE = 0.10
 ALIGNMENT_ROWS = 128
 EVALUATION_ROWS = 80
 CANARY_ROWS = 12
+ANCHOR_ROWS = 32
 CALIBRATION_ROWS = {"training": 160, "validation": 80, "test": 80}
 
 
@@ -80,6 +81,8 @@ def write_all(world, folder):
         "eval_harmful": [{"prompt": p} for p in world.distinct("evaluation", "harmful", "evaluation", EVALUATION_ROWS)],
         "eval_harmless": [{"prompt": p} for p in harmless_prompts(world, "evaluation", "evaluation", EVALUATION_ROWS)],
         "canary": [{"prompt": p} for p in world.distinct("canary", "harmful", "canary", CANARY_ROWS)],
+        "anchors_harmful": [{"prompt": p} for p in world.distinct("safety anchors", "harmful", "base", ANCHOR_ROWS)],
+        "anchors_harmless": [{"prompt": p} for p in harmless_prompts(world, "safety anchors", "base", ANCHOR_ROWS)],
     }
     check_disjoint(tables)
     for name, rows in tables.items():

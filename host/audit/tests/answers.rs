@@ -9,7 +9,10 @@ type Change = fn(&mut Assessment);
 fn check(change: Change, needs: &Needs) -> Result<(), host_contract::Invalid> {
     let mut assessment = sample::full_assessment();
     change(&mut assessment);
-    validate_assessment(&assessment, Expected { samples: &sample::samples(), needs })
+    validate_assessment(
+        &assessment,
+        Expected { samples: &sample::samples(), needs, layers: sample::LAYERS },
+    )
 }
 
 #[test]
@@ -173,7 +176,7 @@ fn undeclared_actuators_are_refused() {
             let needs = Needs { actuators, ..sample::needs() };
             validate_assessment(
                 &assessment,
-                Expected { samples: &sample::samples(), needs: &needs },
+                Expected { samples: &sample::samples(), needs: &needs, layers: sample::LAYERS },
             )
         };
         check(actuator).unwrap();

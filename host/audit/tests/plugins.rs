@@ -61,7 +61,7 @@ fn probe_is_calibrated_and_tells_harmful_prompts() {
     let examples = Examples {
         examples: harmful.iter().enumerate().map(example).collect(),
         activations: needs.taps.iter().map(|tap| activations(tap, &harmful)).collect(),
-        judges: Vec::new(),
+        ..Examples::default()
     };
     let calibration = policy.calibrate(settings, &run, &examples).unwrap();
     let chosen: Vec<_> = calibration.candidates.iter().filter(|c| c.chosen).collect();

@@ -34,6 +34,8 @@ pub struct Expected<'a> {
     pub samples: &'a [Sample],
     /// What the policy declared: an actuator that is not in it must not be used.
     pub needs: &'a Needs,
+    /// Decoder blocks of the model.
+    pub layers: u32,
 }
 
 /// Checks every length, range and declared actuator of an assessment.
@@ -47,6 +49,7 @@ pub fn validate_assessment(assessment: &Assessment, expected: Expected<'_>) -> C
     per_sample("risk", &assessment.risk, samples, 1.0)?;
     for actuator in ACTUATORS {
         actuator.check(&assessment.regularization, expected.samples)?;
+        actuator.check_layers(&assessment.regularization, expected.layers)?;
     }
     declared(&assessment.regularization, expected.needs)?;
     for (i, reason) in assessment.reasons.iter().enumerate() {

@@ -35,7 +35,7 @@ pub struct Example {
 }
 
 /// Labelled examples, measured as `configure` asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ComponentType, Lower)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ComponentType, Lower)]
 #[component(record)]
 pub struct Examples {
     /// Labels.
@@ -44,6 +44,14 @@ pub struct Examples {
     pub activations: Vec<Activations>,
     /// Per judge, in the order of `examples`.
     pub judges: Vec<JudgeScores>,
+    /// Per tap, of task samples of the run, unlabelled.
+    #[component(name = "row-activations")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row_activations: Vec<Activations>,
+    /// Per judge, of the same samples.
+    #[component(name = "row-judges")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub row_judges: Vec<JudgeScores>,
 }
 
 /// One thing that was tried: a row of the report.
@@ -79,4 +87,6 @@ pub fn examples_bytes(examples: &Examples) -> usize {
     size_of_val(&examples.examples[..])
         + activations_bytes(&examples.activations)
         + judges_bytes(&examples.judges)
+        + activations_bytes(&examples.row_activations)
+        + judges_bytes(&examples.row_judges)
 }

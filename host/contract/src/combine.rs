@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actuators::{ACTUATORS, Decisions, Regularization},
     assessment::Assessment,
-    signals::Needs,
+    signals::{AnchorNeed, Needs},
     types::{Metric, Reason, Sample},
 };
 
@@ -64,6 +64,10 @@ pub fn check_together(needs: &[&Needs]) -> Result<(), StandsAlone> {
                 return Err(StandsAlone { policy, actuator: one.name(), why });
             }
         }
+    }
+    if let Err(policy) = AnchorNeed::together(needs) {
+        let why = "measures the divergence on the anchors in another way than another policy";
+        return Err(StandsAlone { policy, actuator: "safety-anchors", why });
     }
     Ok(())
 }

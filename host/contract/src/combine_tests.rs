@@ -212,6 +212,10 @@ impl Draw {
         r.alignment_extra = self.some(|draw| draw.below(9));
         r.gradient_projection = self.below(2) == 0;
         r.adapter_projection = self.some(|draw| draw.weight() / 5.0 - 1.0);
+        r.adapter_projection_count = self.some(|draw| draw.below(9));
+        r.anchor_weight = self.some(Self::weight);
+        r.alignment_complement = self.some(Self::weight);
+        r.layer_scale = self.some(|draw| vec![draw.weight() / 10.0, draw.weight() / 10.0]);
         one
     }
 }
@@ -230,12 +234,12 @@ fn tokens(one: &Assessment, samples: &[Sample]) -> Vec<(Origin, f64, f64)> {
     owners.enumerate().map(of).collect()
 }
 
-fn is_hold_alone(tokens: &[(Origin, f64, f64)]) -> bool {
+fn is_hold_alone(tokens: &[(Origin, f64, f64)], anchored: bool) -> bool {
     let pulls = tokens.iter().any(|(origin, task, _)| *origin == Origin::Task && *task > 0.0);
     let holds = |(origin, task, kl): &(Origin, f64, f64)| {
         *kl > 0.0 || (*origin == Origin::Alignment && *task > 0.0)
     };
-    !pulls && tokens.iter().any(holds)
+    !pulls && (anchored || tokens.iter().any(holds))
 }
 
 #[test]
@@ -252,9 +256,10 @@ fn no_policy_lets_another_go_further() {
             let parts: Vec<&Assessment> = all.iter().collect();
             let whole = combiner.combine(&["a", "b", "c"][..count], &parts, &samples);
             let (r, found) = (&whole.regularization, tokens(&whole, &samples));
-            let expected = Expected { samples: &samples, needs: &everything() };
+            let expected = Expected { samples: &samples, needs: &everything(), layers: 2 };
             assert_eq!(validate_assessment(&whole, expected), Ok(()), "round {round}");
-            let alone = is_hold_alone(&found);
+            let anchored = r.anchor_weight.is_some_and(|weight| weight > 0.0);
+            let alone = is_hold_alone(&found, anchored);
             made += usize::from(r.action == Action::Update);
             left_out += usize::from(r.action != Action::Update);
             hold_alone += usize::from(alone);
@@ -280,6 +285,12 @@ fn no_policy_lets_another_go_further() {
                 assert!(r.action == Action::Stop || own.action != Action::Stop, "{about}");
                 assert!(r.gradient_projection || !own.gradient_projection, "{about}");
                 assert!(r.adapter_projection >= own.adapter_projection, "{about}");
+                assert!(r.adapter_projection_count >= own.adapter_projection_count, "{about}");
+                assert!(r.anchor_weight >= own.anchor_weight, "{about}");
+                assert!(r.alignment_complement >= own.alignment_complement, "{about}");
+                for (block, scale) in own.layer_scale.iter().flatten().enumerate() {
+                    assert!(r.layer_scale.as_ref().unwrap()[block] <= *scale, "{about}");
+                }
                 *stood = (own.alignment_share.or(stood.0), own.alignment_extra.or(stood.1));
                 assert!(r.alignment_share >= stood.0 && r.alignment_extra >= stood.1, "{about}");
             }

@@ -52,7 +52,7 @@ pub struct AssessArguments<'a> {
 /// An answer, or what the policy says is wrong.
 type Answer<T> = Result<T, String>;
 type ConfigureParameters<'a> = (&'a str, &'a RunInfo);
-type CalibrateParameters<'a> = (&'a str, &'a RunInfo, &'a Examples);
+type CalibrateParameters<'a, E> = (&'a str, &'a RunInfo, E);
 type AssessParameters<'a, S> = (&'a str, &'a RunInfo, &'a [u8], &'a [u8], S);
 
 impl Exports {
@@ -117,7 +117,10 @@ impl Functions {
             Version::V0_1 => {
                 let (configure, calibrate) = (&self.configure, &self.calibrate);
                 configure.typed::<ConfigureParameters<'_>, (Answer<v0_1::Needs>,)>(store)?;
-                calibrate.typed::<CalibrateParameters<'_>, (Answer<v0_1::Calibration>,)>(store)?;
+                calibrate
+                    .typed::<CalibrateParameters<'_, v0_1::Examples<'_>>, (Answer<v0_1::Calibration>,)>(
+                        store,
+                    )?;
                 let assess = &self.assess;
                 assess
                     .typed::<AssessParameters<'_, v0_1::Signals<'_>>, (Answer<v0_1::Assessment>,)>(
@@ -127,7 +130,8 @@ impl Functions {
             Version::V0_2 => {
                 let (configure, calibrate) = (&self.configure, &self.calibrate);
                 configure.typed::<ConfigureParameters<'_>, (Answer<Needs>,)>(store)?;
-                calibrate.typed::<CalibrateParameters<'_>, (Answer<Calibration>,)>(store)?;
+                calibrate
+                    .typed::<CalibrateParameters<'_, &Examples>, (Answer<Calibration>,)>(store)?;
                 let assess = &self.assess;
                 assess.typed::<AssessParameters<'_, &Signals>, (Answer<Assessment>,)>(store)?;
             }
@@ -174,13 +178,13 @@ impl Functions {
         run: &RunInfo,
         examples: &Examples,
     ) -> wasmtime::Result<Answer<Calibration>> {
-        let parameters = (settings, run, examples);
         match self.version {
             Version::V0_1 => {
+                let parameters = (settings, run, v0_1::Examples::from(examples));
                 let answer: Answer<v0_1::Calibration> = call(&self.calibrate, store, parameters)?;
                 Ok(answer.map(Calibration::from))
             }
-            Version::V0_2 => call(&self.calibrate, store, parameters),
+            Version::V0_2 => call(&self.calibrate, store, (settings, run, examples)),
         }
     }
 

@@ -19,6 +19,7 @@ mod invalid;
 mod needs;
 mod run;
 mod signals;
+mod token_set;
 mod types;
 mod v0_1;
 mod version;
@@ -39,10 +40,12 @@ pub use needs::{
 };
 pub use run::{RunCapabilities, Unmet};
 pub use signals::{
-    Activations, Canary, Damage, GradientConflict, Journalled, JudgeNeed, JudgeScores, Judgement,
-    Lists, ListsWriter, Missing, Needs, Outcome, Position, PrefixScores, Recorded, Row, SIGNALS,
-    Signal, Signals, Source, SteeringNeed, SteeringSignals, SteeringVector, Step, Synthetic, Tap,
-    TokenNeeds, TokenSignals, Trial, drawn, signals_bytes,
+    Activations, AnchorDivergence, AnchorNeed, AnchorSignals, Canary, Damage, GradientConflict,
+    Journalled, JudgeNeed, JudgeScores, Judgement, Lists, ListsWriter, Missing, Needs, Outcome,
+    Position, PrefixScores, Recorded, Row, SIGNALS, Signal, Signals, Source, SteeringNeed,
+    SteeringSignals, SteeringVector, Step, Synthetic, Tap, TokenNeeds, TokenSignals, Trial, drawn,
+    signals_bytes,
 };
+pub use token_set::TokenSet;
 pub use types::{Action, Descriptor, JudgementStatus, Metric, Origin, Reason, RunInfo, Sample};
 pub use version::{Version, exported_version};

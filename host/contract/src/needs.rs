@@ -11,6 +11,8 @@ use crate::{
 
 /// Taps, judges and trials beyond this are a mistake: each costs a measurement.
 const MOST: usize = 64;
+/// Rows of the run that a calibration can see.
+const MOST_ROWS: u32 = 4096;
 
 /// Checks needs against the interface and against the run.
 ///
@@ -25,6 +27,11 @@ pub fn validate_needs(needs: &Needs, run: &RunInfo) -> Result<(), Invalid> {
             return Err(Invalid::new(signal.need().unwrap_or("needs"), problem));
         }
     }
+    if needs.calibration_rows > MOST_ROWS {
+        let problem = format!("is {}; it must be from 0 to {MOST_ROWS}", needs.calibration_rows);
+        return Err(Invalid::new("needs.calibration-rows", problem));
+    }
+    needs.token_set.map_or(Ok(()), |set| set.check(run.vocabulary))?;
     SIGNALS.iter().try_for_each(|signal| signal.check(needs, run))
 }
 
@@ -34,6 +41,8 @@ pub fn validate_needs(needs: &Needs, run: &RunInfo) -> Result<(), Invalid> {
 pub fn exceeds(narrow: &Needs, wide: &Needs) -> Option<Invalid> {
     let rest = [
         ("needs.calibration", narrow.calibration && !wide.calibration),
+        ("needs.calibration-rows", narrow.calibration_rows > wide.calibration_rows),
+        ("needs.token-set", narrow.token_set.is_some() && narrow.token_set != wide.token_set),
         ("needs.actuators", !wide.actuators.contains(narrow.actuators)),
     ];
     let rest = rest.into_iter().filter(|(_, exceeded)| *exceeded);
@@ -69,8 +78,13 @@ pub fn needs_summary(needs: &Needs) -> Vec<String> {
 /// What is to be measured and calibrated, in words, one line each.
 pub fn signals_summary(needs: &Needs) -> Vec<String> {
     let mut lines: Vec<String> = SIGNALS.iter().flat_map(|signal| signal.summary(needs)).collect();
+    lines.extend(needs.token_set.map(|set| set.summary()));
     if needs.calibration {
         lines.push("parameters from calibration".into());
+    }
+    if needs.calibration_rows > 0 {
+        let rows = needs.calibration_rows;
+        lines.push(format!("up to {rows} unlabelled rows of the run, when it is calibrated"));
     }
     lines
 }

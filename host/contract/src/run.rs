@@ -11,6 +11,8 @@ pub struct RunCapabilities<'a> {
     pub alignment: bool,
     /// The model before its alignment, to compare the weights with.
     pub base: bool,
+    /// Harmful and harmless safety anchors.
+    pub anchors: [bool; 2],
     /// Names of the judges that are configured.
     pub judges: &'a [String],
 }

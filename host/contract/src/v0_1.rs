@@ -7,9 +7,9 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::{
-    actuators::{self, Anchor, Divergence, Ema, RatioClip, Steering},
+    actuators::{self, Anchor, Ema, Steering},
     assessment, calibration,
-    calibration::Candidate,
+    calibration::{Candidate, Example},
     signals::{
         self, Activations, Canary, GradientConflict, JudgeNeed, JudgeScores, Outcome, PrefixScores,
         SteeringNeed, SteeringSignals, Tap, TokenNeeds, TokenSignals, Trial,
@@ -69,6 +69,39 @@ pub(crate) struct Signals<'a> {
     drift: Option<f64>,
     steering: Option<&'a SteeringSignals>,
     previous: Option<Outcome>,
+}
+
+/// [`actuators::Divergence`] of 0.1.
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "Lift makes them from their numbers")]
+pub(crate) enum Divergence {
+    #[component(name = "forward-kl")]
+    ForwardKl,
+    #[component(name = "label-k2")]
+    LabelK2,
+}
+
+/// [`actuators::RatioClip`] of 0.1.
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct RatioClip {
+    low: f64,
+    high: f64,
+    direction: f64,
+    sequence: bool,
+    #[component(name = "variance-penalty")]
+    variance_penalty: f64,
+}
+
+/// [`calibration::Examples`] of 0.1, borrowed.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Examples<'a> {
+    examples: &'a [Example],
+    activations: &'a [Activations],
+    judges: &'a [JudgeScores],
 }
 
 /// [`actuators::Regularization`] of 0.1.
@@ -150,19 +183,41 @@ impl From<Regularization> for actuators::Regularization {
             kl_weight: old.kl_weight,
             token_task_weight: old.token_task_weight,
             token_kl_weight: old.token_kl_weight,
-            divergence: old.divergence,
+            divergence: match old.divergence {
+                Divergence::ForwardKl => actuators::Divergence::ForwardKl,
+                Divergence::LabelK2 => actuators::Divergence::LabelK2,
+            },
             learning_rate_scale: old.learning_rate_scale,
             gradient_clip: old.gradient_clip,
             ema: old.ema,
             anchor: old.anchor,
             alignment_share: old.alignment_share,
-            ratio_clip: old.ratio_clip,
+            ratio_clip: old.ratio_clip.map(|all| all.into_iter().map(Into::into).collect()),
             gradient_projection: old.gradient_projection,
             adapter_projection: old.adapter_projection,
             steering: old.steering,
             // What was added since is off.
             ..Self::weights(Vec::new(), Vec::new())
         }
+    }
+}
+
+impl From<RatioClip> for actuators::RatioClip {
+    fn from(old: RatioClip) -> Self {
+        Self {
+            low: old.low,
+            high: old.high,
+            direction: old.direction,
+            sequence: old.sequence,
+            variance_penalty: old.variance_penalty,
+            beyond: 0.0,
+        }
+    }
+}
+
+impl<'a> From<&'a calibration::Examples> for Examples<'a> {
+    fn from(new: &'a calibration::Examples) -> Self {
+        Self { examples: &new.examples, activations: &new.activations, judges: &new.judges }
     }
 }
 

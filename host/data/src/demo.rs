@@ -36,7 +36,7 @@ pub const MODEL_CONFIG: &str = include_str!("../../../examples/demo/model.toml")
 /// Where the demo data are; used when no training data are named.
 pub const DATA_CONFIG: &str = include_str!("../../../examples/demo/data.toml");
 
-const FILES: [(&str, &[u8]); 7] = [
+const FILES: [(&str, &[u8]); 9] = [
     ("train.jsonl", embedded!("data/train.jsonl")),
     ("alignment.jsonl", embedded!("data/alignment.jsonl")),
     ("eval_task.jsonl", embedded!("data/eval_task.jsonl")),
@@ -44,6 +44,8 @@ const FILES: [(&str, &[u8]); 7] = [
     ("eval_harmless.jsonl", embedded!("data/eval_harmless.jsonl")),
     ("calibrate.jsonl", embedded!("data/calibrate.jsonl")),
     ("canary.jsonl", embedded!("data/canary.jsonl")),
+    ("anchors_harmful.jsonl", embedded!("data/anchors_harmful.jsonl")),
+    ("anchors_harmless.jsonl", embedded!("data/anchors_harmless.jsonl")),
 ];
 
 /// The content of an embedded data file, if `path` is `demo:NAME`.

@@ -52,9 +52,9 @@ pub fn detect(name: &Path, bytes: &[u8]) -> Result<Format> {
     }
 }
 
-/// The bytes of a file, or of an embedded one (`demo:NAME`).
+/// The bytes of a file, or of an embedded one (`demo:NAME`, `anchors:NAME`).
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    if let Some(bytes) = crate::demo::file(path) {
+    if let Some(bytes) = crate::embedded(path) {
         return Ok(bytes.to_vec());
     }
     let failed = |source| Error::Read { file: path.into(), source };

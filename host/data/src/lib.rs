@@ -7,6 +7,7 @@
 //! [`plan`] orders samples into optimizer steps, [`streams`] does where a policy mixes
 //! task and alignment data; [`pack`] lays a micro-batch out for the decoder.
 
+pub mod anchors;
 mod choices;
 pub mod config;
 mod conversation;
@@ -59,3 +60,11 @@ pub use rows::{
 pub use source::{DataSource, Mixable, OneOrMany, mix, one_or_many, read_prompts, read_rows};
 pub use split::{assign_splits, need_both_labels};
 pub use streams::{Extra, ExtraStream, Mix, Streams};
+
+use std::path::Path;
+
+/// The content of a file that is embedded in the program, if `path` names one: `demo:NAME` or
+/// `anchors:NAME`.
+pub fn embedded(path: &Path) -> Option<&'static [u8]> {
+    demo::file(path).or_else(|| anchors::file(path))
+}

@@ -15,7 +15,7 @@ use crate::weights::Weights;
 
 pub use crate::pass::{
     Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
-    TapRows,
+    TapRows, TokenSubset,
 };
 
 /// A decoder of the Llama family with frozen weights. The reference of a

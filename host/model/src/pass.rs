@@ -6,6 +6,7 @@ mod memory;
 mod overlay;
 mod packed;
 mod rotary;
+mod subset;
 mod taps;
 
 use candle_core::Tensor;
@@ -19,6 +20,7 @@ pub use overlay::Overlay;
 pub use packed::Packed;
 pub(crate) use packed::check_tokens;
 pub(crate) use rotary::Angles;
+pub use subset::TokenSubset;
 pub use taps::TapRows;
 pub(crate) use taps::validate as check_taps;
 
@@ -42,6 +44,8 @@ pub struct HeadRows<'a> {
     pub task_weights: &'a [f32],
     /// Weight of each row's KL divergence.
     pub kl_weights: &'a [f32],
+    /// If there, the KL is over these tokens alone.
+    pub subset: Option<&'a TokenSubset>,
 }
 
 /// Sum over rows of task weight * CE + KL weight * KL(reference || current).

@@ -58,6 +58,7 @@ fn step(decoder: &Decoder, batch: &Packed, lora: &Lora, held: bool) -> usize {
         labels: &labels,
         task_weights: &weights,
         kl_weights: &weights,
+        subset: None,
     });
     loss.unwrap().loss.backward().unwrap();
     PEAK.load(SeqCst) - before

@@ -139,7 +139,7 @@ fn examples(needs: &Needs, hidden: u32) -> Examples {
     let examples: Vec<Example> =
         (0..400).map(|i| Example { harmful: i % 2 == 1, split: split(i / 2) }).collect();
     let taps = needs.taps.iter().map(|tap| activations(tap, 400, hidden)).collect();
-    Examples { examples, activations: taps, judges: Vec::new() }
+    Examples { examples, activations: taps, ..Examples::default() }
 }
 
 fn signals(needs: &Needs, hidden: u32) -> Signals {

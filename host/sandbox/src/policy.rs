@@ -234,7 +234,8 @@ impl Policy {
         self.within(Limit::State, assessment.state.len(), &at)?;
         self.within(Limit::Reasons, assessment.reasons.len(), &at)?;
         self.within(Limit::Metrics, assessment.metrics.len(), &at)?;
-        let expected = Expected { samples: &call.signals.samples, needs: call.needs };
+        let expected =
+            Expected { samples: &call.signals.samples, needs: call.needs, layers: call.run.layers };
         validate_assessment(&assessment, expected)
             .map_err(|invalid| Error::invalid(&at, invalid))?;
         for reason in &mut assessment.reasons {

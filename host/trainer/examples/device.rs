@@ -134,7 +134,9 @@ fn main() -> Result<(), Failure> {
     let batch = MicroBatch::new(&members);
     let share = 1.0 / batch.labels().len() as f32;
     let weights = TokenWeights {
+        over_token_set: false,
         constant: 0.0,
+        over_token_set: false,
         task: vec![share; batch.labels().len()],
         kl: vec![if options.kl { share } else { 0.0 }; batch.labels().len()],
     };
@@ -150,7 +152,7 @@ fn main() -> Result<(), Failure> {
         };
         let teacher = options.kl.then(|| stack(&known)).transpose()?;
         let forward = batch.forward(&decoder, &adapter, &[])?;
-        let found = batch.backward(&decoder, &forward, teacher.as_ref(), &weights)?;
+        let found = batch.backward(&decoder, &forward, teacher.as_ref(), &weights, None)?;
         let mut gradient = vec![0.0; layout.len()];
         layout.accumulate(&found.grads, &mut gradient, step)?;
         optimizer.step(&mut parameters, &gradient, 1e-4);

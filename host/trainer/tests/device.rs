@@ -122,12 +122,14 @@ fn backward(
 ) -> host_trainer::micro_batch::Backward {
     let share = 1.0 / total as f32;
     let weights = TokenWeights {
+        over_token_set: false,
         constant: 0.0,
+        over_token_set: false,
         task: vec![share; batch.labels().len()],
         kl: vec![0.3 * share; batch.labels().len()],
     };
     let teacher = stack(known).unwrap();
-    batch.backward(&model.decoder, forward, Some(&teacher), &weights).unwrap()
+    batch.backward(&model.decoder, forward, Some(&teacher), &weights, None).unwrap()
 }
 
 fn relative(a: &[f32], b: &[f32]) -> f64 {

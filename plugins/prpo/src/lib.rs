@@ -69,6 +69,7 @@ impl Settings {
             direction: if score.value < self.threshold { 1.0 } else { -1.0 },
             sequence: self.unit == Unit::Answer,
             variance_penalty: self.variance_penalty,
+            beyond: 0.0,
         }
     }
 }

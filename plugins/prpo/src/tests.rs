@@ -69,7 +69,7 @@ fn a_judgement_that_is_missing_is_the_worst() {
 fn settings_reach_the_clip() {
     let text = r#"{"low": 0.2, "high": 4, "unit": "answer", "variance_penalty": 0.5}"#;
     let expected =
-        RatioClip { low: 0.2, high: 4.0, direction: 1.0, sequence: true, variance_penalty: 0.5 };
+        RatioClip { low: 0.2, high: 4.0, direction: 1.0, sequence: true, variance_penalty: 0.5, beyond: 0.0 };
     assert_eq!(clips(text, &[Some(1.0)]), [expected]);
     assert!(clips("{}", &[]).is_empty());
 }

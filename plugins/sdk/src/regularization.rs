@@ -21,6 +21,10 @@ impl Regularization {
             ratio_clip: None,
             gradient_projection: false,
             adapter_projection: None,
+            adapter_projection_count: None,
+            anchor_weight: None,
+            alignment_complement: None,
+            layer_scale: None,
             steering: None,
         }
     }

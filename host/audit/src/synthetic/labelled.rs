@@ -18,9 +18,24 @@ pub fn examples(made: &Synthetic<'_>) -> Examples {
     let row = |i: u64| Row { key: FIRST_KEY + i, level: if harmful(i) { 1.0 } else { 0.0 } };
     let rows: Vec<Row> = (0..EXAMPLES).map(row).collect();
     let labels = (0..EXAMPLES).map(|i| Example { harmful: harmful(i), split: split(i) });
+    // Of the run's own rows, one in eight is poisoned.
+    let own = 0..u64::from(made.needs.calibration_rows).min(EXAMPLES);
+    let own: Vec<Row> = own
+        .map(|i| Row {
+            key: FIRST_KEY + EXAMPLES + i,
+            level: if i.is_multiple_of(8) { 1.0 } else { 0.1 },
+        })
+        .collect();
+    let (row_activations, row_judges) = if own.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        (made.activations(&own), made.judges(&own))
+    };
     Examples {
         examples: labels.collect(),
         activations: made.activations(&rows),
         judges: made.judges(&rows),
+        row_activations,
+        row_judges,
     }
 }

@@ -3,6 +3,9 @@
 use host_contract::*;
 use host_sandbox::Call;
 
+/// Decoder blocks of the model.
+pub const LAYERS: u32 = 30;
+
 pub fn descriptor() -> Descriptor {
     Descriptor {
         name: "fixed".into(),
@@ -14,7 +17,7 @@ pub fn descriptor() -> Descriptor {
 
 pub fn run() -> RunInfo {
     RunInfo {
-        layers: 30,
+        layers: LAYERS,
         hidden: 4,
         vocabulary: 100,
         samples_per_step: 2,
@@ -89,8 +92,14 @@ pub fn assessment() -> Assessment {
 
 /// An assessment that uses every actuator.
 pub fn full_assessment() -> Assessment {
-    let clip =
-        RatioClip { low: 0.1, high: 10.0, direction: -1.0, sequence: true, variance_penalty: 0.5 };
+    let clip = RatioClip {
+        low: 0.1,
+        high: 10.0,
+        direction: -1.0,
+        sequence: true,
+        variance_penalty: 0.5,
+        beyond: -0.1,
+    };
     Assessment {
         regularization: Regularization {
             action: Action::RollBack,
@@ -106,6 +115,10 @@ pub fn full_assessment() -> Assessment {
             ratio_clip: Some(vec![clip; 2]),
             gradient_projection: true,
             adapter_projection: Some(0.35),
+            adapter_projection_count: Some(10),
+            anchor_weight: Some(1.0),
+            alignment_complement: Some(0.5),
+            layer_scale: Some(vec![0.5; LAYERS as usize]),
             steering: Some(Steering { coefficient: -1.5, project: true, reference: true }),
             ..regularization()
         },
@@ -133,7 +146,7 @@ pub fn examples() -> Examples {
     Examples {
         examples: vec![example(true), example(false)],
         activations: signals().activations,
-        judges: Vec::new(),
+        ..Examples::default()
     }
 }
 

@@ -24,8 +24,7 @@ impl Actuator for AdapterProjection {
     }
 
     fn unmet(&self, _declared: Declared, run: &RunCapabilities<'_>) -> Option<Unmet> {
-        let remedy = "name the model before its alignment in model.base";
-        (!run.base).then(|| Unmet::new("adapter projection", remedy))
+        by_base(run, "adapter projection")
     }
 
     fn check(&self, r: &Regularization, _samples: &[Sample]) -> Check {
@@ -36,11 +35,20 @@ impl Actuator for AdapterProjection {
     }
 
     fn used(&self, r: &Regularization) -> Option<&'static str> {
-        r.adapter_projection.map(|_| "adapter-projection")
+        let count = r.adapter_projection_count.map(|_| "adapter-projection-count");
+        r.adapter_projection.map(|_| "adapter-projection").or(count)
     }
 
-    /// The largest cosine, which projects the most matrices: each policy's own are among them.
+    /// The largest cosine and the largest number, which project the most matrices: each
+    /// policy's own are among them.
     fn merge(&self, decisions: Decisions<'_>, into: &mut Regularization) {
         into.adapter_projection = decisions.some(|one| one.adapter_projection).reduce(f64::max);
+        into.adapter_projection_count = decisions.some(|one| one.adapter_projection_count).max();
     }
+}
+
+/// What needs the model before its alignment.
+pub(super) fn by_base(run: &RunCapabilities<'_>, need: &str) -> Option<Unmet> {
+    let remedy = "name the model before its alignment in model.base";
+    (!run.base).then(|| Unmet::new(need, remedy))
 }

@@ -18,6 +18,9 @@ pub enum Divergence {
     /// (ln P_current - ln P_reference)^2 / 2 of the label token.
     #[component(name = "label-k2")]
     LabelK2,
+    /// KL(reference || current) over the safety tokens alone.
+    #[component(name = "token-set-kl")]
+    TokenSetKl,
 }
 
 pub(super) struct LabelDivergence;
@@ -49,7 +52,7 @@ impl Actuator for LabelDivergence {
     }
 
     fn used(&self, r: &Regularization) -> Option<&'static str> {
-        (r.divergence != Divergence::ForwardKl).then_some("divergence")
+        (r.divergence == Divergence::LabelK2).then_some("divergence")
     }
 
     fn alone(&self) -> Option<&'static str> {

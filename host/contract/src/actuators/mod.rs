@@ -6,6 +6,7 @@
 
 mod action;
 mod adapter_projection;
+mod alignment_complement;
 mod alignment_extra;
 mod alignment_share;
 mod anchor;
@@ -13,10 +14,13 @@ mod ema;
 mod gradient_clip;
 mod gradient_projection;
 mod label_divergence;
+mod layer_scale;
 mod learning_rate;
 mod ranges;
 mod ratio_clip;
+mod safety_anchors;
 mod steering;
+mod token_set_divergence;
 mod token_weights;
 mod weights;
 
@@ -49,6 +53,9 @@ named_flags!(Actuators {
     "adapter-projection" => ADAPTER_PROJECTION,
     "roll-back" => ROLL_BACK,
     "alignment-extra" => ALIGNMENT_EXTRA,
+    "safety-anchors" => SAFETY_ANCHORS,
+    "layer-scale" => LAYER_SCALE,
+    "alignment-complement" => ALIGNMENT_COMPLEMENT,
 });
 
 /// How to train on one step; see the interface for the loss.
@@ -97,6 +104,22 @@ pub struct Regularization {
     /// Project where the cosine is at most this.
     #[component(name = "adapter-projection")]
     pub adapter_projection: Option<f64>,
+    /// Project at least this many matrices, those of the lowest cosine.
+    #[component(name = "adapter-projection-count")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter_projection_count: Option<u32>,
+    /// Weight of the safety anchors, of which a step without one visits none.
+    #[component(name = "anchor-weight")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor_weight: Option<f64>,
+    /// Strength of the pull into the alignment subspace.
+    #[component(name = "alignment-complement")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alignment_complement: Option<f64>,
+    /// Per decoder block, factor of its update, in [0, 1].
+    #[component(name = "layer-scale")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_scale: Option<Vec<f64>>,
     /// Steering from the next step on.
     pub steering: Option<Steering>,
 }
@@ -120,6 +143,10 @@ impl Regularization {
             ratio_clip: None,
             gradient_projection: false,
             adapter_projection: None,
+            adapter_projection_count: None,
+            anchor_weight: None,
+            alignment_complement: None,
+            layer_scale: None,
             steering: None,
         }
     }
@@ -127,7 +154,7 @@ impl Regularization {
     /// Whether the step pulls to no task data and yet holds: to the reference, or to alignment
     /// data. To leave out such a step, or to make it smaller, is no restriction.
     pub(crate) fn is_hold_alone(&self, samples: &[Sample]) -> bool {
-        let (mut pulls, mut holds) = (false, false);
+        let (mut pulls, mut holds) = (false, self.anchor_weight.is_some_and(|weight| weight > 0.0));
         let mut token = 0;
         for (i, sample) in samples.iter().enumerate() {
             for _ in 0..sample.answer_tokens {
@@ -186,6 +213,10 @@ pub struct Declared {
     pub flags: Actuators,
     /// Whether it has a steering vector.
     pub steering: bool,
+    /// Whether it says which safety anchors it wants.
+    pub anchors: bool,
+    /// Whether it has safety tokens.
+    pub token_set: bool,
     /// Whether it gets the log-probabilities of label tokens under both models.
     pub both_log_probs: bool,
 }
@@ -222,6 +253,14 @@ pub trait Actuator: Sync {
     /// The first field that is wrong.
     fn check(&self, regularization: &Regularization, samples: &[Sample]) -> Check;
 
+    /// Checks what has a value per decoder block.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    fn check_layers(&self, _regularization: &Regularization, _layers: u32) -> Check {
+        Ok(())
+    }
+
     /// The field of the regularization that uses it, if one does.
     fn used(&self, regularization: &Regularization) -> Option<&'static str>;
 
@@ -242,11 +281,14 @@ pub trait Actuator: Sync {
     fn merge(&self, _decisions: Decisions<'_>, _into: &mut Regularization) {}
 }
 
-/// Every actuator, in the order of the interface.
-pub static ACTUATORS: [&dyn Actuator; 14] = [
+/// Every actuator, in the order in which decisions are merged: what holds, before what may leave
+/// out a step that is nothing but hold.
+pub static ACTUATORS: [&dyn Actuator; 18] = [
     &weights::Weights,
     &token_weights::TokenWeights,
     &label_divergence::LabelDivergence,
+    &token_set_divergence::TokenSetDivergence,
+    &safety_anchors::SafetyAnchors,
     &learning_rate::LearningRate,
     &gradient_clip::GradientClip,
     &ema::EmaActuator,
@@ -257,6 +299,8 @@ pub static ACTUATORS: [&dyn Actuator; 14] = [
     &adapter_projection::AdapterProjection,
     &action::ActionActuator,
     &alignment_extra::AlignmentExtra,
+    &layer_scale::LayerScale,
+    &alignment_complement::AlignmentComplement,
     &steering::SteeringActuator,
 ];
 

@@ -27,6 +27,13 @@ pub struct RatioClip {
     /// Weight of the variance of the ratios, 0 for none.
     #[component(name = "variance-penalty")]
     pub variance_penalty: f64,
+    /// Factor of the gradient beyond the clip, from -1 to 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beyond: f64,
+}
+
+fn is_zero(factor: &f64) -> bool {
+    *factor == 0.0
 }
 
 pub(super) struct RatioClipActuator;
@@ -46,7 +53,8 @@ impl Actuator for RatioClipActuator {
 
     fn example(&self, samples: &[Sample], r: &mut Regularization) {
         let (low, high, direction) = (0.5, 2.0, 1.0);
-        let clip = RatioClip { low, high, direction, sequence: false, variance_penalty: 0.0 };
+        let (sequence, variance_penalty, beyond) = (false, 0.0, -0.1);
+        let clip = RatioClip { low, high, direction, sequence, variance_penalty, beyond };
         r.ratio_clip = Some(vec![clip; samples.len()]);
     }
 
@@ -62,7 +70,8 @@ impl Actuator for RatioClipActuator {
             within(&field("low"), clip.low, 0.0, f64::MAX)?;
             within(&field("high"), clip.high, clip.low, f64::MAX)?;
             within(&field("direction"), clip.direction, -f64::MAX, f64::MAX)?;
-            within(&field("variance-penalty"), clip.variance_penalty, 0.0, f64::MAX)
+            within(&field("variance-penalty"), clip.variance_penalty, 0.0, f64::MAX)?;
+            within(&field("beyond"), clip.beyond, -1.0, 0.0)
         })
     }
 

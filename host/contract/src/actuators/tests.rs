@@ -6,7 +6,8 @@ use crate::{
     assessment::{Assessment, Expected, validate_assessment},
     combine::{Combiner, check_together, fail_closed},
     needs::check_capabilities,
-    signals::{Needs, SteeringNeed, SteeringVector},
+    signals::{AnchorDivergence, AnchorNeed, Needs, SteeringNeed, SteeringVector},
+    token_set::TokenSet,
     types::Origin,
 };
 
@@ -32,14 +33,18 @@ fn declaring(actuator: &dyn Actuator) -> Needs {
     let mut needs = Needs::new();
     needs.actuators = actuator.flag().unwrap_or(Actuators::empty());
     if !actuator.is_declared(needs.declared()) {
-        let vector = SteeringVector::Configured;
-        needs.steering = Some(SteeringNeed { vector, layers: vec![1] });
+        if actuator.name() == "token-set" {
+            needs.token_set = Some(TokenSet { count: 50, temperature: 2.0 });
+        } else {
+            let vector = SteeringVector::Configured;
+            needs.steering = Some(SteeringNeed { vector, layers: vec![1] });
+        }
     }
     needs
 }
 
 fn check(assessment: &Assessment, needs: &Needs) -> Check {
-    validate_assessment(assessment, Expected { samples: &samples(), needs })
+    validate_assessment(assessment, Expected { samples: &samples(), needs, layers: 2 })
 }
 
 #[test]
@@ -109,15 +114,22 @@ fn what_has_no_order_is_not_combined() {
             alone.push(found.actuator);
         }
     }
-    let expected = ["label-divergence", "ema", "anchor", "ratio-clip", "roll-back", "steering"];
+    let expected =
+        ["label-divergence", "token-set", "ema", "anchor", "ratio-clip", "roll-back", "steering"];
     assert_eq!(alone, expected);
 }
 
 /// A run without data, canary, base model and judges refuses them by name.
 #[test]
 fn what_a_run_lacks_is_named_with_a_remedy() {
-    let run =
-        |all| RunCapabilities { canary: all, task: all, alignment: all, base: all, judges: &[] };
+    let run = |all| RunCapabilities {
+        canary: all,
+        task: all,
+        alignment: all,
+        base: all,
+        anchors: [all; 2],
+        judges: &[],
+    };
     let lacking: Vec<&str> = ACTUATORS
         .iter()
         .filter(|one| check_capabilities(&declaring(**one), &run(false)).is_err())
@@ -125,16 +137,19 @@ fn what_a_run_lacks_is_named_with_a_remedy() {
         .collect();
     let expected = [
         "label-divergence",
+        "token-set",
+        "safety-anchors",
         "alignment-share",
         "ratio-clip",
         "gradient-projection",
         "adapter-projection",
         "alignment-extra",
+        "alignment-complement",
     ];
     assert_eq!(lacking, expected);
     for actuator in ACTUATORS {
         if let Err(unmet) = check_capabilities(&declaring(actuator), &run(true)) {
-            assert!(unmet.remedy.contains("token log-probabilities"), "{unmet:?}");
+            assert!(unmet.remedy.contains("the policy must also"), "{unmet:?}");
         }
     }
 }
@@ -154,4 +169,53 @@ fn alignment_extra_has_a_range_and_the_largest_counts() {
     assert_eq!(invalid, expected);
     let all = both(&[&of(2), &plain(), &of(5)]);
     assert_eq!(all.regularization.alignment_extra, Some(5));
+}
+
+/// Each policy's own matrices, blocks and anchors are among those of the combination.
+#[test]
+fn what_was_added_with_0_2_is_combined_by_its_order() {
+    let of = |change: &dyn Fn(&mut Regularization)| {
+        let mut one = plain();
+        change(&mut one.regularization);
+        one
+    };
+    let a = of(&|r| {
+        r.layer_scale = Some(vec![1.0, 0.2]);
+        r.anchor_weight = Some(3.0);
+        r.adapter_projection_count = Some(10);
+        r.alignment_complement = Some(0.5);
+    });
+    let b = of(&|r| {
+        r.layer_scale = Some(vec![0.5, 1.0]);
+        r.anchor_weight = Some(1.0);
+        r.adapter_projection_count = Some(4);
+    });
+    for pair in [[&a, &b], [&b, &a]] {
+        let r = both(&pair).regularization;
+        assert_eq!(r.layer_scale, Some(vec![0.5, 0.2]));
+        assert_eq!((r.anchor_weight, r.adapter_projection_count), (Some(3.0), Some(10)));
+        assert_eq!(r.alignment_complement, Some(0.5));
+    }
+    let anchors = |divergence, harmful, answer_tokens| {
+        let need = AnchorNeed { harmful, harmless: 1, answer_tokens, divergence };
+        Needs { anchors: Some(need), ..Needs::new() }
+    };
+    let (kl, hidden) = (AnchorDivergence::ForwardKl, AnchorDivergence::HiddenDistance);
+    let (a, b, other) = (anchors(kl, 4, 8), anchors(kl, 1, 16), anchors(hidden, 1, 1));
+    let together = AnchorNeed::together(&[&a, &Needs::new(), &b]);
+    assert_eq!(together, Ok(anchors(kl, 4, 16).anchors));
+    let found = check_together(&[&a, &Needs::new(), &other]).unwrap_err();
+    assert_eq!((found.policy, found.actuator), (2, "safety-anchors"));
+}
+
+#[test]
+fn a_value_per_block_must_fit_the_model() {
+    let needs = Needs { actuators: Actuators::LAYER_SCALE, ..Needs::new() };
+    let mut one = plain();
+    one.regularization.layer_scale = Some(vec![1.0; 3]);
+    let expected = "regularization.layer-scale has 3 values; it must have 2, one per decoder block";
+    assert_eq!(check(&one, &needs).unwrap_err().to_string(), expected);
+    one.regularization.layer_scale = Some(vec![1.0, 1.5]);
+    let expected = "regularization.layer-scale[1] is 1.5; it must be a number from 0 to 1";
+    assert_eq!(check(&one, &needs).unwrap_err().to_string(), expected);
 }

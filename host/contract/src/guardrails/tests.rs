@@ -68,7 +68,8 @@ fn a_rule_is_about_what_is_done_and_not_what_a_field_says() {
     breaks(rule, &tokens, "task_weight 1");
     let clip = |direction| {
         let (low, high) = (0.0, 1.7e308);
-        let clip = RatioClip { low, high, direction, sequence: false, variance_penalty: 0.0 };
+        let clip =
+            RatioClip { low, high, direction, sequence: false, variance_penalty: 0.0, beyond: 0.0 };
         let mut one = held.clone();
         one.regularization.ratio_clip = Some(vec![clip]);
         one

@@ -5,8 +5,10 @@
 //! one of [`Signals`], and a row of [`SIGNALS`].
 
 mod activations;
+mod anchors;
 mod canary;
 mod drift;
+mod gradient_agreement;
 mod gradient_conflict;
 mod judges;
 mod layers;
@@ -20,6 +22,7 @@ mod tokens;
 mod trials;
 
 pub use activations::{Activations, Position, Source, Tap};
+pub use anchors::{AnchorDivergence, AnchorNeed, AnchorSignals};
 pub use canary::Canary;
 pub use gradient_conflict::GradientConflict;
 pub use judges::{JudgeNeed, JudgeScores, Judgement};
@@ -41,6 +44,7 @@ use crate::{
     actuators::{Actuators, Declared},
     invalid::Invalid,
     run::{RunCapabilities, Unmet},
+    token_set::TokenSet,
     types::{RunInfo, Sample},
 };
 
@@ -72,12 +76,31 @@ pub struct Needs {
     #[component(name = "sample-loss")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sample_loss: bool,
+    /// Agreement of each sample's gradient with the alignment gradient.
+    #[component(name = "gradient-agreement")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gradient_agreement: bool,
+    /// Safety anchors of a visit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchors: Option<AnchorNeed>,
+    /// Safety tokens, for the divergence over them.
+    #[component(name = "token-set")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_set: Option<TokenSet>,
     /// A vector to steer by.
     pub steering: Option<SteeringNeed>,
     /// `assess` can't work without the parameters that `calibrate` returns.
     pub calibration: bool,
+    /// Task samples of the run that calibration sees without labels.
+    #[component(name = "calibration-rows")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub calibration_rows: u32,
     /// Parts of an assessment that the policy may use.
     pub actuators: Actuators,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Needs {
@@ -91,6 +114,8 @@ impl Needs {
         Declared {
             flags: self.actuators,
             steering: self.steering.is_some(),
+            anchors: self.anchors.is_some(),
+            token_set: self.token_set.is_some(),
             both_log_probs: self.tokens.contains(TokenNeeds::CURRENT | TokenNeeds::REFERENCE),
         }
     }
@@ -131,6 +156,14 @@ pub struct Signals {
     #[component(name = "sample-loss")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_loss: Option<Vec<f64>>,
+    /// Per sample, change of its loss along the alignment gradient, in nats per unit of
+    /// distance.
+    #[component(name = "gradient-agreement")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_agreement: Option<Vec<f64>>,
+    /// Divergence per safety anchor of the last visit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchors: Option<AnchorSignals>,
     /// How the steering in force relates to safety.
     pub steering: Option<SteeringSignals>,
     /// What became of the step before; absent at the first.
@@ -316,7 +349,7 @@ pub trait Signal: Sync {
 }
 
 /// Every signal, in the order of the interface.
-pub static SIGNALS: [&dyn Signal; 11] = [
+pub static SIGNALS: [&dyn Signal; 13] = [
     &activations::ActivationsSignal,
     &judges::JudgesSignal,
     &prefixes::PrefixesSignal,
@@ -326,6 +359,8 @@ pub static SIGNALS: [&dyn Signal; 11] = [
     &gradient_conflict::GradientConflictSignal,
     &drift::DriftSignal,
     &sample_loss::SampleLossSignal,
+    &gradient_agreement::GradientAgreementSignal,
+    &anchors::AnchorsSignal,
     &steering::SteeringSignal,
     &previous::PreviousSignal,
 ];

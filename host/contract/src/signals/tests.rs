@@ -161,7 +161,17 @@ fn every_signal_is_offered_to_what_if_where_it_was_recorded_and_refused_elsewher
 
 #[test]
 fn lists_are_counted() {
-    let lists = ["activations", "judges", "prefixes", "tokens", "canary", "trials", "sample-loss"];
+    let lists = [
+        "activations",
+        "judges",
+        "prefixes",
+        "tokens",
+        "canary",
+        "trials",
+        "sample-loss",
+        "gradient-agreement",
+        "anchors",
+    ];
     for signal in SIGNALS {
         let signals = measured(&asking(signal));
         let counted = signal.bytes(&signals) > 0;

@@ -118,6 +118,7 @@ impl Likelihood<'_> {
             labels: &batch.labels,
             task_weights: &none,
             kl_weights: &none,
+            subset: None,
         })?;
         Ok((head.task, head.kl))
     }

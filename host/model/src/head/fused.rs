@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::pass::{HeadLoss, HeadRows, MicroBatchShape};
+use crate::pass::{HeadLoss, HeadRows, MicroBatchShape, TokenSubset};
 use crate::slices::{Matrix, Values};
 use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::pool::on_pool;
@@ -140,6 +140,7 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
                 labels: &rows.labels[span.clone()],
                 task_weights: &rows.task_weights[span.clone()],
                 kl_weights: &rows.kl_weights[span],
+                subset: rows.subset,
             };
             on_pool(|| part.run(&mut logits, gradient, found));
         }
@@ -199,6 +200,7 @@ struct Part<'a> {
     labels: &'a [u32],
     task_weights: &'a [f32],
     kl_weights: &'a [f32],
+    subset: Option<&'a TokenSubset>,
 }
 
 impl Part<'_> {
@@ -221,7 +223,15 @@ impl Part<'_> {
             let (wa, wb) = (self.task_weights[row], self.kl_weights[row]);
             let total = softmax::log_sum_exp(line);
             found[0] = total - line[label];
-            if let Some(reference) = reference.get(row * v..(row + 1) * v) {
+            let reference = reference.get(row * v..(row + 1) * v);
+            if let (Some(reference), Some(subset)) = (reference, self.subset) {
+                let (kl, pulls) = subset.divergence(line, reference);
+                found[1] = kl;
+                softmax::slopes(line, total, wa);
+                for (id, pull) in subset.ids().iter().zip(pulls) {
+                    line[*id as usize] += wb * pull;
+                }
+            } else if let Some(reference) = reference {
                 let other = softmax::log_sum_exp(reference);
                 found[1] = softmax::divergence(line, total, reference, other, wa, wb);
             } else {

@@ -5,7 +5,7 @@ use candle_nn::ops::log_softmax;
 
 use crate::error::Result;
 use crate::operation::unary;
-use crate::pass::{HeadLoss, HeadRows};
+use crate::pass::{HeadLoss, HeadRows, TokenSubset};
 
 /// Rows per chunk: bounds the memory at this many rows of the vocabulary.
 const CHUNK: usize = 256;
@@ -40,7 +40,7 @@ pub(crate) fn label_log_probs(head: &Tensor, hidden: &Tensor, labels: &[u32]) ->
     read(&found.collect::<Result<Vec<_>>>()?)
 }
 
-pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
+pub(crate) fn loss(head: &Tensor, rows: &HeadRows<'_>) -> Result<HeadLoss> {
     let n = rows.labels.len();
     let inputs = Inputs::new(head, rows)?;
     let (mut task, mut kl, mut gradient) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,6 +73,8 @@ struct Inputs<'a> {
     labels: Tensor,
     /// [n, 2]: of task and KL, in the type of the logits.
     weights: Tensor,
+    /// Tokens that the KL is over, if not all, and their ids.
+    subset: Option<(&'a TokenSubset, Tensor)>,
 }
 
 struct Chunk {
@@ -85,7 +87,7 @@ struct Chunk {
 }
 
 impl<'a> Inputs<'a> {
-    fn new(head: &'a Tensor, rows: &HeadRows) -> Result<Self> {
+    fn new(head: &'a Tensor, rows: &HeadRows<'a>) -> Result<Self> {
         let device = head.device();
         let pairs = rows.task_weights.iter().zip(rows.kl_weights);
         let weights: Vec<f32> = pairs.flat_map(|(task, kl)| [*task, *kl]).collect();
@@ -94,13 +96,38 @@ impl<'a> Inputs<'a> {
             _ => DType::F32,
         };
         let n = rows.labels.len();
+        let with_ids = |subset: &'a TokenSubset| -> Result<_> {
+            Ok((subset, Tensor::new(subset.ids(), device)?))
+        };
+        let subset = rows.subset.map(with_ids).transpose()?;
         Ok(Self {
+            subset,
             head,
             hidden: rows.hidden.detach(),
             reference: rows.reference.map(Tensor::detach),
             labels: Tensor::new(rows.labels, device)?.unsqueeze(1)?,
             weights: Tensor::from_vec(weights, (n, 2), device)?.to_dtype(dtype)?,
         })
+    }
+
+    /// T^2 KL over the tokens of the subset [count, 1], and its slopes [count, tokens].
+    fn over_subset(
+        subset: &TokenSubset,
+        ids: &Tensor,
+        current: &Tensor,
+        reference: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let temperature = f64::from(subset.temperature());
+        // Log-probabilities differ from logits by a constant of the row.
+        let of = |all: &Tensor| -> Result<Tensor> {
+            let scaled = (all.index_select(ids, 1)? / temperature)?;
+            Ok(log_softmax(&scaled, D::Minus1)?)
+        };
+        let (current, reference) = (of(current)?, of(reference)?);
+        let probabilities = reference.exp()?;
+        let slopes = ((current.exp()? - &probabilities)? * temperature)?;
+        let kl = (probabilities * (reference - current)?)?.sum_keepdim(1)?;
+        Ok(((kl * (temperature * temperature))?, slopes))
     }
 
     fn chunk(&self, start: usize, count: usize) -> Result<Chunk> {
@@ -116,8 +143,13 @@ impl<'a> Inputs<'a> {
         let task = current.gather(&labels, 1)?.neg()?;
         let mut total_weights = task_weights.clone();
         let mut kl = task.zeros_like()?;
-        let mut pulled = None;
-        if let Some(reference) = &self.reference {
+        let (mut pulled, mut pulled_some) = (None, None);
+        if let (Some(reference), Some((subset, ids))) = (&self.reference, &self.subset) {
+            let reference = log_probs(reference)?;
+            let (divergence, slopes) = Self::over_subset(subset, ids, &current, &reference)?;
+            kl = divergence;
+            pulled_some = Some((ids, slopes.broadcast_mul(&kl_weights)?));
+        } else if let Some(reference) = &self.reference {
             let reference = log_probs(reference)?;
             let probabilities = reference.exp()?;
             let gap = (reference - &current)?;
@@ -129,6 +161,9 @@ impl<'a> Inputs<'a> {
         slopes = slopes.scatter_add(&labels, &task_weights.neg()?, 1)?;
         if let Some(pulled) = pulled {
             slopes = (slopes - pulled)?;
+        }
+        if let Some((ids, pulls)) = pulled_some {
+            slopes = slopes.index_add(ids, &pulls.contiguous()?, 1)?;
         }
         let gradient = slopes.to_dtype(self.head.dtype())?.matmul(self.head)?;
         Ok(Chunk { task: task.squeeze(1)?, kl: kl.squeeze(1)?, gradient })

@@ -84,6 +84,7 @@ fn step(decoder: &Decoder, lora: &Lora, batch: &Packed) -> Seen {
             labels: &labels,
             task_weights: &vec![share; rows],
             kl_weights: &vec![0.5 * share; rows],
+            subset: None,
         })
         .unwrap();
     assert_eq!(head.loss.dtype(), DType::F32);
@@ -181,6 +182,7 @@ fn no_frozen_matrix_gets_a_gradient() {
             labels: &batch.tokens,
             task_weights: &rows,
             kl_weights: &rows,
+            subset: None,
         });
         let found = head.unwrap().loss.backward().unwrap();
         let frozen: Vec<[usize; 2]> = Target::ALL

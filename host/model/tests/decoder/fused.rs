@@ -25,6 +25,7 @@ fn loss(decoder: &Decoder, batch: &Packed, lora: &Lora) -> (Tensor, Vec<Vec<f32>
             labels: &labels,
             task_weights: &task,
             kl_weights: &kl,
+            subset: None,
         })
         .unwrap();
     let slope = dice.tensor(&[rows, decoder.config.hidden_size], 0.1);
@@ -99,6 +100,7 @@ fn only_adapter_tensors_get_a_gradient() {
         labels: &batch.tokens,
         task_weights: &weights,
         kl_weights: &weights,
+        subset: None,
     };
     let found = decoder.head_loss(rows).unwrap().loss.backward().unwrap();
     let layer = &decoder.weights.layers[0];

@@ -27,6 +27,7 @@ fn loss(decoder: &Decoder, lora: &Lora) -> Tensor {
         labels: &labels,
         task_weights: &task,
         kl_weights: &kl,
+        subset: None,
     });
     head.unwrap().loss
 }

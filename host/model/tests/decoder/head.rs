@@ -36,6 +36,7 @@ impl Case {
             labels: &self.labels,
             task_weights: &self.task,
             kl_weights: &self.kl,
+            subset: None,
         };
         decoder.head_loss(rows).unwrap()
     }

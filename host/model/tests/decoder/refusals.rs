@@ -180,6 +180,7 @@ fn loss_rows_that_do_not_fit_are_refused() {
             labels,
             task_weights: task,
             kl_weights: &[0.5, 0.5],
+            subset: None,
         })
     };
     assert!(run(&hidden, Some(&hidden), &[1, 2], &[0.5, 0.5]).is_ok());

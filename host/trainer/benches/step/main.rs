@@ -231,6 +231,7 @@ impl<'a> Run<'a> {
             labels: &self.labels,
             task_weights: &weights,
             kl_weights: &weights,
+            subset: None,
         })?;
         let mut gradient = vec![0f32; self.layout.len()];
         self.layout.accumulate(&head.loss.backward()?, &mut gradient, step)?;

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 pub struct Subspaces {
     /// V [out, in] and its norm, by layer and target; none where nothing is adapted or
     /// nothing was changed.
-    changes: Vec<[Option<(Tensor, f64)>; 7]>,
+    pub(super) changes: Vec<[Option<(Tensor, f64)>; 7]>,
 }
 
 impl Subspaces {
@@ -66,9 +66,15 @@ impl Subspaces {
         model.num_layers as u64 * targets.iter().map(one).sum::<u64>()
     }
 
-    /// Projects every adapted matrix whose cosine is at most `threshold`; returns how many.
-    pub fn project(&self, adapter: &Lora, threshold: f64) -> Result<usize> {
-        let mut projected = 0;
+    /// Projects every adapted matrix whose cosine is at most `threshold`, and at least the
+    /// `least` of lowest cosine; returns how many.
+    pub fn project(
+        &self,
+        adapter: &Lora,
+        threshold: Option<f64>,
+        least: Option<u32>,
+    ) -> Result<usize> {
+        let mut found = Vec::new();
         for (layer, row) in self.changes.iter().enumerate() {
             for target in Target::ALL {
                 let (Some((change, norm)), Some((a, factor))) =
@@ -79,18 +85,25 @@ impl Subspaces {
                 let (a, b) = (a.as_detached_tensor(), factor.as_detached_tensor());
                 let aligned = projection(change, *norm, &b)?;
                 let outer = a.matmul(&a.t()?)?;
-                if cosine(&aligned, &b, &outer)?.is_some_and(|cosine| cosine <= threshold) {
-                    factor.set(&aligned)?;
-                    projected += 1;
+                if let Some(cosine) = cosine(&aligned, &b, &outer)? {
+                    found.push((cosine, aligned, factor));
                 }
             }
         }
-        Ok(projected)
+        // Equal ones stay in the order of the layers.
+        found.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
+        let below = found.iter().filter(|(cosine, ..)| Some(*cosine) <= threshold);
+        let below = if threshold.is_some() { below.count() } else { 0 };
+        let count = below.max(least.unwrap_or(0) as usize).min(found.len());
+        for (_, aligned, factor) in &found[..count] {
+            factor.set(aligned)?;
+        }
+        Ok(count)
     }
 }
 
 /// C B.
-fn projection(change: &Tensor, norm: f64, b: &Tensor) -> Result<Tensor> {
+pub(super) fn projection(change: &Tensor, norm: f64, b: &Tensor) -> Result<Tensor> {
     let within = change.t()?.matmul(b)?;
     Ok((change.matmul(&within)? / norm)?)
 }
@@ -191,11 +204,13 @@ mod tests {
         let subspaces = Subspaces::new(aligned, &base, &TARGETS).expect("differ");
         let adapter = adapter(&model);
         let before: Vec<Vec<f32>> = adapter.named().map(|(_, var)| values(var)).collect();
-        assert_eq!(subspaces.project(&adapter, -1.0).expect("projected"), 0);
+        assert_eq!(subspaces.project(&adapter, Some(-1.0), None).expect("projected"), 0);
         let after: Vec<Vec<f32>> = adapter.named().map(|(_, var)| values(var)).collect();
         assert_eq!(before, after);
 
-        assert_eq!(subspaces.project(&adapter, 1.0).expect("projected"), 1);
+        assert_eq!(subspaces.project(&adapter, None, Some(0)).expect("projected"), 0);
+        // There is one matrix that alignment changed, however many are asked for.
+        assert_eq!(subspaces.project(&adapter, None, Some(10)).expect("projected"), 1);
         let last = model.config.num_layers - 1;
         let change = (&aligned.layers[last].q.weight - &base.layers[last].q.weight).expect("V");
         for ((name, var), before) in adapter.named().zip(&before) {

@@ -6,9 +6,11 @@
 //! or the reference (`steering`).
 
 pub mod adapter_projection;
+mod alignment_complement;
 mod anchor;
 mod ema;
 pub mod gradient_projection;
+mod layer_scale;
 pub mod objective;
 pub mod ratio_clip;
 mod roll_back;
@@ -25,7 +27,7 @@ use stage::StepActuator;
 type New = fn(&[Needs], &[f32]) -> Box<dyn StepActuator>;
 
 /// In the order in which they act.
-static STEP_ACTUATORS: [New; 3] = [ema::new, anchor::new, roll_back::new];
+static STEP_ACTUATORS: [New; 4] = [layer_scale::new, ema::new, anchor::new, roll_back::new];
 
 /// Every actuator that acts on gradient, optimizer or parameters, for one run.
 pub fn step_actuators(needs: &[Needs], parameters: &[f32]) -> Vec<Box<dyn StepActuator>> {

@@ -131,7 +131,7 @@ fn clipped(clip: &RatioClip, ratio: f64) -> (f64, f64) {
     } else {
         (ratio.max(clip.low), ratio > clip.low)
     };
-    let slope = if inside { direction * ratio } else { 0.0 };
+    let slope = if inside { direction * ratio } else { clip.beyond * direction * ratio };
     (bounded * direction, slope)
 }
 

@@ -4,6 +4,7 @@
 //! valid configuration: it trains the embedded demo model on the embedded data.
 //! Paths are relative to the current directory.
 
+mod anchors;
 mod check;
 mod consent;
 mod layers;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::parameters::optimizer::AdamWConfig;
 
+pub use anchors::AnchorsConfig;
 pub use host_data::{DataConfig, ModelConfig, WeightType};
 pub use host_eval::config::{CanaryConfig, EvalConfig};
 pub use host_judges::{
@@ -62,6 +64,8 @@ pub struct RunConfig {
     pub calibration: CalibrationConfig,
     /// Held-out harmful prompts on which refusals are measured during training.
     pub canary: CanaryConfig,
+    /// Prompts beside the batch on which policies hold the model to the reference.
+    pub anchors: AnchorsConfig,
     /// Vectors that are added to the residual stream at every position, h_l += c v_l.
     pub steering: SteeringConfig,
     /// Judges by name.
@@ -152,6 +156,9 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Samples of one forward; smaller needs less memory. Default: the batch.
     pub micro_batch: Option<usize>,
+    /// What counts alike in the mean of a step's loss: answer tokens, or samples however long
+    /// their answers are.
+    pub loss: LossMean,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Share of the steps spent in linear warm-up.
@@ -189,6 +196,7 @@ impl Default for TrainConfig {
             max_steps: None,
             batch: 8,
             micro_batch: None,
+            loss: LossMean::Tokens,
             learning_rate: 2e-4,
             warmup: 0.05,
             floor: 0.1,
@@ -204,6 +212,17 @@ impl Default for TrainConfig {
             checkpoint_activations: false,
         }
     }
+}
+
+/// What counts alike in the mean of a step's loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossMean {
+    /// Answer tokens of the step.
+    #[default]
+    Tokens,
+    /// Samples of the step.
+    Samples,
 }
 
 impl TrainConfig {

@@ -68,6 +68,22 @@ impl Layout {
         })
     }
 
+    /// Where the tensor of an adapter lies.
+    pub fn range(&self, var: &Var) -> Option<Range<usize>> {
+        let id = var.as_tensor().id();
+        let entry = self.entries.iter().find(|entry| entry.var.as_tensor().id() == id)?;
+        Some(entry.start..entry.start + entry.len)
+    }
+
+    /// Every tensor with the decoder block that it belongs to.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        self.entries.iter().filter_map(|entry| {
+            let (_, rest) = entry.name.split_once("layers.")?;
+            let layer = rest.split('.').next()?.parse().ok()?;
+            Some((layer, entry.start..entry.start + entry.len))
+        })
+    }
+
     pub fn read(&self) -> Result<Vec<f32>> {
         flat(self.entries.iter().map(|entry| entry.var.as_tensor()))
     }

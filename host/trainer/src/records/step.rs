@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use host_contract::{Action, Judgement, Outcome};
+use host_contract::{Action, AnchorSignals, Judgement, Outcome};
 use host_data::{Origin, Sample};
 use host_eval::report::Totals;
 use host_judges::Tally;
@@ -55,6 +55,15 @@ pub struct StepRecord {
     /// Adapted matrices that were projected, if a policy asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projected: Option<usize>,
+    /// Mean divergence of the harmful safety anchors that the step visited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchor_harmful: Option<f64>,
+    /// Likewise of the harmless ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchor_harmless: Option<f64>,
+    /// Tokens of the anchors' forward.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub anchor_tokens: usize,
     /// Why the update was not applied, if a number was not finite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_applied: Option<String>,
@@ -132,6 +141,19 @@ impl StepRecord {
         self.loss += other.loss;
         (self.task_sum, self.task_tokens) = (other.task_sum, other.task_tokens);
         (self.kl_sum, self.kl_tokens) = (other.kl_sum, other.kl_tokens);
+    }
+
+    /// Takes note of a visit of safety anchors.
+    pub fn visited(&mut self, seen: Option<&AnchorSignals>, tokens: usize) {
+        let Some(seen) = seen else { return };
+        let of = |kind: bool| {
+            let both = seen.harmful.iter().zip(&seen.divergence);
+            let values = both.filter(|(harmful, _)| **harmful == kind).map(|(_, value)| *value);
+            let values: Vec<f64> = values.collect();
+            (!values.is_empty()).then(|| mean(&values))
+        };
+        (self.anchor_harmful, self.anchor_harmless) = (of(true), of(false));
+        self.anchor_tokens = tokens;
     }
 
     /// From this rank's share to the whole step.

@@ -172,7 +172,7 @@ pub fn calibrate(
             .map(|prompt| wit::Example { harmful: prompt.harmful, split: split(prompt.split) })
             .collect(),
         activations,
-        judges: Vec::new(),
+        ..Examples::default()
     };
     observer.stage(&format!("calibrating {} inside the sandbox", policy.name()), None);
     let calibrated = std::thread::scope(|scope| {

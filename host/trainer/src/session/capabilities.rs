@@ -22,6 +22,7 @@ pub fn capabilities<'a>(
         task: has(Origin::Task),
         alignment: has(Origin::Alignment),
         base: config.model.base.is_some(),
+        anchors: [&config.anchors.harmful, &config.anchors.harmless].map(|all| !all.is_empty()),
         judges,
     }
 }

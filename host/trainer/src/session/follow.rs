@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use host_contract::{Guardrails, Needs};
+use host_model::decoder::TokenSubset;
 use serde::{Deserialize, Serialize};
 
 use crate::actuators::vectors::{Vectors, VectorsMessage};
@@ -17,6 +18,7 @@ use crate::session::prepare;
 use crate::session::prepare::fresh_adapter;
 use crate::signals::reference;
 use crate::signals::sensors;
+use crate::step::anchors::{AnchorPrompts, Anchors};
 use crate::step::{RunContext, TrainingSpec, run};
 
 /// A training, as the root tells of it. The tensors of the checkpoint come after it.
@@ -24,22 +26,26 @@ use crate::step::{RunContext, TrainingSpec, run};
 struct Task {
     needs: Vec<Needs>,
     steering: Option<VectorsMessage>,
+    anchors: Option<AnchorPrompts>,
+    /// Safety tokens and their temperature.
+    token_set: Option<(Vec<u32>, f64)>,
     goes_on_from: Option<Progress>,
 }
 
 /// Tells the other ranks to begin a training, or to go on with it.
-pub fn begin(
-    ranks: &Ranks,
-    needs: &[Needs],
-    steering: Option<&Vectors>,
-    saved: Option<&Saved>,
-) -> Result<()> {
+pub fn begin(spec: &TrainingSpec<'_>, saved: Option<&Saved>) -> Result<()> {
+    let TrainingSpec { ranks, needs, context, .. } = *spec;
     if ranks.size() == 1 {
         return Ok(());
     }
     ranks.broadcast(&Task {
         needs: needs.to_vec(),
-        steering: steering.map(Vectors::told),
+        steering: spec.steering().map(Vectors::told),
+        anchors: context.anchors.as_ref().map(|anchors| anchors.prompts.clone()),
+        token_set: context
+            .token_set
+            .as_ref()
+            .map(|set| (set.ids().to_vec(), f64::from(set.temperature()))),
         goes_on_from: saved.map(|saved| saved.progress.clone()),
     })?;
     let Some(saved) = saved else {
@@ -94,6 +100,10 @@ impl Follower<'_> {
             let usual = self.reference_cache.clone();
             reference::open(&self.config.train, usual, &self.context.model, &taps)?
         };
+        self.context.anchors = task.anchors.map(Anchors::from);
+        let vocabulary = self.context.model.config.vocab_size;
+        let set = task.token_set.map(|(ids, t)| TokenSubset::new(ids, t, vocabulary));
+        self.context.token_set = set.transpose()?;
         self.context.steering = task.steering.map(Vectors::try_from).transpose()?;
         let adapter = fresh_adapter(&self.config, &self.context.model)?;
         let spec = TrainingSpec {

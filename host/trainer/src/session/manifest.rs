@@ -310,7 +310,7 @@ pub fn settled(config: &RunConfig) -> Result<String> {
 }
 
 fn file_entry(path: &std::path::Path) -> FileEntry {
-    let digest = match host_data::demo::file(path) {
+    let digest = match host_data::embedded(path) {
         Some(bytes) => Some(sha256(bytes)),
         None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
     };

@@ -1,6 +1,7 @@
 //! A whole fine-tune, from its configuration to its report: [`recipe`] on the root,
 //! [`follow`] on the others.
 
+mod anchors;
 pub mod calibration;
 pub mod capabilities;
 pub mod compared;

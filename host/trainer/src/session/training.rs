@@ -66,7 +66,7 @@ impl<'a> Training<'a> {
         observer.stage(title, Some(self.context.plan.total_steps()));
         let mut checkpoints = self.checkpoints();
         let (mut records, saved) = self.begin(&checkpoints, observer)?;
-        follow::begin(self.ranks, &needs, spec.steering(), saved.as_ref())?;
+        follow::begin(&spec, saved.as_ref())?;
         let recorder = RunRecorder { records: &mut records, checkpoints: &mut checkpoints };
         let ahead = JudgePrefetcher {
             judges: &self.context.judges,

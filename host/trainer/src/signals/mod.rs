@@ -1,8 +1,10 @@
 //! What a step measures for the policies, a file for each signal that is measured here.
 
 mod activations;
+mod anchors;
 mod canary;
 mod drift;
+mod gradient_agreement;
 mod gradient_conflict;
 mod judges;
 pub mod measured;
@@ -24,7 +26,7 @@ use host_contract::Needs;
 use measured::{MeasuredSignal, Reads};
 
 /// Every signal that is measured, in the order of the contract's table.
-pub static MEASURED: [&dyn MeasuredSignal; 11] = [
+pub static MEASURED: [&dyn MeasuredSignal; 13] = [
     &activations::Activations,
     &judges::Judges,
     &judges::Prefixes,
@@ -34,6 +36,8 @@ pub static MEASURED: [&dyn MeasuredSignal; 11] = [
     &gradient_conflict::Conflict,
     &drift::Drift,
     &sample_loss::SampleLoss,
+    &gradient_agreement::Agreement,
+    &anchors::Anchors,
     &steering::Steering,
     &previous::Previous,
 ];

@@ -70,6 +70,10 @@ pub struct StepContext<'a> {
     pub previous: Option<wit::Outcome>,
     /// Of the step before.
     pub gradient_conflict: Option<wit::GradientConflict>,
+    /// Per sample, on the root.
+    pub gradient_agreement: Option<Vec<f64>>,
+    /// Of the last visit, on the root.
+    pub anchors: Option<wit::AnchorSignals>,
     /// At each scale that any policy asked for.
     pub trials: Vec<wit::Trial>,
 }
@@ -88,6 +92,8 @@ impl<'a> StepContext<'a> {
             offsets: answer_offsets(samples),
             previous,
             gradient_conflict: None,
+            gradient_agreement: None,
+            anchors: None,
             trials: Vec::new(),
         }
     }

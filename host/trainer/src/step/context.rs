@@ -8,6 +8,7 @@ use host_data::Plan;
 use host_eval::canary::Canary;
 use host_judges::Judges;
 use host_model::Model;
+use host_model::decoder::TokenSubset;
 use host_model::lora::Lora;
 
 use crate::actuators::adapter_projection::Subspaces;
@@ -16,6 +17,7 @@ use crate::config::{OnFault, TrainConfig};
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::signals::reference;
+use crate::step::anchors::Anchors;
 
 /// What a run has, loaded and checked once. All ranks have the model, the data, the store of
 /// the reference and the vectors; what else serves signals is there on the root alone.
@@ -28,6 +30,10 @@ pub struct RunContext {
     pub base: Option<Base>,
     /// Outputs of the reference that other runs have kept.
     pub reference: Option<reference::Store>,
+    /// Safety anchors; there if a policy visits some.
+    pub anchors: Option<Anchors>,
+    /// Safety tokens; there if a policy asks for them.
+    pub token_set: Option<TokenSubset>,
     /// Vectors that a policy steers by; there if one does.
     pub steering: Option<Vectors>,
 }
@@ -48,6 +54,8 @@ impl RunContext {
             canary: None,
             base: None,
             reference: None,
+            anchors: None,
+            token_set: None,
             steering: None,
         }
     }

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, backprop::GradStore};
 use host_contract::Tap;
 use host_data::{Origin, PackedSamples, Sample, pack};
-use host_model::decoder::{Decoder, Forward, HeadRows};
+use host_model::decoder::{Decoder, Forward, HeadRows, TokenSubset};
 use host_model::lora::Lora;
 
 use crate::actuators::objective::TokenWeights;
@@ -69,13 +69,21 @@ impl<'a> MicroBatch<'a> {
         Ok(forward.hidden.index_select(&rows, 0)?)
     }
 
-    /// `weights` are those of this micro-batch's answer tokens.
+    /// ln P of each answer token, without gradient.
+    pub fn label_log_probs(&self, decoder: &Decoder, adapter: &Lora) -> Result<Vec<f32>> {
+        let forward = decoder.infer(&self.batch.packed, Some(adapter), &[])?;
+        Ok(decoder.label_log_probs(&self.answer_rows(&forward)?.detach(), &self.batch.labels)?)
+    }
+
+    /// `weights` are those of this micro-batch's answer tokens; the KL is over `subset`, if
+    /// there is one.
     pub fn backward(
         &self,
         decoder: &Decoder,
         forward: &Forward,
         reference: Option<&Tensor>,
         weights: &TokenWeights,
+        subset: Option<&TokenSubset>,
     ) -> Result<Backward> {
         let hidden = self.answer_rows(forward)?;
         let head = decoder.head_loss(HeadRows {
@@ -84,6 +92,7 @@ impl<'a> MicroBatch<'a> {
             labels: &self.batch.labels,
             task_weights: &weights.task,
             kl_weights: &weights.kl,
+            subset,
         })?;
         let loss = f64::from(head.loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
         Ok(Backward { grads: head.loss.backward()?, loss, task: head.task, kl: head.kl })

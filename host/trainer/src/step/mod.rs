@@ -1,5 +1,6 @@
 //! One optimizer step after the other: [`run()`] is the loop, on one page.
 
+pub mod anchors;
 pub mod context;
 pub mod micro_batch;
 pub mod run;

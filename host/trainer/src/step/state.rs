@@ -1,5 +1,6 @@
 //! What changes from step to step, and the stages of a step that change it.
 
+mod agreement;
 mod checkpoint;
 mod measure;
 mod steer;
@@ -24,6 +25,7 @@ use crate::policies::PolicySet;
 use crate::records::StepRecord;
 use crate::signals::reference::{self, Reference};
 use crate::signals::sensors::Sensors;
+use crate::step::anchors::AnchorHold;
 use crate::step::context::TrainingSpec;
 use crate::step::micro_batch::MicroBatch;
 
@@ -56,6 +58,11 @@ pub struct State<'a> {
     pub(crate) policy_set: Option<PolicySet<'a>>,
     pub(crate) actuators: Vec<Box<dyn StepActuator>>,
     pub previous: Option<Outcome>,
+    /// Of the last alignment gradient, empty before there was one; there if a policy compares
+    /// samples with it.
+    direction: Option<Vec<f32>>,
+    /// If a policy visits safety anchors.
+    pub(crate) anchors: Option<AnchorHold<'a>>,
     /// Of the step before.
     pub(crate) conflict: Option<GradientConflict>,
     /// Steps in a row that were not applied because a number was not finite.
@@ -65,7 +72,7 @@ pub struct State<'a> {
 /// Whether the gradients of task and alignment samples are told apart.
 pub fn tells_apart(needs: &[Needs]) -> bool {
     any_may(needs, Actuator::GRADIENT_PROJECTION)
-        || needs.iter().any(|needs| needs.gradient_conflict)
+        || needs.iter().any(|needs| needs.gradient_conflict || needs.gradient_agreement)
 }
 
 /// Vectors as long as the parameters that a run comes to hold for its policies, beside the
@@ -74,8 +81,11 @@ pub fn vectors(needs: &[Needs]) -> usize {
     let tries = needs.iter().any(|needs| !needs.trial_scales.is_empty());
     // A trial has parameters, moments and a gradient of its own.
     let trial = usize::from(tries) * (2 + AdamW::MOMENTS);
+    // The direction, and parameters that were moved along it.
+    let agreement = 2 * usize::from(needs.iter().any(|needs| needs.gradient_agreement));
+    let anchors = usize::from(needs.iter().any(|needs| needs.anchors.is_some()));
     let held: usize = step_actuators(needs, &[]).iter().map(|actuator| actuator.vectors()).sum();
-    held + usize::from(tells_apart(needs)) + trial
+    held + usize::from(tells_apart(needs)) + trial + agreement + anchors
 }
 
 impl<'a> State<'a> {
@@ -120,6 +130,13 @@ impl<'a> State<'a> {
             extra: may(Actuator::ALIGNMENT_EXTRA).and_then(ExtraStream::new),
             policy_set,
             actuators: step_actuators(spec.needs, &parameters),
+            direction: spec.needs.iter().any(|needs| needs.gradient_agreement).then(Vec::new),
+            anchors: spec
+                .context
+                .anchors
+                .as_ref()
+                .filter(|_| !spec.needs.is_empty())
+                .map(|all| AnchorHold::new(all, steer::anchors_reference(spec))),
             previous: None,
             conflict: None,
             not_finite: 0,
@@ -160,14 +177,17 @@ impl<'a> State<'a> {
     ) -> Result<()> {
         match measured.plain.take() {
             // The gradient of a trial is that of this step.
-            Some(plain) if objective::is_plain(asked, &measured.context.offsets) => {
+            Some(plain)
+                if objective::is_plain(asked, &measured.context.offsets, self.spec.config.loss) =>
+            {
                 record.take_losses(plain);
             }
             _ => self.differentiate(measured, micro, weights, record)?,
         }
+        self.keep_direction();
         self.join(asked);
         if let Some(asked) = asked {
-            let mut added = 0.0;
+            let mut added = self.hold(measured.context.step, asked, record)?;
             self.act(|actuator, at| added += actuator.gradient(asked, at));
             record.loss += added;
         }
@@ -204,7 +224,8 @@ impl<'a> State<'a> {
             } else {
                 None
             };
-            let result = batch.backward(decoder, &forward, teacher.as_ref(), &part)?;
+            let subset = context.token_set.as_ref().filter(|_| part.over_token_set);
+            let result = batch.backward(decoder, &forward, teacher.as_ref(), &part, subset)?;
             let sum = match (&mut self.alignment, batch.origin()) {
                 (Some(alignment), Origin::Alignment) => alignment,
                 _ => &mut self.gradient,
@@ -220,6 +241,32 @@ impl<'a> State<'a> {
             ranks.sum(alignment)?;
         }
         record.sum(ranks)
+    }
+
+    /// Adds the gradients that hold the model beside the batch: on safety anchors, and within
+    /// the alignment subspace. Returns their loss.
+    fn hold(&mut self, step: u64, asked: &Regularization, record: &mut StepRecord) -> Result<f64> {
+        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
+        let mut added = 0.0;
+        let weight = asked.anchor_weight.filter(|weight| *weight > 0.0);
+        if let (Some(anchors), Some(weight)) = (&mut self.anchors, weight) {
+            let (loss, tokens) =
+                anchors.visit(self.spec, &self.layout, step, weight, &mut self.gradient)?;
+            added += loss;
+            record.visited(anchors.seen.as_ref(), tokens);
+        }
+        if let Some(strength) = asked.alignment_complement.filter(|strength| *strength > 0.0) {
+            let mut value = 0.0;
+            // The root is the only one that has the base model.
+            if let Some(base) = &context.base {
+                let gradient = &mut self.gradient;
+                value = base.subspaces.pull(adapter, &self.layout, strength, gradient)?;
+            }
+            ranks.broadcast_values(&mut self.gradient)?;
+            let [value] = ranks.totals([value])?;
+            added += value;
+        }
+        Ok(added)
     }
 
     /// One gradient of the two, if they were told apart.
@@ -294,18 +341,25 @@ impl<'a> State<'a> {
             self.act(|actuator, at| actuator.after_update(asked, at));
         }
         self.layout.write(&self.parameters)?;
-        match asked.and_then(|asked| asked.adapter_projection) {
-            Some(threshold) => self.project(threshold, record),
-            None => Ok(()),
+        let projection =
+            asked.map(|asked| (asked.adapter_projection, asked.adapter_projection_count));
+        match projection {
+            None | Some((None, None)) => Ok(()),
+            Some((threshold, least)) => self.project(threshold, least, record),
         }
     }
 
     /// Projects the adapter onto what alignment changed. The root does it, the only
     /// one that has the base model.
-    fn project(&mut self, threshold: f64, record: &mut StepRecord) -> Result<()> {
+    fn project(
+        &mut self,
+        threshold: Option<f64>,
+        least: Option<u32>,
+        record: &mut StepRecord,
+    ) -> Result<()> {
         let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
         if let Some(base) = &context.base {
-            record.projected = Some(base.subspaces.project(adapter, threshold)?);
+            record.projected = Some(base.subspaces.project(adapter, threshold, least)?);
             self.parameters = self.layout.read()?;
         }
         ranks.broadcast_values(&mut self.parameters)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use host_contract::{GradientConflict, Outcome};
+use host_contract::{AnchorSignals, GradientConflict, Outcome};
 use host_data::{Extra, Mix};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -35,6 +35,9 @@ pub struct Progress {
     pub extra: Option<Extra>,
     /// Of the step before.
     pub gradient_conflict: Option<GradientConflict>,
+    /// Visits of safety anchors so far, and what the last one showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchors: Option<(u64, Option<AnchorSignals>)>,
     /// One per policy.
     pub policies: Vec<PolicyState>,
     pub previous: Option<Outcome>,

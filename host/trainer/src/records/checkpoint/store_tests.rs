@@ -28,6 +28,7 @@ fn progress(step: u64) -> Progress {
         switched: false,
         mix: None,
         extra: None,
+        anchors: None,
         gradient_conflict: None,
         policies: vec![PolicyState {
             state: "00ff".into(),

@@ -75,6 +75,7 @@ pub fn measure(
                 labels: &packed.labels,
                 task_weights: &weights,
                 kl_weights,
+                subset: None,
             })
         };
         let plain = loss(None, &vec![0.0; weights.len()])?;

@@ -1,7 +1,7 @@
 //! From a configuration to everything that a fine-tune needs before its first step.
 
 use host_audit::journal::Identity;
-use host_contract::Actuators;
+use host_contract::{Actuators, Needs};
 use host_sandbox::Signer;
 
 use super::{Prepared, Runtime};
@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::policies::ActivePolicy;
 use crate::records::observer::Observer;
 use crate::records::run_dir::RunDir;
+use crate::session::anchors::Beside;
 use crate::session::capabilities::{about_mixture, capabilities};
 use crate::session::load_policies::check_all;
 use crate::session::prepare::{self, Loaded};
@@ -50,7 +51,7 @@ pub(super) fn prepare_all<'a>(
     }
     let projects = |active: &ActivePolicy| {
         let actuators = active.needs.actuators;
-        actuators.contains(Actuators::ADAPTER_PROJECTION)
+        actuators.intersects(Actuators::ADAPTER_PROJECTION | Actuators::ALIGNMENT_COMPLEMENT)
     };
     let base = if policies.iter().any(projects) {
         prepare::load_base(&config, &model, observer)?
@@ -63,6 +64,11 @@ pub(super) fn prepare_all<'a>(
         let taps = sensors::reference_taps(policies.iter().map(|active| &active.needs));
         reference::open(&config.train, caches.reference, &model, &taps)?
     };
+    let needs: Vec<&Needs> = policies.iter().map(|active| &active.needs).collect();
+    let beside = Beside { config: &config, needs: &needs, reader: &reader, model: &model };
+    let steps = plan.total_steps();
+    let anchors = beside.anchors(steps, reference.as_ref(), observer)?;
+    let token_set = beside.token_set(observer)?;
     let kept = match goes_on {
         Some(folder) => Vectors::kept(folder.path(), config.steering.coefficient)?,
         None => None,
@@ -78,7 +84,17 @@ pub(super) fn prepare_all<'a>(
         notices,
         ranks,
         config,
-        context: RunContext { model, plan, judges, canary, base, reference, steering },
+        context: RunContext {
+            model,
+            plan,
+            judges,
+            canary,
+            base,
+            reference,
+            anchors,
+            token_set,
+            steering,
+        },
         policies,
         signer,
         calibrations,

@@ -32,6 +32,16 @@ impl ReferenceOutputs {
         (hidden + taps * size_of::<f32>()) as u64
     }
 
+    /// An answer of the reference's own in the place of hidden states.
+    pub fn of_answer(answer: &[u32]) -> Result<Self> {
+        Ok(Self { hidden: Tensor::new(answer, &Device::Cpu)?, taps: SampleTaps::new() })
+    }
+
+    /// The answer of an entry that holds one.
+    pub fn answer(&self) -> Option<Vec<u32>> {
+        self.hidden.to_vec1().ok()
+    }
+
     /// The content of the entry's file.
     pub fn to_bytes(&self, name: &str) -> Result<Vec<u8>> {
         let mut tensors = vec![(HIDDEN.to_owned(), self.hidden.clone())];

@@ -40,6 +40,15 @@ impl SampleKey {
         Self(hasher.finalize().into())
     }
 
+    /// Of the beginning of the reference's own answer to the sample, of so many tokens.
+    pub fn answer(self, tokens: usize) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update("answer");
+        hasher.update(self.0);
+        hasher.update((tokens as u64).to_le_bytes());
+        Self(hasher.finalize().into())
+    }
+
     /// Of the same sample before a reference that is steered by what has this digest.
     pub fn steered(self, digest: [u8; 32]) -> Self {
         let mut hasher = Sha256::new();
@@ -120,10 +129,12 @@ mod tests {
             key(|sample| sample.answer.truncate(1)),
             key(|sample| sample.tokens.push(6)),
             plain.steered([0; 32]),
+            plain.answer(3),
         ] {
             assert_ne!(plain, other);
         }
         assert_ne!(plain.steered([0; 32]), plain.steered([1; 32]));
+        assert_ne!(plain.answer(3), plain.answer(4));
     }
 
     #[test]

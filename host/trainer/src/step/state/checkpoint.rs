@@ -22,6 +22,7 @@ impl State<'_> {
             mix: self.streams.as_ref().map(|streams| streams.mix),
             extra: self.extra.as_ref().map(|stream| stream.extra),
             gradient_conflict: self.conflict,
+            anchors: self.anchors.as_ref().map(|anchors| (anchors.visits, anchors.seen.clone())),
             policies: self.policy_set.as_ref().map_or(Vec::new(), PolicySet::states),
             previous: self.previous,
             not_finite: self.not_finite,
@@ -37,6 +38,8 @@ impl State<'_> {
             actuator.mark(&mut progress);
             tensors.extend(actuator.kept());
         }
+        let direction = self.direction.iter().filter(|direction| !direction.is_empty());
+        tensors.extend(direction.map(|direction| ("direction", &direction[..])));
         recorder.checkpoints.write(&progress, &tensors)
     }
 
@@ -54,6 +57,13 @@ impl State<'_> {
         self.optimizer = self.optimizer.resumed(first, second, progress.updates);
         for actuator in &mut self.actuators {
             actuator.restore(&mut saved, size, &self.optimizer).map_err(wrong)?;
+        }
+        if self.direction.is_some() && saved.tensors.contains_key("direction") {
+            self.direction = Some(saved.take("direction", size).map_err(wrong)?);
+        }
+        if let (Some(anchors), Some((visits, seen))) = (&mut self.anchors, progress.anchors.clone())
+        {
+            (anchors.visits, anchors.seen) = (visits, seen);
         }
         if let (Some(streams), Some(mix)) = (&mut self.streams, progress.mix) {
             streams.mix = mix;

@@ -76,6 +76,7 @@ impl State<'_> {
             plain: None,
         };
         measured.context.gradient_conflict = self.conflict.take();
+        measured.context.anchors = self.anchors.as_ref().and_then(|anchors| anchors.seen.clone());
         let Some(sensors) = &self.sensors else {
             return Ok(measured);
         };
@@ -95,6 +96,7 @@ impl State<'_> {
                 measured.forward = (micro.len() == 1).then_some(forward);
             }
         }
+        self.agree(&mut measured, micro)?;
         self.try_updates(&mut measured, micro)?;
         Ok(measured)
     }

@@ -46,6 +46,14 @@ impl State<'_> {
     }
 }
 
+/// The reference of the safety anchors, which shows nothing but what is held to. What it says
+/// of some hundred prompts is small beside the samples', so it is no part of their budget.
+pub(super) fn anchors_reference<'a>(spec: &TrainingSpec<'a>) -> Reference<'a> {
+    let decoder = &spec.context.model.decoder;
+    let memory = if spec.config.reference_cache_mib == 0 { 0 } else { u64::MAX };
+    Reference::new(decoder, &[], spec.config.micro_batch(), memory, None)
+}
+
 /// The reference as it is, with the memory that it may take: half, if signals are read off
 /// it while a steered one may teach.
 pub(super) fn reference<'a>(spec: &TrainingSpec<'a>, sensors: Option<&Sensors>) -> Reference<'a> {

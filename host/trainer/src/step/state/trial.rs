@@ -30,7 +30,7 @@ impl State<'_> {
         if scales.is_empty() {
             return Ok(());
         }
-        let weights = objective::plain(measured.context.answer_tokens());
+        let weights = objective::plain(&measured.context.offsets, self.spec.config.loss);
         let weights = weights.slice(measured.tokens());
         let mut record = StepRecord::default();
         self.differentiate(measured, micro, &weights, &mut record)?;

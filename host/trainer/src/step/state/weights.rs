@@ -17,11 +17,11 @@ impl State<'_> {
         micro: &[MicroBatch],
         asked: Option<&Regularization>,
     ) -> Result<TokenWeights> {
-        let context = &measured.context;
+        let (context, mean) = (&measured.context, self.spec.config.loss);
         let Some(asked) = asked else {
-            return Ok(objective::plain(context.answer_tokens()).slice(measured.tokens()));
+            return Ok(objective::plain(&context.offsets, mean).slice(measured.tokens()));
         };
-        let all = objective::token_weights(asked, &context.offsets);
+        let all = objective::token_weights(asked, &context.offsets, mean);
         let mut weights = all.slice(measured.tokens());
         if weights.needs_reference() {
             // Signals have been read by now, so what taught them may go.

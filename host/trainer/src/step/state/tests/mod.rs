@@ -58,6 +58,7 @@ fn clipped(direction: f64, high: f64) -> impl Fn(&[&Sample]) -> Regularization {
                 direction,
                 sequence: false,
                 variance_penalty: 0.0,
+                beyond: 0.0,
             };
             samples.len()
         ]),
