@@ -2,13 +2,15 @@
 
 mod extra;
 mod gradients;
+mod holds;
 mod ratios;
 mod streams;
 mod trials;
 
-use host_contract::{RatioClip, TokenNeeds};
+use host_contract::{Divergence, RatioClip, TokenNeeds};
 use host_data::{Overlong, Plan, encode_chats, parse_rows};
 use host_eval::canary::Canary;
+use host_model::decoder::TokenSubset;
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{LoadOptions, Source};
 
