@@ -65,6 +65,18 @@ impl Prompt {
         Chat { messages: &self.messages, inputs: &self.inputs }
     }
 
+    /// The conversation with its answer, if there is one.
+    pub fn row(&self) -> Option<Row> {
+        let answer = self.answer.clone()?;
+        Some(Row {
+            messages: self.messages.iter().cloned().chain([answer]).collect(),
+            inputs: self.inputs.clone(),
+            id: self.id,
+            origin: Origin::Task,
+            place: self.place.clone(),
+        })
+    }
+
     /// The text of the expected answer.
     pub fn expected(&self) -> Option<&str> {
         self.answer.as_ref().map(|answer| answer.content.as_str())

@@ -134,7 +134,6 @@ fn main() -> Result<(), Failure> {
     let batch = MicroBatch::new(&members);
     let share = 1.0 / batch.labels().len() as f32;
     let weights = TokenWeights {
-        over_token_set: false,
         constant: 0.0,
         over_token_set: false,
         task: vec![share; batch.labels().len()],

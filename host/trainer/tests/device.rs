@@ -122,7 +122,6 @@ fn backward(
 ) -> host_trainer::micro_batch::Backward {
     let share = 1.0 / total as f32;
     let weights = TokenWeights {
-        over_token_set: false,
         constant: 0.0,
         over_token_set: false,
         task: vec![share; batch.labels().len()],

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 use host_data::Progress as _;
 use host_trainer::Error;
+use host_trainer::calibration::Fitting;
+use host_trainer::judges::Judges;
 use host_trainer::load_policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
@@ -51,7 +53,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return Err(Error::config("policy.path", problem).into());
     }
     let reader = config.reader();
-    let mut file = loaded.calibrate(&config, &reader, &info, &needs, &model, &mut screen)?;
+    // Of no other use here, so they are read for a policy alone that wants to see some.
+    let samples = if needs.calibration_rows > 0 {
+        prepare::load_samples(&config, &model, &reader, &mut screen)?
+    } else {
+        Vec::new()
+    };
+    let judges = Judges::load(&config.judges, None).map_err(Error::from)?;
+    let fitting = Fitting {
+        run: &config,
+        reader: &reader,
+        info: &info,
+        model: &model,
+        samples: &samples,
+        judges: &judges,
+    };
+    let mut file = loaded.calibrate(&needs, &fitting, &mut screen)?;
     file.notices = reader.notices();
     file.notices.lines().for_each(|line| screen.notice(&line));
     let output = arguments

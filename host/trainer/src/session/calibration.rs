@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use host_contract::{self as wit, Calibration, Candidate, Examples, Needs, RunInfo, Source, Tap};
-use host_data::{Failure, Notices, Prompt, Reader, Sample, Split};
+use host_contract::{
+    self as wit, Activations, Calibration, Candidate, Examples, JudgeNeed, JudgeScores, Needs,
+    RunInfo, Source, Tap,
+};
+use host_data::{Failure, Notices, Origin, Overlong, Prompt, Reader, Sample, Split, encode_chats};
+use host_judges::Judges;
 use host_model::decoder::Packed;
 use host_model::{Chat, Model};
 use host_sandbox::Policy;
 use serde::{Deserialize, Serialize};
 
-use crate::config::CalibrationConfig;
+use crate::config::{CalibrationConfig, RunConfig};
 use crate::error::{Error, Result};
 use crate::records::observer::Observer;
 use crate::session::recomputed::{Recomputed, recompute};
@@ -133,47 +137,118 @@ fn tagged(
     Ok(prompts)
 }
 
+/// What a policy is fitted to.
+pub struct Fitting<'a> {
+    pub run: &'a RunConfig,
+    pub reader: &'a Reader,
+    pub info: &'a RunInfo,
+    pub model: &'a Model,
+    /// Training samples, of which a policy may see some without labels.
+    pub samples: &'a [Sample],
+    pub judges: &'a Judges,
+}
+
+impl Fitting<'_> {
+    /// Measures the labelled prompts, and samples of the run if the policy wants some.
+    fn examples(
+        &self,
+        policy: &Policy,
+        needs: &Needs,
+        prompts: &[LabelledPrompt],
+        observer: &mut dyn Observer,
+    ) -> Result<Examples> {
+        if needs.taps.iter().any(|tap| tap.source == Source::Current) {
+            return Err(Error::UnmetNeed {
+                policy: policy.to_string(),
+                need: "current activations for calibration".into(),
+                remedy: "examples are measured on the reference; choose a tap on it".into(),
+            });
+        }
+        let labelled = if needs.taps.iter().any(taps::reads_answer) || !needs.judges.is_empty() {
+            self.answered(policy, prompts)?
+        } else {
+            let prompt = |one: &LabelledPrompt| {
+                let tokens = self.model.tokenizer.encode_prompt(one.prompt.chat())?;
+                Ok(Sample::prompt_only(tokens))
+            };
+            prompts.iter().map(prompt).collect::<Result<Vec<_>>>()?
+        };
+        let title = format!("reading activations of {} labelled prompts", prompts.len());
+        let (activations, judges) = self.measure(needs, &labelled, &title, observer)?;
+        let own = self.own_rows(needs);
+        let (row_activations, row_judges) = if own.is_empty() {
+            (Vec::new(), Vec::new())
+        } else {
+            let title = format!("reading activations of {} rows of the run", own.len());
+            self.measure(needs, &own, &title, observer)?
+        };
+        let example =
+            |one: &LabelledPrompt| wit::Example { harmful: one.harmful, split: split(one.split) };
+        Ok(Examples {
+            examples: prompts.iter().map(example).collect(),
+            activations,
+            judges,
+            row_activations,
+            row_judges,
+        })
+    }
+
+    /// The labelled prompts with their answers.
+    fn answered(&self, policy: &Policy, prompts: &[LabelledPrompt]) -> Result<Vec<Sample>> {
+        let row = |one: &LabelledPrompt| {
+            one.prompt.row().ok_or_else(|| Error::UnmetNeed {
+                policy: policy.to_string(),
+                need: format!("the answer of {}, which has none", one.prompt.place),
+                remedy: "it reads answers: give every labelled row an `answer`, or messages that \
+                         end with the assistant's"
+                    .into(),
+            })
+        };
+        let rows = prompts.iter().map(row).collect::<Result<Vec<_>>>()?;
+        let longest = self.model.config.max_position;
+        let encoded = encode_chats(&rows, longest, Overlong::Error, &self.model.tokenizer)?;
+        Ok(encoded.samples)
+    }
+
+    /// Task samples of the run, evenly spread over its data.
+    fn own_rows(&self, needs: &Needs) -> Vec<Sample> {
+        let task = self.samples.iter().filter(|sample| sample.origin == Origin::Task);
+        let task: Vec<&Sample> = task.collect();
+        let count = (needs.calibration_rows as usize).min(task.len());
+        (0..count).map(|i| task[i * task.len() / count].clone()).collect()
+    }
+
+    fn measure(
+        &self,
+        needs: &Needs,
+        samples: &[Sample],
+        title: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<Activations>, Vec<JudgeScores>)> {
+        observer.stage(title, Some(samples.len() as u64));
+        let shown = show_samples(&needs.taps, self.model, samples, observer)?;
+        let activations = taps::gather(&needs.taps, shown.iter(), self.model.config.hidden_size);
+        let samples: Vec<&Sample> = samples.iter().collect();
+        let tokenizer = &self.model.tokenizer;
+        let judged = self.judges.of_step(needs.judges.iter(), &samples, tokenizer)?;
+        let of_need = |need: &JudgeNeed| {
+            judged.iter().find(|one| one.need == *need).map(|one| one.scores.clone())
+        };
+        Ok((activations, needs.judges.iter().filter_map(of_need).collect()))
+    }
+}
+
 /// Measures the examples and lets the policy fit itself, inside the sandbox.
 pub fn calibrate(
     policy: &Policy,
     settings: &str,
-    run: &RunInfo,
     needs: &Needs,
-    model: &Model,
     prompts: &[LabelledPrompt],
+    fitting: &Fitting<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Calibration, Recomputed)> {
-    if let Some(tap) =
-        needs.taps.iter().find(|tap| taps::reads_answer(tap) || tap.source == Source::Current)
-    {
-        let need = format!("{:?} activations at {:?} for calibration", tap.source, tap.position)
-            .to_lowercase();
-        let remedy = "prompts are measured on the reference, and have no answer; choose a tap on reference prompts".into();
-        return Err(Error::UnmetNeed { policy: policy.to_string(), need, remedy });
-    }
-    if !needs.judges.is_empty() {
-        let remedy = "labelled prompts have no answer to judge".into();
-        return Err(Error::UnmetNeed {
-            policy: policy.to_string(),
-            need: "judges for calibration".into(),
-            remedy,
-        });
-    }
-    observer.stage(
-        &format!("reading activations of {} labelled prompts", prompts.len()),
-        Some(prompts.len() as u64),
-    );
-    let chats: Vec<Chat<'_>> = prompts.iter().map(|one| one.prompt.chat()).collect();
-    let shown = show(&needs.taps, model, &chats, observer)?;
-    let activations = taps::gather(&needs.taps, shown.iter(), model.config.hidden_size);
-    let examples = Examples {
-        examples: prompts
-            .iter()
-            .map(|prompt| wit::Example { harmful: prompt.harmful, split: split(prompt.split) })
-            .collect(),
-        activations,
-        ..Examples::default()
-    };
+    let run = fitting.info;
+    let examples = fitting.examples(policy, needs, prompts, observer)?;
     observer.stage(&format!("calibrating {} inside the sandbox", policy.name()), None);
     let calibrated = std::thread::scope(|scope| {
         let call = scope.spawn(|| policy.calibrate(settings, run, &examples));
@@ -210,6 +285,16 @@ pub fn show(
             Ok(Sample::prompt_only(tokens))
         })
         .collect::<Result<Vec<_>>>()?;
+    show_samples(taps, model, &samples, observer)
+}
+
+/// The same of samples, with their answers if they have any.
+fn show_samples(
+    taps: &[Tap],
+    model: &Model,
+    samples: &[Sample],
+    observer: &mut dyn Observer,
+) -> Result<Vec<SampleTaps>> {
     // By length, so that a batch holds alike prompts and work is even.
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by_key(|index| samples[*index].tokens.len());

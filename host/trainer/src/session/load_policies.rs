@@ -10,8 +10,8 @@ use host_sandbox::{Engine, Policy, Trust};
 use crate::config::{PolicyConfig, RunConfig, TrustConfig};
 use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
-use crate::records::observer::{Observer, Silent};
-use crate::session::calibration::{self, CalibrationFile, LabelledPrompt};
+use crate::records::observer::Observer;
+use crate::session::calibration::{self, CalibrationFile, Fitting, LabelledPrompt};
 use crate::session::capabilities::{check_needs, check_policies};
 use crate::session::steering;
 
@@ -59,16 +59,16 @@ impl<'a> LoadedPolicy<'a> {
     /// it wants to be. The calibration is returned for the run folder.
     pub fn activate(
         self,
-        run: &RunConfig,
-        reader: &Reader,
-        info: RunInfo,
-        model: &Model,
+        fitting: &Fitting<'_>,
         capabilities: &RunCapabilities<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(ActivePolicy, Option<CalibrationFile>)> {
         let settings = self.settings_json();
-        let needs = self.configured(run, &info, capabilities)?;
-        let calibration = self.fitted(run, reader, &info, &needs, model, observer)?;
+        let needs = self.configured(fitting.run, fitting.info, capabilities)?;
+        let calibration = match self.stored(&needs, fitting.model)? {
+            None if needs.calibration => Some(self.calibrate(&needs, fitting, observer)?),
+            stored => stored,
+        };
         let parameters = match &calibration {
             Some(calibration) => hex::decode(&calibration.parameters).unwrap_or_default(),
             None => Vec::new(),
@@ -76,7 +76,7 @@ impl<'a> LoadedPolicy<'a> {
         let active = ActivePolicy {
             policy: self.policy,
             settings,
-            run: info,
+            run: fitting.info.clone(),
             needs: calibration.as_ref().map_or(needs, |file| file.needs.clone()),
             parameters,
         };
@@ -98,8 +98,7 @@ impl<'a> LoadedPolicy<'a> {
             self.prompts(run, reader)?;
             return Ok(needs);
         }
-        let stored = self.fitted(run, reader, info, &needs, model, &mut Silent)?;
-        Ok(stored.map_or(needs, |file| file.needs))
+        Ok(self.stored(&needs, model)?.map_or(needs, |file| file.needs))
     }
 
     /// Needs of the policy, checked against the run.
@@ -115,21 +114,12 @@ impl<'a> LoadedPolicy<'a> {
         Ok(needs)
     }
 
-    /// From the calibration file if one is named, else fitted now, if at all.
-    fn fitted(
-        &self,
-        run: &RunConfig,
-        reader: &Reader,
-        info: &RunInfo,
-        needs: &Needs,
-        model: &Model,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<CalibrationFile>> {
-        match (&self.config.calibration, needs.calibration) {
-            (None, false) => Ok(None),
-            (Some(path), true) => self.stored(path, needs, model).map(Some),
-            (None, true) => self.calibrate(run, reader, info, needs, model, observer).map(Some),
-            (Some(path), false) => Err(Error::file(
+    /// What the calibration file holds, if one is named.
+    fn stored(&self, needs: &Needs, model: &Model) -> Result<Option<CalibrationFile>> {
+        match &self.config.calibration {
+            None => Ok(None),
+            Some(path) if needs.calibration => self.read(path, needs, model).map(Some),
+            Some(path) => Err(Error::file(
                 path,
                 format!(
                     "policy {} does not calibrate itself; leave the calibration out",
@@ -139,7 +129,7 @@ impl<'a> LoadedPolicy<'a> {
         }
     }
 
-    fn stored(&self, path: &Path, needs: &Needs, model: &Model) -> Result<CalibrationFile> {
+    fn read(&self, path: &Path, needs: &Needs, model: &Model) -> Result<CalibrationFile> {
         let file = CalibrationFile::read(path)?;
         file.check(path, &self.policy, &self.settings, &model.digest)?;
         // What the run was checked against is what `configure` said; a file may narrow
@@ -156,25 +146,16 @@ impl<'a> LoadedPolicy<'a> {
     /// Measures the labelled prompts and fits the policy.
     pub fn calibrate(
         &self,
-        run: &RunConfig,
-        reader: &Reader,
-        info: &RunInfo,
         needs: &Needs,
-        model: &Model,
+        fitting: &Fitting<'_>,
         observer: &mut dyn Observer,
     ) -> Result<CalibrationFile> {
+        let Fitting { run, reader, model, .. } = *fitting;
         let prompts = self.prompts(run, reader)?;
         reader.check(prompts.iter().map(|one| &one.prompt), model)?;
         let settings = self.settings_json();
-        let (result, recomputed) = calibration::calibrate(
-            &self.policy,
-            &settings,
-            info,
-            needs,
-            model,
-            &prompts,
-            observer,
-        )?;
+        let (result, recomputed) =
+            calibration::calibrate(&self.policy, &settings, needs, &prompts, fitting, observer)?;
         Ok(CalibrationFile {
             policy: self.policy.name().to_owned(),
             policy_sha256: self.policy.digest().to_owned(),

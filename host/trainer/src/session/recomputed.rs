@@ -2,7 +2,8 @@
 //! figures of a policy's own report are its own words.
 
 use host_contract::{
-    Activations, Calibration, Examples, Needs, Origin, RunInfo, Sample, Signals, Split,
+    Activations, Calibration, Examples, JudgeNeed, JudgeScores, Needs, Origin, RunInfo, Sample,
+    Signals, Split,
 };
 use host_sandbox::{Call, Policy};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ pub fn recompute(
             learning_rate: 1e-4,
             samples: vec![sample],
             activations: activations(&calibration.needs, examples, i),
+            judges: judges(&calibration.needs, examples, i),
             ..Signals::default()
         };
         let assessed = policy.assess(Call {
@@ -68,6 +70,16 @@ pub fn recompute(
         tpr_at_1_fpr: known(host_stats::tpr_at_fpr(&risks, &harmful, 0.01)),
         problem,
     }
+}
+
+/// The judgements that the calibrated policy still reads, of one example.
+fn judges(needs: &Needs, examples: &Examples, i: usize) -> Vec<JudgeScores> {
+    let one = |need: &JudgeNeed| {
+        let all = examples.judges.iter().find(|all| all.judge == need.judge)?;
+        let judgement = all.judgements.get(i)?;
+        Some(JudgeScores { judge: all.judge.clone(), judgements: vec![*judgement] })
+    };
+    needs.judges.iter().filter_map(one).collect()
 }
 
 /// The taps that the calibrated policy still reads, of one example.

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod checkpoint;
+mod hold;
 mod measure;
 mod steer;
 mod trial;
@@ -243,32 +244,6 @@ impl<'a> State<'a> {
         record.sum(ranks)
     }
 
-    /// Adds the gradients that hold the model beside the batch: on safety anchors, and within
-    /// the alignment subspace. Returns their loss.
-    fn hold(&mut self, step: u64, asked: &Regularization, record: &mut StepRecord) -> Result<f64> {
-        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
-        let mut added = 0.0;
-        let weight = asked.anchor_weight.filter(|weight| *weight > 0.0);
-        if let (Some(anchors), Some(weight)) = (&mut self.anchors, weight) {
-            let (loss, tokens) =
-                anchors.visit(self.spec, &self.layout, step, weight, &mut self.gradient)?;
-            added += loss;
-            record.visited(anchors.seen.as_ref(), tokens);
-        }
-        if let Some(strength) = asked.alignment_complement.filter(|strength| *strength > 0.0) {
-            let mut value = 0.0;
-            // The root is the only one that has the base model.
-            if let Some(base) = &context.base {
-                let gradient = &mut self.gradient;
-                value = base.subspaces.pull(adapter, &self.layout, strength, gradient)?;
-            }
-            ranks.broadcast_values(&mut self.gradient)?;
-            let [value] = ranks.totals([value])?;
-            added += value;
-        }
-        Ok(added)
-    }
-
     /// One gradient of the two, if they were told apart.
     fn join(&mut self, asked: Option<&Regularization>) {
         let Some(alignment) = &self.alignment else {
@@ -347,23 +322,6 @@ impl<'a> State<'a> {
             None | Some((None, None)) => Ok(()),
             Some((threshold, least)) => self.project(threshold, least, record),
         }
-    }
-
-    /// Projects the adapter onto what alignment changed. The root does it, the only
-    /// one that has the base model.
-    fn project(
-        &mut self,
-        threshold: Option<f64>,
-        least: Option<u32>,
-        record: &mut StepRecord,
-    ) -> Result<()> {
-        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
-        if let Some(base) = &context.base {
-            record.projected = Some(base.subspaces.project(adapter, threshold, least)?);
-            self.parameters = self.layout.read()?;
-        }
-        ranks.broadcast_values(&mut self.parameters)?;
-        if ranks.is_root() { Ok(()) } else { self.layout.write(&self.parameters) }
     }
 
     /// Shortens a gradient to this L2 norm, or the run's own; returns what it was. Of several

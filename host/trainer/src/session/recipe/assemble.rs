@@ -12,6 +12,7 @@ use crate::policies::ActivePolicy;
 use crate::records::observer::Observer;
 use crate::records::run_dir::RunDir;
 use crate::session::anchors::Beside;
+use crate::session::calibration::Fitting;
 use crate::session::capabilities::{about_mixture, capabilities};
 use crate::session::load_policies::check_all;
 use crate::session::prepare::{self, Loaded};
@@ -40,9 +41,16 @@ pub(super) fn prepare_all<'a>(
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
     let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges);
     check_all(&found, &config, &info, &capabilities)?;
+    let fitting = Fitting {
+        run: &config,
+        reader: &reader,
+        info: &info,
+        model: &model,
+        samples: plan.samples(),
+        judges: &judges,
+    };
     for (number, policy) in found.into_iter().enumerate() {
-        let (active, calibration) =
-            policy.activate(&config, &reader, info.clone(), &model, &capabilities, observer)?;
+        let (active, calibration) = policy.activate(&fitting, &capabilities, observer)?;
         policies.push(active);
         calibrations.extend(calibration.map(|calibration| (number, calibration)));
     }

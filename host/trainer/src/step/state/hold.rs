@@ -1,0 +1,58 @@
+//! What holds the adapter beside the batch: safety anchors and the alignment subspace.
+
+use host_contract::Regularization;
+
+use super::State;
+use crate::error::Result;
+use crate::records::StepRecord;
+use crate::step::context::TrainingSpec;
+
+impl State<'_> {
+    /// Adds the gradients that hold the model beside the batch: on safety anchors, and within
+    /// the alignment subspace. Returns their loss.
+    pub(super) fn hold(
+        &mut self,
+        step: u64,
+        asked: &Regularization,
+        record: &mut StepRecord,
+    ) -> Result<f64> {
+        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
+        let mut added = 0.0;
+        let weight = asked.anchor_weight.filter(|weight| *weight > 0.0);
+        if let (Some(anchors), Some(weight)) = (&mut self.anchors, weight) {
+            let (loss, tokens) =
+                anchors.visit(self.spec, &self.layout, step, weight, &mut self.gradient)?;
+            added += loss;
+            record.visited(anchors.seen.as_ref(), tokens);
+        }
+        if let Some(strength) = asked.alignment_complement.filter(|strength| *strength > 0.0) {
+            let mut value = 0.0;
+            // The root is the only one that has the base model.
+            if let Some(base) = &context.base {
+                let gradient = &mut self.gradient;
+                value = base.subspaces.pull(adapter, &self.layout, strength, gradient)?;
+            }
+            ranks.broadcast_values(&mut self.gradient)?;
+            let [value] = ranks.totals([value])?;
+            added += value;
+        }
+        Ok(added)
+    }
+
+    /// Projects the adapter onto what alignment changed. The root does it, the only
+    /// one that has the base model.
+    pub(super) fn project(
+        &mut self,
+        threshold: Option<f64>,
+        least: Option<u32>,
+        record: &mut StepRecord,
+    ) -> Result<()> {
+        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
+        if let Some(base) = &context.base {
+            record.projected = Some(base.subspaces.project(adapter, threshold, least)?);
+            self.parameters = self.layout.read()?;
+        }
+        ranks.broadcast_values(&mut self.parameters)?;
+        if ranks.is_root() { Ok(()) } else { self.layout.write(&self.parameters) }
+    }
+}
