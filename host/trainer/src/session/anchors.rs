@@ -3,7 +3,7 @@
 
 use candle_core::DType;
 use host_contract::{AnchorDivergence, AnchorNeed, Needs};
-use host_data::{DataSource, Failure, Reader, Sample, random};
+use host_data::{DataSource, Failure, Prompt, Reader, Sample, random};
 use host_model::Model;
 use host_model::decoder::{Packed, TokenSubset};
 use host_model::generate::{GenerateOptions, generate};
@@ -49,6 +49,34 @@ impl Beside<'_> {
         let harmful = making.kind("harmful", &self.config.anchors.harmful, need.harmful)?;
         let harmless = making.kind("harmless", &self.config.anchors.harmless, need.harmless)?;
         Ok(Some(AnchorPrompts { need, harmful, harmless }.into()))
+    }
+
+    /// Lengths of the sequences of one visit, of middling prompts, and how many tokens of each
+    /// are of the answer.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn lengths(&self) -> Result<Option<(Vec<usize>, usize)>> {
+        let Ok(Some(need)) = AnchorNeed::together(self.needs) else {
+            return Ok(None);
+        };
+        let mut lengths = Vec::new();
+        let anchors = &self.config.anchors;
+        for (sources, count) in
+            [(&anchors.harmful, need.harmful), (&anchors.harmless, need.harmless)]
+        {
+            if count == 0 {
+                continue;
+            }
+            let length =
+                |row: &Prompt| Ok(self.model.tokenizer.encode_to_answer(row.chat())?.len());
+            let rows = self.reader.prompts(sources)?;
+            let mut all = rows.iter().map(length).collect::<Result<Vec<usize>>>()?;
+            all.sort_unstable();
+            let middle = all[all.len() / 2] + need.tokens();
+            lengths.extend(std::iter::repeat_n(middle, count as usize));
+        }
+        Ok(Some((lengths, need.tokens())))
     }
 
     /// The tokens that the reference says more often at the start of its answers to harmful

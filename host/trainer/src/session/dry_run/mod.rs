@@ -24,6 +24,7 @@ use crate::config::RunConfig;
 use crate::error::Result;
 use crate::records::observer::Observer;
 use crate::records::run_dir::RunDir;
+use crate::session::anchors::Beside;
 use crate::session::capabilities::capabilities;
 use crate::session::load_policies::check_all;
 use crate::session::prepare::{Caches, Loaded};
@@ -70,6 +71,10 @@ pub struct PolicyDemands {
     vectors: usize,
     /// Bytes that are kept to project the adapter with.
     subspaces: u64,
+    /// Whether samples are compared with the alignment gradient, by a forward of their own.
+    agrees: bool,
+    /// Products of one pass over the safety anchors of a visit, and answer tokens in it.
+    anchors: (f64, usize),
 }
 
 /// Arguments as for [`crate::session::recipe::fine_tune`]; `signer` only has to open a key that is
@@ -107,6 +112,12 @@ pub fn dry_run(
     } else {
         reference::open(&config.train, caches.reference, model, &taps)?.is_some()
     };
+    let all: Vec<&Needs> = needs.iter().collect();
+    let beside = Beside { config, needs: &all, reader: &reader, model };
+    let anchors = beside.lengths()?.map_or((0.0, 0), |(lengths, answer)| {
+        let products = lengths.iter().map(|length| speed::products(&model.config, *length));
+        (products.sum(), lengths.len() * answer)
+    });
     let asked = (!needs.is_empty()).then(|| PolicyDemands {
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
@@ -114,7 +125,11 @@ pub fn dry_run(
         adds_samples: any_may(&needs, Actuators::ALIGNMENT_EXTRA),
         references: if steers && needs.iter().any(sensors::reads_reference) { 2 } else { 1 },
         vectors: state::vectors(&needs),
-        subspaces: if any_may(&needs, Actuators::ADAPTER_PROJECTION) {
+        agrees: needs.iter().any(|needs| needs.gradient_agreement),
+        anchors,
+        subspaces: if any_may(&needs, Actuators::ADAPTER_PROJECTION)
+            || any_may(&needs, Actuators::ALIGNMENT_COMPLEMENT)
+        {
             Subspaces::bytes(&model.config, &config.lora.targets)
         } else {
             0

@@ -34,6 +34,8 @@ fn asked() -> PolicyDemands {
         references: 1,
         vectors: 0,
         subspaces: 0,
+        agrees: false,
+        anchors: (0.0, 0),
     }
 }
 

@@ -44,9 +44,13 @@ impl Time {
         let divided = train.micro_batch() < train.batch || asked.adds_samples;
         let reads_twice = asked.reads_current && divided;
         let held = |work: &Work| {
-            let again = if reads_twice { speed.forward } else { 0.0 };
+            let again = f64::from(u8::from(reads_twice) + u8::from(asked.agrees)) * speed.forward;
+            // As if every step visited anchors.
+            let (products, answers) = asked.anchors;
+            let visit =
+                (speed.forward + speed.backward) * products + speed.held_loss * answers as f64;
             let loss = (speed.held_loss - speed.loss) * work.answer_tokens as f64;
-            plain(work) + loss + again * work.products
+            plain(work) + loss + again * work.products + visit * work.steps as f64
         };
         let reference = speed.reference * asked.references as f64;
         let lost = 1.0 - (cached as f64 / walk.distinct.bytes.max(1) as f64).min(1.0);
