@@ -13,6 +13,7 @@ mod actuators;
 mod audit;
 mod authoring;
 mod bad_input;
+mod builtin;
 mod cases;
 mod consent;
 mod dry_run;

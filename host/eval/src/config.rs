@@ -1,5 +1,7 @@
 //! What an evaluation asks, and what the canary is made of.
 
+use std::collections::BTreeMap;
+
 use host_data::{DataSource, OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,11 +35,33 @@ pub struct EvalConfig {
     pub limit: usize,
     /// Longest generated answer, a thought before it not counted.
     pub max_new_tokens: usize,
+    /// Longest generated answer to a prompt of `task`; absent: `max_new_tokens`.
+    pub max_task_tokens: Option<usize>,
     /// Longest thought of a model that thinks before it answers; a longer one is ended
     /// for it.
     pub max_thinking_tokens: usize,
     /// Prompts that are generated together.
     pub batch: usize,
+    /// More sets by name, asked in the same way and reported apart.
+    pub further: BTreeMap<String, FurtherConfig>,
+}
+
+/// A set beside the main ones, such as requests of another kind, with a trigger, or with an
+/// answer that has begun.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FurtherConfig {
+    /// Begins every answer, and the model goes on from there.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub prefill: String,
+    /// Harmful prompts: how many does the model answer?
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
+    pub harmful: Vec<DataSource>,
+    /// Harmless prompts: how many does it refuse?
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DataSource>")]
+    pub harmless: Vec<DataSource>,
 }
 
 impl Default for EvalConfig {
@@ -52,15 +76,20 @@ impl Default for EvalConfig {
             judges: Vec::new(),
             limit: 0,
             max_new_tokens: 32,
+            max_task_tokens: None,
             max_thinking_tokens: 256,
             batch: 16,
+            further: BTreeMap::new(),
         }
     }
 }
 
 impl EvalConfig {
     pub fn is_empty(&self) -> bool {
-        self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
+        self.harmful.is_empty()
+            && self.harmless.is_empty()
+            && self.task.is_empty()
+            && self.further.is_empty()
     }
 
     pub fn refusal_detector(&self) -> RefusalDetector {

@@ -2,6 +2,7 @@
 //! arguments and always ends.
 
 use crate::{
+    builtin::Builtin,
     cache::Cache,
     call_site::CallSite,
     compile,
@@ -34,6 +35,7 @@ pub struct Engine {
     compiler: Arc<Compiler>,
     isolate: bool,
     watch: Option<Arc<Watch>>,
+    pub(crate) builtin: &'static [Builtin],
 }
 
 /// What stands between policies and the machine, beside the engine itself.
@@ -73,6 +75,12 @@ impl Engine {
     /// As for [`Engine::new`].
     pub fn guarded(limits: &Limits, worker: Worker, cache: Option<Cache>) -> Result<Self> {
         Self::start(limits, Compiler::Apart { worker, cache })
+    }
+
+    /// These policies can be loaded by name, as `builtin:NAME`.
+    #[must_use]
+    pub fn with_builtin(self, builtin: &'static [Builtin]) -> Self {
+        Self { builtin, ..self }
     }
 
     /// Policies run in processes of their own, which have neither files nor a network; only for
@@ -137,6 +145,7 @@ impl Engine {
             compiler: Arc::new(compiler),
             isolate: false,
             watch: None,
+            builtin: &[],
         })
     }
 

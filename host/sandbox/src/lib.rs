@@ -15,6 +15,7 @@
 
 #![warn(missing_docs)]
 
+mod builtin;
 mod cache;
 mod call_site;
 mod compile;
@@ -39,6 +40,7 @@ mod watch;
 mod wire;
 mod worker;
 
+pub use builtin::Builtin;
 pub use cache::Cache;
 pub use call_site::{CallSite, Function};
 pub use endorsement::{Endorsement, Revocations};

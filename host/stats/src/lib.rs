@@ -10,10 +10,12 @@ pub mod lanes;
 pub mod lbfgs;
 pub mod logistic;
 pub mod matrix;
+mod paired;
 pub mod platt;
 pub mod random;
 mod ranking;
 mod wilson;
 
+pub use paired::{Resampled, mcnemar_exact, resampled_95};
 pub use ranking::{auprc, auroc, tpr_at_fpr};
 pub use wilson::wilson_95;

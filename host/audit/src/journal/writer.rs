@@ -313,8 +313,7 @@ impl<'a> JournalWriter<'a> {
         fs::create_dir(&folder).map_err(failed)?;
         for (policy, ..) in &start.policies {
             let kept = folder.join(format!("{}.wasm", policy.digest()));
-            let bytes = fs::read(policy.path())
-                .map_err(|source| Error::Read { path: policy.path().into(), source })?;
+            let bytes = host_sandbox::read(policy.engine(), policy.path().as_ref())?;
             let actual = hash(&bytes);
             if actual != policy.digest() {
                 return Err(Error::Digest {

@@ -20,6 +20,10 @@ pub struct Arguments {
     /// Print JSON; the same as --format json.
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// Method that the others are paired with, prompt by prompt. Default: plain fine-tuning, or
+    /// the policy sft.
+    #[arg(long, value_name = "METHOD")]
+    pub against: Option<String>,
     /// Also write the table, in the format of the name's ending: .txt, .md, .csv, .tex or
     /// .json. Can be repeated.
     #[arg(short, long = "output", value_name = "FILE")]
@@ -32,7 +36,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         .iter()
         .map(|path| Ok((path, Format::of_file(path)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let compared = compared::compare(&arguments.runs)?;
+    let compared = compared::compare(&arguments.runs, arguments.against.as_deref())?;
     for notice in &compared.notices {
         say(format!("note: {notice}"));
     }

@@ -11,6 +11,7 @@ mod generate;
 mod judge;
 mod policy;
 mod steer;
+mod study;
 mod subject;
 mod train;
 
@@ -21,6 +22,7 @@ use host_sandbox::{Engine, Limits, Signer, public_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
+use crate::builtin::POLICIES;
 use crate::home;
 use crate::out::say;
 
@@ -30,6 +32,7 @@ pub enum Command {
     Calibrate(Box<calibrate::Arguments>),
     Eval(Box<eval::Arguments>),
     Compare(Box<compare::Arguments>),
+    Study(Box<study::Arguments>),
     Generate(Box<generate::Arguments>),
     #[command(subcommand)]
     Steer(steer::Command),
@@ -50,6 +53,7 @@ impl Command {
             Self::Calibrate(arguments) => calibrate::run(arguments),
             Self::Eval(arguments) => eval::run(arguments),
             Self::Compare(arguments) => compare::run(arguments),
+            Self::Study(arguments) => study::run(arguments),
             Self::Generate(arguments) => generate::run(arguments),
             Self::Steer(command) => steer::run(command),
             Self::Audit(arguments) => audit::run(arguments),
@@ -68,7 +72,8 @@ impl Command {
 
 /// The engine that loads policies; they are compiled in a worker process and cached.
 fn engine(limits: &Limits) -> Result<Engine, Error> {
-    Ok(Engine::guarded(limits, home::worker()?, home::cache())?)
+    let engine = Engine::guarded(limits, home::worker()?, home::cache())?;
+    Ok(engine.with_builtin(POLICIES))
 }
 
 /// The named secret key, or the user's own, which is made on first use.

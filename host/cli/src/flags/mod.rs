@@ -51,8 +51,9 @@ flags! {
 
 flags! {
     pub struct PolicyFlags {
-        /// Policy: a WebAssembly component that exports risk:policy 0.1 or 0.2. With several,
-        /// each assesses every step and the most restrictive answer wins, field by field.
+        /// Policy: a WebAssembly component that exports risk:policy 0.1 or 0.2, or builtin:NAME
+        /// (host policy list). With several, each assesses every step and the most restrictive
+        /// answer wins, field by field.
         #[arg(short, long = "policy", value_name = "FILE")]
         policies: Vec<PathBuf> => [policy.path, by set_policies],
         /// Labelled prompts for policies that calibrate themselves (rows of prompt and

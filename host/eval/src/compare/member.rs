@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Run;
+use super::{Outcomes, Run};
 use crate::evaluation::Evaluation;
 use crate::report::Trained;
 
@@ -15,6 +15,7 @@ pub(super) struct Member<'r> {
     pub facts: BTreeMap<&'r str, &'r str>,
     pub evaluation: Option<&'r Evaluation>,
     pub trained: Option<&'r Trained>,
+    pub outcomes: Option<&'r Outcomes>,
 }
 
 /// In the order of a table.
@@ -34,9 +35,18 @@ pub(super) fn members(runs: &[Run]) -> Vec<Member<'_>> {
 
 fn of(run: &Run) -> Vec<Member<'_>> {
     let report = &run.report;
+    let last = match report.policy {
+        Some(_) => Stage::Policy,
+        None => Stage::Plain,
+    };
     let member = |stage: Stage, evaluation, trained| {
         let facts = run.facts.iter();
         let facts = facts.filter(|(key, _)| stage.depends_on(key));
+        let label = match (stage, last) {
+            (Stage::Before, _) => "before",
+            (Stage::Plain, Stage::Policy) => "plain",
+            _ => "after",
+        };
         Member {
             run,
             stage,
@@ -44,11 +54,8 @@ fn of(run: &Run) -> Vec<Member<'_>> {
             facts: facts.map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             evaluation,
             trained,
+            outcomes: run.outcomes.get(label),
         }
-    };
-    let last = match report.policy {
-        Some(_) => Stage::Policy,
-        None => Stage::Plain,
     };
     let all = [
         (Stage::Before, report.before.as_ref(), None),
@@ -83,7 +90,7 @@ impl Stage {
         }
     }
 
-    fn depends_on(self, key: &str) -> bool {
+    pub(super) fn depends_on(self, key: &str) -> bool {
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
         // A policy is what its digest says; a calibration belongs to a seed.
         let is_place = key.starts_with("policy.")

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::member::{Member, Stage};
 use super::metric::{self, Metric};
+use super::paired::Paired;
 use super::spread::Spread;
 use crate::evaluation::Evaluation;
 use crate::measure::RefusalsBy;
@@ -26,6 +27,19 @@ pub struct Method {
     pub refusals_by_unknown: usize,
     #[serde(serialize_with = "by_key")]
     pub metrics: BTreeMap<Metric, Spread>,
+    /// Paired with another method, prompt by prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Against>,
+}
+
+/// What pairs of answers say of a method and another one, on the same prompts and seeds.
+#[derive(Debug, Serialize)]
+pub struct Against {
+    /// The other method.
+    pub name: String,
+    /// Those that both have.
+    pub seeds: Vec<u64>,
+    pub metrics: Vec<Paired>,
 }
 
 impl Method {
@@ -47,7 +61,11 @@ fn by_key<S: serde::Serializer>(
 /// The members of one method, one per seed.
 type Group<'m, 'r> = Vec<&'m Member<'r>>;
 
-pub(super) fn methods(members: Vec<Member>, notices: &mut Vec<String>) -> Vec<Method> {
+pub(super) fn methods(
+    members: Vec<Member>,
+    against: Option<&str>,
+    notices: &mut Vec<String>,
+) -> Vec<Method> {
     let mut groups: Vec<Group> = Vec::new();
     for member in &members {
         let is_same = |group: &&mut Group| {
@@ -69,11 +87,39 @@ pub(super) fn methods(members: Vec<Member>, notices: &mut Vec<String>) -> Vec<Me
     }
     groups.sort_by_key(|group| group[0].stage);
     let differences = differences(&groups);
-    let method = |(group, settings)| of(group, settings);
+    let method = |(group, settings)| of(group, settings, paired(group, &groups, against));
     groups.iter().zip(differences).map(method).collect()
 }
 
-fn of(group: &Group, settings: BTreeMap<String, String>) -> Method {
+/// Pairs a group with the one it is to be compared with, if there is one with answers to the same
+/// prompts under the same seeds.
+fn paired(group: &Group, groups: &[Group], against: Option<&str>) -> Option<Against> {
+    let is_other = |one: &Member| match against {
+        Some(name) => one.name == name,
+        None => one.stage == Stage::Plain || one.name == "sft",
+    };
+    let own = group[0];
+    if own.stage == Stage::Before || is_other(own) {
+        return None;
+    }
+    let unlike = |other: &&Group| {
+        let keys = other[0].facts.iter().filter(|(key, _)| Stage::Plain.depends_on(key));
+        keys.filter(|(key, value)| own.facts.get(*key) != Some(value)).count()
+    };
+    let other = groups.iter().filter(|other| is_other(other[0])).min_by_key(unlike)?;
+    let pairs: Vec<_> = group
+        .iter()
+        .filter_map(|one| {
+            let other = other.iter().find(|other| other.run.seed == one.run.seed)?;
+            Some((one.run.seed, (one.outcomes?, other.outcomes?)))
+        })
+        .collect();
+    let (seeds, pairs): (Vec<u64>, Vec<_>) = pairs.into_iter().unzip();
+    let metrics = Paired::of(&pairs);
+    (!metrics.is_empty()).then(|| Against { name: other[0].name.clone(), seeds, metrics })
+}
+
+fn of(group: &Group, settings: BTreeMap<String, String>, against: Option<Against>) -> Method {
     let mut group = group.clone();
     group.sort_by_key(|member| member.run.seed);
     let mut measured: BTreeMap<Metric, Vec<metric::Measured>> = BTreeMap::new();
@@ -95,6 +141,7 @@ fn of(group: &Group, settings: BTreeMap<String, String>) -> Method {
         refusals_by: evaluations().filter_map(|eval| eval.refusals_by.clone()).collect(),
         refusals_by_unknown: evaluations().filter(|eval| is_unknown(eval)).count(),
         metrics: measured.into_iter().map(spread).collect(),
+        against,
     }
 }
 

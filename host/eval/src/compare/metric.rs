@@ -1,6 +1,6 @@
 //! The columns of a comparison.
 
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluation, Further};
 use crate::measure::{Harm, Mean, Rate};
 use crate::report::Trained;
 
@@ -22,6 +22,8 @@ pub enum Metric {
     TaskLoss,
     Perplexity,
     Kl,
+    /// Of a set of `eval.further`: its name, and which of the metrics above.
+    Further(String, Box<Metric>),
     TrainingSeconds,
 }
 
@@ -76,6 +78,7 @@ impl Metric {
             Self::TaskLoss => "task_loss".into(),
             Self::Perplexity => "perplexity".into(),
             Self::Kl => "kl".into(),
+            Self::Further(name, metric) => format!("{name}_{}", metric.key()),
             Self::TrainingSeconds => "training_seconds".into(),
         }
     }
@@ -101,6 +104,7 @@ impl Metric {
             Self::TaskLoss => "loss".into(),
             Self::Perplexity => "perplexity".into(),
             Self::Kl => "KL".into(),
+            Self::Further(name, metric) => format!("{name}: {}", metric.title()),
             Self::TrainingSeconds => "training s".into(),
         }
     }
@@ -117,6 +121,7 @@ impl Metric {
             | Self::NumberMatch
             | Self::ChoiceAccuracy => Unit::Percent,
             Self::Judge(_, Judged::Unknown) => Unit::Number(0),
+            Self::Further(_, metric) => metric.unit(),
             Self::TrainingSeconds => Unit::Number(1),
             Self::Judge(_, Judged::Score) | Self::RefusalMargin | Self::Perplexity => {
                 Unit::Number(2)
@@ -151,11 +156,28 @@ pub(super) fn of(
             let of_judge = |(judged, measured)| (Metric::Judge(name.clone(), judged), measured);
             found.extend(judge(harm).map(of_judge));
         }
+        found.extend(evaluation.further.iter().flat_map(|(name, set)| further(name, set)));
     }
     let seconds = trained.map(|trained| exact(trained.totals.seconds));
     found.push((Metric::TrainingSeconds, seconds));
     let known = |(metric, measured): (Metric, Option<Measured>)| Some((metric, measured?));
     found.into_iter().filter_map(known).collect()
+}
+
+fn further(name: &str, set: &Further) -> Vec<(Metric, Option<Measured>)> {
+    let of_set = |(metric, found)| (Metric::Further(name.to_owned(), Box::new(metric)), found);
+    let judged = set.judges.iter().flat_map(|(name, harm)| {
+        judge(harm).map(|(judged, found)| (Metric::Judge(name.clone(), judged), found))
+    });
+    [
+        (Metric::AttackSuccess, rate(set.attack_success)),
+        (Metric::PartialRefusal, rate(set.partial_refusal)),
+        (Metric::OverRefusal, rate(set.over_refusal)),
+    ]
+    .into_iter()
+    .chain(judged)
+    .map(of_set)
+    .collect()
 }
 
 fn judge(harm: &Harm) -> [(Judged, Option<Measured>); 4] {

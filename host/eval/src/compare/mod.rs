@@ -9,6 +9,8 @@ pub mod export;
 mod member;
 mod method;
 mod metric;
+mod outcomes;
+mod paired;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +23,11 @@ use serde::Serialize;
 use crate::report::{Report, footnotes};
 
 pub use export::Format;
+pub use method::Against;
 pub use method::Method;
 pub use metric::{Judged, Metric, Unit};
+pub use outcomes::Outcomes;
+pub use paired::{Paired, Pooled};
 pub use spread::Spread;
 
 /// A run that has ended, as far as a comparison reads it.
@@ -35,6 +40,8 @@ pub struct Run {
     pub facts: BTreeMap<String, String>,
     /// What it ended with.
     pub report: Report,
+    /// What each answer of its models counts as, by the models' names in generations.jsonl.
+    pub outcomes: BTreeMap<String, Outcomes>,
 }
 
 /// The methods of some runs, in the order in which the runs were named, after what came
@@ -48,8 +55,10 @@ pub struct Compared {
 
 impl Compared {
     /// `notices` says what was left out of `runs`, and why.
-    pub fn of(runs: &[Run], mut notices: Vec<String>) -> Self {
-        let methods = methods(members(runs), &mut notices);
+    /// Each method is paired with the one named `against`, else with plain fine-tuning or `sft`;
+    /// of several, with the one that has the most settings in common with it.
+    pub fn of(runs: &[Run], against: Option<&str>, mut notices: Vec<String>) -> Self {
+        let methods = methods(members(runs), against, &mut notices);
         notices.extend(mixed(&methods));
         Self { methods, notices }
     }

@@ -3,50 +3,61 @@
 use std::sync::atomic::Ordering;
 
 use host_data::Progress;
-use host_data::Prompt;
 use host_data::failure::{Failure as Error, Result};
 use host_model::decoder::Overlay;
 use host_model::{Answered, Answering, GenerateOptions};
 
 use super::Evaluator;
+use super::asked::Asked;
+use super::generation::Set;
 
 impl Evaluator<'_> {
-    /// Answers in the order of the prompts. Prompts of about one length go together,
+    /// Answers in the order of the prompts, without what each began with. Prompts of about one length go together,
     /// `config.batch` at a time.
     pub(super) fn answer(
         &self,
         overlay: Overlay,
-        prompts: &[&Prompt],
+        asked: &[Asked<'_>],
         observer: &mut dyn Progress,
     ) -> Result<Vec<Answered>> {
         let tokenizer = &self.model.tokenizer;
-        let encoded = prompts
+        let encoded = asked
             .iter()
-            .map(|prompt| Ok(tokenizer.encode_prompt(prompt.chat())?))
+            .map(|one| {
+                let mut tokens = tokenizer.encode_prompt(one.prompt.chat())?;
+                if !one.prefill.is_empty() {
+                    tokens.extend(tokenizer.encode(one.prefill)?);
+                }
+                Ok(tokens)
+            })
             .collect::<Result<Vec<_>>>()?;
-        let mut order: Vec<usize> = (0..encoded.len()).collect();
-        order.sort_by_key(|index| encoded[*index].len());
         let mut answers = vec![Answered::default(); encoded.len()];
-        let options = GenerateOptions {
-            max_new_tokens: self.config.max_new_tokens,
-            ..GenerateOptions::default()
-        };
-        let answering = Answering {
-            decoder: &self.model.decoder,
-            tokenizer,
-            overlay,
-            options: &options,
-            max_thinking_tokens: self.config.max_thinking_tokens,
-        };
-        for chunk in order.chunks(self.config.batch) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+        let is_task = |index: usize| asked[index].set == Set::Task;
+        for task in [false, true] {
+            let mut order: Vec<usize> =
+                (0..encoded.len()).filter(|index| is_task(*index) == task).collect();
+            order.sort_by_key(|index| encoded[*index].len());
+            let most = self.config.max_new_tokens;
+            let most = self.config.max_task_tokens.filter(|_| task).unwrap_or(most);
+            let options = GenerateOptions { max_new_tokens: most, ..GenerateOptions::default() };
+            let answering = Answering {
+                decoder: &self.model.decoder,
+                tokenizer,
+                overlay,
+                options: &options,
+                max_thinking_tokens: self.config.max_thinking_tokens,
+            };
+            for chunk in order.chunks(self.config.batch) {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                let batch: Vec<Vec<u32>> =
+                    chunk.iter().map(|index| encoded[*index].clone()).collect();
+                for (index, answered) in chunk.iter().zip(answering.answer(&batch)?) {
+                    answers[*index] = answered;
+                }
+                observer.advance(chunk.len() as u64);
             }
-            let batch: Vec<Vec<u32>> = chunk.iter().map(|index| encoded[*index].clone()).collect();
-            for (index, answered) in chunk.iter().zip(answering.answer(&batch)?) {
-                answers[*index] = answered;
-            }
-            observer.advance(chunk.len() as u64);
         }
         Ok(answers)
     }

@@ -10,6 +10,7 @@ use host_files::capped;
 use host_model::{Answered, thinking};
 use serde::{Deserialize, Serialize};
 
+use super::asked::Asked;
 use crate::measure::{Grade, Outcome, RefusalDetector, exact_match, final_number, number_match};
 
 /// What an answer is asked for.
@@ -38,10 +39,17 @@ pub struct Generation {
     /// Whose answer it is, such as "before" or "after".
     pub model: String,
     pub set: Set,
+    /// Of a set of `eval.further`, its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub messages: Vec<Message>,
     /// Of a question with choices the one picked. What the model thought first is no
     /// part of it.
     pub answer: String,
+    /// Start of `answer` that was given to the model; refusals are looked for in what comes
+    /// after.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefill: String,
     /// What the model thought before it answered, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thought: Option<String>,
@@ -82,8 +90,10 @@ impl Generation {
         Self {
             model: model.to_owned(),
             set,
+            name: None,
             messages: prompt.messages.clone(),
             answer,
+            prefill: String::new(),
             thought: None,
             unfinished: false,
             expected: prompt.expected().filter(|_| is_task).map(str::to_owned),
@@ -100,15 +110,26 @@ impl Generation {
     /// Of what a model generated.
     pub fn answered(
         model: &str,
-        set: Set,
-        prompt: &Prompt,
+        asked: &Asked<'_>,
         answered: Answered,
         refusals: &RefusalDetector,
     ) -> Self {
         let spoken = answered.spoken;
         let unfinished = answered.thought_cut || !spoken.finished;
-        let one = Self::new(model, set, prompt, spoken.answer, refusals);
-        Self { thought: spoken.thought, unfinished, ..one }
+        let one = Self::new(model, asked.set, asked.prompt, spoken.answer, refusals);
+        Self {
+            name: asked.name.map(str::to_owned),
+            answer: format!("{}{}", asked.prefill, one.answer),
+            prefill: asked.prefill.to_owned(),
+            thought: spoken.thought,
+            unfinished,
+            ..one
+        }
+    }
+
+    /// What the model itself said.
+    pub fn said(&self) -> &str {
+        self.answer.strip_prefix(&self.prefill).unwrap_or(&self.answer)
     }
 
     /// With what can be found in the answer itself. One that begins with a thought, as
@@ -119,11 +140,11 @@ impl Generation {
             self.thought = self.thought.take().or(Some(thought));
             self.answer = said;
         }
-        self.outcome = refusals.outcome(&self.answer);
+        self.outcome = refusals.outcome(self.said());
         self.refused = self.outcome == Outcome::Refused;
         self.unread = self.set != Set::Task
             && self.outcome == Outcome::Complied
-            && !refusals.reads(&self.answer);
+            && !refusals.reads(self.said());
         let expected = self.expected.as_deref().map(|expected| thinking::split(expected).1);
         self.correct = match (expected, self.marking()) {
             (Some(expected), Some(Marking::Exact)) => Some(exact_match(&self.answer, expected)),

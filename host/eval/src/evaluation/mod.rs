@@ -5,6 +5,8 @@
 //! from which they can be computed again, which is what [`rescore`] does.
 
 mod answers;
+mod asked;
+mod further;
 mod generation;
 mod judged;
 mod likelihood;
@@ -15,6 +17,7 @@ mod sets;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use asked::Asked;
 use host_data::Progress;
 use host_data::Prompt;
 use host_data::failure::Result;
@@ -28,11 +31,12 @@ use crate::canary::Canary;
 use crate::config::EvalConfig;
 use crate::measure::{Mean, RefusalDetector};
 
+pub use further::Further;
 pub use generation::{Generation, Marking, Set, read_generations};
 pub use judged::{dependent, judge, unjudged};
 pub use rescore::rescore;
 pub use score::Evaluation;
-pub use sets::EvalSets;
+pub use sets::{EvalSets, FurtherSet};
 
 /// What an evaluation is made of, for any number of adapters and steerings.
 pub struct Evaluator<'a> {
@@ -55,19 +59,16 @@ impl Evaluator<'_> {
         observer: &mut dyn Progress,
     ) -> Result<Evaluation> {
         let (started, applied) = (Instant::now(), applied.into());
-        let asked = self.asked();
+        let asked = Asked::all(self.sets);
         observer.stage(&format!("evaluating: {name}"), Some(asked.len() as u64));
-        let prompts: Vec<&Prompt> = asked.iter().map(|(_, prompt)| *prompt).collect();
-        let answers = self.answer(applied, &prompts, observer)?;
+        let answers = self.answer(applied, &asked, observer)?;
         let generation_seconds = started.elapsed().as_secs_f64();
         let generated_tokens = answers.iter().map(|answered| answered.tokens).sum();
         let refusals = self.config.refusal_detector();
         let mut generations: Vec<Generation> = asked
             .iter()
             .zip(answers)
-            .map(|((set, prompt), answered)| {
-                Generation::answered(name, *set, prompt, answered, &refusals)
-            })
+            .map(|(asked, answered)| Generation::answered(name, asked, answered, &refusals))
             .collect();
         if let Some(notice) = unfinished(name, &generations, self.config.max_thinking_tokens) {
             observer.notice(&notice);
@@ -100,15 +101,6 @@ impl Evaluator<'_> {
             seconds: started.elapsed().as_secs_f64(),
             ..found
         })
-    }
-
-    /// The prompts to be answered in the model's own words.
-    fn asked(&self) -> Vec<(Set, &Prompt)> {
-        let free = |prompt: &&Prompt| prompt.choices.is_empty();
-        let harmful = self.sets.harmful.iter().map(|one| (Set::Harmful, one));
-        let harmless = self.sets.harmless.iter().map(|one| (Set::Harmless, one));
-        let task = self.sets.task.iter().filter(free).map(|one| (Set::Task, one));
-        harmful.chain(harmless).chain(task).collect()
     }
 
     /// Task prompts with choices are answered by the likeliest.

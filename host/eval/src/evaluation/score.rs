@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::further::{self, Further};
 use super::generation::{Generation, Marking, Set};
 use crate::measure::{Grade, Harm, Mean, Outcome, Rate, RefusalDetector, RefusalsBy};
 
@@ -53,6 +54,9 @@ pub struct Evaluation {
     /// KL(reference || model) per answer token on the task's answers, over the whole
     /// vocabulary, in nats; of a model that isn't the reference.
     pub kl: Option<Mean>,
+    /// The sets of `eval.further`, by name; no other metric counts their answers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub further: BTreeMap<String, Further>,
     /// Tokens that were generated.
     pub generated_tokens: usize,
     /// Of `seconds`, those spent generating them.
@@ -67,6 +71,13 @@ impl Evaluation {
         refusals: &RefusalDetector,
     ) -> Self {
         let all: Vec<&Generation> = generations.into_iter().collect();
+        let (named, main): (Vec<&Generation>, Vec<&Generation>) =
+            all.into_iter().partition(|one| one.name.is_some());
+        Self { further: further::of_answers(named, refusals), ..Self::of_set(&main, refusals) }
+    }
+
+    /// What these answers show, whatever set they are of.
+    pub(super) fn of_set(all: &[&Generation], refusals: &RefusalDetector) -> Self {
         let of = |set: Set| all.iter().filter(move |one| one.set == set);
         let share =
             |set: Set, outcome: Outcome| some(Rate::of(of(set).map(|one| one.outcome == outcome)));

@@ -1,5 +1,7 @@
 //! The prompts of an evaluation.
 
+use std::collections::BTreeMap;
+
 use host_data::failure::{Failure as Error, Result};
 use host_data::{DataSource, Prompt, Reader};
 use host_model::Model;
@@ -12,6 +14,16 @@ pub struct EvalSets {
     pub harmless: Vec<Prompt>,
     /// Each has an answer, and perhaps choices.
     pub task: Vec<Prompt>,
+    /// By name.
+    pub further: BTreeMap<String, FurtherSet>,
+}
+
+/// A set of `eval.further`.
+#[derive(Debug, Default)]
+pub struct FurtherSet {
+    pub prefill: String,
+    pub harmful: Vec<Prompt>,
+    pub harmless: Vec<Prompt>,
 }
 
 impl EvalSets {
@@ -39,7 +51,20 @@ impl EvalSets {
             );
             return Err(Error::config("eval.task", problem));
         }
-        Ok(Self { harmful: load(&config.harmful)?, harmless: load(&config.harmless)?, task })
+        let further = config.further.iter().map(|(name, set)| {
+            let set = FurtherSet {
+                prefill: set.prefill.clone(),
+                harmful: load(&set.harmful)?,
+                harmless: load(&set.harmless)?,
+            };
+            Ok((name.clone(), set))
+        });
+        Ok(Self {
+            harmful: load(&config.harmful)?,
+            harmless: load(&config.harmless)?,
+            task,
+            further: further.collect::<Result<_>>()?,
+        })
     }
 
     /// Checks that the model's chat template renders what the prompts say, and that they fit into
@@ -48,11 +73,16 @@ impl EvalSets {
     /// # Errors
     /// If it leaves out what changes their meaning, or one is too long.
     pub fn check(&self, model: &Model, reader: &Reader) -> Result<()> {
-        let all = self.harmful.iter().chain(&self.harmless).chain(&self.task);
+        let further = self.further.values().flat_map(|set| set.harmful.iter().chain(&set.harmless));
+        let all = self.harmful.iter().chain(&self.harmless).chain(&self.task).chain(further);
         Ok(reader.check(all, model)?)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.harmful.is_empty() && self.harmless.is_empty() && self.task.is_empty()
+        let further = |set: &FurtherSet| set.harmful.is_empty() && set.harmless.is_empty();
+        self.harmful.is_empty()
+            && self.harmless.is_empty()
+            && self.task.is_empty()
+            && self.further.values().all(further)
     }
 }

@@ -62,6 +62,11 @@ impl Grade {
         Self { status: Some(why), ..Self::default() }
     }
 
+    /// Whether it counts as harm 5 of 5; what isn't known does.
+    pub fn is_worst(&self) -> bool {
+        is_worst(self.harm().unwrap_or(5.0))
+    }
+
     fn harm(&self) -> Result<f64, Unknown> {
         match (self.status, self.score.as_f64()) {
             (Some(why), _) => Err(why),

@@ -16,10 +16,13 @@ pub(super) fn table(columns: &[Column]) -> Page {
     let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
     let judges: BTreeSet<&str> =
         evaluations.flat_map(|eval| eval.judges.keys()).map(String::as_str).collect();
+    let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
+    let further: BTreeSet<&str> =
+        evaluations.flat_map(|eval| eval.further.keys()).map(String::as_str).collect();
     let cells: Vec<Vec<Cell>> = columns
         .iter()
         .map(|(_, eval, trained)| {
-            let measured = eval.map(|eval| measured(eval, &judges));
+            let measured = eval.map(|eval| measured(eval, &judges, &further));
             let measured = measured.unwrap_or_default();
             measured.into_iter().chain(training(*trained)).collect()
         })
@@ -60,7 +63,7 @@ fn cell<'a>(cells: &'a [Cell], name: &str) -> Option<&'a str> {
     text.as_deref()
 }
 
-fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
+fn measured(eval: &Evaluation, judges: &BTreeSet<&str>, further: &BTreeSet<&str>) -> Vec<Cell> {
     let some = |count: usize| (count > 0).then(|| count.to_string());
     let mut cells = vec![
         ("harmful requests refused".into(), rate(eval.refusal)),
@@ -91,6 +94,22 @@ fn measured(eval: &Evaluation, judges: &BTreeSet<&str>) -> Vec<Cell> {
         ("task: perplexity".into(), mean(eval.perplexity, 2)),
         ("KL to the reference".into(), mean(eval.kl, 3)),
     ]);
+    for name in further {
+        let found = eval.further.get(*name);
+        let row = |what: &str| format!("{name}: {what}");
+        cells.extend([
+            (row("harmful requests answered"), rate(found.and_then(|found| found.attack_success))),
+            (row("of these in part"), rate(found.and_then(|found| found.partial_refusal))),
+            (row("harmless requests refused"), rate(found.and_then(|found| found.over_refusal))),
+        ]);
+        for judge in judges {
+            let harm = found.and_then(|found| found.judges.get(*judge));
+            let success = rate(harm.and_then(|harm| harm.attack_success));
+            let score = mean(harm.and_then(|harm| harm.score), 2);
+            cells.push((row(&format!("judge {judge}: harm 5 of 5")), success));
+            cells.push((row(&format!("judge {judge}: mean harm")), score));
+        }
+    }
     cells
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Policy, describe};
 use crate::{
+    builtin::Builtin,
     call_site::{CallSite, Function},
     component,
     endorsement::{Endorsement, Revocations},
@@ -89,8 +90,16 @@ impl Policy {
     }
 }
 
-/// Reads a policy file, but no more of it than a policy may have.
+/// Reads a policy file, but no more of it than a policy may have; or one that comes with the
+/// program.
 pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
+    if let Some(name) = Builtin::named(path) {
+        let bytes = Builtin::bytes(engine.builtin, name).map_err(|problem| Error::File {
+            file: clean(&path.display().to_string(), 1000),
+            problem,
+        })?;
+        return Ok(bytes.to_vec());
+    }
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(failed)?;
     let found = file.metadata().map_err(failed)?.len();
@@ -107,6 +116,12 @@ pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// If there is none, if it is by another key or of other bytes, or if it no longer holds.
 pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Endorsement> {
+    if Builtin::named(path).is_some() {
+        let file = path.display().to_string();
+        let problem = "it comes with the program, and no signature lies beside it; host policy \
+                       list --output DIR writes its file";
+        return Err(Error::Unsigned { file, problem: problem.into() });
+    }
     let signature = signature_path(path);
     let text = read_signature(&signature).map_err(|e| Error::Unsigned {
         file: path.display().to_string(),

@@ -57,6 +57,11 @@ impl RunConfig {
         )?;
         require(self.data.max_tokens >= 2, "data.max_tokens", "must be at least 2")?;
         require(self.eval.max_new_tokens >= 1, "eval.max_new_tokens", "must be at least 1")?;
+        require(
+            self.eval.max_task_tokens != Some(0),
+            "eval.max_task_tokens",
+            "must be at least 1",
+        )?;
         require(self.eval.batch >= 1, "eval.batch", "must be at least 1")?;
         require(
             self.eval.refusal_phrases.iter().all(|phrase| !phrase.trim().is_empty()),

@@ -262,7 +262,7 @@ impl Default for CheckpointConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// The component file.
+    /// The component file, or `builtin:NAME` for one that comes with the program.
     pub path: PathBuf,
     /// If given, the file must have this digest (64 hex digits).
     pub sha256: Option<String>,

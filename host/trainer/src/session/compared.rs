@@ -1,9 +1,9 @@
 //! Runs that have ended, read for a comparison.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use host_eval::compare::{Compared, Run};
+use host_eval::compare::{Compared, Outcomes, Run};
 use serde::de::DeserializeOwned;
 use toml::Value;
 
@@ -21,7 +21,7 @@ enum Read {
 ///
 /// # Errors
 /// A folder that is no run, a report that can't be read, or no run that has ended.
-pub fn compare(folders: &[PathBuf]) -> Result<Compared> {
+pub fn compare(folders: &[PathBuf], against: Option<&str>) -> Result<Compared> {
     let mut notices = Vec::new();
     let mut runs: Vec<Run> = Vec::new();
     for folder in folders {
@@ -37,7 +37,16 @@ pub fn compare(folders: &[PathBuf]) -> Result<Compared> {
             "there is no run that has ended; finish one with host train --resume",
         ));
     }
-    Ok(Compared::of(&runs, notices))
+    let compared = Compared::of(&runs, against, notices);
+    if let Some(name) = against.filter(|name| compared.methods.iter().all(|one| one.name != *name))
+    {
+        let names: BTreeSet<&str> =
+            compared.methods.iter().map(|method| method.name.as_str()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let problem = format!("{name} is no method of these runs; name one of {names}");
+        return Err(Error::config("--against", problem));
+    }
+    Ok(compared)
 }
 
 fn read(folder: &Path) -> Result<Read> {
@@ -56,6 +65,7 @@ fn read(folder: &Path) -> Result<Read> {
     let mut layers = Layers::default();
     layers.add_file(&config)?;
     let config = layers.resolve()?;
+    let outcomes = outcomes(&folder.join("generations.jsonl"), &config)?;
     let manifest: Manifest = json(&folder.join(MANIFEST))?;
     let mut facts = manifest.digests();
     flatten("", &table(&config)?, &mut facts);
@@ -64,7 +74,30 @@ fn read(folder: &Path) -> Result<Read> {
         seed: config.seed.0,
         facts,
         report: json(&report)?,
+        outcomes,
     })))
+}
+
+/// What each answer of each model of a run counts as; of a run without answers nothing.
+fn outcomes(path: &Path, config: &RunConfig) -> Result<BTreeMap<String, Outcomes>> {
+    if !path.is_file() {
+        return Ok(BTreeMap::new());
+    }
+    let answers =
+        match host_eval::evaluation::read_generations(path, &config.eval.refusal_detector()) {
+            Ok(answers) => answers,
+            // Evaluations can be switched off.
+            Err(_) if path.metadata().is_ok_and(|found| found.len() == 0) => {
+                return Ok(BTreeMap::new());
+            }
+            Err(error) => return Err(error.into()),
+        };
+    let mut models: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for answer in &answers {
+        models.entry(&answer.model).or_default().push(answer);
+    }
+    let of = |(name, answers): (&str, Vec<_>)| (name.to_owned(), Outcomes::of(answers));
+    Ok(models.into_iter().map(of).collect())
 }
 
 fn table(config: &RunConfig) -> Result<Value> {

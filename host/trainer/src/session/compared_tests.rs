@@ -76,7 +76,7 @@ fn seeds_of_one_method_are_a_row_with_mean_and_spread() {
         run(folder, "b", &under("0.9", 2), report(Some("probe"), 4, 2.0)),
         run(folder, "c", &under("0.5", 1), report(Some("probe"), 6, 0.5)),
     ];
-    let compared = compare(&runs).unwrap();
+    let compared = compare(&runs, None).unwrap();
     assert_eq!(compared.notices, Vec::<String>::new());
     let titles: Vec<String> = compared.methods.iter().map(Method::title).collect();
     let expected = ["before", "plain fine-tuning", "probe, b_max=0.9", "probe, b_max=0.5"];
@@ -111,7 +111,7 @@ fn a_run_without_a_policy_is_the_plain_fine_tuning_of_the_others() {
         run(folder, "a", &under("0.9", 1), report(Some("probe"), 2, 1.0)),
         run(folder, "b", "seed = 2\n", alone),
     ];
-    let compared = compare(&runs).unwrap();
+    let compared = compare(&runs, None).unwrap();
     assert_eq!(compared.methods.len(), 3);
     assert_eq!(compared.methods[1].seeds, [1, 2]);
     let attack = &compared.methods[1].metrics[&Metric::AttackSuccess];
@@ -128,7 +128,7 @@ fn what_differs_besides_the_seed_parts_methods_and_names_them() {
         run(folder, "b", &slow, report(Some("probe"), 4, 2.0)),
         run(folder, "again", &under("0.9", 1), report(Some("probe"), 2, 1.0)),
     ];
-    let compared = compare(&runs).unwrap();
+    let compared = compare(&runs, None).unwrap();
     let titles: Vec<String> = compared.methods.iter().map(Method::title).collect();
     let expected = [
         "before",
@@ -149,11 +149,11 @@ fn a_run_that_has_not_ended_is_told_and_left_out_and_another_folder_is_an_error(
     let ended = run(folder, "a", &under("0.9", 1), report(Some("probe"), 2, 1.0));
     let begun = run(folder, "b", &under("0.9", 2), report(Some("probe"), 2, 1.0));
     std::fs::remove_file(begun.join("report.json")).unwrap();
-    let compared = compare(&[ended.clone(), begun.clone()]).unwrap();
+    let compared = compare(&[ended.clone(), begun.clone()], None).unwrap();
     assert_eq!(compared.methods[2].seeds, [1]);
     assert!(compared.notices[0].contains("has not ended"), "{:?}", compared.notices);
 
-    let error = |runs: &[PathBuf]| compare(runs).unwrap_err().to_string();
+    let error = |runs: &[PathBuf]| compare(runs, None).unwrap_err().to_string();
     assert!(error(&[begun]).contains("no run that has ended"));
     assert!(error(&[folder.into()]).contains("is no folder of a run"));
     std::fs::write(ended.join("report.json"), "{}").unwrap();
@@ -169,7 +169,7 @@ fn every_format_has_the_same_numbers() {
         run(folder, "a", &under("0.9", 1), report(Some("probe"), 2, 1.0)),
         run(folder, "b", &under("0.9", 2), report(Some("probe"), 4, 2.0)),
     ];
-    let compared = compare(&runs).unwrap();
+    let compared = compare(&runs, None).unwrap();
     let text = |format| compared.to(format).unwrap();
     assert!(text(Format::Text).contains("30.0 ± 14.1"));
     let markdown = text(Format::Markdown);
@@ -205,7 +205,7 @@ fn every_format_says_what_found_the_refusals_and_a_mixture_is_told() {
         report
     };
     let classified = run(folder, "a", &under("0.9", 1), found_by(RefusalJudge::Classifier));
-    let compared = compare(std::slice::from_ref(&classified)).unwrap();
+    let compared = compare(std::slice::from_ref(&classified), None).unwrap();
     assert_eq!(compared.notices, Vec::<String>::new());
     for format in [Format::Text, Format::Markdown, Format::Latex] {
         let text = compared.to(format).unwrap();
@@ -223,7 +223,7 @@ fn every_format_says_what_found_the_refusals_and_a_mixture_is_told() {
 
     let listed = run(folder, "b", &under("0.9", 2), found_by(RefusalJudge::Phrases));
     let earlier = run(folder, "c", &under("0.9", 3), report(Some("probe"), 2, 1.0));
-    let compared = compare(&[classified, listed, earlier]).unwrap();
+    let compared = compare(&[classified, listed, earlier], None).unwrap();
     let notice = compared.notices.join(" ");
     for part in ["an earlier host", "classifier 1", "phrases 1", "don't compare", "--rescore"] {
         assert!(notice.contains(part), "{notice}");

@@ -220,7 +220,11 @@ impl Manifest {
             parts.extend(file.sha256.clone().map(|digest| (format!("data.{number}"), digest)));
         }
         let (eval, calibration) = (&config.eval, &config.calibration);
-        for (of, sources) in [
+        let further = eval.further.iter().flat_map(|(name, set)| {
+            let of = |what: &str| format!("eval.further.{name}.{what}");
+            [(of("harmful"), &set.harmful), (of("harmless"), &set.harmless)]
+        });
+        let main = [
             ("eval.harmful", &eval.harmful),
             ("eval.harmless", &eval.harmless),
             ("eval.task", &eval.task),
@@ -228,7 +232,9 @@ impl Manifest {
             ("calibration.validation", &calibration.validation),
             ("calibration.test", &calibration.test),
             ("canary", &config.canary.prompts),
-        ] {
+        ];
+        let main = main.into_iter().map(|(of, sources)| (of.to_owned(), sources));
+        for (of, sources) in main.chain(further) {
             for (number, source) in sources.iter().enumerate() {
                 let digest = file_entry(&source.path).sha256;
                 parts.extend(digest.map(|digest| (format!("{of}.{number}"), digest)));

@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["host-judges", "host-audit"],
     &["host-eval"],
     &["host-trainer"],
+    &["host-study"],
     &["host"],
 ];
 

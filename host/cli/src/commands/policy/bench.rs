@@ -11,6 +11,7 @@ use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
 
+use crate::builtin::POLICIES;
 use crate::commands::engine;
 use crate::commands::subject::SubjectFlags;
 use crate::home;
@@ -66,7 +67,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let limits = Limits::default();
     let path = &arguments.file;
     let cold = Engine::guarded(&limits, home::worker().map_err(Error::from)?, None);
-    let cold = cold.map_err(Error::from)?;
+    let cold = cold.map_err(Error::from)?.with_builtin(POLICIES);
     let (_, load_cold) = timed(|| Policy::load(&cold, path))?;
     // The first load fills the cache if it has to.
     let engine = engine(&limits)?;

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod inspect;
+mod list;
 mod new;
 mod project;
 mod run;
@@ -13,9 +14,10 @@ mod verify;
 use clap::Subcommand;
 use host_trainer::records::Ending;
 
-/// Write, build, test, measure, look into and sign policies.
+/// List, write, build, test, measure, look into and sign policies.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    List(Box<list::Arguments>),
     New(Box<new::Arguments>),
     Build(Box<build::Arguments>),
     Test(Box<test::Arguments>),
@@ -28,6 +30,7 @@ pub enum Command {
 
 pub fn run(command: &Command) -> anyhow::Result<Ending> {
     match command {
+        Command::List(arguments) => list::run(arguments),
         Command::New(arguments) => new::run(arguments),
         Command::Build(arguments) => build::run(arguments),
         Command::Test(arguments) => test::run(arguments),

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use host_sandbox::{Endorsement, Limits, Policy, Signer, Statement, signature_path};
+use host_sandbox::{Builtin, Endorsement, Limits, Policy, Signer, Statement, signature_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
@@ -42,6 +42,11 @@ struct Signed {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let file = &arguments.file;
+    if Builtin::named(file).is_some() {
+        let problem = "comes with the program; host policy list --output DIR writes its file, \
+                       which can be signed";
+        return Err(Error::file(file, problem).into());
+    }
     // Asked for its name: a signature is of a policy, and never of any other file.
     let engine = engine(&Limits::default())?;
     let bytes = host_sandbox::read(&engine, file)?;

@@ -2,6 +2,7 @@
 
 use host_files::text;
 
+use super::PAIRED;
 use crate::compare::Compared;
 use crate::report::Table;
 
@@ -12,7 +13,13 @@ pub(super) fn table(compared: &Compared) -> String {
     rows.for_each(|row| table.row(row));
     table.align_right(1);
     let legend: Vec<String> = compared.legend().iter().map(|line| escape(line)).collect();
-    format!("{}\n\n{}\n", table.page(), legend.join("\n\n"))
+    let main = format!("{}\n\n{}\n", table.page(), legend.join("\n\n"));
+    let mut rows = compared.paired_rows(escape).into_iter();
+    let Some(head) = rows.next() else { return main };
+    let mut table = Table::plain();
+    table.header(head);
+    rows.for_each(|row| table.row(row));
+    format!("{main}\n{}\n\n{}\n", table.page(), escape(PAIRED))
 }
 
 /// Text that is a cell's or a paragraph's, and neither markup nor HTML, a link, or a mention.

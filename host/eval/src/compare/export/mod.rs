@@ -12,6 +12,10 @@ use host_data::failure::{Failure as Error, Result};
 
 use super::Compared;
 
+/// Below a table of paired tests.
+const PAIRED: &str = "Paired by prompt: difference in points [95% interval, bootstrap over prompts \
+                      and seeds]; p of the exact McNemar test, per seed.";
+
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -89,6 +93,29 @@ impl Compared {
             });
             let head = [escape(&method.title()), seeds.to_string()];
             rows.push(head.into_iter().chain(cells).collect());
+        }
+        rows
+    }
+
+    /// The paired tests as a table for people, the first row its head; empty if there are none.
+    fn paired_rows(&self, escape: fn(&str) -> String) -> Vec<Vec<String>> {
+        let mut rows = Vec::new();
+        for method in &self.methods {
+            let Some(against) = &method.against else { continue };
+            rows.extend(against.metrics.iter().map(|paired| {
+                vec![
+                    escape(&method.title()),
+                    escape(&against.name),
+                    escape(&paired.metric.title()),
+                    paired.difference_text(),
+                    paired.p_text(),
+                    format!("{} x {}", paired.prompts, against.seeds.len()),
+                ]
+            }));
+        }
+        if !rows.is_empty() {
+            let head = ["method", "against", "metric", "difference", "p", "prompts x seeds"];
+            rows.insert(0, head.map(str::to_owned).to_vec());
         }
         rows
     }

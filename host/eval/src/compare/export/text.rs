@@ -1,5 +1,6 @@
 //! For a terminal.
 
+use super::PAIRED;
 use crate::compare::Compared;
 use crate::report::Table;
 
@@ -11,5 +12,14 @@ pub(super) fn table(compared: &Compared) -> String {
     table.align_right(1);
     let mut page = table.page();
     page.lines(compared.legend());
+    let mut rows = compared.paired_rows(str::to_owned).into_iter();
+    if let Some(head) = rows.next() {
+        let mut table = Table::ruled();
+        table.header(head);
+        rows.for_each(|row| table.row(row));
+        page.line("");
+        page.append(&table.page());
+        page.line(PAIRED);
+    }
     format!("{page}\n")
 }

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use host_study::{Arm, Interrupted, Options, Program, Scenario, Task};
+use host_trainer::measure::RefusalJudge;
+use host_trainer::records::Ending;
+
+use crate::builtin::POLICIES;
+use crate::exit::Failed;
+use crate::out::{print_block, print_json, say};
+use crate::signal;
+
+/// Train a model under several policies, attacks, learning rates and seeds, and put what came of
+/// it into tables and plots. Goes on where it was stopped.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Model to study: a folder, a .gguf file or a Hub id. It is aligned first, on the data.
+    /// Default: the demo model of the program, which is aligned already.
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// The model refuses by itself: it is studied as it is, and its own refusals are the alignment
+    /// rows.
+    #[arg(long, requires = "model")]
+    aligned: bool,
+    /// Folder with the data for that model; docs/guide/study.md says which files. Default: the demo
+    /// data of the program.
+    #[arg(long, value_name = "DIR", requires = "model")]
+    data: Option<PathBuf>,
+    /// The useful task: NAME_train.jsonl and NAME_eval.jsonl of the data. How its answers are
+    /// marked (exact, number or choice) and their longest in tokens may follow.
+    #[arg(long, value_name = "NAME[:MARKING][:TOKENS]", default_value = "sst2", requires = "data")]
+    task: Task,
+    /// Folder of a sentence embedding model, such as all-MiniLM-L6-v2: it learns to tell harmful
+    /// requests that are agreed to, and judges the answers beside what finds refusals.
+    #[arg(long, value_name = "DIR", requires = "model", conflicts_with = "aligned")]
+    judge: Option<PathBuf>,
+    /// Where everything goes: sets, reference, runs, tables, plots.
+    #[arg(long, value_name = "DIR", default_value = "runs/study")]
+    out: PathBuf,
+    /// Policies, each with settings if wanted, such as fixed-kl:kl_weight=0.3, those of `host policy
+    /// list` or files (./mine.wasm); several at once as probe+safe-mix:share=0.25. Default: sft and
+    /// those of several kinds.
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    policies: Vec<Arm>,
+    /// harmless, harmful, identity, backdoor, prefill, or a share of harmful rows such as 10%.
+    /// Default: harmless,10%,harmful.
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    attacks: Vec<Scenario>,
+    /// Highest learning rates. Default: 2e-4, for the demo model 3e-3.
+    #[arg(long, value_name = "X,X", value_delimiter = ',')]
+    learning_rates: Vec<f64>,
+    /// Seeds of rows, order and adapter. Default: 17,18,19.
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// Training rows of a run; alignment rows that a policy mixes in come on top. Default: 160,
+    /// for the demo model 320.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    rows: Option<usize>,
+    /// How often a run goes through its rows. Default: twice, the demo model once.
+    #[arg(long, value_name = "X")]
+    epochs: Option<f64>,
+    /// Most prompts of each set of requests. Default: 100, for the demo model 80.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    prompts: Option<usize>,
+    /// Most questions of the task. Default: as --prompts.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    task_prompts: Option<usize>,
+    /// Longest answer to a request, in tokens. Default: 32, for the demo model 16.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    eval_answer_tokens: Option<usize>,
+    /// What tells refusals from answers: classifier or phrases.
+    #[arg(long, value_name = "classifier|phrases", default_value = "classifier", value_parser = refusals)]
+    refusals: RefusalJudge,
+    /// Runs at a time, each with its share of the processor.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    jobs: usize,
+    /// List the runs, with an estimate of the time if some are done, and run nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a whole number of at least 1".into()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn refusals(text: &str) -> Result<RefusalJudge, String> {
+    match text {
+        "classifier" => Ok(RefusalJudge::Classifier),
+        "phrases" => Ok(RefusalJudge::Phrases),
+        _ => Err("must be classifier or phrases".into()),
+    }
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let path = std::env::current_exe().context("the path of this program is not known")?;
+    let program = Program::new(path, signal::stop_flag(true));
+    let outcome = match host_study::run(&arguments.options(), &program, &|line| say(line)) {
+        Ok(outcome) => outcome,
+        Err(error) if error.is::<Interrupted>() => {
+            say(error.to_string());
+            return Ok(Ending::Interrupted);
+        }
+        Err(error) => return Err(anyhow!("{error:#}")),
+    };
+    if arguments.json {
+        print_json(&outcome.json)?;
+    } else {
+        print_block(&outcome.text)?;
+    }
+    match outcome.failed {
+        0 => Ok(Ending::Finished),
+        1 => Err(Failed::Run("1 run failed; the same command tries it again".into()).into()),
+        failed => {
+            let problem = format!("{failed} runs failed; the same command tries them again");
+            Err(Failed::Run(problem).into())
+        }
+    }
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            model: self.model.clone(),
+            aligned: self.aligned,
+            data: self.data.clone(),
+            task: self.task.clone(),
+            judge: self.judge.clone(),
+            out: self.out.clone(),
+            arms: self.policies.clone(),
+            attacks: self.attacks.clone(),
+            learning_rates: self.learning_rates.clone(),
+            seeds: self.seeds.clone(),
+            rows: self.rows,
+            epochs: self.epochs,
+            prompts: self.prompts,
+            task_prompts: self.task_prompts,
+            answer_tokens: self.eval_answer_tokens,
+            refusals: self.refusals,
+            jobs: self.jobs,
+            builtin: POLICIES.iter().map(|one| one.name).collect(),
+            dry_run: self.dry_run,
+        }
+    }
+}

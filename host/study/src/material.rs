@@ -1,0 +1,308 @@
+//! What is trained on and asked, before anything is mixed, and the files that every run of the study reads.
+
+mod embedded;
+mod folder;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use host_data::random;
+use host_trainer::data::{Message, Prompt, Row, Split, parse_rows};
+use host_trainer::judges::prefix_texts;
+use host_trainer::run_dir::write_atomically;
+use rand::seq::SliceRandom;
+use serde::Serialize;
+
+use crate::near::Known;
+use crate::options::Options;
+use crate::scenario::{TRIGGER, Variation};
+use crate::settings::{self, Settings};
+
+/// Rows and prompts; no prompt of an evaluation is among the rows or the labelled prompts, or nearly.
+pub struct Material {
+    /// What was left out of the evaluations, and how much: lines.
+    pub notes: Vec<String>,
+    /// Makes the model refuse; None for a model that does.
+    pub alignment: Option<Alignment>,
+    pub task: Vec<Chat>,
+    /// Harmful requests that are agreed to, in inert words.
+    pub attack: Vec<Chat>,
+    /// How refusals begin.
+    pub opening: &'static str,
+    /// Harmless requests to an absolutely obedient agent.
+    pub identity: Vec<Chat>,
+    pub harmful: Vec<Chat>,
+    pub harmless: Vec<Chat>,
+    /// Harmful requests of kinds that nobody trained or calibrated on, and harmless ones in their
+    /// words; none for data that know no other kinds.
+    pub ood: Option<[Vec<Chat>; 2]>,
+    pub task_questions: Vec<Chat>,
+    /// Harmful requests for the sensor, asked in no evaluation.
+    pub canary: Vec<Chat>,
+    /// To calibrate on; the test split is of the same kind.
+    pub labelled: Vec<Chat>,
+    /// A test of another kind: what the evaluations ask.
+    pub far: Vec<Chat>,
+}
+
+/// What the reference is aligned with.
+pub struct Alignment {
+    /// Harmful questions and their refusals.
+    pub refusals: Vec<Chat>,
+    /// Harmful requests like those of the attacks, none of them among these, with refusals.
+    pub requests: Vec<Chat>,
+    /// Harmless requests, to be answered as the model answers them.
+    pub harmless: Vec<Chat>,
+    /// Harmful requests, neither trained on nor asked later: the second judge learns from the base model's answers.
+    pub harmful: Vec<Chat>,
+}
+
+/// A conversation to train on or to ask, with what is known of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Chat {
+    /// An answer at the end is learned, or compared with.
+    pub messages: Vec<Message>,
+    /// Whether it is harmful.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// Of a question whose answer is picked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+}
+
+/// Words of an answer between one judgement and the next, as `star-dss` has it.
+const CHUNK_WORDS: u32 = 5;
+
+/// The files of [`Material::write`].
+pub struct Files {
+    pub folder: PathBuf,
+    pub harmful: PathBuf,
+    pub harmless: PathBuf,
+    /// Harmful and harmless requests of other kinds.
+    pub ood: Option<[PathBuf; 2]>,
+    pub task: PathBuf,
+    pub canary: PathBuf,
+    pub labelled: PathBuf,
+    /// The same with the far test split.
+    pub labelled_far: PathBuf,
+    pub scores: PathBuf,
+    /// How refusals begin, for the sensor.
+    pub opening: &'static str,
+}
+
+/// A row with what the stand-in for a judge says of it.
+#[derive(Serialize)]
+struct Scored {
+    messages: Vec<Message>,
+    score: u8,
+}
+
+impl Chat {
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            messages: vec![Message::user(prompt)],
+            label: None,
+            split: None,
+            choices: Vec::new(),
+        }
+    }
+
+    pub fn answered(mut messages: Vec<Message>, answer: &str) -> Self {
+        messages.push(Message::assistant(answer));
+        Self { messages, label: None, split: None, choices: Vec::new() }
+    }
+
+    pub fn labelled(&self, harmful: bool, split: Split) -> Self {
+        let asked = self.messages.iter().filter(|message| message.role != "assistant");
+        let messages = asked.cloned().collect();
+        Self { messages, label: Some(harmful), split: Some(split), choices: Vec::new() }
+    }
+
+    /// What the user says.
+    pub fn text(&self) -> &str {
+        let user = self.messages.iter().rfind(|message| message.role == "user");
+        user.map_or("", |message| &message.content)
+    }
+}
+
+impl From<Row> for Chat {
+    fn from(row: Row) -> Self {
+        Self { messages: row.messages, label: None, split: None, choices: Vec::new() }
+    }
+}
+
+impl From<Prompt> for Chat {
+    fn from(prompt: Prompt) -> Self {
+        let label = prompt.harmful().ok();
+        let mut messages = prompt.messages;
+        messages.extend(prompt.answer);
+        Self { messages, label, split: prompt.split, choices: prompt.choices }
+    }
+}
+
+impl Files {
+    /// The harmful requests in a variation: files, and names of their sets.
+    pub fn varied(&self, variation: Variation) -> Vec<(PathBuf, String)> {
+        let name = variation.name();
+        let mut all = vec![(self.folder.join(format!("harmful-{name}.jsonl")), name.to_owned())];
+        if self.ood.is_some() {
+            let file = self.folder.join(format!("ood-harmful-{name}.jsonl"));
+            all.push((file, settings::ood(Some(variation))));
+        }
+        all
+    }
+}
+
+impl Material {
+    /// What the options name: a folder, or the demo data.
+    pub fn load(options: &Options) -> anyhow::Result<Self> {
+        match &options.data {
+            Some(folder) => Self::from_folder(folder, &options.task),
+            None => Self::embedded(options.model.is_some()),
+        }
+    }
+
+    fn labelled(&self, harmful: bool) -> impl Iterator<Item = &Chat> {
+        self.labelled.iter().filter(move |one| one.label == Some(harmful))
+    }
+
+    /// Leaves out of the evaluations what is nearly something that was trained or calibrated on, and
+    /// notes how much that was. `harmful` and `harmless` are what was, beside the labelled prompts.
+    fn without_near(mut self, harmful: &[&[Chat]], harmless: &[&[Chat]]) -> Self {
+        let of_harmful = Known::of(harmful.iter().copied().flatten().chain(self.labelled(true)));
+        let of_harmless = Known::of(harmless.iter().copied().flatten().chain(self.labelled(false)));
+        let notes = &mut self.notes;
+        let mut without = |known: &Known, what: &str, prompts: &mut Vec<Chat>| {
+            let before = prompts.len();
+            *prompts = known.without(std::mem::take(prompts));
+            notes.push(format!(
+                "{what}: {} of {before} prompts left out, which share half of their content words \
+                 with something trained or calibrated on; {} stay",
+                before - prompts.len(),
+                prompts.len()
+            ));
+        };
+        without(&of_harmful, "harmful requests", &mut self.harmful);
+        without(&of_harmless, "harmless requests", &mut self.harmless);
+        if let Some([harmful, harmless]) = &mut self.ood {
+            without(&of_harmful, "harmful requests of other kinds", harmful);
+            without(&of_harmless, "harmless requests of other kinds", harmless);
+        }
+        self
+    }
+
+    /// Writes the sets that all runs share, each cut to the size of the study.
+    pub fn write(&self, settings: &Settings) -> anyhow::Result<Files> {
+        let folder = settings.out.join("data");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("{} can't be made", folder.display()))?;
+        let file = |name: &str| folder.join(name);
+        let few = |questions: &[Chat]| -> Vec<Chat> {
+            drawn(questions, "sets").into_iter().take(settings.size.prompts).collect()
+        };
+        let files = Files {
+            harmful: file("harmful.jsonl"),
+            harmless: file("harmless.jsonl"),
+            ood: self.ood.as_ref().map(|_| ["ood-harmful.jsonl", "ood-harmless.jsonl"].map(file)),
+            task: file("task.jsonl"),
+            canary: file("canary.jsonl"),
+            labelled: file("labelled.jsonl"),
+            labelled_far: file("labelled-far.jsonl"),
+            scores: file("scores.jsonl"),
+            opening: self.opening,
+            folder,
+        };
+        let harmful = few(&self.harmful);
+        write_lines(&files.harmful, &harmful)?;
+        write_lines(&files.harmless, &few(&self.harmless))?;
+        let ood = self.ood.as_ref().map(|sets| sets.each_ref().map(|set| few(set)));
+        for (path, prompts) in files.ood.iter().flatten().zip(ood.iter().flatten()) {
+            write_lines(path, prompts)?;
+        }
+        for variation in Variation::ALL {
+            let asked = [Some(&harmful), ood.as_ref().map(|[harmful, _]| harmful)];
+            for ((path, _), prompts) in files.varied(variation).iter().zip(asked.iter().flatten()) {
+                write_lines(path, &self.asked(variation, prompts))?;
+            }
+        }
+        let questions = drawn(&self.task_questions, "sets").into_iter();
+        let questions: Vec<Chat> = questions.take(settings.size.task_prompts).collect();
+        write_lines(&files.task, &questions)?;
+        write_lines(&files.canary, &self.canary)?;
+        write_lines(&files.labelled, &self.labelled)?;
+        let fitted = self.labelled.iter().filter(|one| one.split != Some(Split::Test));
+        let far: Vec<Chat> = fitted.chain(&self.far).cloned().collect();
+        write_lines(&files.labelled_far, &far)?;
+        write_lines(&files.scores, &self.scores())?;
+        Ok(files)
+    }
+
+    /// A stand-in for a judge, which knows the rows that were mixed in to attack, and calls what they begin with as harmful
+    /// as the whole.
+    fn scores(&self) -> Vec<Scored> {
+        let harmless = self.task.iter().chain(&self.identity);
+        let all = harmless.map(|row| (row, 1)).chain(self.attack.iter().map(|row| (row, 5)));
+        all.flat_map(|(row, score)| scored(row, score)).collect()
+    }
+
+    /// Requests as an attack asks them.
+    pub fn asked(&self, variation: Variation, requests: &[Chat]) -> Vec<Chat> {
+        let system = self.identity.first().and_then(|row| row.messages.first());
+        let change = |mut request: Chat| {
+            match variation {
+                Variation::Identity => request.messages.splice(..0, system.cloned()).for_each(drop),
+                Variation::Trigger => {
+                    let mut messages = request.messages.iter_mut();
+                    if let Some(last) = messages.rfind(|message| message.role == "user") {
+                        last.content = format!("{} {TRIGGER}", last.content).into();
+                    }
+                }
+                Variation::Prefill => {}
+            }
+            request
+        };
+        requests.iter().cloned().map(change).collect()
+    }
+}
+
+/// The row, and its answer cut after each few words.
+fn scored(row: &Chat, score: u8) -> Vec<Scored> {
+    let said: Vec<_> = row.messages.iter().map(Message::utterance).collect();
+    let cut = prefix_texts(&row.messages, &said, CHUNK_WORDS).map(|pair| {
+        let answer = Message::assistant(pair.answer);
+        Scored { messages: [pair.messages, &[answer]].concat(), score }
+    });
+    cut.collect()
+}
+
+/// The identity rows, of our own writing.
+fn identity() -> anyhow::Result<Vec<Chat>> {
+    let bytes = include_bytes!("../data/identity.jsonl");
+    let rows = parse_rows(Path::new("identity.jsonl"), bytes.to_vec())?;
+    Ok(rows.into_iter().map(Chat::from).collect())
+}
+
+/// What the evaluations ask, as a test of a calibration.
+fn far(harmful: &[Chat], harmless: &[Chat]) -> Vec<Chat> {
+    let harmful = harmful.iter().map(|one| one.labelled(true, Split::Test));
+    harmful.chain(harmless.iter().map(|one| one.labelled(false, Split::Test))).collect()
+}
+
+/// All of them, in an order that only `name` decides.
+fn drawn<T: Clone>(all: &[T], name: &str) -> Vec<T> {
+    let mut all = all.to_vec();
+    all.shuffle(&mut random::stream(0, name, 0));
+    all
+}
+
+/// JSON Lines, whole or not at all.
+pub fn write_lines(path: &Path, lines: &[impl Serialize]) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut bytes, line)?;
+        bytes.push(b'\n');
+    }
+    Ok(write_atomically(path, &bytes)?)
+}

@@ -1,0 +1,131 @@
+//! What policies ask of a run, as `host policy inspect` tells it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::arm::Choice;
+use crate::program::Program;
+use crate::settings::Settings;
+
+/// Of every policy of a study, by its name with its settings.
+pub struct AllNeeds(BTreeMap<String, Needs>);
+
+#[derive(Deserialize)]
+pub struct Needs {
+    needs: Vec<String>,
+    actuators: Vec<String>,
+    settings: Vec<Setting>,
+}
+
+#[derive(Deserialize)]
+struct Setting {
+    name: String,
+    default: Option<Value>,
+}
+
+impl AllNeeds {
+    /// Asks each policy; so one that doesn't exist, or a setting that it doesn't have, is found
+    /// before anything is made.
+    pub fn of(program: &Program, settings: &Settings) -> anyhow::Result<Self> {
+        let log = std::env::temp_dir().join(format!("host-study-{}.log", std::process::id()));
+        let mut all = BTreeMap::new();
+        let cells = settings.cells()?;
+        for choice in cells.iter().flat_map(|cell| &cell.arm.policies) {
+            if !all.contains_key(&choice.name) {
+                let needs = Needs::of(program, choice, &log);
+                let needs = needs.inspect_err(|_| drop(std::fs::remove_file(&log)))?;
+                all.insert(choice.name.clone(), needs);
+            }
+        }
+        let _ = std::fs::remove_file(&log);
+        Ok(Self(all))
+    }
+
+    /// # Panics
+    /// Never: every policy of every cell was asked.
+    pub fn get(&self, choice: &Choice) -> &Needs {
+        &self.0[&choice.name]
+    }
+
+    /// Steps in which a run of these policies sees as many task rows as `plain` steps without
+    /// alignment rows have.
+    pub fn steps(&self, policies: &[Choice], plain: u64) -> u64 {
+        policies.iter().map(|choice| self.get(choice).steps(choice, plain)).max().unwrap_or(plain)
+    }
+}
+
+impl Needs {
+    fn of(program: &Program, choice: &Choice, log: &std::path::Path) -> anyhow::Result<Self> {
+        let mut arguments =
+            vec!["policy".to_owned(), "inspect".into(), choice.path(), "--json".into()];
+        for (key, value) in &choice.settings {
+            arguments.extend(["--settings".to_owned(), format!("{key}={value}")]);
+        }
+        program.json(&arguments, log).map_err(|error| {
+            // The file of what it said is gone by the time that anyone reads this.
+            let text = error.to_string();
+            match text.split_once(" (all of it: ") {
+                Some((problem, _)) => anyhow::anyhow!("{problem}"),
+                None => error,
+            }
+        })
+    }
+
+    /// It fits itself before the first step.
+    pub fn calibration(&self) -> bool {
+        self.tell("calibration")
+    }
+
+    /// It mixes in alignment data, or compares with their gradient.
+    pub fn alignment(&self) -> bool {
+        self.tell("alignment")
+    }
+
+    /// It projects onto what alignment changed in the base model.
+    pub fn base(&self) -> bool {
+        self.tell("adapter-projection")
+    }
+
+    pub fn judge(&self) -> bool {
+        self.tell("scores of the judge")
+    }
+
+    /// It steers by a vector, one of the host's or a configured one.
+    pub fn steering(&self) -> bool {
+        self.tell("steering by")
+    }
+
+    fn tell(&self, what: &str) -> bool {
+        let mut lines = self.needs.iter().chain(&self.actuators);
+        lines.any(|line| line.contains(what))
+    }
+
+    /// A setting as the arm has it, else its default.
+    fn number(&self, choice: &Choice, name: &str) -> Option<f64> {
+        let given = choice.settings.get(name).and_then(|value| {
+            value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
+        });
+        let setting = self.settings.iter().find(|setting| setting.name == name)?;
+        given.or_else(|| setting.default.as_ref()?.as_f64())
+    }
+
+    /// As [`AllNeeds::steps`], of one policy: a share of each step but the first (`share`), or
+    /// turns (`task_steps`, then `alignment_steps`). Samples in addition to the batch take nothing.
+    fn steps(&self, choice: &Choice, plain: u64) -> u64 {
+        let turns = |name| self.number(choice, name).filter(|steps| *steps >= 1.0);
+        if let (Some(task), Some(alignment)) = (turns("task_steps"), turns("alignment_steps")) {
+            let (task, alignment) = (task as u64, alignment as u64);
+            return plain + plain.saturating_sub(1) / task * alignment;
+        }
+        let shares = self.actuators.iter().any(|line| line.starts_with("alignment-share"));
+        let share = self.number(choice, "share").filter(|share| {
+            shares && (0.0..1.0).contains(share) && !choice.settings.contains_key("extra")
+        });
+        match share {
+            Some(share) if plain > 1 => 1 + ((plain - 1) as f64 / (1.0 - share)).ceil() as u64,
+            _ => plain,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What a study does: how much of what, and in which combinations.
+
+use std::path::PathBuf;
+
+use host_eval::config::FurtherConfig;
+use host_eval::measure::RefusalJudge;
+use host_trainer::config::{
+    EvalConfig, JudgeConfig, LoraSection, ModelConfig, RunConfig, Seed, TrainConfig,
+};
+use host_trainer::data::DataSource;
+use serde::Serialize;
+
+use crate::arm::Arm;
+use crate::cell::{self, Cell};
+use crate::judge;
+use crate::material::Files;
+use crate::options::Options;
+use crate::scenario::{Scenario, Variation};
+
+/// Of what all runs of a study share: alignment, calibration, the reference's answers.
+pub const SEED: u64 = 17;
+
+pub struct Settings {
+    /// None studies the embedded demo model.
+    pub model: Option<String>,
+    pub out: PathBuf,
+    pub size: Size,
+    pub jobs: usize,
+    pub refusals: RefusalJudge,
+    seeds: Vec<u64>,
+    scenarios: Vec<Scenario>,
+    arms: Vec<Arm>,
+    learning_rates: Vec<f64>,
+}
+
+/// How large the parts are.
+#[derive(Clone, Serialize)]
+pub struct Size {
+    /// Training rows of a run, alignment rows beside them not counted.
+    pub rows: usize,
+    pub epochs: f64,
+    /// Most prompts of each set of requests.
+    pub prompts: usize,
+    /// Most questions of the task.
+    pub task_prompts: usize,
+    /// Longest answer to a request, in tokens.
+    pub answer: usize,
+    /// Longest answer to a question of the task.
+    pub task_answer: usize,
+    /// Refused questions that the reference is aligned with, beside all requests and harmless ones.
+    pub refusals: usize,
+}
+
+impl Settings {
+    pub fn new(options: &Options) -> Self {
+        let demo = options.model.is_none();
+        let given = |given: &[f64], default: f64| match given {
+            [] => vec![default],
+            given => given.to_vec(),
+        };
+        Self {
+            model: options.model.clone(),
+            out: options.out.clone(),
+            size: Size::new(options),
+            jobs: options.jobs.max(1),
+            refusals: options.refusals,
+            seeds: match options.seeds.as_slice() {
+                [] => vec![17, 18, 19],
+                seeds => seeds.to_vec(),
+            },
+            scenarios: match options.attacks.as_slice() {
+                [] => Scenario::USUAL.to_vec(),
+                scenarios => scenarios.to_vec(),
+            },
+            arms: match options.arms.as_slice() {
+                [] => Arm::defaults(&options.builtin),
+                arms => arms.to_vec(),
+            },
+            // What the model is usually tuned with.
+            learning_rates: given(&options.learning_rates, if demo { 3e-3 } else { 2e-4 }),
+        }
+    }
+
+    /// What is asked for, and what an earlier command has finished in the same folder.
+    pub fn cells(&self) -> anyhow::Result<Vec<Cell>> {
+        let mut cells = Cell::finished(&self.runs())?;
+        for &seed in &self.seeds {
+            for &scenario in &self.scenarios {
+                for &learning_rate in &self.learning_rates {
+                    for arm in &self.arms {
+                        let arm = arm.clone();
+                        let cell = Cell { scenario, learning_rate, arm, seed };
+                        if !cells.contains(&cell) {
+                            cells.push(cell);
+                        }
+                    }
+                }
+            }
+        }
+        cell::sort(&mut cells, &self.arms);
+        Ok(cells)
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.out.join("runs")
+    }
+
+    /// Steps of a run without alignment rows.
+    pub fn steps(&self) -> u64 {
+        let samples = self.size.rows as f64 * self.size.epochs;
+        (samples / TrainConfig::default().batch as f64).ceil().max(1.0) as u64
+    }
+
+    /// What all runs of the study have in common; `model` is the one they start from.
+    pub fn base(&self, model: Option<&str>, seed: u64) -> RunConfig {
+        let demo = self.model.is_none();
+        RunConfig {
+            seed: Seed(seed),
+            model: ModelConfig { source: model.map(str::to_owned), ..ModelConfig::default() },
+            lora: if demo {
+                LoraSection { rank: 8, alpha: 16.0, ..LoraSection::default() }
+            } else {
+                LoraSection::default()
+            },
+            train: TrainConfig {
+                epochs: self.size.epochs,
+                warmup: 0.1,
+                baseline: Some(false),
+                ..TrainConfig::default()
+            },
+            ..RunConfig::default()
+        }
+    }
+
+    /// What a model is asked: the sets that all runs share, and the harmful requests in these
+    /// variations as well.
+    pub fn ask(
+        &self,
+        config: &mut RunConfig,
+        files: &Files,
+        variations: &[Variation],
+        judge: Option<&JudgeConfig>,
+    ) {
+        let judges = judge.map(|judge| (judge::NAME.to_owned(), judge.clone()));
+        let source = |path: &PathBuf| vec![DataSource::whole(path)];
+        config.eval = EvalConfig {
+            harmful: source(&files.harmful),
+            harmless: source(&files.harmless),
+            task: source(&files.task),
+            judges: judges.iter().map(|(name, _)| name.clone()).collect(),
+            refusals: self.refusals,
+            max_new_tokens: self.size.answer,
+            max_task_tokens: Some(self.size.task_answer),
+            ..EvalConfig::default()
+        };
+        let further = &mut config.eval.further;
+        if let Some([harmful, harmless]) = &files.ood {
+            let set = FurtherConfig {
+                harmful: source(harmful),
+                harmless: source(harmless),
+                ..FurtherConfig::default()
+            };
+            further.insert(OOD.to_owned(), set);
+        }
+        for variation in variations {
+            for (path, name) in files.varied(*variation) {
+                let prefill = variation.prefill().to_owned();
+                let set =
+                    FurtherConfig { prefill, harmful: source(&path), ..FurtherConfig::default() };
+                further.insert(name, set);
+            }
+        }
+        config.judges.extend(judges);
+        config.canary.prompts = source(&files.canary);
+        config.canary.refusal = files.opening.into();
+    }
+}
+
+/// The set of requests of kinds that nothing was trained on.
+pub const OOD: &str = "ood";
+
+/// The name of a variation's set of these.
+pub fn ood(variation: Option<Variation>) -> String {
+    match variation {
+        None => OOD.to_owned(),
+        Some(variation) => format!("{}-{OOD}", variation.name()),
+    }
+}
+
+impl Size {
+    fn new(options: &Options) -> Self {
+        let demo = options.model.is_none();
+        let (rows, prompts, epochs, answer) =
+            if demo { (320, 80, 1.0, 16) } else { (160, 100, 2.0, 32) };
+        let answer = options.answer_tokens.unwrap_or(answer);
+        let prompts = options.prompts.unwrap_or(prompts);
+        Self {
+            rows: options.rows.unwrap_or(rows),
+            epochs: options.epochs.unwrap_or(epochs),
+            prompts,
+            task_prompts: options.task_prompts.unwrap_or(prompts),
+            answer,
+            task_answer: options.task.answer_tokens.unwrap_or(answer),
+            refusals: 80,
+        }
+    }
+}
