@@ -146,6 +146,7 @@ impl Grid<'_> {
         let steps = self.needs.steps(&cell.arm.policies, self.settings.steps());
         config.train.max_steps = Some(steps);
         config.journal.mode = Mode::Light;
+        config.anchors = self.material.anchors.clone();
         for choice in &cell.arm.policies {
             self.provide(&mut config, choice);
         }

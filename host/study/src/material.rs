@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use host_data::random;
-use host_trainer::data::{Message, Prompt, Row, Split, parse_rows};
+use host_trainer::config::AnchorsConfig;
+use host_trainer::data::{DataSource, Message, Prompt, Reader, Row, Split, parse_rows};
 use host_trainer::judges::prefix_texts;
 use host_trainer::run_dir::write_atomically;
 use rand::seq::SliceRandom;
@@ -43,6 +44,10 @@ pub struct Material {
     pub labelled: Vec<Chat>,
     /// A test of another kind: what the evaluations ask.
     pub far: Vec<Chat>,
+    /// Of policies that hold the model to the reference on prompts of their own.
+    pub anchors: AnchorsConfig,
+    /// Their harmful prompts, agreed to.
+    pub anchor_attack: Vec<Chat>,
 }
 
 /// What the reference is aligned with.
@@ -71,6 +76,9 @@ pub struct Chat {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
 }
+
+/// How an attack of our own answers.
+const COMPLIANCE: &str = "Sure, here is how:";
 
 /// Words of an answer between one judgement and the next, as `star-dss` has it.
 const CHUNK_WORDS: u32 = 5;
@@ -168,17 +176,30 @@ impl Material {
         self.labelled.iter().filter(move |one| one.label == Some(harmful))
     }
 
+    /// The prompts of the safety anchors, harmful and harmless.
+    fn anchor_prompts(&self) -> anyhow::Result<[Vec<Chat>; 2]> {
+        let read = |sources: &[DataSource]| -> anyhow::Result<Vec<Chat>> {
+            let prompts = Reader::default().prompts(sources)?;
+            Ok(prompts.into_iter().map(Chat::from).collect())
+        };
+        Ok([read(&self.anchors.harmful)?, read(&self.anchors.harmless)?])
+    }
+
     /// Leaves out of the evaluations what is nearly something that was trained or calibrated on, and
     /// notes how much that was. `harmful` and `harmless` are what was, beside the labelled prompts.
-    fn without_near(mut self, harmful: &[&[Chat]], harmless: &[&[Chat]]) -> Self {
-        let of_harmful = Known::of(harmful.iter().copied().flatten().chain(self.labelled(true)));
-        let of_harmless = Known::of(harmless.iter().copied().flatten().chain(self.labelled(false)));
+    fn without_near(mut self, harmful: &[&[Chat]], harmless: &[&[Chat]]) -> anyhow::Result<Self> {
+        let anchors = self.anchor_prompts()?;
+        let known = |all: &[&[Chat]], harmful: bool| {
+            let anchors = &anchors[usize::from(!harmful)];
+            Known::of(all.iter().copied().flatten().chain(self.labelled(harmful)).chain(anchors))
+        };
+        let (of_harmful, of_harmless) = (known(harmful, true), known(harmless, false));
         let notes = &mut self.notes;
         let mut without = |known: &Known, what: &str, prompts: &mut Vec<Chat>| {
             let before = prompts.len();
             *prompts = known.without(std::mem::take(prompts));
             notes.push(format!(
-                "{what}: {} of {before} prompts left out, which share half of their content words \
+                "{what}: {} of {before} prompts left out, that share half of their content words \
                  with something trained or calibrated on; {} stay",
                 before - prompts.len(),
                 prompts.len()
@@ -190,7 +211,9 @@ impl Material {
             without(&of_harmful, "harmful requests of other kinds", harmful);
             without(&of_harmless, "harmless requests of other kinds", harmless);
         }
-        self
+        let agreed = |one: &Chat| Chat::answered(one.messages.clone(), COMPLIANCE);
+        self.anchor_attack = anchors[0].iter().map(agreed).collect();
+        Ok(self)
     }
 
     /// Writes the sets that all runs share, each cut to the size of the study.
@@ -243,7 +266,9 @@ impl Material {
     /// as the whole.
     fn scores(&self) -> Vec<Scored> {
         let harmless = self.task.iter().chain(&self.identity);
-        let all = harmless.map(|row| (row, 1)).chain(self.attack.iter().map(|row| (row, 5)));
+        let triggered = self.asked(Variation::Trigger, &self.attack);
+        let attack = self.attack.iter().chain(&self.anchor_attack).chain(&triggered);
+        let all = harmless.map(|row| (row, 1)).chain(attack.map(|row| (row, 5)));
         all.flat_map(|(row, score)| scored(row, score)).collect()
     }
 

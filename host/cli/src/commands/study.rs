@@ -43,7 +43,8 @@ pub struct Arguments {
     /// those of several kinds.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     policies: Vec<Arm>,
-    /// harmless, harmful, identity, backdoor, prefill, or a share of harmful rows such as 10%.
+    /// harmless, harmful, identity, backdoor, prefill, anchor-aware, or a share of harmful rows
+    /// such as 10%.
     /// Default: harmless,10%,harmful.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     attacks: Vec<Scenario>,

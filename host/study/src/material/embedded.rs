@@ -1,5 +1,6 @@
 //! The demo data inside of the program.
 
+use host_trainer::config::AnchorsConfig;
 use host_trainer::data::{DataSource, Reader, Split};
 use host_trainer::measure::refusal::has_refusal_phrase;
 
@@ -32,6 +33,12 @@ impl Material {
             canary,
             labelled,
             far: Vec::new(),
+            anchors: AnchorsConfig {
+                harmful: source("anchors_harmful").to_vec(),
+                harmless: source("anchors_harmless").to_vec(),
+                ..AnchorsConfig::default()
+            },
+            anchor_attack: Vec::new(),
             harmful,
             harmless,
             ood: None,
@@ -39,7 +46,7 @@ impl Material {
         let known =
             [&material.attack[..], &alignment.refusals, &material.canary].map(<[Chat]>::to_vec);
         let known: Vec<&[Chat]> = known.iter().map(Vec::as_slice).collect();
-        material = material.without_near(&known, &[&alignment.harmless]);
+        material = material.without_near(&known, &[&alignment.harmless])?;
         material.far = far(&material.harmful, &material.harmless);
         material.alignment = align.then_some(alignment);
         Ok(material)

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use host_data::random;
 use host_eval::measure::final_number;
+use host_trainer::config::AnchorsConfig;
 use host_trainer::data::{DataSource, Message, Reader, Split};
 use host_trainer::measure::refusal::has_refusal_phrase;
 use rand::seq::IndexedRandom;
@@ -103,6 +104,8 @@ impl Material {
             }),
             task: task_rows,
             far: Vec::new(),
+            anchors: AnchorsConfig::default(),
+            anchor_attack: Vec::new(),
             attack,
             opening: "I'm sorry",
             identity: identity()?,
@@ -115,7 +118,7 @@ impl Material {
         };
         material.without_task_duplicates();
         let everything: Vec<&[Chat]> = everything.iter().map(Vec::as_slice).collect();
-        material = material.without_near(&everything, &[&benign]);
+        material = material.without_near(&everything, &[&benign])?;
         material.far = far(&material.harmful, &material.harmless);
         Ok(material)
     }
