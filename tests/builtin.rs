@@ -55,7 +55,7 @@ fn a_run_under_one_is_trained_resumed_audited_and_inspected_by_its_name() {
         json(&folder.path().join(run).join("manifest.json"))["policies"][0]["sha256"].clone()
     };
     assert_eq!(digest("named"), digest("filed"));
-    here(&["audit", "named"], 0);
+    here(&["audit", "--run", "named"], 0);
     here(&["train", "--resume", "named"], 0);
     here(&["calibrate", "--policy", "builtin:probe", "--output", "probe.json"], 0);
     here(&["audit", "builtin:fixed-kl"], 0);
@@ -66,7 +66,8 @@ fn a_run_under_one_is_trained_resumed_audited_and_inspected_by_its_name() {
     // A digest can be pinned, a signature lies beside a file only.
     let sign = here(&["policy", "sign", "builtin:probe"], 1);
     assert!(sign.contains("host policy list --output DIR"), "{sign}");
-    let pinned = ["--set", "policy.sha256=00"];
+    let pinned =
+        ["--set", "policy.sha256=0000000000000000000000000000000000000000000000000000000000000000"];
     let wrong = here(&[&train[..], &["--output", "pinned"], &pinned].concat(), 1);
     assert!(wrong.contains("is pinned"), "{wrong}");
 }

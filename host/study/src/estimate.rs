@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use host_eval::report::Report;
 use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::cell::Cell;
 use crate::material::Material;
 use crate::needs::AllNeeds;
+use crate::reference::alignment_share;
 use crate::settings::Settings;
 
 pub fn estimate(
@@ -16,12 +18,12 @@ pub fn estimate(
     needs: &AllNeeds,
 ) -> anyhow::Result<Outcome> {
     let cells = settings.cells()?;
-    let runs = settings.runs();
+    let (runs, in_data) = (settings.runs(), alignment_share(settings)?);
     let (mut text, mut list, mut left) = (String::new(), Vec::new(), 0.0);
     let usual = mean_seconds(&cells, settings);
     let mut missing = 0;
     for cell in &cells {
-        let steps = needs.steps(&cell.arm.policies, settings.steps());
+        let steps = needs.steps(&cell.arm.policies, settings.steps(), in_data);
         let is_done = is_done(cell, settings);
         let seconds = usual.map(|seconds| seconds * steps as f64 / settings.steps() as f64);
         if !is_done {
@@ -68,9 +70,8 @@ fn is_done(cell: &Cell, settings: &Settings) -> bool {
 fn mean_seconds(cells: &[Cell], settings: &Settings) -> Option<f64> {
     let seconds = |cell: &Cell| -> Option<f64> {
         let report = settings.runs().join(cell.slug()).join("report.json");
-        let report: Value = serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
-        let of = |at: &str| report.pointer(at).and_then(Value::as_f64);
-        Some(of("/trained/totals/seconds")? + of("/after/seconds")?)
+        let report: Report = serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
+        Some(report.trained?.totals.seconds + report.after?.seconds)
     };
     let all: Vec<f64> = cells.iter().filter_map(seconds).collect();
     (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)

@@ -17,7 +17,7 @@ use crate::cell::Cell;
 use crate::material::{Files, Material, write_lines};
 use crate::needs::AllNeeds;
 use crate::program::{Interrupted, Program};
-use crate::reference::Reference;
+use crate::reference::{DEMO, Reference, alignment_share};
 use crate::settings::Settings;
 
 /// The judge that policies ask, which knows the rows that were mixed in.
@@ -143,7 +143,11 @@ impl Grid<'_> {
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = cell.learning_rate;
         // An epoch would go through alignment rows as well. All see as many rows of the task.
-        let steps = self.needs.steps(&cell.arm.policies, self.settings.steps());
+        let steps = self.needs.steps(
+            &cell.arm.policies,
+            self.settings.steps(),
+            alignment_share(self.settings)?,
+        );
         config.train.max_steps = Some(steps);
         config.journal.mode = Mode::Light;
         config.anchors = self.material.anchors.clone();
@@ -171,7 +175,7 @@ impl Grid<'_> {
         if needs.alignment() {
             config.data.alignment = match &self.reference.alignment {
                 Some(rows) => vec![DataSource::whole(rows)],
-                None => vec![DataSource::whole("demo:alignment.jsonl")],
+                None => vec![DataSource::whole(DEMO)],
             };
         }
         if needs.base() {

@@ -50,10 +50,22 @@ impl AllNeeds {
     }
 
     /// Steps in which a run of these policies sees as many task rows as `plain` steps without
-    /// alignment rows have.
-    pub fn steps(&self, policies: &[Choice], plain: u64) -> u64 {
-        policies.iter().map(|choice| self.get(choice).steps(choice, plain)).max().unwrap_or(plain)
+    /// alignment rows have. `in_data` is the share of alignment rows among all rows of such a run.
+    pub fn steps(&self, policies: &[Choice], plain: u64, in_data: f64) -> u64 {
+        let mixes = |choice: &&Choice| self.get(choice).mixes();
+        let steps = policies.iter().map(|choice| self.get(choice).steps(choice, plain)).max();
+        let steps = steps.unwrap_or(plain);
+        // Beside a policy that doesn't mix, no share is below that of the data.
+        match policies.iter().filter(mixes).count() {
+            mixing if mixing > 0 && mixing < policies.len() => steps.max(mixed(plain, in_data)),
+            _ => steps,
+        }
     }
+}
+
+/// Steps of which all but the first have a share of alignment rows.
+fn mixed(plain: u64, share: f64) -> u64 {
+    if plain > 1 { 1 + ((plain - 1) as f64 / (1.0 - share)).ceil() as u64 } else { plain }
 }
 
 impl Needs {
@@ -97,6 +109,11 @@ impl Needs {
         self.tell("steering by")
     }
 
+    /// It sets the share of alignment rows in a step.
+    fn mixes(&self) -> bool {
+        self.actuators.iter().any(|line| line.starts_with("alignment-share"))
+    }
+
     fn tell(&self, what: &str) -> bool {
         let mut lines = self.needs.iter().chain(&self.actuators);
         lines.any(|line| line.contains(what))
@@ -119,13 +136,9 @@ impl Needs {
             let (task, alignment) = (task as u64, alignment as u64);
             return plain + plain.saturating_sub(1) / task * alignment;
         }
-        let shares = self.actuators.iter().any(|line| line.starts_with("alignment-share"));
         let share = self.number(choice, "share").filter(|share| {
-            shares && (0.0..1.0).contains(share) && !choice.settings.contains_key("extra")
+            self.mixes() && (0.0..1.0).contains(share) && !choice.settings.contains_key("extra")
         });
-        match share {
-            Some(share) if plain > 1 => 1 + ((plain - 1) as f64 / (1.0 - share)).ceil() as u64,
-            _ => plain,
-        }
+        share.map_or(plain, |share| mixed(plain, share))
     }
 }

@@ -8,7 +8,7 @@ use host_eval::compare::Outcomes;
 use host_eval::evaluation::{Evaluation, read_generations};
 use host_files::{json, sha256};
 use host_trainer::config::JudgeConfig;
-use host_trainer::data::DataSource;
+use host_trainer::data::{DataSource, Reader};
 use host_trainer::manifest::resolved_toml;
 use rand::seq::SliceRandom;
 
@@ -39,6 +39,9 @@ pub struct Base<'a> {
     pub folder: &'a Path,
     pub tell: Tell<'a>,
 }
+
+/// Alignment rows of the demo model.
+pub const DEMO: &str = "demo:alignment.jsonl";
 
 const LEARNING_RATE: f64 = 3e-4;
 const EPOCHS: f64 = 3.0;
@@ -144,6 +147,19 @@ impl Base<'_> {
         let harmless: Vec<Chat> = harmless.into_iter().cycle().take(count).collect();
         write_lines(&rows(self.folder), &[refusals, harmless].concat())
     }
+}
+
+/// Share of alignment rows among those of a run that has them.
+pub fn alignment_share(settings: &Settings) -> anyhow::Result<f64> {
+    let alignment = match &settings.model {
+        None => Reader::default().rows(&[DataSource::whole(DEMO)])?.len(),
+        Some(_) => {
+            let rows = rows(&settings.out.join("reference"));
+            // Before there is a reference nobody knows.
+            std::fs::read_to_string(rows).map_or(0, |text| text.lines().count())
+        }
+    };
+    Ok(alignment as f64 / (alignment + settings.size.rows) as f64)
 }
 
 fn rows(folder: &Path) -> PathBuf {
