@@ -69,6 +69,7 @@ impl RunConfig {
             "an empty phrase is in every answer; take it out",
         )?;
         require(self.canary.limit >= 1, "canary.limit", "must be at least 1")?;
+        require(self.anchors.limit >= 1, "anchors.limit", "must be at least 1")?;
         require(!self.canary.refusal.is_empty(), "canary.refusal", "must not be empty")?;
         require(!self.canary.compliance.is_empty(), "canary.compliance", "must not be empty")?;
         require(self.steering.coefficient.is_finite(), "steering.coefficient", "must be finite")?;
