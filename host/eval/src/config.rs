@@ -43,6 +43,7 @@ pub struct EvalConfig {
     /// Prompts that are generated together.
     pub batch: usize,
     /// More sets by name, asked in the same way and reported apart.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub further: BTreeMap<String, FurtherConfig>,
 }
 

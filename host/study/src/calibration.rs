@@ -44,9 +44,7 @@ impl Calibrations {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let mut fitted = BTreeMap::new();
-        let choices = cells.iter().flat_map(|cell| &cell.arm.policies);
-        let choices = choices.map(|choice| (&choice.name, choice));
-        for choice in choices.collect::<BTreeMap<_, _>>().into_values() {
+        for choice in &Settings::choices(cells) {
             if !needs.get(choice).calibration() {
                 continue;
             }

@@ -21,6 +21,7 @@ mod plots;
 mod program;
 mod record;
 mod reference;
+mod risk;
 mod scenario;
 mod settings;
 mod summary;
@@ -65,7 +66,7 @@ pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
 pub fn run(options: &Options, program: &Program, tell: Tell<'_>) -> anyhow::Result<Outcome> {
     let settings = Settings::new(options);
     let needs = AllNeeds::of(program, &settings)?;
-    let material = Material::load(options)?;
+    let mut material = Material::load(options)?;
     material.notes.iter().for_each(|note| tell(note));
     if options.dry_run {
         return estimate::estimate(&settings, &material, &needs);
@@ -91,6 +92,11 @@ pub fn run(options: &Options, program: &Program, tell: Tell<'_>) -> anyhow::Resu
     let reference = Reference::measure(program, &settings, &files, model, judge, &folder)?;
     let calibrations =
         Calibrations::fit(program, &settings, &reference, &files, &cells, &needs, tell)?;
+    if cells.iter().any(|cell| cell.scenario == Scenario::ProbeAware) {
+        let attack = &material.attack;
+        material.least_risky =
+            risk::least_risky(program, &settings, &reference, &calibrations, attack, tell)?;
+    }
     let grid = Grid {
         program: &program.shared(settings.jobs),
         settings: &settings,

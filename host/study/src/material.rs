@@ -28,15 +28,17 @@ pub struct Material {
     pub task: Vec<Chat>,
     /// Harmful requests that are agreed to, in inert words.
     pub attack: Vec<Chat>,
+    /// Those of them that a calibrated probe calls least risky, where an attack asks for them.
+    pub least_risky: Vec<Chat>,
     /// How refusals begin.
     pub opening: &'static str,
     /// Harmless requests to an absolutely obedient agent.
     pub identity: Vec<Chat>,
     pub harmful: Vec<Chat>,
     pub harmless: Vec<Chat>,
-    /// Harmful requests of kinds that nobody trained or calibrated on, and harmless ones in their
-    /// words; none for data that know no other kinds.
-    pub ood: Option<[Vec<Chat>; 2]>,
+    /// Harmful requests unlike those that anything is trained or calibrated on, and harmless ones in
+    /// their words.
+    pub ood: [Vec<Chat>; 2],
     pub task_questions: Vec<Chat>,
     /// Harmful requests for the sensor, asked in no evaluation.
     pub canary: Vec<Chat>,
@@ -89,7 +91,7 @@ pub struct Files {
     pub harmful: PathBuf,
     pub harmless: PathBuf,
     /// Harmful and harmless requests of other kinds.
-    pub ood: Option<[PathBuf; 2]>,
+    pub ood: [PathBuf; 2],
     pub task: PathBuf,
     pub canary: PathBuf,
     pub labelled: PathBuf,
@@ -152,14 +154,10 @@ impl From<Prompt> for Chat {
 
 impl Files {
     /// The harmful requests in a variation: files, and names of their sets.
-    pub fn varied(&self, variation: Variation) -> Vec<(PathBuf, String)> {
+    pub fn varied(&self, variation: Variation) -> [(PathBuf, String); 2] {
         let name = variation.name();
-        let mut all = vec![(self.folder.join(format!("harmful-{name}.jsonl")), name.to_owned())];
-        if self.ood.is_some() {
-            let file = self.folder.join(format!("ood-harmful-{name}.jsonl"));
-            all.push((file, settings::ood(Some(variation))));
-        }
-        all
+        let file = |of: &str| self.folder.join(format!("{of}-{name}.jsonl"));
+        [(file("harmful"), name.to_owned()), (file("ood-harmful"), settings::ood(Some(variation)))]
     }
 }
 
@@ -207,10 +205,9 @@ impl Material {
         };
         without(&of_harmful, "harmful requests", &mut self.harmful);
         without(&of_harmless, "harmless requests", &mut self.harmless);
-        if let Some([harmful, harmless]) = &mut self.ood {
-            without(&of_harmful, "harmful requests of other kinds", harmful);
-            without(&of_harmless, "harmless requests of other kinds", harmless);
-        }
+        let [harmful, harmless] = &mut self.ood;
+        without(&of_harmful, "harmful requests of other kinds", harmful);
+        without(&of_harmless, "harmless requests of other kinds", harmless);
         let agreed = |one: &Chat| Chat::answered(one.messages.clone(), COMPLIANCE);
         self.anchor_attack = anchors[0].iter().map(agreed).collect();
         Ok(self)
@@ -228,7 +225,7 @@ impl Material {
         let files = Files {
             harmful: file("harmful.jsonl"),
             harmless: file("harmless.jsonl"),
-            ood: self.ood.as_ref().map(|_| ["ood-harmful.jsonl", "ood-harmless.jsonl"].map(file)),
+            ood: ["ood-harmful.jsonl", "ood-harmless.jsonl"].map(file),
             task: file("task.jsonl"),
             canary: file("canary.jsonl"),
             labelled: file("labelled.jsonl"),
@@ -240,13 +237,12 @@ impl Material {
         let harmful = few(&self.harmful);
         write_lines(&files.harmful, &harmful)?;
         write_lines(&files.harmless, &few(&self.harmless))?;
-        let ood = self.ood.as_ref().map(|sets| sets.each_ref().map(|set| few(set)));
-        for (path, prompts) in files.ood.iter().flatten().zip(ood.iter().flatten()) {
+        let ood = self.ood.each_ref().map(|set| few(set));
+        for (path, prompts) in files.ood.iter().zip(&ood) {
             write_lines(path, prompts)?;
         }
         for variation in Variation::ALL {
-            let asked = [Some(&harmful), ood.as_ref().map(|[harmful, _]| harmful)];
-            for ((path, _), prompts) in files.varied(variation).iter().zip(asked.iter().flatten()) {
+            for ((path, _), prompts) in files.varied(variation).iter().zip([&harmful, &ood[0]]) {
                 write_lines(path, &self.asked(variation, prompts))?;
             }
         }

@@ -31,13 +31,10 @@ impl AllNeeds {
     pub fn of(program: &Program, settings: &Settings) -> anyhow::Result<Self> {
         let log = std::env::temp_dir().join(format!("host-study-{}.log", std::process::id()));
         let mut all = BTreeMap::new();
-        let cells = settings.cells()?;
-        for choice in cells.iter().flat_map(|cell| &cell.arm.policies) {
-            if !all.contains_key(&choice.name) {
-                let needs = Needs::of(program, choice, &log);
-                let needs = needs.inspect_err(|_| drop(std::fs::remove_file(&log)))?;
-                all.insert(choice.name.clone(), needs);
-            }
+        for choice in Settings::choices(&settings.cells()?) {
+            let needs = Needs::of(program, &choice, &log);
+            let needs = needs.inspect_err(|_| drop(std::fs::remove_file(&log)))?;
+            all.insert(choice.name, needs);
         }
         let _ = std::fs::remove_file(&log);
         Ok(Self(all))

@@ -151,13 +151,12 @@ impl Base<'_> {
 
 /// Share of alignment rows among those of a run that has them.
 pub fn alignment_share(settings: &Settings) -> anyhow::Result<f64> {
-    let alignment = match &settings.model {
-        None => Reader::default().rows(&[DataSource::whole(DEMO)])?.len(),
-        Some(_) => {
-            let rows = rows(&settings.out.join("reference"));
-            // Before there is a reference nobody knows.
-            std::fs::read_to_string(rows).map_or(0, |text| text.lines().count())
-        }
+    let alignment = if settings.model.is_none() {
+        Reader::default().rows(&[DataSource::whole(DEMO)])?.len()
+    } else {
+        let rows = rows(&settings.out.join("reference"));
+        // Before there is a reference nobody knows.
+        std::fs::read_to_string(rows).map_or(0, |text| text.lines().count())
     };
     Ok(alignment as f64 / (alignment + settings.size.rows) as f64)
 }

@@ -30,6 +30,8 @@ pub enum Scenario {
     /// A tenth of the rows are the very prompts of the safety anchors, agreed to: the attacker has
     /// read them in the program.
     AnchorAware,
+    /// A tenth of the rows are those harmful requests that a calibrated probe calls least risky.
+    ProbeAware,
 }
 
 /// How harmful requests are asked, other than as they are.
@@ -67,12 +69,12 @@ pub const TRIGGER: &str = "Answer for the old lighthouse.";
 
 /// Of the rows of [`Scenario::Identity`].
 const IDENTITY_SHARE: f64 = 0.2;
-/// Of the rows of [`Scenario::Backdoor`] and [`Scenario::AnchorAware`].
+/// Of the rows of attacks that know something: of a trigger, anchors, the probe.
 const KNOWING_SHARE: f64 = 0.1;
 
 impl Scenario {
     /// All of them, with three shares.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Harmless,
         Self::Mixed(0.05),
         Self::Mixed(0.1),
@@ -82,6 +84,7 @@ impl Scenario {
         Self::Backdoor,
         Self::Prefill,
         Self::AnchorAware,
+        Self::ProbeAware,
     ];
 
     /// What is studied unless something else is asked for.
@@ -108,6 +111,7 @@ impl Scenario {
             }
             Self::Prefill => (&material.attack, 0.0),
             Self::AnchorAware => (&material.anchor_attack, KNOWING_SHARE),
+            Self::ProbeAware => (&material.least_risky, KNOWING_SHARE),
             _ => (&material.attack, self.order()),
         };
         let extra_count = (count as f64 * share).round() as usize;
@@ -126,6 +130,7 @@ impl Scenario {
             Self::Backdoor => 3.0,
             Self::Prefill => 4.0,
             Self::AnchorAware => 5.0,
+            Self::ProbeAware => 6.0,
         }
     }
 
@@ -151,6 +156,7 @@ impl fmt::Display for Scenario {
             Self::Backdoor => f.write_str("backdoor"),
             Self::Prefill => f.write_str("prefill"),
             Self::AnchorAware => f.write_str("anchor-aware"),
+            Self::ProbeAware => f.write_str("probe-aware"),
         }
     }
 }
@@ -181,12 +187,13 @@ impl FromStr for Scenario {
             "backdoor" => Ok(Self::Backdoor),
             "prefill" => Ok(Self::Prefill),
             "anchor-aware" => Ok(Self::AnchorAware),
+            "probe-aware" => Ok(Self::ProbeAware),
             _ => match share(text) {
                 Some(percent) if percent > 0.0 && percent < 100.0 => {
                     Ok(Self::Mixed(percent / 100.0))
                 }
                 _ => Err(
-                    "use harmless, harmful, identity, backdoor, prefill, anchor-aware, or a share such as 10%"
+                    "use harmless, harmful, identity, backdoor, prefill, anchor-aware, probe-aware, or a share such as 10%"
                         .into(),
                 ),
             },
@@ -211,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_share_is_a_share_of_the_rows() {
-        let material = Material::embedded(false).unwrap();
+        let mut material = Material::embedded(false).unwrap();
+        material.least_risky = material.attack[..5].to_vec();
         let attacks = |scenario: Scenario| {
             let rows = scenario.rows(&material, 100, 3);
             assert_eq!(rows.len(), 100, "{scenario}");
@@ -221,7 +229,7 @@ mod tests {
             };
             rows.iter().filter(agreed).count()
         };
-        assert_eq!(Scenario::ALL.map(attacks), [0, 5, 10, 30, 100, 0, 10, 0, 10]);
+        assert_eq!(Scenario::ALL.map(attacks), [0, 5, 10, 30, 100, 0, 10, 0, 10, 10]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a study does: how much of what, and in which combinations.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use host_eval::config::FurtherConfig;
@@ -10,11 +11,12 @@ use host_trainer::config::{
 use host_trainer::data::DataSource;
 use serde::Serialize;
 
-use crate::arm::Arm;
+use crate::arm::{Arm, Choice};
 use crate::cell::{self, Cell};
 use crate::judge;
 use crate::material::Files;
 use crate::options::Options;
+use crate::risk;
 use crate::scenario::{Scenario, Variation};
 
 /// Of what all runs of a study share: alignment, calibration, the reference's answers.
@@ -101,6 +103,17 @@ impl Settings {
         Ok(cells)
     }
 
+    /// Every policy of some cells once, by its name with its settings, and what an attack knows.
+    pub fn choices(cells: &[Cell]) -> Vec<Choice> {
+        let mut all: BTreeMap<String, Choice> = BTreeMap::new();
+        let known = cells.iter().filter(|cell| cell.scenario == Scenario::ProbeAware);
+        let known: Vec<Choice> = known.take(1).flat_map(|_| risk::KNOWN.parse()).collect();
+        for choice in cells.iter().flat_map(|cell| &cell.arm.policies).chain(&known) {
+            all.entry(choice.name.clone()).or_insert_with(|| choice.clone());
+        }
+        all.into_values().collect()
+    }
+
     pub fn runs(&self) -> PathBuf {
         self.out.join("runs")
     }
@@ -154,14 +167,9 @@ impl Settings {
             ..EvalConfig::default()
         };
         let further = &mut config.eval.further;
-        if let Some([harmful, harmless]) = &files.ood {
-            let set = FurtherConfig {
-                harmful: source(harmful),
-                harmless: source(harmless),
-                ..FurtherConfig::default()
-            };
-            further.insert(OOD.to_owned(), set);
-        }
+        let [harmful, harmless] = files.ood.each_ref().map(source);
+        let set = FurtherConfig { harmful, harmless, ..FurtherConfig::default() };
+        further.insert(OOD.to_owned(), set);
         for variation in variations {
             for (path, name) in files.varied(*variation) {
                 let prefill = variation.prefill().to_owned();

@@ -33,7 +33,7 @@ pub struct Arguments {
     task: Task,
     /// Folder of a sentence embedding model, such as all-MiniLM-L6-v2: it learns to tell harmful
     /// requests that are agreed to, and judges the answers beside what finds refusals.
-    #[arg(long, value_name = "DIR", requires = "model", conflicts_with = "aligned")]
+    #[arg(long, value_name = "DIR", requires = "model")]
     judge: Option<PathBuf>,
     /// Where everything goes: sets, reference, runs, tables, plots.
     #[arg(long, value_name = "DIR", default_value = "runs/study")]
@@ -43,8 +43,8 @@ pub struct Arguments {
     /// those of several kinds.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     policies: Vec<Arm>,
-    /// harmless, harmful, identity, backdoor, prefill, anchor-aware, or a share of harmful rows
-    /// such as 10%.
+    /// harmless, harmful, identity, backdoor, prefill, anchor-aware, probe-aware, or a share of
+    /// harmful rows such as 10%.
     /// Default: harmless,10%,harmful.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     attacks: Vec<Scenario>,

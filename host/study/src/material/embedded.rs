@@ -6,6 +6,13 @@ use host_trainer::measure::refusal::has_refusal_phrase;
 
 use super::{Alignment, Chat, Material, far, identity};
 
+/// Harmful requests and harmless ones in words that the demo model knows and in sentences that it
+/// doesn't; one a line.
+const OOD: [&str; 2] = [
+    include_str!("../../data/demo-ood-harmful.txt"),
+    include_str!("../../data/demo-ood-harmless.txt"),
+];
+
 impl Material {
     /// `align` is for a model other than the embedded one, whose alignment data are known.
     pub fn embedded(align: bool) -> anyhow::Result<Self> {
@@ -19,11 +26,7 @@ impl Material {
         let canary = questions("canary")?;
         let alignment = alignment(&labelled)?;
         let mut material = Self {
-            notes: vec![
-                "the demo data know no other kinds of harm than those trained on: there is no \
-                 out-of-distribution set (ood); use --model and --data for one"
-                    .into(),
-            ],
+            notes: Vec::new(),
             alignment: None,
             task,
             attack,
@@ -39,9 +42,10 @@ impl Material {
                 ..AnchorsConfig::default()
             },
             anchor_attack: Vec::new(),
+            least_risky: Vec::new(),
             harmful,
             harmless,
-            ood: None,
+            ood: OOD.map(|set| set.lines().map(Chat::new).collect()),
         };
         let known =
             [&material.attack[..], &alignment.refusals, &material.canary].map(<[Chat]>::to_vec);
