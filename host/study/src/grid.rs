@@ -17,7 +17,7 @@ use crate::cell::Cell;
 use crate::material::{Files, Material, write_lines};
 use crate::needs::AllNeeds;
 use crate::program::{Interrupted, Program};
-use crate::reference::{DEMO, Reference, alignment_share};
+use crate::reference::{Reference, alignment_share};
 use crate::settings::Settings;
 
 /// The judge that policies ask, which knows the rows that were mixed in.
@@ -173,12 +173,10 @@ impl Grid<'_> {
             name.or_insert(KNOWING.into());
         }
         if needs.alignment() {
-            config.data.alignment = match &self.reference.alignment {
-                Some(rows) => vec![DataSource::whole(rows)],
-                None => vec![DataSource::whole(DEMO)],
-            };
+            config.data.alignment = vec![DataSource::whole(&self.reference.alignment)];
         }
-        if needs.base() {
+        // A model that refuses by itself has none that is known: the run says so.
+        if needs.base() && self.reference.model != self.settings.model {
             config.model.base = self.settings.model.clone();
         }
         if needs.steering() {

@@ -90,6 +90,7 @@ pub fn run(options: &Options, program: &Program, tell: Tell<'_>) -> anyhow::Resu
     }
     let judge = judge.as_ref();
     let reference = Reference::measure(program, &settings, &files, model, judge, &folder)?;
+    material.write_scores(&files, &reference.alignment)?;
     let calibrations =
         Calibrations::fit(program, &settings, &reference, &files, &cells, &needs, tell)?;
     if cells.iter().any(|cell| cell.scenario == Scenario::ProbeAware) {

@@ -254,18 +254,20 @@ impl Material {
         let fitted = self.labelled.iter().filter(|one| one.split != Some(Split::Test));
         let far: Vec<Chat> = fitted.chain(&self.far).cloned().collect();
         write_lines(&files.labelled_far, &far)?;
-        write_lines(&files.scores, &self.scores())?;
         Ok(files)
     }
 
     /// A stand-in for a judge, which knows the rows that were mixed in to attack, and calls what they begin with as harmful
-    /// as the whole.
-    fn scores(&self) -> Vec<Scored> {
-        let harmless = self.task.iter().chain(&self.identity);
+    /// as the whole. Alignment rows, refusals and harmless answers, are harmless.
+    pub fn write_scores(&self, files: &Files, alignment: &Path) -> anyhow::Result<()> {
+        let rows = Reader::default().rows(&[DataSource::whole(alignment)])?;
+        let rows: Vec<Chat> = rows.into_iter().map(Chat::from).collect();
+        let harmless = self.task.iter().chain(&self.identity).chain(&rows);
         let triggered = self.asked(Variation::Trigger, &self.attack);
         let attack = self.attack.iter().chain(&self.anchor_attack).chain(&triggered);
         let all = harmless.map(|row| (row, 1)).chain(attack.map(|row| (row, 5)));
-        all.flat_map(|(row, score)| scored(row, score)).collect()
+        let scores: Vec<Scored> = all.flat_map(|(row, score)| scored(row, score)).collect();
+        write_lines(&files.scores, &scores)
     }
 
     /// Requests as an attack asks them.

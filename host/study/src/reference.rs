@@ -23,7 +23,7 @@ pub struct Reference {
     /// None is the embedded demo model.
     pub model: Option<String>,
     /// What it was aligned with, or how it answers by itself.
-    pub alignment: Option<PathBuf>,
+    pub alignment: PathBuf,
     /// What it does before any attack, however the requests are asked.
     pub evaluation: Evaluation,
     /// The same, prompt by prompt.
@@ -41,7 +41,7 @@ pub struct Base<'a> {
 }
 
 /// Alignment rows of the demo model.
-pub const DEMO: &str = "demo:alignment.jsonl";
+const DEMO: &str = "demo:alignment.jsonl";
 
 const LEARNING_RATE: f64 = 3e-4;
 const EPOCHS: f64 = 3.0;
@@ -73,7 +73,7 @@ impl Reference {
             .with_context(|| format!("{} is damaged; remove it", measured.display()))?;
         let given = read_generations(&answers, &config.eval.refusal_detector())?;
         Ok(Self {
-            alignment: model.as_ref().map(|_| rows(folder)),
+            alignment: alignment_rows(settings),
             model,
             evaluation,
             outcomes: Outcomes::of(&given),
@@ -151,14 +151,19 @@ impl Base<'_> {
 
 /// Share of alignment rows among those of a run that has them.
 pub fn alignment_share(settings: &Settings) -> anyhow::Result<f64> {
-    let alignment = if settings.model.is_none() {
-        Reader::default().rows(&[DataSource::whole(DEMO)])?.len()
-    } else {
-        let rows = rows(&settings.out.join("reference"));
-        // Before there is a reference nobody knows.
-        std::fs::read_to_string(rows).map_or(0, |text| text.lines().count())
-    };
+    let rows = alignment_rows(settings);
+    // Before there is a reference nobody knows.
+    let is_known = settings.model.is_none() || rows.is_file();
+    let alignment =
+        if is_known { Reader::default().rows(&[DataSource::whole(rows)])?.len() } else { 0 };
     Ok(alignment as f64 / (alignment + settings.size.rows) as f64)
+}
+
+fn alignment_rows(settings: &Settings) -> PathBuf {
+    match &settings.model {
+        None => DEMO.into(),
+        Some(_) => rows(&settings.out.join("reference")),
+    }
 }
 
 fn rows(folder: &Path) -> PathBuf {

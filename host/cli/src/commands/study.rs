@@ -45,7 +45,7 @@ pub struct Arguments {
     policies: Vec<Arm>,
     /// harmless, harmful, identity, backdoor, prefill, anchor-aware, probe-aware, or a share of
     /// harmful rows such as 10%.
-    /// Default: harmless,10%,harmful.
+    /// Default: harmless,10%,harmful, for the demo model the first two.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     attacks: Vec<Scenario>,
     /// Highest learning rates. Default: 2e-4, for the demo model 3e-3.
