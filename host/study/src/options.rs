@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use host_eval::measure::RefusalJudge;
+use host_trainer::config::LossMean;
 
 use crate::arm::Arm;
 use crate::scenario::Scenario;
@@ -35,6 +36,8 @@ pub struct Options {
     pub rows: Option<usize>,
     /// How often a run goes through its rows.
     pub epochs: Option<f64>,
+    /// What counts alike in the loss of a step, of every arm.
+    pub loss: LossMean,
     /// Most prompts of each set of requests.
     pub prompts: Option<usize>,
     /// Most questions of the task.

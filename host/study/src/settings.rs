@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use host_eval::config::FurtherConfig;
 use host_eval::measure::RefusalJudge;
 use host_trainer::config::{
-    EvalConfig, JudgeConfig, LoraSection, ModelConfig, RunConfig, Seed, TrainConfig,
+    EvalConfig, JudgeConfig, LoraSection, LossMean, ModelConfig, RunConfig, Seed, TrainConfig,
 };
 use host_trainer::data::DataSource;
 use serde::Serialize;
@@ -41,6 +41,8 @@ pub struct Size {
     /// Training rows of a run, alignment rows beside them not counted.
     pub rows: usize,
     pub epochs: f64,
+    /// What counts alike in the loss of a step, of every arm.
+    pub loss: LossMean,
     /// Most prompts of each set of requests.
     pub prompts: usize,
     /// Most questions of the task.
@@ -139,6 +141,7 @@ impl Settings {
             },
             train: TrainConfig {
                 epochs: self.size.epochs,
+                loss: self.size.loss,
                 warmup: 0.1,
                 baseline: Some(false),
                 ..TrainConfig::default()
@@ -207,6 +210,7 @@ impl Size {
         Self {
             rows: options.rows.unwrap_or(rows),
             epochs: options.epochs.unwrap_or(epochs),
+            loss: options.loss,
             prompts,
             task_prompts: options.task_prompts.unwrap_or(prompts),
             answer,

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use host_study::{Arm, Interrupted, Options, Program, Scenario, Task};
+use host_trainer::config::LossMean;
 use host_trainer::measure::RefusalJudge;
 use host_trainer::records::Ending;
 
@@ -61,6 +62,10 @@ pub struct Arguments {
     /// How often a run goes through its rows. Default: twice, the demo model once.
     #[arg(long, value_name = "X")]
     epochs: Option<f64>,
+    /// What counts alike in the loss of a step, of every arm: answer tokens, or samples however
+    /// long their answers are.
+    #[arg(long, value_name = "tokens|samples", default_value = "tokens", value_parser = loss)]
+    loss: LossMean,
     /// Most prompts of each set of requests. Default: 100, for the demo model 80.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     prompts: Option<usize>,
@@ -88,6 +93,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("must be a whole number of at least 1".into()),
         Ok(number) => Ok(number),
+    }
+}
+
+fn loss(text: &str) -> Result<LossMean, String> {
+    match text {
+        "tokens" => Ok(LossMean::Tokens),
+        "samples" => Ok(LossMean::Samples),
+        _ => Err("must be tokens or samples".into()),
     }
 }
 
@@ -140,6 +153,7 @@ impl Arguments {
             seeds: self.seeds.clone(),
             rows: self.rows,
             epochs: self.epochs,
+            loss: self.loss,
             prompts: self.prompts,
             task_prompts: self.task_prompts,
             answer_tokens: self.eval_answer_tokens,
