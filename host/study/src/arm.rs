@@ -103,9 +103,19 @@ impl FromStr for Choice {
             let one: toml::Table = toml::from_str(part)
                 .or_else(|_| toml::from_str(&format!("{key} = {value:?}")))
                 .map_err(|error| format!("{part:?}: {}", error.message()))?;
-            settings.extend(one);
+            add(&mut settings, one);
         }
         Ok(Self { name: text.to_owned(), policy: policy.to_owned(), settings })
+    }
+}
+
+/// Adds settings, those of a table to what is there of it: anchors.weight=5 beside anchors.every=1.
+fn add(settings: &mut toml::Table, more: toml::Table) {
+    for (key, value) in more {
+        match (settings.get_mut(&key), value) {
+            (Some(toml::Value::Table(there)), toml::Value::Table(more)) => add(there, more),
+            (_, value) => drop(settings.insert(key, value)),
+        }
     }
 }
 
@@ -113,6 +123,14 @@ impl FromStr for Choice {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn settings_of_a_table_stand_beside_one_another() {
+        let arm: Arm = "probe:anchors.weight=5:anchors.every=1:anchors.weight=6".parse().unwrap();
+        let anchors = arm.policies[0].settings["anchors"].as_table().unwrap();
+        assert_eq!(anchors["weight"].as_integer(), Some(6));
+        assert_eq!(anchors["every"].as_integer(), Some(1));
+    }
 
     #[test]
     fn an_arm_has_policies_and_each_its_settings() {
