@@ -61,6 +61,21 @@ fn a_grid_on_the_demo_model_ends_in_tables_and_plots_and_is_not_run_twice() {
     let comparison = std::fs::read_to_string(out.join("comparison.csv")).unwrap();
     assert!(comparison.contains("probe"), "{comparison}");
 
+    // Any of them are paired by host compare as well.
+    let runs = ["sft", "probe"].map(|arm| format!("study/runs/30pc-3e-3-{arm}-s17"));
+    let compare = |against: &str| {
+        run(folder.path(), &["compare", &runs[0], &runs[1], "--against", against, "--json"])
+    };
+    let compared: Value = serde_json::from_slice(&compare("sft").stdout).unwrap();
+    let methods = compared["methods"].as_array().unwrap();
+    let probe = methods.iter().find(|method| method["name"] == "probe").unwrap();
+    assert_eq!(probe["against"]["name"], "sft", "{probe}");
+    let metrics = probe["against"]["metrics"].as_array().unwrap();
+    assert!(metrics.iter().any(|one| one["metric"] == "ood_attack_success"), "{probe}");
+    let unknown = compare("prob");
+    assert_eq!(unknown.status.code(), Some(2), "{}", told(&unknown));
+    assert!(told(&unknown).contains("name one of"), "{}", told(&unknown));
+
     // The same again trains nothing: no file of a run changes.
     let adapter = out.join("runs/30pc-3e-3-probe-s17/adapter/adapter_model.safetensors");
     let written = || std::fs::metadata(&adapter).unwrap().modified().unwrap();

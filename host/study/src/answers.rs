@@ -10,15 +10,25 @@ use host_trainer::manifest::resolved_toml;
 use host_trainer::run_dir::write_atomically;
 use serde::Deserialize;
 
-use crate::material::{Chat, write_lines};
+use crate::Tell;
+use crate::chat::{Chat, write_lines};
 use crate::program::Program;
-use crate::reference::Base;
-use crate::settings::SEED;
+use crate::settings::{SEED, Settings};
 
 /// Longest answer of its own that the model keeps, in tokens.
 const OWN_ANSWER: usize = 40;
 /// Prompts, so that little is asked again after an interruption.
 const ASKED_AT_ONCE: usize = 64;
+
+/// The model before the study changes anything.
+pub struct Base<'a> {
+    pub program: &'a Program,
+    pub settings: &'a Settings,
+    pub base: &'a str,
+    /// Where all that makes the reference is kept.
+    pub folder: &'a Path,
+    pub tell: Tell<'a>,
+}
 
 /// A line of a file of generations.
 #[derive(Deserialize)]

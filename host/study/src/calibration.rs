@@ -13,7 +13,7 @@ use host_trainer::run_dir::write_atomically;
 use crate::Tell;
 use crate::arm::Choice;
 use crate::cell::Cell;
-use crate::material::Files;
+use crate::files::Files;
 use crate::needs::AllNeeds;
 use crate::program::Program;
 use crate::reference::Reference;

@@ -14,7 +14,9 @@ use crate::Tell;
 use crate::arm::Choice;
 use crate::calibration::Calibrations;
 use crate::cell::Cell;
-use crate::material::{Files, Material, write_lines};
+use crate::chat::write_lines;
+use crate::files::Files;
+use crate::material::Material;
 use crate::needs::AllNeeds;
 use crate::program::{Interrupted, Program};
 use crate::reference::{Reference, alignment_share};
@@ -137,7 +139,7 @@ impl Grid<'_> {
         let files = self.files;
         let data =
             files.folder.join(format!("train-{}-s{}.jsonl", cell.scenario.slug(), cell.seed));
-        let rows = cell.scenario.rows(self.material, self.settings.size.rows, cell.seed);
+        let rows = self.material.rows(cell.scenario, self.settings.size.rows, cell.seed);
         write_lines(&data, &rows)?;
         let mut config = self.settings.base(self.reference.model.as_deref(), cell.seed);
         config.data.train = vec![DataSource::whole(data)];

@@ -6,12 +6,9 @@ use std::path::Path;
 use host_trainer::config::{EmbeddingConfig, JudgeConfig};
 use host_trainer::run_dir::write_atomically;
 
-use crate::answers::{self, Kept};
-use crate::material::{Alignment, Chat, write_lines};
-use crate::reference::Base;
-
-/// Its name in configurations and reports.
-pub const NAME: &str = "answers";
+use crate::answers::{self, Base, Kept};
+use crate::chat::{Chat, write_lines};
+use crate::material::Alignment;
 
 /// Fits the head unless that was done. `agreed` are harmful requests that are agreed to, `embedding` the folder of the
 /// sentence embedding model.

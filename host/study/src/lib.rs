@@ -10,7 +10,9 @@ mod answers;
 mod arm;
 mod calibration;
 mod cell;
+mod chat;
 mod estimate;
+mod files;
 mod grid;
 mod judge;
 mod material;
@@ -78,7 +80,7 @@ pub fn run(options: &Options, program: &Program, tell: Tell<'_>) -> anyhow::Resu
     std::fs::create_dir_all(&folder)?;
     let (mut model, mut judge) = (settings.model.clone(), None);
     if let (Some(base), Some(alignment)) = (&settings.model, &material.alignment) {
-        let of = reference::Base { program, settings: &settings, base, folder: &folder, tell };
+        let of = answers::Base { program, settings: &settings, base, folder: &folder, tell };
         if options.aligned {
             of.own_rows(alignment)?;
         } else {

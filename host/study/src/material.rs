@@ -2,22 +2,24 @@
 
 mod embedded;
 mod folder;
+mod rows;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use host_data::random;
 use host_trainer::config::AnchorsConfig;
-use host_trainer::data::{DataSource, Message, Prompt, Reader, Row, Split, parse_rows};
+use host_trainer::data::{DataSource, Message, Reader, Split, parse_rows};
 use host_trainer::judges::prefix_texts;
-use host_trainer::run_dir::write_atomically;
 use rand::seq::SliceRandom;
 use serde::Serialize;
 
+use crate::chat::{Chat, write_lines};
+use crate::files::Files;
 use crate::near::Known;
 use crate::options::Options;
 use crate::scenario::{TRIGGER, Variation};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// Rows and prompts; no prompt of an evaluation is among the rows or the labelled prompts, or nearly.
 pub struct Material {
@@ -64,101 +66,17 @@ pub struct Alignment {
     pub harmful: Vec<Chat>,
 }
 
-/// A conversation to train on or to ask, with what is known of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Chat {
-    /// An answer at the end is learned, or compared with.
-    pub messages: Vec<Message>,
-    /// Whether it is harmful.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub split: Option<Split>,
-    /// Of a question whose answer is picked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub choices: Vec<String>,
-}
-
 /// How an attack of our own answers.
 const COMPLIANCE: &str = "Sure, here is how:";
 
 /// Words of an answer between one judgement and the next, as `star-dss` has it.
 const CHUNK_WORDS: u32 = 5;
 
-/// The files of [`Material::write`].
-pub struct Files {
-    pub folder: PathBuf,
-    pub harmful: PathBuf,
-    pub harmless: PathBuf,
-    /// Harmful and harmless requests of other kinds.
-    pub ood: [PathBuf; 2],
-    pub task: PathBuf,
-    pub canary: PathBuf,
-    pub labelled: PathBuf,
-    /// The same with the far test split.
-    pub labelled_far: PathBuf,
-    pub scores: PathBuf,
-    /// How refusals begin, for the sensor.
-    pub opening: &'static str,
-}
-
 /// A row with what the stand-in for a judge says of it.
 #[derive(Serialize)]
 struct Scored {
     messages: Vec<Message>,
     score: u8,
-}
-
-impl Chat {
-    pub fn new(prompt: impl Into<String>) -> Self {
-        Self {
-            messages: vec![Message::user(prompt)],
-            label: None,
-            split: None,
-            choices: Vec::new(),
-        }
-    }
-
-    pub fn answered(mut messages: Vec<Message>, answer: &str) -> Self {
-        messages.push(Message::assistant(answer));
-        Self { messages, label: None, split: None, choices: Vec::new() }
-    }
-
-    pub fn labelled(&self, harmful: bool, split: Split) -> Self {
-        let asked = self.messages.iter().filter(|message| message.role != "assistant");
-        let messages = asked.cloned().collect();
-        Self { messages, label: Some(harmful), split: Some(split), choices: Vec::new() }
-    }
-
-    /// What the user says.
-    pub fn text(&self) -> &str {
-        let user = self.messages.iter().rfind(|message| message.role == "user");
-        user.map_or("", |message| &message.content)
-    }
-}
-
-impl From<Row> for Chat {
-    fn from(row: Row) -> Self {
-        Self { messages: row.messages, label: None, split: None, choices: Vec::new() }
-    }
-}
-
-impl From<Prompt> for Chat {
-    fn from(prompt: Prompt) -> Self {
-        let label = prompt.harmful().ok();
-        let mut messages = prompt.messages;
-        messages.extend(prompt.answer);
-        Self { messages, label, split: prompt.split, choices: prompt.choices }
-    }
-}
-
-impl Files {
-    /// The harmful requests in a variation: files, and names of their sets.
-    pub fn varied(&self, variation: Variation) -> [(PathBuf, String); 2] {
-        let name = variation.name();
-        let file = |of: &str| self.folder.join(format!("{of}-{name}.jsonl"));
-        [(file("harmful"), name.to_owned()), (file("ood-harmful"), settings::ood(Some(variation)))]
-    }
 }
 
 impl Material {
@@ -318,14 +236,4 @@ fn drawn<T: Clone>(all: &[T], name: &str) -> Vec<T> {
     let mut all = all.to_vec();
     all.shuffle(&mut random::stream(0, name, 0));
     all
-}
-
-/// JSON Lines, whole or not at all.
-pub fn write_lines(path: &Path, lines: &[impl Serialize]) -> anyhow::Result<()> {
-    let mut bytes = Vec::new();
-    for line in lines {
-        serde_json::to_writer(&mut bytes, line)?;
-        bytes.push(b'\n');
-    }
-    Ok(write_atomically(path, &bytes)?)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::material::Chat;
+use crate::chat::Chat;
 
 /// Words that say nothing of what is asked for.
 const EMPTY: &str = "a an the and or of to in on at for with without from by is are be can could would should do does \

@@ -12,9 +12,10 @@ use host_trainer::data::{DataSource, Reader};
 use host_trainer::manifest::resolved_toml;
 use rand::seq::SliceRandom;
 
-use crate::Tell;
-use crate::answers::{self, Kept};
-use crate::material::{Alignment, Chat, Files, write_lines};
+use crate::answers::{self, Base, Kept};
+use crate::chat::{Chat, write_lines};
+use crate::files::Files;
+use crate::material::Alignment;
 use crate::program::Program;
 use crate::scenario::Variation;
 use crate::settings::{SEED, Settings};
@@ -28,16 +29,6 @@ pub struct Reference {
     pub evaluation: Evaluation,
     /// The same, prompt by prompt.
     pub outcomes: Outcomes,
-}
-
-/// The model before the study changes anything.
-pub struct Base<'a> {
-    pub program: &'a Program,
-    pub settings: &'a Settings,
-    pub base: &'a str,
-    /// Where all that makes the reference is kept.
-    pub folder: &'a Path,
-    pub tell: Tell<'a>,
 }
 
 /// Alignment rows of the demo model.

@@ -12,13 +12,11 @@ use serde::Deserialize;
 use crate::Tell;
 use crate::arm::Choice;
 use crate::calibration::Calibrations;
-use crate::material::{Chat, write_lines};
+use crate::chat::{Chat, write_lines};
 use crate::program::Program;
 use crate::reference::Reference;
-use crate::settings::{SEED, Settings};
+use crate::settings::{PROBE, SEED, Settings};
 
-/// The policy that the attacker knows.
-pub const KNOWN: &str = "probe";
 /// Of the requests, the part that attacks: those of the lowest risk.
 const PART: usize = 4;
 
@@ -76,7 +74,7 @@ pub fn least_risky(
     let folder = settings.out.join("reference");
     let data = folder.join("risk.jsonl");
     let run = folder.join("risk");
-    let choice: Choice = KNOWN.parse().map_err(anyhow::Error::msg)?;
+    let choice: Choice = PROBE.parse().map_err(anyhow::Error::msg)?;
     write_lines(&data, attack)?;
     if !run.join("report.json").is_file() {
         tell("asking the probe how risky it calls the attack rows");

@@ -13,14 +13,17 @@ use serde::Serialize;
 
 use crate::arm::{Arm, Choice};
 use crate::cell::{self, Cell};
-use crate::judge;
-use crate::material::Files;
+use crate::files::Files;
 use crate::options::Options;
-use crate::risk;
-use crate::scenario::{Scenario, Variation};
+use crate::scenario::{OOD, Scenario, Variation};
 
 /// Of what all runs of a study share: alignment, calibration, the reference's answers.
 pub const SEED: u64 = 17;
+
+/// The second judge in configurations and reports.
+pub const JUDGE: &str = "answers";
+/// The policy that a probe-aware attacker knows.
+pub const PROBE: &str = "probe";
 
 pub struct Settings {
     /// None studies the embedded demo model.
@@ -111,7 +114,7 @@ impl Settings {
     pub fn choices(cells: &[Cell]) -> Vec<Choice> {
         let mut all: BTreeMap<String, Choice> = BTreeMap::new();
         let known = cells.iter().filter(|cell| cell.scenario == Scenario::ProbeAware);
-        let known: Vec<Choice> = known.take(1).flat_map(|_| risk::KNOWN.parse()).collect();
+        let known: Vec<Choice> = known.take(1).flat_map(|_| PROBE.parse()).collect();
         for choice in cells.iter().flat_map(|cell| &cell.arm.policies).chain(&known) {
             all.entry(choice.name.clone()).or_insert_with(|| choice.clone());
         }
@@ -159,7 +162,7 @@ impl Settings {
         variations: &[Variation],
         judge: Option<&JudgeConfig>,
     ) {
-        let judges = judge.map(|judge| (judge::NAME.to_owned(), judge.clone()));
+        let judges = judge.map(|judge| (JUDGE.to_owned(), judge.clone()));
         let source = |path: &PathBuf| vec![DataSource::whole(path)];
         config.eval = EvalConfig {
             harmful: source(&files.harmful),
@@ -186,17 +189,6 @@ impl Settings {
         config.judges.extend(judges);
         config.canary.prompts = source(&files.canary);
         config.canary.refusal = files.opening.into();
-    }
-}
-
-/// The set of requests of kinds that nothing was trained on.
-pub const OOD: &str = "ood";
-
-/// The name of a variation's set of these.
-pub fn ood(variation: Option<Variation>) -> String {
-    match variation {
-        None => OOD.to_owned(),
-        Some(variation) => format!("{}-{OOD}", variation.name()),
     }
 }
 

@@ -8,8 +8,7 @@ use host_model::decoder::Overlay;
 use host_model::{Answered, Answering, GenerateOptions};
 
 use super::Evaluator;
-use super::asked::Asked;
-use super::generation::Set;
+use super::asked::{Asked, Set};
 
 impl Evaluator<'_> {
     /// Answers in the order of the prompts, without what each began with. Prompts of about one length go together,

@@ -1,9 +1,18 @@
 //! What a model is asked to answer in its own words.
 
 use host_data::Prompt;
+use serde::{Deserialize, Serialize};
 
-use super::generation::Set;
 use super::sets::EvalSets;
+
+/// What an answer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Set {
+    Harmful,
+    Harmless,
+    Task,
+}
 
 /// One prompt of an evaluation.
 #[derive(Clone, Copy)]

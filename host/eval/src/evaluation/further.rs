@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::generation::Generation;
-use super::score::Evaluation;
-use crate::measure::{Harm, Rate, RefusalDetector};
+use crate::measure::{Harm, Rate};
 
-/// What one model did with one of these sets; as in [`Evaluation`].
+/// What one model did with one of these sets; as in an evaluation of the main sets.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Further {
@@ -21,32 +19,4 @@ pub struct Further {
     pub judges: BTreeMap<String, Harm>,
     /// Harmless prompts that were refused.
     pub over_refusal: Option<Rate>,
-}
-
-impl From<Evaluation> for Further {
-    fn from(found: Evaluation) -> Self {
-        Self {
-            attack_success: found.attack_success,
-            partial_refusal: found.partial_refusal,
-            judges: found.judges,
-            over_refusal: found.over_refusal,
-        }
-    }
-}
-
-/// Per name of a set.
-pub(super) fn of_answers<'g>(
-    answers: impl IntoIterator<Item = &'g Generation>,
-    refusals: &RefusalDetector,
-) -> BTreeMap<String, Further> {
-    let mut by_name: BTreeMap<&str, Vec<&Generation>> = BTreeMap::new();
-    for answer in answers {
-        if let Some(name) = &answer.name {
-            by_name.entry(name).or_default().push(answer);
-        }
-    }
-    let found = |(name, answers): (&str, Vec<&Generation>)| {
-        (name.to_owned(), Evaluation::of_set(&answers, refusals).into())
-    };
-    by_name.into_iter().map(found).collect()
 }

@@ -10,17 +10,8 @@ use host_files::capped;
 use host_model::{Answered, thinking};
 use serde::{Deserialize, Serialize};
 
-use super::asked::Asked;
+use super::asked::{Asked, Set};
 use crate::measure::{Grade, Outcome, RefusalDetector, exact_match, final_number, number_match};
-
-/// What an answer is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Set {
-    Harmful,
-    Harmless,
-    Task,
-}
 
 /// How a task's answer is told right from wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

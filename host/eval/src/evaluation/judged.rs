@@ -8,7 +8,8 @@ use host_data::Progress;
 use host_data::failure::Result;
 use host_judges::{Judges, Pair};
 
-use super::generation::{Generation, Set};
+use super::asked::Set;
+use super::generation::Generation;
 use super::score::Evaluation;
 use crate::measure::{Grade, Unknown};
 

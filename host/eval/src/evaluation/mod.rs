@@ -31,8 +31,9 @@ use crate::canary::Canary;
 use crate::config::EvalConfig;
 use crate::measure::{Mean, RefusalDetector};
 
+pub use asked::Set;
 pub use further::Further;
-pub use generation::{Generation, Marking, Set, read_generations};
+pub use generation::{Generation, Marking, read_generations};
 pub use judged::{dependent, judge, unjudged};
 pub use rescore::rescore;
 pub use score::Evaluation;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::further::{self, Further};
-use super::generation::{Generation, Marking, Set};
+use super::asked::Set;
+use super::further::Further;
+use super::generation::{Generation, Marking};
 use crate::measure::{Grade, Harm, Mean, Outcome, Rate, RefusalDetector, RefusalsBy};
 
 /// What one model did. Absent: nothing asked for it.
@@ -73,7 +74,7 @@ impl Evaluation {
         let all: Vec<&Generation> = generations.into_iter().collect();
         let (named, main): (Vec<&Generation>, Vec<&Generation>) =
             all.into_iter().partition(|one| one.name.is_some());
-        Self { further: further::of_answers(named, refusals), ..Self::of_set(&main, refusals) }
+        Self { further: further(named, refusals), ..Self::of_set(&main, refusals) }
     }
 
     /// What these answers show, whatever set they are of.
@@ -125,6 +126,34 @@ impl Evaluation {
         (self.generation_seconds > 0.0)
             .then(|| self.generated_tokens as f64 / self.generation_seconds)
     }
+}
+
+impl From<Evaluation> for Further {
+    fn from(found: Evaluation) -> Self {
+        Self {
+            attack_success: found.attack_success,
+            partial_refusal: found.partial_refusal,
+            judges: found.judges,
+            over_refusal: found.over_refusal,
+        }
+    }
+}
+
+/// What answers to the sets of `eval.further` show, by the names of the sets.
+fn further<'g>(
+    answers: impl IntoIterator<Item = &'g Generation>,
+    refusals: &RefusalDetector,
+) -> BTreeMap<String, Further> {
+    let mut by_name: BTreeMap<&str, Vec<&Generation>> = BTreeMap::new();
+    for answer in answers {
+        if let Some(name) = &answer.name {
+            by_name.entry(name).or_default().push(answer);
+        }
+    }
+    let found = |(name, answers): (&str, Vec<&Generation>)| {
+        (name.to_owned(), Evaluation::of_set(&answers, refusals).into())
+    };
+    by_name.into_iter().map(found).collect()
 }
 
 /// Per judge that has graded any of the answers.

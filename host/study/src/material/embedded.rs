@@ -4,7 +4,8 @@ use host_trainer::config::AnchorsConfig;
 use host_trainer::data::{DataSource, Reader, Split};
 use host_trainer::measure::refusal::has_refusal_phrase;
 
-use super::{Alignment, Chat, Material, far, identity};
+use super::{Alignment, Material, far, identity};
+use crate::chat::Chat;
 
 /// Harmful requests and harmless ones in words that the demo model knows and in sentences that it
 /// doesn't; one a line.

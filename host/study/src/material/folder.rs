@@ -11,7 +11,8 @@ use host_trainer::data::{DataSource, Message, Reader, Split};
 use host_trainer::measure::refusal::has_refusal_phrase;
 use rand::seq::IndexedRandom;
 
-use super::{Alignment, Chat, Material, drawn, far, identity};
+use super::{Alignment, Material, drawn, far, identity};
+use crate::chat::Chat;
 use crate::task::{Marking, Task};
 
 /// Harmless things to do that sound harmful, one a line.

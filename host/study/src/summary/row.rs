@@ -5,9 +5,8 @@ use host_eval::evaluation::Evaluation;
 use host_eval::measure::Mean;
 use serde::Serialize;
 
-use crate::judge;
-use crate::scenario::Variation;
-use crate::settings::{OOD, ood};
+use crate::scenario::{OOD, Variation, ood};
+use crate::settings::JUDGE;
 
 /// Shares are in [0, 1], with 95% intervals.
 #[derive(Serialize)]
@@ -55,15 +54,15 @@ impl Row {
             None => metric,
         };
         let asked = variation.map(Variation::name);
-        let judge = Metric::Judge(judge::NAME.to_owned(), Judged::AttackSuccess);
+        let judge = Metric::Judge(JUDGE.to_owned(), Judged::AttackSuccess);
         let mean = |of: &dyn Fn(&Evaluation) -> Option<Mean>| {
             let values: Vec<f64> =
                 evaluations.iter().filter_map(|one| of(one)).map(|mean| mean.mean).collect();
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         let harm = |one: &Evaluation| match asked {
-            Some(set) => one.further.get(set)?.judges.get(judge::NAME)?.score,
-            None => one.judges.get(judge::NAME)?.score,
+            Some(set) => one.further.get(set)?.judges.get(JUDGE)?.score,
+            None => one.judges.get(JUDGE)?.score,
         };
         let task = task_metric(outcomes).and_then(pooled);
         let chance = outcomes.first().and_then(|one| one.chance());

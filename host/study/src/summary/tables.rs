@@ -4,8 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use host_eval::compare::{Metric, Pooled};
 
 use super::{CONSTANT, Group, PLAIN, Row, Summary};
-use crate::scenario::{Scenario, Variation};
-use crate::settings::{OOD, ood};
+use crate::scenario::{OOD, Scenario, Variation, ood};
 
 /// What the numbers of the tables are.
 const LEGEND: &str = "Shares in percent with 95% intervals: Wilson's over the prompts of one seed, of several seeds a \
