@@ -51,6 +51,12 @@ impl Method {
     }
 }
 
+/// Whether a method is the one that a person means: its policy's digest may stay away.
+pub fn is_named(method: &str, meant: &str) -> bool {
+    let rest = method.strip_prefix(meant);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' ') && !rest.contains(','))
+}
+
 fn by_key<S: serde::Serializer>(
     metrics: &BTreeMap<Metric, Spread>,
     serializer: S,
@@ -95,8 +101,8 @@ pub(super) fn methods(
 /// prompts under the same seeds.
 fn paired(group: &Group, groups: &[Group], against: Option<&str>) -> Option<Against> {
     let is_other = |one: &Member| match against {
-        Some(name) => one.name == name,
-        None => one.stage == Stage::Plain || one.name == "sft",
+        Some(name) => is_named(&one.name, name),
+        None => one.stage == Stage::Plain || is_named(&one.name, "sft"),
     };
     let own = group[0];
     if own.stage == Stage::Before || is_other(own) {

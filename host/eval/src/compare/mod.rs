@@ -23,8 +23,8 @@ use serde::Serialize;
 use crate::report::{Report, footnotes};
 
 pub use export::Format;
-pub use method::Against;
 pub use method::Method;
+pub use method::{Against, is_named};
 pub use metric::{Judged, Metric, Unit};
 pub use outcomes::Outcomes;
 pub use paired::{Paired, Pooled};

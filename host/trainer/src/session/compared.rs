@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use host_eval::compare::{Compared, Outcomes, Run};
+use host_eval::compare::{Compared, Outcomes, Run, is_named};
 use serde::de::DeserializeOwned;
 use toml::Value;
 
@@ -38,7 +38,8 @@ pub fn compare(folders: &[PathBuf], against: Option<&str>) -> Result<Compared> {
         ));
     }
     let compared = Compared::of(&runs, against, notices);
-    if let Some(name) = against.filter(|name| compared.methods.iter().all(|one| one.name != *name))
+    if let Some(name) =
+        against.filter(|name| compared.methods.iter().all(|one| !is_named(&one.name, name)))
     {
         let names: BTreeSet<&str> =
             compared.methods.iter().map(|method| method.name.as_str()).collect();
