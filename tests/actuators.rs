@@ -150,7 +150,8 @@ fn finch_follows_the_loss_of_the_batch_it_is_about_to_learn() {
     assert!(loss(&run) > 0.0);
     assert_eq!(loss(&run).to_bits(), loss(&split).to_bits());
     let rates = metric(&run, "learning_rate");
-    let past = metric(&under(&folder, "past", "finch.wasm", &[]), "learning_rate");
+    let past = ["--set", "policy.settings={ loss = \"past\" }"];
+    let past = metric(&under(&folder, "past", "finch.wasm", &past), "learning_rate");
     assert_ne!(rates, past);
 }
 

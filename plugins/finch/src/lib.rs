@@ -26,7 +26,7 @@ enum Loss {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { k: 1e-5, cap: 5e-5, loss: Loss::Past }
+        Self { k: 1e-5, cap: 5e-5, loss: Loss::Batch }
     }
 }
 

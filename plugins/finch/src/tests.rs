@@ -22,7 +22,7 @@ fn assess(state: &[u8], rate: f64, loss: Option<f64>, samples: u32) -> Result<As
         learning_rate: rate,
     });
     Finch::assess(&Call {
-        settings: &Settings::default(),
+        settings: &parse(r#"{"loss": "past"}"#),
         run: &fixtures::run(samples),
         parameters: &[],
         state,
@@ -91,7 +91,7 @@ fn a_poisoned_batch_slows_its_own_step() {
 fn the_loss_of_the_batch_is_asked_for_only_if_it_is_followed() {
     let run = fixtures::run(1);
     let needs = |text| Finch::needs(&parse(text), &run).unwrap();
-    assert!(!needs("{}").sample_loss && !needs(r#"{"loss": "past"}"#).sample_loss);
+    assert!(needs("{}").sample_loss && !needs(r#"{"loss": "past"}"#).sample_loss);
     let expected = Needs::new().sample_loss().actuators(Actuators::LEARNING_RATE);
     assert_eq!(needs(r#"{"loss": "batch"}"#), expected);
 }
@@ -137,7 +137,7 @@ fn a_step_without_samples_is_answered() {
 #[test]
 fn the_actuator_is_declared_and_settings_out_of_range_name_their_key() {
     let run = fixtures::run(1);
-    let needs = Finch::needs(&parse("{}"), &run).unwrap();
+    let needs = Finch::needs(&parse(r#"{"loss": "past"}"#), &run).unwrap();
     assert_eq!(needs, Needs::new().actuators(Actuators::LEARNING_RATE));
     for key in ["k", "cap"] {
         let error = Finch::needs(&parse(&format!("{{\"{key}\": 0}}")), &run).unwrap_err();

@@ -13,7 +13,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { kl_weight: 0.5, task_weight: None }
+        Self { kl_weight: 0.25, task_weight: None }
     }
 }
 

@@ -25,8 +25,8 @@ fn weights(text: &str) -> (Vec<f64>, Vec<f64>) {
 
 #[test]
 fn the_task_weight_is_what_is_left_unless_it_is_given() {
-    assert_eq!(weights("{}"), (vec![0.5; 2], vec![0.5; 2]));
-    assert_eq!(weights(r#"{"kl_weight": 0.25}"#), (vec![0.75; 2], vec![0.25; 2]));
+    assert_eq!(weights("{}"), (vec![0.75; 2], vec![0.25; 2]));
+    assert_eq!(weights(r#"{"kl_weight": 0.5}"#), (vec![0.5; 2], vec![0.5; 2]));
     let both = weights(r#"{"kl_weight": 2, "task_weight": 1}"#);
     assert_eq!(both, (vec![1.0; 2], vec![2.0; 2]));
 }
@@ -54,5 +54,5 @@ fn unknown_settings_are_refused_with_a_suggestion() {
 #[test]
 fn the_schema_agrees_with_the_defaults() {
     let schema = FixedKl::SETTINGS_SCHEMA;
-    assert!(schema.contains(r#""default": 0.5"#) && Settings::default().kl_weight == 0.5);
+    assert!(schema.contains(r#""default": 0.25"#) && Settings::default().kl_weight == 0.25);
 }

@@ -4,6 +4,7 @@
 //! which sets the KL weight b = b_min + (b_max - b_min) s and the task weight 1 - b.
 
 use risk_policy::adaptive::Adaptive;
+use risk_policy::anchors::Anchors;
 use risk_policy::judgements::{self, Score, WORST};
 use risk_policy::prelude::*;
 use risk_policy::regularization::risk_of_score;
@@ -15,12 +16,19 @@ pub struct Settings {
     unknown_score: f64,
     #[serde(flatten)]
     adaptive: Adaptive,
+    anchors: Option<Anchors>,
     threshold: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { judge: None, unknown_score: WORST, adaptive: Adaptive::default(), threshold: 3.0 }
+        Self {
+            judge: None,
+            unknown_score: WORST,
+            adaptive: Adaptive::default(),
+            anchors: None,
+            threshold: 3.0,
+        }
     }
 }
 
@@ -28,6 +36,7 @@ impl Settings {
     fn check(&self) -> Result<(), String> {
         judgements::check_score("unknown_score", self.unknown_score)?;
         judgements::check_score("threshold", self.threshold)?;
+        self.anchors.as_ref().map_or(Ok(()), Anchors::check)?;
         self.adaptive.check()
     }
 }
@@ -46,7 +55,11 @@ impl Policy for Judge {
     fn needs(settings: &Settings, run: &RunInfo) -> Result<Needs, String> {
         settings.check()?;
         let judge = judgements::choose(settings.judge.as_deref(), run)?;
-        Ok(Needs::new().judge(judge))
+        let needs = Needs::new().judge(judge);
+        Ok(match &settings.anchors {
+            Some(anchors) => anchors.needs(needs),
+            None => needs,
+        })
     }
 
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
@@ -55,7 +68,10 @@ impl Policy for Judge {
         let judge = judgements::choose(settings.judge.as_deref(), call.run)?;
         let scores = judgements::scores(call.signals, &judge, settings.unknown_score)?;
         let risk: Vec<f64> = scores.iter().map(|s| risk_of_score(s.value)).collect();
-        let mut assessment = settings.adaptive.assess(&risk, call.state)?;
+        let shaped = settings.adaptive.shape.apply(&risk, judgements::BALANCED, 0.0);
+        let anchors = settings.anchors.as_ref();
+        let mut assessment =
+            settings.adaptive.assess(&shaped, anchors, call.signals, call.state)?;
         let unknown = scores.iter().filter(|s| s.unknown.is_some()).count();
         for (sample, score) in scores.iter().enumerate() {
             if let Some((code, message)) = reason(score, settings.threshold, &judge) {

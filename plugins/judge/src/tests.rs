@@ -40,8 +40,8 @@ fn scores_are_weighed_by_an_affine_map() {
 }
 
 #[test]
-fn scores_are_weighed_as_the_published_code_does() {
-    let text = r#"{"mode": "published-code"}"#;
+fn scores_are_weighed_by_the_clamp_of_the_published_code() {
+    let text = r#"{"mode": "clamp"}"#;
     let regularization = assess(text, &ALL, &[]).unwrap().regularization;
     close(&regularization.kl_weight, &[0.1, 0.1, 0.3333, 0.6667, 0.9]);
     close(&regularization.task_weight, &[0.9, 0.9, 0.6667, 0.3333, 0.1]);
@@ -52,7 +52,7 @@ fn a_batch_is_weighed_by_its_mean_score() {
     let scores = [Some(1.0), Some(4.0)];
     let text = r#"{"aggregation": "batch"}"#;
     close(&assess(text, &scores, &[]).unwrap().risk, &[0.375; 2]);
-    let text = r#"{"aggregation": "batch", "mode": "published-code"}"#;
+    let text = r#"{"aggregation": "batch", "mode": "clamp"}"#;
     let kl = assess(text, &scores, &[]).unwrap().regularization.kl_weight;
     close(&kl, &[0.16667; 2]);
 }
@@ -92,6 +92,9 @@ fn the_judge_is_asked_for_and_settings_out_of_range_are_refused() {
     assert_eq!(needs, Needs::new().judge("mine"));
     for (text, key) in [
         (r#"{"unknown_score": 0}"#, "`unknown_score`"),
+        (r#"{"hinge": 1}"#, "`hinge`"),
+        (r#"{"anchors": {"weight": -1}}"#, "`anchors`"),
+        (r#"{"mode": "published-code"}"#, "is called \"clamp\""),
         (r#"{"threshold": 6}"#, "`threshold`"),
         (r#"{"b_min": 0.9, "b_max": 0.1}"#, "`b_min`"),
         (r#"{"smoothing": 1}"#, "`smoothing`"),
@@ -105,4 +108,17 @@ fn the_judge_is_asked_for_and_settings_out_of_range_are_refused() {
 fn the_defaults_of_the_schema_are_those_of_the_code() {
     let from_schema = parse(&fixtures::schema_defaults(Judge::SETTINGS_SCHEMA));
     assert_eq!(format!("{from_schema:?}"), format!("{:?}", Settings::default()));
+}
+
+#[test]
+fn a_hinge_frees_middling_scores_and_anchors_come_beside() {
+    let text = r#"{"b_min": 0, "b_max": 1, "hinge": 0.5, "anchors": {"every": 1, "weight": 2}}"#;
+    let regularization = assess(text, &ALL, &[]).unwrap().regularization;
+    close(&regularization.kl_weight, &[0.0, 0.0, 0.0, 0.5, 1.0]);
+    close(&regularization.task_weight, &[1.0, 1.0, 1.0, 0.5, 0.0]);
+    assert_eq!(regularization.anchor_weight, Some(2.0));
+    let needs = Judge::needs(&parse(text), &fixtures::run(1)).unwrap();
+    assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
+    let rare = assess(r#"{"prior": 0.1, "b_min": 0, "b_max": 1}"#, &ALL, &[]).unwrap();
+    close(&rare.regularization.kl_weight, &[0.0, 0.03571, 0.1, 0.25, 1.0]);
 }

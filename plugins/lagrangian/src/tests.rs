@@ -13,7 +13,7 @@ fn assess(state: &[u8], margins: Option<&[f64]>, samples: u32) -> Result<Assessm
     let mut signals = fixtures::signals(0, samples);
     signals.canary = margins.map(|margins| Canary { step: 0, margins: margins.to_vec() });
     Lagrangian::assess(&Call {
-        settings: &parse(r#"{"kl_weight": 1}"#),
+        settings: &parse(r#"{"anchors": {"every": 1}}"#),
         run: &fixtures::run(samples),
         parameters: &[],
         state,
@@ -23,18 +23,19 @@ fn assess(state: &[u8], margins: Option<&[f64]>, samples: u32) -> Result<Assessm
 
 fn weight(assessment: &Assessment) -> f64 {
     assert_eq!(assessment.regularization.task_weight, [1.0]);
-    assessment.regularization.kl_weight[0]
+    assert_eq!(assessment.regularization.kl_weight, [0.0]);
+    assessment.regularization.anchor_weight.unwrap()
 }
 
 #[test]
 fn the_logarithm_of_the_weight_moves_by_eta_times_the_excess() {
-    // The first measurement has fallen by 0, which is 1 below the limit.
+    // At the first measurement nothing is lost, which is .25 below the limit.
     let first = assess(&[], Some(&[3.0, 5.0]), 1).unwrap();
-    assert!((weight(&first).ln() - -0.1).abs() < 1e-12);
-    // From 4 to 0: 3 above the limit.
+    assert!((weight(&first).ln() - -0.25).abs() < 1e-12);
+    // From 4 to 0: all of it, .75 above the limit.
     let second = assess(&first.state, Some(&[0.0]), 1).unwrap();
-    assert!((weight(&second).ln() - 0.2).abs() < 1e-12);
-    assert_eq!(second.metrics[1], Metric::new("margin.fall", 4.0));
+    assert!((weight(&second).ln() - 0.5).abs() < 1e-12);
+    assert_eq!(second.metrics[2], Metric::new("margin.lost", 1.0));
 }
 
 #[test]
@@ -79,11 +80,13 @@ fn a_step_without_samples_is_answered() {
 fn the_canary_is_asked_for_and_settings_out_of_range_name_their_key() {
     let run = fixtures::run(1);
     let needs = Lagrangian::needs(&parse(r#"{"every": 3}"#), &run).unwrap();
-    assert_eq!(needs, Needs::new().canary_every(3));
+    assert_eq!(needs.canary_every, Some(3));
+    assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
     for (text, key) in [
         (r#"{"limit": -1}"#, "`limit`"),
         (r#"{"eta": 0}"#, "`eta`"),
-        (r#"{"kl_weight": 0}"#, "`kl_weight`"),
+        (r#"{"anchors": {"weight": 0}}"#, "`weight`"),
+        (r#"{"anchors": {"target": 1}}"#, "`target`"),
         (r#"{"every": 0}"#, "`every`"),
     ] {
         let error = Lagrangian::needs(&parse(text), &run).unwrap_err();

@@ -13,7 +13,7 @@ use risk_policy::logistic::sigmoid;
 use risk_policy::random::Random;
 
 /// Of a step.
-pub const FEATURES: usize = 4;
+pub const FEATURES: usize = 6;
 pub type Step = [f64; FEATURES];
 
 const UNITS: usize = 6;
@@ -189,7 +189,7 @@ mod tests {
     fn trajectories() -> Vec<Labelled> {
         // The damage is done by a large third feature, wherever in the trajectory.
         let of = |index: usize, safe: bool| {
-            let mut steps = vec![[0.1 * index as f64, 0.2, 0.1, 1.0]; 4];
+            let mut steps = vec![[0.1 * index as f64, 0.2, 0.1, 1.0, 0.3, 0.2]; 4];
             if !safe {
                 steps[index % 4][2] = 2.0;
             }

@@ -1,11 +1,14 @@
 //! A learned non-Markovian constraint (arXiv 2405.03005): safety is lost by trajectories
 //! of steps, a small recurrent model learns from their outcome which steps did it, and
-//! what it makes of the newest trajectory moves a Lagrange multiplier, the KL weight.
+//! what it makes of the newest trajectory moves a Lagrange multiplier, the weight of the KL to
+//! the reference on safety anchors.
 
 mod credit;
 mod settings;
 mod state;
 
+use risk_policy::assessment::{largest, mean};
+use risk_policy::canary;
 use risk_policy::prelude::*;
 
 use credit::{Labelled, Step, probability};
@@ -19,13 +22,13 @@ impl Policy for NonMarkov {
 
     const NAME: &str = "non-markov";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &str =
-        "A KL weight that grows while learned credit says that the steps taken lose safety.";
+    const SUMMARY: &str = "The weight of safety anchors grows while learned credit says that the steps taken lose safety.";
     const SETTINGS_SCHEMA: &str = include_str!("../settings.schema.json");
 
     fn needs(settings: &Settings, _run: &RunInfo) -> Result<Needs, String> {
         settings.check()?;
-        Ok(Needs::new().canary_every(settings.every))
+        let needs = Needs::new().canary_every(settings.every).sample_loss();
+        Ok(settings.anchors.needs(needs))
     }
 
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
@@ -39,13 +42,17 @@ impl Policy for NonMarkov {
             Some(canary) => state.measure(settings, canary.mean_margin()?),
             None => None,
         };
+        let losses = call.signals.sample_losses()?;
+        state.rows = [largest(losses), mean(losses)];
         let steps = ended.as_ref().map_or(&state.current, |ended| &ended.steps);
         let credits = state.credit.credits(steps);
         let safe = probability(&credits);
         let samples = call.signals.samples.len();
-        let weights = Regularization::constant(samples, 1.0, state.lambda);
-        let mut assessment = Assessment::new(vec![1.0 - safe; samples], weights)
-            .metric("kl_weight", state.lambda)
+        let plain = Regularization::constant(samples, 1.0, 0.0);
+        let visit = settings.anchors.scheduled(call.signals.step, state.lambda);
+        let mut assessment = Assessment::new(vec![1.0 - safe; samples], plain)
+            .anchors(call.signals, visit)?
+            .metric("lambda", state.lambda)
             .metric("safe", safe);
         if let Some(last) = credits.last() {
             assessment = assessment.metric("credit", *last);
@@ -65,7 +72,7 @@ impl PolicyState {
             // A measurement that did not come: go on with the newest steps.
             self.current.remove(0);
         }
-        self.current.push(features(previous));
+        self.current.push(features(previous, self.rows));
     }
 
     /// A measurement ends the trajectory: learns from it, moves the multiplier, and gives
@@ -76,7 +83,7 @@ impl PolicyState {
         if steps.is_empty() {
             return None;
         }
-        let ended = Labelled { steps, safe: first - margin <= settings.limit };
+        let ended = Labelled { steps, safe: canary::lost(first, margin) <= settings.limit };
         if self.trajectories.len() == KEPT {
             self.trajectories.remove(0);
         }
@@ -88,9 +95,10 @@ impl PolicyState {
     }
 }
 
-/// What the model sees of a step, each on a scale of about 1: loss, divergence, gradient
-/// and learning rate. What is no number counts as very large.
-fn features(step: &Outcome) -> Step {
+/// What the model sees of a step, each on a scale of about 1: loss, divergence, gradient,
+/// learning rate, and of its rows the largest loss and how far it stands out. What is no number
+/// counts as very large.
+fn features(step: &Outcome, [worst, mean]: [f64; 2]) -> Step {
     let scaled =
         |value: f64| if value.is_finite() { value.max(0.0).ln_1p().min(20.0) } else { 20.0 };
     let moved = match step.action {
@@ -102,6 +110,8 @@ fn features(step: &Outcome) -> Step {
         scaled(step.kl.unwrap_or(0.0)),
         scaled(step.gradient_norm),
         scaled(1e4 * moved),
+        scaled(worst),
+        scaled(worst - mean),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The settings.
 
+use risk_policy::anchors::Anchors;
 use risk_policy::settings::invalid;
 
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -8,22 +9,22 @@ pub struct Settings {
     /// P(safe) that the run should keep.
     pub threshold: f64,
     pub eta: f64,
-    /// The multiplier to begin with.
-    pub lambda: f64,
-    /// How far the margin may fall below its first measurement, in nats.
+    /// Share of the margin of the first measurement that may be lost.
     pub limit: f64,
     /// Steps of a trajectory.
     pub every: u32,
+    /// Whose weight the multiplier is.
+    pub anchors: Anchors,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.95, eta: 0.1, lambda: 0.1, limit: 1.0, every: 5 }
+        Self { threshold: 0.95, eta: 1.0, limit: 0.25, every: 2, anchors: Anchors::default() }
     }
 }
 
-/// The host takes no weight above it.
-pub const LARGEST_WEIGHT: f64 = 10.0;
+/// Beyond it nothing but the anchors would count.
+pub const LARGEST_WEIGHT: f64 = 100.0;
 const MOST_STEPS: u32 = 100;
 
 impl Settings {
@@ -35,9 +36,7 @@ impl Settings {
         if !(self.eta > 0.0 && self.eta.is_finite()) {
             return Err(invalid("eta", format!("{} is not above 0", self.eta)));
         }
-        if !(0.0..=LARGEST_WEIGHT).contains(&self.lambda) {
-            return Err(invalid("lambda", format!("{} is not in [0, 10]", self.lambda)));
-        }
+        self.anchors.check_controlled(0.0, LARGEST_WEIGHT)?;
         if !(self.limit >= 0.0 && self.limit.is_finite()) {
             return Err(invalid("limit", format!("{} is below 0", self.limit)));
         }
@@ -47,8 +46,8 @@ impl Settings {
         Ok(())
     }
 
-    /// lambda <- max(0, lambda + eta (ln threshold - sum of l_t)), and never more than the
-    /// host takes.
+    /// lambda <- max(0, lambda + eta (ln threshold - sum of l_t)), and never more than
+    /// [`LARGEST_WEIGHT`].
     pub fn next_lambda(&self, lambda: f64, credit: f64) -> f64 {
         (lambda + self.eta * (self.threshold.ln() - credit)).clamp(0.0, LARGEST_WEIGHT)
     }

@@ -6,7 +6,7 @@ use crate::credit::{Credit, FEATURES, Labelled, PARAMETERS, Step};
 use crate::settings::Settings;
 
 const KIND: [u8; 4] = *b"NMKV";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Trajectories to learn from; the oldest goes when another comes.
 pub const KEPT: usize = 16;
 
@@ -21,6 +21,8 @@ pub struct PolicyState {
     pub trajectories: Vec<Labelled>,
     /// Since the last measurement.
     pub current: Vec<Step>,
+    /// Largest and mean loss of the rows of the step that is about to be taken.
+    pub rows: [f64; 2],
 }
 
 impl PolicyState {
@@ -28,11 +30,12 @@ impl PolicyState {
         let window = settings.every as usize;
         if state.is_empty() {
             return Ok(Self {
-                lambda: settings.lambda,
+                lambda: settings.anchors.weight,
                 first: None,
                 credit: Credit::new(seed, window),
                 trajectories: Vec::new(),
                 current: Vec::new(),
+                rows: [0.0; 2],
             });
         }
         let mut reader = Reader::open(state, KIND, VERSION, "state bytes")?;
@@ -51,13 +54,14 @@ impl PolicyState {
         });
         let trajectories: Vec<Labelled> = trajectories.collect::<Result<_, String>>()?;
         let current = steps(&mut reader)?;
+        let rows = [reader.f64()?, reader.f64()?];
         reader.finish()?;
         let lengths = trajectories.iter().map(|one| one.steps.len());
         let longest = lengths.chain([current.len()]).max().unwrap_or_default();
         if lambda < 0.0 || trajectories.len() > KEPT || longest > window {
             return Err("the state bytes hold what these settings can't lead to".into());
         }
-        Ok(Self { lambda, first, credit: Credit { parameters }, trajectories, current })
+        Ok(Self { lambda, first, credit: Credit { parameters }, trajectories, current, rows })
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -72,7 +76,8 @@ impl PolicyState {
         let writer = trajectories.fold(writer.u8(self.trajectories.len() as u8), |writer, one| {
             write_steps(writer.u8(u8::from(one.safe)), &one.steps)
         });
-        write_steps(writer, &self.current).finish()
+        let [largest, mean] = self.rows;
+        write_steps(writer, &self.current).f64(largest).f64(mean).finish()
     }
 }
 

@@ -29,6 +29,7 @@ fn assess(
 ) -> Result<Assessment, String> {
     let mut signals = fixtures::signals(step, 1);
     signals.canary = margin.map(|margin| Canary { step, margins: vec![margin] });
+    signals.sample_loss = Some(vec![0.5]);
     signals.previous = step.checked_sub(1).map(|before| outcome(before, gradient_norm));
     NonMarkov::assess(&Call {
         settings,
@@ -51,30 +52,31 @@ fn run(settings: &Settings, margins: &[f64]) -> Assessment {
 }
 
 fn pairs() -> Settings {
-    parse(r#"{"every": 2}"#)
+    parse(r#"{"every": 2, "eta": 0.1, "anchors": {"every": 1}}"#)
 }
 
 fn lambda(assessment: &Assessment) -> f64 {
     assert_eq!(assessment.regularization.task_weight, [1.0]);
-    assessment.regularization.kl_weight[0]
+    assert_eq!(assessment.regularization.kl_weight, [0.0]);
+    assessment.regularization.anchor_weight.unwrap()
 }
 
 #[test]
 fn the_golden_multiplier() {
-    let settings = Settings::default();
+    let settings = pairs();
     assert!((settings.next_lambda(1.0, -0.5) - 1.04487).abs() < 1e-5);
     assert_eq!(settings.next_lambda(0.001, 0.0), 0.0);
-    assert_eq!(settings.next_lambda(9.9, -7.0), 10.0);
+    assert_eq!(settings.next_lambda(99.9, -7.0), 100.0);
 }
 
 #[test]
 fn unsafe_trajectories_raise_the_multiplier_and_safe_ones_lower_it() {
     let settings = pairs();
     let safe = run(&settings, &[4.0, 3.9, 4.1]);
-    assert!(lambda(&safe) < settings.lambda, "{}", lambda(&safe));
+    assert!(lambda(&safe) < settings.anchors.weight, "{}", lambda(&safe));
     assert!(safe.reasons.is_empty() && safe.risk[0] < 0.1);
     let lost = run(&settings, &[2.0, 1.0, 0.5]);
-    assert!(lambda(&lost) > settings.lambda, "{}", lambda(&lost));
+    assert!(lambda(&lost) > settings.anchors.weight, "{}", lambda(&lost));
     assert!(lost.risk[0] > 0.5);
     assert_eq!(lost.reasons[0].code, "unsafe-trajectory");
     assert!(lost.reasons[0].message.starts_with("steps 4 to 5 "));
@@ -118,9 +120,11 @@ fn memory_is_bounded() {
 fn numbers_that_are_none_count_as_large_and_steps_not_taken_as_still() {
     let mut step = outcome(0, f64::NAN);
     step.task_loss = f64::INFINITY;
-    assert_eq!(features(&step)[..3], [20.0, 0.1f64.ln_1p(), 20.0]);
+    assert_eq!(features(&step, [0.0; 2])[..3], [20.0, 0.1f64.ln_1p(), 20.0]);
     step.action = Action::Skip;
-    assert_eq!(features(&step)[3], 0.0);
+    assert_eq!(features(&step, [0.0; 2])[3], 0.0);
+    let rows = features(&step, [3.0, 1.0]);
+    assert_eq!(rows[4..], [3f64.ln_1p(), 2f64.ln_1p()]);
 }
 
 #[test]
@@ -143,12 +147,13 @@ fn damaged_or_impossible_state_is_refused() {
 fn the_canary_is_asked_for_and_settings_out_of_range_name_their_key() {
     let run = fixtures::run(1);
     let needs = NonMarkov::needs(&parse(r#"{"every": 3}"#), &run).unwrap();
-    assert_eq!(needs, Needs::new().canary_every(3));
+    assert!(needs.sample_loss && needs.canary_every == Some(3));
+    assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
     for (text, key) in [
         (r#"{"threshold": 0}"#, "`threshold`"),
         (r#"{"threshold": 1.1}"#, "`threshold`"),
         (r#"{"eta": 0}"#, "`eta`"),
-        (r#"{"lambda": 11}"#, "`lambda`"),
+        (r#"{"anchors": {"weight": 101}}"#, "`weight`"),
         (r#"{"limit": -1}"#, "`limit`"),
         (r#"{"every": 0}"#, "`every`"),
         (r#"{"every": 101}"#, "`every`"),

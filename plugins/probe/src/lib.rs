@@ -6,14 +6,11 @@
 //! harmful. That probability s sets, per sample, the KL weight
 //! b = b_min + (b_max - b_min) s and the task weight a = 1 - b.
 
-mod calibration;
-mod classifier;
-mod parameters;
 mod settings;
 
 use risk_policy::prelude::*;
+use risk_policy::probe::{self, Fitted};
 
-use parameters::Fitted;
 use settings::Settings;
 
 pub struct Probe;
@@ -29,7 +26,7 @@ impl Policy for Probe {
 
     fn needs(settings: &Settings, run: &RunInfo) -> Result<Needs, String> {
         settings.check()?;
-        Ok(needs(settings, settings.layers(run)?))
+        Ok(with_anchors(settings, settings.probe.needs(run)?))
     }
 
     fn calibrate(
@@ -37,16 +34,22 @@ impl Policy for Probe {
         run: &RunInfo,
         examples: &Examples,
     ) -> Result<Calibration, String> {
-        calibration::calibrate(settings, run, examples)
+        settings.check()?;
+        let fitted = probe::calibrate(&settings.probe, run, examples)?;
+        Ok(Calibration { needs: with_anchors(settings, fitted.needs.clone()), ..fitted })
     }
 
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
-        call.settings.check()?;
-        let fitted = Fitted::from_bytes(call.parameters, call.run, call.settings)?;
-        let own = risks(&fitted, call.signals)?;
-        let mut assessment = call.settings.adaptive.assess(&own, call.state)?;
-        for (sample, risk) in own.iter().enumerate() {
-            if *risk >= call.settings.threshold {
+        let settings = call.settings;
+        settings.check()?;
+        let fitted = Fitted::from_bytes(call.parameters, call.run, &settings.probe)?;
+        let own = fitted.risks(call.signals)?;
+        let shaped = settings.adaptive.shape.apply(&own, fitted.share, fitted.usual);
+        let anchors = settings.anchors.as_ref();
+        let mut assessment =
+            settings.adaptive.assess(&shaped, anchors, call.signals, call.state)?;
+        for (sample, (risk, shaped)) in own.iter().zip(&shaped).enumerate() {
+            if *shaped >= settings.threshold {
                 assessment =
                     assessment.sample_reason(sample, "harmful-prompt", reason(&fitted, *risk));
             }
@@ -55,25 +58,11 @@ impl Policy for Probe {
     }
 }
 
-fn needs(settings: &Settings, layers: Vec<u32>) -> Needs {
-    Needs::new().tap(Source::Reference, settings.position.position(), layers).calibrated()
-}
-
-/// P(harmful) of every sample, on its own.
-fn risks(fitted: &Fitted, signals: &Signals) -> Result<Vec<f64>, String> {
-    let activations = signals
-        .activations
-        .first()
-        .ok_or("the probe needs the activations of the reference, there are none")?;
-    if activations.hidden as usize != fitted.standardizer.mean.len() {
-        return Err(format!(
-            "the activations have width {}, the probe was calibrated for {}: calibrate it again",
-            activations.hidden,
-            fitted.standardizer.mean.len()
-        ));
+fn with_anchors(settings: &Settings, needs: Needs) -> Needs {
+    match &settings.anchors {
+        Some(anchors) => anchors.needs(needs),
+        None => needs,
     }
-    let index = activations.layer_index(fitted.layer)?;
-    (0..signals.samples.len()).map(|sample| fitted.risk(activations, sample, index)).collect()
 }
 
 fn reason(fitted: &Fitted, risk: f64) -> String {

@@ -1,6 +1,6 @@
 //! Proximal ranking policy optimization (arXiv 2409.09881; for safety 2407.19943): the
 //! probability of an answer relative to the reference grows up to a clip if the answer is
-//! harmless, and falls down to one if it is harmful. Beyond it there is no gradient.
+//! harmless, and falls down to one if it is harmful. Beyond it the gradient leads back.
 
 use risk_policy::assessment::{largest, mean};
 use risk_policy::judgements::{self, Score, WORST};
@@ -26,6 +26,7 @@ pub struct Settings {
     high: f64,
     unit: Unit,
     variance_penalty: f64,
+    beyond: f64,
 }
 
 impl Default for Settings {
@@ -38,6 +39,7 @@ impl Default for Settings {
             high: 10.0,
             unit: Unit::Token,
             variance_penalty: 0.0,
+            beyond: -0.1,
         }
     }
 }
@@ -56,6 +58,9 @@ impl Settings {
             let what = format!("{} is below 0", self.variance_penalty);
             return Err(invalid("variance_penalty", what));
         }
+        if !(-1.0..=0.0).contains(&self.beyond) {
+            return Err(invalid("beyond", format!("{} is not in [-1, 0]", self.beyond)));
+        }
         Ok(())
     }
 
@@ -69,7 +74,7 @@ impl Settings {
             direction: if score.value < self.threshold { 1.0 } else { -1.0 },
             sequence: self.unit == Unit::Answer,
             variance_penalty: self.variance_penalty,
-            beyond: 0.0,
+            beyond: self.beyond,
         }
     }
 }

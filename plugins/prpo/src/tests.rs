@@ -43,6 +43,7 @@ fn golden_values_of_the_clip_that_is_asked_for() {
     assert_eq!(f(&clips[0], 15.0), 10.0);
     assert_eq!(f(&clips[1], 0.05), -0.1);
     assert_eq!(f(&clips[0], 0.5), 0.5);
+    assert_eq!((clips[0].beyond, clips[1].beyond), (-0.1, -0.1));
 }
 
 #[test]
@@ -67,9 +68,16 @@ fn a_judgement_that_is_missing_is_the_worst() {
 
 #[test]
 fn settings_reach_the_clip() {
-    let text = r#"{"low": 0.2, "high": 4, "unit": "answer", "variance_penalty": 0.5}"#;
-    let expected =
-        RatioClip { low: 0.2, high: 4.0, direction: 1.0, sequence: true, variance_penalty: 0.5, beyond: 0.0 };
+    let text = r#"{"low": 0.2, "high": 4, "unit": "answer", "variance_penalty": 0.5,
+        "beyond": 0}"#;
+    let expected = RatioClip {
+        low: 0.2,
+        high: 4.0,
+        direction: 1.0,
+        sequence: true,
+        variance_penalty: 0.5,
+        beyond: 0.0,
+    };
     assert_eq!(clips(text, &[Some(1.0)]), [expected]);
     assert!(clips("{}", &[]).is_empty());
 }
@@ -83,6 +91,7 @@ fn needs_are_declared_and_settings_out_of_range_name_their_key() {
     for (text, key) in [
         (r#"{"low": 1.1}"#, "`low`"),
         (r#"{"high": 0.9}"#, "`high`"),
+        (r#"{"beyond": 0.1}"#, "`beyond`"),
         (r#"{"threshold": 0}"#, "`threshold`"),
         (r#"{"unknown_score": 6}"#, "`unknown_score`"),
         (r#"{"variance_penalty": -1}"#, "`variance_penalty`"),

@@ -7,23 +7,28 @@ use risk_policy::settings::invalid;
 #[derive(Debug, serde::Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    threshold: f64,
+    matrices: u32,
+    threshold: Option<f64>,
     every: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: 0.35, every: 0 }
+        Self { matrices: 10, threshold: None, every: 0 }
     }
 }
 
 impl Settings {
     fn check(&self) -> Result<(), String> {
-        if !(-1.0..=1.0).contains(&self.threshold) {
-            let what = format!("{} is not in [-1, 1]", self.threshold);
-            return Err(invalid("threshold", what));
+        match self.threshold {
+            Some(threshold) if !(-1.0..=1.0).contains(&threshold) => {
+                Err(invalid("threshold", format!("{threshold} is not in [-1, 1]")))
+            }
+            None if self.matrices == 0 => {
+                Err(invalid("matrices", "0 projects none: give at least 1, or a `threshold`"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// At the last step, and after every so many steps before it if they are given.
@@ -54,8 +59,12 @@ impl Policy for SafeLora {
         settings.check()?;
         let samples = call.signals.samples.len();
         let mut regularization = Regularization::constant(samples, 1.0, 0.0);
-        let projects = settings.projects(call.signals.step, call.run.total_steps);
-        regularization.adapter_projection = projects.then_some(settings.threshold);
+        if settings.projects(call.signals.step, call.run.total_steps) {
+            regularization.adapter_projection = settings.threshold;
+            // A threshold takes the place of the number.
+            regularization.adapter_projection_count =
+                settings.threshold.is_none().then_some(settings.matrices);
+        }
         Ok(Assessment::new(vec![0.0; samples], regularization))
     }
 }

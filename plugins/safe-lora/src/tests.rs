@@ -21,6 +21,7 @@ fn projections(text: &str) -> Vec<Option<f64>> {
         });
         let regularization = assessment.unwrap().regularization;
         assert_eq!(regularization.task_weight, [1.0; 2]);
+        assert!(regularization.adapter_projection_count.is_none());
         regularization.adapter_projection
     };
     (0..10).map(of_step).collect()
@@ -28,9 +29,25 @@ fn projections(text: &str) -> Vec<Option<f64>> {
 
 #[test]
 fn the_last_step_projects() {
-    let found = projections("{}");
+    let found = projections(r#"{"threshold": 0.35}"#);
     assert_eq!(found[..9], [None; 9]);
     assert_eq!(found[9], Some(0.35));
+}
+
+#[test]
+fn by_default_the_ten_matrices_of_the_lowest_cosine_are_projected() {
+    let at = |step| {
+        let settings = parse("{}");
+        let (run, signals) = (fixtures::run(2), fixtures::signals(step, 2));
+        let call =
+            Call { settings: &settings, run: &run, parameters: &[], state: &[], signals: &signals };
+        let regularization = SafeLora::assess(&call).unwrap().regularization;
+        assert_eq!(regularization.adapter_projection, None);
+        regularization.adapter_projection_count
+    };
+    assert_eq!((at(8), at(9)), (None, Some(10)));
+    let error = SafeLora::needs(&parse(r#"{"matrices": 0}"#), &fixtures::run(1)).unwrap_err();
+    assert!(error.contains("`matrices`"), "{error}");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! update at some scale of the learning rate. The host makes it on trial and measures the
 //! refusal margin after it; the trend is extrapolated, and what the margin would fall below
 //! its limit is the risk now and at each step to come. Candidates of too high a risk are
-//! pruned, the least risky of the others is taken, and if none is left the step is refused.
+//! pruned, the largest of the others is taken, and if none is left the step is refused.
 
 use risk_policy::assessment::mean;
 use risk_policy::bytes::{Reader, Writer};
+use risk_policy::canary;
 use risk_policy::prelude::*;
 use risk_policy::settings::invalid;
 
@@ -21,7 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { scales: vec![1.0, 0.5, 0.25], horizon: 2, fall: 1.0, penalty: 0.5, prune: 0.7 }
+        Self { scales: vec![1.0, 0.5, 0.25], horizon: 2, fall: 0.6, penalty: 2.0, prune: 0.7 }
     }
 }
 
@@ -103,10 +104,13 @@ impl Policy for SafePred {
             Some(canary) => mean_margin(&canary.margins)?,
             None => return Err("the canary margin is needed at every step".into()),
         };
-        let limit = first_margin(call.state)?.unwrap_or(now) - settings.fall;
+        let first = first_margin(call.state)?.unwrap_or(now);
+        // Margins in units of the first one: what it may lose is a share of it.
+        let unit = canary::unit(first);
+        let (now, limit) = (now / unit, first / unit - settings.fall);
         let mut candidates = Vec::new();
         for trial in &call.signals.trials {
-            let after = mean_margin(&trial.margins)?;
+            let after = mean_margin(&trial.margins)? / unit;
             let risk = settings.predicted(now, after, limit);
             candidates.push(Attempt { scale: trial.scale, risk });
         }
@@ -116,9 +120,9 @@ impl Policy for SafePred {
         let mut regularization = Regularization::constant(samples, 1.0, 0.0);
         (regularization.action, regularization.learning_rate_scale) = (choice.action, choice.scale);
         let mut assessment = Assessment::new(vec![choice.risk; samples], regularization)
-            .metric("margin.mean", now)
-            .metric("margin.limit", limit)
-            .state(Writer::new(KIND, VERSION).f64(limit + settings.fall).finish());
+            .metric("margin.mean", now * unit)
+            .metric("margin.limit", limit * unit)
+            .state(Writer::new(KIND, VERSION).f64(first).finish());
         for candidate in &candidates {
             let name = format!("risk@{}", candidate.scale);
             assessment = assessment.metric(&name, candidate.risk);
@@ -143,15 +147,12 @@ struct Choice {
     reason: Option<(&'static str, String)>,
 }
 
-/// The least risky candidate that is not pruned, of equals the largest. Without one the
-/// step is skipped, and the one before it undone if it led to where it is too risky to be.
+/// The largest candidate that is not pruned: all of them do the task, a larger one more of it.
+/// Without one the step is skipped, and the one before it undone if it led to where it is too
+/// risky to be.
 fn choose(candidates: &[Attempt], here: f64, prune: f64) -> Choice {
-    let better = |one: &&Attempt, other: &&Attempt| {
-        let by_risk = one.risk.total_cmp(&other.risk);
-        by_risk.then(other.scale.total_cmp(&one.scale))
-    };
     let left = candidates.iter().filter(|one| one.risk < prune);
-    if let Some(best) = left.min_by(better) {
+    if let Some(best) = left.max_by(|one, other| one.scale.total_cmp(&other.scale)) {
         let largest = candidates.iter().map(|one| one.scale).fold(0.0, f64::max);
         let reason = (best.scale < largest).then(|| {
             let message = format!(
@@ -162,7 +163,7 @@ fn choose(candidates: &[Attempt], here: f64, prune: f64) -> Choice {
         });
         return Choice { action: Action::Update, scale: best.scale, risk: best.risk, reason };
     }
-    let least = candidates.iter().min_by(better);
+    let least = candidates.iter().min_by(|one, other| one.risk.total_cmp(&other.risk));
     let (code, message) = match least {
         None => ("no-trial", "no trial update could be measured, so none is taken".to_string()),
         Some(least) => (

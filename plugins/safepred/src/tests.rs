@@ -16,7 +16,7 @@ fn assess(state: &[u8], now: f64, trials: &[(f64, f64)]) -> Result<Assessment, S
     let trial = |(scale, margin): &(f64, f64)| Trial { scale: *scale, margins: vec![*margin] };
     signals.trials = trials.iter().map(trial).collect();
     SafePred::assess(&Call {
-        settings: &parse("{}"),
+        settings: &parse(r#"{"fall": 0.2, "penalty": 2.5}"#),
         run: &fixtures::run(2),
         parameters: &[],
         state,
@@ -69,9 +69,9 @@ fn a_harmless_update_is_taken_whole() {
 }
 
 #[test]
-fn the_least_risky_scale_is_taken() {
+fn the_largest_scale_that_is_not_pruned_is_taken() {
     let assessment = assess(&began_at(5.0), 4.5, &[(1.0, 2.5), (0.5, 3.5), (0.25, 4.0)]).unwrap();
-    assert_eq!(chosen(&assessment), (Action::Update, 0.25));
+    assert_eq!(chosen(&assessment), (Action::Update, 0.5));
     assert_eq!(assessment.reasons[0].code, "scaled-down");
     assert!(assessment.risk[0] > 0.0 && assessment.risk[0] < 0.7);
 }

@@ -40,6 +40,13 @@ impl Writer {
         self
     }
 
+    /// Bytes of any length, which the reader gets back as they are.
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        self = self.u32(bytes.len() as u32);
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
     /// Closes with the checksum.
     pub fn finish(mut self) -> Vec<u8> {
         let sum = checksum(&self.bytes);
@@ -130,6 +137,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What [`Writer::bytes`] wrote.
+    ///
+    /// # Errors
+    /// If they end too early.
+    pub fn bytes(&mut self) -> Result<&'a [u8], String> {
+        let count = self.u32()? as usize;
+        let (head, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or_else(|| format!("the {} end too early", self.name))?;
+        self.rest = rest;
+        Ok(head)
+    }
+
     /// # Errors
     /// If something is left over.
     pub fn finish(self) -> Result<(), String> {
@@ -176,6 +197,17 @@ mod tests {
         assert_eq!(reader.f64().unwrap(), -0.5);
         assert_eq!(reader.f32s(2).unwrap(), [1.0, 2.5]);
         reader.finish().unwrap();
+    }
+
+    #[test]
+    fn bytes_within_bytes_are_read_back() {
+        let bytes = Writer::new(KIND, 3).bytes(&[]).bytes(&[1, 2]).u8(9).finish();
+        let mut reader = open(&bytes).unwrap();
+        assert!(reader.bytes().unwrap().is_empty());
+        assert_eq!(reader.bytes().unwrap(), [1, 2]);
+        assert_eq!(reader.u8().unwrap(), 9);
+        let short = Writer::new(KIND, 3).u32(5).u8(1).finish();
+        assert!(open(&short).unwrap().bytes().unwrap_err().contains("end too early"));
     }
 
     #[test]

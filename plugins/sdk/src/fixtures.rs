@@ -1,6 +1,8 @@
 //! Runs and signals for the unit tests of policies.
 
-use crate::bindings::{JudgeScores, Judgement, JudgementStatus, Origin, RunInfo, Sample, Signals};
+use crate::bindings::{
+    AnchorSignals, JudgeScores, Judgement, JudgementStatus, Origin, RunInfo, Sample, Signals,
+};
 
 /// A small run: 4 blocks of width 8, `samples` per step, 10 steps, seed 1.
 pub fn run(samples: u32) -> RunInfo {
@@ -44,5 +46,13 @@ pub fn judged(judge: &str, scores: &[Option<f64>]) -> Signals {
         judge: judge.to_string(),
         judgements: scores.iter().map(judgement).collect(),
     });
+    signals
+}
+
+/// A step after one that visited anchors: of each, whether it is harmful, and its divergence.
+pub fn anchored(step: u64, anchors: &[(bool, f64)]) -> Signals {
+    let mut signals = signals(step, 1);
+    let (harmful, divergence) = anchors.iter().copied().unzip();
+    signals.anchors = Some(AnchorSignals { step: step.saturating_sub(1), harmful, divergence });
     signals
 }

@@ -10,6 +10,10 @@ const USUAL: &str = "safety";
 /// The highest score.
 pub const WORST: f64 = 5.0;
 
+/// Share of harmful samples that a judge's scores are taken to hold for: nobody calibrated
+/// them.
+pub const BALANCED: f64 = 0.5;
+
 /// The judge to ask: the one of the setting `judge`, else the only one of the run.
 ///
 /// # Errors

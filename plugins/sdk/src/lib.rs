@@ -51,17 +51,21 @@
 
 pub mod activations;
 pub mod adaptive;
+pub mod anchors;
 pub mod assessment;
 pub mod bindings;
 pub mod bytes;
 pub mod canary;
 mod component;
 pub mod fixtures;
+pub mod gradient_agreement;
+pub mod hinge;
 pub mod judgements;
 pub mod mean_difference;
 pub mod mlp;
 pub mod needs;
 pub mod policy;
+pub mod probe;
 pub mod regularization;
 pub mod sample_loss;
 pub mod settings;

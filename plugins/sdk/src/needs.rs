@@ -1,8 +1,8 @@
 //! Building [`Needs`], and the [`Signals`] of a policy that has none.
 
 use crate::bindings::{
-    Actuators, JudgeNeed, Needs, Position, Sample, Signals, Source, SteeringNeed, SteeringVector,
-    Tap, TokenNeeds,
+    Actuators, AnchorNeed, JudgeNeed, Needs, Position, Sample, Signals, Source, SteeringNeed,
+    SteeringVector, Tap, TokenNeeds, TokenSet,
 };
 
 impl Needs {
@@ -66,6 +66,28 @@ impl Needs {
         self
     }
 
+    /// How far each sample's gradient agrees with the alignment gradient; see
+    /// [`Signals::gradient_agreements`](crate::bindings::Signals::gradient_agreements). Takes
+    /// alignment samples.
+    pub fn gradient_agreement(mut self) -> Self {
+        self.gradient_agreement = true;
+        self
+    }
+
+    /// Safety anchors, on which [`Regularization::anchor_weight`](crate::bindings::Regularization)
+    /// holds the model to the reference. [`crate::anchors::Anchors`] are settings for them.
+    pub fn safety_anchors(mut self, anchors: AnchorNeed) -> Self {
+        self.anchors = Some(anchors);
+        self.actuators(Actuators::SAFETY_ANCHORS)
+    }
+
+    /// So many safety tokens, with logits divided by `temperature`, for
+    /// [`Divergence::TokenSetKl`](crate::bindings::Divergence).
+    pub fn token_set(mut self, count: u32, temperature: f64) -> Self {
+        self.token_set = Some(TokenSet { count, temperature });
+        self
+    }
+
     /// A steering vector whose coefficient the policy sets.
     pub fn steering(mut self, vector: SteeringVector, layers: Vec<u32>) -> Self {
         self.steering = Some(SteeringNeed { vector, layers });
@@ -75,6 +97,12 @@ impl Needs {
     /// `assess` can't work without the parameters of `calibrate`.
     pub fn calibrated(mut self) -> Self {
         self.calibration = true;
+        self
+    }
+
+    /// `calibrate` also sees so many task samples of the run, without labels.
+    pub fn calibration_rows(mut self, rows: u32) -> Self {
+        self.calibration_rows = rows;
         self
     }
 
@@ -101,6 +129,10 @@ mod tests {
     fn each_builder_sets_its_own_field_only() {
         assert_eq!(Needs::new().drift(), Needs { drift: true, ..Needs::new() });
         assert_eq!(Needs::new().sample_loss(), Needs { sample_loss: true, ..Needs::new() });
+        let set = Some(TokenSet { count: 50, temperature: 2.0 });
+        assert_eq!(Needs::new().token_set(50, 2.0), Needs { token_set: set, ..Needs::new() });
+        let agreement = Needs { gradient_agreement: true, ..Needs::new() };
+        assert_eq!(Needs::new().gradient_agreement(), agreement);
         let needs = Needs::new()
             .tap(Source::Reference, Position::LastPromptToken, vec![1, 2])
             .tokens(TokenNeeds::CURRENT)

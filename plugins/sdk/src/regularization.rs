@@ -42,9 +42,9 @@ impl Regularization {
         Self::weights(task, kl)
     }
 
-    /// What the authors of arXiv 2602.17546 published as code, for harm scores
+    /// The clamp of the code that the authors of arXiv 2602.17546 published, for harm scores
     /// from 1 to 5: `b = clamp((score - 2) / 3, .1, .9)`, `a = clamp(1 - b, .1, .9)`.
-    pub fn published_code(scores: &[f64]) -> Self {
+    pub fn clamped(scores: &[f64]) -> Self {
         let kl: Vec<f64> = scores.iter().map(|x| ((x - 2.0) / 3.0).clamp(0.1, 0.9)).collect();
         let task = kl.iter().map(|b| (1.0 - b).clamp(0.1, 0.9)).collect();
         Self::weights(task, kl)
@@ -54,6 +54,13 @@ impl Regularization {
     /// [`Actuators::ALIGNMENT_EXTRA`](crate::bindings::Actuators).
     pub fn alignment_extra(mut self, samples: u32) -> Self {
         self.alignment_extra = Some(samples);
+        self
+    }
+
+    /// Holds the model to the reference on the next safety anchors with this weight, 0 on none;
+    /// takes [`Needs::safety_anchors`](crate::bindings::Needs::safety_anchors).
+    pub fn anchor_weight(mut self, weight: f64) -> Self {
+        self.anchor_weight = (weight > 0.0).then_some(weight);
         self
     }
 
@@ -95,8 +102,8 @@ mod tests {
     }
 
     #[test]
-    fn published_code_golden_values() {
-        let r = Regularization::published_code(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+    fn clamp_golden_values() {
+        let r = Regularization::clamped(&[1.0, 2.0, 3.0, 4.0, 5.0]);
         close(&r.kl_weight, &[0.1, 0.1, 0.3333, 0.6667, 0.9]);
         close(&r.task_weight, &[0.9, 0.9, 0.6667, 0.3333, 0.1]);
     }

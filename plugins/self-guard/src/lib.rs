@@ -18,12 +18,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { layers: None, kl_weight: 0.5, every: 20 }
+        Self { layers: None, kl_weight: 0.25, every: 20 }
     }
 }
 
 const KIND: [u8; 4] = *b"SLFG";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 impl Settings {
     fn check(&self) -> Result<(), String> {
@@ -68,14 +68,21 @@ impl Policy for SelfGuard {
         let Some(signals) = &call.signals.steering else {
             return Err("there are no steering signals".into());
         };
-        let mut coefficient = coefficient(call.state, signals.coefficient)?;
+        let Steered { wanted, mut coefficient } = Steered::resume(call.state, signals.coefficient)?;
         let gain = match &call.signals.canary {
-            Some(_) => Some(gain(signals)?),
-            None => None,
+            // Of a coefficient of 0 there is nothing to measure.
+            Some(_) if coefficient != 0.0 => Some(gain(signals)?),
+            _ => None,
         };
-        let weakens = coefficient != 0.0 && gain.is_some_and(|gain| gain <= 0.0);
+        let weakens = gain.is_some_and(|gain| gain <= 0.0);
         if weakens {
             coefficient = 0.0;
+        }
+        // Once more for the step before the next measurement, which then says if it helps now.
+        let measured_next = (call.signals.step + 1).is_multiple_of(u64::from(call.settings.every));
+        let tries = coefficient == 0.0 && wanted != 0.0 && measured_next;
+        if tries {
+            coefficient = wanted;
         }
         let (samples, held) = (call.signals.samples.len(), call.settings.kl_weight);
         let mut weights = Regularization::constant(samples, 1.0 - held, held);
@@ -90,20 +97,38 @@ impl Policy for SelfGuard {
                            teaches as it is";
             assessment = assessment.step_reason("not-steered", message.into());
         }
-        let state = Writer::new(KIND, VERSION).f64(coefficient).finish();
+        if tries {
+            let message = "steered again, for the next measurement";
+            assessment = assessment.step_reason("tried-again", message.into());
+        }
+        let state = Writer::new(KIND, VERSION).f64(wanted).f64(coefficient).finish();
         Ok(assessment.state(state))
     }
 }
 
-/// The one of the step before; at first the run's own.
-fn coefficient(state: &[u8], in_force: f64) -> Result<f64, String> {
-    if state.is_empty() {
-        return Ok(in_force);
+/// How the reference is steered.
+struct Steered {
+    /// The run's own coefficient.
+    wanted: f64,
+    /// The one of the step before: that, or 0.
+    coefficient: f64,
+}
+
+impl Steered {
+    fn resume(state: &[u8], in_force: f64) -> Result<Self, String> {
+        if state.is_empty() {
+            return Ok(Self { wanted: in_force, coefficient: in_force });
+        }
+        let mut reader = Reader::open(state, KIND, VERSION, "state bytes")?;
+        let (wanted, coefficient) = (reader.f64()?, reader.f64()?);
+        reader.finish()?;
+        if coefficient != 0.0 && coefficient != wanted {
+            return Err(format!(
+                "the state bytes hold a coefficient of {coefficient} where {wanted} was wanted"
+            ));
+        }
+        Ok(Self { wanted, coefficient })
     }
-    let mut reader = Reader::open(state, KIND, VERSION, "state bytes")?;
-    let coefficient = reader.f64()?;
-    reader.finish()?;
-    Ok(coefficient)
 }
 
 /// How much more the steered model leans towards refusing, in nats.

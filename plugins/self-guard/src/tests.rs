@@ -54,14 +54,27 @@ fn the_reference_teaches_steered_while_that_makes_it_safer() {
 }
 
 #[test]
-fn steering_that_gains_nothing_is_switched_off_and_stays_off() {
+fn steering_that_gains_nothing_is_switched_off_and_tried_again_before_each_measurement() {
     for gain in [0.0, -1.0] {
         let first = assess(&[], &signals(1.5, Some(gain))).unwrap();
         assert_eq!(coefficient_of(&first), 0.0);
         assert_eq!(first.reasons[0].code, "not-steered");
-        let second = assess(&first.state, &signals(0.0, Some(0.0))).unwrap();
+        let off = |step: u64, state: &[u8]| {
+            let mut later = signals(0.0, None);
+            later.step = step;
+            assess(state, &later).unwrap()
+        };
+        let second = off(1, &first.state);
         assert_eq!(coefficient_of(&second), 0.0);
         assert!(second.reasons.is_empty());
+        // Step 20 measures, so step 19 is steered.
+        let last = off(19, &second.state);
+        assert_eq!(coefficient_of(&last), 1.5);
+        assert_eq!(last.reasons[0].code, "tried-again");
+        let helped = assess(&last.state, &signals(1.5, Some(0.5))).unwrap();
+        assert_eq!(coefficient_of(&helped), 1.5);
+        let no = assess(&last.state, &signals(1.5, Some(gain))).unwrap();
+        assert_eq!(coefficient_of(&no), 0.0);
     }
 }
 

@@ -19,7 +19,7 @@ impl Experience {
     /// Counts that these settings have.
     pub fn size(settings: &Settings) -> usize {
         let bins = settings.bins as usize;
-        bins * settings.kl_weights.len() * (bins + 1)
+        bins * settings.weights.len() * (bins + 1)
     }
 
     pub fn none(settings: &Settings) -> Self {
@@ -27,7 +27,7 @@ impl Experience {
     }
 
     fn place(settings: &Settings, bin: usize, rung: usize) -> usize {
-        (bin * settings.kl_weights.len() + rung) * (settings.bins as usize + 1)
+        (bin * settings.weights.len() + rung) * (settings.bins as usize + 1)
     }
 
     /// Takes in that `next` followed `bin` under `rung`.
@@ -39,7 +39,7 @@ impl Experience {
     /// The process as it is known now. Each measurement may be the run's last, so that
     /// the run is expected to have as many as it will: that is the way to over.
     pub fn process(&self, settings: &Settings, measurements: f64) -> Mdp {
-        let (bins, rungs) = (settings.bins as usize, settings.kl_weights.len());
+        let (bins, rungs) = (settings.bins as usize, settings.weights.len());
         let over = 1.0 / measurements.max(1.0);
         let state = |bin: usize| {
             let action = |rung: usize| {

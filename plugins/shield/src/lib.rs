@@ -1,11 +1,13 @@
-//! Probabilistic shielding (arXiv 2503.07671) of a fine-tune: of a ladder of KL weights
-//! the weakest whose probability of ever losing the refusal margin stays within a budget.
+//! Probabilistic shielding (arXiv 2503.07671) of a fine-tune: of a ladder of weights of the
+//! safety anchors the weakest whose estimated probability of ever losing the refusal margin
+//! stays within a budget.
 
 mod experience;
 mod mdp;
 mod settings;
 mod state;
 
+use risk_policy::canary;
 use risk_policy::prelude::*;
 
 use experience::Experience;
@@ -19,13 +21,12 @@ impl Policy for Shield {
 
     const NAME: &str = "shield";
     const VERSION: &str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &str =
-        "The weakest KL weight whose chance of losing the refusal margin stays within a budget.";
+    const SUMMARY: &str = "The weakest hold on safety anchors whose estimated chance of losing the refusal margin stays within a budget.";
     const SETTINGS_SCHEMA: &str = include_str!("../settings.schema.json");
 
     fn needs(settings: &Settings, _run: &RunInfo) -> Result<Needs, String> {
         settings.check()?;
-        Ok(Needs::new().canary_every(settings.every))
+        Ok(settings.anchors.needs(Needs::new().canary_every(settings.every)))
     }
 
     fn assess(call: &Call<'_, Settings>) -> Result<Assessment, String> {
@@ -40,13 +41,15 @@ impl Policy for Shield {
             decided = Some(decision);
         }
         let samples = call.signals.samples.len();
-        let strongest = settings.kl_weights.len() - 1;
+        let strongest = settings.weights.len() - 1;
         let (rung, risk) =
             state.as_ref().map_or((strongest, 1.0), |state| (state.rung, state.risk));
-        let weight = settings.kl_weights[rung];
-        let weights = Regularization::constant(samples, 1.0, weight);
-        let mut assessment =
-            Assessment::new(vec![risk; samples], weights).metric("kl_weight", weight);
+        let weight = settings.weights[rung];
+        let plain = Regularization::constant(samples, 1.0, 0.0);
+        let visit = settings.anchors.scheduled(call.signals.step, weight);
+        let mut assessment = Assessment::new(vec![risk; samples], plain)
+            .anchors(call.signals, visit)?
+            .metric("weight", weight);
         if let Some(decision) = &decided {
             assessment = decision.explain(settings, assessment);
         }
@@ -74,7 +77,7 @@ impl Decision {
         margin: f64,
     ) -> Self {
         let first = before.as_ref().map_or(margin, |before| before.first);
-        let fall = first - margin;
+        let fall = canary::lost(first, margin);
         let bin = settings.bin(fall);
         let budget = left_over(settings, measurements, before.as_ref(), bin);
         let mut experience = match &before {
@@ -96,7 +99,7 @@ impl Decision {
         };
         if bin == settings.unsafe_bin() {
             return Self {
-                state: state(settings.kl_weights.len() - 1, 0.0, 1.0),
+                state: state(settings.weights.len() - 1, 0.0, 1.0),
                 fall,
                 bound: 1.0,
                 budget: 1.0,
@@ -118,22 +121,21 @@ impl Decision {
 
     fn explain(&self, settings: &Settings, assessment: Assessment) -> Assessment {
         let assessment = assessment
-            .metric("margin.fall", self.fall)
+            .metric("margin.lost", self.fall)
             .metric("budget", self.budget)
             .metric("bound", self.bound);
         let PolicyState { bin, rung, .. } = self.state;
         let (fall, budget) = (self.fall, self.budget);
         if bin == settings.unsafe_bin() {
-            let message =
-                format!("the margin has fallen by {fall:.3}: the strongest hold there is");
+            let message = format!("{fall:.3} of the margin is lost: the strongest hold there is");
             return assessment.step_reason("unsafe", message);
         }
         if rung == 0 {
             return assessment;
         }
         let message = format!(
-            "KL weights below {} could lose the margin with a probability above {budget:.4}",
-            settings.kl_weights[rung]
+            "anchor weights below {} could lose the margin with a probability above {budget:.4}",
+            settings.weights[rung]
         );
         assessment.step_reason("forbidden", message)
     }

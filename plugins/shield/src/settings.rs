@@ -1,32 +1,36 @@
 //! The settings, and what they make of a margin.
 
+use risk_policy::anchors::Anchors;
 use risk_policy::settings::invalid;
 
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Most probability of losing `limit` nats in the run.
+    /// Most probability of losing `limit` in the run.
     pub budget: f64,
-    /// Of the mean margin, below its first measurement.
+    /// Share of the mean margin of the first measurement.
     pub limit: f64,
     /// Parts of the way to `limit`.
     pub bins: u32,
     /// From the weakest to the strongest.
-    pub kl_weights: Vec<f64>,
+    pub weights: Vec<f64>,
     /// How many transitions the prior counts for, per state and action.
     pub prior: f64,
     pub every: u32,
+    /// Whose weight the rungs of the ladder are.
+    pub anchors: Anchors,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             budget: 0.1,
-            limit: 2.0,
+            limit: 0.5,
             bins: 5,
-            kl_weights: vec![0.05, 0.2, 0.5, 1.0, 3.0],
+            weights: vec![0.1, 0.3, 1.0, 3.0, 10.0],
             prior: 4.0,
             every: 5,
+            anchors: Anchors::default(),
         }
     }
 }
@@ -34,7 +38,7 @@ impl Default for Settings {
 const MOST_BINS: u32 = 32;
 const MOST_RUNGS: usize = 16;
 /// The host takes no weight above it.
-const LARGEST_WEIGHT: f64 = 10.0;
+const LARGEST_WEIGHT: f64 = 1000.0;
 
 impl Settings {
     pub fn check(&self) -> Result<(), String> {
@@ -52,18 +56,19 @@ impl Settings {
         if self.every == 0 {
             return Err(invalid("every", "0 steps never come: give at least 1"));
         }
+        self.anchors.check_controlled(0.0, LARGEST_WEIGHT)?;
         self.check_ladder()
     }
 
     fn check_ladder(&self) -> Result<(), String> {
-        let wrong = |what: String| Err(invalid("kl_weights", what));
-        let weights = &self.kl_weights;
+        let wrong = |what: String| Err(invalid("weights", what));
+        let weights = &self.weights;
         if !(1..=MOST_RUNGS).contains(&weights.len()) {
             return wrong(format!("{} weights; give 1 to 16", weights.len()));
         }
         let in_range = |weight: &&f64| (0.0..=LARGEST_WEIGHT).contains(*weight);
         if let Some(weight) = weights.iter().find(|weight| !in_range(weight)) {
-            return wrong(format!("{weight} is not in [0, 10]"));
+            return wrong(format!("{weight} is not in [0, 1000]"));
         }
         match weights.windows(2).find(|pair| pair[0] >= pair[1]) {
             Some(pair) => wrong(format!(

@@ -35,7 +35,7 @@ impl PolicyState {
         let counts = counts.collect::<Result<_, _>>()?;
         reader.finish()?;
         let chances = [fraction, risk].iter().all(|p| (0.0..=1.0).contains(p));
-        if !chances || bin > settings.unsafe_bin() || rung >= settings.kl_weights.len() {
+        if !chances || bin > settings.unsafe_bin() || rung >= settings.weights.len() {
             return Err("the state bytes hold a decision that these settings don't have".into());
         }
         Ok(Some(Self { first, bin, rung, fraction, risk, experience: Experience { counts } }))

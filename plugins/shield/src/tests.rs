@@ -16,7 +16,8 @@ fn assess_with(
     margin: Option<f64>,
     samples: u32,
 ) -> Result<Assessment, String> {
-    let mut signals = fixtures::signals(0, samples);
+    // A step that visits anchors.
+    let mut signals = fixtures::signals(1, samples);
     signals.canary = margin.map(|margin| Canary { step: 0, margins: vec![margin] });
     Shield::assess(&Call {
         settings,
@@ -33,7 +34,8 @@ fn assess(state: &[u8], margin: Option<f64>) -> Assessment {
 
 fn weight(assessment: &Assessment) -> f64 {
     assert_eq!(assessment.regularization.task_weight, [1.0]);
-    assessment.regularization.kl_weight[0]
+    assert_eq!(assessment.regularization.kl_weight, [0.0]);
+    assessment.regularization.anchor_weight.unwrap()
 }
 
 #[test]
@@ -73,8 +75,8 @@ fn a_larger_budget_allows_a_weaker_hold() {
         let settings = Settings { budget, ..Settings::default() };
         weight(&assess_with(&settings, &[], Some(4.0), 1).unwrap())
     };
-    assert_eq!(of(1.0), 0.05);
-    assert_eq!(of(0.0), 3.0);
+    assert_eq!(of(1.0), 0.1);
+    assert_eq!(of(0.0), 10.0);
     assert!((0.0..=1.0).contains(&assess(&[], Some(4.0)).risk[0]));
 }
 
@@ -87,7 +89,7 @@ fn the_hold_grows_as_the_margin_nears_the_limit_and_is_explained() {
     assert_eq!(near.reasons[0].code, "forbidden");
     assert!(near.risk[0] > first.risk[0]);
     let lost = assess_with(&settings, &near.state, Some(1.9), 1).unwrap();
-    assert_eq!((weight(&lost), lost.risk[0]), (3.0, 1.0));
+    assert_eq!((weight(&lost), lost.risk[0]), (10.0, 1.0));
     assert_eq!(lost.reasons[0].code, "unsafe");
     // Once lost, the budget is spent: the least risk that is left, whatever the margin.
     let back = assess_with(&settings, &lost.state, Some(4.0), 1).unwrap();
@@ -106,7 +108,7 @@ fn a_hold_that_was_seen_to_fail_is_forbidden() {
         }
     }
     let again = assess_with(&settings, &state.to_bytes(), Some(4.0), 1).unwrap();
-    assert!(weight(&again) >= 1.0, "{}", weight(&again));
+    assert!(weight(&again) >= 3.0, "{}", weight(&again));
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn between_measurements_the_decision_stays() {
     assert_eq!(weight(&second), weight(&first));
     assert_eq!((second.risk, second.state), (first.risk, first.state));
     let unmeasured = assess(&[], None);
-    assert_eq!((weight(&unmeasured), unmeasured.risk[0]), (3.0, 1.0));
+    assert_eq!((weight(&unmeasured), unmeasured.risk[0]), (10.0, 1.0));
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn transitions_are_counted_in_the_state() {
 fn damaged_or_impossible_state_is_refused() {
     let mut state = assess(&[], Some(1.0)).state;
     // Of a longer ladder: another number of counts.
-    let other = parse(r#"{"kl_weights": [0.1, 1]}"#);
+    let other = parse(r#"{"weights": [0.1, 1]}"#);
     assert!(assess_with(&other, &state, None, 1).is_err());
     state[7] ^= 1;
     assert!(assess_with(&Settings::default(), &state, None, 1).is_err());
@@ -165,15 +167,16 @@ fn margins_without_a_mean_fail_the_step_and_no_samples_do_not() {
 fn the_canary_is_asked_for_and_settings_out_of_range_name_their_key() {
     let run = fixtures::run(1);
     let needs = Shield::needs(&parse(r#"{"every": 3}"#), &run).unwrap();
-    assert_eq!(needs, Needs::new().canary_every(3));
+    assert_eq!(needs.canary_every, Some(3));
+    assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
     for (text, key) in [
         (r#"{"budget": 1.5}"#, "`budget`"),
         (r#"{"limit": 0}"#, "`limit`"),
         (r#"{"bins": 0}"#, "`bins`"),
         (r#"{"bins": 33}"#, "`bins`"),
-        (r#"{"kl_weights": []}"#, "`kl_weights`"),
-        (r#"{"kl_weights": [0.5, 0.1]}"#, "`kl_weights`"),
-        (r#"{"kl_weights": [11]}"#, "`kl_weights`"),
+        (r#"{"weights": []}"#, "`weights`"),
+        (r#"{"weights": [0.5, 0.1]}"#, "`weights`"),
+        (r#"{"weights": [1001]}"#, "`weights`"),
         (r#"{"prior": 0}"#, "`prior`"),
         (r#"{"every": 0}"#, "`every`"),
     ] {

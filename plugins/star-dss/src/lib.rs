@@ -43,7 +43,7 @@ impl Default for Settings {
             judge: None,
             chunk_words: 5,
             kl_weight: 0.5,
-            divergence: HeldBy::LabelK2,
+            divergence: HeldBy::ForwardKl,
             unknown_score: WORST,
             threshold: 3.0,
         }

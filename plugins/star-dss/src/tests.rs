@@ -53,7 +53,8 @@ fn loss(r: &Regularization, token: usize, sample: usize, ce: f64, moved: f64) ->
 fn golden_value_of_the_loss() {
     // V = .25, CE = 2, ln pi - ln ref = .4, c = .5.
     let signals = signals(&[&[(1, Some(4.0))]]);
-    let regularization = assess("{}", &signals).unwrap().regularization;
+    let text = r#"{"divergence": "label-k2"}"#;
+    let regularization = assess(text, &signals).unwrap().regularization;
     assert_eq!(regularization.divergence, Divergence::LabelK2);
     assert!((loss(&regularization, 0, 0, 2.0, 0.4) - 0.53).abs() < 1e-6);
 }
@@ -123,12 +124,13 @@ fn a_step_without_samples_is_answered() {
 #[test]
 fn what_is_needed_depends_on_what_holds_the_tokens() {
     let run = fixtures::run(1);
-    let needs = StarDss::needs(&parse(r#"{"judge": "mine", "chunk_words": 3}"#), &run).unwrap();
+    let label = r#"{"judge": "mine", "chunk_words": 3, "divergence": "label-k2"}"#;
+    let needs = StarDss::needs(&parse(label), &run).unwrap();
     assert_eq!(needs.judges[0].prefix_words, Some(3));
     assert_eq!(needs.tokens, TokenNeeds::CURRENT | TokenNeeds::REFERENCE);
     let both = Actuators::TOKEN_WEIGHTS | Actuators::LABEL_DIVERGENCE;
     assert_eq!(needs.actuators, both);
-    let whole = r#"{"divergence": "forward-kl"}"#;
+    let whole = "{}";
     let needs = StarDss::needs(&parse(whole), &run).unwrap();
     assert_eq!(needs.tokens, TokenNeeds::empty());
     assert_eq!(needs.actuators, Actuators::TOKEN_WEIGHTS);

@@ -9,30 +9,32 @@ fn parse(text: &str) -> Settings {
     settings::parse(text, TargetKl::SETTINGS_SCHEMA).unwrap()
 }
 
-/// The answer to a step of `samples` after one with this KL.
-fn assess(text: &str, state: &[u8], kl: Option<f64>, samples: u32) -> Result<Assessment, String> {
-    let mut signals = fixtures::signals(1, samples);
-    signals.previous = Some(Outcome {
-        step: 0,
-        action: Action::Update,
-        task_loss: 1.0,
-        kl,
-        gradient_norm: 1.0,
-        learning_rate: 1e-4,
-    });
+/// The answer to a step after a visit of this divergence.
+fn assess(text: &str, state: &[u8], kl: Option<f64>) -> Result<Assessment, String> {
+    let signals = match kl {
+        Some(kl) => fixtures::anchored(1, &[(true, kl), (false, kl)]),
+        None => fixtures::signals(1, 1),
+    };
     TargetKl::assess(&Call {
         settings: &parse(text),
-        run: &fixtures::run(samples),
+        run: &fixtures::run(1),
         parameters: &[],
         state,
         signals: &signals,
     })
 }
 
+/// A target and a gain as they are usual.
+const USUAL: &str = r#"{"target": 0.1, "gain": 0.1}"#;
+
+fn weight_of(assessment: &Assessment) -> f64 {
+    let regularization = &assessment.regularization;
+    assert_eq!((regularization.task_weight[0], regularization.kl_weight[0]), (1.0, 0.0));
+    regularization.anchor_weight.unwrap()
+}
+
 fn weight_after(kl: Option<f64>) -> f64 {
-    let regularization = assess(r#"{"kl_weight": 1}"#, &[], kl, 1).unwrap().regularization;
-    assert_eq!(regularization.task_weight, [1.0]);
-    regularization.kl_weight[0]
+    weight_of(&assess(USUAL, &[], kl).unwrap())
 }
 
 #[test]
@@ -49,43 +51,48 @@ fn the_error_is_proportional_within_the_clip_and_has_both_signs() {
 }
 
 #[test]
-fn without_a_kl_the_weight_stays_and_with_a_broken_one_the_step_fails() {
+fn without_a_visit_the_weight_stays_and_with_a_broken_one_the_step_fails() {
     assert_eq!(weight_after(None), 1.0);
-    for kl in [f64::NAN, f64::INFINITY] {
-        assert!(assess("{}", &[], Some(kl), 1).is_err());
+    for kl in [f64::NAN, f64::INFINITY, -1.0] {
+        assert!(assess("{}", &[], Some(kl)).is_err());
     }
 }
 
 #[test]
+fn steps_between_visits_have_no_anchors() {
+    let signals = fixtures::signals(2, 1);
+    let settings = parse("{}");
+    let run = fixtures::run(1);
+    let call =
+        Call { settings: &settings, run: &run, parameters: &[], state: &[], signals: &signals };
+    assert_eq!(TargetKl::assess(&call).unwrap().regularization.anchor_weight, None);
+}
+
+#[test]
 fn the_weight_goes_on_from_its_state_and_stays_in_range() {
-    let first = assess(r#"{"kl_weight": 1}"#, &[], Some(1.0), 2).unwrap();
-    let second = assess(r#"{"kl_weight": 1}"#, &first.state, Some(1.0), 2).unwrap();
-    assert!((second.regularization.kl_weight[1] - 1.02 * 1.02).abs() < 1e-12);
-    let top = assess(r#"{"kl_weight": 10}"#, &[], Some(1.0), 1).unwrap();
-    assert_eq!(top.regularization.kl_weight, [10.0]);
-    let bottom = assess(r#"{"kl_weight": 0.001}"#, &[], Some(0.0), 1).unwrap();
-    assert_eq!(bottom.regularization.kl_weight, [0.001]);
+    let first = assess(USUAL, &[], Some(1.0)).unwrap();
+    let second = assess(USUAL, &first.state, Some(1.0)).unwrap();
+    assert!((weight_of(&second) - 1.02 * 1.02).abs() < 1e-12);
+    let top = assess(r#"{"anchors": {"weight": 100}}"#, &[], Some(1.0)).unwrap();
+    assert_eq!(weight_of(&top), 100.0);
+    let bottom = assess(r#"{"anchors": {"weight": 0.001}}"#, &[], Some(0.0)).unwrap();
+    assert_eq!(weight_of(&bottom), 0.001);
 }
 
 #[test]
 fn damaged_or_impossible_state_is_refused() {
-    let mut state = assess("{}", &[], None, 1).unwrap().state;
+    let mut state = assess("{}", &[], None).unwrap().state;
     state[7] ^= 1;
-    assert!(assess("{}", &state, None, 1).is_err());
+    assert!(assess("{}", &state, None).is_err());
     let negative = Writer::new(KIND, VERSION).f64(-1.0).finish();
-    assert!(assess("{}", &negative, None, 1).unwrap_err().contains("-1"));
-}
-
-#[test]
-fn a_step_without_samples_is_answered() {
-    assert!(assess("{}", &[], Some(0.1), 0).unwrap().risk.is_empty());
+    assert!(assess("{}", &negative, None).unwrap_err().contains("-1"));
 }
 
 #[test]
 fn settings_out_of_range_name_their_key() {
     for (text, key) in [
         (r#"{"target": 0}"#, "`target`"),
-        (r#"{"kl_weight": 0}"#, "`kl_weight`"),
+        (r#"{"anchors": {"weight": 0}}"#, "`weight`"),
         (r#"{"gain": 2}"#, "`gain`"),
         (r#"{"clip": 1}"#, "`clip`"),
     ] {
@@ -93,7 +100,7 @@ fn settings_out_of_range_name_their_key() {
         assert!(error.contains(key), "{error}");
     }
     let needs = TargetKl::needs(&parse("{}"), &fixtures::run(1)).unwrap();
-    assert_eq!(needs, Needs::new());
+    assert_eq!(needs, crate::Anchors::default().needs(Needs::new()));
 }
 
 #[test]

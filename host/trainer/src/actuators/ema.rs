@@ -7,21 +7,29 @@ use super::stage::{Point, StepActuator};
 use crate::parameters::optimizer::AdamW;
 use crate::records::checkpoint::{Progress, Saved};
 
-/// avg <- d * avg + (1 - d) * theta (arXiv 2508.12531). Empty until a policy averages.
+/// avg <- d * avg + (1 - d) * theta (arXiv 2508.12531), from the parameters on that the run
+/// began with, which are the reference. Empty until a policy averages.
 #[derive(Default)]
 pub(super) struct Average {
     declared: bool,
+    /// Parameters before the first step, until the average takes them.
+    start: Option<Vec<f32>>,
     average: Option<Vec<f32>>,
 }
 
-pub(super) fn new(needs: &[Needs], _parameters: &[f32]) -> Box<dyn StepActuator> {
-    Box::new(Average { declared: any_may(needs, Declared::EMA), average: None })
+pub(super) fn new(needs: &[Needs], parameters: &[f32]) -> Box<dyn StepActuator> {
+    let declared = any_may(needs, Declared::EMA);
+    let start = declared.then(|| parameters.to_vec());
+    Box::new(Average { declared, start, average: None })
 }
 
 impl Average {
     fn add(&mut self, ema: &Ema, parameters: &mut [f32]) {
         let decay = ema.decay as f32;
-        let average = self.average.get_or_insert_with(|| parameters.to_vec());
+        let start = self.start.take();
+        let average = self
+            .average
+            .get_or_insert_with(|| start.unwrap_or_else(|| parameters.to_vec()));
         for (average, value) in average.iter_mut().zip(parameters) {
             *average = decay * *average + (1.0 - decay) * *value;
             if ema.in_path {
@@ -70,10 +78,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_average_starts_at_the_parameters_and_follows() {
-        let mut average = Average::default();
+    fn the_average_starts_at_the_reference_and_follows() {
+        let mut average = Average { start: Some(vec![1.0]), ..Average::default() };
         let ema = Ema { decay: 0.9, in_path: false };
-        average.add(&ema, &mut [1.0]);
         let mut values = [2.0];
         average.add(&ema, &mut values);
         assert!((average.exported().expect("kept")[0] - 1.1).abs() < 1e-6);
@@ -82,9 +89,8 @@ mod tests {
 
     #[test]
     fn in_path_writes_the_average_back() {
-        let mut average = Average::default();
+        let mut average = Average { start: Some(vec![1.0]), ..Average::default() };
         let ema = Ema { decay: 0.9, in_path: true };
-        average.add(&ema, &mut [1.0]);
         let mut values = [2.0];
         average.add(&ema, &mut values);
         assert!((values[0] - 1.1).abs() < 1e-6);

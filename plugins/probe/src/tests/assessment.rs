@@ -16,9 +16,9 @@ fn adaptive_golden_values() {
 }
 
 #[test]
-fn published_code_golden_values() {
+fn clamp_golden_values() {
     let settings = Settings {
-        adaptive: Adaptive { mode: Mode::PublishedCode, ..Adaptive::default() },
+        adaptive: Adaptive { mode: Mode::Clamp, ..Adaptive::default() },
         ..Settings::default()
     };
     // Scores 1 to 5.
@@ -69,11 +69,12 @@ fn parameters_that_do_not_fit_are_refused() {
     let mut wide = dial();
     wide.standardizer.mean.push(0.0);
     assert!(refused(Settings::default(), &wide.to_bytes()).contains("width 9, this model has 8"));
-    let mlp = Settings { method: Method::Mlp, ..Settings::default() };
+    let mlp = probing(probe::Settings { method: Method::Mlp, ..probe::Settings::default() });
     assert!(refused(mlp, &bytes).contains("method logistic, the settings say mlp"));
-    let other = Settings { layers: Some(vec![1]), ..Settings::default() };
+    let other = probing(probe::Settings { layers: Some(vec![1]), ..probe::Settings::default() });
     assert!(refused(other, &bytes).contains("layer 2, which is not among"));
-    let mean = Settings { position: Place::PromptMean, ..Settings::default() };
+    let mean =
+        probing(probe::Settings { position: Place::PromptMean, ..probe::Settings::default() });
     assert!(refused(mean, &bytes).contains("position last-prompt-token"));
     let deep = Fitted { layer: 9, ..dial() }.to_bytes();
     assert!(refused(Settings::default(), &deep).contains("layers 0 to 4"));
@@ -97,4 +98,36 @@ fn signals_that_cannot_be_read_are_refused_rather_than_called_harmless() {
     let mut narrow = dialled(&[0.5]);
     narrow.activations[0].hidden = 4;
     assert!(refused(&narrow).contains("width 4"));
+}
+
+#[test]
+fn a_hinge_frees_what_is_usual_and_a_prior_counts_for_the_share_of_harm() {
+    let shaped = |text: &str, usual: f64| {
+        let settings = risk_policy::settings::parse(text, Probe::SETTINGS_SCHEMA).unwrap();
+        let bytes = Fitted { usual, ..dial() }.to_bytes();
+        assess(&settings, &bytes, &[], &dialled(&[0.3, 0.7, 0.9])).unwrap().regularization
+    };
+    let hinged = shaped(r#"{"hinge": 0.4, "b_min": 0, "b_max": 1}"#, 0.0);
+    close(&hinged.kl_weight, &[0.0, 0.5, 0.83333]);
+    close(&hinged.task_weight, &[1.0, 0.5, 0.16667]);
+    // The higher of the two thresholds counts.
+    let usual = shaped(r#"{"hinge": 0.2, "b_min": 0, "b_max": 1}"#, 0.4);
+    close(&usual.kl_weight, &hinged.kl_weight);
+    let rare = shaped(r#"{"prior": 0.1, "b_min": 0, "b_max": 1}"#, 0.0);
+    close(&rare.kl_weight, &[0.04545, 0.20588, 0.5]);
+}
+
+#[test]
+fn anchors_are_visited_if_asked_for() {
+    let settings = Settings { anchors: Some(Default::default()), ..Settings::default() };
+    let needs = Probe::needs(&settings, &fixtures::run(1)).unwrap();
+    assert!(needs.anchors.is_some() && needs.actuators == Actuators::SAFETY_ANCHORS);
+    let mut signals = dialled(&[0.5]);
+    signals.step = 1;
+    let a = assess(&settings, &dial().to_bytes(), &[], &signals).unwrap();
+    assert_eq!(a.regularization.anchor_weight, Some(1.0));
+    close(&a.regularization.kl_weight, &[0.5]);
+    signals.step = 2;
+    let a = assess(&settings, &dial().to_bytes(), &[], &signals).unwrap();
+    assert_eq!(a.regularization.anchor_weight, None);
 }

@@ -5,8 +5,12 @@ use super::*;
 #[test]
 fn every_method_finds_the_signal_and_the_best_layer_is_kept() {
     for method in Method::ALL {
-        let settings =
-            Settings { method, layers: Some(vec![1, 3, 4]), compare: true, ..Settings::default() };
+        let settings = probing(probe::Settings {
+            method,
+            layers: Some(vec![1, 3, 4]),
+            compare: true,
+            ..probe::Settings::default()
+        });
         let run = fixtures::run(1);
         let examples = examples(&[1, 3, 4], &[0.0, 2.5, 0.5], 7);
         let c = Probe::calibrate(&settings, &run, &examples).unwrap();
@@ -32,7 +36,7 @@ fn every_method_finds_the_signal_and_the_best_layer_is_kept() {
 #[test]
 fn calibrated_risk_is_a_probability() {
     // Classes that overlap: among samples of risk about p, a share p is harmful.
-    let settings = Settings { layers: Some(vec![1]), ..Settings::default() };
+    let settings = probing(probe::Settings { layers: Some(vec![1]), ..probe::Settings::default() });
     let c = Probe::calibrate(&settings, &fixtures::run(1), &examples(&[1], &[0.5], 3)).unwrap();
     let fresh = examples(&[1], &[0.5], 4);
     let activations = &fresh.activations[0];
@@ -55,7 +59,11 @@ fn calibrated_risk_is_a_probability() {
 #[test]
 fn what_was_reported_is_what_assessment_computes() {
     for method in Method::ALL {
-        let settings = Settings { method, layers: Some(vec![3]), ..Settings::default() };
+        let settings = probing(probe::Settings {
+            method,
+            layers: Some(vec![3]),
+            ..probe::Settings::default()
+        });
         let data = examples(&[3], &[1.0], 9);
         let c = Probe::calibrate(&settings, &fixtures::run(1), &data).unwrap();
         let a = assess(
@@ -77,7 +85,8 @@ fn what_was_reported_is_what_assessment_computes() {
 
 #[test]
 fn the_test_split_never_decides() {
-    let settings = Settings { layers: Some(vec![1, 2]), ..Settings::default() };
+    let settings =
+        probing(probe::Settings { layers: Some(vec![1, 2]), ..probe::Settings::default() });
     let data = examples(&[1, 2], &[1.0, 0.9], 5);
     let c = Probe::calibrate(&settings, &fixtures::run(1), &data).unwrap();
     let mut flipped = data.clone();
@@ -91,7 +100,7 @@ fn the_test_split_never_decides() {
 
 #[test]
 fn without_a_test_split_there_are_only_validation_metrics() {
-    let settings = Settings { layers: Some(vec![1]), ..Settings::default() };
+    let settings = probing(probe::Settings { layers: Some(vec![1]), ..probe::Settings::default() });
     let mut data = examples(&[1], &[1.0], 5);
     for example in data.examples.iter_mut().filter(|e| e.split == Split::Test) {
         example.split = Split::Training;
@@ -103,7 +112,7 @@ fn without_a_test_split_there_are_only_validation_metrics() {
 
 #[test]
 fn examples_that_cannot_be_fitted_are_refused() {
-    let settings = Settings { layers: Some(vec![1]), ..Settings::default() };
+    let settings = probing(probe::Settings { layers: Some(vec![1]), ..probe::Settings::default() });
     let refused = |change: &dyn Fn(&mut Examples)| {
         let mut data = examples(&[1], &[1.0], 5);
         change(&mut data);
@@ -127,9 +136,13 @@ fn examples_that_cannot_be_fitted_are_refused() {
 fn parameters_survive_their_bytes() {
     let run = fixtures::run(1);
     for method in Method::ALL {
-        let settings = Settings { method, layers: Some(vec![3]), ..Settings::default() };
+        let settings = probing(probe::Settings {
+            method,
+            layers: Some(vec![3]),
+            ..probe::Settings::default()
+        });
         let c = Probe::calibrate(&settings, &run, &examples(&[3], &[1.0], 9)).unwrap();
-        let fitted = Fitted::from_bytes(&c.parameters, &run, &settings).unwrap();
+        let fitted = Fitted::from_bytes(&c.parameters, &run, &settings.probe).unwrap();
         assert_eq!(fitted.to_bytes(), c.parameters);
     }
 }
@@ -145,4 +158,46 @@ fn needs_name_the_layers_of_the_settings() {
         ..Settings::default()
     };
     assert!(Probe::needs(&settings, &run).unwrap_err().contains("`b_min`"));
+}
+
+/// Rows of the run at layer 1: the first two units at `side`, the rest noise.
+fn rows(sides: &[f32]) -> Vec<Activations> {
+    let mut random = Random::new(11);
+    let mut values = Vec::new();
+    for side in sides {
+        for unit in 0..HIDDEN {
+            let base = random.normal() as f32 + if unit == 2 { 720.0 } else { 0.0 };
+            values.push(if unit < 2 { base + side } else { base });
+        }
+    }
+    let mut rows = step(vec![1], values).activations;
+    rows[0].tap.layers = vec![1];
+    rows
+}
+
+#[test]
+fn rows_of_the_run_that_look_a_little_harmful_count_as_harmless_and_poison_does_not() {
+    let own = probe::Settings { layers: Some(vec![1]), calibration_rows: 64, ..Default::default() };
+    let settings = probing(own);
+    let mut data = examples(&[1], &[2.0], 5);
+    // Rows between the classes, of which a tenth is exchanged for harmful ones.
+    let mut sides = vec![-0.4; 60];
+    sides.iter_mut().step_by(10).for_each(|side| *side = 2.0);
+    data.row_activations = rows(&sides);
+    let run = fixtures::run(1);
+    let c = Probe::calibrate(&settings, &run, &data).unwrap();
+    assert_eq!(c.needs.calibration_rows, 64);
+    assert!(c.summary.contains("of 60 rows of the run"), "{}", c.summary);
+    let mut signals = step(vec![1], data.row_activations[0].values.clone());
+    signals.activations[0].tap.layers = vec![1];
+    let risk = assess(&settings, &c.parameters, &[], &signals).unwrap().risk;
+    let mean = |poisoned: bool| {
+        let kept = risk.iter().enumerate().filter(|(row, _)| (row % 10 == 0) == poisoned);
+        let kept: Vec<f64> = kept.map(|(_, risk)| *risk).collect();
+        kept.iter().sum::<f64>() / kept.len() as f64
+    };
+    assert!(mean(true) > 0.8 && mean(false) < 0.15, "{} {}", mean(true), mean(false));
+    data.row_activations.clear();
+    let error = Probe::calibrate(&settings, &run, &data).unwrap_err();
+    assert!(error.contains("rows of the run"), "{error}");
 }

@@ -10,9 +10,8 @@ use risk_policy::prelude::*;
 use risk_policy::random::Random;
 
 use super::*;
-use crate::classifier::Classifier;
-use crate::settings::{Method, Place};
 use risk_policy::logistic::Linear;
+use risk_policy::probe::{Classifier, Method, Place};
 use risk_policy::standardizer::Standardizer;
 
 const HIDDEN: usize = 8;
@@ -52,7 +51,18 @@ fn examples(layers: &[u32], signal: &[f64], seed: u64) -> Examples {
         hidden: HIDDEN as u32,
         values,
     };
-    Examples { examples: list, activations: vec![activations], judges: Vec::new() }
+    Examples {
+        examples: list,
+        activations: vec![activations],
+        judges: Vec::new(),
+        row_activations: Vec::new(),
+        row_judges: Vec::new(),
+    }
+}
+
+/// The defaults but for the probe.
+fn probing(probe: probe::Settings) -> Settings {
+    Settings { probe, ..Settings::default() }
 }
 
 fn metric(calibration: &Calibration, name: &str, layer: u32, metric: &str) -> f64 {
@@ -95,6 +105,8 @@ fn dial() -> Fitted {
         standardizer: Standardizer { mean: vec![0.0; HIDDEN], scale: vec![1.0; HIDDEN] },
         classifier: Classifier::Linear(Linear { weights, bias: 0.0 }),
         platt: Platt { slope: 1.0, offset: 0.0 },
+        share: 0.5,
+        usual: 0.0,
     }
 }
 

@@ -1,20 +1,20 @@
 //! What calibration hands to assessment: the fitted probe as bytes.
 //!
 //! Little-endian: "PROB", version (u16), method (u8), position (u8), layer (u32),
-//! hidden (u32), Platt slope and offset (f64), means and scales (f32 x hidden),
+//! hidden (u32), Platt slope and offset, share and usual risk (f64), means and scales (f32 x hidden),
 //! then the classifier (f32: weights and bias; for the MLP hidden x 16 weights, 16
 //! biases, 16 output weights and a bias), then a checksum (u64).
 
-use risk_policy::bindings::{Activations, RunInfo};
-use risk_policy::bytes::{Reader, Writer};
-use risk_policy::platt::Platt;
-use risk_policy::standardizer::Standardizer;
+use crate::bindings::{Activations, RunInfo, Signals};
+use crate::bytes::{Reader, Writer};
+use crate::platt::Platt;
+use crate::standardizer::Standardizer;
 
-use crate::classifier::Classifier;
-use crate::settings::{Method, Place, Settings};
+use super::classifier::Classifier;
+use super::settings::{Method, Place, Settings};
 
 const KIND: [u8; 4] = *b"PROB";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// The largest standardised feature that is believed, in standard deviations.
 ///
@@ -32,9 +32,33 @@ pub struct Fitted {
     pub standardizer: Standardizer,
     pub classifier: Classifier,
     pub platt: Platt,
+    /// Share of harmful examples that the probabilities hold for.
+    pub share: f64,
+    /// Risk up to which the rows of the run count as usual; 0 if none were seen.
+    pub usual: f64,
 }
 
 impl Fitted {
+    /// P(harmful) of every sample of a step, on its own.
+    ///
+    /// # Errors
+    /// As [`Fitted::risk`].
+    pub fn risks(&self, signals: &Signals) -> Result<Vec<f64>, String> {
+        let activations = signals
+            .activations
+            .first()
+            .ok_or("the probe needs the activations of the reference, there are none")?;
+        if activations.hidden as usize != self.standardizer.mean.len() {
+            return Err(format!(
+                "the activations have width {}, the probe was calibrated for {}: calibrate it again",
+                activations.hidden,
+                self.standardizer.mean.len()
+            ));
+        }
+        let index = activations.layer_index(self.layer)?;
+        (0..signals.samples.len()).map(|sample| self.risk(activations, sample, index)).collect()
+    }
+
     /// P(harmful) of one sample.
     ///
     /// # Errors
@@ -68,6 +92,8 @@ impl Fitted {
             .u32(self.standardizer.mean.len() as u32)
             .f64(self.platt.slope)
             .f64(self.platt.offset)
+            .f64(self.share)
+            .f64(self.usual)
             .f32s(&self.standardizer.mean)
             .f32s(&self.standardizer.scale);
         self.classifier.write(writer).finish()
@@ -97,11 +123,17 @@ impl Fitted {
         let hidden = reader.u32()?;
         fits(run, settings, method, place, layer, hidden)?;
         let platt = Platt { slope: reader.f64()?, offset: reader.f64()? };
+        let (share, usual) = (reader.f64()?, reader.f64()?);
+        if !(share > 0.0 && share < 1.0 && (0.0..1.0).contains(&usual)) {
+            return Err(format!(
+                "the parameters of the probe hold a share of {share} and a usual risk of {usual}"
+            ));
+        }
         let hidden = hidden as usize;
         let standardizer = Standardizer { mean: reader.f32s(hidden)?, scale: reader.f32s(hidden)? };
         let classifier = Classifier::read(&mut reader, method, hidden)?;
         reader.finish()?;
-        Ok(Self { method, place, layer, standardizer, classifier, platt })
+        Ok(Self { method, place, layer, standardizer, classifier, platt, share, usual })
     }
 }
 

@@ -1,12 +1,12 @@
 //! A fitted classifier, whichever method it came from.
 
-use risk_policy::bytes::{Reader, Writer};
-use risk_policy::logistic::{self, Linear};
-use risk_policy::matrix::Matrix;
-use risk_policy::mean_difference;
-use risk_policy::mlp::{self, Mlp, UNITS};
+use crate::bytes::{Reader, Writer};
+use crate::logistic::{self, Linear};
+use crate::matrix::Matrix;
+use crate::mean_difference;
+use crate::mlp::{self, Mlp, UNITS};
 
-use crate::settings::Method;
+use super::settings::Method;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Classifier {

@@ -1,18 +1,21 @@
 //! Fitting the probe: one classifier per layer, the best layer kept.
 
-use risk_policy::bindings::{
-    Activations, Calibration, Candidate, Examples, Metric, RunInfo, Split,
-};
-use risk_policy::matrix::Matrix;
-use risk_policy::metrics::{auprc, auroc, mean_log_loss, tpr_at_fpr};
-use risk_policy::platt::Platt;
-use risk_policy::standardizer::Standardizer;
+use crate::bindings::{Activations, Calibration, Candidate, Examples, Metric, RunInfo, Split};
+use crate::hinge;
+use crate::matrix::Matrix;
+use crate::metrics::{auprc, auroc, mean_log_loss, tpr_at_fpr};
+use crate::platt::Platt;
+use crate::standardizer::Standardizer;
 
-use crate::classifier::Classifier;
-use crate::parameters::Fitted;
-use crate::settings::{Method, Settings};
+use super::classifier::Classifier;
+use super::parameters::Fitted;
+use super::settings::{Method, Settings};
 
-/// Fits, chooses on the validation split and reports on the test split.
+/// Fits, chooses on the validation split and reports on the test split. What comes back
+/// needs what the probe needs: a policy adds its own.
+///
+/// # Errors
+/// If the examples can't be fitted.
 pub fn calibrate(
     settings: &Settings,
     run: &RunInfo,
@@ -36,17 +39,54 @@ pub fn calibrate(
             }
         }
     }
-    let best = best.ok_or("the activations for calibration hold no layer")?;
+    let mut best = best.ok_or("the activations for calibration hold no layer")?;
+    let rows = usual_risk(settings, &best.fitted, examples)?;
+    best.fitted.usual = rows.usual;
     for candidate in &mut candidates {
         candidate.chosen = candidate.layer == Some(best.fitted.layer)
             && candidate.name == best.fitted.method.name();
     }
     Ok(Calibration {
         parameters: best.fitted.to_bytes(),
-        needs: crate::needs(settings, vec![best.fitted.layer]),
+        needs: settings.needs_of(vec![best.fitted.layer]),
         candidates,
-        summary: best.summary(run),
+        summary: best.summary(run) + &rows.summary(),
     })
+}
+
+/// What the rows of the run say.
+struct Rows {
+    count: usize,
+    median: f64,
+    usual: f64,
+}
+
+impl Rows {
+    fn summary(&self) -> String {
+        if self.count == 0 {
+            return String::new();
+        }
+        format!(
+            "; of {} rows of the run the median risk is {:.3}, and up to {:.3} counts as harmless",
+            self.count, self.median, self.usual
+        )
+    }
+}
+
+fn usual_risk(settings: &Settings, fitted: &Fitted, examples: &Examples) -> Result<Rows, String> {
+    let mut risks = Vec::new();
+    if settings.calibration_rows > 0 {
+        let rows = examples
+            .row_activations
+            .first()
+            .ok_or("calibration needs the activations of rows of the run, there are none")?;
+        let index = rows.layer_index(fitted.layer)?;
+        for row in 0..rows.samples as usize {
+            risks.push(fitted.risk(rows, row, index)?);
+        }
+    }
+    let median = hinge::median(risks.clone()).unwrap_or_default();
+    Ok(Rows { count: risks.len(), median, usual: hinge::usual(&risks) })
 }
 
 /// The one tap, if its shape is that of the examples and the run.
@@ -104,6 +144,12 @@ impl Labelled {
             }
         }
         Ok(self)
+    }
+
+    /// Of harmful ones.
+    fn share(&self) -> f64 {
+        let harmful = self.harmful.iter().filter(|harmful| **harmful).count();
+        harmful as f64 / self.harmful.len().max(1) as f64
     }
 
     fn logits(&self, classifier: &Classifier) -> Vec<f64> {
@@ -171,6 +217,8 @@ impl Trial {
             standardizer: splits.standardizer.clone(),
             classifier,
             platt,
+            share: validation.share(),
+            usual: 0.0,
         };
         Self { fitted, metrics, validation_auroc, validation_loss }
     }

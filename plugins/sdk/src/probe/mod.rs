@@ -1,0 +1,12 @@
+//! The activation-based risk predictor of arXiv 2602.17546: a classifier on the hidden states
+//! of the frozen reference, calibrated on labelled prompts.
+
+mod calibration;
+mod classifier;
+mod parameters;
+mod settings;
+
+pub use calibration::calibrate;
+pub use classifier::Classifier;
+pub use parameters::Fitted;
+pub use settings::{Method, Place, Settings};
