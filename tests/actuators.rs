@@ -10,7 +10,7 @@ use tempfile::TempDir;
 const STEPS: usize = 8;
 
 /// Of each step.
-fn metric(run: &Path, key: &str) -> Vec<f64> {
+pub fn metric(run: &Path, key: &str) -> Vec<f64> {
     let lines = lines(&run.join("metrics.jsonl"));
     let values = lines.iter().map(|line| line[key].as_f64().unwrap());
     values.collect()
@@ -50,7 +50,7 @@ fn under(folder: &TempDir, name: &str, policy: &str, arguments: &[&str]) -> Path
 /// Trains under a policy, once more from the checkpoint of step 3, and asks the policy
 /// everything again.
 #[track_caller]
-fn goes_on(policy: &str, arguments: &[&str]) -> (TempDir, PathBuf) {
+pub fn goes_on(policy: &str, arguments: &[&str]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let whole = under(&folder, "whole", policy, arguments);
     let cut = under(&folder, "cut", policy, arguments);
@@ -70,7 +70,7 @@ fn goes_on(policy: &str, arguments: &[&str]) -> (TempDir, PathBuf) {
 
 /// One line that says what is missing and what to do, and no run folder.
 #[track_caller]
-fn refused(code: i32, policy: &str, arguments: &[&str], remedy: &str) {
+pub fn refused(code: i32, policy: &str, arguments: &[&str], remedy: &str) {
     let folder = tempfile::tempdir().unwrap();
     let policy = plugin(policy);
     let arguments = [&["--policy", &policy][..], arguments].concat();
@@ -84,7 +84,7 @@ fn refused(code: i32, policy: &str, arguments: &[&str], remedy: &str) {
     assert!(!folder.path().join("run").exists());
 }
 
-const ALIGNMENT: [&str; 2] = ["--alignment", "demo:alignment.jsonl"];
+pub const ALIGNMENT: [&str; 2] = ["--alignment", "demo:alignment.jsonl"];
 
 #[test]
 fn lisa_takes_turns_and_is_held_near_where_each_began() {
@@ -244,6 +244,12 @@ fn safe_lora_projects_at_the_end_and_only_onto_a_base() {
     let manifest = std::fs::read_to_string(run.join("manifest.json")).unwrap();
     assert!(manifest.contains("base_sha256"));
 
+    let (_folder, run) = goes_on("asft.wasm", &["--set", &base]);
+    let pulled =
+        metric(&run, "loss").iter().zip(metric(&run, "task_loss")).any(|(loss, task)| *loss > task);
+    assert!(pulled, "nothing is added to the loss");
+
+    refused(1, "asft.wasm", &[], "model.base");
     refused(1, "safe-lora.wasm", &[], "model.base");
     let itself = folder.path().join("itself");
     let steps = ["--steps", "1", "--lr", "1e-30"];

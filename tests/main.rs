@@ -10,6 +10,7 @@ mod program;
 mod support;
 
 mod actuators;
+mod anchors;
 mod audit;
 mod authoring;
 mod bad_input;

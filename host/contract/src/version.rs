@@ -101,6 +101,24 @@ pub fn exported_version(name: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    /// Components were built for it: what has to change goes into the next version.
+    #[test]
+    fn a_published_version_does_not_change() {
+        let published = [
+            (
+                include_str!("../../../wit/v0.1/policy.wit"),
+                "e87c1d2384ac1a7193b6e1beb88736a2ea62be7d6a59a01b1d7a761f01cd2ba2",
+            ),
+            (
+                include_str!("../../../wit/v0.2/policy.wit"),
+                "30ce1dd0a75b3655f40ac783e1e8c389b6436d6d292c7b4e84b7cd9e1e293f09",
+            ),
+        ];
+        for (text, digest) in published {
+            assert_eq!(host_files::sha256::hex(text), digest);
+        }
+    }
+
     #[test]
     fn the_version_is_read_from_the_export() {
         let of = |number: &str| Version::of_export(&format!("{ASSESSOR}{number}"));
