@@ -101,12 +101,21 @@ fn the_example_names_every_key_with_its_default() {
                 if !key.starts_with("policy.") && !key.starts_with("judges.") =>
             {
                 let value = serde_json::to_value(value).unwrap();
-                assert_eq!(&value, default, "{key}");
+                assert_eq!(value, by_name(default), "{key}");
             }
             _ => {}
         }
     }
     assert!(missing.is_empty(), "examples/config.toml lacks {missing:?}");
+}
+
+/// Sources of which nothing but the file is named, by the file.
+fn by_name(default: &Value) -> Value {
+    match default {
+        Value::Array(all) => all.iter().map(by_name).collect(),
+        Value::Object(source) if source.contains_key("path") => source["path"].clone(),
+        other => other.clone(),
+    }
 }
 
 /// A key or a table that is commented out, as if it were not.

@@ -26,10 +26,10 @@ impl Actuator for LayerScale {
     }
 
     fn check(&self, r: &Regularization, _samples: &[Sample]) -> Check {
-        let scales = r.layer_scale.iter().flatten().enumerate();
-        scales
-            .map(|(i, scale)| within(&format!("regularization.layer-scale[{i}]"), *scale, 0.0, 1.0))
-            .collect()
+        let mut scales = r.layer_scale.iter().flatten().enumerate();
+        scales.try_for_each(|(i, scale)| {
+            within(&format!("regularization.layer-scale[{i}]"), *scale, 0.0, 1.0)
+        })
     }
 
     fn check_layers(&self, r: &Regularization, layers: u32) -> Check {

@@ -18,7 +18,8 @@ impl TokenSubset {
     pub fn new(ids: Vec<u32>, temperature: f64, vocabulary: usize) -> Result<Self> {
         let ascend = ids.windows(2).all(|pair| pair[0] < pair[1]);
         let within = ids.last().is_some_and(|last| (*last as usize) < vocabulary);
-        if ids.len() < 2 || !ascend || !within || !(temperature > 0.0 && temperature.is_finite()) {
+        let warm = temperature > 0.0 && temperature.is_finite();
+        if ids.len() < 2 || !ascend || !within || !warm {
             return Err(Error::batch(
                 format!("{} tokens at temperature {temperature} are no set", ids.len()),
                 "give two or more ascending ids of the vocabulary and a temperature above 0",

@@ -27,9 +27,8 @@ impl Average {
     fn add(&mut self, ema: &Ema, parameters: &mut [f32]) {
         let decay = ema.decay as f32;
         let start = self.start.take();
-        let average = self
-            .average
-            .get_or_insert_with(|| start.unwrap_or_else(|| parameters.to_vec()));
+        let average =
+            self.average.get_or_insert_with(|| start.unwrap_or_else(|| parameters.to_vec()));
         for (average, value) in average.iter_mut().zip(parameters) {
             *average = decay * *average + (1.0 - decay) * *value;
             if ema.in_path {

@@ -14,6 +14,7 @@ mod layer_scale;
 pub mod objective;
 pub mod ratio_clip;
 mod roll_back;
+pub mod safety_anchors;
 pub mod stage;
 pub mod steering;
 pub mod vectors;

@@ -9,11 +9,11 @@ use host_model::decoder::{Packed, TokenSubset};
 use host_model::generate::{GenerateOptions, generate};
 use rand::seq::SliceRandom;
 
+use crate::actuators::safety_anchors::{AnchorPrompt, AnchorPrompts, Anchors};
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::records::observer::Observer;
 use crate::signals::reference::{ReferenceOutputs, SampleKey, Store};
-use crate::step::anchors::{AnchorPrompt, AnchorPrompts, Anchors};
 
 /// Prompts that are answered together, between two looks at whether to stop.
 const TOGETHER: usize = 32;

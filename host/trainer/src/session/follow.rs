@@ -8,6 +8,7 @@ use host_contract::{Guardrails, Needs};
 use host_model::decoder::TokenSubset;
 use serde::{Deserialize, Serialize};
 
+use crate::actuators::safety_anchors::{AnchorPrompts, Anchors};
 use crate::actuators::vectors::{Vectors, VectorsMessage};
 use crate::config::{OnFault, RunConfig};
 use crate::error::{Error, Result};
@@ -18,7 +19,6 @@ use crate::session::prepare;
 use crate::session::prepare::fresh_adapter;
 use crate::signals::reference;
 use crate::signals::sensors;
-use crate::step::anchors::{AnchorPrompts, Anchors};
 use crate::step::{RunContext, TrainingSpec, run};
 
 /// A training, as the root tells of it. The tensors of the checkpoint come after it.

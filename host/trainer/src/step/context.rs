@@ -12,12 +12,12 @@ use host_model::decoder::TokenSubset;
 use host_model::lora::Lora;
 
 use crate::actuators::adapter_projection::Subspaces;
+use crate::actuators::safety_anchors::Anchors;
 use crate::actuators::vectors::Vectors;
 use crate::config::{OnFault, TrainConfig};
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::signals::reference;
-use crate::step::anchors::Anchors;
 
 /// What a run has, loaded and checked once. All ranks have the model, the data, the store of
 /// the reference and the vectors; what else serves signals is there on the root alone.

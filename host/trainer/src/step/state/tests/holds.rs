@@ -6,9 +6,9 @@ use host_contract::{AnchorDivergence, AnchorNeed};
 
 use super::*;
 use crate::actuators::adapter_projection::Subspaces;
+use crate::actuators::safety_anchors::{AnchorPrompt, AnchorPrompts};
 use crate::ranks::threads;
 use crate::step::Base;
-use crate::step::anchors::{AnchorPrompt, AnchorPrompts};
 
 /// Two anchors a visit, of four.
 fn anchored(divergence: AnchorDivergence) -> Bench {
