@@ -237,7 +237,7 @@ fn a_policy_fault_ends_the_run_before_the_update_with_exit_code_3() {
     let folder = tempfile::tempdir().unwrap();
     let probe = plugin("probe.wasm");
     // Enough for configure, too little for assess.
-    let starve = "limits.fuel_per_call=200000";
+    let starve = "limits.fuel_per_call=300000";
     let output = alone(folder.path())
         .args(["train", "--policy", &probe])
         .args(["--no-baseline", "--set", starve, "--output", "run"])
@@ -248,7 +248,7 @@ fn a_policy_fault_ends_the_run_before_the_update_with_exit_code_3() {
     assert_eq!(output.status.code(), Some(3));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let last = stderr.lines().last().unwrap();
-    for part in ["policy probe", "assess at step 0", "200000 instructions"] {
+    for part in ["policy probe", "assess at step 0", "300000 instructions"] {
         assert!(last.contains(part), "no {part:?} in {last}");
     }
     let run = folder.path().join("run");

@@ -178,11 +178,17 @@ fn a_component_of_the_contract_before_answers_in_the_same_types() {
     let (run, signals) = (sample::run(), sample::signals());
     let needs = policy.configure("{}", &run).unwrap();
     let mut expected = sample::everything();
-    expected.actuators &= !Actuators::ALIGNMENT_EXTRA;
+    expected.actuators &= !(Actuators::ALIGNMENT_EXTRA
+        | Actuators::SAFETY_ANCHORS
+        | Actuators::LAYER_SCALE
+        | Actuators::ALIGNMENT_COMPLEMENT);
     assert_eq!(needs, expected);
     let assessed = policy.assess(sample::call(&run, &signals, &needs)).unwrap();
     let mut expected = sample::full_assessment();
-    expected.regularization.alignment_extra = None;
+    let r = &mut expected.regularization;
+    (r.alignment_extra, r.adapter_projection_count) = (None, None);
+    (r.anchor_weight, r.alignment_complement, r.layer_scale) = (None, None, None);
+    r.ratio_clip.iter_mut().flatten().for_each(|clip| clip.beyond = 0.0);
     assert_eq!(assessed.assessment, expected);
     let calibration = policy.calibrate("{}", &run, &sample::examples()).unwrap();
     assert_eq!(calibration, sample::calibration());

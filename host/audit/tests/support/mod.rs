@@ -90,7 +90,7 @@ impl Guest {
             "assess": outcome(&self.assess),
         });
         let code = self.code.iter().copied();
-        template::module(resolve, &answers, code, |image| {
+        let text = template::module(resolve, &answers, code, |image| {
             for (slot, offset, bytes) in &self.poke {
                 let answer = match slot {
                     Slot::Assess => "assess",
@@ -99,7 +99,17 @@ impl Guest {
                 let at = image.places()[answer] as usize;
                 image.poke(at + offset, bytes);
             }
-        })
+        });
+        // The examples of 0.1 are few enough fields to be passed one by one.
+        if self.interface.contains("package risk:policy@0.1") {
+            let (now, then) = (
+                "(param i32) (result i32)",
+                "(param i32 i32) (param i32 i32 i32 i32 i64 i64 i32 i32) (param i32 i32 i32 i32 i32 i32) (result i32)",
+            );
+            let (before, rest) = text.split_once("#calibrate").expect("a function");
+            return format!("{before}#calibrate{}", rest.replacen(now, then, 1));
+        }
+        text
     }
 }
 
