@@ -33,9 +33,6 @@ fn what_anchors_lack_is_named() {
     refused(2, "anchored.wasm", &["--set", "anchors.limit=0"], "anchors.limit");
     let many = ["--set", "policy.settings.anchors={ harmful = 300 }"];
     refused(1, "anchored.wasm", &many, "make 301 prompts");
-    let long = ["--set", "policy.settings.anchors={ answer_tokens = 256 }", "--set"];
-    let long = [&long[..], &["anchors.harmful=[\"demo:anchors_harmful.jsonl\"]"]].concat();
-    refused(1, "anchored.wasm", &long, "context");
 }
 
 /// The direction of the alignment gradient is part of a checkpoint.
