@@ -247,7 +247,7 @@ fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
 fn a_fault_ends_all_ranks_with_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let probe = plugin("probe.wasm");
-    let starve = ["--policy", &probe, "--set", "limits.fuel_per_call=200000"];
+    let starve = ["--policy", &probe, "--set", "limits.fuel_per_call=300000"];
     let output = train(&folder, 2, "run", &starve);
     assert_fails(&output, 3, &["policy probe", "assess at step 0", "200000"]);
     let run = folder.path().join("run");
