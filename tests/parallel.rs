@@ -249,7 +249,7 @@ fn a_fault_ends_all_ranks_with_its_exit_code() {
     let probe = plugin("probe.wasm");
     let starve = ["--policy", &probe, "--set", "limits.fuel_per_call=300000"];
     let output = train(&folder, 2, "run", &starve);
-    assert_fails(&output, 3, &["policy probe", "assess at step 0", "200000"]);
+    assert_fails(&output, 3, &["policy probe", "assess at step 0", "300000"]);
     let run = folder.path().join("run");
     assert_eq!(json(&run.join("manifest.json"))["status"], "failed");
     assert!(!run.join("adapter").exists());
