@@ -45,7 +45,7 @@ impl Calibrations {
             .with_context(|| format!("{} can't be made", folder.display()))?;
         let mut fitted = BTreeMap::new();
         for choice in &Settings::choices(cells) {
-            if !needs.get(choice).calibration() {
+            if !needs.get(choice).asks.calibration {
                 continue;
             }
             let fit = |name: &str, labelled: &Path| {

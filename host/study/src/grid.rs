@@ -165,23 +165,23 @@ impl Grid<'_> {
     /// The policy and what it asks for. Alignment data are trained on by every run that has them, so only those that ask get
     /// them.
     fn provide(&self, config: &mut RunConfig, choice: &Choice) {
-        let (files, needs) = (self.files, self.needs.get(choice));
+        let (files, asks) = (self.files, &self.needs.get(choice).asks);
         let mut settings = choice.settings.clone();
-        if needs.judge() {
+        if !asks.judges.is_empty() {
             let judge = JudgeConfig::Scores(files.scores.clone());
             config.judges.insert(KNOWING.to_owned(), judge);
             // There may be a second judge, of the evaluations.
             let name = settings.entry("judge");
             name.or_insert(KNOWING.into());
         }
-        if needs.alignment() {
+        if asks.alignment() {
             config.data.alignment = vec![DataSource::whole(&self.reference.alignment)];
         }
         // A model that refuses by itself has none that is known: the run says so.
-        if needs.base() && self.reference.model != self.settings.model {
+        if asks.base() && self.reference.model != self.settings.model {
             config.model.base = self.settings.model.clone();
         }
-        if needs.steering() {
+        if asks.steering.is_some() {
             config.calibration.data = vec![DataSource::whole(&files.labelled)];
             // Away from the harmful ones: a vector that takes refusals away.
             config.steering.positive = vec![DataSource::whole(&files.harmless)];

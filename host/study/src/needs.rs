@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use host_contract::Actuators;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,10 +13,10 @@ use crate::settings::Settings;
 /// Of every policy of a study, by its name with its settings.
 pub struct AllNeeds(BTreeMap<String, Needs>);
 
+/// Of one policy, with its settings.
 #[derive(Deserialize)]
 pub struct Needs {
-    needs: Vec<String>,
-    actuators: Vec<String>,
+    pub asks: host_contract::Needs,
     settings: Vec<Setting>,
 }
 
@@ -82,38 +83,9 @@ impl Needs {
         })
     }
 
-    /// It fits itself before the first step.
-    pub fn calibration(&self) -> bool {
-        self.tell("calibration")
-    }
-
-    /// It mixes in alignment data, or compares with their gradient.
-    pub fn alignment(&self) -> bool {
-        self.tell("alignment")
-    }
-
-    /// It projects onto what alignment changed in the base model.
-    pub fn base(&self) -> bool {
-        self.tell("adapter-projection")
-    }
-
-    pub fn judge(&self) -> bool {
-        self.tell("scores of the judge")
-    }
-
-    /// It steers by a vector, one of the host's or a configured one.
-    pub fn steering(&self) -> bool {
-        self.tell("steering by")
-    }
-
     /// It sets the share of alignment rows in a step.
     fn mixes(&self) -> bool {
-        self.actuators.iter().any(|line| line.starts_with("alignment-share"))
-    }
-
-    fn tell(&self, what: &str) -> bool {
-        let mut lines = self.needs.iter().chain(&self.actuators);
-        lines.any(|line| line.contains(what))
+        self.asks.actuators.contains(Actuators::ALIGNMENT_SHARE)
     }
 
     /// A setting as the arm has it, else its default.

@@ -135,7 +135,6 @@ fn main() -> Result<(), Failure> {
     let share = 1.0 / batch.labels().len() as f32;
     let weights = TokenWeights {
         constant: 0.0,
-        over_token_set: false,
         task: vec![share; batch.labels().len()],
         kl: vec![if options.kl { share } else { 0.0 }; batch.labels().len()],
     };

@@ -123,7 +123,6 @@ fn backward(
     let share = 1.0 / total as f32;
     let weights = TokenWeights {
         constant: 0.0,
-        over_token_set: false,
         task: vec![share; batch.labels().len()],
         kl: vec![0.3 * share; batch.labels().len()],
     };

@@ -39,6 +39,8 @@ pub struct Inspection {
     pub needs: Vec<String>,
     /// What it may steer beyond the loss weights, in words.
     pub actuators: Vec<String>,
+    /// What both follow from.
+    pub asks: Option<Needs>,
     /// Its interfaces as text; absent where no worker process can decode them.
     pub wit: Option<String>,
 }
@@ -120,6 +122,7 @@ pub fn inspect(
         settings: settings::settings(&descriptor.settings_schema),
         needs: needs.map(signals_summary).unwrap_or_default(),
         actuators: needs.map(actuators_summary).unwrap_or_default(),
+        asks: needs.cloned(),
         wit: wit(policy.engine(), bytes, policy.path()),
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     assessment::{Assessment, Expected, validate_assessment},
     combine::{Combiner, check_together, fail_closed},
     needs::check_capabilities,
-    signals::{AnchorDivergence, AnchorNeed, Needs, SteeringNeed, SteeringVector},
+    signals::{AnchorDivergence, AnchorNeed, Needs, SIGNALS, SteeringNeed, SteeringVector},
     token_set::TokenSet,
     types::Origin,
 };
@@ -218,4 +218,33 @@ fn a_value_per_block_must_fit_the_model() {
     one.regularization.layer_scale = Some(vec![1.0, 1.5]);
     let expected = "regularization.layer-scale[1] is 1.5; it must be a number from 0 to 1";
     assert_eq!(check(&one, &needs).unwrap_err().to_string(), expected);
+}
+
+/// What a policy is said to take is what a run is refused for that lacks it.
+#[test]
+fn what_takes_alignment_data_or_a_base_is_refused_without() {
+    let whole = RunCapabilities {
+        canary: true,
+        task: true,
+        alignment: true,
+        base: true,
+        anchors: [true; 2],
+        judges: &[],
+    };
+    let lacks = |needs: &Needs, run| {
+        let found = |run: &RunCapabilities<'_>| check_capabilities(needs, run).is_err();
+        found(&run) && !found(&whole)
+    };
+    let actuators = ACTUATORS.iter().map(|one| (one.name(), declaring(*one)));
+    let signals = SIGNALS.iter().map(|one| {
+        let mut needs = Needs::new();
+        one.example(&mut needs);
+        (one.name(), needs)
+    });
+    for (name, needs) in actuators.chain(signals) {
+        let without = RunCapabilities { alignment: false, ..whole };
+        assert_eq!(needs.alignment(), lacks(&needs, without), "{name}");
+        let without = RunCapabilities { base: false, ..whole };
+        assert_eq!(needs.base(), lacks(&needs, without), "{name}");
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::{
-    Journalled, Missing, Needs, Signal, Signals,
+    Needs, Signal, Signals,
     synthetic::{Damage, Step, Stream, Synthetic},
 };
 use crate::{
@@ -182,16 +182,8 @@ impl Signal for AnchorsSignal {
     }
 
     /// A run that visited others is still worth looking at.
-    fn offer(&self, needs: &Needs, from: Journalled<'_>, to: &mut Signals) -> Result<(), Missing> {
-        if !self.asked(needs) {
-            return Ok(());
-        }
-        to.anchors = from.signals.iter().find_map(|one| one.anchors.clone());
-        if from.needs.iter().any(|recorded| self.asked(recorded)) {
-            Ok(())
-        } else {
-            Err(self.missing(needs))
-        }
+    fn suits(&self, _needs: &Needs, recorded: &Needs) -> bool {
+        self.asked(recorded)
     }
 
     fn synthesize(&self, made: &Synthetic<'_>, step: &Step, to: &mut Signals) {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lower};
 
 use super::{
-    Journalled, Missing, Needs, Signal, Signals,
+    Missing, Needs, Signal, Signals,
     synthetic::{Damage, Step, Synthetic},
 };
 use crate::{
@@ -87,16 +87,8 @@ impl Signal for CanarySignal {
 
     /// A run that measured it at other steps than this policy would have is still worth
     /// looking at.
-    fn offer(&self, needs: &Needs, from: Journalled<'_>, to: &mut Signals) -> Result<(), Missing> {
-        if !self.asked(needs) {
-            return Ok(());
-        }
-        to.canary = from.signals.iter().find_map(|one| one.canary.clone());
-        if from.needs.iter().any(|recorded| self.asked(recorded)) {
-            Ok(())
-        } else {
-            Err(self.missing(needs))
-        }
+    fn suits(&self, _needs: &Needs, recorded: &Needs) -> bool {
+        self.asked(recorded)
     }
 
     fn missing(&self, _needs: &Needs) -> Missing {

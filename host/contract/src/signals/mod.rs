@@ -109,6 +109,20 @@ impl Needs {
         Self::default()
     }
 
+    /// Whether it takes rows of alignment data: to mix them in, or to compare with their
+    /// gradient.
+    pub fn alignment(&self) -> bool {
+        let flags = Actuators::ALIGNMENT_SHARE
+            | Actuators::ALIGNMENT_EXTRA
+            | Actuators::GRADIENT_PROJECTION;
+        self.actuators.intersects(flags) || self.gradient_conflict || self.gradient_agreement
+    }
+
+    /// Whether it takes the model before its alignment.
+    pub fn base(&self) -> bool {
+        self.actuators.intersects(Actuators::ADAPTER_PROJECTION | Actuators::ALIGNMENT_COMPLEMENT)
+    }
+
     /// What is declared for actuators.
     pub fn declared(&self) -> Declared {
         Declared {
@@ -315,6 +329,11 @@ pub trait Signal: Sync {
         Vec::new()
     }
 
+    /// Whether what was measured for a policy of a recorded run will do for another one.
+    fn suits(&self, needs: &Needs, recorded: &Needs) -> bool {
+        self.exceeds(needs, recorded).is_none()
+    }
+
     /// Offers a policy what the policies of a recorded run were given.
     ///
     /// # Errors
@@ -323,7 +342,7 @@ pub trait Signal: Sync {
         if !self.asked(needs) {
             return Ok(());
         }
-        if !from.needs.iter().any(|recorded| self.exceeds(needs, recorded).is_none()) {
+        if !from.needs.iter().any(|recorded| self.suits(needs, recorded)) {
             return Err(self.missing(needs));
         }
         // Not every step has every signal.

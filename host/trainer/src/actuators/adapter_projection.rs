@@ -11,7 +11,7 @@
 //! f32, as much memory as the adapted matrices take. The model to compare with is loaded
 //! whole, once, and let go.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 use host_model::Config;
 use host_model::lora::{Lora, Target};
 use host_model::weights::Weights;
@@ -21,7 +21,19 @@ use crate::error::{Error, Result};
 pub struct Subspaces {
     /// V [out, in] and its norm, by layer and target; none where nothing is adapted or
     /// nothing was changed.
-    pub(super) changes: Vec<[Option<(Tensor, f64)>; 7]>,
+    changes: Vec<[Option<(Tensor, f64)>; 7]>,
+}
+
+/// What alignment changed in a matrix, with the factors of its adapter.
+pub(super) struct Changed<'a> {
+    /// V [out, in]
+    pub change: &'a Tensor,
+    /// |V|
+    pub norm: f64,
+    /// [rank, in]
+    pub a: &'a Var,
+    /// [out, rank]
+    pub b: &'a Var,
 }
 
 impl Subspaces {
@@ -66,6 +78,17 @@ impl Subspaces {
         model.num_layers as u64 * targets.iter().map(one).sum::<u64>()
     }
 
+    /// Every adapted matrix that alignment changed, in the order of layers and targets.
+    pub(super) fn changed<'a>(&'a self, adapter: &'a Lora) -> impl Iterator<Item = Changed<'a>> {
+        self.changes.iter().enumerate().flat_map(move |(layer, row)| {
+            Target::ALL.into_iter().filter_map(move |target| {
+                let (change, norm) = row[target as usize].as_ref()?;
+                let (a, b) = adapter.pair(layer, target)?;
+                Some(Changed { change, norm: *norm, a, b })
+            })
+        })
+    }
+
     /// Projects every adapted matrix whose cosine is at most `threshold`, and at least the
     /// `least` of lowest cosine; returns how many.
     pub fn project(
@@ -75,19 +98,12 @@ impl Subspaces {
         least: Option<u32>,
     ) -> Result<usize> {
         let mut found = Vec::new();
-        for (layer, row) in self.changes.iter().enumerate() {
-            for target in Target::ALL {
-                let (Some((change, norm)), Some((a, factor))) =
-                    (&row[target as usize], adapter.pair(layer, target))
-                else {
-                    continue;
-                };
-                let (a, b) = (a.as_detached_tensor(), factor.as_detached_tensor());
-                let aligned = projection(change, *norm, &b)?;
-                let outer = a.matmul(&a.t()?)?;
-                if let Some(cosine) = cosine(&aligned, &b, &outer)? {
-                    found.push((cosine, aligned, factor));
-                }
+        for Changed { change, norm, a, b: factor } in self.changed(adapter) {
+            let (a, b) = (a.as_detached_tensor(), factor.as_detached_tensor());
+            let aligned = projection(change, norm, &b)?;
+            let outer = a.matmul(&a.t()?)?;
+            if let Some(cosine) = cosine(&aligned, &b, &outer)? {
+                found.push((cosine, aligned, factor));
             }
         }
         // Equal ones stay in the order of the layers.

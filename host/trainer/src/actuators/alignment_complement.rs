@@ -8,9 +8,9 @@
 //! strength s^2 (M B)^T (M B) A by A. Nothing as large as C is formed: M B = B - V (V^T B) / |V|.
 
 use candle_core::{DType, Tensor};
-use host_model::lora::{Lora, Target};
+use host_model::lora::Lora;
 
-use super::adapter_projection::{Subspaces, projection};
+use super::adapter_projection::{Changed, Subspaces, projection};
 use crate::error::Result;
 use crate::parameters::Layout;
 
@@ -25,27 +25,20 @@ impl Subspaces {
     ) -> Result<f64> {
         let strength = strength * adapter.scaling() * adapter.scaling();
         let mut value = 0.0;
-        for (layer, row) in self.changes.iter().enumerate() {
-            for target in Target::ALL {
-                let (Some((change, norm)), Some((a, b))) =
-                    (&row[target as usize], adapter.pair(layer, target))
-                else {
-                    continue;
-                };
-                let places = (layout.range(a), layout.range(b));
-                let (a, b) = (a.as_detached_tensor(), b.as_detached_tensor());
-                let outside =
-                    |b: &Tensor| -> Result<Tensor> { Ok((b - projection(change, *norm, b)?)?) };
-                let away = outside(&b)?;
-                let (outer, inner) = (a.matmul(&a.t()?)?, away.t()?.matmul(&away)?);
-                let square = (&inner * &outer)?.sum_all()?.to_scalar::<f32>()?;
-                value += strength / 2.0 * f64::from(square);
-                let by_b = outside(&away)?.matmul(&outer)?;
-                let by_a = inner.matmul(&a)?;
-                if let (Some(of_a), Some(of_b)) = places {
-                    add(&mut gradient[of_a], &by_a, strength)?;
-                    add(&mut gradient[of_b], &by_b, strength)?;
-                }
+        for Changed { change, norm, a, b } in self.changed(adapter) {
+            let places = (layout.range(a), layout.range(b));
+            let (a, b) = (a.as_detached_tensor(), b.as_detached_tensor());
+            let outside =
+                |b: &Tensor| -> Result<Tensor> { Ok((b - projection(change, norm, b)?)?) };
+            let away = outside(&b)?;
+            let (outer, inner) = (a.matmul(&a.t()?)?, away.t()?.matmul(&away)?);
+            let square = (&inner * &outer)?.sum_all()?.to_scalar::<f32>()?;
+            value += strength / 2.0 * f64::from(square);
+            let by_b = outside(&away)?.matmul(&outer)?;
+            let by_a = inner.matmul(&a)?;
+            if let (Some(of_a), Some(of_b)) = places {
+                add(&mut gradient[of_a], &by_a, strength)?;
+                add(&mut gradient[of_b], &by_b, strength)?;
             }
         }
         Ok(value)

@@ -24,17 +24,10 @@ pub struct TokenWeights {
     /// What the objective is beyond the weighted losses, where these only stand in for
     /// another loss with the same gradient.
     pub constant: f64,
-    /// Whether the KL is over the safety tokens alone.
-    pub over_token_set: bool,
 }
 
 /// What plain fine-tuning does: cross-entropy alone.
 pub fn plain(offsets: &[u32], mean: LossMean) -> TokenWeights {
-    if mean == LossMean::Tokens {
-        let tokens = *offsets.last().unwrap_or(&0) as usize;
-        let task = vec![1.0 / tokens as f32; tokens];
-        return TokenWeights { task, kl: vec![0.0; tokens], constant: 0.0, over_token_set: false };
-    }
     let samples = offsets.len().saturating_sub(1);
     let ones = Regularization::weights(vec![1.0; samples], vec![0.0; samples]);
     token_weights(&ones, offsets, mean)
@@ -67,7 +60,6 @@ pub fn token_weights(
         task: spread(&regularization.task_weight, regularization.token_task_weight.as_ref()),
         kl: spread(&regularization.kl_weight, regularization.token_kl_weight.as_ref()),
         constant: 0.0,
-        over_token_set: regularization.divergence == Divergence::TokenSetKl,
     }
 }
 
@@ -78,7 +70,6 @@ impl TokenWeights {
             task: self.task[tokens.clone()].to_vec(),
             kl: self.kl[tokens].to_vec(),
             constant: 0.0,
-            over_token_set: self.over_token_set,
         }
     }
 
@@ -110,8 +101,7 @@ impl TokenWeights {
 pub fn is_plain(asked: Option<&Regularization>, offsets: &[u32], mean: LossMean) -> bool {
     asked.is_none_or(|asked| {
         let all = token_weights(asked, offsets, mean);
-        let plain = plain(offsets, mean);
-        asked.ratio_clip.is_none() && all.task == plain.task && all.kl == plain.kl
+        asked.ratio_clip.is_none() && all == plain(offsets, mean)
     })
 }
 
@@ -176,12 +166,7 @@ mod tests {
     /// gradient by ln cur is -V + (1 - V) c * .4 = -.1.
     #[test]
     fn the_label_divergence_has_the_gradient_of_k2() {
-        let mut weights = TokenWeights {
-            task: vec![0.25],
-            kl: vec![0.75 * 0.5],
-            constant: 0.0,
-            over_token_set: false,
-        };
+        let mut weights = TokenWeights { task: vec![0.25], kl: vec![0.75 * 0.5], constant: 0.0 };
         weights.label_divergence(&[-2.0], &[-2.4]);
         assert!((weights.task[0] - 0.1).abs() < 1e-6, "{weights:?}");
         let value = f64::from(weights.task[0]) * 2.0 + weights.constant;

@@ -44,7 +44,6 @@ fn weights() -> TokenWeights {
         task: [0.8, 0.8, 0.8, 1.0, 1.0, 0.5, 0.5, 0.9].map(|weight: f32| weight / 8.0).to_vec(),
         kl: vec![0.0; 8],
         constant: 0.0,
-        over_token_set: false,
     }
 }
 
@@ -124,8 +123,7 @@ fn a_ratio_that_would_overflow_stays_finite() {
         current: &[-1.0],
         reference: &[-1e6],
     };
-    let mut weights =
-        TokenWeights { task: vec![1.0], kl: vec![0.0], constant: 0.0, over_token_set: false };
+    let mut weights = TokenWeights { task: vec![1.0], kl: vec![0.0], constant: 0.0 };
     let none = Penalty { squares: 0.0, count: 1 };
     ratios.clip(&mut weights, none);
     assert!(weights.task[0].is_finite() && weights.task[0] < -1e20);

@@ -55,16 +55,6 @@ impl Anchors {
         let flags = (0..samples.len()).map(|i| i < harmful as usize).collect();
         (samples, flags)
     }
-
-    /// Tokens that a visit runs through the model, on average.
-    pub fn tokens(&self) -> f64 {
-        let mean = |all: &[Sample]| {
-            let sum: usize = all.iter().map(|sample| sample.tokens.len()).sum();
-            sum as f64 / all.len().max(1) as f64
-        };
-        let AnchorNeed { harmful, harmless, .. } = self.prompts.need;
-        f64::from(harmful) * mean(&self.harmful) + f64::from(harmless) * mean(&self.harmless)
-    }
 }
 
 #[cfg(test)]
@@ -99,6 +89,5 @@ mod tests {
         assert_eq!(first(0), [0, 1, 100]);
         assert_eq!(first(1), [2, 0, 101]);
         assert_eq!(first(2), [1, 2, 100]);
-        assert_eq!(anchors.tokens(), 15.0);
     }
 }

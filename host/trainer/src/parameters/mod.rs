@@ -146,6 +146,11 @@ pub fn norm(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt()
 }
 
+/// Adds one vector to another.
+pub fn add(sum: &mut [f32], other: &[f32]) {
+    sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+}
+
 /// All values one after the other: joined on their device, so that a step waits for one
 /// transfer and not for one per tensor.
 fn flat<'t>(tensors: impl Iterator<Item = &'t Tensor>) -> Result<Vec<f32>> {

@@ -3,7 +3,7 @@
 
 use candle_core::DType;
 use host_contract::{AnchorDivergence, AnchorNeed, Needs};
-use host_data::{DataSource, Failure, Prompt, Reader, Sample, random};
+use host_data::{Failure, Prompt, Reader, Sample, random};
 use host_model::Model;
 use host_model::decoder::{Packed, TokenSubset};
 use host_model::generate::{GenerateOptions, generate};
@@ -28,6 +28,8 @@ pub struct Beside<'a> {
     pub needs: &'a [&'a Needs],
     pub reader: &'a Reader,
     pub model: &'a Model,
+    /// Answers that other runs have kept.
+    pub store: Option<&'a Store>,
 }
 
 impl Beside<'_> {
@@ -38,17 +40,32 @@ impl Beside<'_> {
     pub fn anchors(
         &self,
         total_steps: u64,
-        store: Option<&Store>,
         observer: &mut dyn Observer,
     ) -> Result<Option<Anchors>> {
         // Needs that can't go together were refused before.
         let Ok(Some(need)) = AnchorNeed::together(self.needs) else {
             return Ok(None);
         };
-        let mut making = Making { run: self, need, total_steps, store, observer };
-        let harmful = making.kind("harmful", &self.config.anchors.harmful, need.harmful)?;
-        let harmless = making.kind("harmless", &self.config.anchors.harmless, need.harmless)?;
+        let mut making = Making { run: self, need, total_steps, observer };
+        let harmful = making.kind("harmful", need.harmful)?;
+        let harmless = making.kind("harmless", need.harmless)?;
         Ok(Some(AnchorPrompts { need, harmful, harmless }.into()))
+    }
+
+    /// Prompts of one kind as tokens, at most so many of them, drawn by the seed.
+    fn prompts(&self, name: &str, need: AnchorNeed, most: usize) -> Result<Vec<Vec<u32>>> {
+        let anchors = &self.config.anchors;
+        let sources = if name == "harmful" { &anchors.harmful } else { &anchors.harmless };
+        let mut rows = self.reader.prompts(sources)?;
+        self.reader.check(&rows, self.model)?;
+        rows.shuffle(&mut random::stream(self.config.seed.0, &format!("anchors.{name}"), 0));
+        rows.truncate(most.min(anchors.limit));
+        let tokens = |row: &Prompt| {
+            let tokens = self.model.tokenizer.encode_to_answer(row.chat())?;
+            row.check_length(tokens.len() + need.tokens(), self.model)?;
+            Ok(tokens)
+        };
+        rows.iter().map(tokens).collect()
     }
 
     /// Lengths of the sequences of one visit, of middling prompts, and how many tokens of each
@@ -61,20 +78,14 @@ impl Beside<'_> {
             return Ok(None);
         };
         let mut lengths = Vec::new();
-        let anchors = &self.config.anchors;
-        for (sources, count) in
-            [(&anchors.harmful, need.harmful), (&anchors.harmless, need.harmless)]
-        {
-            if count == 0 {
-                continue;
+        for (name, count) in [("harmful", need.harmful), ("harmless", need.harmless)] {
+            if count > 0 {
+                let prompts = self.prompts(name, need, usize::MAX)?;
+                let mut all: Vec<usize> = prompts.iter().map(Vec::len).collect();
+                all.sort_unstable();
+                let middle = all[all.len() / 2] + need.tokens();
+                lengths.extend(std::iter::repeat_n(middle, count as usize));
             }
-            let length =
-                |row: &Prompt| Ok(self.model.tokenizer.encode_to_answer(row.chat())?.len());
-            let rows = self.reader.prompts(sources)?;
-            let mut all = rows.iter().map(length).collect::<Result<Vec<usize>>>()?;
-            all.sort_unstable();
-            let middle = all[all.len() / 2] + need.tokens();
-            lengths.extend(std::iter::repeat_n(middle, count as usize));
         }
         Ok(Some((lengths, need.tokens())))
     }
@@ -94,9 +105,9 @@ impl Beside<'_> {
             answer_tokens: OPENING,
             divergence: AnchorDivergence::ForwardKl,
         };
-        let mut making = Making { run: self, need, total_steps: ASKED, store: None, observer };
-        let harmful = making.kind("harmful", &self.config.anchors.harmful, 1)?;
-        let harmless = making.kind("harmless", &self.config.anchors.harmless, 1)?;
+        let mut making = Making { run: self, need, total_steps: ASKED, observer };
+        let harmful = making.kind("harmful", 1)?;
+        let harmless = making.kind("harmless", 1)?;
         let (said, otherwise) = (self.spoken(&harmful)?, self.spoken(&harmless)?);
         let mut ranked: Vec<(f64, u32)> =
             said.iter().zip(otherwise).map(|(said, other)| said - other).zip(0..).collect();
@@ -143,34 +154,18 @@ struct Making<'a> {
     run: &'a Beside<'a>,
     need: AnchorNeed,
     total_steps: u64,
-    store: Option<&'a Store>,
     observer: &'a mut dyn Observer,
 }
 
 impl Making<'_> {
     /// Prompts of one kind, as many as the run can come to.
-    fn kind(
-        &mut self,
-        name: &str,
-        sources: &[DataSource],
-        per_visit: u32,
-    ) -> Result<Vec<AnchorPrompt>> {
+    fn kind(&mut self, name: &str, per_visit: u32) -> Result<Vec<AnchorPrompt>> {
         if per_visit == 0 {
             return Ok(Vec::new());
         }
-        let (key, most) = (format!("anchors.{name}"), self.run.config.anchors.limit);
-        let mut rows = self.run.reader.prompts(sources)?;
-        self.run.reader.check(&rows, self.run.model)?;
-        rows.shuffle(&mut random::stream(self.run.config.seed.0, &key, 0));
         let visits = usize::try_from(self.total_steps).unwrap_or(usize::MAX);
-        let wanted = most.min(visits.saturating_mul(per_visit as usize)).max(1);
-        rows.truncate(wanted);
-        let mut prompts = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let tokens = self.run.model.tokenizer.encode_to_answer(row.chat())?;
-            row.check_length(tokens.len() + self.need.tokens(), self.run.model)?;
-            prompts.push(tokens);
-        }
+        let wanted = visits.saturating_mul(per_visit as usize).max(1);
+        let prompts = self.run.prompts(name, self.need, wanted)?;
         let answers = match self.need.divergence {
             AnchorDivergence::ForwardKl => self.answers(name, &prompts)?,
             // The row that is compared stands before the answer, so any token will do.
@@ -188,12 +183,12 @@ impl Making<'_> {
             .collect();
         if anchors.is_empty() {
             let problem = "name prompts of which the reference answers none; name others";
-            return Err(Failure::config(&key, problem).into());
+            return Err(Failure::config(format!("anchors.{name}"), problem).into());
         }
         if anchors.len() < all {
             let left_out = all - anchors.len();
             self.observer.notice(&format!(
-                "the reference answers {left_out} of {all} prompts of {key} with nothing: they are \
+                "the reference answers {left_out} of {all} prompts of anchors.{name} with nothing: they are \
                  no anchors"
             ));
         }
@@ -207,7 +202,7 @@ impl Making<'_> {
         let key =
             |prompt: &[u32]| SampleKey::of(&Sample::prompt_only(prompt.to_vec())).answer(count);
         let device = self.run.model.decoder.device();
-        let known = |prompt: &Vec<u32>| self.store?.get(&key(prompt), device)?.answer();
+        let known = |prompt: &Vec<u32>| self.run.store?.get(&key(prompt), device)?.answer();
         let mut answers: Vec<Option<Vec<u32>>> = prompts.iter().map(known).collect();
         let open: Vec<usize> = (0..prompts.len()).filter(|i| answers[*i].is_none()).collect();
         if !open.is_empty() {
@@ -224,7 +219,7 @@ impl Making<'_> {
             let found = generate(decoder, None, &asked, stop, &options, &mut |_| ())?;
             for (i, answer) in some.iter().zip(found) {
                 // An empty tensor has no file.
-                if let Some(store) = self.store.filter(|_| !answer.is_empty()) {
+                if let Some(store) = self.run.store.filter(|_| !answer.is_empty()) {
                     store.put(&key(&prompts[*i]), &ReferenceOutputs::of_answer(&answer)?)?;
                 }
                 answers[*i] = Some(answer);

@@ -40,6 +40,17 @@ pub struct ModelReadout {
     pub log_probs: Vec<f32>,
 }
 
+/// The mean of each sample's values; `offsets` holds the first answer token of each sample, and
+/// the total.
+pub fn sample_means(offsets: &[u32], values: &[f32]) -> Vec<f64> {
+    let of_sample = |bounds: &[u32]| {
+        let values = &values[bounds[0] as usize..bounds[1] as usize];
+        let sum: f64 = values.iter().map(|value| f64::from(*value)).sum();
+        sum / values.len().max(1) as f64
+    };
+    offsets.windows(2).map(of_sample).collect()
+}
+
 /// What a step's samples show, for the policies to be told.
 pub struct Readouts {
     pub reference: ModelReadout,

@@ -3,6 +3,7 @@
 use host_contract::{Needs, Signals};
 
 use super::measured::{MeasuredSignal, Measurements, Moment, Reads};
+use super::readout::sample_means;
 use crate::error::Result;
 
 pub(super) struct SampleLoss;
@@ -32,12 +33,7 @@ impl MeasuredSignal for SampleLoss {
 /// Mean cross-entropy per answer token of each sample, in nats. `offsets` holds the first
 /// answer token of each sample, and the total; `log_probs` has ln P of every answer token.
 fn means(offsets: &[u32], log_probs: &[f32]) -> Vec<f64> {
-    let of_sample = |bounds: &[u32]| {
-        let tokens = &log_probs[bounds[0] as usize..bounds[1] as usize];
-        let sum: f64 = tokens.iter().map(|value| -f64::from(*value)).sum();
-        sum / tokens.len().max(1) as f64
-    };
-    offsets.windows(2).map(of_sample).collect()
+    sample_means(offsets, log_probs).into_iter().map(|mean| -mean).collect()
 }
 
 #[cfg(test)]

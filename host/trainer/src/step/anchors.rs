@@ -11,14 +11,15 @@
 
 use candle_core::DType;
 use host_contract::{AnchorDivergence, AnchorSignals};
-use host_data::Sample;
+use host_data::{Sample, answer_offsets};
 
 use super::context::TrainingSpec;
 use super::micro_batch::{Backward, MicroBatch};
 use crate::actuators::objective::TokenWeights;
 use crate::actuators::safety_anchors::Anchors;
 use crate::error::Result;
-use crate::parameters::Layout;
+use crate::parameters::{Layout, add};
+use crate::signals::readout::sample_means;
 use crate::signals::reference::{self, Reference};
 
 /// The anchors of one training.
@@ -84,10 +85,11 @@ impl<'a> AnchorHold<'a> {
             };
             layout.accumulate(&result.grads, &mut sum, step)?;
             loss += result.loss;
-            divergence.extend(means(batch.members, &result.kl));
+            let means = sample_means(&answer_offsets(batch.members), &result.kl);
+            divergence.extend(means.into_iter().map(|mean| mean as f32));
         }
         ranks.sum(&mut sum)?;
-        gradient.iter_mut().zip(&sum).for_each(|(total, value)| *total += value);
+        add(gradient, &sum);
         let [loss] = ranks.totals([loss])?;
         let divergence = ranks.gather(divergence)?;
         // Rounding may leave a KL a hair below 0.
@@ -105,18 +107,7 @@ fn weights(anchors: &[&Sample], each: f64) -> TokenWeights {
         std::iter::repeat_n((each / tokens as f64) as f32, tokens)
     };
     let kl: Vec<f32> = anchors.iter().flat_map(of).collect();
-    TokenWeights { task: vec![0.0; kl.len()], kl, constant: 0.0, over_token_set: false }
-}
-
-/// The mean of each anchor's values.
-fn means(anchors: &[&Sample], values: &[f32]) -> Vec<f32> {
-    let mut values = values.iter();
-    let of = |anchor: &&Sample| {
-        let tokens = anchor.answer_tokens();
-        let sum: f64 = values.by_ref().take(tokens).map(|value| f64::from(*value)).sum();
-        (sum / tokens as f64) as f32
-    };
-    anchors.iter().map(of).collect()
+    TokenWeights { task: vec![0.0; kl.len()], kl, constant: 0.0 }
 }
 
 #[cfg(test)]
@@ -133,6 +124,6 @@ mod tests {
         let (short, long) = (with(4..5), with(3..5));
         let samples = [&short, &long];
         assert_eq!(weights(&samples, 0.5).kl, [0.5, 0.25, 0.25]);
-        assert_eq!(means(&samples, &[1.0, 2.0, 4.0]), [1.0, 3.0]);
+        assert_eq!(sample_means(&answer_offsets(&samples), &[1.0, 2.0, 4.0]), [1.0, 3.0]);
     }
 }

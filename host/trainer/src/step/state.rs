@@ -10,8 +10,11 @@ mod weights;
 
 use std::path::PathBuf;
 
-use host_contract::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
+use host_contract::{
+    Actuators as Actuator, Divergence, GradientConflict, Needs, Outcome, Regularization,
+};
 use host_data::{ExtraStream, Origin, Sample, Streams};
+use host_model::decoder::TokenSubset;
 
 use crate::actuators::gradient_projection;
 use crate::actuators::objective::{self, TokenWeights};
@@ -21,7 +24,7 @@ use crate::actuators::{any_may, step_actuators};
 use crate::error::{Error, Result};
 use crate::parameters::optimizer::AdamW;
 use crate::parameters::schedule::Schedule;
-use crate::parameters::{Layout, norm};
+use crate::parameters::{Layout, add, norm};
 use crate::policies::PolicySet;
 use crate::records::StepRecord;
 use crate::signals::reference::{self, Reference};
@@ -183,7 +186,12 @@ impl<'a> State<'a> {
             {
                 record.take_losses(plain);
             }
-            _ => self.differentiate(measured, micro, weights, record)?,
+            _ => {
+                let over_set = |asked: &Regularization| asked.divergence == Divergence::TokenSetKl;
+                let subset = self.spec.context.token_set.as_ref();
+                let subset = subset.filter(|_| asked.is_some_and(over_set));
+                self.differentiate(measured, micro, weights, subset, record)?;
+            }
         }
         self.keep_direction();
         self.join(asked);
@@ -200,12 +208,13 @@ impl<'a> State<'a> {
     }
 
     /// The gradient under these weights, that of alignment samples by itself if it is told
-    /// apart.
+    /// apart. The KL is over `subset`, if there is one.
     fn differentiate(
         &mut self,
         measured: &mut Measured,
         micro: &[MicroBatch],
         weights: &TokenWeights,
+        subset: Option<&TokenSubset>,
         record: &mut StepRecord,
     ) -> Result<()> {
         let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
@@ -225,7 +234,6 @@ impl<'a> State<'a> {
             } else {
                 None
             };
-            let subset = context.token_set.as_ref().filter(|_| part.over_token_set);
             let result = batch.backward(decoder, &forward, teacher.as_ref(), &part, subset)?;
             let sum = match (&mut self.alignment, batch.origin()) {
                 (Some(alignment), Origin::Alignment) => alignment,
@@ -255,7 +263,7 @@ impl<'a> State<'a> {
         {
             gradient_projection::project(&mut self.gradient, alignment, conflict);
         }
-        trial::add(&mut self.gradient, alignment);
+        add(&mut self.gradient, alignment);
     }
 
     /// Whether the step can be applied; if not, the record says why.

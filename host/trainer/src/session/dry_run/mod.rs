@@ -113,7 +113,7 @@ pub fn dry_run(
         reference::open(&config.train, caches.reference, model, &taps)?.is_some()
     };
     let all: Vec<&Needs> = needs.iter().collect();
-    let beside = Beside { config, needs: &all, reader: &reader, model };
+    let beside = Beside { config, needs: &all, reader: &reader, model, store: None };
     let anchors = beside.lengths()?.map_or((0.0, 0), |(lengths, answer)| {
         let products = lengths.iter().map(|length| speed::products(&model.config, *length));
         (products.sum(), lengths.len() * answer)
@@ -127,9 +127,7 @@ pub fn dry_run(
         vectors: state::vectors(&needs),
         agrees: needs.iter().any(|needs| needs.gradient_agreement),
         anchors,
-        subspaces: if any_may(&needs, Actuators::ADAPTER_PROJECTION)
-            || any_may(&needs, Actuators::ALIGNMENT_COMPLEMENT)
-        {
+        subspaces: if needs.iter().any(Needs::base) {
             Subspaces::bytes(&model.config, &config.lora.targets)
         } else {
             0

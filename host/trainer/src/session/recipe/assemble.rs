@@ -1,14 +1,13 @@
 //! From a configuration to everything that a fine-tune needs before its first step.
 
 use host_audit::journal::Identity;
-use host_contract::{Actuators, Needs};
+use host_contract::Needs;
 use host_sandbox::Signer;
 
 use super::{Prepared, Runtime};
 use crate::actuators::vectors::Vectors;
 use crate::config::RunConfig;
 use crate::error::Result;
-use crate::policies::ActivePolicy;
 use crate::records::observer::Observer;
 use crate::records::run_dir::RunDir;
 use crate::session::anchors::Beside;
@@ -57,11 +56,7 @@ pub(super) fn prepare_all<'a>(
     if let Some(line) = about_mixture(policies.iter().map(|active| &active.needs)) {
         observer.notice(line);
     }
-    let projects = |active: &ActivePolicy| {
-        let actuators = active.needs.actuators;
-        actuators.intersects(Actuators::ADAPTER_PROJECTION | Actuators::ALIGNMENT_COMPLEMENT)
-    };
-    let base = if policies.iter().any(projects) {
+    let base = if policies.iter().any(|active| active.needs.base()) {
         prepare::load_base(&config, &model, observer)?
     } else {
         None
@@ -73,9 +68,15 @@ pub(super) fn prepare_all<'a>(
         reference::open(&config.train, caches.reference, &model, &taps)?
     };
     let needs: Vec<&Needs> = policies.iter().map(|active| &active.needs).collect();
-    let beside = Beside { config: &config, needs: &needs, reader: &reader, model: &model };
+    let beside = Beside {
+        config: &config,
+        needs: &needs,
+        reader: &reader,
+        model: &model,
+        store: reference.as_ref(),
+    };
     let steps = plan.total_steps();
-    let anchors = beside.anchors(steps, reference.as_ref(), observer)?;
+    let anchors = beside.anchors(steps, observer)?;
     let token_set = beside.token_set(observer)?;
     let kept = match goes_on {
         Some(folder) => Vectors::kept(folder.path(), config.steering.coefficient)?,

@@ -14,6 +14,7 @@ use candle_core::DType;
 use super::{Measured, State};
 use crate::error::Result;
 use crate::parameters::norm;
+use crate::signals::readout::sample_means;
 use crate::step::micro_batch::MicroBatch;
 
 /// The distance e, which is small beside one update: AdamW moves every parameter by about the
@@ -53,15 +54,10 @@ impl State<'_> {
         }
         self.layout.write(&self.parameters)?;
         let offsets = measured.offsets();
-        let before = &measured.current.log_probs;
-        let slope = |bounds: &[u32]| {
-            let tokens = bounds[0] as usize..bounds[1] as usize;
-            let count = tokens.len().max(1) as f64;
-            let rise: f64 =
-                tokens.map(|token| f64::from(before[token]) - f64::from(after[token])).sum();
-            (rise / count / e) as f32
-        };
-        let own: Vec<f32> = offsets.windows(2).map(slope).collect();
+        let before = sample_means(&offsets, &measured.current.log_probs);
+        let after = sample_means(&offsets, &after);
+        let slope = |(before, after)| ((before - after) / e) as f32;
+        let own: Vec<f32> = before.into_iter().zip(after).map(slope).collect();
         let all = self.spec.ranks.gather(own)?;
         measured.context.gradient_agreement = Some(all.into_iter().map(f64::from).collect());
         Ok(())

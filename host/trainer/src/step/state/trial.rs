@@ -11,6 +11,7 @@ use host_contract::Trial;
 use super::{Measured, State};
 use crate::actuators::objective;
 use crate::error::Result;
+use crate::parameters::add;
 use crate::records::StepRecord;
 use crate::step::micro_batch::MicroBatch;
 
@@ -33,7 +34,7 @@ impl State<'_> {
         let weights = objective::plain(&measured.context.offsets, self.spec.config.loss);
         let weights = weights.slice(measured.tokens());
         let mut record = StepRecord::default();
-        self.differentiate(measured, micro, &weights, &mut record)?;
+        self.differentiate(measured, micro, &weights, None, &mut record)?;
         if let (Some(canary), true) = (&self.spec.context.canary, self.spec.ranks.is_root()) {
             let mut gradient = self.gradient.clone();
             if let Some(alignment) = &self.alignment {
@@ -57,9 +58,4 @@ impl State<'_> {
         measured.plain = Some(record);
         Ok(())
     }
-}
-
-/// Adds one gradient to another.
-pub(super) fn add(sum: &mut [f32], other: &[f32]) {
-    sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
 }
