@@ -224,6 +224,13 @@ impl Manifest {
             let of = |what: &str| format!("eval.further.{name}.{what}");
             [(of("harmful"), &set.harmful), (of("harmless"), &set.harmless)]
         });
+        // What is read for a policy that asks for it, and for nobody else.
+        let beside =
+            policies.iter().any(|one| one.needs.anchors.is_some() || one.needs.token_set.is_some());
+        let of_policies = [
+            ("anchors.harmful", &config.anchors.harmful),
+            ("anchors.harmless", &config.anchors.harmless),
+        ];
         let main = [
             ("eval.harmful", &eval.harmful),
             ("eval.harmless", &eval.harmless),
@@ -233,7 +240,8 @@ impl Manifest {
             ("calibration.test", &calibration.test),
             ("canary", &config.canary.prompts),
         ];
-        let main = main.into_iter().map(|(of, sources)| (of.to_owned(), sources));
+        let main = main.into_iter().chain(of_policies.into_iter().filter(|_| beside));
+        let main = main.map(|(of, sources)| (of.to_owned(), sources));
         for (of, sources) in main.chain(further) {
             for (number, source) in sources.iter().enumerate() {
                 let digest = file_entry(&source.path).sha256;
