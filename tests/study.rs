@@ -111,6 +111,22 @@ fn a_grid_on_the_demo_model_ends_in_tables_and_plots_and_is_not_run_twice() {
     assert_eq!(before, written());
 }
 
+/// Policies are asked before anything is made, with the settings of a table as well.
+#[test]
+fn an_arm_takes_settings_of_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let of =
+        |arm: &'static str| ["--policies", arm, "--attacks", "10%", "--seeds", "17", "--dry-run"];
+    let listed = succeeds(
+        folder.path(),
+        &of("sft,anchored:anchors.weight=5:anchors.divergence=hidden-distance"),
+    );
+    assert_eq!(listed["runs"].as_array().unwrap().len(), 2, "{listed}");
+    let output = study(folder.path(), &of("anchored:anchors.weight=5:anchors.every=0"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("`every` is 0 steps"), "{}", told(&output));
+}
+
 #[test]
 fn attacks_train_and_ask_as_they_say() {
     let folder = tempfile::tempdir().unwrap();

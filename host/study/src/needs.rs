@@ -68,11 +68,9 @@ fn mixed(plain: u64, share: f64) -> u64 {
 
 impl Needs {
     fn of(program: &Program, choice: &Choice, log: &std::path::Path) -> anyhow::Result<Self> {
-        let mut arguments =
-            vec!["policy".to_owned(), "inspect".into(), choice.path(), "--json".into()];
-        for (key, value) in &choice.settings {
-            arguments.extend(["--settings".to_owned(), format!("{key}={value}")]);
-        }
+        let settings = serde_json::to_string(&choice.settings)?;
+        let arguments = ["policy", "inspect", &choice.path(), "--json", "--settings", &settings];
+        let arguments = arguments.map(str::to_owned);
         program.json(&arguments, log).map_err(|error| {
             // The file of what it said is gone by the time that anyone reads this.
             let text = error.to_string();
