@@ -76,7 +76,7 @@ impl Settings {
                 seeds => seeds.to_vec(),
             },
             scenarios: match options.attacks.as_slice() {
-                // So that the demo ends within a minute.
+                // So that the demo ends in about a minute.
                 [] if demo => Scenario::USUAL[..2].to_vec(),
                 [] => Scenario::USUAL.to_vec(),
                 scenarios => scenarios.to_vec(),
