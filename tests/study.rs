@@ -187,13 +187,20 @@ fn a_run_that_was_begun_is_gone_on_with_and_one_that_fails_keeps_no_other_from_r
     let run = folder.path().join("study/runs/10pc-3e-3-sft-s17");
     let report = json(&run.join("report.json"));
 
-    // Without its last file a run is one that was cut short at its end.
-    std::fs::remove_file(run.join("report.json")).unwrap();
-    succeeds(folder.path(), &grid);
-    assert_eq!(
-        report["after"]["exact_match"],
-        json(&run.join("report.json"))["after"]["exact_match"]
-    );
+    // A run that was cut short at its end has no report, one that was interrupted says so in it.
+    let mut interrupted = report.clone();
+    interrupted["trained"]["ending"] = "interrupted".into();
+    interrupted["after"] = Value::Null;
+    for left in [None, Some(interrupted)] {
+        match left {
+            None => std::fs::remove_file(run.join("report.json")).unwrap(),
+            Some(left) => std::fs::write(run.join("report.json"), left.to_string()).unwrap(),
+        }
+        succeeds(folder.path(), &grid);
+        let again = json(&run.join("report.json"));
+        assert_eq!(report["after"]["exact_match"], again["after"]["exact_match"]);
+        assert_eq!(again["trained"]["ending"], "finished");
+    }
 }
 
 #[test]

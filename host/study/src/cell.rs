@@ -7,6 +7,7 @@ use host_files::json;
 use serde::{Deserialize, Serialize};
 
 use crate::arm::Arm;
+use crate::program::over;
 use crate::scenario::Scenario;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl Cell {
             let damaged = || format!("{} is damaged; remove it", path.display());
             let cell: Self =
                 serde_json::from_slice(&std::fs::read(&path)?).with_context(damaged)?;
-            if runs.join(cell.slug()).join("report.json").is_file() {
+            if over(&runs.join(cell.slug()))?.is_some() {
                 cells.push(cell);
             }
         }
@@ -77,6 +78,8 @@ pub fn sort(cells: &mut [Cell], arms: &[Arm]) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use host_eval::report::{Ending, Report, Totals, Trained};
+
     use super::*;
 
     fn cell(scenario: &str, arm: &str, seed: u64) -> Cell {
@@ -97,7 +100,13 @@ mod tests {
             one.save(runs).unwrap();
             std::fs::create_dir(runs.join(one.slug())).unwrap();
         }
-        std::fs::write(runs.join(over.slug()).join("report.json"), "{}").unwrap();
+        let mut report = Report::new(runs, None);
+        json::write(&runs.join(over.slug()).join("report.json"), &report).unwrap();
+        assert_eq!(Cell::finished(runs).unwrap(), std::slice::from_ref(&over));
+        // One that was interrupted says so in a report.
+        let totals = Totals { ending: Ending::Interrupted, ..Totals::default() };
+        report.trained = Some(Trained { totals, total: 40 });
+        json::write(&runs.join(begun.slug()).join("report.json"), &report).unwrap();
         assert_eq!(Cell::finished(runs).unwrap(), [over]);
         assert_eq!(Cell::finished(&runs.join("nowhere")).unwrap(), []);
     }

@@ -9,6 +9,7 @@ use crate::Outcome;
 use crate::cell::Cell;
 use crate::material::Material;
 use crate::needs::AllNeeds;
+use crate::program::over;
 use crate::reference::alignment_share;
 use crate::settings::Settings;
 
@@ -24,7 +25,7 @@ pub fn estimate(
     let mut missing = 0;
     for cell in &cells {
         let steps = needs.steps(&cell.arm.policies, settings.steps(), in_data);
-        let is_done = is_done(cell, settings);
+        let is_done = report(cell, settings)?.is_some();
         let seconds = usual.map(|seconds| seconds * steps as f64 / settings.steps() as f64);
         if !is_done {
             missing += 1;
@@ -62,15 +63,14 @@ pub fn estimate(
     Ok(Outcome { text: text.trim_end().to_owned(), json, failed: 0 })
 }
 
-fn is_done(cell: &Cell, settings: &Settings) -> bool {
-    settings.runs().join(cell.slug()).join("report.json").is_file()
+fn report(cell: &Cell, settings: &Settings) -> anyhow::Result<Option<Report>> {
+    over(&settings.runs().join(cell.slug()))
 }
 
 /// Training and evaluation of the runs that are done.
 fn mean_seconds(cells: &[Cell], settings: &Settings) -> Option<f64> {
     let seconds = |cell: &Cell| -> Option<f64> {
-        let report = settings.runs().join(cell.slug()).join("report.json");
-        let report: Report = serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
+        let report = report(cell, settings).ok()??;
         Some(report.trained?.totals.seconds + report.after?.seconds)
     };
     let all: Vec<f64> = cells.iter().filter_map(seconds).collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use anyhow::Context;
 use host_audit::journal::Mode;
 use host_eval::report::Report;
 use host_trainer::config::{JudgeConfig, PolicyConfig, RunConfig};
@@ -18,7 +19,7 @@ use crate::chat::write_lines;
 use crate::files::Files;
 use crate::material::Material;
 use crate::needs::AllNeeds;
-use crate::program::{Interrupted, Program};
+use crate::program::{Interrupted, Program, over};
 use crate::reference::{Reference, alignment_share};
 use crate::settings::Settings;
 
@@ -127,10 +128,10 @@ impl Grid<'_> {
     fn one(&self, cell: &Cell) -> anyhow::Result<(Run, bool)> {
         let runs = self.settings.runs();
         let folder = runs.join(cell.slug());
-        let is_new = !folder.join("report.json").is_file();
+        let is_new = over(&folder)?.is_none();
         cell.save(&runs)?;
         let folder = self.program.train(&folder, || self.config(cell))?;
-        let report = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
+        let report = over(&folder)?.context("the run has not ended")?;
         let task_samples = task_samples(&folder.join("metrics.jsonl"))?;
         Ok((Run { cell: cell.clone(), folder, report, task_samples }, is_new))
     }

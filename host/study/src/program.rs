@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
+use host_eval::report::{Ending, Report};
 use host_trainer::config::RunConfig;
 use host_trainer::manifest::resolved_toml;
 use host_trainer::run_dir::write_atomically;
@@ -99,7 +100,7 @@ impl Program {
         run: &Path,
         config: impl FnOnce() -> anyhow::Result<RunConfig>,
     ) -> anyhow::Result<PathBuf> {
-        if run.join("report.json").is_file() {
+        if over(run)?.is_some() {
             return Ok(run.to_owned());
         }
         // A name may have dots.
@@ -116,4 +117,15 @@ impl Program {
         self.run(&["train".as_ref(), "--config".as_ref(), file.as_os_str()], &log)?;
         Ok(run.to_owned())
     }
+}
+
+/// The report of a run that is over. One that was interrupted has a report as well, and goes on.
+pub(crate) fn over(run: &Path) -> anyhow::Result<Option<Report>> {
+    let path = run.join("report.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let damaged = || format!("{} is damaged; remove it", path.display());
+    let report: Report = serde_json::from_slice(&std::fs::read(&path)?).with_context(damaged)?;
+    Ok((report.ending() != Ending::Interrupted).then_some(report))
 }

@@ -13,7 +13,7 @@ use crate::Tell;
 use crate::arm::Choice;
 use crate::calibration::Calibrations;
 use crate::chat::{Chat, write_lines};
-use crate::program::Program;
+use crate::program::{Program, over};
 use crate::reference::Reference;
 use crate::settings::{PROBE, SEED, Settings};
 
@@ -76,7 +76,7 @@ pub fn least_risky(
     let run = folder.join("risk");
     let choice: Choice = PROBE.parse().map_err(anyhow::Error::msg)?;
     write_lines(&data, attack)?;
-    if !run.join("report.json").is_file() {
+    if over(&run)?.is_none() {
         tell("asking the probe how risky it calls the attack rows");
     }
     let run = program.train(&run, || {

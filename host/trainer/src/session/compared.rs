@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use host_eval::compare::{Compared, Outcomes, Run, is_named};
+use host_eval::report::{Ending, Report};
 use serde::de::DeserializeOwned;
 use toml::Value;
 
@@ -56,13 +57,15 @@ fn read(folder: &Path) -> Result<Read> {
         let problem = "is no folder of a run: there is no config.toml in it";
         return Err(Error::file(folder, problem));
     }
-    let report = folder.join("report.json");
-    if !report.is_file() {
+    let path = folder.join("report.json");
+    let report: Option<Report> = if path.is_file() { Some(json(&path)?) } else { None };
+    // An interrupted run has a report as well.
+    let Some(report) = report.filter(|report| report.ending() != Ending::Interrupted) else {
         return Ok(Read::Unfinished(format!(
             "{} has not ended, so it is left out; go on with it by host train --resume {0}",
             folder.display()
         )));
-    }
+    };
     let mut layers = Layers::default();
     layers.add_file(&config)?;
     let config = layers.resolve()?;
@@ -74,7 +77,7 @@ fn read(folder: &Path) -> Result<Read> {
         folder: folder.into(),
         seed: config.seed.0,
         facts,
-        report: json(&report)?,
+        report,
         outcomes,
     })))
 }

@@ -148,10 +148,17 @@ fn a_run_that_has_not_ended_is_told_and_left_out_and_another_folder_is_an_error(
     let folder = folder.path();
     let ended = run(folder, "a", &under("0.9", 1), report(Some("probe"), 2, 1.0));
     let begun = run(folder, "b", &under("0.9", 2), report(Some("probe"), 2, 1.0));
+    let is_left_out = || {
+        let compared = compare(&[ended.clone(), begun.clone()], None).unwrap();
+        assert_eq!(compared.methods[2].seeds, [1]);
+        assert!(compared.notices[0].contains("has not ended"), "{:?}", compared.notices);
+    };
+    let mut interrupted = report(Some("probe"), 2, 1.0);
+    interrupted["trained"]["ending"] = json!("interrupted");
+    std::fs::write(begun.join("report.json"), interrupted.to_string()).unwrap();
+    is_left_out();
     std::fs::remove_file(begun.join("report.json")).unwrap();
-    let compared = compare(&[ended.clone(), begun.clone()], None).unwrap();
-    assert_eq!(compared.methods[2].seeds, [1]);
-    assert!(compared.notices[0].contains("has not ended"), "{:?}", compared.notices);
+    is_left_out();
 
     let error = |runs: &[PathBuf]| compare(runs, None).unwrap_err().to_string();
     assert!(error(&[begun]).contains("no run that has ended"));
