@@ -79,7 +79,7 @@ impl Default for EvalConfig {
             max_new_tokens: 32,
             max_task_tokens: None,
             max_thinking_tokens: 256,
-            batch: 16,
+            batch: 64,
             further: BTreeMap::new(),
         }
     }

@@ -22,23 +22,23 @@ pub struct GenerateOptions {
     pub top_k: Option<usize>,
     /// Seed of the draws; every prompt draws from its own stream, chosen by its place in the list.
     pub seed: u64,
+    /// Most sequences that are decoded together.
+    pub batch: usize,
 }
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { max_new_tokens: 256, temperature: 0.0, top_p: None, top_k: None, seed: 0 }
+        Self { max_new_tokens: 256, temperature: 0.0, top_p: None, top_k: None, seed: 0, batch: 64 }
     }
 }
 
-/// Most memory that the keys and values of one batch may take, in bytes.
+/// Most memory that the keys and values of the sequences decoded together may take, in bytes.
 const CACHE_BYTES: usize = 1 << 30;
-/// Most sequences of one batch; more gain no speed.
-const BATCH: usize = 64;
 
 /// Answer every prompt; the answers come in the order of the prompts, without the token of `stop` that ended them.
 ///
-/// Prompts are packed without padding and decoded together with cached keys and values; a finished one leaves the
-/// batch. `progress` is called after every step with the number of new tokens. Greedy answers don't depend on which prompts
+/// Prompts are packed without padding and decoded together with cached keys and values; where answers have ended, the
+/// next prompts join. `progress` is called after every step with the number of new tokens. Greedy answers don't depend on which prompts
 /// are in the batch, up to the rounding of matrix products of different height.
 ///
 /// # Errors
@@ -57,12 +57,9 @@ pub fn generate<'a>(
     if options.max_new_tokens == 0 {
         return Ok(answers);
     }
-    for batch in batches(decoder, prompts, options) {
-        let mut sequences: Vec<Sequence> =
-            batch.map(|index| Sequence::new(decoder, prompts, index, options)).collect();
-        let run = Run { decoder, overlay, stop };
-        run.decode(prompts, &mut sequences, progress, &mut answers)?;
-    }
+    let waiting = (0..prompts.len()).map(|index| Sequence::new(decoder, prompts, index, options));
+    let run = Run { decoder, overlay, stop, room: Room::new(decoder, options) };
+    run.decode(prompts, waiting.collect(), progress, &mut answers)?;
     Ok(answers)
 }
 
@@ -99,30 +96,36 @@ fn check(decoder: &Decoder, prompts: &[Vec<u32>], options: &GenerateOptions) -> 
     Ok(())
 }
 
-/// Consecutive prompts whose cache fits into [`CACHE_BYTES`], at least one each.
-fn batches(
-    decoder: &Decoder,
-    prompts: &[Vec<u32>],
-    options: &GenerateOptions,
-) -> Vec<std::ops::Range<usize>> {
-    let config = &decoder.config;
-    let bytes_per_token =
-        2 * config.num_layers * config.kv_size() * decoder.weights.dtype().size_in_bytes();
-    let room = CACHE_BYTES / bytes_per_token.max(1);
-    let mut batches = Vec::new();
-    let (mut first, mut tokens) = (0, 0);
-    for (index, prompt) in prompts.iter().enumerate() {
-        let need = (prompt.len() + options.max_new_tokens).min(config.max_position);
-        if index > first && (tokens + need > room || index - first == BATCH) {
-            batches.push(first..index);
-            (first, tokens) = (index, 0);
+/// How many sequences are decoded together.
+struct Room {
+    sequences: usize,
+    /// Of all sequences, prompts and answers.
+    tokens: usize,
+}
+
+impl Room {
+    fn new(decoder: &Decoder, options: &GenerateOptions) -> Self {
+        let config = &decoder.config;
+        let bytes_per_token =
+            2 * config.num_layers * config.kv_size() * decoder.weights.dtype().size_in_bytes();
+        Self { sequences: options.batch.max(1), tokens: CACHE_BYTES / bytes_per_token.max(1) }
+    }
+
+    /// How many of `waiting` join those that are there. None until a quarter of the places is free, so that they are
+    /// prefilled together; always one where nobody is there.
+    fn joining(&self, there: &[Sequence], waiting: &[Sequence]) -> usize {
+        let free = self.sequences.saturating_sub(there.len());
+        if free < waiting.len().min(self.sequences.div_ceil(4)) {
+            return 0;
         }
-        tokens += need;
+        let mut tokens: usize = there.iter().map(|one| one.tokens).sum();
+        let fits = |one: &&Sequence| {
+            tokens += one.tokens;
+            tokens <= self.tokens
+        };
+        let fitting = waiting.iter().take(free).take_while(fits).count();
+        if there.is_empty() { fitting.max(1).min(waiting.len()) } else { fitting }
     }
-    if first < prompts.len() {
-        batches.push(first..prompts.len());
-    }
-    batches
 }
 
 /// An answer that is being generated.
@@ -131,6 +134,8 @@ struct Sequence {
     index: usize,
     /// Tokens that may still come.
     left: usize,
+    /// Of prompt and answer at their longest.
+    tokens: usize,
     /// None for greedy.
     sampler: Option<LogitsProcessor>,
 }
@@ -143,7 +148,9 @@ impl Sequence {
         options: &GenerateOptions,
     ) -> Self {
         let room = decoder.config.max_position - prompts[index].len();
-        Self { index, left: options.max_new_tokens.min(room), sampler: sampler(options, index) }
+        let left = options.max_new_tokens.min(room);
+        let tokens = prompts[index].len() + left;
+        Self { index, left, tokens, sampler: sampler(options, index) }
     }
 
     fn choose(&mut self, logits: &Tensor) -> Result<u32> {
@@ -190,28 +197,46 @@ struct Run<'a> {
     decoder: &'a Decoder,
     overlay: Overlay<'a>,
     stop: &'a [u32],
+    room: Room,
 }
 
 impl Run<'_> {
     fn decode(
         &self,
         prompts: &[Vec<u32>],
-        sequences: &mut Vec<Sequence>,
+        mut waiting: Vec<Sequence>,
         progress: &mut dyn FnMut(usize),
         answers: &mut [Vec<u32>],
     ) -> Result<()> {
-        let batch: Vec<&[u32]> = sequences.iter().map(|s| prompts[s.index].as_slice()).collect();
-        let (mut hidden, mut cache) =
-            self.decoder.prefill(&Packed::from_sequences(&batch), self.overlay)?;
+        let mut there: Vec<Sequence> = Vec::new();
+        // Of those that are there: the rows to choose their next tokens from, and what they keep.
+        let mut at: Option<(Tensor, KvCache)> = None;
         loop {
-            let tokens = self.step(&hidden, sequences, &mut cache, answers)?;
-            progress(tokens.len());
-            if sequences.is_empty() {
-                return Ok(());
+            let joining = self.room.joining(&there, &waiting);
+            if joining > 0 {
+                let new: Vec<Sequence> = waiting.drain(..joining).collect();
+                let batch: Vec<&[u32]> = new.iter().map(|s| prompts[s.index].as_slice()).collect();
+                let (hidden, cache) =
+                    self.decoder.prefill(&Packed::from_sequences(&batch), self.overlay)?;
+                at = Some(match at {
+                    None => (hidden, cache),
+                    Some((before, mut kept)) => {
+                        kept.join(cache)?;
+                        (Tensor::cat(&[before, hidden], 0)?, kept)
+                    }
+                });
+                there.extend(new);
             }
-            let newest: Vec<u32> =
-                sequences.iter().filter_map(|s| answers[s.index].last().copied()).collect();
-            hidden = self.decoder.decode_step(&newest, &mut cache, self.overlay)?;
+            let Some((hidden, mut cache)) = at else { return Ok(()) };
+            let tokens = self.step(&hidden, &mut there, &mut cache, answers)?;
+            progress(tokens.len());
+            at = if there.is_empty() {
+                None
+            } else {
+                let newest: Vec<u32> =
+                    there.iter().filter_map(|s| answers[s.index].last().copied()).collect();
+                Some((self.decoder.decode_step(&newest, &mut cache, self.overlay)?, cache))
+            };
         }
     }
 

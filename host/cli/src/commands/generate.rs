@@ -68,6 +68,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         top_p: arguments.top_p,
         top_k: arguments.top_k,
         seed: config.seed.0,
+        ..GenerateOptions::default()
     };
     let system = arguments.system.iter().map(|content| Message::new("system", content));
     let encode = |prompt: &String| {

@@ -10,9 +10,12 @@ use host_model::{Answered, Answering, GenerateOptions};
 use super::Evaluator;
 use super::asked::{Asked, Set};
 
+/// Prompts that are answered before anything is told or a request to stop is looked at, in batches.
+const ROUNDS: usize = 2;
+
 impl Evaluator<'_> {
     /// Answers in the order of the prompts, without what each began with. Prompts of about one length go together,
-    /// `config.batch` at a time.
+    /// `config.batch` at a time: where an answer has ended, the next prompt takes its place.
     pub(super) fn answer(
         &self,
         overlay: Overlay,
@@ -38,7 +41,11 @@ impl Evaluator<'_> {
             order.sort_by_key(|index| encoded[*index].len());
             let most = self.config.max_new_tokens;
             let most = self.config.max_task_tokens.filter(|_| task).unwrap_or(most);
-            let options = GenerateOptions { max_new_tokens: most, ..GenerateOptions::default() };
+            let options = GenerateOptions {
+                max_new_tokens: most,
+                batch: self.config.batch,
+                ..GenerateOptions::default()
+            };
             let answering = Answering {
                 decoder: &self.model.decoder,
                 tokenizer,
@@ -46,7 +53,7 @@ impl Evaluator<'_> {
                 options: &options,
                 max_thinking_tokens: self.config.max_thinking_tokens,
             };
-            for chunk in order.chunks(self.config.batch) {
+            for chunk in order.chunks(ROUNDS * self.config.batch) {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }

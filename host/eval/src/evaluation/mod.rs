@@ -39,6 +39,9 @@ pub use rescore::rescore;
 pub use score::Evaluation;
 pub use sets::{EvalSets, FurtherSet};
 
+/// Rows whose likelihood is computed at a time: whole sequences, of which more gain no speed.
+const LIKELIHOOD_BATCH: usize = 16;
+
 /// What an evaluation is made of, for any number of adapters and steerings.
 pub struct Evaluator<'a> {
     pub model: &'a Model,
@@ -75,8 +78,8 @@ impl Evaluator<'_> {
             observer.notice(&notice);
         }
 
-        let likelihood =
-            Likelihood { model: self.model, applied, batch: self.config.batch, stop: self.stop };
+        let batch = self.config.batch.min(LIKELIHOOD_BATCH);
+        let likelihood = Likelihood { model: self.model, applied, batch, stop: self.stop };
         generations.extend(self.pick(name, &likelihood, &refusals)?);
         let (task_loss, kl) = likelihood.of_answers(&self.sets.task)?;
         let refusal_margin = match self.canary {

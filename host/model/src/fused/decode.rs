@@ -1,5 +1,4 @@
-//! One token per sequence over cached keys and values: bound by streaming the
-//! weights once, so the output columns are split over the threads.
+//! One token per sequence over cached keys and values.
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -7,15 +6,20 @@ use rayon::prelude::*;
 use super::adapter::Factors;
 use super::frozen::{Adapted, Frozen, ranks, steer};
 use super::layer::{Layer, LayerValues};
-use super::projection::Projection;
-use super::shape::Shape;
+use super::projection::{Factor, Projection};
+use super::shape::{BLOCK, Shape};
 use crate::error::{Error, Result};
 use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, SequenceKv, Store};
 use crate::steering::Steering;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
+use host_kernels::product::{self, Product};
 use host_kernels::right::Weight;
+use host_kernels::view::Accumulate;
 use host_kernels::{attention, gated, norm, rotate, skinny, softmax};
+
+/// Up to so many rows, streaming the weights beats packing them.
+const FEW: usize = 16;
 
 impl Frozen {
     /// See [`crate::Decoder::prefill`].
@@ -109,7 +113,7 @@ impl Layer<'_> {
         let rows = cached.len();
         let mut normed = vec![0f32; stream.len()];
         norm::forward(stream, self.attn_norm, self.eps, &mut normed);
-        let [mut q, mut k, v] = stream_weights([&self.q, &self.k, &self.v], &normed, rows);
+        let [mut q, mut k, v] = apply([&self.q, &self.k, &self.v], &normed, rows);
         let sides = [
             (&mut q, self.q_norm, self.config.num_heads),
             (&mut k, self.k_norm, self.config.num_kv_heads),
@@ -128,13 +132,13 @@ impl Layer<'_> {
             cached.v.extend_from_slice(v);
         }
         let mixed = self.attend_cached(&q, cached);
-        let [o] = stream_weights([&self.o], &mixed, rows);
+        let [o] = apply([&self.o], &mixed, rows);
         softmax::add(stream, &o);
         norm::forward(stream, self.mlp_norm, self.eps, &mut normed);
-        let [gate, up] = stream_weights([&self.gate, &self.up], &normed, rows);
+        let [gate, up] = apply([&self.gate, &self.up], &normed, rows);
         let mut inner = vec![0f32; gate.len()];
         gated::forward(&gate, &up, &mut inner);
-        let [down] = stream_weights([&self.down], &inner, rows);
+        let [down] = apply([&self.down], &inner, rows);
         softmax::add(stream, &down);
     }
 
@@ -162,8 +166,36 @@ impl Layer<'_> {
     }
 }
 
-/// Applies projections of one input [rows, in] together, their output columns
-/// split over the threads: [rows, out] each.
+/// Applies projections of one input [rows, in] together: [rows, out] each.
+fn apply<const N: usize>(projections: [&Projection; N], x: &[f32], rows: usize) -> [Vec<f32>; N] {
+    if rows > FEW { multiply(projections, x, rows) } else { stream_weights(projections, x, rows) }
+}
+
+/// For so many rows that packing the weights costs little beside the products.
+fn multiply<const N: usize>(
+    projections: [&Projection; N],
+    x: &[f32],
+    rows: usize,
+) -> [Vec<f32>; N] {
+    let (input, format) = (projections[0].input, projections[0].weight.format());
+    let mut left = PackedLhs::default();
+    let mut blocks = left.shape(format, rows, input).blocks(BLOCK);
+    x.chunks(BLOCK * input).for_each(|x| blocks.next_block().pack(x, x.len() / input, input));
+    let lows = projections.map(|projection| {
+        let mut low = vec![0f32; projection.low.map_or(0, |adapter| rows * adapter.rank)];
+        Factor::multiply(&projection.factor_a(), x, &mut low);
+        low
+    });
+    let mut outputs = projections.map(|projection| vec![0f32; rows * projection.out]);
+    let sides = projections.iter().zip(&lows).zip(&mut outputs);
+    let mut products: Vec<Product> = sides
+        .map(|((projection, low), y)| projection.forward(Accumulate::Set, &left, low, y))
+        .collect();
+    product::run(&mut products);
+    outputs
+}
+
+/// The weights are read once, their output columns split over the threads.
 fn stream_weights<const N: usize>(
     projections: [&Projection; N],
     x: &[f32],

@@ -75,7 +75,36 @@ impl KvCache {
     }
 }
 
+impl KvCache {
+    /// Adds the sequences of another cache, which the same decoder made, behind these.
+    pub(crate) fn join(&mut self, other: Self) -> Result<()> {
+        match (&mut self.store, other.store) {
+            (Store::Fused(cache), Store::Fused(other)) => {
+                for (layer, other) in cache.layers.iter_mut().zip(other.layers) {
+                    layer.extend(other);
+                }
+            }
+            (Store::Plain(cache), Store::Plain(other)) => cache.join(other)?,
+            _ => unreachable!("one decoder makes caches of one kind"),
+        }
+        self.lengths.extend(other.lengths);
+        Ok(())
+    }
+}
+
 impl PlainCache {
+    /// Pads the shorter ones to the longest.
+    fn join(&mut self, other: Self) -> Result<()> {
+        for ((k, v), (more_k, more_v)) in self.layers.iter_mut().zip(other.layers) {
+            for (side, more) in [(k, more_k), (v, more_v)] {
+                let longest = side.dims()[2].max(more.dims()[2]);
+                let pad = |one: &Tensor| one.pad_with_zeros(2, longest - one.dims()[2], 0);
+                *side = Tensor::cat(&[pad(side)?, pad(&more)?], 0)?.contiguous()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Selects sequences and cuts the padding that none of them needs.
     fn retain(&mut self, keep: &[bool], lengths: &[usize]) -> Result<()> {
         let kept: Vec<u32> =

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{IndexOp, Tensor};
-use host_model::{GenerateOptions, LoadOptions, Model, Packed, Source, generate, load};
+use host_model::{GenerateOptions, Kernels, LoadOptions, Model, Packed, Source, generate, load};
 
 use crate::tiny;
 
@@ -67,6 +67,30 @@ fn the_rest_of_the_batch_does_not_matter() {
     assert_eq!(together, alone);
 }
 
+/// Those that wait join where others have ended, which changes no answer.
+#[test]
+fn answers_are_the_same_however_many_are_decoded_together() {
+    for family in ["llama", "mistral", "phi3"] {
+        let dir = tiny::folder(family);
+        let source = Source::Directory(dir.path().to_owned());
+        for kernels in [Kernels::Fused, Kernels::Plain] {
+            let options = LoadOptions { kernels: Some(kernels), ..LoadOptions::default() };
+            let model = load(&source, &options).unwrap();
+            let prompts: Vec<Vec<u32>> = (0..23u32)
+                .map(|i| (0..1 + i * 7 % 11).map(|t| (i * 31 + t * 17) % 250).collect())
+                .collect();
+            let whole = run(&model, &prompts, &[], &greedy(9));
+            let stop = [whole[2][3], whole[5][1], whole[9][0]];
+            let of = |batch| run(&model, &prompts, &stop, &GenerateOptions { batch, ..greedy(9) });
+            let together = of(64);
+            assert!(together.iter().any(|answer| answer.len() < 9));
+            for batch in [1, 2, 5, 8] {
+                assert_eq!(of(batch), together, "{family} {kernels:?} {batch}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stop_token_ends_one_answer_and_not_the_others() {
     let dir = tiny::folder("llama");
@@ -99,7 +123,14 @@ fn the_seed_decides_what_is_drawn() {
     let dir = tiny::folder("llama");
     let model = model(dir.path());
     let drawn = |seed, top_k, top_p| {
-        let options = GenerateOptions { max_new_tokens: 12, temperature: 2.0, top_k, top_p, seed };
+        let options = GenerateOptions {
+            max_new_tokens: 12,
+            temperature: 2.0,
+            top_k,
+            top_p,
+            seed,
+            ..GenerateOptions::default()
+        };
         run(&model, &prompts(), &[], &options)
     };
     assert_eq!(drawn(1, None, None), drawn(1, None, None));
