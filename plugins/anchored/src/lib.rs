@@ -1,4 +1,4 @@
-//! Safety anchors beside the batch: at every few steps the model is held to the reference on
+//! Safety anchors beside the batch: at every step, or every few, the model is held to the reference on
 //! prompts that are in nobody's training data, along the answers that the reference gives
 //! itself. If asked for, rows that a probe or a judge calls risky are held to the reference
 //! instead of learned, and alignment samples come in addition to the batch, by KL alone.

@@ -29,16 +29,16 @@ fn close(got: &[f64], want: &[f64]) {
 }
 
 #[test]
-fn by_default_rows_are_learned_as_without_a_policy_and_every_second_step_visits_anchors() {
+fn by_default_rows_are_learned_as_without_a_policy_and_every_step_visits_anchors() {
     let needs = Anchored::needs(&parse("{}"), &fixtures::run(2)).unwrap();
     let anchors = needs.anchors.unwrap();
     assert_eq!((anchors.harmful, anchors.harmless, anchors.answer_tokens), (1, 1, 16));
     assert!(!needs.calibration && needs.taps.is_empty() && needs.judges.is_empty());
     assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
-    for (step, weight) in [(0, None), (1, Some(1.0)), (2, None), (3, Some(1.0))] {
+    for step in 0..4 {
         let assessment = assess("{}", &[], &fixtures::signals(step, 2));
         let plain = Regularization::constant(2, 1.0, 0.0);
-        let expected = Regularization { anchor_weight: weight, ..plain };
+        let expected = Regularization { anchor_weight: Some(2.0), ..plain };
         assert_eq!(assessment.regularization, expected);
         assert_eq!(assessment.risk, [0.0, 0.0]);
         assert!(assessment.state.is_empty());

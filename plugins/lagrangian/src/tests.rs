@@ -13,7 +13,7 @@ fn assess(state: &[u8], margins: Option<&[f64]>, samples: u32) -> Result<Assessm
     let mut signals = fixtures::signals(0, samples);
     signals.canary = margins.map(|margins| Canary { step: 0, margins: margins.to_vec() });
     Lagrangian::assess(&Call {
-        settings: &parse(r#"{"anchors": {"every": 1}}"#),
+        settings: &parse(r#"{"anchors": {"weight": 1}}"#),
         run: &fixtures::run(samples),
         parameters: &[],
         state,

@@ -52,7 +52,7 @@ fn run(settings: &Settings, margins: &[f64]) -> Assessment {
 }
 
 fn pairs() -> Settings {
-    parse(r#"{"every": 2, "eta": 0.1, "anchors": {"every": 1}}"#)
+    parse(r#"{"every": 2, "eta": 0.1, "anchors": {"weight": 1}}"#)
 }
 
 fn lambda(assessment: &Assessment) -> f64 {

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn smoothing_and_anchors_both_go_on_from_their_state() {
         let adaptive = Adaptive { smoothing: 0.5, ..Adaptive::default() };
-        let anchors = Anchors { target: Some(0.1), every: 1, ..Anchors::default() };
+        let anchors = Anchors { target: Some(0.1), weight: 1.0, ..Anchors::default() };
         let far = fixtures::anchored(1, &[(true, 0.4)]);
         let step = |risk: f64, state: &[u8]| {
             adaptive.assess(&[risk], Some(&anchors), &far, state).unwrap()

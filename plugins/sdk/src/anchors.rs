@@ -41,10 +41,10 @@ impl Default for Anchors {
         Self {
             harmful: 1,
             harmless: 1,
-            every: 2,
+            every: 1,
             answer_tokens: 16,
             divergence: Distance::ForwardKl,
-            weight: 1.0,
+            weight: 2.0,
             target: None,
         }
     }
@@ -231,21 +231,21 @@ mod tests {
     use crate::fixtures;
 
     #[test]
-    fn the_default_visits_one_and_one_at_every_second_step() {
+    fn the_default_visits_one_and_one_at_every_step() {
         let anchors = Anchors::default();
-        let weights: Vec<f64> = (0..4).map(|step| anchors.scheduled(step, 1.0)).collect();
-        assert_eq!(weights, [0.0, 1.0, 0.0, 1.0]);
+        assert!((0..4).all(|step| anchors.visits(step)));
         let needs = anchors.needs(Needs::new());
         let need = needs.anchors.unwrap();
         assert_eq!((need.harmful, need.harmless, need.answer_tokens), (1, 1, 16));
         assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
-        let always = Anchors { every: 1, ..anchors };
-        assert!((0..4).all(|step| always.visits(step)));
+        let seldom = Anchors { every: 2, ..anchors };
+        let weights: Vec<f64> = (0..4).map(|step| seldom.scheduled(step, 1.0)).collect();
+        assert_eq!(weights, [0.0, 1.0, 0.0, 1.0]);
     }
 
     #[test]
     fn the_weight_rises_above_the_target_and_never_falls_below_the_setting() {
-        let anchors = Anchors { target: Some(0.1), every: 1, ..Anchors::default() };
+        let anchors = Anchors { target: Some(0.1), weight: 1.0, ..Anchors::default() };
         let at = |divergence: f64, state: &[u8]| {
             let signals = fixtures::anchored(1, &[(true, divergence)]);
             anchors.weight(&signals, state).unwrap()

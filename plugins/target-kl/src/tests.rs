@@ -25,7 +25,7 @@ fn assess(text: &str, state: &[u8], kl: Option<f64>) -> Result<Assessment, Strin
 }
 
 /// A target and a gain as they are usual.
-const USUAL: &str = r#"{"target": 0.1, "gain": 0.1}"#;
+const USUAL: &str = r#"{"target": 0.1, "gain": 0.1, "anchors": {"weight": 1}}"#;
 
 fn weight_of(assessment: &Assessment) -> f64 {
     let regularization = &assessment.regularization;
@@ -61,7 +61,7 @@ fn without_a_visit_the_weight_stays_and_with_a_broken_one_the_step_fails() {
 #[test]
 fn steps_between_visits_have_no_anchors() {
     let signals = fixtures::signals(2, 1);
-    let settings = parse("{}");
+    let settings = parse(r#"{"anchors": {"every": 2}}"#);
     let run = fixtures::run(1);
     let call =
         Call { settings: &settings, run: &run, parameters: &[], state: &[], signals: &signals };

@@ -125,9 +125,10 @@ fn anchors_are_visited_if_asked_for() {
     let mut signals = dialled(&[0.5]);
     signals.step = 1;
     let a = assess(&settings, &dial().to_bytes(), &[], &signals).unwrap();
-    assert_eq!(a.regularization.anchor_weight, Some(1.0));
+    assert_eq!(a.regularization.anchor_weight, Some(2.0));
     close(&a.regularization.kl_weight, &[0.5]);
-    signals.step = 2;
+    let seldom = risk_policy::anchors::Anchors { every: 3, ..Default::default() };
+    let settings = Settings { anchors: Some(seldom), ..settings };
     let a = assess(&settings, &dial().to_bytes(), &[], &signals).unwrap();
     assert_eq!(a.regularization.anchor_weight, None);
 }
