@@ -46,6 +46,35 @@ fn a_run_on_files_that_agree_keeps_no_notice_of_the_model() {
     assert!(!notices.to_string().contains("config.json"), "{notices}");
 }
 
+/// A model that is rounded while it is loaded learns, and says so in its run; one without blocks has none to keep.
+#[test]
+fn matrices_are_held_as_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = trained(&folder, "run", &["--steps", "2", "--weights", "q8_0"]);
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("weights = \"q8_0\""), "{config}");
+    let losses = crate::program::lines(&run.join("metrics.jsonl"));
+    assert!(losses.iter().all(|step| step["loss"].as_f64().unwrap().is_finite()), "{losses:?}");
+    for (weights, problem, action) in [
+        ("stored", "has no matrix in blocks of Q4_0 to Q6_K", "--weights q8_0"),
+        (
+            "q4_k",
+            "has no matrix whose lines are made of whole blocks",
+            "use --weights q8_0 or dense",
+        ),
+    ] {
+        let output = alone(&folder)
+            .args(["train", "--steps", "1", "--weights", weights, "--output", "no"])
+            .output()
+            .unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let error = told.lines().find(|line| line.starts_with("error: ")).unwrap();
+        assert!(error.contains(problem) && error.contains(action), "{error}");
+        assert!(!folder.path().join("no").exists());
+    }
+}
+
 /// One line, exit code 1, and the way out.
 #[test]
 fn an_adapter_that_took_a_part_of_the_base_is_refused() {

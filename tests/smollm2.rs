@@ -52,3 +52,27 @@ fn smollm2_is_calibrated_on_and_trained_under_the_probe() {
     let answer = host(&["generate", "--model", &model, "What is the capital of France?"]);
     assert!(String::from_utf8(answer).unwrap().contains("Paris"));
 }
+
+#[test]
+#[ignore = "needs HOST_TEST_SMOLLM2"]
+fn smollm2_trains_to_the_same_bytes_from_the_blocks_of_its_file() {
+    let model = std::env::var("HOST_TEST_SMOLLM2").expect("HOST_TEST_SMOLLM2 names the file");
+    let folder = tempfile::tempdir().unwrap();
+    let train = |weights: &str| {
+        let mut command = Command::cargo_bin("host").unwrap();
+        command.current_dir(folder.path()).args(["train", "--policy", &plugin("fixed-kl.wasm")]);
+        command.args(["--model", &model, "--weights", weights, "--output", weights]);
+        command.args(["--steps", "2", "--no-baseline", "--eval-limit", "1"]);
+        command.args(["--set", "eval.before=false"]);
+        command.assert().success();
+        let run = folder.path().join(weights);
+        let adapter = std::fs::read(run.join("adapter/adapter_model.safetensors")).unwrap();
+        let report = std::fs::read_to_string(run.join("report.json")).unwrap();
+        let report: Value = serde_json::from_str(&report).unwrap();
+        (adapter, report["peak_memory"].as_u64().unwrap())
+    };
+    let (dense, stored) = (train("dense"), train("stored"));
+    assert!(dense.0 == stored.0);
+    // 538 MB in f32, 87 MB as Q4_1.
+    assert!(stored.1 + (350 << 20) < dense.1, "{} and {} bytes", stored.1, dense.1);
+}

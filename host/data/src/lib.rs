@@ -46,7 +46,7 @@ pub use config::DataConfig;
 pub use encode::{Encoded, Sample, encode_chats, encode_rows, encode_training, show_example};
 pub use error::{Error, Place, Result};
 pub use failure::Failure;
-pub use models::{ModelConfig, WeightType, load_model};
+pub use models::{HeldWeights, ModelConfig, WeightType, load_model};
 pub use notices::{BadRows, FileNotices, Notices, OnBadRow, Read};
 pub use origin::{Origin, Split};
 pub use overlong::Overlong;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device};
-use host_model::load::{LoadOptions, Source};
-use host_model::{Model, Moment, TemplateOptions};
+use host_model::load::{Held, LoadOptions, Source};
+use host_model::{BlockFormat, Model, Moment, TemplateOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,21 +32,60 @@ pub struct ModelConfig {
     pub template_date: Option<String>,
     /// cpu, cuda or cuda:N.
     pub device: String,
-    /// Number format of the frozen weights; sums are f32 in both.
+    /// Number format that the model computes in; sums are f32 in both.
     pub dtype: WeightType,
+    /// How the frozen matrices are held in memory.
+    pub weights: HeldWeights,
     /// Variables of the chat template, such as enable_thinking; those of a row
     /// (chat_template_kwargs) win.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub template_arguments: BTreeMap<String, serde_json::Value>,
 }
 
-/// Number format of the frozen weights.
+/// Number format that the model computes in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightType {
     #[default]
     F32,
     Bf16,
+}
+
+/// How the frozen matrices are held in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldWeights {
+    /// Every value in model.dtype.
+    #[default]
+    Dense,
+    /// Quantized matrices of a .gguf file stay as they are, and are widened to model.dtype
+    /// where they are multiplied: the same results from less memory.
+    Stored,
+    /// Rounded to 8.5 bits a value while they are loaded.
+    #[serde(rename = "q8_0")]
+    Q8,
+    /// To 6.6 bits.
+    #[serde(rename = "q6_k")]
+    Q6,
+    /// To 5.5 bits.
+    #[serde(rename = "q5_k")]
+    Q5,
+    /// To 4.5 bits.
+    #[serde(rename = "q4_k")]
+    Q4,
+}
+
+impl HeldWeights {
+    fn held(self) -> Held {
+        match self {
+            Self::Dense => Held::Dense,
+            Self::Stored => Held::Stored,
+            Self::Q8 => Held::Blocks(BlockFormat::Q8_0),
+            Self::Q6 => Held::Blocks(BlockFormat::Q6K),
+            Self::Q5 => Held::Blocks(BlockFormat::Q5K),
+            Self::Q4 => Held::Blocks(BlockFormat::Q4K),
+        }
+    }
 }
 
 impl Default for ModelConfig {
@@ -59,6 +98,7 @@ impl Default for ModelConfig {
             template_date: None,
             device: "cpu".into(),
             dtype: WeightType::F32,
+            weights: HeldWeights::Dense,
             template_arguments: BTreeMap::new(),
         }
     }
@@ -80,6 +120,7 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
             WeightType::F32 => DType::F32,
             WeightType::Bf16 => DType::BF16,
         },
+        held: config.weights.held(),
         kernels: None,
         chat_template: config.chat_template.clone(),
         template: config.template_options()?,

@@ -45,6 +45,24 @@ pub fn round(x: &[f32], rounded: &mut [f32]) {
 }
 
 simd! {
+/// The same in place.
+pub fn round_here(x: &mut [f32]) {
+    for x in x {
+        *x = f32::from_bits(nearest(*x) << 16);
+    }
+}
+}
+
+simd! {
+/// Pairs of one value of each row.
+pub fn couple(first: &[f32], second: &[f32], pairs: &mut [u32]) {
+    for (pair, (first, second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
+        *pair = nearest(*first) | nearest(*second) << 16;
+    }
+}
+}
+
+simd! {
 /// Pairs of one value of each row.
 pub fn interleave(first: &[bf16], second: &[bf16], pairs: &mut [u32]) {
     for (pair, (first, second)) in pairs.iter_mut().zip(first.iter().zip(second)) {

@@ -10,6 +10,8 @@ pub mod simd;
 
 pub mod attention;
 mod bfloat;
+mod block_view;
+pub mod blocks;
 mod depth_block;
 mod exponent;
 pub mod gated;

@@ -3,6 +3,8 @@
 use half::bf16;
 
 use super::bfloat;
+use super::block_view::BlockView;
+pub use super::block_view::Blocks;
 use super::operands::COLS;
 use super::pack::gather;
 use super::packed_lhs::Format;
@@ -15,6 +17,8 @@ pub enum Right<'a> {
     F32(Mat<'a>),
     /// In bf16.
     Bf16(Mat<'a, bf16>),
+    /// In blocks.
+    Blocks(BlockView<'a>),
 }
 
 /// A frozen weight [out, in], row by row.
@@ -24,6 +28,8 @@ pub enum Weight<'a> {
     F32(&'a [f32]),
     /// In bf16.
     Bf16(&'a [bf16]),
+    /// In blocks, every line in whole ones.
+    Blocks(Blocks<'a>),
 }
 
 impl<'a> Weight<'a> {
@@ -32,6 +38,7 @@ impl<'a> Weight<'a> {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::Blocks(blocks) => blocks.len(),
         }
     }
 
@@ -45,6 +52,7 @@ impl<'a> Weight<'a> {
         match self {
             Self::F32(_) => Format::F32,
             Self::Bf16(_) => Format::Bf16,
+            Self::Blocks(blocks) => blocks.wide,
         }
     }
 
@@ -53,6 +61,10 @@ impl<'a> Weight<'a> {
         match self {
             Self::F32(values) => Right::F32(Mat::rows(&values[first * input..], input)),
             Self::Bf16(values) => Right::Bf16(Mat::rows(&values[first * input..], input)),
+            Self::Blocks(blocks) => {
+                let lines = first..blocks.len() / input;
+                Right::Blocks(BlockView::lines(blocks.lines(lines, input), input))
+            }
         }
     }
 
@@ -61,6 +73,7 @@ impl<'a> Weight<'a> {
         match self {
             Self::F32(values) => Right::F32(Mat::rows(values, input).t()),
             Self::Bf16(values) => Right::Bf16(Mat::rows(values, input).t()),
+            Self::Blocks(blocks) => Right::Blocks(BlockView::transposed(blocks, input)),
         }
     }
 
@@ -68,6 +81,7 @@ impl<'a> Weight<'a> {
     pub fn lines(self, rows: std::ops::Range<usize>, input: usize) -> Weight<'a> {
         let span = rows.start * input..rows.end * input;
         match self {
+            Self::Blocks(blocks) => Weight::Blocks(blocks.lines(rows, input)),
             Self::F32(values) => Weight::F32(&values[span]),
             Self::Bf16(values) => Weight::Bf16(&values[span]),
         }
@@ -85,6 +99,11 @@ impl<'a> Weight<'a> {
                 bfloat::widen(values, wide);
                 wide
             }
+            Self::Blocks(blocks) => {
+                wide.resize(blocks.len(), 0.0);
+                blocks.floats(wide);
+                wide
+            }
         }
     }
 }
@@ -96,6 +115,7 @@ impl Right<'_> {
         match self {
             Self::F32(view) => view.check(depth, cols),
             Self::Bf16(view) => view.check(depth, cols),
+            Self::Blocks(view) => view.check(depth, cols),
         }
     }
 
@@ -108,6 +128,7 @@ impl Right<'_> {
     ) {
         match self {
             Self::F32(view) => gather::<f32, COLS>(view.from(start, side), depth, cols, panel),
+            Self::Blocks(view) => view.floats((start, depth), (side, cols), panel),
             Self::Bf16(view) => {
                 let view = view.from(start, side);
                 let (panel, _) = panel[..depth * COLS].as_chunks_mut::<COLS>();
@@ -121,15 +142,17 @@ impl Right<'_> {
         }
     }
 
-    /// The same as pairs along the depth, for a weight in bf16; `start` is even.
+    /// The same as pairs along the depth, for a weight in bf16 or one widened to it; `start` is even.
     pub fn pairs(
         &self,
         (start, depth): (usize, usize),
         (side, cols): (usize, usize),
         panel: &mut [u32],
     ) {
-        let Self::Bf16(view) = self else {
-            unreachable!("pairs are packed for weights in bf16");
+        let view = match self {
+            Self::Bf16(view) => view,
+            Self::Blocks(view) => return view.pairs((start, depth), (side, cols), panel),
+            Self::F32(_) => unreachable!("pairs are packed for weights in bf16"),
         };
         let view = view.from(start, side);
         if view.col == 1 {

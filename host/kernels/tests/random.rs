@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use half::bf16;
 use host_kernels::attention::Head;
+use host_kernels::blocks::BlockFormat;
 use host_kernels::low_rank::{Narrow, sum_rows};
 use host_kernels::matmul::matmul;
 use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::product::{self, Product, Summand};
-use host_kernels::right::Weight;
+use host_kernels::right::{Blocks, Weight};
 use host_kernels::simd::{Widest, limit_instructions};
 use host_kernels::skinny;
 use host_kernels::view::{Accumulate, Mat};
@@ -129,6 +130,98 @@ fn large_product(dice: &mut Dice) -> Vec<f32> {
     if format == Format::F32 { c } else { Vec::new() }
 }
 
+/// Lines of random blocks whose scales are small numbers.
+fn blocks(dice: &mut Dice, format: BlockFormat, count: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..count * format.bytes()).map(|_| dice.0.random()).collect();
+    let halves: &[usize] = match format {
+        BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => &[0],
+        BlockFormat::Q6K => &[208],
+        _ => &[0, 2],
+    };
+    for block in bytes.chunks_exact_mut(format.bytes()) {
+        for at in halves {
+            let scale = half::f16::from_f32(dice.0.random_range(-1e-3..1e-3));
+            block[*at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// A weight in blocks gives the bits of the same weight widened beforehand: x W^T, g W and few rows.
+fn block_product(dice: &mut Dice) -> Vec<f32> {
+    const FORMATS: [BlockFormat; 8] = [
+        BlockFormat::Q4_0,
+        BlockFormat::Q4_1,
+        BlockFormat::Q5_0,
+        BlockFormat::Q5_1,
+        BlockFormat::Q8_0,
+        BlockFormat::Q4K,
+        BlockFormat::Q5K,
+        BlockFormat::Q6K,
+    ];
+    let format = FORMATS[dice.size(0..FORMATS.len())];
+    let (rows, out) = (dice.size(1..60), dice.size(1..150));
+    let input = dice.size(1..1500_usize.div_ceil(format.values())) * format.values();
+    let bytes = blocks(dice, format, out * input / format.values());
+    let mut wide = vec![0f32; out * input];
+    Blocks { format, bytes: &bytes, wide: Format::F32 }.floats(&mut wide);
+    let narrow: Vec<bf16> = wide.iter().map(|x| bf16::from_f32(*x)).collect();
+    let (x, g) = (dice.values(rows * input), dice.values(rows * out));
+    let extra = dice.size(1..40);
+    let more = dice.values(extra * input);
+    let mut given = Vec::new();
+    for as_wide in [Format::F32, Format::Bf16] {
+        let widened = match as_wide {
+            Format::F32 => Weight::F32(&wide),
+            Format::Bf16 => Weight::Bf16(&narrow),
+        };
+        let held = Weight::Blocks(Blocks { format, bytes: &bytes, wide: as_wide });
+        let all = |weight: Weight| {
+            let pack = |values: &[f32], depth: usize| {
+                let mut left = PackedLhs::default();
+                let mut blocks = left.shape(as_wide, rows, depth).blocks(16);
+                let chunks = values.chunks(16 * depth);
+                chunks.for_each(|x| blocks.next_block().pack(x, x.len() / depth, depth));
+                left
+            };
+            let (x_left, g_left) = (pack(&x, input), pack(&g, out));
+            let extra_left = pack(&x[..rows * extra.min(input)], extra.min(input));
+            let more = Mat::rows(&more, input);
+            let narrow_more: Vec<bf16> = more.data.iter().map(|x| bf16::from_f32(*x)).collect();
+            let more = match as_wide {
+                Format::F32 => host_kernels::right::Right::F32(more),
+                Format::Bf16 => host_kernels::right::Right::Bf16(Mat::rows(&narrow_more, input)),
+            };
+            let mut forward = vec![0f32; rows * out];
+            let mut backward = vec![0f32; rows * input];
+            let mut few = vec![0f32; rows * out];
+            for (c, cols, summands) in [
+                (&mut forward, out, vec![Summand::Packed(&x_left, weight.transposed(input))]),
+                (
+                    &mut backward,
+                    input,
+                    // Behind another one its depth begins anywhere.
+                    vec![
+                        Summand::Packed(&extra_left, more),
+                        Summand::Packed(&g_left, weight.right(input, 0)),
+                    ],
+                ),
+            ] {
+                let into = Accumulate::Set;
+                product::run(&mut [Product { into, c, cols, bias: None, summands }]);
+            }
+            skinny::matmul(&x, input, weight, &mut few, out);
+            [forward, backward, few].concat()
+        };
+        let (exact, found) = (all(widened), all(held));
+        assert_eq!(bits(&found), bits(&exact), "{format:?} as {as_wide:?}: {rows}x{out}x{input}");
+        if as_wide == Format::F32 {
+            given = found;
+        }
+    }
+    given
+}
+
 fn narrow_products(dice: &mut Dice) -> Vec<f32> {
     let (rows, depth, rank) = (dice.size(1..400), dice.size(1..120), dice.size(1..70));
     let (x, b) = (dice.values(rows * depth), dice.matrix(depth, rank));
@@ -207,7 +300,7 @@ fn attention(dice: &mut Dice) -> Vec<f32> {
 
 /// What comes out for a seed, as far as its bits are the same with AVX-512 and AVX2.
 fn all(seed: u64) -> Vec<f32> {
-    let kinds = [small_product, large_product, narrow_products, few_rows, attention];
+    let kinds = [small_product, large_product, block_product, narrow_products, few_rows, attention];
     kinds.into_iter().flat_map(|kind| kind(&mut Dice::new(seed))).collect()
 }
 

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fused::FusedModel;
 use crate::lora::Lora;
+use crate::matrix::Matrix;
 use crate::pass::{self, Implementation};
 use crate::plain::PlainModel;
 use crate::weights::Weights;
@@ -93,10 +94,19 @@ impl Decoder {
     /// pass besides weights and tokens. Two decoders of the same weights and the same program
     /// whose words differ may round differently.
     pub fn arithmetic(&self) -> String {
+        let mut formats: Vec<String> = self
+            .weights
+            .matrices()
+            .filter_map(Matrix::format)
+            .map(|format| format!(" {format:?}"))
+            .collect();
+        formats.sort();
+        formats.dedup();
         format!(
-            "{:?} {:?} {:?} {:?}",
+            "{:?} {:?}{} {:?} {:?}",
             self.kernels,
             self.weights.dtype(),
+            formats.concat(),
             self.device().location(),
             simd::level()
         )

@@ -16,6 +16,7 @@ pub mod generate;
 mod head;
 pub mod load;
 pub mod lora;
+pub mod matrix;
 pub mod message;
 mod operation;
 mod pass;
@@ -37,6 +38,7 @@ pub use generate::{GenerateOptions, generate};
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Target};
+pub use matrix::{BlockFormat, Matrix};
 pub use message::{Chat, Content, Message, TemplateInputs, Utterance};
 pub use pass::{
     Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,

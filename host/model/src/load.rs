@@ -8,6 +8,7 @@ mod gguf;
 mod gguf_keys;
 mod gguf_tokenizer;
 mod gguf_types;
+mod held;
 pub mod hub;
 mod mismatch;
 mod rope_json;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub use config_gguf::GgufTensors;
 pub use digest::file_sha256;
+pub use held::Held;
 pub use hub::HubAccess;
 pub use source::{EmbeddedModel, Source};
 
@@ -51,8 +53,10 @@ pub struct LoadOptions {
     pub device: Device,
     /// Which code runs the model; none means the fused kernels where they can run (CPU; f32 or bf16), else the plain ones.
     pub kernels: Option<Kernels>,
-    /// Type that the weights are converted to.
+    /// Type that the weights are converted to, and computed in.
     pub dtype: DType,
+    /// How the matrices are held in memory.
+    pub held: Held,
     /// A chat template (Jinja) to use instead of the model's own.
     pub chat_template: Option<PathBuf>,
     /// Which of the model's own templates, and what it is given.
@@ -67,6 +71,7 @@ impl Default for LoadOptions {
             device: Device::Cpu,
             kernels: None,
             dtype: DType::F32,
+            held: Held::Dense,
             chat_template: None,
             template: TemplateOptions::default(),
             hub: HubAccess::from_env(),
@@ -137,7 +142,7 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
             let shards = Shards::open(&weights_at, &options.device, options.dtype)?;
             found.extend(shards.disagreements(folder)?);
             found.extend(stored_type(&config_json, shards.types(), &config_path));
-            assemble::assemble(&mut config, &shards, &mut found)
+            assemble::assemble(&mut config, &shards, options.held, &mut found)
         },
         || {
             let shards = weights_at.iter().map(|path| Part::File(file_name(path), path));
@@ -166,7 +171,7 @@ fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
     notices.extend(said);
     notices.extend(limit_vocabulary(&mut tokenizer, &config, path));
     let (weights, digest) = rayon::join(
-        || assemble::assemble(&mut config, &file, &mut notices),
+        || assemble::assemble(&mut config, &file, options.held, &mut notices),
         || model_digest(&[Part::File(file_name(path), path)]),
     );
     let decoder = Decoder::new(config, weights?, kernels(options))?;
@@ -195,7 +200,7 @@ fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> 
     let weights_name = origin.join("model.safetensors");
     notices.extend(limit_vocabulary(&mut tokenizer, &config, &origin.join("tokenizer.json")));
     let tensors = InMemory::open(&weights_name, model.weights, &options.device, options.dtype)?;
-    let weights = assemble::assemble(&mut config, &tensors, &mut notices)?;
+    let weights = assemble::assemble(&mut config, &tensors, options.held, &mut notices)?;
     let digest =
         digest_of(model.config, &tokenizer, vec![Part::Bytes("model.safetensors", model.weights)])?;
     let decoder = Decoder::new(config, weights, kernels(options))?;
@@ -255,7 +260,7 @@ fn stored_type(json: &Value, stored: &BTreeSet<Dtype>, path: &Path) -> Option<St
     }
     let stored: Vec<String> = stored.iter().map(|dtype| format!("{dtype:?}")).collect();
     Some(format!(
-        "{}: `{field}` is {stated:?}, but the weights are stored as {}: they are read as stored and kept as --weights says",
+        "{}: `{field}` is {stated:?}, but the weights are stored as {}: they are read as stored and computed in as --precision says",
         path.display(),
         stored.join(" and ")
     ))

@@ -61,8 +61,7 @@ impl PlainModel {
     }
 
     fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
-        let ids = Tensor::new(tokens, self.weights.device())?;
-        Ok(self.weights.embed.index_select(&ids, 0)?)
+        Ok(self.weights.embed.select(tokens)?)
     }
 
     fn finish(&self, stream: &Tensor) -> Result<Tensor> {
@@ -117,15 +116,15 @@ impl Implementation for PlainModel {
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        head::logits(self.weights.head_matrix(), hidden)
+        head::logits(&self.weights.head_matrix().tensor()?, hidden)
     }
 
     fn label_log_probs(&self, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
-        head::label_log_probs(self.weights.head_matrix(), hidden, labels)
+        head::label_log_probs(&self.weights.head_matrix().tensor()?, hidden, labels)
     }
 
     fn head_loss(&self, rows: &HeadRows) -> Result<HeadLoss> {
-        head::loss(self.weights.head_matrix(), rows)
+        head::loss(&self.weights.head_matrix().tensor()?, rows)
     }
 
     fn prefill(&self, batch: &Packed, overlay: Overlay) -> Result<(Tensor, KvCache)> {

@@ -5,7 +5,8 @@ use std::ops::{Deref, Range};
 use candle_core::{CpuStorage, Storage, Tensor};
 
 use crate::error::{Error, Result};
-use host_kernels::right::Weight;
+use crate::matrix::Matrix;
+use host_kernels::right::{Blocks, Weight};
 
 /// The values of a contiguous f32 tensor on the CPU, row-major.
 pub(crate) struct Values<'a> {
@@ -43,20 +44,30 @@ impl Deref for Values<'_> {
     }
 }
 
-/// The values of a contiguous f32 or bf16 tensor on the CPU, row-major.
-pub(crate) struct Matrix<'a> {
-    storage: Box<dyn Deref<Target = Storage> + Sync + 'a>,
-    range: Range<usize>,
+/// The values of a matrix on the CPU, row-major: contiguous f32 or bf16, or blocks.
+pub(crate) enum MatrixValues<'a> {
+    Dense { storage: Box<dyn Deref<Target = Storage> + Sync + 'a>, range: Range<usize> },
+    Blocks(Blocks<'a>),
 }
 
-impl<'a> Matrix<'a> {
-    /// Errors if the tensor is not contiguous, of another type or not on the CPU.
-    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+impl<'a> MatrixValues<'a> {
+    /// Errors if the matrix is not contiguous, of another type or not on the CPU.
+    pub fn of(matrix: &'a Matrix) -> Result<Self> {
+        let tensor = match matrix {
+            Matrix::Dense(tensor) => tensor,
+            Matrix::Quantized(quantized) => {
+                return quantized.blocks().map(Self::Blocks).ok_or_else(|| Error::Kernels {
+                    kernels: "fused",
+                    problem: "a matrix in blocks is not on the CPU".into(),
+                    action: "choose the plain kernels".into(),
+                });
+            }
+        };
         let (storage, layout) = tensor.storage_and_layout();
         let range = layout.contiguous_offsets();
         match (&*storage, range) {
             (Storage::Cpu(CpuStorage::F32(_) | CpuStorage::BF16(_)), Some((start, end))) => {
-                Ok(Self { storage: Box::new(storage), range: start..end })
+                Ok(Self::Dense { storage: Box::new(storage), range: start..end })
             }
             _ => Err(Error::Kernels {
                 kernels: "fused",
@@ -67,10 +78,13 @@ impl<'a> Matrix<'a> {
     }
 
     pub fn weight(&self) -> Weight<'_> {
-        match &**self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => Weight::F32(&values[self.range.clone()]),
-            Storage::Cpu(CpuStorage::BF16(values)) => Weight::Bf16(&values[self.range.clone()]),
-            _ => unreachable!("checked in Matrix::of"),
+        match self {
+            Self::Blocks(blocks) => Weight::Blocks(*blocks),
+            Self::Dense { storage, range } => match &***storage {
+                Storage::Cpu(CpuStorage::F32(values)) => Weight::F32(&values[range.clone()]),
+                Storage::Cpu(CpuStorage::BF16(values)) => Weight::Bf16(&values[range.clone()]),
+                _ => unreachable!("checked in MatrixValues::of"),
+            },
         }
     }
 }

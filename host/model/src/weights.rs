@@ -5,12 +5,13 @@ use candle_core::{DType, Device, Tensor};
 use crate::config::Config;
 use crate::config::Target;
 use crate::error::{Error, Result};
+use crate::matrix::Matrix;
 
 /// y = x W^T + b, with W [out, in] and b [out].
 #[derive(Debug, Clone)]
 pub struct Linear {
     /// [out, in]
-    pub weight: Tensor,
+    pub weight: Matrix,
     /// [out]
     pub bias: Option<Tensor>,
 }
@@ -56,14 +57,14 @@ impl LayerWeights {
         }
     }
 
-    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        let linears = [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down];
-        let linears = linears
-            .into_iter()
-            .flat_map(|linear| std::iter::once(&linear.weight).chain(&linear.bias));
+    fn linears(&self) -> [&Linear; 7] {
+        [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down]
+    }
+
+    fn vectors(&self) -> impl Iterator<Item = &Tensor> {
+        let biases = self.linears().into_iter().filter_map(|linear| linear.bias.as_ref());
         let norms = [&self.attn_norm, &self.mlp_norm];
-        let optional = self.q_norm.iter().chain(&self.k_norm);
-        linears.chain(norms).chain(optional)
+        biases.chain(norms).chain(&self.q_norm).chain(&self.k_norm)
     }
 }
 
@@ -71,48 +72,56 @@ impl LayerWeights {
 #[derive(Debug, Clone)]
 pub struct Weights {
     /// [vocabulary, hidden]
-    pub embed: Tensor,
+    pub embed: Matrix,
     /// Weights of every block.
     pub layers: Vec<LayerWeights>,
     /// [hidden]
     pub final_norm: Tensor,
     /// [vocabulary, hidden]; `None` when the embedding is the head.
-    pub head: Option<Tensor>,
+    pub head: Option<Matrix>,
 }
 
 impl Weights {
     /// The matrix hidden states are projected with: [vocabulary, hidden].
-    pub fn head_matrix(&self) -> &Tensor {
+    pub fn head_matrix(&self) -> &Matrix {
         self.head.as_ref().unwrap_or(&self.embed)
     }
 
     /// Device of all tensors.
     pub fn device(&self) -> &Device {
-        self.embed.device()
+        self.final_norm.device()
     }
 
-    /// Type of all tensors.
+    /// Type that all values have where they are computed with.
     pub fn dtype(&self) -> DType {
         self.embed.dtype()
     }
 
     /// Bytes of all tensors.
     pub fn bytes(&self) -> u64 {
-        let layers = self.layers.iter().flat_map(LayerWeights::tensors);
-        let outside = [&self.embed, &self.final_norm].into_iter().chain(&self.head);
-        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
-        layers.chain(outside).map(bytes).sum::<usize>() as u64
+        let vectors = self.layers.iter().flat_map(LayerWeights::vectors);
+        let vectors = vectors.chain([&self.final_norm]);
+        let vectors = vectors.map(|one| one.elem_count() * one.dtype().size_in_bytes());
+        let matrices = self.matrices().map(Matrix::bytes);
+        vectors.chain(matrices).sum::<usize>() as u64
+    }
+
+    /// All matrices, the embedding first.
+    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let layers = self.layers.iter().flat_map(LayerWeights::linears);
+        let outside = [&self.embed].into_iter().chain(&self.head);
+        outside.chain(layers.map(|linear| &linear.weight))
     }
 
     /// Every tensor has the shape the configuration gives it, and all have one
     /// device and type. Errors name the first tensor that does not fit.
     pub fn validate(&self, config: &Config) -> Result<()> {
         let hidden = config.hidden_size;
-        let check = Check { device: self.embed.device(), dtype: self.embed.dtype() };
-        check.shape("embed_tokens", &self.embed, &[config.vocab_size, hidden])?;
+        let check = Check { device: self.device(), dtype: self.dtype() };
+        check.matrix("embed_tokens", &self.embed, [config.vocab_size, hidden])?;
         check.shape("norm", &self.final_norm, &[hidden])?;
         match (&self.head, config.tie_embeddings) {
-            (Some(head), false) => check.shape("lm_head", head, &[config.vocab_size, hidden])?,
+            (Some(head), false) => check.matrix("lm_head", head, [config.vocab_size, hidden])?,
             (None, true) => {}
             (Some(_), true) => {
                 return Err(Error::weight("lm_head", "exists though embeddings are tied"));
@@ -139,18 +148,36 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn shape(&self, name: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
-        if tensor.dims() != expected {
-            let problem = format!("has shape {:?}, not {expected:?}", tensor.dims());
+        let has = (tensor.dims(), tensor.dtype(), tensor.device());
+        self.fits(name, has, expected)
+    }
+
+    fn matrix(&self, name: &str, matrix: &Matrix, expected: [usize; 2]) -> Result<()> {
+        let dims = match matrix {
+            Matrix::Dense(tensor) => tensor.dims().to_vec(),
+            Matrix::Quantized(_) => matrix.dims2().map(|(out, input)| vec![out, input])?,
+        };
+        self.fits(name, (&dims, matrix.dtype(), &matrix.device()), &expected)
+    }
+
+    fn fits(
+        &self,
+        name: &str,
+        (dims, dtype, device): (&[usize], DType, &Device),
+        expected: &[usize],
+    ) -> Result<()> {
+        if dims != expected {
+            let problem = format!("has shape {dims:?}, not {expected:?}");
             return Err(Error::weight(name, problem));
         }
-        if tensor.dtype() != self.dtype || !tensor.device().same_device(self.device) {
+        if dtype != self.dtype || !device.same_device(self.device) {
             return Err(Error::weight(name, "has another type or device"));
         }
         Ok(())
     }
 
     fn linear(&self, name: &str, linear: &Linear, shape: [usize; 2], bias: bool) -> Result<()> {
-        self.shape(name, &linear.weight, &shape)?;
+        self.matrix(name, &linear.weight, shape)?;
         match (&linear.bias, bias) {
             (Some(tensor), true) => self.shape(&format!("{name}.bias"), tensor, &shape[..1]),
             (None, false) => Ok(()),

@@ -120,7 +120,7 @@ fn samples(options: &Options, vocabulary: usize) -> Vec<Sample> {
 fn main() -> Result<(), Failure> {
     let options = Options::parse()?;
     let config = config(&options.shape)?;
-    let weights = weights::random(&config, &options.device, options.dtype)?;
+    let weights = weights::random(&config, &options.device, options.dtype, None)?;
     let mut decoder = Decoder::new(config.clone(), weights, Kernels::Plain)?;
     decoder.recompute = options.checkpoint;
     let settings = LoraConfig { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() };

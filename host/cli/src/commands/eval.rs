@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Compute the metrics of answers again, without the model: the generations.jsonl of
     /// a run, perhaps with what another tool's judge says in each line's `judges`.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "model", "chat_template", "device", "weight_type", "adapter", "harmful", "harmless",
+        "model", "chat_template", "device", "precision", "weights", "adapter", "harmful", "harmless",
         "task", "eval_limit", "max_new_tokens", "max_thinking_tokens",
     ])]
     pub rescore: Option<PathBuf>,

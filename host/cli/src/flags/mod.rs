@@ -29,9 +29,13 @@ flags! {
         /// cpu, cuda or cuda:N.
         #[arg(long, value_name = "DEVICE")]
         device: Option<String> => [model.device],
-        /// Number format of the frozen weights: f32, or bf16 (half the memory, less exact).
-        #[arg(long = "weights", value_name = "f32|bf16")]
-        weight_type: Option<String> => [model.dtype],
+        /// Number format that the model computes in: f32, or bf16 (half the memory, less exact).
+        #[arg(long, value_name = "f32|bf16")]
+        precision: Option<String> => [model.dtype],
+        /// How the frozen matrices are held: dense (in --precision), stored (as a quantized .gguf file
+        /// has them: the same results from less memory), or rounded to q8_0, q6_k, q5_k or q4_k.
+        #[arg(long, value_name = "FORMAT")]
+        weights: Option<String> => [model.weights],
         /// Endpoint that a file names as a judge, with the variable and the files that it gets:
         /// needed for all that isn't set by --set, but for servers on this machine. What is
         /// refused without it says how it is written. Can be repeated.

@@ -9,6 +9,7 @@ use safetensors::{Dtype, View};
 use crate::config::Config;
 use crate::error::Result;
 use crate::lora::{Lora, Target};
+use crate::matrix::Matrix;
 use crate::weights::{LayerWeights, Linear, Weights};
 
 /// One tensor of the file: its parts below each other, each with its part of the adapter.
@@ -21,14 +22,32 @@ pub struct MergedTensor<'a> {
 }
 
 struct Part<'a> {
-    tensor: &'a Tensor,
+    values: Values<'a>,
     /// A [rank, in], B [out, rank] and alpha / rank.
     adapter: Option<(&'a Var, &'a Var, f64)>,
 }
 
+/// Of a part of a tensor, before the adapter.
+enum Values<'a> {
+    Vector(&'a Tensor),
+    Matrix(&'a Matrix),
+}
+
+impl Values<'_> {
+    fn dims(&self) -> Result<Vec<usize>> {
+        Ok(match self {
+            Self::Vector(tensor) => tensor.dims().to_vec(),
+            Self::Matrix(matrix) => matrix.dims2().map(|(out, input)| vec![out, input])?,
+        })
+    }
+}
+
 impl Part<'_> {
     fn merged(&self) -> candle_core::Result<Tensor> {
-        let tensor = self.tensor.to_dtype(DType::F32)?;
+        let tensor = match self.values {
+            Values::Vector(tensor) => tensor.to_dtype(DType::F32)?,
+            Values::Matrix(matrix) => matrix.tensor()?.to_dtype(DType::F32)?,
+        };
         match self.adapter {
             None => Ok(tensor),
             Some((a, b, scaling)) => {
@@ -83,13 +102,13 @@ pub fn merged_tensors<'a>(
     failure: &'a Mutex<Option<candle_core::Error>>,
 ) -> Result<Vec<(String, MergedTensor<'a>)>> {
     let mut list = List { tensors: Vec::new(), dtype, failure };
-    list.plain("model.embed_tokens.weight".to_owned(), &weights.embed);
-    list.plain("model.norm.weight".to_owned(), &weights.final_norm);
+    list.matrix("model.embed_tokens.weight".to_owned(), &weights.embed)?;
+    list.plain("model.norm.weight".to_owned(), &weights.final_norm)?;
     if let Some(head) = &weights.head {
-        list.plain("lm_head.weight".to_owned(), head);
+        list.matrix("lm_head.weight".to_owned(), head)?;
     }
     for (index, layer) in weights.layers.iter().enumerate() {
-        list.layer(config, index, layer, adapter);
+        list.layer(config, index, layer, adapter)?;
     }
     Ok(list.tensors)
 }
@@ -101,15 +120,21 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn add(&mut self, name: String, parts: Vec<Part<'a>>) {
-        let mut shape = parts[0].tensor.dims().to_vec();
-        shape[0] = parts.iter().map(|part| part.tensor.dims()[0]).sum();
+    fn add(&mut self, name: String, parts: Vec<Part<'a>>) -> Result<()> {
+        let shapes = parts.iter().map(|part| part.values.dims()).collect::<Result<Vec<_>>>()?;
+        let mut shape = shapes[0].clone();
+        shape[0] = shapes.iter().map(|shape| shape[0]).sum();
         self.tensors
             .push((name, MergedTensor { parts, shape, dtype: self.dtype, failure: self.failure }));
+        Ok(())
     }
 
-    fn plain(&mut self, name: String, tensor: &'a Tensor) {
-        self.add(name, vec![Part { tensor, adapter: None }]);
+    fn plain(&mut self, name: String, vector: &'a Tensor) -> Result<()> {
+        self.add(name, vec![Part { values: Values::Vector(vector), adapter: None }])
+    }
+
+    fn matrix(&mut self, name: String, matrix: &'a Matrix) -> Result<()> {
+        self.add(name, vec![Part { values: Values::Matrix(matrix), adapter: None }])
     }
 
     fn linear(
@@ -118,19 +143,20 @@ impl<'a> List<'a> {
         parts: &[(&'a Linear, Target)],
         index: usize,
         adapter: Option<&'a Lora>,
-    ) {
+    ) -> Result<()> {
         let weight = |(linear, target): &(&'a Linear, Target)| Part {
-            tensor: &linear.weight,
+            values: Values::Matrix(&linear.weight),
             adapter: adapter
                 .and_then(|lora| lora.pair(index, *target).map(|(a, b)| (a, b, lora.scaling()))),
         };
-        self.add(format!("{name}.weight"), parts.iter().map(weight).collect());
+        self.add(format!("{name}.weight"), parts.iter().map(weight).collect())?;
         let bias = |(linear, _): &(&'a Linear, Target)| {
-            Some(Part { tensor: linear.bias.as_ref()?, adapter: None })
+            Some(Part { values: Values::Vector(linear.bias.as_ref()?), adapter: None })
         };
         if let Some(biases) = parts.iter().map(bias).collect::<Option<Vec<_>>>() {
-            self.add(format!("{name}.bias"), biases);
+            self.add(format!("{name}.bias"), biases)?;
         }
+        Ok(())
     }
 
     fn layer(
@@ -139,19 +165,20 @@ impl<'a> List<'a> {
         index: usize,
         layer: &'a LayerWeights,
         adapter: Option<&'a Lora>,
-    ) {
+    ) -> Result<()> {
         let at = |name: &str| format!("model.layers.{index}.{name}");
         for module in config.family.modules() {
             let parts: Vec<_> =
                 module.parts.iter().map(|part| (layer.linear(*part), *part)).collect();
-            self.linear(&at(module.path), &parts, index, adapter);
+            self.linear(&at(module.path), &parts, index, adapter)?;
         }
-        self.plain(at("input_layernorm.weight"), &layer.attn_norm);
-        self.plain(at("post_attention_layernorm.weight"), &layer.mlp_norm);
+        self.plain(at("input_layernorm.weight"), &layer.attn_norm)?;
+        self.plain(at("post_attention_layernorm.weight"), &layer.mlp_norm)?;
         for (name, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
             if let Some(norm) = norm {
-                self.plain(at(&format!("self_attn.{name}.weight")), norm);
+                self.plain(at(&format!("self_attn.{name}.weight")), norm)?;
             }
         }
+        Ok(())
     }
 }

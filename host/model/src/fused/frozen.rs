@@ -15,18 +15,19 @@ use super::tape::Tape;
 use super::tape_pool::TapePool;
 use crate::config::Config;
 use crate::error::Result;
+use crate::matrix::Matrix;
 use crate::pass::{Overlay, Packed, TapRows};
-use crate::slices::{Matrix, Values};
+use crate::slices::{MatrixValues, Values};
 use crate::steering::Steering;
 use crate::weights::{LayerWeights, Linear, Weights};
 
 /// The frozen weights, contiguous, shared with the graphs that need them.
 pub(super) struct Frozen {
     pub config: Arc<Config>,
-    pub embed: Tensor,
+    pub embed: Matrix,
     pub layers: Vec<LayerWeights>,
     pub final_norm: Tensor,
-    pub head: Tensor,
+    pub head: Matrix,
     pub tapes: TapePool,
 }
 
@@ -163,7 +164,7 @@ impl Frozen {
     }
 
     pub fn embed_rows(&self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let table = Matrix::of(&self.embed)?;
+        let table = MatrixValues::of(&self.embed)?;
         let hidden = self.config.hidden_size;
         let (mut rows, mut wide) = (Vec::with_capacity(tokens.len() * hidden), Vec::new());
         for id in tokens.iter().map(|id| *id as usize) {

@@ -5,7 +5,7 @@ use super::projection::Projection;
 use crate::config::Config;
 use crate::config::Target;
 use crate::error::Result;
-use crate::slices::{Matrix, Values};
+use crate::slices::{MatrixValues, Values};
 use crate::weights::{LayerWeights, Linear};
 
 /// Read access to one layer's weights.
@@ -14,14 +14,14 @@ pub(super) struct LayerValues<'a> {
     mlp_norm: Values<'a>,
     q_norm: Option<Values<'a>>,
     k_norm: Option<Values<'a>>,
-    linears: [(Matrix<'a>, Option<Values<'a>>); 7],
+    linears: [(MatrixValues<'a>, Option<Values<'a>>); 7],
 }
 
 impl<'a> LayerValues<'a> {
     pub fn of(weights: &'a LayerWeights) -> Result<Self> {
         let linear = |linear: &'a Linear| -> Result<_> {
             let bias = linear.bias.as_ref().map(Values::of).transpose()?;
-            Ok((Matrix::of(&linear.weight)?, bias))
+            Ok((MatrixValues::of(&linear.weight)?, bias))
         };
         Ok(Self {
             attn_norm: Values::of(&weights.attn_norm)?,

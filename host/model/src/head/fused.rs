@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::matrix::Matrix;
 use crate::pass::{HeadLoss, HeadRows, MicroBatchShape, TokenSubset};
-use crate::slices::{Matrix, Values};
+use crate::slices::{MatrixValues, Values};
 use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::pool::on_pool;
 use host_kernels::product::{self, Product, Summand};
@@ -28,10 +29,10 @@ fn rows_held(vocabulary: usize) -> usize {
     (HELD / vocabulary / BLOCK).max(1) * BLOCK
 }
 
-pub(crate) fn logits(head: &Tensor, hidden: &Tensor) -> Result<Tensor> {
+pub(crate) fn logits(head: &Matrix, hidden: &Tensor) -> Result<Tensor> {
     let (vocabulary, size) = head.dims2()?;
     let hidden = hidden.contiguous()?;
-    let (head, hidden) = (Matrix::of(head)?, Values::of(&hidden)?);
+    let (head, hidden) = (MatrixValues::of(head)?, Values::of(&hidden)?);
     let (head, hidden): (Weight, &[f32]) = (head.weight(), &hidden);
     let rows = hidden.len() / size;
     let mut logits = vec![0f32; rows * vocabulary];
@@ -93,10 +94,10 @@ fn pack_rows(left: &mut PackedLhs, format: Format, x: &[f32], (depth, stride): (
     });
 }
 
-pub(crate) fn label_log_probs(head: &Tensor, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
+pub(crate) fn label_log_probs(head: &Matrix, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
     let (vocabulary, size) = head.dims2()?;
     let hidden = hidden.contiguous()?;
-    let (head, hidden) = (Matrix::of(head)?, Values::of(&hidden)?);
+    let (head, hidden) = (MatrixValues::of(head)?, Values::of(&hidden)?);
     let (head, hidden): (Weight, &[f32]) = (head.weight(), &hidden);
     let held = rows_held(vocabulary);
     let mut found = Vec::with_capacity(labels.len());
@@ -112,7 +113,7 @@ pub(crate) fn label_log_probs(head: &Tensor, hidden: &Tensor, labels: &[u32]) ->
     Ok(found)
 }
 
-pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
+pub(crate) fn loss(head: &Matrix, rows: &HeadRows) -> Result<HeadLoss> {
     let n = rows.labels.len();
     let (vocabulary, size) = head.dims2()?;
     let hidden = rows.hidden.contiguous()?;
@@ -121,7 +122,7 @@ pub(crate) fn loss(head: &Tensor, rows: &HeadRows) -> Result<HeadLoss> {
     let mut gradient = vec![0f32; n * size];
     let mut found = vec![[0f32; 2]; n];
     {
-        let (head, hidden) = (Matrix::of(head)?, Values::of(&hidden)?);
+        let (head, hidden) = (MatrixValues::of(head)?, Values::of(&hidden)?);
         let hidden: &[f32] = &hidden;
         let reference: &[f32] = reference.as_deref().unwrap_or_default();
         let held = rows_held(vocabulary);

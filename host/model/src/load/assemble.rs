@@ -8,11 +8,13 @@ use std::path::Path;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use super::held::Held;
 use super::mismatch;
 use crate::config::{Config, Module, Target};
 use host_files::text::line;
 
 use crate::error::{Error, Result};
+use crate::matrix::Matrix;
 use crate::weights::{LayerWeights, Linear, Weights};
 
 /// Named tensors of one model.
@@ -25,6 +27,10 @@ pub trait TensorSource: Sync {
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
     /// The tensor in the requested type, on the requested device.
     fn read(&self, name: &str) -> Result<Tensor>;
+    /// A matrix in the requested type, or in blocks as the source has it where that is asked for.
+    fn matrix(&self, name: &str) -> Result<Matrix> {
+        Ok(self.read(name)?.into())
+    }
     /// Whether two tensors are stored as the same bytes.
     fn same(&self, one: &str, other: &str) -> bool;
     /// Whether the configuration is a config.json, in which a person could correct a field.
@@ -46,12 +52,13 @@ const WRONG_FILES: &str =
 pub fn assemble(
     config: &mut Config,
     source: &dyn TensorSource,
+    held: Held,
     notices: &mut Vec<String>,
 ) -> Result<Weights> {
     let prefix = prefix(source);
     let embedding = embedding(config, source, prefix, notices);
     let config = &*config;
-    let reader = Reader { config, source, prefix };
+    let reader = Reader { config, source, prefix, held };
     reader.refuse_unknown(notices)?;
     let (vocab, hidden) = (config.vocab_size, config.hidden_size);
     let layers = (0..config.num_layers)
@@ -63,14 +70,15 @@ pub fn assemble(
         })
         .collect::<Result<Vec<_>>>()?;
     let head =
-        if config.tie_embeddings { None } else { Some(reader.named(HEAD, &[vocab, hidden])?) };
+        if config.tie_embeddings { None } else { Some(reader.outside(HEAD, [vocab, hidden])?) };
     let weights = Weights {
-        embed: reader.named(&embedding, &[vocab, hidden])?,
+        embed: reader.outside(&embedding, [vocab, hidden])?,
         layers,
         final_norm: reader.inner("norm.weight", &[hidden])?,
         head,
     };
-    settle(&weights.embed)?;
+    settle(&weights.final_norm)?;
+    held.tell(&weights, source.file(&embedding), notices)?;
     Ok(weights)
 }
 
@@ -114,13 +122,33 @@ struct Reader<'a> {
     config: &'a Config,
     source: &'a dyn TensorSource,
     prefix: &'static str,
+    held: Held,
 }
 
 impl Reader<'_> {
     fn named(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.check(name, shape)?;
+        self.source.read(name)
+    }
+
+    /// A matrix of a layer, before it is split.
+    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
+        self.check(name, &shape)?;
+        match self.held {
+            Held::Stored => self.source.matrix(name),
+            Held::Dense | Held::Blocks(_) => Ok(self.source.read(name)?.into()),
+        }
+    }
+
+    /// The embedding or the head.
+    fn outside(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
+        self.held.hold(self.matrix(name, shape)?, true)
+    }
+
+    fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         let file = self.source.file(name);
         match self.source.shape(name) {
-            Some(found) if found == shape => self.source.read(name),
+            Some(found) if found == shape => Ok(()),
             Some(found) => {
                 let problem = format!(
                     "tensor {name} has shape {found:?}, the configuration asks for {shape:?}"
@@ -151,7 +179,7 @@ impl Reader<'_> {
     }
 
     fn linear(&self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear> {
-        let weight = self.inner(&format!("{name}.weight"), &shape)?;
+        let weight = self.matrix(&format!("{}{name}.weight", self.prefix), shape)?;
         let bias =
             if bias { Some(self.inner(&format!("{name}.bias"), &shape[..1])?) } else { None };
         Ok(Linear { weight, bias })
@@ -166,17 +194,20 @@ impl Reader<'_> {
         let bias = module.parts.iter().any(|part| self.config.has_bias(*part));
         let name = format!("layers.{layer}.{}", module.path);
         let whole = self.linear(&name, [rows, columns], bias)?;
+        let held = |linear: Linear| -> Result<Linear> {
+            Ok(Linear { weight: self.held.hold(linear.weight, false)?, ..linear })
+        };
         if let [part] = module.parts {
-            return Ok(vec![(*part, whole)]);
+            return Ok(vec![(*part, held(whole)?)]);
         }
         let mut first = 0;
         let parts = module.parts.iter().zip(shapes).map(|(part, (count, _))| {
             // Copied: a slice would keep the whole tensor alive and isn't laid out on its own.
             let rows = |t: &Tensor| t.narrow(0, first, count)?.force_contiguous();
             let bias = whole.bias.as_ref().map(rows).transpose()?;
-            let linear = Linear { weight: rows(&whole.weight)?, bias };
+            let linear = Linear { weight: whole.weight.lines(first, count)?, bias };
             first += count;
-            Ok((*part, linear))
+            Ok((*part, held(linear)?))
         });
         parts.collect()
     }

@@ -14,6 +14,7 @@ use super::config_gguf::GgufTensors;
 use super::gguf_types;
 use crate::config::{Config, Family};
 use crate::error::{Error, Result};
+use crate::matrix::{Matrix, Quantized, block_format};
 
 const FETCH_AGAIN: &str = "fetch the file again";
 const DEQUANTIZE: &str = "take a file of the model in F16, BF16, Q8_0 or Q4_K_M, or make one with llama.cpp: llama-quantize --allow-requantize THIS.gguf NEW.gguf F16";
@@ -86,6 +87,15 @@ impl Gguf {
     /// What the metadata says twice and differently, or what isn't read.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// How many heads a projection interleaves, if it does.
+    fn interleaved_heads(&self, name: &str) -> Option<usize> {
+        match self.config.family.interleaves_heads_in_gguf() {
+            true if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
+            true if name.contains("self_attn.k_proj") => Some(self.config.num_kv_heads),
+            _ => None,
+        }
     }
 
     /// All metadata.
@@ -209,6 +219,15 @@ fn module_name(module: &str, family: &dyn Family) -> Option<&'static str> {
     })
 }
 
+/// Where the lines of [`half_split`] come from.
+fn half_split_lines(lines: usize, head_dim: usize) -> impl Iterator<Item = usize> {
+    let half = head_dim / 2;
+    (0..lines).map(move |line| {
+        let (head, within) = (line / head_dim, line % head_dim);
+        head * head_dim + within % half * 2 + within / half
+    })
+}
+
 /// GGUF of some families interleaves the two halves of every q and k head; back to the half-split layout that
 /// transformers uses. `t`: [heads * head_dim, in] or, for a bias, [heads * head_dim].
 fn half_split(t: &Tensor, heads: usize, head_dim: usize) -> candle_core::Result<Tensor> {
@@ -242,16 +261,28 @@ impl TensorSource for Gguf {
     fn read(&self, name: &str) -> Result<Tensor> {
         let tensor =
             dequantize(&self.path, &self.map, &self.content, &self.names[name], &self.device)?;
-        let heads = match self.config.family.interleaves_heads_in_gguf() {
-            true if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
-            true if name.contains("self_attn.k_proj") => Some(self.config.num_kv_heads),
-            _ => None,
-        };
-        let tensor = match heads {
+        let tensor = match self.interleaved_heads(name) {
             Some(heads) => half_split(&tensor, heads, self.config.head_dim)?,
             None => tensor,
         };
         Ok(tensor.to_dtype(self.dtype)?)
+    }
+
+    fn matrix(&self, name: &str) -> Result<Matrix> {
+        let info = &self.content.tensor_infos[&self.names[name]];
+        let format = block_format(info.ggml_dtype);
+        let (Some(format), &[out, input]) = (format, info.shape.dims()) else {
+            return Ok(self.read(name)?.into());
+        };
+        // The places of all tensors were checked when the file was opened.
+        let at = (self.content.tensor_data_offset + info.offset) as usize;
+        let bytes = self.map[at..at + format.size(out * input)].to_vec();
+        let quantized = Quantized::new(bytes, format, (out, input), self.dtype)?;
+        let quantized = match self.interleaved_heads(name) {
+            Some(_) => quantized.pick(half_split_lines(out, self.config.head_dim))?,
+            None => quantized,
+        };
+        Ok(quantized.to_device(&self.device)?)
     }
 }
 
@@ -278,5 +309,7 @@ mod tests {
         let stored = Tensor::new(&[0f32, 2., 1., 3., 10., 12., 11., 13.], &Device::Cpu).unwrap();
         let rows: Vec<f32> = half_split(&stored, 2, 4).unwrap().to_vec1().unwrap();
         assert_eq!(rows, [0., 1., 2., 3., 10., 11., 12., 13.]);
+        let lines: Vec<usize> = half_split_lines(8, 4).collect();
+        assert_eq!(lines, [0, 2, 1, 3, 4, 6, 5, 7]);
     }
 }

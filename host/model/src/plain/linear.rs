@@ -25,7 +25,8 @@ struct Frozen(Linear);
 
 impl Frozen {
     fn forward<S: StorageKind>(&self, x: &S, lx: &Layout) -> Result<(S, Layout)> {
-        let (weight, lw) = self.0.weight.storage_and_layout();
+        let weight = self.0.weight.tensor()?;
+        let (weight, lw) = weight.storage_and_layout();
         let (y, ly) = product(x, lx, S::of(&weight)?, lw)?;
         let Some(bias) = &self.0.bias else {
             return Ok((y, ly));
@@ -36,7 +37,7 @@ impl Frozen {
     }
 
     fn backward(&self, g: &Tensor) -> Result<Tensor> {
-        g.matmul(&self.0.weight)
+        g.matmul(&self.0.weight.tensor()?)
     }
 }
 

@@ -11,7 +11,7 @@ fn taps() -> Vec<TapRows> {
 }
 
 /// A loss with gradients of every hidden row, through the head as well.
-fn loss(decoder: &Decoder, batch: &Packed, lora: &Lora) -> (Tensor, Vec<Vec<f32>>, Tensor) {
+pub fn loss(decoder: &Decoder, batch: &Packed, lora: &Lora) -> (Tensor, Vec<Vec<f32>>, Tensor) {
     let rows = batch.rows();
     let forward = decoder.forward(batch, Some(lora), &taps()).unwrap();
     let reference = decoder.forward(batch, None, &[]).unwrap().hidden;
@@ -33,7 +33,7 @@ fn loss(decoder: &Decoder, batch: &Packed, lora: &Lora) -> (Tensor, Vec<Vec<f32>
     ((head.loss + extra).unwrap(), forward.taps, forward.hidden)
 }
 
-fn gradients(decoder: &Decoder, batch: &Packed, lora: &Lora) -> GradStore {
+pub fn gradients(decoder: &Decoder, batch: &Packed, lora: &Lora) -> GradStore {
     loss(decoder, batch, lora).0.backward().unwrap()
 }
 
@@ -104,12 +104,14 @@ fn only_adapter_tensors_get_a_gradient() {
     };
     let found = decoder.head_loss(rows).unwrap().loss.backward().unwrap();
     let layer = &decoder.weights.layers[0];
+    let [embed, q, down] = [&decoder.weights.embed, &layer.q.weight, &layer.down.weight]
+        .map(|matrix| matrix.tensor().unwrap());
     let frozen = [
-        &decoder.weights.embed,
+        &embed,
         &decoder.weights.final_norm,
-        &layer.q.weight,
+        &q,
         layer.q.bias.as_ref().unwrap(),
-        &layer.down.weight,
+        &down,
         &layer.attn_norm,
     ];
     assert!(frozen.iter().all(|tensor| found.get(tensor).is_none()));
@@ -202,9 +204,9 @@ fn stopping_early_reads_the_same_taps() {
         let all = decoder.forward(&batch, Some(&lora), &shallow).unwrap().taps;
         let early = decoder.forward_taps(&batch, Some(&lora), &shallow).unwrap();
         assert_eq!(all, early);
-        let embedded = decoder.weights.embed.get(batch.tokens[11] as usize).unwrap();
+        let embedded = decoder.weights.embed.select(&batch.tokens[11..12]).unwrap();
         assert_eq!(all[0][config.hidden_size..2 * config.hidden_size], {
-            embedded.to_vec1::<f32>().unwrap()
+            embedded.get(0).unwrap().to_vec1::<f32>().unwrap()
         });
     }
 }

@@ -43,7 +43,7 @@ impl Case {
 
     /// CE and KL per row, and their weighted sum, in candle operations.
     fn defined(&self, decoder: &Decoder) -> (Tensor, Tensor, Tensor) {
-        let head = decoder.weights.head_matrix().t().unwrap();
+        let head = decoder.weights.head_matrix().tensor().unwrap().t().unwrap();
         let log_probs = |hidden: &Tensor| {
             let logits = hidden.matmul(&head).unwrap();
             let total = logits.exp().unwrap().sum_keepdim(1).unwrap().log().unwrap();

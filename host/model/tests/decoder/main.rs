@@ -8,6 +8,7 @@ mod fused;
 mod gradients;
 mod head;
 mod oracle;
+mod quantized;
 mod random;
 mod refusals;
 mod smollm2;

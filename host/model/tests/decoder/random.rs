@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use host_model::families::{Llama, Mistral, Phi3, Qwen2, Qwen3};
 use host_model::{
-    Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Packed, RopeScaling, Target,
-    Weights,
+    Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Matrix, Packed, RopeScaling,
+    Target, Weights,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -123,7 +123,7 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
             let mut linear = |target: Target, bias: bool| {
                 let (out, input) = config.shape(target);
                 Linear {
-                    weight: dice.tensor(&[out, input], (3.0 / input as f32).sqrt()),
+                    weight: dice.tensor(&[out, input], (3.0 / input as f32).sqrt()).into(),
                     bias: bias.then(|| dice.tensor(&[out], 0.5)),
                 }
             };
@@ -151,10 +151,11 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
         })
         .collect();
     Weights {
-        embed: dice.tensor(&[config.vocab_size, hidden], 1.0),
+        embed: dice.tensor(&[config.vocab_size, hidden], 1.0).into(),
         layers,
         final_norm: dice.norm(hidden),
-        head: (!config.tie_embeddings).then(|| dice.tensor(&[config.vocab_size, hidden], 0.3)),
+        head: (!config.tie_embeddings)
+            .then(|| dice.tensor(&[config.vocab_size, hidden], 0.3).into()),
     }
 }
 
@@ -171,8 +172,9 @@ pub fn double(config: &Config) -> Decoder {
 /// The same weights in another number format, on a device.
 pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
     let change = |tensor: &Tensor| tensor.to_dtype(dtype).unwrap().to_device(device).unwrap();
+    let matrix = |matrix: &Matrix| change(&matrix.tensor().unwrap()).into();
     let linear = |linear: &Linear| Linear {
-        weight: change(&linear.weight),
+        weight: matrix(&linear.weight),
         bias: linear.bias.as_ref().map(change),
     };
     let layers = weights
@@ -193,10 +195,10 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
         })
         .collect();
     Weights {
-        embed: change(&weights.embed),
+        embed: matrix(&weights.embed),
         layers,
         final_norm: change(&weights.final_norm),
-        head: weights.head.as_ref().map(change),
+        head: weights.head.as_ref().map(matrix),
     }
 }
 
@@ -231,10 +233,10 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
     let mut put = |name: String, tensor: &Tensor| {
         found.insert(name, tensor.clone());
     };
-    put("model.embed_tokens.weight".into(), &weights.embed);
+    put("model.embed_tokens.weight".into(), &weights.embed.tensor().unwrap());
     put("model.norm.weight".into(), &weights.final_norm);
     if let Some(head) = &weights.head {
-        put("lm_head.weight".into(), head);
+        put("lm_head.weight".into(), &head.tensor().unwrap());
     }
     for (index, layer) in weights.layers.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
@@ -242,8 +244,11 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
         put(name("post_attention_layernorm"), &layer.mlp_norm);
         let modules = config.family.modules().iter();
         for module in modules.filter(|module| module.is_stacked()) {
-            let parts: Vec<_> =
-                module.parts.iter().map(|part| &layer.linear(*part).weight).collect();
+            let parts: Vec<_> = module
+                .parts
+                .iter()
+                .map(|part| layer.linear(*part).weight.tensor().unwrap())
+                .collect();
             put(name(module.path), &Tensor::cat(&parts, 0).unwrap());
         }
         let linears = [
@@ -256,7 +261,7 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
             ("mlp.down_proj", &layer.down),
         ];
         for (part, linear) in linears {
-            put(name(part), &linear.weight);
+            put(name(part), &linear.weight.tensor().unwrap());
             if let Some(bias) = &linear.bias {
                 put(format!("model.layers.{index}.{part}.bias"), bias);
             }

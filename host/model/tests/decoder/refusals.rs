@@ -91,7 +91,7 @@ fn rotation_scaling_is_read_in_both_spellings() {
 fn weights_of_another_shape_are_named() {
     let config = random::llama();
     let mut weights = random::weights(&config, 1);
-    weights.layers[1].k.weight = Tensor::zeros((4, 4), DType::F32, &Device::Cpu).unwrap();
+    weights.layers[1].k.weight = Tensor::zeros((4, 4), DType::F32, &Device::Cpu).unwrap().into();
     let error = message(Decoder::new(config.clone(), weights, Kernels::Plain));
     assert!(error.contains("layers.1.k_proj"), "{error}");
     let mut weights = random::weights(&config, 1);

@@ -29,7 +29,7 @@ impl Gguf {
     }
 
     fn linear(&mut self, name: &str) -> Linear {
-        Linear { weight: self.tensor(name), bias: None }
+        Linear { weight: self.tensor(name).into(), bias: None }
     }
 
     /// GGUF interleaves the two halves of every rotated head.
@@ -38,7 +38,7 @@ impl Gguf {
         let (out, input) = weight.dims2().unwrap();
         let split = weight.reshape((heads, out / heads / 2, 2, input)).unwrap();
         let turned = split.transpose(1, 2).unwrap().contiguous().unwrap();
-        Linear { weight: turned.reshape((out, input)).unwrap(), bias: None }
+        Linear { weight: turned.reshape((out, input)).unwrap().into(), bias: None }
     }
 
     fn weights(&mut self, config: &Config) -> Weights {
@@ -61,7 +61,7 @@ impl Gguf {
             })
             .collect();
         Weights {
-            embed: self.tensor("token_embd.weight"),
+            embed: self.tensor("token_embd.weight").into(),
             layers,
             final_norm: self.tensor("output_norm.weight"),
             head: None,

@@ -69,7 +69,8 @@ fn layer_0_is_the_embeddings() {
         let decoder = Decoder::new(config.clone(), weights.clone(), kernels).unwrap();
         let vector = steering.vectors()[&0].as_slice();
         let vector = candle_core::Tensor::new(vector, &candle_core::Device::Cpu).unwrap();
-        weights.embed = weights.embed.broadcast_add(&vector).unwrap();
+        let embed = weights.embed.tensor().unwrap();
+        weights.embed = embed.broadcast_add(&vector).unwrap().into();
         let moved = Decoder::new(config.clone(), weights, kernels).unwrap();
         let applied = Overlay { adapter: None, steering: Some(&steering) };
         let got = decoder.infer(&batch, applied, &[]).unwrap().hidden;

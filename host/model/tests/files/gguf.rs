@@ -17,7 +17,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
     load(&Source::Gguf(path.to_owned()), &LoadOptions::default())
 }
 
-fn metadata(family: &str) -> Metadata {
+pub fn metadata(family: &str) -> Metadata {
     let mut metadata = Metadata::new();
     let mut set = |key: &str, value: Value| drop(metadata.insert(key.to_owned(), value));
     set("general.architecture", Value::String(family.to_owned()));
@@ -49,7 +49,7 @@ fn metadata(family: &str) -> Metadata {
 }
 
 /// The tensors as a converter writes them: other names, and q and k of a Llama interleaved.
-fn tensors(family: &str) -> Tensors {
+pub fn tensors(family: &str) -> Tensors {
     let rename = [
         ("model.embed_tokens", "token_embd"),
         ("model.norm", "output_norm"),
@@ -87,12 +87,12 @@ fn tensors(family: &str) -> Tensors {
     tiny::tensors(family).into_iter().map(convert).collect()
 }
 
-fn write(dir: &Path, metadata: &Metadata, tensors: &Tensors) -> PathBuf {
+pub fn write(dir: &Path, metadata: &Metadata, tensors: &Tensors) -> PathBuf {
     write_as(dir, metadata, tensors, GgmlDType::F32)
 }
 
 /// As `kind`, but for vectors and for rows that aren't whole blocks.
-fn write_as(dir: &Path, metadata: &Metadata, tensors: &Tensors, kind: GgmlDType) -> PathBuf {
+pub fn write_as(dir: &Path, metadata: &Metadata, tensors: &Tensors, kind: GgmlDType) -> PathBuf {
     let path = dir.join("tiny.gguf");
     let quantize = |t: &Tensor| match t.dims() {
         [_, columns] if columns.is_multiple_of(32) => QTensor::quantize(t, kind).unwrap(),
@@ -117,12 +117,12 @@ fn a_gguf_file_is_the_same_model_as_its_folder() {
             load(&Source::Directory(dir.path().to_owned()), &LoadOptions::default()).unwrap();
         let file = open(&write(dir.path(), &metadata(family), &tensors(family))).unwrap();
         assert_eq!(*folder.config, *file.config, "{family}");
-        assert_eq!(tiny::distance(&folder.decoder.weights.embed, &file.decoder.weights.embed), 0.0);
+        assert_eq!(tiny::apart(&folder.decoder.weights.embed, &file.decoder.weights.embed), 0.0);
         for (a, b) in folder.decoder.weights.layers.iter().zip(&file.decoder.weights.layers) {
             for (a, b) in
                 [(&a.q, &b.q), (&a.k, &b.k), (&a.v, &b.v), (&a.up, &b.up), (&a.down, &b.down)]
             {
-                assert_eq!(tiny::distance(&a.weight, &b.weight), 0.0, "{family}");
+                assert_eq!(tiny::apart(&a.weight, &b.weight), 0.0, "{family}");
                 assert_eq!(a.bias.is_some(), b.bias.is_some());
             }
         }
@@ -158,7 +158,7 @@ fn quantized_blocks_become_numbers() {
         let path = write_as(dir.path(), &metadata("llama"), &tensors("llama"), kind);
         let model = open(&path).unwrap();
         let exact = &tiny::tensors("llama")["model.layers.1.self_attn.q_proj.weight"];
-        let error = tiny::distance(exact, &model.decoder.weights.layers[1].q.weight);
+        let error = tiny::apart(&exact.clone().into(), &model.decoder.weights.layers[1].q.weight);
         assert!(error > 0.0 && error < worst, "{kind:?}: {error}");
     }
 }

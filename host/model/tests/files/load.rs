@@ -43,10 +43,10 @@ fn fused_projections_are_split_top_to_bottom() {
     let layer = &model.decoder.weights.layers[1];
     let tensors = tiny::tensors("phi3");
     let qkv = &tensors["model.layers.1.self_attn.qkv_proj.weight"];
-    assert_eq!(tiny::distance(&qkv.narrow(0, 32, 16).unwrap(), &layer.k.weight), 0.0);
+    assert_eq!(tiny::apart(&qkv.narrow(0, 32, 16).unwrap().into(), &layer.k.weight), 0.0);
     let gate_up = &tensors["model.layers.1.mlp.gate_up_proj.weight"];
     assert_eq!(
-        tiny::distance(&gate_up.narrow(0, tiny::INNER, tiny::INNER).unwrap(), &layer.up.weight),
+        tiny::apart(&gate_up.narrow(0, tiny::INNER, tiny::INNER).unwrap().into(), &layer.up.weight),
         0.0
     );
 }
@@ -79,7 +79,7 @@ fn shards_are_the_same_model_and_a_lost_one_is_named() {
     shard(dir.path(), "llama");
     let sharded = open(dir.path()).unwrap();
     for (a, b) in whole.decoder.weights.layers.iter().zip(&sharded.decoder.weights.layers) {
-        assert_eq!(tiny::distance(&a.down.weight, &b.down.weight), 0.0);
+        assert_eq!(tiny::apart(&a.down.weight, &b.down.weight), 0.0);
     }
     std::fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
     refused(dir.path(), "model-00002-of-00002.safetensors", "is missing");
@@ -110,7 +110,7 @@ fn half_precision_files_become_the_requested_type() {
         let model = open(dir.path()).unwrap();
         assert_eq!(model.decoder.weights.dtype(), DType::F32);
         let exact = &tiny::tensors("llama")["model.layers.0.mlp.up_proj.weight"];
-        let error = tiny::distance(exact, &model.decoder.weights.layers[0].up.weight);
+        let error = tiny::apart(&exact.clone().into(), &model.decoder.weights.layers[0].up.weight);
         assert!(error > 0.0 && error < 2e-3, "{error}");
         let options = LoadOptions { dtype: stored, ..LoadOptions::default() };
         let kept = load(&Source::Directory(dir.path().to_owned()), &options).unwrap();
@@ -144,7 +144,7 @@ fn a_model_inside_the_program_is_the_same_as_its_folder() {
     let inside = load(&Source::Embedded(embedded), &LoadOptions::default()).unwrap();
     let outside = open(dir.path()).unwrap();
     assert_eq!(inside.digest, outside.digest);
-    assert_eq!(tiny::distance(&inside.decoder.weights.embed, &outside.decoder.weights.embed), 0.0);
+    assert_eq!(tiny::apart(&inside.decoder.weights.embed, &outside.decoder.weights.embed), 0.0);
     let broken = EmbeddedModel { weights: &embedded.weights[..100], ..embedded };
     let message =
         load(&Source::Embedded(broken), &LoadOptions::default()).err().unwrap().to_string();

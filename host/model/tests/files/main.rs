@@ -10,6 +10,7 @@ mod generate;
 mod gguf;
 mod gguf_hostile;
 mod gguf_keys;
+mod held;
 mod hub;
 mod load;
 mod mirror;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use host_model::Matrix;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -159,6 +160,10 @@ pub fn tokenizer_with_merges(merges: &[(&str, &str)]) -> Tokenizer {
 }
 
 /// Largest difference of two tensors.
+pub fn apart(a: &Matrix, b: &Matrix) -> f32 {
+    distance(&a.tensor().unwrap(), &b.tensor().unwrap())
+}
+
 pub fn distance(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
     let difference = (a.to_dtype(DType::F32).unwrap() - b.to_dtype(DType::F32).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Times optimizer steps at the shape of SmolLM2-135M and prints a JSON line per
+//! Times optimizer steps at the shape of SmolLM2-135M, or another one, and prints a JSON line per
 //! measurement. `cargo bench --bench step` measures 4x128 and 8x256, plain and with
 //! the KL to the reference, each in a process of its own, so that its peak memory is
 //! its own. `cargo bench --bench step -- --help` lists what else can be asked.
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use clap::Parser;
-use host_model::{Decoder, HeadRows, Lora, Packed, Widest};
+use host_model::{BlockFormat, Decoder, HeadRows, Lora, Packed, Widest};
 use host_trainer::config::TrainConfig;
 use host_trainer::optimizer::AdamW;
 use host_trainer::parameters::{Layout, norm};
@@ -38,9 +38,15 @@ struct Arguments {
     /// Keep only the inputs of blocks.
     #[arg(long)]
     checkpoint_activations: bool,
-    /// Hold the frozen weights in bf16.
+    /// Compute in bf16.
     #[arg(long)]
     bf16: bool,
+    /// Hold random matrices in blocks: q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k.
+    #[arg(long, value_parser = format)]
+    held: Option<BlockFormat>,
+    /// Shape of the random weights: smollm2 (135M) or llama-8b.
+    #[arg(long, default_value = "smollm2", value_parser = ["smollm2", "llama-8b"])]
+    size: String,
     /// Use no wider instructions than these.
     #[arg(long, value_parser = widest)]
     instructions: Option<Widest>,
@@ -69,6 +75,20 @@ fn shape(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
+fn format(name: &str) -> Result<BlockFormat, String> {
+    Ok(match name {
+        "q4_0" => BlockFormat::Q4_0,
+        "q4_1" => BlockFormat::Q4_1,
+        "q5_0" => BlockFormat::Q5_0,
+        "q5_1" => BlockFormat::Q5_1,
+        "q8_0" => BlockFormat::Q8_0,
+        "q4_k" => BlockFormat::Q4K,
+        "q5_k" => BlockFormat::Q5K,
+        "q6_k" => BlockFormat::Q6K,
+        _ => return Err("write q4_0 to q8_0, or q4_k to q6_k".into()),
+    })
+}
+
 fn widest(name: &str) -> Result<Widest, String> {
     match name {
         "avx2" => Ok(Widest::Avx2),
@@ -83,6 +103,7 @@ struct Line {
     shape: String,
     objective: &'static str,
     weights: &'static str,
+    held: Option<String>,
     checkpoint_activations: bool,
     threads: usize,
     loss: Vec<f64>,
@@ -125,7 +146,7 @@ fn main() -> Outcome<()> {
 fn measure(arguments: &Arguments, (sequences, length): (usize, usize)) -> Outcome<Line> {
     let (mut decoder, adapter) = match (&arguments.model, &arguments.adapter) {
         (Some(model), Some(adapter)) => model::load(model, adapter, arguments.bf16)?,
-        _ => model::random(arguments.bf16)?,
+        _ => model::random(&arguments.size, arguments.bf16, arguments.held)?,
     };
     decoder.recompute = arguments.checkpoint_activations;
     let batch = tokens(sequences, length, decoder.config.vocab_size);
@@ -135,6 +156,7 @@ fn measure(arguments: &Arguments, (sequences, length): (usize, usize)) -> Outcom
         shape: format!("{sequences}x{length}"),
         objective: if arguments.kl { "sft+kl" } else { "sft" },
         weights: if arguments.bf16 { "bf16" } else { "f32" },
+        held: arguments.held.map(|held| format!("{held:?}")),
         checkpoint_activations: arguments.checkpoint_activations,
         threads,
         loss: Vec::new(),

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use host_model::families::Llama;
-use host_model::{Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Source, Target};
+use host_model::{
+    BlockFormat, Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Source, Target,
+};
 
 use super::{Outcome, weights};
 
@@ -21,16 +23,21 @@ pub fn load(model: &Path, adapter: &Path, bf16: bool) -> Outcome<(Decoder, Lora)
     Ok((model.decoder, adapter))
 }
 
-/// Random weights in the shape of SmolLM2-135M, and a fresh adapter on every projection.
-pub fn random(bf16: bool) -> Outcome<(Decoder, Lora)> {
-    let config = smollm2();
-    let decoder = Decoder::new(
-        config.clone(),
-        weights::random(&config, &Device::Cpu, dtype(bf16))?,
-        Kernels::Fused,
-    )?;
+/// Random weights of a shape, and a fresh adapter on every projection.
+pub fn random(size: &str, bf16: bool, held: Option<BlockFormat>) -> Outcome<(Decoder, Lora)> {
+    let config = if size == "llama-8b" { llama() } else { smollm2() };
+    let weights = weights::random(&config, &Device::Cpu, dtype(bf16), held)?;
+    let decoder = Decoder::new(config.clone(), weights, Kernels::Fused)?;
     let settings = LoraConfig { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() };
     Ok((decoder, Lora::new(&config, settings, 1, &Device::Cpu)?))
+}
+
+fn llama() -> Config {
+    let mut config = Llama::sized(128_256, [4096, 14336], 32, [32, 8]);
+    config.rope.theta = 500_000.0;
+    config.max_position = 131_072;
+    config.tie_embeddings = false;
+    config
 }
 
 fn smollm2() -> Config {

@@ -1,12 +1,32 @@
 //! Random weights of any shape, for measurements of speed and memory.
 
 use candle_core::{DType, Device, Tensor};
-use host_model::{Config, LayerWeights, Linear, Target, Weights};
+use host_model::{BlockFormat, Config, LayerWeights, Linear, Matrix, Target, Weights};
 
-pub fn random(config: &Config, device: &Device, dtype: DType) -> candle_core::Result<Weights> {
-    let random = |shape: (usize, usize)| {
+/// Different lines of a matrix in blocks: rounding billions of values takes minutes.
+const LINES: usize = 256;
+
+/// Dense, or in blocks.
+pub fn random(
+    config: &Config,
+    device: &Device,
+    dtype: DType,
+    held: Option<BlockFormat>,
+) -> candle_core::Result<Weights> {
+    let dense = |shape: (usize, usize)| {
         let scale = (shape.1 as f32).powf(-0.5);
         Tensor::randn(0f32, scale, shape, device)?.to_dtype(dtype)
+    };
+    let random = |(out, input): (usize, usize)| -> candle_core::Result<Matrix> {
+        let Some(format) = held else {
+            return Ok(dense((out, input))?.into());
+        };
+        match Matrix::from(dense((out.min(LINES), input))?).quantize(format)? {
+            Matrix::Quantized(some) => {
+                Ok(Matrix::Quantized(some.pick((0..out).map(|line| line % LINES))?))
+            }
+            whole @ Matrix::Dense(_) => Ok(whole),
+        }
     };
     let ones = || Tensor::ones(config.hidden_size, dtype, device);
     let linear = |target: Target| -> candle_core::Result<Linear> {

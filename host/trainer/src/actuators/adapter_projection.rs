@@ -50,12 +50,12 @@ impl Subspaces {
             let mut row = [const { None }; 7];
             for target in targets {
                 let (aligned, base) = (aligned.linear(*target), base.linear(*target));
-                if aligned.weight.dims() != base.weight.dims() {
+                if aligned.weight.dims2()? != base.weight.dims2()? {
                     return wrong("has matrices of other shapes than the model");
                 }
-                let device = aligned.weight.device();
-                let aligned = aligned.weight.to_dtype(DType::F32)?;
-                let base = base.weight.to_device(device)?.to_dtype(DType::F32)?;
+                let aligned = aligned.weight.tensor()?.to_dtype(DType::F32)?;
+                let base = base.weight.tensor()?.to_device(aligned.device())?;
+                let base = base.to_dtype(DType::F32)?;
                 let change = (aligned - base)?;
                 let norm = norm(&change)?;
                 row[*target as usize] = (norm > 0.0).then_some((change, norm));
@@ -197,7 +197,8 @@ mod tests {
         let shape = last.q.weight.dims2().expect("a matrix");
         let change = (0..shape.0 * shape.1).map(|i| ((i * i) as f32).sin() * 0.01);
         let change = Tensor::from_vec(change.collect(), shape, &Device::Cpu).expect("shaped");
-        last.q.weight = (&last.q.weight + change).expect("sum");
+        let before = last.q.weight.tensor().expect("dense");
+        last.q.weight = (before + change).expect("sum").into();
         weights
     }
 
@@ -228,7 +229,8 @@ mod tests {
         // There is one matrix that alignment changed, however many are asked for.
         assert_eq!(subspaces.project(&adapter, None, Some(10)).expect("projected"), 1);
         let last = model.config.num_layers - 1;
-        let change = (&aligned.layers[last].q.weight - &base.layers[last].q.weight).expect("V");
+        let q = |weights: &Weights| weights.layers[last].q.weight.tensor().expect("dense");
+        let change = (q(aligned) - q(&base)).expect("V");
         for ((name, var), before) in adapter.named().zip(&before) {
             let is_changed = name.contains(&format!("layers.{last}.")) && name.contains("q_proj");
             if !(is_changed && name.contains("lora_B")) {

@@ -44,11 +44,11 @@ fn broken_at(model: &Model, samples: &[Sample]) -> Decoder {
     let token = last.tokens[..last.tokens.len() - 1].iter().find(is_own);
     let token = *token.expect("a token of its own") as usize;
     let mut weights = model.decoder.weights.clone();
-    let mut rows: Vec<Vec<f32>> = weights.embed.to_vec2().expect("rows");
+    let mut rows: Vec<Vec<f32>> = weights.embed.tensor().expect("dense").to_vec2().expect("rows");
     rows[token].fill(f32::NAN);
     // The output head shares the matrix: keep it whole.
     weights.head = Some(weights.head_matrix().clone());
-    weights.embed = Tensor::new(rows, weights.embed.device()).expect("matrix");
+    weights.embed = Tensor::new(rows, weights.device()).expect("matrix").into();
     let mut config = (*model.config).clone();
     config.tie_embeddings = false;
     Decoder::new(config, weights, Kernels::Fused).expect("fits")

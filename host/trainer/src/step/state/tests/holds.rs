@@ -229,7 +229,8 @@ fn with_base(bench: &mut Bench) {
         let of = |i: usize| ((i / columns + number) as f32).sin() * ((i % columns) as f32).cos();
         let change: Vec<f32> = (0..rows * columns).map(of).collect();
         let change = Tensor::from_vec(change, (rows, columns), &Device::Cpu).expect("shaped");
-        layer.q.weight = (&layer.q.weight + (change * 0.01).expect("scaled")).expect("sum");
+        let before = layer.q.weight.tensor().expect("dense");
+        layer.q.weight = (before + (change * 0.01).expect("scaled")).expect("sum").into();
     }
     let subspaces = Subspaces::new(weights, &base, &[Target::Q, Target::Down]).expect("differ");
     bench.context.base = Some(Base { digest: String::new(), subspaces });
