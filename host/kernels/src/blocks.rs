@@ -30,6 +30,18 @@ pub enum BlockFormat {
 }
 
 impl BlockFormat {
+    /// Every format.
+    pub const ALL: [Self; 8] = [
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+    ];
+
     /// Values of a block.
     pub const fn values(self) -> usize {
         match self {

@@ -1,10 +1,15 @@
 //! The left side of products with frozen weights: rows packed for the register tile,
 //! once for all columns.
 
+use rayon::prelude::*;
+
 use super::bfloat;
 use super::operands::ROWS;
 use super::pack::pack_left;
 use super::view::Mat;
+
+/// Rows of a piece of work.
+const BLOCK: usize = 2 * ROWS;
 
 /// Number format of the right side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,14 @@ impl PackedLhs {
         };
         (self.rows, self.depth) = (rows, depth);
         self
+    }
+
+    /// Packs `depth` values of every row of x, which lie `stride` apart, blocks of rows split over the threads.
+    pub fn pack(&mut self, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
+        let count = |x: &[f32]| (x.len() - depth) / stride + 1;
+        let mut blocks = self.shape(format, count(x), depth).blocks(BLOCK);
+        let work: Vec<_> = x.chunks(BLOCK * stride).map(|x| (x, blocks.next_block())).collect();
+        work.into_par_iter().for_each(|(x, mut block)| block.pack(x, count(x), stride));
     }
 
     /// 32-bit values that rows of a depth take.

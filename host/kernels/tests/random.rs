@@ -149,17 +149,7 @@ fn blocks(dice: &mut Dice, format: BlockFormat, count: usize) -> Vec<u8> {
 
 /// A weight in blocks gives the bits of the same weight widened beforehand: x W^T, g W and few rows.
 fn block_product(dice: &mut Dice) -> Vec<f32> {
-    const FORMATS: [BlockFormat; 8] = [
-        BlockFormat::Q4_0,
-        BlockFormat::Q4_1,
-        BlockFormat::Q5_0,
-        BlockFormat::Q5_1,
-        BlockFormat::Q8_0,
-        BlockFormat::Q4K,
-        BlockFormat::Q5K,
-        BlockFormat::Q6K,
-    ];
-    let format = FORMATS[dice.size(0..FORMATS.len())];
+    let format = BlockFormat::ALL[dice.size(0..BlockFormat::ALL.len())];
     let (rows, out) = (dice.size(1..60), dice.size(1..150));
     let input = dice.size(1..1500_usize.div_ceil(format.values())) * format.values();
     let bytes = blocks(dice, format, out * input / format.values());

@@ -262,34 +262,13 @@ pub(crate) fn ggml(format: BlockFormat) -> GgmlDType {
 
 /// The format of a type of candle, where the kernels know it.
 pub(crate) fn block_format(dtype: GgmlDType) -> Option<BlockFormat> {
-    Some(match dtype {
-        GgmlDType::Q4_0 => BlockFormat::Q4_0,
-        GgmlDType::Q4_1 => BlockFormat::Q4_1,
-        GgmlDType::Q5_0 => BlockFormat::Q5_0,
-        GgmlDType::Q5_1 => BlockFormat::Q5_1,
-        GgmlDType::Q8_0 => BlockFormat::Q8_0,
-        GgmlDType::Q4K => BlockFormat::Q4K,
-        GgmlDType::Q5K => BlockFormat::Q5K,
-        GgmlDType::Q6K => BlockFormat::Q6K,
-        _ => return None,
-    })
+    BlockFormat::ALL.into_iter().find(|format| ggml(*format) == dtype)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    const FORMATS: [BlockFormat; 8] = [
-        BlockFormat::Q4_0,
-        BlockFormat::Q4_1,
-        BlockFormat::Q5_0,
-        BlockFormat::Q5_1,
-        BlockFormat::Q8_0,
-        BlockFormat::Q4K,
-        BlockFormat::Q5K,
-        BlockFormat::Q6K,
-    ];
 
     fn bits(tensor: &Tensor) -> Vec<u32> {
         let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
@@ -301,7 +280,7 @@ mod tests {
         let values: Vec<f32> =
             (0..6 * 512).map(|i| (i as f32 * 0.37).sin() * (1.0 + i as f32 * 1e-3)).collect();
         let exact = Tensor::from_vec(values, (6, 512), &Device::Cpu).unwrap();
-        for format in FORMATS {
+        for format in BlockFormat::ALL {
             let theirs = QTensor::quantize(&exact, ggml(format)).unwrap();
             let theirs = theirs.dequantize(&Device::Cpu).unwrap();
             let ours = Matrix::Dense(exact.clone()).quantize(format).unwrap();

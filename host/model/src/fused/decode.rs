@@ -7,7 +7,7 @@ use super::adapter::Factors;
 use super::frozen::{Adapted, Frozen, ranks, steer};
 use super::layer::{Layer, LayerValues};
 use super::projection::{Factor, Projection};
-use super::shape::{BLOCK, Shape};
+use super::shape::Shape;
 use crate::error::{Error, Result};
 use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, SequenceKv, Store};
 use crate::steering::Steering;
@@ -179,8 +179,7 @@ fn multiply<const N: usize>(
 ) -> [Vec<f32>; N] {
     let (input, format) = (projections[0].input, projections[0].weight.format());
     let mut left = PackedLhs::default();
-    let mut blocks = left.shape(format, rows, input).blocks(BLOCK);
-    x.chunks(BLOCK * input).for_each(|x| blocks.next_block().pack(x, x.len() / input, input));
+    left.pack(format, x, (input, input));
     let lows = projections.map(|projection| {
         let mut low = vec![0f32; projection.low.map_or(0, |adapter| rows * adapter.rank)];
         Factor::multiply(&projection.factor_a(), x, &mut low);

@@ -66,7 +66,7 @@ fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32
     let vocabulary = head.len() / size;
     let pack = |hidden: &&[f32]| {
         let mut left = PackedLhs::default();
-        pack_rows(&mut left, head.format(), hidden, (size, size));
+        left.pack(head.format(), hidden, (size, size));
         left
     };
     let left: Vec<PackedLhs> = hidden.iter().map(pack).collect();
@@ -81,17 +81,6 @@ fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32
         })
         .collect();
     product::run(&mut products);
-}
-
-/// Packs `depth` values of every row of x, which lie `stride` apart.
-fn pack_rows(left: &mut PackedLhs, format: Format, x: &[f32], (depth, stride): (usize, usize)) {
-    let rows = (x.len() - depth) / stride + 1;
-    let mut blocks = left.shape(format, rows, depth).blocks(BLOCK);
-    let work: Vec<_> = x.chunks(BLOCK * stride).map(|x| (x, blocks.next_block())).collect();
-    work.into_par_iter().for_each(|(x, mut block)| {
-        let rows = (x.len() - depth) / stride + 1;
-        block.pack(x, rows, stride);
-    });
 }
 
 pub(crate) fn label_log_probs(head: &Matrix, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
@@ -243,7 +232,7 @@ impl Part<'_> {
         let mut into = Accumulate::Set;
         for first in (0..v).step_by(STRETCH) {
             let depth = STRETCH.min(v - first);
-            pack_rows(&mut logits.slopes, self.head.format(), &current[first..], (depth, v));
+            logits.slopes.pack(self.head.format(), &current[first..], (depth, v));
             product::run(&mut [Product {
                 into,
                 c: gradient,

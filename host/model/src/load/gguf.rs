@@ -274,6 +274,11 @@ impl TensorSource for Gguf {
         let (Some(format), &[out, input]) = (format, info.shape.dims()) else {
             return Ok(self.read(name)?.into());
         };
+        if !input.is_multiple_of(format.values()) {
+            // No file of llama.cpp has such lines.
+            let problem = format!("tensor {name} has lines of {input} values, no whole blocks");
+            return Err(Error::file(&self.path, problem, FETCH_AGAIN));
+        }
         // The places of all tensors were checked when the file was opened.
         let at = (self.content.tensor_data_offset + info.offset) as usize;
         let bytes = self.map[at..at + format.size(out * input)].to_vec();

@@ -63,19 +63,22 @@ impl Held {
                 (_, None) => *others.entry(format!("{:?}", matrix.dtype())).or_insert(0) += 1,
             }
         }
-        let layers_kept = match self {
-            Self::Blocks(format) => weights.matrices().any(|one| one.format() == Some(format)),
-            Self::Dense | Self::Stored => kept > 0,
+        let nothing = match self {
+            Self::Dense => None,
+            Self::Stored => (kept == 0).then_some((
+                "has no matrix in blocks of Q4_0 to Q6_K that could stay as it is",
+                "use another file of the model, such as Q4_K_M, or --weights q8_0",
+            )),
+            Self::Blocks(format) => (!weights.matrices().any(|one| one.format() == Some(format)))
+                .then_some((
+                    "has no matrix whose lines are made of whole blocks of this format",
+                    match format {
+                        BlockFormat::Q8_0 => "use --weights dense",
+                        _ => "use --weights q8_0 or dense",
+                    },
+                )),
         };
-        if !layers_kept {
-            let action = match self {
-                Self::Stored => "use another file of the model, such as Q4_K_M, or --weights q8_0",
-                _ => "use --weights q8_0 or dense",
-            };
-            let problem = match self {
-                Self::Stored => "has no matrix in blocks of Q4_0 to Q6_K that could stay as it is",
-                _ => "has no matrix whose lines are made of whole blocks of this format",
-            };
+        if let Some((problem, action)) = nothing {
             return Err(Error::file(path, problem, action));
         }
         let others: Vec<String> =
