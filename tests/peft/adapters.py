@@ -1,6 +1,6 @@
 """Compares losses of a tiny random model under the kinds of adapter that peft writes.
 
-Every adapter is saved by peft and read by the host. What the host loads must have peft's loss, with the fused and with
+Most adapters are saved by peft and read by the host; those of `shapes` the other way round, with gradients too. What the host loads must have peft's loss, with the fused and with
 the plain kernels, within 1e-5; what it refuses must name the setting, and the way out that its message names must work:
 the model merged in Python, or the adapter that peft converted, has peft's loss too.
 
@@ -222,10 +222,49 @@ def stacked(report):
             compare(report, name, "loaded", work / "model", work / "adapter", losses(adapted), losses(model))
 
 
+def written():
+    """Shapes of adapters that the host writes and peft loads, and the gradients of both."""
+    yield "plain", dict(targets=SEPARATE)
+    yield "rslora", dict(targets=SEPARATE, rank_stabilized=True)
+    yield "some layers", dict(targets=["q_proj", "down_proj"], layers=[0, 2])
+    yield "all linear", dict(targets="all-linear", exclude=["layers.0.mlp.up_proj", "k_proj"])
+    yield "an expression", dict(targets=r".*\.(0|2)\.self_attn\.(q|v)_proj")
+    yield "ranks and alphas", dict(
+        targets=SEPARATE,
+        rank_stabilized=True,
+        rank_pattern={"q_proj": 8, r"layers\.1\..*up_proj": 2},
+        alpha_pattern={r"layers\.2\.mlp\..*": 12.0, "v_proj": 1.5},
+    )
+
+
+def shapes(report):
+    for name, shape in written():
+        with tempfile.TemporaryDirectory() as work:
+            work = pathlib.Path(work)
+            plain = base(work / "model")
+            shape = json.dumps(dict(rank=4, alpha=6.0, **shape))
+            subprocess.run([parity.HOST, "shaped", work / "model", work / "adapter", shape], check=True)
+            adapted = peft.PeftModel.from_pretrained(model_at(work / "model"), work / "adapter", is_trainable=True).eval()
+            compare(report, name, "written by the host", work / "model", work / "adapter", losses(adapted), plain)
+            ids = [torch.tensor([prompt]) for prompt in PROMPTS]
+            sum(adapted(prompt, labels=prompt).loss for prompt in ids).backward()
+            theirs = {key.replace(".default", ""): value.grad for key, value in adapted.named_parameters() if value.requires_grad}
+            ours, refusal = host("gradients", work / "model", work / "adapter", json.dumps(PROMPTS))
+            if refusal or any(found.keys() != theirs.keys() for found in ours):
+                report.line(name, "gradients", False, refusal or "other tensors than peft's")
+                continue
+            worst = 0.0
+            for found in ours:
+                for key, grad in theirs.items():
+                    difference = torch.tensor(found[key]).reshape(grad.shape) - grad
+                    worst = max(worst, (difference.norm() / grad.norm()).item())
+            report.line(name, "gradients", worst < 1e-4, f"worst relative difference {worst:.1e} of {len(theirs)} tensors")
+
+
 def main():
     print(f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}")
     report = Report()
-    for part in (adapters, bias, embeddings, stacked):
+    for part in (adapters, bias, embeddings, stacked, shapes):
         part(report)
     print(f"{report.counts['ok']} ok, {report.counts['FAILED']} failed")
     sys.exit(1 if report.counts["FAILED"] else 0)

@@ -21,6 +21,10 @@ pub struct ModelConfig {
     pub source: Option<String>,
     /// The model before its alignment, named likewise: loaded if a policy compares the two.
     pub base: Option<String>,
+    /// An adapter in peft's format that is merged into the model when it is loaded: the
+    /// reference, and all that is compared with, is the model with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PathBuf>,
     /// Jinja file that replaces the model's own chat template.
     pub chat_template: Option<PathBuf>,
     /// Which of the model's own chat templates, where it has several by name.
@@ -93,6 +97,7 @@ impl Default for ModelConfig {
         Self {
             source: None,
             base: None,
+            adapter: None,
             chat_template: None,
             chat_template_name: None,
             template_date: None,
@@ -126,11 +131,19 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         template: config.template_options()?,
         ..LoadOptions::default()
     };
-    let model = host_model::load::load(&source, &options)?;
+    let mut model = host_model::load::load(&source, &options)?;
     model.notices.iter().for_each(|notice| progress.notice(notice));
     if let (None, Some(date)) = (&config.template_date, model.tokenizer.template_moment()) {
         progress.notice(&format!(
             "the chat template shows the date: it is {date}; set model.template_date for another"
+        ));
+    }
+    if let Some(folder) = &config.adapter {
+        model = model.with_adapter(folder)?;
+        progress.notice(&format!(
+            "the adapter {} is merged into the model: the model without another adapter, the reference, is \
+             the model with this one",
+            folder.display()
         ));
     }
     for name in config.template_arguments.keys() {

@@ -124,7 +124,7 @@ mod tests {
         };
         let swapped = Canary::load(&swapped, &model, &Reader::default()).expect("loads");
         // An adapter that changes nothing must not change the margin either.
-        let adapter = LoraConfig { rank: 2, alpha: 4.0, targets: Target::ALL.to_vec() };
+        let adapter = LoraConfig::new(2, 4.0, &Target::ALL);
         let adapter = Lora::new(&model.config, adapter, 1, model.decoder.device()).expect("fits");
         let swapped = swapped.expect("has prompts").margins(&model.decoder, Some(&adapter));
         for (margin, swapped) in margins.iter().zip(swapped.expect("measured")) {

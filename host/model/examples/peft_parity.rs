@@ -4,16 +4,20 @@
 //!     peft_parity loss MODEL ADAPTER|- PROMPTS     mean loss of every prompt, per kernels, as JSON
 //!     peft_parity steps MODEL PROMPTS              last-row logits while the second half is decoded, per kernels
 //!     peft_parity adapter MODEL OUT SEED           write a random adapter on every projection
+//!     peft_parity shaped MODEL OUT SHAPE           write a random adapter of that shape (keys of `[lora]`, as JSON)
+//!     peft_parity gradients MODEL ADAPTER PROMPTS  of the mean loss of each prompt, summed, by tensor and kernels
 //!     peft_parity merge MODEL ADAPTER OUT          write the merged model
 //!
 //! PROMPTS is JSON: a list of lists of token ids.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use host_model::{
-    Error, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export, load,
+    Error, HeadRows, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export,
+    load,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -39,8 +43,13 @@ fn run(arguments: &[String]) -> Outcome {
         ["loss", model, adapter, prompts] => loss(model, adapter, prompts),
         ["steps", model, prompts] => steps(model, prompts),
         ["adapter", model, out, seed] => {
-            random_adapter(&open(model)?, Path::new(out), seed.parse()?)
+            let shape = LoraConfig::new(4, 6.0, &Target::ALL);
+            random_adapter(&open(model)?, Path::new(out), shape, seed.parse()?)
         }
+        ["shaped", model, out, shape] => {
+            random_adapter(&open(model)?, Path::new(out), serde_json::from_str(shape)?, 9)
+        }
+        ["gradients", model, adapter, prompts] => gradients(model, Path::new(adapter), prompts),
         ["merge", model, adapter, out] => {
             let model = open(model)?;
             let adapter = Lora::load_peft(Path::new(adapter), &model.config, &Device::Cpu)?;
@@ -119,8 +128,42 @@ fn logits(model: &Model, adapter: &str, prompts: &str) -> Outcome {
     Ok(())
 }
 
-fn random_adapter(model: &Model, out: &Path, seed: u64) -> Outcome {
-    let config = LoraConfig { rank: 4, alpha: 6.0, targets: Target::ALL.to_vec() };
+fn gradients(model: &str, adapter: &Path, prompts: &str) -> Outcome {
+    let prompts: Vec<Vec<u32>> = serde_json::from_str(prompts)?;
+    let batch = Packed::from_sequences(&prompts);
+    let (mut rows, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    for (sequence, prompt) in batch.sequences().zip(&prompts) {
+        rows.extend((sequence.start..sequence.end - 1).map(|row| row as u32));
+        labels.extend_from_slice(&prompt[1..]);
+        weights.extend(prompt[1..].iter().map(|_| 1.0 / (prompt.len() - 1) as f32));
+    }
+    let rows = Tensor::new(rows, &Device::Cpu)?;
+    let mut all = Vec::new();
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let model = open_with(model, Some(kernels))?;
+        let adapter = Lora::load_peft(adapter, &model.config, &Device::Cpu)?;
+        let hidden = model.decoder.forward(&batch, Some(&adapter), &[])?.hidden;
+        let rows = HeadRows {
+            hidden: &hidden.index_select(&rows, 0)?,
+            reference: None,
+            labels: &labels,
+            task_weights: &weights,
+            kl_weights: &vec![0.0; weights.len()],
+            subset: None,
+        };
+        let grads = model.decoder.head_loss(rows)?.loss.backward()?;
+        let mut found = BTreeMap::new();
+        for (name, var) in adapter.named() {
+            let grad = grads.get(var.as_tensor()).ok_or("the loss doesn't reach a tensor")?;
+            found.insert(name.to_owned(), grad.flatten_all()?.to_vec1::<f32>()?);
+        }
+        all.push(found);
+    }
+    println!("{}", serde_json::to_string(&all)?);
+    Ok(())
+}
+
+fn random_adapter(model: &Model, out: &Path, config: LoraConfig, seed: u64) -> Outcome {
     let adapter = Lora::new(&model.config, config, seed, &Device::Cpu)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for (_, var) in adapter.named().filter(|(name, _)| name.contains("lora_B")) {

@@ -55,7 +55,7 @@ impl Implementation for FusedModel {
         let Some(adapter) = adapter else {
             return self.infer(batch, Overlay::default(), taps);
         };
-        let flat = Flat::new(&self.0.config, adapter);
+        let flat = Flat::new(adapter);
         let vector = flat.tensor(adapter)?;
         let (operation, found) = Operation::run(&self.0, batch, flat, &vector, taps, recompute)?;
         Ok(Forward { hidden: vector.apply_op1(operation)?, taps: found })

@@ -17,6 +17,7 @@ mod head;
 pub mod load;
 pub mod lora;
 pub mod matrix;
+mod merged;
 pub mod message;
 mod operation;
 mod pass;
@@ -37,7 +38,7 @@ pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
-pub use lora::{Lora, LoraConfig, Target};
+pub use lora::{Lora, LoraConfig, Names, Target};
 pub use matrix::{BlockFormat, Matrix};
 pub use message::{Chat, Content, Message, TemplateInputs, Utterance};
 pub use pass::{

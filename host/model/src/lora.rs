@@ -1,15 +1,19 @@
 //! Low-rank adapter (Hu et al. 2021, arXiv 2106.09685), named as peft names it.
 
+pub(crate) mod modules;
+mod shape;
+
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 pub use crate::config::Target;
 use crate::error::{Error, Result};
+
+pub use shape::{LoraConfig, Names, Place, Shape};
 
 /// Which of the two factors of an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,56 +24,26 @@ pub enum Side {
     B,
 }
 
-/// What an adapter looks like; its scaling is alpha / rank.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LoraConfig {
+/// The factors of one adapted projection: y = W x + scaling B A x.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// [rank, in]
+    pub a: Var,
+    /// [out, rank]
+    pub b: Var,
     /// Rows of A, columns of B.
     pub rank: usize,
-    /// Numerator of the scaling.
-    pub alpha: f64,
-    /// The projections that are adapted.
-    pub targets: Vec<Target>,
+    /// alpha / rank, or alpha / sqrt(rank)
+    pub scaling: f64,
 }
 
-impl LoraConfig {
-    /// alpha / rank
-    pub fn scaling(&self) -> f64 {
-        self.alpha / self.rank as f64
-    }
-
-    fn validate(&self) -> Result<()> {
-        if self.rank == 0 || self.rank > 4096 {
-            return Err(Error::adapter(format!("rank is {}", self.rank), "choose 1 to 4096"));
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return Err(Error::adapter(
-                format!("alpha is {}", self.alpha),
-                "choose a positive number",
-            ));
-        }
-        if self.targets.is_empty() {
-            return Err(Error::adapter("no targets", "name at least one projection"));
-        }
-        for (index, target) in self.targets.iter().enumerate() {
-            if self.targets[..index].contains(target) {
-                return Err(Error::adapter(
-                    format!("target {} is named twice", target.name()),
-                    "name it once",
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A trainable adapter: A [rank, in] and B [out, rank] per layer and target, f32.
+/// A trainable adapter: A and B per adapted projection, f32.
 #[derive(Debug, Clone)]
 pub struct Lora {
-    /// Rank, alpha and targets.
-    pub config: LoraConfig,
+    shape: Shape,
     vars: BTreeMap<String, Var>,
     /// `vars` by layer and target, for the forward pass.
-    pairs: Vec<[Option<(Var, Var)>; 7]>,
+    pairs: Vec<[Option<Pair>; 7]>,
 }
 
 impl Lora {
@@ -77,64 +51,60 @@ impl Lora {
     /// with a = sqrt 5, as peft does), B zero. A tensor's draw depends on the
     /// seed, layer and target alone.
     pub fn new(model: &Config, config: LoraConfig, seed: u64, device: &Device) -> Result<Self> {
-        config.validate()?;
+        let shape = config.shape(model)?;
         let mut tensors = BTreeMap::new();
-        for layer in 0..model.num_layers {
-            for target in &config.targets {
-                let (rows, cols) = model.shape(*target);
-                let mut random = ChaCha8Rng::seed_from_u64(seed);
-                random.set_stream((layer * Target::ALL.len() + *target as usize) as u64);
-                let bound = 1.0 / (cols as f32).sqrt();
-                let a: Vec<f32> =
-                    (0..config.rank * cols).map(|_| random.random_range(-bound..bound)).collect();
-                let a = Tensor::from_vec(a, (config.rank, cols), device)?;
-                let b = Tensor::zeros((rows, config.rank), DType::F32, device)?;
-                tensors.insert(Self::var_name(layer, *target, Side::A), a);
-                tensors.insert(Self::var_name(layer, *target, Side::B), b);
-            }
+        for (layer, target, Place { rank, .. }) in shape.adapted() {
+            let (rows, cols) = model.shape(target);
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            random.set_stream((layer * Target::ALL.len() + target as usize) as u64);
+            let bound = 1.0 / (cols as f32).sqrt();
+            let a: Vec<f32> =
+                (0..rank * cols).map(|_| random.random_range(-bound..bound)).collect();
+            let a = Tensor::from_vec(a, (rank, cols), device)?;
+            let b = Tensor::zeros((rows, rank), DType::F32, device)?;
+            tensors.insert(Self::var_name(layer, target, Side::A), a);
+            tensors.insert(Self::var_name(layer, target, Side::B), b);
         }
-        Self::from_tensors(model, config, tensors, device)
+        Self::from_tensors(model, shape, tensors, device)
     }
 
     /// An adapter from stored tensors. Errors name a tensor that is missing,
     /// unknown, or does not fit the model.
     pub fn from_tensors(
         model: &Config,
-        config: LoraConfig,
+        shape: Shape,
         mut tensors: BTreeMap<String, Tensor>,
         device: &Device,
     ) -> Result<Self> {
-        config.validate()?;
+        shape.check(model)?;
         let mut vars = BTreeMap::new();
-        let mut pairs = Vec::with_capacity(model.num_layers);
-        for layer in 0..model.num_layers {
-            let mut row = [const { None }; 7];
-            for target in &config.targets {
-                let (out, input) = model.shape(*target);
-                let mut take = |side: Side, shape: (usize, usize)| -> Result<Var> {
-                    let name = Self::var_name(layer, *target, side);
-                    let tensor = tensors.remove(&name).ok_or_else(|| {
-                        Error::adapter(
-                            format!("tensor `{name}` is missing"),
-                            "use an adapter made for this model",
-                        )
-                    })?;
-                    if tensor.dims() != [shape.0, shape.1] {
-                        return Err(Error::adapter(
-                            format!("`{name}` has shape {:?}, not {shape:?}", tensor.dims()),
-                            "use an adapter made for this model",
-                        ));
-                    }
-                    let tensor = tensor.to_device(device)?.to_dtype(DType::F32)?;
-                    let var = Var::from_tensor(&tensor.contiguous()?)?;
-                    vars.insert(name, var.clone());
-                    Ok(var)
-                };
-                let a = take(Side::A, (config.rank, input))?;
-                let b = take(Side::B, (out, config.rank))?;
-                row[*target as usize] = Some((a, b));
-            }
-            pairs.push(row);
+        let mut pairs = vec![[const { None }; 7]; model.num_layers];
+        for (layer, target, place) in shape.adapted() {
+            let (out, input) = model.shape(target);
+            let mut take = |side: Side, shape: (usize, usize)| -> Result<Var> {
+                let name = Self::var_name(layer, target, side);
+                let tensor = tensors.remove(&name).ok_or_else(|| {
+                    Error::adapter(
+                        format!("tensor `{name}` is missing"),
+                        "use an adapter made for this model",
+                    )
+                })?;
+                if tensor.dims() != [shape.0, shape.1] {
+                    return Err(Error::adapter(
+                        format!("`{name}` has shape {:?}, not {shape:?}", tensor.dims()),
+                        "use an adapter made for this model",
+                    ));
+                }
+                let tensor = tensor.to_device(device)?.to_dtype(DType::F32)?;
+                let var = Var::from_tensor(&tensor.contiguous()?)?;
+                vars.insert(name, var.clone());
+                Ok(var)
+            };
+            let rank = place.rank;
+            let a = take(Side::A, (rank, input))?;
+            let b = take(Side::B, (out, rank))?;
+            let scaling = shape.scaling(place);
+            pairs[layer][target as usize] = Some(Pair { a, b, rank, scaling });
         }
         if let Some(name) = tensors.keys().next() {
             return Err(Error::adapter(
@@ -142,7 +112,12 @@ impl Lora {
                 "use an adapter made for this model",
             ));
         }
-        Ok(Self { config, vars, pairs })
+        Ok(Self { shape, vars, pairs })
+    }
+
+    /// Ranks and alphas by projection.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Trainable tensors in name order.
@@ -155,11 +130,6 @@ impl Lora {
         self.vars.get(name)
     }
 
-    /// alpha / rank
-    pub fn scaling(&self) -> f64 {
-        self.config.scaling()
-    }
-
     /// Blocks of the model it was made for.
     pub fn num_layers(&self) -> usize {
         self.pairs.len()
@@ -170,17 +140,25 @@ impl Lora {
         self.pairs.iter().all(|row| {
             Target::ALL.iter().zip(row).all(|(target, pair)| {
                 let (out, input) = model.shape(*target);
-                pair.as_ref().is_none_or(|(a, b)| {
-                    a.dims() == [self.config.rank, input] && b.dims() == [out, self.config.rank]
+                pair.as_ref().is_none_or(|pair| {
+                    pair.a.dims() == [pair.rank, input] && pair.b.dims() == [out, pair.rank]
                 })
             })
         })
     }
 
-    /// (A [rank, in], B [out, rank]) of one projection, if it is adapted.
-    pub fn pair(&self, layer: usize, target: Target) -> Option<(&Var, &Var)> {
-        let pair = self.pairs.get(layer)?[target as usize].as_ref()?;
-        Some((&pair.0, &pair.1))
+    /// The factors of one projection, if it is adapted.
+    pub fn pair(&self, layer: usize, target: Target) -> Option<&Pair> {
+        self.pairs.get(layer)?[target as usize].as_ref()
+    }
+
+    /// Every adapted projection, by layer.
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, Target, &Pair)> {
+        self.pairs.iter().enumerate().flat_map(|(layer, row)| {
+            Target::ALL
+                .into_iter()
+                .filter_map(move |target| Some((layer, target, row[target as usize].as_ref()?)))
+        })
     }
 
     /// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`

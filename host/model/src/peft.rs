@@ -16,7 +16,8 @@ use candle_core::{DType, Device, Tensor};
 use host_files::atomic;
 use safetensors::SafeTensors;
 
-use self::config_file::{AdapterConfig, AdapterSettings};
+use self::config_file::AdapterSettings;
+use self::stacked::Written;
 use crate::config::{Config, Module};
 use crate::error::{Error, Result};
 use crate::lora::Lora;
@@ -49,20 +50,15 @@ impl Lora {
     /// # Errors
     /// [`Error::Io`] when the folder can't be written.
     pub fn save_peft(&self, dir: &Path, model: &Config, base: &str) -> Result<()> {
-        let mut tensors: Tensors =
-            self.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect();
-        let mut file = AdapterConfig::new(&self.config, base);
+        let Written { tensors, entries, parts } = stacked::stack(self, model)?;
         let mut header = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        if stacked::modules(model).next().is_some() {
-            tensors = stacked::fuse(self, model, tensors, &mut file)?;
-            let parts: Vec<&str> = self.config.targets.iter().map(|t| t.name()).collect();
-            header.insert(PARTS.to_owned(), parts.join(","));
-        }
+        header.extend(parts.map(|parts| (PARTS.to_owned(), parts)));
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let path = dir.join(WEIGHTS);
         let bytes = tensor_file::to_bytes(tensors, header, &path, "check the adapter")?;
         atomic::write(&path, &bytes)?;
-        Ok(atomic::write(&dir.join(CONFIG), file.to_json().as_bytes())?)
+        let text = config_file::to_json(self.shape(), &entries, base);
+        Ok(atomic::write(&dir.join(CONFIG), text.as_bytes())?)
     }
 
     /// Read an adapter that this crate or `peft` wrote, for a model of the shape `model`. Modules may differ in rank and

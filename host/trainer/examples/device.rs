@@ -123,7 +123,7 @@ fn main() -> Result<(), Failure> {
     let weights = weights::random(&config, &options.device, options.dtype, None)?;
     let mut decoder = Decoder::new(config.clone(), weights, Kernels::Plain)?;
     decoder.recompute = options.checkpoint;
-    let settings = LoraConfig { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() };
+    let settings = LoraConfig::new(16, 32.0, &Target::ALL);
     let adapter = Lora::new(&config, settings, 1, &options.device)?;
     let layout = Layout::new(&adapter);
     let mut parameters = layout.read()?;

@@ -61,7 +61,7 @@ struct Trained {
 
 fn train(model: &Model) -> Trained {
     let decoder = &model.decoder;
-    let settings = LoraConfig { rank: 4, alpha: 8.0, targets: Target::ALL.to_vec() };
+    let settings = LoraConfig::new(4, 8.0, &Target::ALL);
     let adapter = Lora::new(&model.config, settings, 3, decoder.device()).unwrap();
     let tap = |source| Tap { source, position: Position::AnswerMean, layers: vec![1, 2] };
     let taps = [tap(wit::Source::Reference)];
@@ -143,7 +143,7 @@ fn loss(model: &Model) -> f64 {
     let samples = samples(model);
     let members: Vec<&Sample> = samples.iter().collect();
     let batch = MicroBatch::new(&members);
-    let settings = LoraConfig { rank: 1, alpha: 1.0, targets: vec![Target::Q] };
+    let settings = LoraConfig::new(1, 1.0, &[Target::Q]);
     let idle = Lora::new(&model.config, settings, 1, model.decoder.device()).unwrap();
     let forward = batch.forward(&model.decoder, &idle, &[]).unwrap();
     let hidden = batch.answer_rows(&forward).unwrap();

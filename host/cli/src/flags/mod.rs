@@ -23,6 +23,10 @@ flags! {
         /// org/name@revision). Default: the small demo model inside this program.
         #[arg(short, long, value_name = "MODEL")]
         model: Option<String> => [model.source],
+        /// Adapter in peft's format that is merged into the model: then it is part of the
+        /// reference, and of what an adapter on top is compared with.
+        #[arg(long, value_name = "DIR")]
+        model_adapter: Option<PathBuf> => [model.adapter],
         /// Jinja file that replaces the model's own chat template.
         #[arg(long, value_name = "FILE")]
         chat_template: Option<PathBuf> => [model.chat_template],
@@ -169,6 +173,19 @@ flags! {
         /// LoRA alpha; the update is scaled by alpha / rank.
         #[arg(long, value_name = "X")]
         alpha: Option<f64> => [lora.alpha],
+        /// Modules to adapt: names or ends of names, separated by commas (q_proj,v_proj).
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        targets: Vec<String> => [lora.targets],
+        /// Layers to adapt, from 0, separated by commas.
+        #[arg(long, value_name = "N", value_delimiter = ',')]
+        layers: Vec<usize> => [lora.layers],
+        /// Scale the update by alpha / sqrt(rank) instead (rsLoRA).
+        #[arg(long)]
+        rslora: bool => [lora.rank_stabilized],
+        /// Go on training this adapter (a folder in peft's format) instead of a fresh one. The
+        /// reference is the model without it; --model-adapter takes one into the reference.
+        #[arg(long, value_name = "DIR")]
+        start: Option<PathBuf> => [lora.start],
         /// Also train without the policy and show both (default on the demo data).
         #[arg(long, overrides_with = "no_baseline")]
         baseline: bool => [train.baseline],

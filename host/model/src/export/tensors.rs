@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Mutex;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor};
 use safetensors::{Dtype, View};
 
 use crate::config::Config;
 use crate::error::Result;
-use crate::lora::{Lora, Target};
+use crate::lora::{Lora, Pair, Target};
 use crate::matrix::Matrix;
 use crate::weights::{LayerWeights, Linear, Weights};
 
@@ -23,8 +23,7 @@ pub struct MergedTensor<'a> {
 
 struct Part<'a> {
     values: Values<'a>,
-    /// A [rank, in], B [out, rank] and alpha / rank.
-    adapter: Option<(&'a Var, &'a Var, f64)>,
+    adapter: Option<&'a Pair>,
 }
 
 /// Of a part of a tensor, before the adapter.
@@ -50,9 +49,9 @@ impl Part<'_> {
         };
         match self.adapter {
             None => Ok(tensor),
-            Some((a, b, scaling)) => {
+            Some(Pair { a, b, scaling, .. }) => {
                 let change = b.as_tensor().matmul(a.as_tensor())?.to_device(tensor.device())?;
-                tensor + (change * scaling)?
+                tensor + (change * *scaling)?
             }
         }
     }
@@ -146,8 +145,7 @@ impl<'a> List<'a> {
     ) -> Result<()> {
         let weight = |(linear, target): &(&'a Linear, Target)| Part {
             values: Values::Matrix(&linear.weight),
-            adapter: adapter
-                .and_then(|lora| lora.pair(index, *target).map(|(a, b)| (a, b, lora.scaling()))),
+            adapter: adapter.and_then(|lora| lora.pair(index, *target)),
         };
         self.add(format!("{name}.weight"), parts.iter().map(weight).collect())?;
         let bias = |(linear, _): &(&'a Linear, Target)| {

@@ -1,8 +1,9 @@
 //! The adapter as the kernels see it: slices per layer and target.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
-use crate::config::Config;
 use crate::error::Result;
 use crate::lora::{Lora, Target};
 use crate::slices::Values;
@@ -19,71 +20,92 @@ pub(super) struct LowRank<'a> {
 /// The low-rank factors of one layer's projections, in the order of `Target::ALL`.
 pub(super) type LayerAdapter<'a> = [Option<LowRank<'a>>; 7];
 
-/// Where every factor lies in one flat vector: by layer, target, A before B.
-#[derive(Clone)]
-pub(super) struct Flat {
-    /// Values of A and of B per target; zero where a target is not adapted.
-    sizes: [(usize, usize); 7],
-    layers: usize,
-    pub rank: usize,
+/// Of A and B per target; empty where there is no adapter.
+pub(super) type FactorGradients<'a> = [(&'a mut [f32], &'a mut [f32]); 7];
+
+/// Where the factors of one projection lie.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Values of A and of B.
+    a: usize,
+    b: usize,
+    rank: usize,
     scaling: f32,
 }
 
+/// Where every factor lies in one flat vector: by layer, target, A before B.
+#[derive(Clone)]
+pub(super) struct Flat {
+    layers: Vec<[Option<Sizes>; 7]>,
+    /// Where each layer's begin, and where the last ends.
+    starts: Vec<usize>,
+}
+
 impl Flat {
-    pub fn new(config: &Config, adapter: &Lora) -> Self {
-        let rank = adapter.config.rank;
-        let sizes = Target::ALL.map(|target| {
-            let (out, input) = config.shape(target);
-            match adapter.pair(0, target) {
-                Some(_) => (rank * input, out * rank),
-                None => (0, 0),
-            }
-        });
-        Self { sizes, layers: config.num_layers, rank, scaling: adapter.scaling() as f32 }
+    pub fn new(adapter: &Lora) -> Self {
+        let (mut layers, mut starts) = (Vec::new(), vec![0]);
+        for layer in 0..adapter.num_layers() {
+            let row = Target::ALL.map(|target| {
+                adapter.pair(layer, target).map(|pair| Sizes {
+                    a: pair.a.elem_count(),
+                    b: pair.b.elem_count(),
+                    rank: pair.rank,
+                    scaling: pair.scaling as f32,
+                })
+            });
+            let size: usize = row.iter().flatten().map(|sizes| sizes.a + sizes.b).sum();
+            starts.push(starts[layer] + size);
+            layers.push(row);
+        }
+        Self { layers, starts }
     }
 
-    pub fn layer_size(&self) -> usize {
-        self.sizes.iter().map(|(a, b)| a + b).sum()
+    /// One layer's values in the flat vector.
+    pub fn range(&self, layer: usize) -> Range<usize> {
+        self.starts[layer]..self.starts[layer + 1]
     }
 
     pub fn size(&self) -> usize {
-        self.layers * self.layer_size()
+        self.starts[self.layers.len()]
+    }
+
+    /// The lowest layer that is adapted: below it nothing wants a gradient.
+    pub fn lowest(&self) -> usize {
+        let adapted = |row: &[Option<Sizes>; 7]| row.iter().any(Option::is_some);
+        self.layers.iter().position(adapted).unwrap_or(0)
+    }
+
+    /// The rank per target of one layer, 0 where there is no adapter.
+    pub fn ranks(&self, layer: usize) -> [usize; 7] {
+        self.layers[layer].map(|sizes| sizes.map_or(0, |sizes| sizes.rank))
     }
 
     /// Every factor in one vector, on the graph of the adapter's variables.
     pub fn tensor(&self, adapter: &Lora) -> Result<Tensor> {
         let mut parts = Vec::new();
-        for layer in 0..self.layers {
-            for target in Target::ALL {
-                if let Some((a, b)) = adapter.pair(layer, target) {
-                    parts.push(a.flatten_all()?);
-                    parts.push(b.flatten_all()?);
-                }
-            }
+        for (_, _, pair) in adapter.pairs() {
+            parts.push(pair.a.flatten_all()?);
+            parts.push(pair.b.flatten_all()?);
         }
         Ok(Tensor::cat(&parts, 0)?)
     }
 
     /// One layer's factors in the flat vector.
     pub fn layer<'a>(&self, values: &'a [f32], layer: usize) -> LayerAdapter<'a> {
-        let size = self.layer_size();
-        let mut rest = &values[layer * size..(layer + 1) * size];
-        self.sizes.map(|(a, b)| {
+        let mut rest = &values[self.range(layer)];
+        self.layers[layer].map(|sizes| {
+            let Sizes { a, b, rank, scaling } = sizes?;
             let (own, others) = rest.split_at(a + b);
             rest = others;
-            (a > 0).then(|| LowRank {
-                a: &own[..a],
-                b: &own[a..],
-                rank: self.rank,
-                scaling: self.scaling,
-            })
+            Some(LowRank { a: &own[..a], b: &own[a..], rank, scaling })
         })
     }
 
     /// One layer's gradients, cut into A and B per target.
-    pub fn split_mut<'a>(&self, values: &'a mut [f32]) -> [(&'a mut [f32], &'a mut [f32]); 7] {
+    pub fn split_mut<'a>(&self, values: &'a mut [f32], layer: usize) -> FactorGradients<'a> {
         let mut rest = values;
-        self.sizes.map(|(a, b)| {
+        self.layers[layer].map(|sizes| {
+            let (a, b) = sizes.map_or((0, 0), |sizes| (sizes.a, sizes.b));
             let (own, others) = std::mem::take(&mut rest).split_at_mut(a + b);
             rest = others;
             own.split_at_mut(a)
@@ -91,40 +113,34 @@ impl Flat {
     }
 }
 
-/// Read access to an adapter's variables, for passes without gradient.
-pub(super) struct Factors<'a> {
-    layers: Vec<[Option<(Values<'a>, Values<'a>)>; 7]>,
+/// A and B of one projection, read from the variables.
+struct Read<'a> {
+    a: Values<'a>,
+    b: Values<'a>,
     rank: usize,
     scaling: f32,
 }
 
+/// Read access to an adapter's variables, for passes without gradient.
+pub(super) struct Factors<'a>(Vec<[Option<Read<'a>>; 7]>);
+
 impl<'a> Factors<'a> {
     pub fn of(adapter: Option<&'a Lora>, layers: usize) -> Result<Self> {
         let mut found = Vec::with_capacity(layers);
-        for layer in 0..layers {
-            let mut row = [const { None }; 7];
-            for target in Target::ALL {
-                if let Some((a, b)) = adapter.and_then(|lora| lora.pair(layer, target)) {
-                    row[target as usize] = Some((Values::of(a)?, Values::of(b)?));
-                }
-            }
-            found.push(row);
+        found.resize_with(layers, || [const { None }; 7]);
+        for (layer, target, pair) in adapter.into_iter().flat_map(Lora::pairs) {
+            let (a, b) = (Values::of(&pair.a)?, Values::of(&pair.b)?);
+            let (rank, scaling) = (pair.rank, pair.scaling as f32);
+            found[layer][target as usize] = Some(Read { a, b, rank, scaling });
         }
-        Ok(Self {
-            layers: found,
-            rank: adapter.map_or(0, |lora| lora.config.rank),
-            scaling: adapter.map_or(0.0, |lora| lora.scaling() as f32),
-        })
+        Ok(Self(found))
     }
 
     pub fn layer(&self, layer: usize) -> LayerAdapter<'_> {
-        std::array::from_fn(|target| {
-            self.layers[layer][target].as_ref().map(|(a, b)| LowRank {
-                a,
-                b,
-                rank: self.rank,
-                scaling: self.scaling,
-            })
+        let row = self.0[layer].each_ref();
+        row.map(|read| {
+            let Read { a, b, rank, scaling } = read.as_ref()?;
+            Some(LowRank { a, b, rank: *rank, scaling: *scaling })
         })
     }
 }

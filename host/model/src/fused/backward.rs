@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::adapter::Flat;
+use super::adapter::FactorGradients;
 use super::layer::Layer;
 use super::projection::{Factor, Projection, backward};
 use super::scratch::Scratch;
@@ -21,14 +21,13 @@ const STRIPE: usize = 128;
 impl Layer<'_> {
     /// Turns `scratch.g` from the gradient of the block's output into that of
     /// its input (unless nothing below wants it) and writes the gradients of
-    /// the layer's adapter, flat.
+    /// the layer's adapter.
     pub fn backward(
         &self,
         shape: &Shape,
         tape: &Tape,
         scratch: &mut Scratch,
-        flat: &Flat,
-        gradients: &mut [f32],
+        gradients: FactorGradients,
         wants_input: bool,
     ) {
         self.leave_mlp_back(shape, scratch);
@@ -36,7 +35,7 @@ impl Layer<'_> {
         self.leave_attention_back(shape, tape, scratch);
         self.attend_back(shape, tape, scratch);
         self.project_back(shape, tape, scratch, wants_input);
-        self.adapter_gradients(tape, scratch, flat, gradients);
+        self.adapter_gradients(tape, scratch, gradients);
         std::mem::swap(&mut scratch.g, &mut scratch.dx);
     }
 
@@ -260,13 +259,7 @@ impl Layer<'_> {
     }
 
     /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.
-    fn adapter_gradients(
-        &self,
-        tape: &Tape,
-        scratch: &Scratch,
-        flat: &Flat,
-        gradients: &mut [f32],
-    ) {
+    fn adapter_gradients(&self, tape: &Tape, scratch: &Scratch, mut gradients: FactorGradients) {
         let (x, mid) = (&scratch.normed_x, &scratch.normed_mid);
         let sources = [
             (&self.q, x, &scratch.dq),
@@ -299,9 +292,8 @@ impl Layer<'_> {
                 sum_rows((low, *rank), (wide, *width), columns.clone())
             })
             .collect();
-        let mut targets = flat.split_mut(gradients);
         for ((index, side, _, rank, _, width, columns), found) in work.iter().zip(found) {
-            let (da, db) = &mut targets[*index];
+            let (da, db) = &mut gradients[*index];
             for (i, found) in found.chunks_exact(columns.len()).enumerate() {
                 if *side == 0 {
                     let start = i * width + columns.start;

@@ -85,14 +85,15 @@ impl Frozen {
         on_pool(|| {
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
             steer(steering, 0, &mut stream);
-            let ranks = ranks(&adapter.layer(0));
-            let mut tape = self.tapes.take(&self.config, shape.rows, ranks);
+            let mut tape = self.tapes.take(&self.config, shape.rows, [0; 7]);
             let kv = self.config.kv_size();
             let mut left = PackedLhs::default();
             let mut layers = Vec::with_capacity(self.layers.len());
             for (index, weights) in self.layers.iter().enumerate() {
                 let values = LayerValues::of(weights)?;
-                let layer = values.layer(&self.config, index, adapter.layer(index));
+                let factors = adapter.layer(index);
+                tape.fit(&self.config, shape.rows, ranks(&factors));
+                let layer = values.layer(&self.config, index, factors);
                 stream = layer.forward(shape, stream, &mut tape, &mut left);
                 let cached = shape.batch.sequences().map(|rows| SequenceKv {
                     k: tape.k[rows.start * kv..rows.end * kv].to_vec(),

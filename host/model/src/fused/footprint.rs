@@ -9,7 +9,7 @@ use super::scratch::Scratch;
 use super::shape::BLOCK;
 use super::tape::Tape;
 use crate::head;
-use crate::lora::{Lora, Target};
+use crate::lora::Lora;
 use crate::pass::{MicroBatchShape, StepMemory};
 use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::{attention, matmul, product};
@@ -23,8 +23,10 @@ impl Frozen {
         recompute: bool,
     ) -> StepMemory {
         let config = &self.config;
-        let flat = Flat::new(config, adapter);
-        let ranks = Target::ALL.map(|target| adapter.pair(0, target).map_or(0, |_| flat.rank));
+        let flat = Flat::new(adapter);
+        // Layers may differ in the ranks of their projections.
+        let ranks: Vec<[usize; 7]> =
+            (0..config.num_layers).map(|layer| flat.ranks(layer)).collect();
         let rows: usize = work.lengths.iter().sum();
         let longest = work.lengths.iter().copied().max().unwrap_or(0);
         let stream = rows * config.hidden_size;
@@ -41,10 +43,12 @@ impl Frozen {
         };
         let packed = PackedLhs::values(format, rows, deepest.max(config.q_size()));
 
-        let row = Tape::new(config, 1, ranks).values() + config.num_heads;
-        let tape = rows * row + stream;
-        let kept = if recompute { config.num_layers * stream } else { config.num_layers * tape };
-        let again = if recompute { tape + stream } else { 0 };
+        let tapes = ranks.iter().map(|ranks| {
+            let row = Tape::new(config, 1, *ranks).values() + config.num_heads;
+            rows * row + stream
+        });
+        let kept = if recompute { config.num_layers * stream } else { tapes.clone().sum() };
+        let again = if recompute { tapes.max().unwrap_or(0) + stream } else { 0 };
         let angles = rows * config.rotary_dim();
         // The adapter as one vector, the stream after the last block, the hidden rows.
         let left = flat.size() + kept + 2 * stream;
@@ -53,7 +57,8 @@ impl Frozen {
 
         // The gradients of the answer rows, of the hidden rows (old and new), of the adapter.
         let slopes = 2 * selected + 2 * stream + flat.size();
-        let scratch = rows * Scratch::new(config, vec![0.0; config.hidden_size], ranks).values()
+        let low = ranks.iter().map(|ranks| ranks.iter().sum::<usize>()).max().unwrap_or(0);
+        let scratch = rows * (Scratch::new(config, vec![0.0; config.hidden_size]).values() + low)
             + Scratch::packed_values(config, format, rows);
         let heads = attention::gradient_values(mixed, longest, threads);
         let backward = left + slopes + again + angles + scratch + heads.max(at_work);

@@ -139,9 +139,10 @@ impl Frozen {
             for index in 0..layers {
                 let factors = adapter.layer(index);
                 let ranks = ranks(&factors);
-                let mut tape = spare
-                    .take()
-                    .unwrap_or_else(|| self.tapes.take(&self.config, shape.rows, ranks));
+                let mut tape = match spare.take() {
+                    Some(tape) => refit(tape, &self.config, shape.rows, ranks),
+                    None => self.tapes.take(&self.config, shape.rows, ranks),
+                };
                 let values = LayerValues::of(&self.layers[index])?;
                 let layer = values.layer(&self.config, index, factors);
                 stream = layer.forward(shape, stream, &mut tape, &mut left);
@@ -209,6 +210,12 @@ pub(super) fn steer(steering: Option<&Steering>, layer: usize, stream: &mut [f32
     if let Some(steering) = steering {
         steering.add(layer, stream);
     }
+}
+
+/// A block's tape for the next one, whose projections may have other ranks.
+fn refit(mut tape: Tape, config: &Config, rows: usize, ranks: [usize; 7]) -> Tape {
+    tape.fit(config, rows, ranks);
+    tape
 }
 
 /// The rank per target, 0 where there is no adapter.

@@ -72,12 +72,13 @@ impl Operation {
         let eps = config.rms_norm_eps as f32;
         norm::backward_add(&self.stream, &final_norm, eps, &g, &mut start);
         let mut gradient = vec![0f32; self.flat.size()];
-        let mut scratch = Scratch::new(config, start, ranks(&self.flat.layer(&values, 0)));
-        let layers = gradient.chunks_exact_mut(self.flat.layer_size());
-        for (index, gradient) in layers.enumerate().rev() {
+        let mut scratch = Scratch::new(config, start);
+        let lowest = self.flat.lowest();
+        for index in (lowest..config.num_layers).rev() {
             let weights = LayerValues::of(&self.frozen.layers[index])?;
             let factors = self.flat.layer(&values, index);
             let ranks = ranks(&factors);
+            scratch.fit(ranks);
             let layer = weights.layer(config, index, factors);
             let stored = &self.tapes[index];
             let again = self.recompute.then(|| {
@@ -87,8 +88,10 @@ impl Operation {
                 tape
             });
             let tape = again.as_ref().unwrap_or(stored);
-            let wants_input = index > 0;
-            layer.backward(&shape, tape, &mut scratch, &self.flat, gradient, wants_input);
+            let wants_input = index > lowest;
+            let gradient = &mut gradient[self.flat.range(index)];
+            let gradients = self.flat.split_mut(gradient, index);
+            layer.backward(&shape, tape, &mut scratch, gradients, wants_input);
             self.frozen.tapes.keep(again);
         }
         Ok(gradient)

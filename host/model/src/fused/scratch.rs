@@ -1,5 +1,6 @@
 //! Buffers of the backward pass, used again by every block.
 
+use super::tape::fit;
 use crate::config::Config;
 use host_kernels::packed_lhs::{Format, PackedLhs};
 
@@ -22,10 +23,11 @@ pub(super) struct Scratch {
     pub low: [Vec<f32>; 7],
     /// Packed rows on the left of products, three at a time at most.
     pub left: [PackedLhs; 3],
+    rows: usize,
 }
 
 impl Scratch {
-    pub fn new(config: &Config, g: Vec<f32>, ranks: [usize; 7]) -> Self {
+    pub fn new(config: &Config, g: Vec<f32>) -> Self {
         let rows = g.len() / config.hidden_size;
         let zeros = |cols: usize| vec![0f32; rows * cols];
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -42,8 +44,16 @@ impl Scratch {
             activated: zeros(inner),
             normed_x: zeros(hidden),
             normed_mid: zeros(hidden),
-            low: ranks.map(zeros),
+            low: Default::default(),
             left: Default::default(),
+            rows,
+        }
+    }
+
+    /// Makes room for the low-rank rows of the next block.
+    pub fn fit(&mut self, ranks: [usize; 7]) {
+        for (values, rank) in self.low.iter_mut().zip(ranks) {
+            fit(values, self.rows * rank);
         }
     }
 
@@ -64,6 +74,7 @@ impl Scratch {
             normed_mid,
             low,
             left: _,
+            rows: _,
         } = self;
         let parts = [g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid];
         parts.into_iter().chain(low).map(Vec::len).sum()

@@ -4,59 +4,77 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::module_name;
 use super::settings;
 use super::targets::{Pattern, Targets};
+use crate::config::Module;
 use crate::error::{Error, Result};
-use crate::lora::LoraConfig;
+use crate::lora::{Place, Shape};
 
-/// What adapter_config.json says of an adapter that is to be written.
-pub struct AdapterConfig {
-    pub rank: usize,
-    pub alpha: f64,
-    /// Modules that are adapted, as the model's own code names them.
-    pub modules: Vec<String>,
-    /// Ranks and alphas that differ, by module.
-    pub rank_pattern: Map<String, Value>,
-    pub alpha_pattern: Map<String, Value>,
-    base: String,
+/// An adapted module of the file.
+pub struct Entry {
+    pub layer: usize,
+    pub module: &'static Module,
+    pub place: Place,
 }
 
-impl AdapterConfig {
-    /// For an adapter with one rank and alpha throughout.
-    pub fn new(config: &LoraConfig, base: &str) -> Self {
-        Self {
-            rank: config.rank,
-            alpha: config.alpha,
-            modules: config.targets.iter().map(|t| t.name().to_owned()).collect(),
-            rank_pattern: Map::new(),
-            alpha_pattern: Map::new(),
-            base: base.to_owned(),
+/// The file's text for an adapter on these modules.
+pub fn to_json(shape: &Shape, entries: &[Entry], base: &str) -> String {
+    let mut modules: Vec<&'static Module> = Vec::new();
+    for entry in entries {
+        if !modules.contains(&entry.module) {
+            modules.push(entry.module);
         }
     }
-
-    /// The file's text.
-    pub fn to_json(&self) -> String {
-        let text = json!({
-            "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": self.base,
-            "r": self.rank,
-            "lora_alpha": number(self.alpha),
-            "target_modules": self.modules,
-            "rank_pattern": self.rank_pattern,
-            "alpha_pattern": self.alpha_pattern,
-            "lora_dropout": 0.0,
-            "bias": "none",
-            "fan_in_fan_out": false,
-            "use_rslora": false,
-            "use_dora": false,
-            "modules_to_save": null,
-            "layers_to_transform": null,
-            "init_lora_weights": true,
-            "inference_mode": true,
-        });
-        serde_json::to_string_pretty(&text).unwrap_or_default()
+    // Stacked ones last, the others by their targets.
+    modules.sort_by_key(|module| (module.is_stacked(), module.parts.first().copied()));
+    let of = |module: &'static Module| entries.iter().filter(move |entry| entry.module == module);
+    let layers_of =
+        |module: &'static Module| of(module).map(|entry| entry.layer).collect::<Vec<_>>();
+    let layers = modules.first().map(|module| layers_of(module)).unwrap_or_default();
+    // Names for all layers, names for some, or every module by its whole name.
+    let alike = modules.iter().all(|module| layers_of(module) == layers);
+    let some = alike && layers.len() < shape.places.len();
+    let mut ranks = Map::new();
+    let mut alphas = Map::new();
+    for module in &modules {
+        let same = of(module).map(|entry| entry.place).collect::<Vec<_>>();
+        let same = same.windows(2).all(|two| two[0] == two[1]);
+        for Entry { layer, place, .. } in of(module) {
+            let key = if same { module.name().to_owned() } else { module_name(module, *layer) };
+            if place.rank != shape.rank {
+                ranks.insert(key.clone(), json!(place.rank));
+            }
+            if place.alpha != shape.alpha {
+                alphas.insert(key, json!(place.alpha));
+            }
+        }
     }
+    let names: Vec<String> = if alike {
+        modules.iter().map(|module| module.name().to_owned()).collect()
+    } else {
+        entries.iter().map(|entry| module_name(entry.module, entry.layer)).collect()
+    };
+    let text = json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": shape.rank,
+        "lora_alpha": number(shape.alpha),
+        "target_modules": names,
+        "rank_pattern": ranks,
+        "alpha_pattern": alphas,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "use_rslora": shape.rank_stabilized,
+        "use_dora": false,
+        "modules_to_save": null,
+        "layers_to_transform": some.then_some(layers),
+        "init_lora_weights": true,
+        "inference_mode": true,
+    });
+    serde_json::to_string_pretty(&text).unwrap_or_default()
 }
 
 /// What an adapter_config.json that was read says, as far as it decides what the tensors mean.
@@ -64,7 +82,7 @@ pub struct AdapterSettings {
     pub rank: usize,
     pub alpha: f64,
     pub targets: Targets,
-    rank_stabilized: bool,
+    pub rank_stabilized: bool,
     ranks: Pattern,
     alphas: Pattern,
 }
@@ -111,12 +129,12 @@ impl AdapterSettings {
         })
     }
 
-    /// The rank that the file gives a module, and its scaling at the rank that its tensors have.
-    pub fn rank_and_scaling(&self, module: &str, rank: usize) -> (usize, f64) {
-        let stated = self.ranks.of(module).map_or(self.rank, |rank| rank as usize);
-        let alpha = self.alphas.of(module).unwrap_or(self.alpha);
-        let divisor = if self.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 };
-        (stated, alpha / divisor)
+    /// The rank and alpha that the file gives a module.
+    pub fn place(&self, module: &str) -> Place {
+        Place {
+            rank: self.ranks.of(module).map_or(self.rank, |rank| rank as usize),
+            alpha: self.alphas.of(module).unwrap_or(self.alpha),
+        }
     }
 }
 

@@ -1,22 +1,19 @@
 //! From the tensors of an adapter's file to A, B and scaling of every projection.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 
 use super::config_file::AdapterSettings;
 use super::settings::MERGE;
 use super::stacked::{self, Factors, Stack};
 use super::{Tensors, module_name, tensor_name};
-use crate::config::{Config, Module, Target};
+use crate::config::{Config, Module};
 use crate::error::{Error, Result};
-use crate::lora::{Lora, LoraConfig, Side};
+use crate::lora::{Lora, Place, Shape, Side};
 
-/// The adapter. Its modules may differ in rank and scaling and may be in some layers only; it is kept as one of a single
-/// rank and scaling in all layers: with zeros where there is nothing, and with a scaling of its own in B, which is the
-/// same product.
+/// The adapter. Its modules may differ in rank and alpha, and may be in some layers only.
 ///
 /// # Errors
 /// [`Error::File`] for a tensor that is missing or misshapen, or that isn't of an adapted linear layer.
@@ -36,7 +33,7 @@ pub fn adapter(
             factors.extend(reader.module(&mut tensors, layer, module)?);
         }
     }
-    unify(model, settings, factors, device)
+    place(model, settings, factors, device)
 }
 
 struct Reader<'a> {
@@ -112,8 +109,7 @@ impl Reader<'_> {
                 return Err(self.fail(problem, "save the adapter again; if it was made for some layers only, layers_to_transform must say which"));
             }
         };
-        let rank = a.dims().first().copied().unwrap_or(0);
-        let (stated, scaling) = self.settings.rank_and_scaling(&name, rank);
+        let Place { rank: stated, alpha } = self.settings.place(&name);
         let shapes = module.parts.iter().map(|part| self.model.shape(*part));
         let (rows, columns) = shapes.fold((0, 0), |(rows, _), (out, input)| (rows + out, input));
         for (tensor, found, expected) in
@@ -126,9 +122,16 @@ impl Reader<'_> {
                 return Err(self.fail(problem, "give an adapter that was made for this model"));
             }
         }
-        let stack =
-            Stack { path: self.path, model: self.model, module, layer, name: &b_name, scaling };
-        stacked::split(&stack, a, b, self.settings.rank, self.parts)
+        let stack = Stack {
+            path: self.path,
+            model: self.model,
+            module,
+            layer,
+            name: &b_name,
+            alpha,
+            rank_stabilized: self.settings.rank_stabilized,
+        };
+        stacked::split(&stack, a, b, self.parts)
     }
 
     /// What a tensor is that has no place among the adapted linear layers.
@@ -192,60 +195,25 @@ fn layer(name: &str) -> Option<usize> {
     name.split_once(".layers.")?.1.split('.').next()?.parse().ok()
 }
 
-/// One rank and one scaling for all.
-fn unify(
+/// The factors as an adapter of the model.
+fn place(
     model: &Config,
     settings: &AdapterSettings,
     factors: Vec<Factors>,
     device: &Device,
 ) -> Result<Lora> {
-    let ranks = factors.iter().map(|one| one.a.dims().first().copied().unwrap_or(0));
-    let rank = ranks.max().unwrap_or(0);
-    let scaling = factors.iter().map(|one| one.scaling).fold(f64::MIN, f64::max);
-    let mut targets: Vec<Target> = factors.iter().map(|one| one.target).collect();
-    targets.sort();
-    targets.dedup();
+    let mut shape = Shape {
+        rank: settings.rank,
+        alpha: settings.alpha,
+        rank_stabilized: settings.rank_stabilized,
+        places: vec![[None; 7]; model.num_layers],
+    };
     let mut tensors = Tensors::new();
     for one in factors {
-        let own = one.a.dims().first().copied().unwrap_or(0);
-        let a = one.a.pad_with_zeros(0, 0, rank - own)?;
-        let mut b = one.b.pad_with_zeros(1, 0, rank - own)?;
-        if differ(one.scaling, scaling) {
-            b = (b * (one.scaling / scaling))?;
-        }
-        tensors.insert(Lora::var_name(one.layer, one.target, Side::A), a);
-        tensors.insert(Lora::var_name(one.layer, one.target, Side::B), b);
+        let rank = one.a.dims().first().copied().unwrap_or(0);
+        shape.places[one.layer][one.target as usize] = Some(Place { rank, alpha: one.alpha });
+        tensors.insert(Lora::var_name(one.layer, one.target, Side::A), one.a);
+        tensors.insert(Lora::var_name(one.layer, one.target, Side::B), one.b);
     }
-    // The file's own alpha where it is the same: a quotient and its product may differ in the last bit.
-    let same = rank == settings.rank && !differ(scaling, settings.alpha / settings.rank as f64);
-    let alpha = if same { settings.alpha } else { scaling * rank as f64 };
-    fill(model, &targets, rank, &mut tensors, device)?;
-    Lora::from_tensors(model, LoraConfig { rank, alpha, targets }, tensors, device)
-}
-
-/// Zeros for the projections that aren't adapted in some layers.
-fn fill(
-    model: &Config,
-    targets: &[Target],
-    rank: usize,
-    tensors: &mut Tensors,
-    device: &Device,
-) -> Result<()> {
-    for layer in 0..model.num_layers {
-        for target in targets {
-            let (out, input) = model.shape(*target);
-            for (side, shape) in [(Side::A, (rank, input)), (Side::B, (out, rank))] {
-                let name = Lora::var_name(layer, *target, side);
-                if let Entry::Vacant(entry) = tensors.entry(name) {
-                    entry.insert(Tensor::zeros(shape, DType::F32, device)?);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// By more than the last digits of a quotient.
-fn differ(one: f64, other: f64) -> bool {
-    (one - other).abs() > 1e-12 * other.abs()
+    Lora::from_tensors(model, shape, tensors, device)
 }

@@ -10,13 +10,12 @@
 use std::path::Path;
 
 use candle_core::Tensor;
-use serde_json::json;
 
-use super::config_file::AdapterConfig;
+use super::config_file::Entry;
 use super::{Tensors, tensor_name};
 use crate::config::{Config, Module, Target};
 use crate::error::{Error, Result};
-use crate::lora::{Lora, Side};
+use crate::lora::{Lora, Place, Shape, Side};
 
 /// The modules of a model that hold several projections.
 pub fn modules(model: &Config) -> impl Iterator<Item = &'static Module> {
@@ -27,44 +26,83 @@ fn adapted(module: &Module, is_target: impl Fn(Target) -> bool) -> Vec<Target> {
     module.parts.iter().copied().filter(|part| is_target(*part)).collect()
 }
 
-/// Replace the parts' tensors by those of the stacked modules, and say so in `file`.
-pub fn fuse(
-    lora: &Lora,
-    model: &Config,
-    mut tensors: Tensors,
-    file: &mut AdapterConfig,
-) -> Result<Tensors> {
-    let rank = lora.config.rank;
-    for module in modules(model) {
-        let parts = adapted(module, |part| lora.config.targets.contains(&part));
-        if parts.is_empty() {
-            continue;
-        }
-        for layer in 0..model.num_layers {
-            let mut stacked_a = Vec::new();
-            for part in &parts {
-                stacked_a.extend(tensors.remove(&Lora::var_name(layer, *part, Side::A)));
+/// What an adapter's file holds: its tensors, their modules, and the header's list of parts.
+pub struct Written {
+    pub tensors: Tensors,
+    pub entries: Vec<Entry>,
+    /// The projections that are adapted; none if every module is one.
+    pub parts: Option<String>,
+}
+
+/// The adapter by the modules of the model's files, with the parts of one stacked.
+pub fn stack(lora: &Lora, model: &Config) -> Result<Written> {
+    let shape = lora.shape();
+    let mut tensors: Tensors =
+        lora.named().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect();
+    let mut entries = Vec::new();
+    for layer in 0..model.num_layers {
+        for module in model.family.modules() {
+            let parts = adapted(module, |part| shape.place(layer, part).is_some());
+            let Some(place) = parts.first().and_then(|part| shape.place(layer, *part)) else {
+                continue;
+            };
+            let whole = Place { rank: place.rank * parts.len(), alpha: place.alpha };
+            // The scaling is that of a part.
+            let alpha = place.alpha * ratio(shape.rank_stabilized, parts.len());
+            entries.push(Entry { layer, module, place: Place { alpha, ..whole } });
+            if module.is_stacked() {
+                fuse(&mut tensors, model, layer, module, &parts, place.rank)?;
             }
-            let mut rows = Vec::new();
-            for part in module.parts {
-                let b = tensors.remove(&Lora::var_name(layer, *part, Side::B));
-                let (height, _) = model.shape(*part);
-                let column = parts.iter().position(|adapted| adapted == part);
-                rows.push(block_row(b, height, column.unwrap_or(0), rank, parts.len())?);
-            }
-            tensors.insert(tensor_name(module, layer, "lora_A"), Tensor::cat(&stacked_a, 0)?);
-            tensors.insert(tensor_name(module, layer, "lora_B"), Tensor::cat(&rows, 0)?);
-        }
-        file.modules.retain(|name| !module.parts.iter().any(|part| part.name() == name));
-        file.modules.push(module.name().to_owned());
-        if parts.len() > 1 {
-            let n = parts.len();
-            file.rank_pattern.insert(module.name().to_owned(), json!(n * rank));
-            file.alpha_pattern
-                .insert(module.name().to_owned(), json!(n as f64 * lora.config.alpha));
         }
     }
-    Ok(tensors)
+    let parts = modules(model).next().is_some().then(|| header(shape));
+    Ok(Written { tensors, entries, parts })
+}
+
+/// How much more alpha n times the rank needs for the same scaling.
+fn ratio(rank_stabilized: bool, n: usize) -> f64 {
+    if rank_stabilized { (n as f64).sqrt() } else { n as f64 }
+}
+
+/// The adapted projections; with their layer if not all layers have the same.
+fn header(shape: &Shape) -> String {
+    let mut targets: Vec<Target> = shape.adapted().map(|(_, target, _)| target).collect();
+    targets.sort();
+    targets.dedup();
+    let adapted = |row: &&[Option<Place>; 7]| row.iter().any(Option::is_some);
+    let mut rows = shape.places.iter().filter(adapted);
+    let alike = rows.all(|row| targets.iter().all(|target| row[*target as usize].is_some()));
+    let names: Vec<String> = if alike {
+        targets.iter().map(|target| target.name().to_owned()).collect()
+    } else {
+        shape.adapted().map(|(layer, target, _)| format!("{layer}.{}", target.name())).collect()
+    };
+    names.join(",")
+}
+
+/// Replaces the parts' tensors by those of the stacked module.
+fn fuse(
+    tensors: &mut Tensors,
+    model: &Config,
+    layer: usize,
+    module: &Module,
+    parts: &[Target],
+    rank: usize,
+) -> Result<()> {
+    let mut stacked_a = Vec::new();
+    for part in parts {
+        stacked_a.extend(tensors.remove(&Lora::var_name(layer, *part, Side::A)));
+    }
+    let mut rows = Vec::new();
+    for part in module.parts {
+        let b = tensors.remove(&Lora::var_name(layer, *part, Side::B));
+        let (height, _) = model.shape(*part);
+        let column = parts.iter().position(|adapted| adapted == part);
+        rows.push(block_row(b, height, column.unwrap_or(0), rank, parts.len())?);
+    }
+    tensors.insert(tensor_name(module, layer, "lora_A"), Tensor::cat(&stacked_a, 0)?);
+    tensors.insert(tensor_name(module, layer, "lora_B"), Tensor::cat(&rows, 0)?);
+    Ok(())
 }
 
 /// [height, blocks * rank]: zero but for `b` at block `column`.
@@ -100,7 +138,7 @@ pub struct Factors {
     pub a: Tensor,
     /// [out, rank]
     pub b: Tensor,
-    pub scaling: f64,
+    pub alpha: f64,
 }
 
 /// A module whose A and B are taken apart.
@@ -111,29 +149,30 @@ pub struct Stack<'a> {
     pub layer: usize,
     /// Of B, for errors.
     pub name: &'a str,
-    pub scaling: f64,
+    pub alpha: f64,
+    pub rank_stabilized: bool,
 }
 
 /// The factors of a module's parts. `parts`: the adapted projections, comma-separated, when this crate wrote the file, and
-/// then each has `rank` rows of A for itself.
+/// then each has its own rows of A.
 ///
 /// # Errors
 /// [`Error::File`] when the module's blocks were trained on as a whole.
-pub fn split(
-    stack: &Stack,
-    a: Tensor,
-    b: Tensor,
-    rank: usize,
-    parts: Option<&str>,
-) -> Result<Vec<Factors>> {
-    let Stack { path, model, module, layer, name, scaling } = *stack;
+pub fn split(stack: &Stack, a: Tensor, b: Tensor, parts: Option<&str>) -> Result<Vec<Factors>> {
+    let Stack { path, model, module, layer, name, alpha, rank_stabilized } = *stack;
     if let [target] = module.parts {
-        return Ok(vec![Factors { layer, target: *target, a, b, scaling }]);
+        return Ok(vec![Factors { layer, target: *target, a, b, alpha }]);
     }
-    let named =
-        |part: Target| parts.is_some_and(|list| list.split(',').any(|name| name == part.name()));
+    let named = |part: Target| {
+        let of_layer = format!("{layer}.{}", part.name());
+        parts
+            .is_some_and(|list| list.split(',').any(|name| name == part.name() || name == of_layer))
+    };
     let own = adapted(module, named);
-    let blocks = !own.is_empty() && a.dims().first() == Some(&(own.len() * rank));
+    let stacked = a.dims().first().copied().unwrap_or(0);
+    let blocks = !own.is_empty() && stacked.is_multiple_of(own.len());
+    let rank = stacked / own.len().max(1);
+    let alpha = if blocks { alpha / ratio(rank_stabilized, own.len()) } else { alpha };
     // Without blocks every part has its rows of the product, whatever the header says.
     let adapted = if blocks { own } else { module.parts.to_vec() };
     let mut first_row = 0;
@@ -150,7 +189,7 @@ pub fn split(
         } else {
             (a.clone(), rows.force_contiguous()?)
         };
-        factors.push(Factors { layer, target: *part, a, b, scaling });
+        factors.push(Factors { layer, target: *part, a, b, alpha });
     }
     Ok(factors)
 }

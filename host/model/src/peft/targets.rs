@@ -6,65 +6,44 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::lora::modules::{Modules, pattern};
 
 const WRITE_OUT: &str = "name the modules in a list, or merge the adapter in Python";
 
 /// `target_modules` and the fields that narrow it.
 pub struct Targets {
-    named: Named,
-    excluded: Option<Named>,
+    named: Option<Modules>,
+    excluded: Option<Modules>,
     /// Layers, if not all.
     layers: Option<Vec<usize>>,
     /// What stands before the number of a layer; none: anything.
     before: Vec<Regex>,
 }
 
-/// Modules by their names, or the ends of them, or by an expression.
-enum Named {
-    /// The file doesn't say.
-    Unknown,
-    All,
-    Ends(Vec<String>),
-    Matching(Regex),
-}
-
-impl Named {
-    fn read(path: &Path, field: &str, value: &Value) -> Result<Self> {
-        match value {
-            Value::Null => Ok(Self::Unknown),
-            Value::String(text) if text == "all-linear" && field == "target_modules" => {
-                Ok(Self::All)
-            }
-            Value::String(text) => {
-                Ok(Self::Matching(expression(path, field, &format!("^(?:{text})$"))?))
-            }
-            Value::Array(list) => {
-                let names = list.iter().map(|name| name.as_str().map(str::to_owned));
-                let names = names.collect::<Option<Vec<_>>>();
-                names.map(Self::Ends).ok_or_else(|| {
-                    Error::file(
-                        path,
-                        format!("`{field}` isn't a list of names"),
-                        "save the adapter again",
-                    )
-                })
-            }
-            other => {
-                Err(Error::file(path, format!("`{field}` is {other}"), "save the adapter again"))
-            }
+/// The modules that a field names; none: the file doesn't say.
+fn read_modules(path: &Path, field: &str, value: &Value) -> Result<Option<Modules>> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => {
+            let modules = if field == "target_modules" {
+                Modules::of_text(text)
+            } else {
+                Modules::matching(text)
+            };
+            modules.map(Some).map_err(|_| unreadable(path, field, text))
         }
-    }
-
-    fn holds(&self, module: &str) -> bool {
-        match self {
-            Self::Unknown | Self::All => true,
-            Self::Ends(names) => names.iter().any(|name| {
-                module
-                    .strip_suffix(name.as_str())
-                    .is_some_and(|before| before.is_empty() || before.ends_with('.'))
-            }),
-            Self::Matching(expression) => expression.is_match(module),
+        Value::Array(list) => {
+            let names = list.iter().map(|name| name.as_str().map(str::to_owned));
+            let names = names.collect::<Option<Vec<_>>>();
+            names.map(|names| Some(Modules::Ends(names))).ok_or_else(|| {
+                Error::file(
+                    path,
+                    format!("`{field}` isn't a list of names"),
+                    "save the adapter again",
+                )
+            })
         }
+        other => Err(Error::file(path, format!("`{field}` is {other}"), "save the adapter again")),
     }
 }
 
@@ -93,7 +72,7 @@ impl Targets {
         let excluded = match &json["exclude_modules"] {
             Value::Null => None,
             Value::Array(list) if list.is_empty() => None,
-            value => Some(Named::read(path, "exclude_modules", value)?),
+            value => read_modules(path, "exclude_modules", value)?,
         };
         let texts = |value: &Value| match value {
             Value::String(text) if !text.is_empty() => vec![text.clone()],
@@ -107,7 +86,7 @@ impl Targets {
             expression(path, "layers_pattern", &format!(r"^(?:|.*?\.){text}\.(\d+)\."))
         });
         Ok(Self {
-            named: Named::read(path, "target_modules", &json["target_modules"])?,
+            named: read_modules(path, "target_modules", &json["target_modules"])?,
             excluded,
             layers: layers.transpose()?,
             before: before.collect::<Result<_>>()?,
@@ -116,13 +95,13 @@ impl Targets {
 
     /// Whether the file says which modules it is for.
     pub fn are_known(&self) -> bool {
-        !matches!(self.named, Named::Unknown)
+        self.named.is_some()
     }
 
     /// Whether the adapter is for `module` (`model.layers.0.self_attn.q_proj`) of layer `layer`.
     pub fn hold(&self, module: &str, layer: usize) -> bool {
-        if self.excluded.as_ref().is_some_and(|excluded| excluded.holds(module))
-            || !self.named.holds(module)
+        if self.excluded.as_ref().is_some_and(|excluded| excluded.hold(module))
+            || self.named.as_ref().is_some_and(|named| !named.hold(module))
         {
             return false;
         }
@@ -131,9 +110,9 @@ impl Targets {
         };
         // An expression, and a module named whole, aren't narrowed.
         let whole = match &self.named {
-            Named::Matching(_) => true,
-            Named::Ends(names) => names.iter().any(|name| name == module),
-            Named::Unknown | Named::All => false,
+            Some(Modules::Matching(_)) => true,
+            Some(Modules::Ends(names)) => names.iter().any(|name| name == module),
+            Some(Modules::All) | None => false,
         };
         let numbered =
             self.before.is_empty() || self.before.iter().any(|before| before.is_match(module));
@@ -167,7 +146,7 @@ impl Pattern {
             let number = number.ok_or_else(|| {
                 Error::file(path, format!("`{field}` gives {key:?} {value}"), "give it a number")
             })?;
-            Ok((expression(path, field, &format!(r"^(.*\.)?({key})$"))?, number))
+            Ok((pattern(key).map_err(|_| unreadable(path, field, key))?, number))
         };
         entries.iter().map(entry).collect::<Result<_>>().map(Self)
     }
@@ -180,13 +159,15 @@ impl Pattern {
 }
 
 fn expression(path: &Path, field: &str, text: &str) -> Result<Regex> {
-    Regex::new(text).map_err(|_| {
-        Error::file(
-            path,
-            format!("`{field}` holds an expression that can't be read here ({text})"),
-            WRITE_OUT,
-        )
-    })
+    Regex::new(text).map_err(|_| unreadable(path, field, text))
+}
+
+fn unreadable(path: &Path, field: &str, text: &str) -> Error {
+    Error::file(
+        path,
+        format!("`{field}` holds an expression that can't be read here ({text})"),
+        WRITE_OUT,
+    )
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::lora::{Lora, Target};
 pub(super) struct Pair {
     pub a: Tensor,
     pub b: Tensor,
-    /// alpha / rank
+    /// What B A is multiplied by.
     pub scaling: f64,
 }
 
@@ -22,12 +22,11 @@ impl Factors {
         let Some(adapter) = adapter else {
             return Self::default();
         };
-        let scaling = adapter.scaling();
         Self(Target::ALL.map(|target| {
-            adapter.pair(layer, target).map(|(a, b)| Pair {
-                a: a.as_tensor().clone(),
-                b: b.as_tensor().clone(),
-                scaling,
+            adapter.pair(layer, target).map(|pair| Pair {
+                a: pair.a.as_tensor().clone(),
+                b: pair.b.as_tensor().clone(),
+                scaling: pair.scaling,
             })
         }))
     }

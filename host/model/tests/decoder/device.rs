@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use host_model::{Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Packed, TapRows, Target};
+use host_model::{Config, Decoder, HeadRows, Kernels, Lora, Packed, TapRows, Target};
 
 use crate::random::{self, Dice, adapter, converted, families, ragged, relative, weights};
 
@@ -55,7 +55,10 @@ fn pair(config: &Config, kernels: Kernels, dtype: DType) -> (Decoder, Decoder) {
 /// The same adapter where the decoder is; `alpha` scales it.
 fn placed(decoder: &Decoder, lora: &Lora, alpha: f64) -> Lora {
     let tensors = lora.named().map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
-    let settings = LoraConfig { alpha, ..lora.config.clone() };
+    let mut settings = lora.shape().clone();
+    for place in settings.places.iter_mut().flatten().flatten() {
+        place.alpha = alpha;
+    }
     let device = decoder.device();
     Lora::from_tensors(&decoder.config, settings, tensors.collect(), device).unwrap()
 }
@@ -133,7 +136,7 @@ fn a_step_follows_the_oracle_in_every_family_and_format() {
         for (kernels, dtype, bound) in FORMATS {
             let (tested, oracle) = pair(&config, kernels, dtype);
             let expected = step(&oracle, &lora, &batch);
-            let alpha = lora.config.alpha;
+            let alpha = lora.shape().alpha;
             let seen = step(&tested, &placed(&tested, &lora, alpha), &batch);
             let (gap, place) = seen.gap(&expected);
             assert!(gap < bound, "{name} {kernels:?} {dtype:?} {place}: {gap}");
@@ -208,7 +211,7 @@ fn decoding_follows_the_oracle_in_every_format() {
         for (kernels, dtype, bound) in FORMATS {
             let (tested, oracle) = pair(&config, kernels, dtype);
             let lora = adapter(&config, &Target::ALL);
-            let there = placed(&tested, &lora, lora.config.alpha);
+            let there = placed(&tested, &lora, lora.shape().alpha);
             let mut dice = Dice::new(21);
             let mut sequences: Vec<Vec<u32>> =
                 [5, 1, 14].map(|length| dice.tokens(length, config.vocab_size)).to_vec();

@@ -2,7 +2,9 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
-use host_model::{Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Packed, TapRows, Target};
+use host_model::{
+    Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Names, Packed, TapRows, Target,
+};
 
 use crate::random::{self, Dice, adapter, families, ragged, relative};
 
@@ -87,6 +89,35 @@ fn an_adapter_on_some_targets_gets_the_same_gradients() {
 }
 
 #[test]
+fn ranks_and_scalings_of_their_own_get_the_same_gradients() {
+    let config = random::qwen3();
+    let settings = LoraConfig {
+        exclude: Some(Names::List(vec!["layers.1.self_attn.q_proj".into()])),
+        layers: vec![1, 2],
+        rank_pattern: [(r"layers\.2\..*".into(), 7), ("layers.1.mlp.up_proj".into(), 1)].into(),
+        alpha_pattern: [("v_proj".into(), 2.0)].into(),
+        rank_stabilized: true,
+        ..LoraConfig::new(5, 10.0, &[Target::Q, Target::V, Target::Up, Target::Down])
+    };
+    let lora = random::filled(&config, settings);
+    assert!(lora.pair(0, Target::Q).is_none() && lora.pair(2, Target::Q).is_some());
+    let batch = ragged(&config);
+    let (mut fused, mut plain) = pair(&config);
+    let expected = gradients(&plain, &batch, &lora);
+    for recompute in [false, true] {
+        (fused.recompute, plain.recompute) = (recompute, recompute);
+        assert_same_gradients("fused", &lora, &gradients(&fused, &batch, &lora), &expected);
+        assert_same_gradients("plain", &lora, &gradients(&plain, &batch, &lora), &expected);
+    }
+    // Word by word, as generation computes it.
+    let (_, mut cache) =
+        fused.prefill(&Packed::from_sequences(&[[3u32, 4, 5]]), Some(&lora)).unwrap();
+    let next = fused.decode_step(&[6], &mut cache, Some(&lora)).unwrap();
+    let whole = plain.infer(&Packed::from_sequences(&[[3u32, 4, 5, 6]]), Some(&lora), &[]).unwrap();
+    assert!(relative(&next, &whole.hidden.narrow(0, 3, 1).unwrap()) < 1e-5);
+}
+
+#[test]
 fn only_adapter_tensors_get_a_gradient() {
     let config = random::qwen2();
     let lora = adapter(&config, &Target::ALL);
@@ -165,7 +196,7 @@ fn a_fresh_adapter_changes_no_bit() {
     for kernels in [Kernels::Fused, Kernels::Plain] {
         let config = random::qwen3();
         let decoder = random::decoder(&config, kernels);
-        let settings = LoraConfig { rank: 4, alpha: 8.0, targets: Target::ALL.to_vec() };
+        let settings = LoraConfig::new(4, 8.0, &Target::ALL);
         let fresh = Lora::new(&config, settings, 1, &Device::Cpu).unwrap();
         let batch = ragged(&config);
         let hidden =

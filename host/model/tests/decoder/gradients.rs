@@ -141,7 +141,7 @@ fn single_precision_gradients_follow_double_precision() {
 fn a_fresh_adapter_is_drawn_from_its_seed() {
     let config = random::llama();
     let make = |seed: u64, targets: &[Target]| {
-        let settings = host_model::LoraConfig { rank: 4, alpha: 8.0, targets: targets.to_vec() };
+        let settings = host_model::LoraConfig::new(4, 8.0, targets);
         Lora::new(&config, settings, seed, &Device::Cpu).unwrap()
     };
     let (all, again, other) =

@@ -204,13 +204,12 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
 
 /// An adapter on every target whose B is not zero.
 pub fn adapter(config: &Config, targets: &[Target]) -> Lora {
-    let lora = Lora::new(
-        config,
-        LoraConfig { rank: 5, alpha: 10.0, targets: targets.to_vec() },
-        7,
-        &Device::Cpu,
-    )
-    .unwrap();
+    filled(config, LoraConfig::new(5, 10.0, targets))
+}
+
+/// Likewise, of any shape.
+pub fn filled(config: &Config, settings: LoraConfig) -> Lora {
+    let lora = Lora::new(config, settings, 7, &Device::Cpu).unwrap();
     let mut dice = Dice::new(8);
     for (name, var) in lora.named() {
         if name.contains("lora_B") {

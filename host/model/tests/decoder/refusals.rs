@@ -136,11 +136,7 @@ fn batches_that_do_not_fit_are_refused() {
 #[test]
 fn adapters_that_do_not_fit_are_refused() {
     let config = random::llama();
-    let settings = |rank: usize, alpha: f64, targets: &[Target]| LoraConfig {
-        rank,
-        alpha,
-        targets: targets.to_vec(),
-    };
+    let settings = LoraConfig::new;
     let make = |settings| Lora::new(&config, settings, 1, &Device::Cpu);
     assert!(message(make(settings(0, 1.0, &[Target::Q]))).contains("rank"));
     assert!(message(make(settings(1, f64::NAN, &[Target::Q]))).contains("alpha"));
@@ -151,9 +147,7 @@ fn adapters_that_do_not_fit_are_refused() {
         let copies = lora.named().map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
         copies.collect::<std::collections::BTreeMap<_, _>>()
     };
-    let load = |tensors| {
-        Lora::from_tensors(&config, settings(2, 4.0, &[Target::Q]), tensors, &Device::Cpu)
-    };
+    let load = |tensors| Lora::from_tensors(&config, lora.shape().clone(), tensors, &Device::Cpu);
     assert!(load(tensors()).is_ok());
     let name = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
     let mut missing = tensors();

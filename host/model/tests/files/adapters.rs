@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use host_model::lora::Pair;
 use host_model::{LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, load};
 use serde_json::{Value, json};
 
@@ -14,7 +15,11 @@ pub fn model(dir: &Path) -> Model {
 
 /// An adapter whose B isn't zero.
 pub fn adapter(model: &Model, targets: &[Target]) -> Lora {
-    let config = LoraConfig { rank: 2, alpha: 3.0, targets: targets.to_vec() };
+    shaped(model, LoraConfig::new(2, 3.0, targets))
+}
+
+/// Likewise, of any shape.
+pub fn shaped(model: &Model, config: LoraConfig) -> Lora {
     let lora = Lora::new(&model.config, config, 5, &Device::Cpu).unwrap();
     for (seed, (name, var)) in lora.named().enumerate() {
         if name.contains("lora_B") {
@@ -34,7 +39,7 @@ pub fn logits(model: &Model, adapter: Option<&Lora>) -> Tensor {
 }
 
 pub fn same(a: &Lora, b: &Lora) {
-    assert_eq!(a.config, b.config);
+    assert_eq!(a.shape(), b.shape());
     let names = |lora: &Lora| lora.named().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
     assert_eq!(names(a), names(b));
     for ((name, a), (_, b)) in a.named().zip(b.named()) {
@@ -107,7 +112,7 @@ fn fused_modules_have_the_product_of_their_parts() {
     };
     let product = fused("lora_B").matmul(fused("lora_A")).unwrap();
     let part = |target| {
-        let (a, b) = lora.pair(1, target).unwrap();
+        let Pair { a, b, .. } = lora.pair(1, target).unwrap();
         b.matmul(a.as_tensor()).unwrap()
     };
     assert!(tiny::distance(&product.narrow(0, 0, 32).unwrap(), &part(Target::Q)) < 1e-7);
@@ -141,8 +146,11 @@ fn an_adapter_trained_on_a_fused_module_is_split_with_the_same_product() {
     config["target_modules"] = json!(["o_proj", "qkv_proj"]);
     tiny::write_json(&out.join("adapter_config.json"), &config);
     let split = Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap();
-    assert_eq!(split.config.targets, [Target::Q, Target::K, Target::V, Target::O]);
-    let (a, b) = split.pair(0, Target::K).unwrap();
+    let mut targets: Vec<Target> = split.pairs().map(|(_, target, _)| target).collect();
+    targets.dedup();
+    let one_layer = [Target::Q, Target::K, Target::V, Target::O];
+    assert_eq!(targets, one_layer.repeat(tiny::LAYERS));
+    let Pair { a, b, .. } = split.pair(0, Target::K).unwrap();
     let whole = tensors["base_model.model.model.layers.0.self_attn.qkv_proj.lora_B.weight"]
         .matmul(&tensors["base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight"])
         .unwrap();

@@ -15,6 +15,7 @@ mod hub;
 mod load;
 mod mirror;
 mod peft;
+mod shapes;
 mod smollm2;
 mod thinking;
 mod tiny;

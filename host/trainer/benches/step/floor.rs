@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gemm::Parallelism;
-use host_model::{Config, LoraConfig, Packed, Target};
+use host_model::{Config, Lora, Packed, Target};
 use rayon::prelude::*;
 
 /// C [m, n] = A [m, k] B [k, n]; `turned` where B is stored as [n, k].
@@ -26,12 +26,12 @@ impl Product {
 /// How often a step needs each product. Causal attention counts by halves.
 pub type Work = BTreeMap<Product, f64>;
 
-pub fn products(config: &Config, lora: &LoraConfig, batch: &Packed, kl: bool) -> Work {
+pub fn products(config: &Config, lora: &Lora, batch: &Packed, kl: bool) -> Work {
     let mut work = Work::new();
     let mut add = |times: f64, m, n, k, turned| {
         *work.entry(Product { m, n, k, turned }).or_default() += times;
     };
-    let (rows, rank, layers) = (batch.rows(), lora.rank, config.num_layers as f64);
+    let (rows, rank, layers) = (batch.rows(), lora.shape().rank, config.num_layers as f64);
     let forwards = if kl { 2.0 } else { 1.0 };
     for target in Target::ALL {
         let (out, input) = config.shape(target);
@@ -40,7 +40,7 @@ pub fn products(config: &Config, lora: &LoraConfig, batch: &Packed, kl: bool) ->
         let lowest = matches!(target, Target::Q | Target::K | Target::V);
         let inputs = if lowest { layers - 1.0 } else { layers };
         add(inputs, rows, input, out, false);
-        if lora.targets.contains(&target) {
+        if lora.pair(0, target).is_some() {
             add(layers, rows, rank, input, true);
             add(layers, rows, out, rank, true);
             add(layers, rows, rank, out, false);

@@ -179,7 +179,7 @@ fn measure(arguments: &Arguments, (sequences, length): (usize, usize)) -> Outcom
     }
     line.peak_mib = process::peak_mib()?;
     if arguments.floor {
-        let work = floor::products(&decoder.config, &adapter.config, &batch, arguments.kl);
+        let work = floor::products(&decoder.config, &adapter, &batch, arguments.kl);
         let (seconds, operations) = floor::measure(&work);
         line.floor_seconds = Some(seconds);
         line.floor_gflops = Some(operations / seconds * 1e-9);

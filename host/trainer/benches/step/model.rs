@@ -28,7 +28,7 @@ pub fn random(size: &str, bf16: bool, held: Option<BlockFormat>) -> Outcome<(Dec
     let config = if size == "llama-8b" { llama() } else { smollm2() };
     let weights = weights::random(&config, &Device::Cpu, dtype(bf16), held)?;
     let decoder = Decoder::new(config.clone(), weights, Kernels::Fused)?;
-    let settings = LoraConfig { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() };
+    let settings = LoraConfig::new(16, 32.0, &Target::ALL);
     Ok((decoder, Lora::new(&config, settings, 1, &Device::Cpu)?))
 }
 

@@ -11,9 +11,9 @@
 //! f32, as much memory as the adapted matrices take. The model to compare with is loaded
 //! whole, once, and let go.
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor};
 use host_model::Config;
-use host_model::lora::{Lora, Target};
+use host_model::lora::{Lora, Pair, Shape, Target};
 use host_model::weights::Weights;
 
 use crate::error::{Error, Result};
@@ -30,26 +30,26 @@ pub(super) struct Changed<'a> {
     pub change: &'a Tensor,
     /// |V|
     pub norm: f64,
-    /// [rank, in]
-    pub a: &'a Var,
-    /// [out, rank]
-    pub b: &'a Var,
+    pub pair: &'a Pair,
 }
 
 impl Subspaces {
     /// # Errors
     /// [`Error::Config`] if the models have different shapes, or are the same in every
     /// matrix that is adapted.
-    pub fn new(aligned: &Weights, base: &Weights, targets: &[Target]) -> Result<Self> {
+    pub fn new(aligned: &Weights, base: &Weights, shape: &Shape) -> Result<Self> {
         let wrong = |problem: &str| Err(Error::config("model.base", problem));
         if aligned.layers.len() != base.layers.len() {
             return wrong("has another number of layers than the model");
         }
         let mut changes = Vec::with_capacity(aligned.layers.len());
-        for (aligned, base) in aligned.layers.iter().zip(&base.layers) {
+        for (layer, (aligned, base)) in aligned.layers.iter().zip(&base.layers).enumerate() {
             let mut row = [const { None }; 7];
-            for target in targets {
-                let (aligned, base) = (aligned.linear(*target), base.linear(*target));
+            for target in Target::ALL {
+                if shape.place(layer, target).is_none() {
+                    continue;
+                }
+                let (aligned, base) = (aligned.linear(target), base.linear(target));
                 if aligned.weight.dims2()? != base.weight.dims2()? {
                     return wrong("has matrices of other shapes than the model");
                 }
@@ -58,7 +58,7 @@ impl Subspaces {
                 let base = base.to_dtype(DType::F32)?;
                 let change = (aligned - base)?;
                 let norm = norm(&change)?;
-                row[*target as usize] = (norm > 0.0).then_some((change, norm));
+                row[target as usize] = (norm > 0.0).then_some((change, norm));
             }
             changes.push(row);
         }
@@ -70,12 +70,12 @@ impl Subspaces {
     }
 
     /// Bytes that the changes of a model's matrices take.
-    pub fn bytes(model: &Config, targets: &[Target]) -> u64 {
-        let one = |target: &Target| {
-            let (out, input) = model.shape(*target);
+    pub fn bytes(model: &Config, shape: &Shape) -> u64 {
+        let one = |(_, target, _)| {
+            let (out, input) = model.shape(target);
             (out * input * size_of::<f32>()) as u64
         };
-        model.num_layers as u64 * targets.iter().map(one).sum::<u64>()
+        shape.adapted().map(one).sum()
     }
 
     /// Every adapted matrix that alignment changed, in the order of layers and targets.
@@ -83,8 +83,8 @@ impl Subspaces {
         self.changes.iter().enumerate().flat_map(move |(layer, row)| {
             Target::ALL.into_iter().filter_map(move |target| {
                 let (change, norm) = row[target as usize].as_ref()?;
-                let (a, b) = adapter.pair(layer, target)?;
-                Some(Changed { change, norm: *norm, a, b })
+                let pair = adapter.pair(layer, target)?;
+                Some(Changed { change, norm: *norm, pair })
             })
         })
     }
@@ -98,7 +98,7 @@ impl Subspaces {
         least: Option<u32>,
     ) -> Result<usize> {
         let mut found = Vec::new();
-        for Changed { change, norm, a, b: factor } in self.changed(adapter) {
+        for Changed { change, norm, pair: Pair { a, b: factor, .. } } in self.changed(adapter) {
             let (a, b) = (a.as_detached_tensor(), factor.as_detached_tensor());
             let aligned = projection(change, norm, &b)?;
             let outer = a.matmul(&a.t()?)?;
@@ -202,8 +202,12 @@ mod tests {
         weights
     }
 
+    fn shape(model: &Model) -> Shape {
+        LoraConfig::new(2, 4.0, &TARGETS).shape(&model.config).expect("fits")
+    }
+
     fn adapter(model: &Model) -> Lora {
-        let shape = LoraConfig { rank: 2, alpha: 4.0, targets: TARGETS.to_vec() };
+        let shape = LoraConfig::new(2, 4.0, &TARGETS);
         let adapter = Lora::new(&model.config, shape, 3, &Device::Cpu).expect("fits");
         for (name, var) in adapter.named().filter(|(name, _)| name.contains("lora_B")) {
             let phase = name.len() as f32;
@@ -218,7 +222,7 @@ mod tests {
     fn only_what_alignment_changed_and_the_update_leaves_is_projected() {
         let model = model();
         let (aligned, base) = (&model.decoder.weights, base(&model));
-        let subspaces = Subspaces::new(aligned, &base, &TARGETS).expect("differ");
+        let subspaces = Subspaces::new(aligned, &base, &shape(&model)).expect("differ");
         let adapter = adapter(&model);
         let before: Vec<Vec<f32>> = adapter.named().map(|(_, var)| values(var)).collect();
         assert_eq!(subspaces.project(&adapter, Some(-1.0), None).expect("projected"), 0);
@@ -252,7 +256,7 @@ mod tests {
     fn a_base_that_is_no_base_is_refused() {
         let model = model();
         let weights = &model.decoder.weights;
-        let refused = |base: &Weights| match Subspaces::new(weights, base, &TARGETS) {
+        let refused = |base: &Weights| match Subspaces::new(weights, base, &shape(&model)) {
             Ok(_) => "nothing".to_owned(),
             Err(error) => error.to_string(),
         };

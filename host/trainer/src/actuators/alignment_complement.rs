@@ -8,7 +8,7 @@
 //! strength s^2 (M B)^T (M B) A by A. Nothing as large as C is formed: M B = B - V (V^T B) / |V|.
 
 use candle_core::{DType, Tensor};
-use host_model::lora::Lora;
+use host_model::lora::{Lora, Pair};
 
 use super::adapter_projection::{Changed, Subspaces, projection};
 use crate::error::Result;
@@ -23,9 +23,9 @@ impl Subspaces {
         strength: f64,
         gradient: &mut [f32],
     ) -> Result<f64> {
-        let strength = strength * adapter.scaling() * adapter.scaling();
         let mut value = 0.0;
-        for Changed { change, norm, a, b } in self.changed(adapter) {
+        for Changed { change, norm, pair: Pair { a, b, scaling, .. } } in self.changed(adapter) {
+            let strength = strength * scaling * scaling;
             let places = (layout.range(a), layout.range(b));
             let (a, b) = (a.as_detached_tensor(), b.as_detached_tensor());
             let outside =

@@ -34,7 +34,7 @@ impl StepActuator for Pull {
         };
         match (target, &self.switch) {
             (AnchorTarget::Reference, _) => {
-                distance::pull(at.layout, at.scaling, strength, at.parameters, at.gradient)
+                distance::pull(at.layout, strength, at.parameters, at.gradient)
             }
             (AnchorTarget::LastSwitch, Some(switch)) => {
                 pull_to(switch, strength, at.parameters, at.gradient)

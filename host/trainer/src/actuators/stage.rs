@@ -10,8 +10,6 @@ use crate::records::checkpoint::{Progress, Saved};
 /// layout.
 pub struct Point<'a> {
     pub layout: &'a Layout,
-    /// alpha / rank of the adapter.
-    pub scaling: f64,
     pub parameters: &'a mut Vec<f32>,
     pub gradient: &'a mut Vec<f32>,
     pub optimizer: &'a mut AdamW,

@@ -55,6 +55,10 @@ impl RunConfig {
             "lora.targets",
             "needs at least one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
         )?;
+        if let Some(key) = self.lora.against_start() {
+            let problem = "the adapter of lora.start has its own; leave the key out";
+            return Err(Error::config(key, problem));
+        }
         require(self.data.max_tokens >= 2, "data.max_tokens", "must be at least 2")?;
         require(self.eval.max_new_tokens >= 1, "eval.max_new_tokens", "must be at least 1")?;
         require(

@@ -222,7 +222,7 @@ mod tests {
         layers.add_assignment("policy.settings.b_max=0.8").expect("good");
         let config = layers.resolve().expect("good");
         assert_eq!(config.model.source.as_deref(), Some("./models/a"));
-        assert_eq!(config.lora.targets.len(), 1);
+        assert_eq!(config.lora.targets, host_model::Names::List(vec!["q_proj".into()]));
         assert_eq!(config.policies[0].settings["b_max"].as_float(), Some(0.8));
     }
 

@@ -8,6 +8,7 @@ mod anchors;
 mod check;
 mod consent;
 mod layers;
+mod lora;
 mod policies;
 mod steering;
 mod trust;
@@ -16,7 +17,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use host_data::{DataSource, OneOrMany, one_or_many};
-use host_model::lora::{LoraConfig, Target};
 use host_sandbox::Limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,7 @@ pub use host_judges::{
     Reads,
 };
 pub use layers::Layers;
+pub use lora::LoraSection;
 pub use steering::SteeringConfig;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
@@ -119,29 +120,6 @@ impl RunConfig {
 impl Default for Seed {
     fn default() -> Self {
         Self(17)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct LoraSection {
-    /// Rank of the two low-rank matrices.
-    pub rank: usize,
-    /// The update is scaled by alpha / rank.
-    pub alpha: f64,
-    /// Of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
-    pub targets: Vec<Target>,
-}
-
-impl Default for LoraSection {
-    fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: Target::ALL.to_vec() }
-    }
-}
-
-impl LoraSection {
-    pub fn resolve(&self) -> LoraConfig {
-        LoraConfig { rank: self.rank, alpha: self.alpha, targets: self.targets.clone() }
     }
 }
 

@@ -15,22 +15,16 @@ use crate::parameters::{Layout, Pair};
 pub fn update_norm(adapter: &Lora) -> Result<f64> {
     let layout = Layout::new(adapter);
     let parameters = layout.read()?;
-    let squares = layout.pairs().map(|pair| square(&pair, &parameters));
-    Ok(adapter.scaling() * squares.sum::<f64>().max(0.0).sqrt())
+    let squares = layout.pairs().map(|pair| pair.scaling.powi(2) * square(&pair, &parameters));
+    Ok(squares.sum::<f64>().max(0.0).sqrt())
 }
 
 /// Adds the gradient of strength / 2 * distance^2 and returns its value.
-pub fn pull(
-    layout: &Layout,
-    scaling: f64,
-    strength: f64,
-    parameters: &[f32],
-    gradient: &mut [f32],
-) -> f64 {
-    let strength = strength * scaling * scaling;
-    let mut squares = 0.0;
+pub fn pull(layout: &Layout, strength: f64, parameters: &[f32], gradient: &mut [f32]) -> f64 {
+    let mut value = 0.0;
     for pair in layout.pairs() {
-        squares += square(&pair, parameters);
+        let strength = strength * pair.scaling * pair.scaling;
+        value += strength / 2.0 * square(&pair, parameters);
         let (inner, outer) = grams(&pair, parameters);
         let rank = pair.rank;
         // d |B A|^2 / 2 is B (A A^T) by B, and (B^T B) A by A.
@@ -56,7 +50,7 @@ pub fn pull(
             }
         }
     }
-    strength / 2.0 * squares
+    value
 }
 
 /// |B A|^2 of one adapted matrix.
@@ -95,13 +89,16 @@ mod tests {
 
     use super::*;
 
-    const SCALING: f64 = 1.5;
+    fn scaling(target: Target) -> f64 {
+        if target == Target::Q { 0.75 } else { 1.5 }
+    }
 
     fn adapter() -> Lora {
         let model =
             host_model::load(&Source::Embedded(host_data::demo::MODEL), &LoadOptions::default());
         let config = model.expect("embedded").config;
-        let shape = LoraConfig { rank: 4, alpha: 6.0, targets: vec![Target::Q, Target::Down] };
+        let mut shape = LoraConfig::new(4, 6.0, &[Target::Q, Target::Down]);
+        shape.alpha_pattern.insert("q_proj".into(), 3.0);
         Lora::new(&config, shape, 3, &Device::Cpu).expect("fits")
     }
 
@@ -123,10 +120,11 @@ mod tests {
         let mut sum = 0.0;
         for layer in 0..adapter.num_layers() {
             for target in [Target::Q, Target::Down] {
-                let (a, b) = adapter.pair(layer, target).expect("adapted");
-                let update = b.matmul(a.as_tensor()).expect("product");
+                let pair = adapter.pair(layer, target).expect("adapted");
+                let update = pair.b.matmul(pair.a.as_tensor()).expect("product");
                 let square = update.sqr().and_then(|x| x.sum_all()).expect("sum");
-                sum += SCALING * SCALING * f64::from(square.to_scalar::<f32>().expect("scalar"));
+                sum +=
+                    scaling(target).powi(2) * f64::from(square.to_scalar::<f32>().expect("scalar"));
             }
         }
         let norm = update_norm(&adapter).expect("computed");
@@ -140,12 +138,12 @@ mod tests {
         let layout = Layout::new(&adapter);
         let parameters = layout.read().expect("values");
         let mut gradient = vec![1.0; parameters.len()];
-        let value = pull(&layout, SCALING, 3.0, &parameters, &mut gradient);
+        let value = pull(&layout, 3.0, &parameters, &mut gradient);
         let norm = update_norm(&adapter).expect("computed");
         assert!((value / (1.5 * norm * norm) - 1.0).abs() < 1e-9);
         let value_at = |parameters: &[f32]| {
             let mut ignored = vec![0.0; parameters.len()];
-            pull(&layout, SCALING, 3.0, parameters, &mut ignored)
+            pull(&layout, 3.0, parameters, &mut ignored)
         };
         for at in (0..parameters.len()).step_by(parameters.len() / 40) {
             let (mut above, mut below) = (parameters.clone(), parameters.clone());
@@ -165,7 +163,7 @@ mod tests {
         let layout = Layout::new(&adapter);
         let parameters = layout.read().expect("values");
         let mut gradient = vec![0.0; parameters.len()];
-        assert_eq!(pull(&layout, SCALING, 3.0, &parameters, &mut gradient), 0.0);
+        assert_eq!(pull(&layout, 3.0, &parameters, &mut gradient), 0.0);
         assert!(gradient.iter().all(|value| *value == 0.0));
     }
 }

@@ -8,6 +8,7 @@ pub mod distance;
 pub mod optimizer;
 pub mod schedule;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::{Tensor, Var, backprop::GradStore};
@@ -26,6 +27,8 @@ struct Entry {
     var: Var,
     start: usize,
     len: usize,
+    /// What B A is multiplied by.
+    scaling: f64,
 }
 
 /// Where the two factors of one adapted matrix lie: A [rank, in], B [out, rank].
@@ -33,16 +36,25 @@ pub struct Pair {
     pub a: Range<usize>,
     pub b: Range<usize>,
     pub rank: usize,
+    /// What B A is multiplied by.
+    pub scaling: f64,
 }
 
 impl Layout {
     pub fn new(adapter: &Lora) -> Self {
         let mut start = 0;
+        let mut scalings = HashMap::new();
+        for (_, _, pair) in adapter.pairs() {
+            let ids = [&pair.a, &pair.b].map(|var| var.as_tensor().id());
+            scalings.extend(ids.map(|id| (id, pair.scaling)));
+        }
         let entries = adapter
             .named()
             .map(|(name, var)| {
                 let len = var.elem_count();
-                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len };
+                // Every tensor belongs to a pair.
+                let scaling = scalings.get(&var.as_tensor().id()).copied().unwrap_or(0.0);
+                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len, scaling };
                 start += len;
                 entry
             })
@@ -65,6 +77,7 @@ impl Layout {
             a: pair[0].start..pair[0].start + pair[0].len,
             b: pair[1].start..pair[1].start + pair[1].len,
             rank: pair[0].var.dims()[0],
+            scaling: pair[0].scaling,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::ranks::Ranks;
 use crate::records::checkpoint::{self, Progress, Saved, Tensors};
 use crate::records::observer::Silent;
 use crate::session::prepare;
-use crate::session::prepare::fresh_adapter;
+use crate::session::prepare::first_adapter;
 use crate::signals::reference;
 use crate::signals::sensors;
 use crate::step::{RunContext, TrainingSpec, run};
@@ -105,7 +105,7 @@ impl Follower<'_> {
         let set = task.token_set.map(|(ids, t)| TokenSubset::new(ids, t, vocabulary));
         self.context.token_set = set.transpose()?;
         self.context.steering = task.steering.map(Vectors::try_from).transpose()?;
-        let adapter = fresh_adapter(&self.config, &self.context.model)?;
+        let adapter = first_adapter(&self.config, &self.context.model)?;
         let spec = TrainingSpec {
             context: &self.context,
             config: &self.config.train,

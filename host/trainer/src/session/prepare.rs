@@ -88,6 +88,13 @@ pub fn load_training(
         return Err(Error::config("data.train", problem));
     }
     let mut model = load_model(&config.model, observer)?;
+    if let Some(folder) = &config.lora.start {
+        observer.notice(&format!(
+            "training goes on with the adapter {}; the reference is the model without it (model.adapter \
+             takes an adapter into the reference)",
+            folder.display()
+        ));
+    }
     config.demo_data().iter().for_each(|line| observer.notice(line));
     model.decoder.recompute = config.train.checkpoint_activations;
     let samples = load_samples(config, &model, reader, observer)?;
@@ -104,12 +111,16 @@ pub fn load_base(
     let Some(source) = &config.model.base else {
         return Ok(None);
     };
-    let base =
-        ModelConfig { source: Some(source.clone()), chat_template: None, ..config.model.clone() };
+    let base = ModelConfig {
+        source: Some(source.clone()),
+        chat_template: None,
+        adapter: None,
+        ..config.model.clone()
+    };
     let base = load_model(&base, observer)?;
     let (aligned, weights) = (&model.decoder.weights, &base.decoder.weights);
     Ok(Some(Base {
-        subspaces: Subspaces::new(aligned, weights, &config.lora.targets)?,
+        subspaces: Subspaces::new(aligned, weights, first_adapter(config, model)?.shape())?,
         digest: base.digest,
     }))
 }
@@ -201,11 +212,14 @@ pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
     Ok(Plan::new(samples, train.batch, train.epochs, train.max_steps, run.seed.0)?)
 }
 
-/// The adapter that a training starts with, a function of the seed.
-pub fn fresh_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
-    let shape = config.lora.resolve();
+/// The adapter that a training starts with: the one that the configuration names, or a fresh
+/// one, which is a function of the seed and changes nothing.
+pub fn first_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
     let device = model.decoder.device();
-    Ok(Lora::new(&model.config, shape, config.seed.0, device)?)
+    if let Some(folder) = &config.lora.start {
+        return Ok(Lora::load_peft(folder, &model.config, device)?);
+    }
+    Ok(Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?)
 }
 
 /// All ranks must have read the same.

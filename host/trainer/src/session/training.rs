@@ -21,7 +21,7 @@ use crate::records::notary::Notary;
 use crate::records::observer::Observer;
 use crate::records::run_dir::{JournalHead, Records, RunDir};
 use crate::session::follow;
-use crate::session::prepare::fresh_adapter;
+use crate::session::prepare::first_adapter;
 use crate::step::{RunContext, TrainingSpec, run};
 
 /// One training of a run, on the root.
@@ -50,7 +50,7 @@ impl<'a> Training<'a> {
         stop: &AtomicBool,
     ) -> Result<(Trained, Lora, Option<JournalHead>)> {
         let config = self.config;
-        let adapter = fresh_adapter(config, &self.context.model)?;
+        let adapter = first_adapter(config, &self.context.model)?;
         let require = config.trust.guardrails()?;
         let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
         let spec = TrainingSpec {

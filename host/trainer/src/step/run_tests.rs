@@ -63,7 +63,7 @@ struct Ran {
 
 /// Trains plainly, a sample a step.
 fn train(model: &Model, decoder: Decoder, samples: Vec<Sample>, epochs: f64, at: &Path) -> Ran {
-    let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
+    let shape = LoraConfig::new(2, 4.0, &[Target::Q, Target::Down]);
     let adapter = Lora::new(&model.config, shape, 3, decoder.device()).expect("fits");
     let plan = Plan::new(samples, 1, epochs, None, 5).expect("planned");
     let config = TrainConfig { batch: 1, ..TrainConfig::default() };

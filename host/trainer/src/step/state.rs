@@ -357,8 +357,7 @@ impl<'a> State<'a> {
     /// One stage of every actuator, in their order.
     fn act(&mut self, mut stage: impl FnMut(&mut dyn StepActuator, &mut Point<'_>)) {
         let Self { actuators, layout, parameters, gradient, optimizer, .. } = self;
-        let scaling = self.spec.adapter.scaling();
-        let mut at = Point { layout, scaling, parameters, gradient, optimizer };
+        let mut at = Point { layout, parameters, gradient, optimizer };
         for actuator in actuators {
             stage(actuator.as_mut(), &mut at);
         }

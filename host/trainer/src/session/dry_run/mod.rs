@@ -13,7 +13,6 @@ mod walk;
 
 use host_contract::{Actuators, Needs};
 use host_model::decoder::MicroBatchShape;
-use host_model::lora::Lora;
 use host_sandbox::{Engine, Signer};
 use serde::Serialize;
 use walk::StepPlan;
@@ -27,7 +26,7 @@ use crate::records::run_dir::RunDir;
 use crate::session::anchors::Beside;
 use crate::session::capabilities::capabilities;
 use crate::session::load_policies::check_all;
-use crate::session::prepare::{Caches, Loaded};
+use crate::session::prepare::{Caches, Loaded, first_adapter};
 use crate::session::steering;
 use crate::signals::reference;
 use crate::signals::sensors;
@@ -118,6 +117,8 @@ pub fn dry_run(
         let products = lengths.iter().map(|length| speed::products(&model.config, *length));
         (products.sum(), lengths.len() * answer)
     });
+    // Before anything of a training is made but the adapter, which counts beside it.
+    let adapter = first_adapter(config, model)?;
     let asked = (!needs.is_empty()).then(|| PolicyDemands {
         tap_values: taps.iter().map(|tap| tap.layers.len()).sum::<usize>()
             * model.config.hidden_size,
@@ -128,7 +129,7 @@ pub fn dry_run(
         agrees: needs.iter().any(|needs| needs.gradient_agreement),
         anchors,
         subspaces: if needs.iter().any(Needs::base) {
-            Subspaces::bytes(&model.config, &config.lora.targets)
+            Subspaces::bytes(&model.config, adapter.shape())
         } else {
             0
         },
@@ -144,8 +145,6 @@ pub fn dry_run(
     // Before anything of a training is made.
     let resident = process::resident();
     let decoder = &model.decoder;
-    let device = decoder.device();
-    let adapter = Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?;
     let (train, asked) = (&config.train, asked.as_ref());
     let walk = StepPlan::new(&loaded.plan, train, decoder, &adapter, asked);
     let memory = MemoryEstimate::of(decoder, &adapter, train, asked, &walk, resident);

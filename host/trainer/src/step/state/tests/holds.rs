@@ -232,7 +232,7 @@ fn with_base(bench: &mut Bench) {
         let before = layer.q.weight.tensor().expect("dense");
         layer.q.weight = (before + (change * 0.01).expect("scaled")).expect("sum").into();
     }
-    let subspaces = Subspaces::new(weights, &base, &[Target::Q, Target::Down]).expect("differ");
+    let subspaces = Subspaces::new(weights, &base, bench.adapter().shape()).expect("differ");
     bench.context.base = Some(Base { digest: String::new(), subspaces });
 }
 

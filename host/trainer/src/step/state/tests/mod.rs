@@ -111,7 +111,7 @@ impl Bench {
     }
 
     fn adapter(&self) -> Lora {
-        let shape = LoraConfig { rank: 2, alpha: 4.0, targets: vec![Target::Q, Target::Down] };
+        let shape = LoraConfig::new(2, 4.0, &[Target::Q, Target::Down]);
         let model = &self.context.model;
         Lora::new(&model.config, shape, 3, model.decoder.device()).expect("fits")
     }

@@ -1,0 +1,339 @@
+//! Which projections an adapter sits on, each with its rank and alpha.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::modules::{Modules, ends, pattern};
+use crate::config::{Config, Module, Target};
+use crate::error::{Error, Result};
+
+/// The highest rank of a projection.
+const MOST: usize = 4096;
+
+/// Modules: a list of names, or an expression.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Names {
+    /// Names of modules, or the ends of them after a point: `q_proj`, `layers.3.mlp.up_proj`.
+    List(Vec<String>),
+    /// `all-linear`, or a regular expression that whole names match
+    /// (`model.layers.3.self_attn.q_proj`).
+    Text(String),
+}
+
+impl Names {
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::List(names) => names.is_empty(),
+            Self::Text(text) => text.is_empty(),
+        }
+    }
+
+    fn modules(&self, key: &str) -> Result<Modules> {
+        match self {
+            Self::List(names) => Ok(Modules::Ends(names.clone())),
+            Self::Text(text) => {
+                Modules::of_text(text).map_err(|error| unreadable(key, text, &error))
+            }
+        }
+    }
+
+    /// Names of a list that are no module's are slips.
+    fn refuse_unknown(&self, key: &str, model: &Config) -> Result<()> {
+        let Self::List(names) = self else {
+            return Ok(());
+        };
+        let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+        if let Some((_, name)) = twice {
+            return Err(Error::adapter(format!("{key}: {name:?} is named twice"), "name it once"));
+        }
+        let stranger = names.iter().find(|name| !modules(model).any(|module| module.is(name)));
+        stranger.map_or(Ok(()), |name| {
+            let known: Vec<&str> = Target::ALL.map(Target::name).to_vec();
+            Err(Error::adapter(
+                format!("{key}: no linear layer of the model's blocks is called {name:?}"),
+                format!(
+                    "use {}, or more of a name, such as layers.0.self_attn.q_proj",
+                    known.join(", ")
+                ),
+            ))
+        })
+    }
+}
+
+impl From<&[Target]> for Names {
+    fn from(targets: &[Target]) -> Self {
+        Self::List(targets.iter().map(|target| target.name().to_owned()).collect())
+    }
+}
+
+/// What an adapter should look like; [`LoraConfig::shape`] finds what that is in a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraConfig {
+    /// Rows of A, columns of B, where no pattern says otherwise.
+    pub rank: usize,
+    /// Numerator of the scaling, where no pattern says otherwise.
+    pub alpha: f64,
+    /// The scaling is alpha / sqrt(rank) instead of alpha / rank (rsLoRA, arXiv 2312.03732).
+    #[serde(default)]
+    pub rank_stabilized: bool,
+    /// The modules that are adapted.
+    pub targets: Names,
+    /// Modules among them that aren't.
+    #[serde(default)]
+    pub exclude: Option<Names>,
+    /// The layers that are adapted; empty: all.
+    #[serde(default)]
+    pub layers: Vec<usize>,
+    /// Ranks by module; a key is an expression that the end of a name matches.
+    #[serde(default)]
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Alphas by module, likewise.
+    #[serde(default)]
+    pub alpha_pattern: BTreeMap<String, f64>,
+}
+
+impl LoraConfig {
+    /// One rank and alpha, in all layers.
+    pub fn new(rank: usize, alpha: f64, targets: &[Target]) -> Self {
+        Self {
+            rank,
+            alpha,
+            rank_stabilized: false,
+            targets: targets.into(),
+            exclude: None,
+            layers: Vec::new(),
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+        }
+    }
+
+    /// The projections of `model` that are meant, with rank and alpha of each.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] that names the field: a name, pattern or layer that the model doesn't
+    /// have, an expression that can't be read, two patterns that contradict each other, a rank
+    /// or alpha out of range, or nothing to adapt.
+    pub fn shape(&self, model: &Config) -> Result<Shape> {
+        self.targets.refuse_unknown("targets", model)?;
+        if let Some(exclude) = &self.exclude {
+            exclude.refuse_unknown("exclude", model)?;
+        }
+        if let Some(layer) = self.layers.iter().find(|layer| **layer >= model.num_layers) {
+            return Err(Error::adapter(
+                format!("layers: there is no layer {layer}"),
+                format!("the model's layers are 0 to {}", model.num_layers - 1),
+            ));
+        }
+        let targets = self.targets.modules("targets")?;
+        let exclude = self.exclude.as_ref().map(|names| names.modules("exclude")).transpose()?;
+        let mut ranks = Numbers::new("rank_pattern", &self.rank_pattern)?;
+        let mut alphas = Numbers::new("alpha_pattern", &self.alpha_pattern)?;
+        let mut places = vec![[None; 7]; model.num_layers];
+        for module in modules(model) {
+            let held = |modules: &Modules| module.names().iter().any(|name| modules.hold(name));
+            let chosen = self.layers.is_empty() || self.layers.contains(&module.layer);
+            if chosen && held(&targets) && !exclude.as_ref().is_some_and(held) {
+                let rank = ranks.of(&module)?.unwrap_or(self.rank);
+                let alpha = alphas.of(&module)?.unwrap_or(self.alpha);
+                places[module.layer][module.target as usize] = Some(Place { rank, alpha });
+            }
+        }
+        ranks.refuse_unused()?;
+        alphas.refuse_unused()?;
+        let shape = Shape {
+            rank: self.rank,
+            alpha: self.alpha,
+            rank_stabilized: self.rank_stabilized,
+            places,
+        };
+        shape.check(model)?;
+        Ok(shape)
+    }
+}
+
+/// A projection under all its names.
+struct Named {
+    layer: usize,
+    target: Target,
+    own: String,
+    /// Of the module that it is stored in with others.
+    stacked: Option<String>,
+}
+
+impl Named {
+    fn names(&self) -> Vec<&str> {
+        std::iter::once(self.own.as_str()).chain(self.stacked.as_deref()).collect()
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.names().iter().any(|own| ends(own, name))
+    }
+}
+
+/// Every projection of the model, by layer.
+fn modules(model: &Config) -> impl Iterator<Item = Named> {
+    let of_layer = |layer: usize, module: &'static Module| {
+        module.parts.iter().map(move |target| Named {
+            layer,
+            target: *target,
+            own: format!("model.layers.{layer}.{}.{}", target.part(), target.name()),
+            stacked: module.is_stacked().then(|| format!("model.layers.{layer}.{}", module.path)),
+        })
+    };
+    let family = model.family;
+    (0..model.num_layers).flat_map(move |layer| {
+        family.modules().iter().flat_map(move |module| of_layer(layer, module))
+    })
+}
+
+/// Numbers for modules whose names end as an expression says.
+struct Numbers<N> {
+    key: &'static str,
+    /// With whether any module matched.
+    entries: Vec<(String, Regex, N, bool)>,
+}
+
+impl<N: Copy + PartialEq + std::fmt::Display> Numbers<N> {
+    fn new(key: &'static str, numbers: &BTreeMap<String, N>) -> Result<Self> {
+        let entry = |(text, number): (&String, &N)| {
+            let expression = pattern(text).map_err(|error| unreadable(key, text, &error))?;
+            Ok((text.clone(), expression, *number, false))
+        };
+        Ok(Self { key, entries: numbers.iter().map(entry).collect::<Result<_>>()? })
+    }
+
+    /// The keys of a table have no order, so several that fit must agree.
+    fn of(&mut self, module: &Named) -> Result<Option<N>> {
+        let mut found: Option<(&str, N)> = None;
+        for (text, expression, number, used) in &mut self.entries {
+            if !module.names().iter().any(|name| expression.is_match(name)) {
+                continue;
+            }
+            *used = true;
+            match found {
+                Some((first, other)) if other != *number => {
+                    return Err(Error::adapter(
+                        format!(
+                            "{}: {first:?} gives {} {other}, and {text:?} gives it {number}",
+                            self.key, module.own
+                        ),
+                        "change the patterns so that one fits",
+                    ));
+                }
+                _ => found = Some((text, *number)),
+            }
+        }
+        Ok(found.map(|(_, number)| number))
+    }
+
+    fn refuse_unused(&self) -> Result<()> {
+        match self.entries.iter().find(|(.., used)| !used) {
+            None => Ok(()),
+            Some((text, ..)) => Err(Error::adapter(
+                format!("{}: {text:?} fits no adapted module", self.key),
+                "a pattern must match the end of a name after a point, such as q_proj or layers\\.0\\..*",
+            )),
+        }
+    }
+}
+
+fn unreadable(key: &str, text: &str, error: &regex::Error) -> Error {
+    let error = error.to_string();
+    let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    Error::adapter(
+        format!("{key}: {text:?} is no regular expression ({last})"),
+        "correct it; look-around and back-references aren't known here",
+    )
+}
+
+/// Rank and alpha of one adapted projection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Rows of A, columns of B.
+    pub rank: usize,
+    /// Numerator of the scaling.
+    pub alpha: f64,
+}
+
+/// The adapted projections of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    /// What most projections have; a file of peft's states it once.
+    pub rank: usize,
+    /// Likewise.
+    pub alpha: f64,
+    /// The scaling is alpha / sqrt(rank) instead of alpha / rank.
+    pub rank_stabilized: bool,
+    /// By layer and target.
+    pub places: Vec<[Option<Place>; 7]>,
+}
+
+impl Shape {
+    /// Of one projection, if it is adapted.
+    pub fn place(&self, layer: usize, target: Target) -> Option<Place> {
+        self.places.get(layer)?[target as usize]
+    }
+
+    /// What B A is multiplied by.
+    pub fn scaling(&self, place: Place) -> f64 {
+        let rank = place.rank as f64;
+        place.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
+    }
+
+    /// Every adapted projection, by layer.
+    pub fn adapted(&self) -> impl Iterator<Item = (usize, Target, Place)> {
+        self.places.iter().enumerate().flat_map(|(layer, row)| {
+            Target::ALL
+                .into_iter()
+                .filter_map(move |target| Some((layer, target, row[target as usize]?)))
+        })
+    }
+
+    /// # Errors
+    /// [`Error::Adapter`] for ranks and alphas out of range, or no place at all.
+    pub(crate) fn check(&self, model: &Config) -> Result<()> {
+        if self.adapted().next().is_none() {
+            return Err(Error::adapter(
+                "no projection is adapted",
+                "name at least one in targets, and exclude fewer",
+            ));
+        }
+        for (layer, target, Place { rank, alpha }) in self.adapted() {
+            let at = || format!("of layer {layer}'s {}", target.name());
+            if rank == 0 || rank > MOST {
+                return Err(Error::adapter(
+                    format!("the rank {} is {rank}", at()),
+                    format!("choose 1 to {MOST}"),
+                ));
+            }
+            if !(alpha.is_finite() && alpha > 0.0) {
+                return Err(Error::adapter(
+                    format!("the alpha {} is {alpha}", at()),
+                    "choose a positive number",
+                ));
+            }
+        }
+        for layer in 0..model.num_layers {
+            for module in model.family.modules() {
+                let places = module.parts.iter().filter_map(|part| self.place(layer, *part));
+                let places: Vec<Place> = places.collect();
+                if places.windows(2).any(|two| two[0] != two[1]) {
+                    return Err(Error::adapter(
+                        format!(
+                            "projections of layer {layer}'s {} differ in rank or alpha, and the model keeps them in one module",
+                            module.name()
+                        ),
+                        "give them the same",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
