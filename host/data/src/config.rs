@@ -11,7 +11,8 @@ use crate::source::{DataSource, OneOrMany, one_or_many};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Training files, as a path or as { path, share, limit }.
+    /// Training files or data sets of the Hub (org/name[@revision][:split]), as a path or as
+    /// { path, share, limit }.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<DataSource>")]
     pub train: Vec<DataSource>,

@@ -1,7 +1,5 @@
 //! Rows to token sequences, and what becomes of the over-long ones.
 
-use std::cell::Cell;
-use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
@@ -10,12 +8,9 @@ use std::sync::Arc;
 use host_model::{Chat, ChatTokenizer, TemplateInputs, ThoughtUse, Unlike};
 use rayon::prelude::*;
 
-use super::config::DataConfig;
 use super::error::{Error, Place, Result};
-use super::notices::Notices;
 use super::origin::Origin;
 use super::overlong::Overlong;
-use super::rendered;
 use super::rows::{Message, Row};
 
 /// A tokenised row. The label of answer token `p` is `tokens[p]`, predicted by
@@ -143,60 +138,6 @@ pub fn encode_chats(
     })
 }
 
-/// As [`encode_chats`], for training: rows that can't be used are treated as `bad` says,
-/// and what the template leaves out of the rows is added to what was noticed of them.
-pub fn encode_training(
-    rows: &[Row],
-    config: &DataConfig,
-    tokenizer: &ChatTokenizer,
-    notices: &mut Notices,
-) -> Result<Encoded> {
-    let bad = config.bad_rows();
-    let encode = |row: &Row| {
-        let unfaithful = rendered::unfaithful(&row.place, row.chat(), tokenizer)?;
-        let more = Cell::default();
-        let sample = encode_row(row, |chat| {
-            tokenizer.encode_chat(chat).map(|chat| {
-                more.set((chat.thoughts, chat.unlike));
-                (chat.tokens, chat.answer)
-            })
-        })?;
-        let (thoughts, unlike) = more.into_inner();
-        Ok((sample, unfaithful, thoughts, unlike))
-    };
-    let coded: Vec<Result<_>> = rows.par_iter().map(encode).collect();
-    // What is wrong with every row is no fault of a row: leaving it out can't help.
-    let any_good = coded.iter().any(Result::is_ok);
-    let mut encoded = Encoded::new(config.max_tokens);
-    // A row may stand more than once in a mix.
-    let mut seen = HashSet::new();
-    for (row, coded) in rows.iter().zip(coded) {
-        let is_first = seen.insert((&row.place.file, row.place.number));
-        let of_file = notices.of(&row.place.file);
-        match coded {
-            Ok((sample, mut unfaithful, thoughts, unlike)) => {
-                // Counted by answers.
-                unfaithful.left_out.remove(rendered::LAST_THOUGHT);
-                if is_first {
-                    of_file.unfaithful(unfaithful);
-                    of_file.thoughts += thoughts.given;
-                    of_file.thoughts_left_out += thoughts.left_out;
-                }
-                encoded.thoughts += thoughts;
-                encoded.unlike += usize::from(unlike.is_some());
-                encoded.first_unlike = encoded.first_unlike.or(unlike);
-                encoded.take(sample, config.overlong)?;
-            }
-            Err(error) if !any_good => return Err(error),
-            Err(error) if is_first => of_file.skip(&bad, &row.place, error)?,
-            Err(_) => {}
-        }
-    }
-    notices.check(&bad)?;
-    notices.check_variables(tokenizer)?;
-    encoded.need_rows(rows.len())
-}
-
 /// Tokenises rows. `encode` renders a conversation to its tokens and the token
 /// ranges of its answers; rows are encoded in parallel and keep their order.
 ///
@@ -220,7 +161,7 @@ pub fn encode_rows<E: Display + Send>(
 }
 
 impl Encoded {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             samples: Vec::new(),
             dropped: 0,
@@ -234,7 +175,7 @@ impl Encoded {
     }
 
     /// An error if all of `rows` rows were too long.
-    fn need_rows(self, rows: usize) -> Result<Self> {
+    pub(super) fn need_rows(self, rows: usize) -> Result<Self> {
         match &self.first {
             Some((place, tokens)) if self.samples.is_empty() => Err(Error::AllTooLong {
                 rows,
@@ -246,7 +187,7 @@ impl Encoded {
         }
     }
 
-    fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
+    pub(super) fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
         let (tokens, limit) = (sample.tokens.len(), self.limit);
         if tokens <= limit {
             self.samples.push(sample);
@@ -274,7 +215,8 @@ impl Encoded {
     }
 }
 
-fn encode_row<E: Display>(
+/// The sample of a row; see [`encode_rows`].
+pub(super) fn encode_row<E: Display>(
     row: &Row,
     encode: impl Fn(Chat<'_>) -> std::result::Result<(Vec<u32>, Vec<Range<usize>>), E>,
 ) -> Result<Sample> {

@@ -6,8 +6,10 @@ use std::path::Path;
 use host_model::TemplateOptions;
 
 use super::*;
-use crate::notices::OnBadRow;
+use crate::config::DataConfig;
+use crate::notices::{Notices, OnBadRow};
 use crate::rows::parse_rows;
+use crate::training::encode_training;
 
 type Coded = std::result::Result<(Vec<u32>, Vec<Range<usize>>), String>;
 
@@ -182,8 +184,9 @@ fn told(template: &str, row: &serde_json::Value) -> String {
     let tokenizer = tokenizer.with_template(&TemplateOptions::default(), Some(template)).unwrap();
     let (path, config) = (Path::new("task.jsonl"), DataConfig::default());
     let mut notices = Notices::default();
-    let (rows, of_file) =
-        crate::rows::training_rows(path, row.to_string().into_bytes(), &config.bad_rows()).unwrap();
+    let row = row.to_string();
+    let input = crate::input::Input::of(path, row.as_bytes()).unwrap();
+    let (rows, of_file) = crate::rows::training_rows(input, &config.bad_rows()).unwrap();
     notices.add(of_file);
     match encode_training(&rows, &config, &tokenizer, &mut notices) {
         Ok(encoded) => {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::packed::Packing;
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// How the records of a file are counted.
@@ -49,11 +51,42 @@ pub enum Error {
     #[error("can't read the data file {}: {source}; check the path", file.display())]
     Read { file: PathBuf, source: std::io::Error },
 
+    /// A data set that can't be fetched.
+    #[error(transparent)]
+    Hub(host_model::Error),
+
+    #[error("the data set {name} {problem}")]
+    Dataset { name: String, problem: String },
+
     #[error("{} has no rows; a data file needs at least one", file.display())]
     Empty { file: PathBuf },
 
-    #[error("{} {what}; supported are JSON Lines, a JSON array of objects and Parquet", file.display())]
+    #[error("{} {what}; supported are JSON Lines, a JSON array of objects, CSV, TSV and Parquet", file.display())]
     Format { file: PathBuf, what: String },
+
+    #[error("{} is packed with {packing}; unpack it, or pack it with gzip or zstd", file.display())]
+    Packing { file: PathBuf, packing: &'static str },
+
+    #[error("{} can't be unpacked with {packing}: {problem}; pack it again, or give it unpacked", file.display())]
+    Unpack { file: PathBuf, packing: Packing, problem: String },
+
+    #[error("{} is {found}, and text is read as UTF-8; save the file as UTF-8", file.display())]
+    Encoding { file: PathBuf, found: &'static str },
+
+    #[error("{} {what}; correct the first line, which names the columns", file.display())]
+    Header { file: PathBuf, what: String },
+
+    #[error(
+        "{place}: the row has {found} fields and the header {expected}; put fields that hold the separator into \
+         quotes, or correct the row"
+    )]
+    Ragged { place: Place, found: usize, expected: usize },
+
+    #[error("{place}: a quote is opened and not closed; close it, or double quotes that are text")]
+    OpenQuote { place: Place },
+
+    #[error("{place}: `{field}` is no UTF-8; save the file as UTF-8")]
+    FieldUtf8 { place: Place, field: String },
 
     #[error("{place}: invalid UTF-8 at byte {byte} of the line; save the file as UTF-8")]
     Utf8 { place: Place, byte: usize },
@@ -147,6 +180,9 @@ pub enum Error {
         tools = if key == "tools" { " or under `tools` of the row" } else { "" }
     )]
     TemplateKey { file: PathBuf, key: String },
+
+    #[error(transparent)]
+    Shared(Arc<Self>),
 
     #[error("{0} (to leave bad rows out: --on-bad-row skip)")]
     BadRow(Box<Self>),

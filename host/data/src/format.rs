@@ -1,14 +1,15 @@
 //! Which format a data file has, by its content first and its extension second.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read as _;
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
-use host_files::capped;
+use serde::{Serialize, Serializer};
 
+use super::delimited::{self, Separator};
 use super::error::{Error, Place, Result};
+use super::extension::extension;
+use super::input::Input;
 use super::visit::{Record, Visit};
 use super::{json, parquet_file};
 
@@ -18,83 +19,123 @@ pub enum Format {
     JsonLines,
     JsonArray,
     Parquet,
+    /// Fields with a separator between them, under the names of a first line.
+    Delimited(Separator),
 }
 
-/// Bytes of a data file: they and what becomes of them are in memory at once.
-const LARGEST: u64 = 4 << 30;
-const HEAD: u64 = 4096;
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JsonLines => f.write_str("JSON Lines"),
+            Self::JsonArray => f.write_str("JSON array"),
+            Self::Parquet => f.write_str("Parquet"),
+            Self::Delimited(separator) => write!(f, "{separator}"),
+        }
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Bytes of a Parquet file: its index stands at its end, so all of it is in memory.
+const LARGEST_PARQUET: usize = 4 << 30;
+/// Of the start of a file, which says what it is.
+const HEAD: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const PARQUET_MAGIC: &[u8] = b"PAR1";
-const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 
-/// The format of a file called `name` with this content. The content decides: a
-/// JSON array called `.jsonl` is read as an array. The extension matters where
-/// the content is none of the formats, for the error message and for JSON Lines
-/// whose first line is broken.
-pub fn detect(name: &Path, bytes: &[u8]) -> Result<Format> {
-    let extension = name.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+/// The format of a file called `name` that starts with `head`, unpacked and without a byte order mark. The content
+/// decides: a JSON array called `.jsonl` is read as an array. The extension matters where the content is none of the
+/// formats, for the error message and for JSON Lines whose first line is broken.
+fn detect(name: &Path, head: &[u8]) -> Result<Format> {
+    let extension = extension(name);
     let wrong = |what: &str| Err(Error::Format { file: name.into(), what: what.into() });
-    if bytes.starts_with(PARQUET_MAGIC) {
-        return Ok(Format::Parquet);
-    }
-    let content = without_mark(bytes).trim_ascii_start();
-    if content.is_empty() {
+    let content = head.trim_ascii_start();
+    let Some(first) = content.first() else {
         return Err(Error::Empty { file: name.into() });
-    }
-    if bytes.starts_with(GZIP_MAGIC) {
-        return wrong("is compressed with gzip and must be unpacked first");
-    }
-    match (content[0], extension.as_str()) {
+    };
+    match (first, extension.as_str()) {
         (_, "parquet") => wrong("is called .parquet but doesn't start as a Parquet file does"),
         (b'[', _) => Ok(Format::JsonArray),
         (b'{', _) | (_, "jsonl" | "ndjson" | "json") => Ok(Format::JsonLines),
-        _ => wrong("starts neither as JSON nor as Parquet"),
+        (_, "csv") => Ok(Format::Delimited(Separator::of(content).unwrap_or(Separator::Comma))),
+        (_, "tsv") => Ok(Format::Delimited(Separator::Tab)),
+        _ => match Separator::of(content) {
+            Some(separator) => Ok(Format::Delimited(separator)),
+            None => {
+                wrong("starts neither as JSON nor as Parquet nor as CSV with the names of columns")
+            }
+        },
     }
 }
 
-/// The bytes of a file, or of an embedded one (`demo:NAME`, `anchors:NAME`).
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    if let Some(bytes) = crate::embedded(path) {
-        return Ok(bytes.to_vec());
+/// What a file is in whose text no format can be seen.
+fn encoding(head: &[u8]) -> Option<&'static str> {
+    let nulls = head.iter().filter(|byte| **byte == 0).count();
+    match head {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 text"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16 text"),
+        // Each letter of English text has one.
+        _ if nulls > 0 && 2 * nulls + 1 >= head.len() => Some("UTF-16 or UTF-32 text, or no text"),
+        _ => None,
     }
-    let failed = |source| Error::Read { file: path.into(), source };
-    // What isn't data is said before gigabytes of it are read; a pipe can't be read twice.
-    let mut head = Vec::new();
-    let mut file = File::open(path).map_err(failed)?;
-    if file.metadata().is_ok_and(|about| about.is_file()) {
-        file.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
-        if !without_mark(&head).trim_ascii().is_empty() {
-            detect(path, &head)?;
-        }
-    }
-    capped::read(path, LARGEST).map_err(failed)
 }
 
-/// Calls `visit` for every record of the file content `bytes`. What of all of them can't
-/// be read is added to `unread`.
+/// Calls `visit` for every record of a file. What of all of them can't be read is added to
+/// `unread`.
 pub(super) fn records(
-    name: &Path,
-    bytes: Vec<u8>,
+    input: &mut Input<'_>,
     unread: &mut BTreeSet<String>,
     visit: Visit<'_>,
-) -> Result<()> {
-    let file: Arc<Path> = name.into();
+) -> Result<Format> {
     let mut count = 0usize;
     let mut counted = |place: Place, record: Record| {
         count += 1;
         visit(place, record)
     };
-    match detect(name, &bytes)? {
-        Format::JsonLines => json::lines(&file, without_mark(&bytes), &mut counted)?,
-        Format::JsonArray => json::array(&file, without_mark(&bytes), &mut counted)?,
-        Format::Parquet => parquet_file::rows(&file, bytes, unread, &mut counted)?,
+    let format = opened(input)?;
+    match format {
+        Format::JsonLines => json::lines(input, &mut counted)?,
+        Format::JsonArray => json::array(input, &mut counted)?,
+        Format::Delimited(separator) => delimited::rows(input, separator, &mut counted)?,
+        Format::Parquet => {
+            let Some(bytes) = input.take_rest(LARGEST_PARQUET)? else {
+                let what = format!(
+                    "is a Parquet file of more than {} GiB; write it in several files",
+                    LARGEST_PARQUET >> 30
+                );
+                return Err(Error::Source { file: input.name.to_path_buf(), what });
+            };
+            parquet_file::rows(&input.name, bytes, unread, &mut counted)?;
+        }
     }
     if count == 0 {
-        return Err(Error::Empty { file: name.into() });
+        return Err(Error::Empty { file: input.name.to_path_buf() });
     }
-    Ok(())
+    Ok(format)
 }
 
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+/// The format, with the input where its content begins.
+fn opened(input: &mut Input<'_>) -> Result<Format> {
+    let name = input.name.clone();
+    let head = input.fill(HEAD)?;
+    if head.starts_with(PARQUET_MAGIC) {
+        return match input.packing {
+            None => Ok(Format::Parquet),
+            Some(packing) => {
+                let what = format!("is a Parquet file packed with {packing}; unpack it");
+                Err(Error::Source { file: name.to_path_buf(), what })
+            }
+        };
+    }
+    if head.starts_with(BYTE_ORDER_MARK) {
+        input.window.skip(BYTE_ORDER_MARK.len());
+    } else if let Some(found) = encoding(&head[..head.len().min(4096)]) {
+        return Err(Error::Encoding { file: name.to_path_buf(), found });
+    }
+    input.take_space()?;
+    detect(&name, input.fill(HEAD)?)
 }

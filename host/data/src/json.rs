@@ -1,11 +1,9 @@
 //! Records from JSON Lines and from a JSON array, each with the line it starts on.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
 use super::error::{Error, Place, Result};
+use super::input::Input;
 use super::shown::kind;
 use super::unique::Unique;
 use super::visit::Visit;
@@ -15,32 +13,29 @@ pub(super) const LONGEST_ROW: usize = 16 << 20;
 
 /// Calls `visit` for every object of a JSON Lines file. Blank lines are skipped, and an
 /// object may go over several lines.
-pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
-    let (mut at, mut line) = (0, 1);
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
-        let place = Place::line(file, line);
-        let mut used = length;
-        let record = match std::str::from_utf8(&rest[..length]) {
-            _ if length > LONGEST_ROW => Some(Err(long(&place))),
+pub(super) fn lines(input: &mut Input<'_>, visit: Visit<'_>) -> Result<()> {
+    while let Some(length) = input.line_length(LONGEST_ROW)? {
+        let place = input.place();
+        if length > LONGEST_ROW {
+            input.take_line()?;
+            visit(place.clone(), Err(long(&place)))?;
+            continue;
+        }
+        let (record, used) = match std::str::from_utf8(&input.window.rest()[..length]) {
             Err(error) => {
-                Some(Err(Error::Utf8 { place: place.clone(), byte: error.valid_up_to() + 1 }))
+                let byte = error.valid_up_to() + 1;
+                (Some(Err(Error::Utf8 { place: place.clone(), byte })), length)
             }
-            Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(match serde_json::from_str(text) {
-                Ok(Unique(value)) => object(&place, value),
-                Err(error) => match over_lines(rest, &error) {
-                    Some((value, length)) => {
-                        used = length;
-                        Ok(value)
-                    }
-                    None => Err(bad_json(place.clone(), &error)),
+            Ok(text) if text.trim().is_empty() => (None, length),
+            Ok(text) => match serde_json::from_str(text) {
+                Ok(Unique(value)) => (Some(object(&place, value)), length),
+                Err(error) => match over_lines(input, &error)? {
+                    Some((value, length)) => (Some(Ok(value)), length),
+                    None => (Some(Err(bad_json(place.clone(), &error))), length),
                 },
-            }),
+            },
         };
-        at += used;
-        line += rest[..used].iter().filter(|byte| **byte == b'\n').count();
+        input.window.take(used);
         if let Some(record) = record {
             visit(place, record)?;
         }
@@ -48,42 +43,40 @@ pub(super) fn lines(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<
     Ok(())
 }
 
-/// The object that `rest` starts with and the bytes of its lines, where its first line
-/// ended too early.
-fn over_lines(rest: &[u8], error: &serde_json::Error) -> Option<(Map<String, Value>, usize)> {
+/// The object that comes next and the bytes of its lines, where its first line ended too
+/// early.
+fn over_lines(
+    input: &mut Input<'_>,
+    error: &serde_json::Error,
+) -> Result<Option<(Map<String, Value>, usize)>> {
     if !error.is_eof() {
-        return None;
+        return Ok(None);
     }
+    let rest = input.fill(LONGEST_ROW)?;
     let within = &rest[..rest.len().min(LONGEST_ROW)];
     let mut values = serde_json::Deserializer::from_slice(within).into_iter();
-    let Unique(Value::Object(value)) = values.next()?.ok()? else {
-        return None;
+    let Some(Ok(Unique(Value::Object(value)))) = values.next() else {
+        return Ok(None);
     };
     let end = values.byte_offset();
-    let line_end = rest[end..].iter().position(|byte| *byte == b'\n');
-    let line_end = line_end.map_or(rest.len(), |at| end + at + 1);
-    rest[end..line_end].trim_ascii().is_empty().then_some((value, line_end))
+    let line_end = within[end..].iter().position(|byte| *byte == b'\n');
+    let line_end = line_end.map_or(within.len(), |at| end + at + 1);
+    Ok(within[end..line_end].trim_ascii().is_empty().then_some((value, line_end)))
 }
 
 /// Calls `visit` for every object of a JSON array.
-pub(super) fn array(file: &Arc<Path>, bytes: &[u8], visit: Visit<'_>) -> Result<()> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let good = &bytes[..error.valid_up_to()];
-        let line_start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Error::Utf8 { place: Place::line(file, line), byte: good.len() - line_start + 1 }
-    })?;
-    let mut scan = Scan { file, text, at: 0, line: 1 };
-    scan.expect(&['['])?;
-    if scan.peek() == Some(']') {
-        scan.expect(&[']'])?;
+pub(super) fn array(input: &mut Input<'_>, visit: Visit<'_>) -> Result<()> {
+    let mut scan = Scan { input };
+    scan.expect(&[b'['])?;
+    if scan.input.take_space()? == Some(b']') {
+        scan.expect(&[b']'])?;
         return scan.end();
     }
     loop {
         let (place, value) = scan.value()?;
         let object = object(&place, value);
         visit(place, object)?;
-        if scan.expect(&[',', ']'])? == ']' {
+        if scan.expect(&[b',', b']'])? == b']' {
             return scan.end();
         }
     }
@@ -107,83 +100,87 @@ fn bad_json(place: Place, error: &serde_json::Error) -> Error {
     Error::Json { place, message: format!("{words} (column {})", error.column()) }
 }
 
-/// A position in the text of an array, with the line it is on.
-struct Scan<'a> {
-    file: &'a Arc<Path>,
-    text: &'a str,
-    at: usize,
-    line: usize,
+/// A file that holds an array, up to where it was read.
+struct Scan<'i, 'a> {
+    input: &'i mut Input<'a>,
 }
 
-impl Scan<'_> {
-    fn rest(&self) -> &str {
-        &self.text[self.at..]
-    }
-
-    fn place(&self) -> Place {
-        Place::line(self.file, self.line)
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        let passed = &self.text.as_bytes()[self.at..self.at + bytes];
-        self.line += passed.iter().filter(|byte| **byte == b'\n').count();
-        self.at += bytes;
-    }
-
-    /// The next character that isn't white space; the position moves up to it.
-    fn peek(&mut self) -> Option<char> {
-        let space = self.rest().len() - self.rest().trim_start().len();
-        self.advance(space);
-        self.rest().chars().next()
-    }
-
-    fn expect(&mut self, wanted: &[char]) -> Result<char> {
-        let found = self.peek();
-        match found {
+impl Scan<'_, '_> {
+    fn expect(&mut self, wanted: &[u8]) -> Result<u8> {
+        match self.input.take_space()? {
             Some(found) if wanted.contains(&found) => {
-                self.advance(found.len_utf8());
+                self.input.window.take(1);
                 Ok(found)
             }
-            Some(found) => {
-                Err(self.unexpected(format!("found `{found}` where `{}` should be", wanted[0])))
+            Some(_) => {
+                let next = String::from_utf8_lossy(self.input.fill(4)?);
+                let found = next.chars().next().unwrap_or_default();
+                let wanted = char::from(wanted[0]);
+                let found = found.escape_debug();
+                Err(self.unexpected(format!("found `{found}` where `{wanted}` should be")))
             }
-            None => {
-                Err(self.unexpected("the file ends before the array is closed with `]`".into()))
-            }
+            None => Err(self.unclosed()),
         }
     }
 
     fn end(&mut self) -> Result<()> {
-        match self.peek() {
+        match self.input.take_space()? {
             None => Ok(()),
             Some(_) => Err(self.unexpected("there is text after the array's closing `]`".into())),
         }
     }
 
     fn value(&mut self) -> Result<(Place, Value)> {
-        if self.peek().is_none() {
-            return Err(self.unexpected("the file ends before the array is closed with `]`".into()));
+        if self.input.take_space()?.is_none() {
+            return Err(self.unclosed());
         }
-        let place = self.place();
-        let within = &self.rest()[..self.rest().floor_char_boundary(LONGEST_ROW)];
-        let is_cut = within.len() < self.rest().len();
-        let mut values = serde_json::Deserializer::from_str(within).into_iter();
+        let place = self.input.place();
+        if self.input.window.rest().len() < LONGEST_ROW {
+            self.input.fill(2 * LONGEST_ROW)?;
+        }
+        let window = &self.input.window;
+        let within = &window.rest()[..window.rest().len().min(LONGEST_ROW)];
+        let is_cut = within.len() < window.rest().len() || !window.is_last();
+        let mut values = serde_json::Deserializer::from_slice(within).into_iter();
         match values.next() {
             Some(Err(error)) if is_cut && error.is_eof() => Err(long(&place)),
             Some(Ok(Unique(value))) => {
                 let used = values.byte_offset();
-                self.advance(used);
+                self.input.window.take(used);
                 Ok((place, value))
             }
             Some(Err(error)) => {
-                let line = self.line + error.line().saturating_sub(1);
-                Err(bad_json(Place::line(self.file, line), &error))
+                if let Some(error) = self.bad_text(within, error.line()) {
+                    return Err(error);
+                }
+                let line = place.number + error.line().saturating_sub(1);
+                Err(bad_json(Place::line(&place.file, line), &error))
             }
             None => Err(self.unexpected("the array has no value here".into())),
         }
     }
 
+    /// That what comes next is no UTF-8, within its first `lines` lines.
+    fn bad_text(&self, within: &[u8], lines: usize) -> Option<Error> {
+        let error = std::str::from_utf8(within).err()?;
+        let good = &within[..error.valid_up_to()];
+        let before = good.iter().filter(|byte| **byte == b'\n').count();
+        // A letter may go on behind what is in memory.
+        let is_cut = error.error_len().is_none() && !self.input.window.is_last();
+        if before >= lines || is_cut {
+            return None;
+        }
+        let start = good.iter().rposition(|byte| *byte == b'\n');
+        let byte = start.map_or(self.input.window.column() + good.len(), |at| good.len() - at - 1);
+        let line = self.input.window.line() + before;
+        Some(Error::Utf8 { place: Place::line(&self.input.name, line), byte: byte + 1 })
+    }
+
+    fn unclosed(&self) -> Error {
+        self.unexpected("the file ends before the array is closed with `]`".into())
+    }
+
     fn unexpected(&self, message: String) -> Error {
-        Error::Json { place: self.place(), message }
+        Error::Json { place: self.input.place(), message }
     }
 }

@@ -1,6 +1,7 @@
 //! From data files to packed batches.
 //!
-//! [`format`] reads records from JSON Lines, a JSON array or Parquet; [`shape`]
+//! [`format`] reads records from JSON Lines, a JSON array, CSV or Parquet, as a stream and
+//! unpacked if they are packed; [`shape`]
 //! recognises what a record means by its keys; [`rows`] checks it and makes a
 //! [`Row`] (a conversation that ends with an answer) or a [`Prompt`] of it;
 //! [`source`] mixes several files; [`encode`] turns rows into token [`Sample`]s;
@@ -8,21 +9,29 @@
 //! task and alignment data; [`pack`] lays a micro-batch out for the decoder.
 
 pub mod anchors;
+pub mod check;
 mod choices;
 pub mod config;
+mod content;
 mod conversation;
+mod delimited;
 pub mod demo;
 pub mod encode;
 pub mod error;
+mod extension;
 pub mod failure;
 mod fields;
 pub mod format;
+pub mod hub;
+mod input;
 mod json;
 pub mod models;
+pub mod near;
 pub mod notices;
 mod origin;
 mod overlong;
 pub mod pack;
+mod packed;
 pub mod parquet_file;
 pub mod plan;
 pub mod progress;
@@ -38,28 +47,32 @@ pub mod split;
 pub mod streams;
 mod switches;
 mod tools;
+mod training;
 mod turn;
 mod unique;
 mod visit;
+mod window;
 
 pub use config::DataConfig;
-pub use encode::{Encoded, Sample, encode_chats, encode_rows, encode_training, show_example};
+pub use content::{content_digest, content_id};
+pub use delimited::Separator;
+pub use encode::{Encoded, Sample, encode_chats, encode_rows, show_example};
 pub use error::{Error, Place, Result};
 pub use failure::Failure;
 pub use models::{HeldWeights, ModelConfig, WeightType, load_model};
-pub use notices::{BadRows, FileNotices, Notices, OnBadRow, Read};
+pub use notices::{BadRows, Content, FileNotices, Notices, OnBadRow, Read};
 pub use origin::{Origin, Split};
 pub use overlong::Overlong;
 pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ranges};
+pub use packed::Packing;
 pub use plan::{Cursor, Plan};
 pub use progress::{Progress, Silent};
 pub use reader::Reader;
-pub use rows::{
-    Message, Prompt, Row, content_digest, content_id, parse_prompts, parse_rows, read_rows_with,
-};
+pub use rows::{Message, Prompt, Row, parse_prompts, parse_rows, read_rows_with};
 pub use source::{DataSource, Mixable, OneOrMany, mix, one_or_many, read_prompts, read_rows};
 pub use split::{assign_splits, need_both_labels};
 pub use streams::{Extra, ExtraStream, Mix, Streams};
+pub use training::{Texts, read_samples};
 
 use std::path::Path;
 

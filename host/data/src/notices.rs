@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Place, Result};
+use super::format::Format;
+use super::packed::Packing;
 use super::rendered::Unfaithful;
 use super::{switches, turn};
 
@@ -60,6 +62,21 @@ pub struct FileNotices {
     /// Rows that were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+    /// What was read, once all of it was.
+    #[serde(skip)]
+    pub content: Option<Content>,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Content {
+    pub format: Format,
+    pub packing: Option<Packing>,
+    /// Of its rows, by their keys.
+    pub shape: String,
+    /// On the disk.
+    pub bytes: u64,
+    pub sha256: String,
 }
 
 /// Rows that were left out because they can't be used.
@@ -70,6 +87,9 @@ pub struct Skipped {
     pub first: Vec<usize>,
     /// What is wrong with the first.
     pub why: String,
+    /// And with each of those that are named.
+    #[serde(skip)]
+    pub reasons: Vec<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -119,10 +139,12 @@ impl FileNotices {
             rows: 0,
             first: Vec::new(),
             why: error.to_string(),
+            reasons: Vec::new(),
         });
         skipped.rows += 1;
         if skipped.first.len() < FIRST_ROWS {
             skipped.first.push(place.number);
+            skipped.reasons.push(error.to_string());
         }
         Ok(())
     }

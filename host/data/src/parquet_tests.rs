@@ -55,8 +55,9 @@ fn a_column_of_nulls_says_nothing_whatever_its_type() {
 
 #[test]
 fn columns_inside_of_messages_are_read_or_told() {
-    let bytes = include_bytes!("fixtures/switches.parquet").to_vec();
-    let read = training_rows(Path::new("task.parquet"), bytes, &BadRows::default());
+    let bytes = include_bytes!("fixtures/switches.parquet");
+    let input = Input::of(Path::new("task.parquet"), bytes.as_slice()).unwrap();
+    let read = training_rows(input, &BadRows::default());
     let (found, told) = read.unwrap();
     let learned: Vec<bool> = found[0].messages.iter().map(Message::is_answer).collect();
     assert_eq!(learned, [false, false, false, true, false, true]);

@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 
-use host_model::Model;
+use host_model::{ChatTokenizer, Model};
 
+use super::config::DataConfig;
+use super::encode::Encoded;
 use super::error::{Error, Result};
 use super::notices::{BadRows, Notices, Read};
 use super::rendered;
 use super::rows::{Prompt, Row};
 use super::source::{self, DataSource};
+use super::training::{Texts, read_samples};
 
 /// Reads files as the configuration says, and keeps what was noticed until it is told.
 #[derive(Debug, Default)]
@@ -28,10 +31,17 @@ impl Reader {
         Ok(self.noticed(source::read_answers(sources, self.seed, &self.bad)?))
     }
 
-    /// Training rows of the sources, mixed, with what was noticed of them, which may grow
-    /// before it is kept; see [`source::read_rows`].
-    pub fn rows_to_encode(&self, sources: &[DataSource]) -> Result<Read<Row>> {
-        source::read_rows(sources, self.seed, &self.bad)
+    /// Training rows of the configuration's sources as samples, mixed; see [`read_samples`].
+    pub fn samples(
+        &self,
+        config: &DataConfig,
+        tokenizer: &ChatTokenizer,
+        texts: Texts,
+    ) -> Result<Encoded> {
+        let sources = config.sources();
+        let (encoded, notices) = read_samples(&sources, self.seed, config, tokenizer, texts)?;
+        self.keep(notices);
+        Ok(encoded)
     }
 
     /// Prompts of the sources, mixed; see [`source::read_prompts`].
@@ -43,7 +53,7 @@ impl Reader {
     /// than its context with their expected answers.
     ///
     /// # Errors
-    /// As [`encode_training`](crate::encode_training) for what changes their meaning,
+    /// As [`read_samples`] for what changes their meaning,
     /// [`Error::TooLongForModel`], and if the chat template refuses a prompt.
     pub fn check<'p>(
         &self,

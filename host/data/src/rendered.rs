@@ -12,7 +12,7 @@ use host_files::text;
 pub(super) const LAST_THOUGHT: &str = "messages[].reasoning_content";
 
 /// What a chat template makes of a row, where that isn't what the row says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Unfaithful {
     /// What it leaves out and may leave out.
     pub left_out: BTreeSet<String>,

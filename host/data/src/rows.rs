@@ -5,18 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use host_model::{Chat, Model, TemplateInputs};
-use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+use super::content::content_id;
 use super::conversation::Conversation;
 use super::error::{Error, Place, Result};
 use super::fields::Fields;
-use super::notices::{BadRows, FileNotices, Notices, Read};
+use super::input::Input;
+use super::notices::{BadRows, Content, FileNotices, Notices, Read};
 use super::origin::{Origin, Split};
 use super::shape::{self, Shape};
 use super::shown::kind;
-use super::{choices, conversation, format, refused};
+use super::{choices, conversation, format, hub, refused};
 
 pub use conversation::Message;
 
@@ -142,43 +142,51 @@ impl Prompt {
 /// # Errors
 /// One for the first record that is no training row: see [`Error`].
 pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
-    Ok(training_rows(name, bytes, &BadRows::default())?.0)
+    Ok(training_rows(Input::of(name, &*bytes)?, &BadRows::default())?.0)
 }
 
 /// As [`parse_rows`], with what a person should know of the file.
-pub(super) fn training_rows(
-    name: &Path,
-    bytes: Vec<u8>,
+pub(super) fn training_rows(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Row>, FileNotices)> {
+    let mut found = Vec::new();
+    let notices = each_training_row(input, bad, &mut |row| found.push(row))?;
+    Ok((found, notices))
+}
+
+/// As [`training_rows`], one row after the other.
+pub(super) fn each_training_row(
+    input: Input<'_>,
     bad: &BadRows,
-) -> Result<(Vec<Row>, FileNotices)> {
-    each_record(name, bytes, bad, Purpose::Training, &mut |record| record.into_row())
+    take: &mut dyn FnMut(Row),
+) -> Result<FileNotices> {
+    each_record(input, bad, Purpose::Training, &mut |record| record.into_row(), take)
 }
 
 /// As [`training_rows`], of a file whose rows are read and not learned: what only training
 /// has to refuse is no matter.
-pub(super) fn answered_rows(
-    name: &Path,
-    bytes: Vec<u8>,
-    bad: &BadRows,
-) -> Result<(Vec<Row>, FileNotices)> {
-    each_record(name, bytes, bad, Purpose::Answers, &mut |record| record.into_row())
+pub(super) fn answered_rows(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Row>, FileNotices)> {
+    let mut found = Vec::new();
+    let take = &mut |row| found.push(row);
+    let notices = each_record(input, bad, Purpose::Answers, &mut |record| record.into_row(), take)?;
+    Ok((found, notices))
 }
 
 /// The training rows of a file, each with the value of its key `key` (null if it
 /// has none): scores that were made for the rows. None may be left out, since what has no
 /// score counts as the worst.
 pub fn read_rows_with(path: &Path, key: &str) -> Result<Read<(Row, Value)>> {
-    let (bytes, bad) = (super::format::read(path)?, BadRows::default());
-    let read = each_record(path, bytes, &bad, Purpose::Answers, &mut |record| {
-        let value = record.fields.take(key).unwrap_or(Value::Null);
-        Ok((record.into_row()?, value))
-    });
-    let (rows, of_file) = read.map_err(|error| match error {
-        Error::BadRow(error) => *error,
-        other => other,
-    })?;
-    let mut notices = Notices::default();
-    notices.add(of_file);
+    let (mut rows, mut notices) = (Vec::new(), Notices::default());
+    for file in hub::locate(path)? {
+        let (input, bad) = (Input::open(&file)?, BadRows::default());
+        let visit = &mut |record: Record<'_, '_>| {
+            let value = record.fields.take(key).unwrap_or(Value::Null);
+            Ok((record.into_row()?, value))
+        };
+        let read = each_record(input, &bad, Purpose::Answers, visit, &mut |row| rows.push(row));
+        notices.add(read.map_err(|error| match error {
+            Error::BadRow(error) => *error,
+            other => other,
+        })?);
+    }
     Ok(Read { rows, notices })
 }
 
@@ -188,16 +196,16 @@ pub fn read_rows_with(path: &Path, key: &str) -> Result<Read<(Row, Value)>> {
 /// # Errors
 /// One for the first record that has no prompt: see [`Error`].
 pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
-    Ok(prompts(name, bytes, &BadRows::default())?.0)
+    Ok(prompts(Input::of(name, &*bytes)?, &BadRows::default())?.0)
 }
 
 /// As [`parse_prompts`], with what a person should know of the file.
-pub(super) fn prompts(
-    name: &Path,
-    bytes: Vec<u8>,
-    bad: &BadRows,
-) -> Result<(Vec<Prompt>, FileNotices)> {
-    each_record(name, bytes, bad, Purpose::Prompts, &mut |record| record.into_prompt())
+pub(super) fn prompts(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Prompt>, FileNotices)> {
+    let mut found = Vec::new();
+    let take = &mut |prompt| found.push(prompt);
+    let visit = &mut |record: Record<'_, '_>| record.into_prompt();
+    let notices = each_record(input, bad, Purpose::Prompts, visit, take)?;
+    Ok((found, notices))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -241,18 +249,18 @@ impl Record<'_, '_> {
 }
 
 /// Reads every record of a file, all of one shape, as a conversation. What `visit` makes
-/// of them is collected.
+/// of them is given to `take`.
 fn each_record<T>(
-    name: &Path,
-    bytes: Vec<u8>,
+    mut input: Input<'_>,
     bad: &BadRows,
     purpose: Purpose,
     visit: &mut dyn FnMut(Record<'_, '_>) -> Result<T>,
-) -> Result<(Vec<T>, FileNotices)> {
-    let (mut found, mut first) = (Vec::new(), None);
-    let mut notices = FileNotices::of(name);
+    take: &mut dyn FnMut(T),
+) -> Result<FileNotices> {
+    let mut first = None;
+    let mut notices = FileNotices::of(&input.name);
     let mut unread = BTreeSet::new();
-    format::records(name, bytes, &mut unread, &mut |place, record| {
+    let format = format::records(&mut input, &mut unread, &mut |place, record| {
         notices.rows += 1;
         let mut ignored = BTreeSet::new();
         let read = record.and_then(|record| {
@@ -264,7 +272,7 @@ fn each_record<T>(
         match read {
             Ok(made) => {
                 notices.ignore(ignored);
-                found.push(made);
+                take(made);
                 Ok(())
             }
             Err(error) => notices.skip(bad, &place, error),
@@ -272,7 +280,10 @@ fn each_record<T>(
     })?;
     notices.ignored.extend(unread.into_iter().map(|column| (column, notices.rows)));
     notices.check(bad)?;
-    Ok((found, notices))
+    let (bytes, sha256) = input.measured();
+    let shape = first.map(|shape| shape.to_string()).unwrap_or_default();
+    notices.content = Some(Content { format, packing: input.packing, shape, bytes, sha256 });
+    Ok(notices)
 }
 
 fn read_record<T>(
@@ -348,51 +359,6 @@ fn check_row(place: &Place, messages: &[Message]) -> Result<()> {
 fn row(messages: Vec<Message>, inputs: Arc<TemplateInputs>, place: Place) -> Row {
     let id = content_id(Chat { messages: &messages, inputs: &inputs });
     Row { messages, inputs, id, origin: Origin::Task, place }
-}
-
-/// The id of a conversation: the first eight bytes, big-endian, of its SHA-256.
-pub fn content_id<'a>(chat: impl Into<Chat<'a>>) -> u64 {
-    let digest = content_digest(chat);
-    u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
-}
-
-/// The SHA-256 of a conversation as the JSON list `[[role, content], ...]`. A message
-/// with more than text has a third item that holds it, and what the template reads
-/// beside the messages ends the list.
-pub fn content_digest<'a>(chat: impl Into<Chat<'a>>) -> [u8; 32] {
-    let Chat { messages, inputs } = chat.into();
-    let canonical = Canonical { messages, inputs };
-    let canonical = serde_json::to_vec(&canonical).expect("strings always serialise");
-    Sha256::digest(canonical).into()
-}
-
-struct Canonical<'a> {
-    messages: &'a [Message],
-    inputs: &'a TemplateInputs,
-}
-
-impl Serialize for Canonical<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(None)?;
-        for message in self.messages {
-            let plain = Message::new(message.role.as_str(), message.content.as_str());
-            // `learn` says something of answers alone.
-            if *message == (Message { learn: message.learn, ..plain }) && !is_withheld(message) {
-                list.serialize_element(&(&message.role, message.content.as_str()))?;
-            } else {
-                list.serialize_element(&(&message.role, message.content.as_str(), message))?;
-            }
-        }
-        if !self.inputs.is_empty() {
-            list.serialize_element(self.inputs)?;
-        }
-        list.end()
-    }
-}
-
-/// Whether it is an answer that isn't learned.
-fn is_withheld(message: &Message) -> bool {
-    message.role == "assistant" && !message.learn
 }
 
 #[cfg(test)]

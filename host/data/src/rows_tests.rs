@@ -112,7 +112,9 @@ fn broken_files_are_named_with_their_line() {
     assert_error("\n  \n", &["task.jsonl has no rows"]);
     assert_error("[ ]", &["task.jsonl has no rows"]);
     for array in [false, true] {
-        let mut bytes = format!("{}{GOOD}\n{GOOD}", if array { "[" } else { "" }).into_bytes();
+        let mut bytes =
+            (if array { format!("[{GOOD},\n{GOOD}") } else { format!("{GOOD}\n{GOOD}") })
+                .into_bytes();
         let at = bytes.len() - 5;
         bytes[at] = 0xff;
         let error = parse_rows(Path::new("task.jsonl"), bytes).unwrap_err();
@@ -134,10 +136,13 @@ fn broken_files_are_named_with_their_line() {
 fn foreign_files_are_recognised() {
     let error = |name: &str, bytes: &[u8]| parse_rows(Path::new(name), bytes.to_vec()).unwrap_err();
     assert_message(
-        &error("a.csv", b"prompt,answer\n"),
-        &["a.csv", "neither as JSON nor as Parquet"],
+        &error("a.txt", b"some words\n"),
+        &["a.txt", "neither as JSON nor as Parquet", "CSV"],
     );
-    assert_message(&error("a.jsonl.gz", b"\x1f\x8b\x08"), &["gzip", "unpacked"]);
+    assert_message(&error("a.jsonl.gz", b"\x1f\x8b\x08"), &["can't be unpacked with gzip"]);
+    assert_message(&error("a.jsonl.xz", b"\xfd7zXZ\0\0"), &["packed with xz", "gzip or zstd"]);
+    assert_message(&error("a.jsonl", b"\xff\xfe{\0"), &["UTF-16", "as UTF-8"]);
+    assert_message(&error("a.csv", b"p\0r\0o\0"), &["UTF-16", "as UTF-8"]);
     assert_message(&error("a.parquet", GOOD.as_bytes()), &["called .parquet but"]);
     assert_message(&error("a.jsonl", b"prompt,answer\n"), &["a.jsonl, line 1", "not valid JSON"]);
 }

@@ -152,6 +152,23 @@ pub fn detect(place: &Place, record: &Map<String, Value>) -> Result<Shape, Error
     })
 }
 
+/// Whether columns of these names make rows.
+pub(super) fn has_shape(names: &[&str]) -> bool {
+    let has = |key: &str| names.contains(&key);
+    CHAT_KEYS.iter().chain(PROMPT_KEYS).any(|key| has(key))
+        || PAIR_KEYS.iter().any(|(prompt, answer)| has(prompt) && has(answer))
+}
+
+/// Whether a key is a question's or an answer's.
+pub(super) fn is_of_pair(key: &str) -> bool {
+    PAIR_KEYS.iter().any(|(prompt, answer)| [prompt, answer].contains(&&key))
+}
+
+/// Whether the value of a key is a list or an object that no text stands for.
+pub(super) fn is_list_key(key: &str) -> bool {
+    CHAT_KEYS.contains(&key) || ["history", "choices", "chat_template_kwargs"].contains(&key)
+}
+
 /// Whether the value of a key must be text (or, for a prompt and its answer, a
 /// list of messages).
 pub(super) fn is_text_key(key: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::random;
 use rand::seq::index;
@@ -12,12 +12,13 @@ use serde::de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Error, Result};
-use super::format;
+use super::hub;
+use super::input::Input;
 use super::notices::{BadRows, FileNotices, Notices, Read};
 use super::origin::Origin;
 use super::rows::{self, Prompt, Row};
 
-/// A file and how much of it a run takes. In a configuration either a path or a
+/// A file, or the files of a data set of the Hub, and how much of it a run takes. In a configuration either a path or a
 /// table:
 ///
 /// ```toml
@@ -65,29 +66,34 @@ impl DataSource {
 /// Reads training rows from the sources and mixes them; see [`rows::parse_rows`]
 /// and [`mix`].
 pub fn read_rows(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Row>> {
-    read_with(sources, seed, |name, bytes| rows::training_rows(name, bytes, bad))
+    read_with(sources, seed, |input| rows::training_rows(input, bad))
 }
 
 /// As [`read_rows`], for rows that are read and not learned.
 pub fn read_answers(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Row>> {
-    read_with(sources, seed, |name, bytes| rows::answered_rows(name, bytes, bad))
+    read_with(sources, seed, |input| rows::answered_rows(input, bad))
 }
 
 /// Reads prompts from the sources and mixes them; see [`rows::parse_prompts`] and
 /// [`mix`].
 pub fn read_prompts(sources: &[DataSource], seed: u64, bad: &BadRows) -> Result<Read<Prompt>> {
-    read_with(sources, seed, |name, bytes| rows::prompts(name, bytes, bad))
+    read_with(sources, seed, |input| rows::prompts(input, bad))
 }
 
-fn read_with<T: Mixable>(
+/// What `parse` makes of every file of the sources, mixed.
+pub(super) fn read_with<T: Mixable>(
     sources: &[DataSource],
     seed: u64,
-    parse: impl Fn(&Path, Vec<u8>) -> Result<(Vec<T>, FileNotices)>,
+    mut parse: impl FnMut(Input<'static>) -> Result<(Vec<T>, FileNotices)>,
 ) -> Result<Read<T>> {
     let mut notices = Notices::default();
     let part = |source: &DataSource| {
-        let (rows, of_file) = parse(&source.path, format::read(&source.path)?)?;
-        notices.add(of_file);
+        let mut rows = Vec::new();
+        for file in hub::locate(&source.path)? {
+            let (found, of_file) = parse(Input::open(&file)?)?;
+            notices.add(of_file);
+            rows.extend(found);
+        }
         Ok((source.clone(), rows))
     };
     let rows = mix(sources.iter().map(part).collect::<Result<_>>()?, seed)?;

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use std::collections::HashSet;
 
+use std::path::Path;
+
 use super::*;
 use crate::rows::{Row, parse_rows};
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::notices::OnBadRow;
 
 fn read(text: &str, bad: &BadRows) -> Result<(Vec<Row>, FileNotices)> {
-    training_rows(Path::new("task.jsonl"), text.as_bytes().to_vec(), bad)
+    training_rows(Input::of(Path::new("task.jsonl"), text.as_bytes())?, bad)
 }
 
 #[test]
@@ -40,7 +40,8 @@ fn other_keys_are_counted_and_told_once() {
     );
     let written = serde_json::to_value(&notices).unwrap();
     assert_eq!(written[0]["ignored"]["source"], 200);
-    assert_eq!(serde_json::from_value::<Notices>(written).unwrap(), notices);
+    let again: Notices = serde_json::from_value(written).unwrap();
+    assert!(again.lines().eq(notices.lines()), "{again:?}");
     assert!(read(GOOD, &BadRows::default()).unwrap().1.ignored.is_empty());
 }
 
@@ -49,7 +50,8 @@ fn rows_that_are_not_learned_may_say_what_training_refuses() {
     let row = r#"{"prompt": "q", "response": "a", "label": false, "weight": 0.5, "split": "test"}"#;
     let bytes = row.as_bytes().to_vec();
     let (found, told) =
-        answered_rows(Path::new("judged.jsonl"), bytes, &BadRows::default()).unwrap();
+        answered_rows(Input::of(Path::new("judged.jsonl"), &*bytes).unwrap(), &BadRows::default())
+            .unwrap();
     assert_eq!(turns(&found[0]), [("user", "q"), ("assistant", "a")]);
     let ignored: Vec<&str> = told.ignored.keys().map(String::as_str).collect();
     assert_eq!(ignored, ["label", "split", "weight"]);

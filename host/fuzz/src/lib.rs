@@ -31,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("config", data::config, 16 << 10),
     Target::new("rows", data::rows, 16 << 10),
     Target::new("array", data::array, 16 << 10),
+    Target::new("csv", data::csv, 16 << 10),
+    Target::new("packed", data::packed, 16 << 10),
     Target::new("parquet", data::parquet, 32 << 10),
     Target::new("generations", data::generations, 16 << 10),
     Target::new("model-config", models::config, 4 << 10),
@@ -42,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("vectors", models::vectors, 16 << 10),
     Target::new("judge", network::judge, 8 << 10),
     Target::new("hub", network::hub, 8 << 10),
+    Target::new("dataset", network::dataset, 8 << 10),
 ];
 
 impl Target {

@@ -29,7 +29,7 @@ pub use config_gguf::GgufTensors;
 pub use digest::file_sha256;
 pub use held::Held;
 pub use hub::HubAccess;
-pub use source::{EmbeddedModel, Source};
+pub use source::{EmbeddedModel, Source, hub_id};
 
 pub(crate) use self::digest::{Part, model_digest};
 use self::gguf::Gguf;

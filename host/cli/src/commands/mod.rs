@@ -5,6 +5,7 @@ mod audit;
 mod calibrate;
 mod compare;
 mod config;
+mod data;
 mod eval;
 mod export;
 mod generate;
@@ -35,6 +36,8 @@ pub enum Command {
     Study(Box<study::Arguments>),
     Generate(Box<generate::Arguments>),
     #[command(subcommand)]
+    Data(data::Command),
+    #[command(subcommand)]
     Steer(steer::Command),
     Audit(Box<audit::Arguments>),
     #[command(subcommand)]
@@ -55,6 +58,7 @@ impl Command {
             Self::Compare(arguments) => compare::run(arguments),
             Self::Study(arguments) => study::run(arguments),
             Self::Generate(arguments) => generate::run(arguments),
+            Self::Data(command) => data::run(command),
             Self::Steer(command) => steer::run(command),
             Self::Audit(arguments) => audit::run(arguments),
             Self::Policy(command) => policy::run(command),

@@ -129,7 +129,8 @@ flags! {
         /// key itself.
         #[arg(long, value_name = "KEY")]
         require_signature: Option<String> => [trust.require_signature],
-        /// Training data: JSON Lines, JSON or Parquet. Can be repeated.
+        /// Training data: JSON Lines, JSON, CSV, TSV or Parquet, or a data set of the Hub (org/name,
+        /// org/name@revision:split). Can be repeated.
         #[arg(short, long, value_name = "FILE")]
         data: Vec<PathBuf> => [data.train],
         /// Alignment data, beside the training data: for policies that mix the two, or compare

@@ -44,6 +44,19 @@ pub fn array(input: &[u8]) {
     read("rows.json", input);
 }
 
+/// CSV with commas, semicolons or tabs.
+pub fn csv(input: &[u8]) {
+    read("rows.csv", input);
+    read("rows.tsv", input);
+    read("rows", input);
+}
+
+/// Files packed with gzip or Zstandard.
+pub fn packed(input: &[u8]) {
+    read("rows.jsonl", input);
+    read("rows.csv", input);
+}
+
 /// Parquet.
 pub fn parquet(input: &[u8]) {
     read("rows.parquet", input);

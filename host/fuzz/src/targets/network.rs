@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -66,16 +67,28 @@ pub fn judge(input: &[u8]) {
     }
 }
 
-/// What a mirror of the Hub answers to every request.
-pub fn hub(input: &[u8]) {
-    let cache = place::folder().join("hub");
-    let access = HubAccess {
+fn access(input: &[u8]) -> HubAccess {
+    HubAccess {
         endpoint: Some(format!("http://{}", server(input))),
-        cache: Some(cache.clone()),
+        cache: Some(place::folder().join("hub")),
         token: None,
         offline: false,
         patience: Some(Duration::from_secs(1)),
-    };
+    }
+}
+
+/// What a mirror of the Hub answers to every request.
+pub fn hub(input: &[u8]) {
+    let access = access(input);
     let _ = hub::fetch("someone/model", None, &access);
-    let _ = std::fs::remove_dir_all(cache);
+    let _ = access.cache.map(std::fs::remove_dir_all);
+}
+
+/// The same of a data set, whose card says which files it means.
+pub fn dataset(input: &[u8]) {
+    let access = access(input);
+    for name in ["hf:datasets/someone/data", "hf:datasets/someone/data:main/test"] {
+        let _ = host_data::hub::locate_at(Path::new(name), &access);
+    }
+    let _ = access.cache.map(std::fs::remove_dir_all);
 }

@@ -59,7 +59,9 @@ impl Source {
         if is_gguf || looks_like_a_path(text) {
             return Err(Error::file(path, "no such file or folder", FORMS));
         }
-        hub_id(text).ok_or_else(|| Error::file(path, "no such folder, and not a Hub id", FORMS))
+        let (id, revision) = hub_id(text)
+            .ok_or_else(|| Error::file(path, "no such folder, and not a Hub id", FORMS))?;
+        Ok(Self::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
     }
 }
 
@@ -81,7 +83,8 @@ fn looks_like_a_path(text: &str) -> bool {
     text.starts_with(['.', '/', '~', '\\']) || id.matches('/').count() > 1 || text.ends_with('/')
 }
 
-fn hub_id(text: &str) -> Option<Source> {
+/// `org/name` and the revision behind an `@`, if a text is the name of something on the Hub.
+pub fn hub_id(text: &str) -> Option<(&str, Option<&str>)> {
     let (id, revision) = match text.split_once('@') {
         Some((id, revision)) => (id, Some(revision)),
         None => (text, None),
@@ -94,8 +97,8 @@ fn hub_id(text: &str) -> Option<Source> {
     };
     // A revision may hold slashes (refs/pr/1).
     let is_revision = |r: &str| !r.is_empty() && r.split('/').all(is_word);
-    (is_word(organisation) && is_word(name) && revision.is_none_or(is_revision))
-        .then(|| Source::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
+    let is_id = is_word(organisation) && is_word(name) && revision.is_none_or(is_revision);
+    is_id.then_some((id, revision))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod check;
 mod consent;
 mod layers;
 mod lora;
+mod pin;
 mod policies;
 mod steering;
 mod trust;

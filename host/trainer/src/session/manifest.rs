@@ -119,7 +119,7 @@ impl Manifest {
                 .map(|(name, identity)| (name.to_owned(), sha256(identity)))
                 .collect(),
             steering_sha256: context.steering.as_ref().map(Vectors::digest),
-            data: config.data.sources().iter().map(|source| file_entry(&source.path)).collect(),
+            data: config.data.sources().iter().flat_map(|source| entries(&source.path)).collect(),
             samples: plan.samples().len(),
             steps: plan.total_steps(),
             started: now(),
@@ -244,8 +244,7 @@ impl Manifest {
         let main = main.map(|(of, sources)| (of.to_owned(), sources));
         for (of, sources) in main.chain(further) {
             for (number, source) in sources.iter().enumerate() {
-                let digest = file_entry(&source.path).sha256;
-                parts.extend(digest.map(|digest| (format!("{of}.{number}"), digest)));
+                parts.extend(digest(&source.path).map(|digest| (format!("{of}.{number}"), digest)));
             }
         }
         Ok(Identity::new(parts))
@@ -323,12 +322,19 @@ pub fn settled(config: &RunConfig) -> Result<String> {
     Ok(sha256(resolved_toml(&settled)?))
 }
 
-fn file_entry(path: &std::path::Path) -> FileEntry {
-    let digest = match host_data::embedded(path) {
-        Some(bytes) => Some(sha256(bytes)),
-        None => std::fs::read(path).ok().map(|bytes| sha256(&bytes)),
-    };
-    FileEntry { file: path.display().to_string(), sha256: digest }
+/// The files of a data source.
+fn entries(path: &std::path::Path) -> impl Iterator<Item = FileEntry> {
+    let files = host_data::hub::digests(path).into_iter();
+    files.map(|(name, sha256)| FileEntry { file: name.display().to_string(), sha256 })
+}
+
+/// Digest of a data source: of its file, or of the digests of several.
+fn digest(path: &std::path::Path) -> Option<String> {
+    let digests: Option<Vec<String>> = entries(path).map(|entry| entry.sha256).collect();
+    digests.map(|digests| match digests.as_slice() {
+        [one] => one.clone(),
+        several => host_files::sha256::hex_of(several),
+    })
 }
 
 fn now() -> u64 {

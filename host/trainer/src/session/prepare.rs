@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use host_contract::RunInfo;
 use host_data::load_model;
-use host_data::{DataConfig, Plan, Read, Reader, Sample, encode_training};
+use host_data::{DataConfig, Plan, Reader, Sample, Texts};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
 use host_judges::{FailureLimit, Judges};
@@ -132,13 +132,12 @@ pub fn load_samples(
     reader: &Reader,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Sample>> {
-    let Read { rows, mut notices } = reader.rows_to_encode(&run.data.sources())?;
     let tokenizer = &model.tokenizer;
     // What is longer than the model's context can't go through the model, whatever the limit.
     let context = model.config.max_position;
     let data = DataConfig { max_tokens: run.data.max_tokens.min(context), ..run.data.clone() };
-    let encoded = encode_training(&rows, &data, tokenizer, &mut notices)?;
-    reader.keep(notices);
+    let texts = if run.judges.is_empty() { Texts::Dropped } else { Texts::Kept };
+    let encoded = reader.samples(&data, tokenizer, texts)?;
     if let Some(warning) = encoded.warning() {
         observer.notice(&warning);
         if context < run.data.max_tokens {

@@ -90,6 +90,7 @@ pub fn fine_tune(
         return prepared.execute(&folder, manifest, stages, observer, stop);
     }
     let signer = || signer().map(Some);
+    config.pin_data()?;
     let mut prepared = assemble::prepare_all(config, None, means, signer, observer)?;
     prepared.keep_date();
     prepared.try_judges(observer, stop)?;

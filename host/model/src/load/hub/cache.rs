@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use host_files::{atomic, capped, sha256};
 
-use super::client::Sink;
+use super::client::{Description, LARGEST_DESCRIPTION, Sink};
+use super::kind::Kind;
 
 /// A commit and a line end.
 const LONGEST_REF: u64 = 64;
@@ -18,15 +19,33 @@ pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// What the cache has of one model.
+/// What the cache has of one repository.
 pub struct Repository {
     folder: PathBuf,
 }
 
 impl Repository {
-    /// Of the model `id` in the cache folder.
-    pub fn new(cache: &Path, id: &str) -> Self {
-        Self { folder: cache.join(format!("models--{}", id.replace('/', "--"))) }
+    /// Of the repository `id` in the cache folder.
+    pub fn new(cache: &Path, kind: Kind, id: &str) -> Self {
+        Self { folder: cache.join(format!("{}--{}", kind.plural(), id.replace('/', "--"))) }
+    }
+
+    /// Where the files of a commit are kept as the Hub listed them.
+    fn listing(&self, commit: &str) -> PathBuf {
+        self.folder.join("listings").join(format!("{commit}.json"))
+    }
+
+    /// What the Hub said of a commit.
+    pub fn listed(&self, commit: &str) -> Option<Description> {
+        let bytes = capped::read(&self.listing(commit), LARGEST_DESCRIPTION).ok()?;
+        serde_json::from_slice(&bytes).ok().filter(|it: &Description| it.sha == commit)
+    }
+
+    /// Keeps it.
+    pub fn list(&self, described: &Description) -> io::Result<()> {
+        let path = self.listing(&described.sha);
+        fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+        atomic::write_unsynced(&path, &serde_json::to_vec(described)?).map_err(io::Error::other)
     }
 
     /// Folder with the files of a commit.
@@ -98,12 +117,15 @@ impl Partial {
         self.file.sync_all()?;
         let digest = self.digest();
         fs::rename(&self.path, self.blobs.join(&digest))?;
-        fs::create_dir_all(snapshot)?;
+        let at = snapshot.join(name);
+        let folder = at.parent().unwrap_or(snapshot);
+        fs::create_dir_all(folder)?;
         // Under another name first, so that two processes don't see half of it.
-        let link = snapshot.join(format!(".{name}.{}.partial", std::process::id()));
+        let link = folder.join(format!(".{}.{}.partial", &digest[..16], std::process::id()));
         let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(&digest), &link)?;
-        fs::rename(&link, snapshot.join(name))
+        let up = "../".repeat(name.matches('/').count());
+        std::os::unix::fs::symlink(Path::new(&up).join("../../blobs").join(&digest), &link)?;
+        fs::rename(&link, at)
     }
 }
 

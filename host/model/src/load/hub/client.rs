@@ -3,12 +3,14 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use ureq::{Agent, Body};
 
 use super::address::{address, allowed, is_loopback, origin, target};
 use super::failure::{Failure, Result};
+use super::kind::Kind;
 
 /// Hops from a file's address to the store that has it; the Hub takes two.
 const REDIRECTS: usize = 8;
@@ -19,7 +21,7 @@ const SLOWEST: u64 = 1024;
 /// Wait before the second try; each later one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// A description of a repository with ten thousand files.
-const LARGEST_DESCRIPTION: u64 = 16 << 20;
+pub const LARGEST_DESCRIPTION: u64 = 16 << 20;
 const CHUNK: usize = 1 << 16;
 
 /// Where the bytes of a file go.
@@ -32,18 +34,21 @@ pub trait Sink {
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()>;
 }
 
-/// A model as the Hub describes it.
-#[derive(Debug, Deserialize)]
+/// A repository as the Hub describes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Description {
     /// The commit.
     pub sha: String,
     /// Its files.
     #[serde(default)]
     pub siblings: Vec<Sibling>,
+    /// The head of its README.
+    #[serde(default, rename = "cardData", skip_serializing_if = "Value::is_null")]
+    pub card: Value,
 }
 
-/// One file of a model.
-#[derive(Debug, Deserialize)]
+/// One file of a repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sibling {
     /// Path in the repository.
     pub rfilename: String,
@@ -54,7 +59,7 @@ pub struct Sibling {
 }
 
 /// What a repository keeps in place of a large file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pointer {
     /// Digest of the file.
     pub sha256: Option<String>,
@@ -101,9 +106,9 @@ impl Client {
     }
 
     /// The commit of a revision, and its files.
-    pub fn describe(&self, id: &str, revision: &str) -> Result<Description> {
-        let revision = revision.replace('/', "%2F");
-        let url = format!("{}/api/models/{id}/revision/{revision}?blobs=true", self.endpoint);
+    pub fn describe(&self, kind: Kind, id: &str, revision: &str) -> Result<Description> {
+        let (revision, kinds) = (revision.replace('/', "%2F"), kind.plural());
+        let url = format!("{}/api/{kinds}/{id}/revision/{revision}?blobs=true", self.endpoint);
         let body = again(|| {
             let mut response = self.get(&url, None)?;
             let mut body = Vec::new();
@@ -122,12 +127,14 @@ impl Client {
     /// description has it; no more than `most` bytes are taken.
     pub fn fetch(
         &self,
+        kind: Kind,
         (id, commit, name): (&str, &str, &str),
         announced: Option<u64>,
         most: u64,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        let url = format!("{}/{id}/resolve/{commit}/{name}", self.endpoint);
+        let repository = kind.address(id);
+        let url = format!("{}/{repository}/resolve/{commit}/{name}", self.endpoint);
         let (mut before, mut tries) = (sink.length(), 0);
         loop {
             let failure = match self.part(&url, name, announced, most, sink) {
