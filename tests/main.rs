@@ -10,6 +10,7 @@ mod program;
 mod support;
 
 mod actuators;
+mod adapters;
 mod anchors;
 mod audit;
 mod authoring;

@@ -278,6 +278,12 @@ pub fn with_defaults(mut user: Layers) -> Result<RunConfig, Error> {
     }
     if !user.has(key!(model.source)) {
         layers.add_text(demo::MODEL_CONFIG, "embedded model.toml")?;
+        // An adapter that training starts with brings its own rank and alpha.
+        if user.has(key!(lora.start)) {
+            let lora = RunConfig::default().lora;
+            layers.set(key!(lora.rank), lora.rank as i64)?;
+            layers.set(key!(lora.alpha), lora.alpha)?;
+        }
     }
     layers.add(user);
     layers.resolve()

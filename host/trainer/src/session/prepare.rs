@@ -88,6 +88,8 @@ pub fn load_training(
         return Err(Error::config("data.train", problem));
     }
     let mut model = load_model(&config.model, observer)?;
+    // What fits nothing in the model is told before anything is written.
+    first_adapter(config, &model)?;
     if let Some(folder) = &config.lora.start {
         observer.notice(&format!(
             "training goes on with the adapter {}; the reference is the model without it (model.adapter \

@@ -1,0 +1,67 @@
+//! Adapters on chosen modules, and runs that start from an adapter.
+
+use crate::program::{alone, json, lines, plugin, text, train, trained};
+use serde_json::json as value;
+
+/// KL to the reference at the first step.
+fn first_kl(run: &std::path::Path) -> f64 {
+    lines(&run.join("metrics.jsonl"))[0]["kl"].as_f64().unwrap()
+}
+
+#[test]
+fn an_adapter_is_part_of_the_reference_if_the_model_has_it_and_not_if_training_starts_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let chosen = ["--targets", "q_proj,down_proj", "--layers", "1", "--rslora", "--lr", "0.01"];
+    let ranks = ["--set", "lora.rank_pattern={ \"mlp.*\" = 4 }", "--steps", "4"];
+    let first = trained(&folder, "first", &[&chosen[..], &ranks].concat());
+    let config = json(&first.join("adapter/adapter_config.json"));
+    assert_eq!(config["target_modules"], value!(["q_proj", "down_proj"]));
+    assert_eq!(config["layers_to_transform"], value!([1]));
+    assert_eq!(config["rank_pattern"], value!({ "down_proj": 4 }));
+    assert_eq!(config["use_rslora"], true);
+
+    let fixed = plugin("fixed-kl.wasm");
+    let adapter = first.join("adapter").display().to_string();
+    let under = |flag| ["--policy", &fixed, "--steps", "2", flag, &adapter];
+    let output = train(&folder, "on", &under("--start"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let on = folder.path().join("on");
+    let within = trained(&folder, "within", &under("--model-adapter"));
+    assert!(first_kl(&on) > 1e-4, "{}", first_kl(&on));
+    assert!(first_kl(&within).abs() < 1e-9, "{}", first_kl(&within));
+    // What goes on keeps its shape; what is fresh is as the configuration says.
+    assert_eq!(json(&on.join("adapter/adapter_config.json"))["rank_pattern"]["down_proj"], 4);
+    assert_eq!(
+        json(&within.join("adapter/adapter_config.json"))["layers_to_transform"],
+        value!(null)
+    );
+    let digest =
+        |run: &std::path::Path| json(&run.join("manifest.json"))["model"]["sha256"].clone();
+    assert_eq!(digest(&first), digest(&on));
+    assert_ne!(digest(&first), digest(&within));
+    // The run knows its model.
+    let said =
+        alone(folder.path()).args(["generate", "--quiet", "--run", "within", "hello"]).output();
+    let said = said.unwrap();
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert!(!text(&said.stderr).contains("another digest"), "{}", text(&said.stderr));
+}
+
+#[test]
+fn what_contradicts_an_adapter_or_fits_nothing_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |arguments: &[&str]| {
+        let output = train(&folder, "run", arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(!folder.path().join("run").exists(), "{arguments:?}");
+        text(&output.stderr).to_owned()
+    };
+    let error = refused(&["--start", "somewhere", "--rank", "4"]);
+    assert!(error.contains("lora.rank: the adapter of lora.start has its own"), "{error}");
+    let error = refused(&["--start", "somewhere"]);
+    assert!(error.contains("adapter_config.json"), "{error}");
+    let error = refused(&["--targets", "q_proy"]);
+    assert!(error.contains("\"q_proy\"; use q_proj"), "{error}");
+    let error = refused(&["--layers", "77"]);
+    assert!(error.contains("there is no layer 77"), "{error}");
+}
