@@ -46,6 +46,7 @@ SIZES = dict(
     initializer_range=0.2,
 )
 SEPARATE = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ATTENTION = SEPARATE[:4]
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 
 LLAMA3_ROPE = dict(
@@ -79,6 +80,12 @@ def configurations():
     yield "qwen2", t.Qwen2Config(**SIZES, tie_word_embeddings=True), SEPARATE
     yield "qwen3", t.Qwen3Config(**SIZES, head_dim=32), SEPARATE
     yield "phi3", t.Phi3Config(**SIZES, original_max_position_embeddings=256), FUSED
+    # Experts and their router are frozen.
+    yield "mixtral", t.MixtralConfig(**SIZES, num_local_experts=5), ATTENTION
+    yield "mixtral-win", t.MixtralConfig(**SIZES, num_local_experts=5, sliding_window=8), ATTENTION
+    experts = dict(head_dim=32, num_experts=12, num_experts_per_tok=3, moe_intermediate_size=48)
+    yield "qwen3-moe", t.Qwen3MoeConfig(**SIZES, **experts, norm_topk_prob=True), ATTENTION
+    yield "qwen3-moe-mix", t.Qwen3MoeConfig(**SIZES, **experts, mlp_only_layers=[1]), ATTENTION
     # The prompt of 100 tokens is beyond the original length and takes the long factors, the others the short ones.
     long = longrope(64)
     yield "phi3-long", t.Phi3Config(**SIZES, original_max_position_embeddings=64, **{rope: long}), FUSED
@@ -136,6 +143,13 @@ def compare(config, modules, work):
     write_tokenizer(model_folder)
     plain = python_logits(base)
     yield "base", host_logits(model_folder), plain, None
+
+    if "Moe" in type(base).__name__ or "Mixtral" in type(base).__name__:
+        # All experts as one parameter, as transformers 5 holds them.
+        whole = work / "whole"
+        base.save_pretrained(whole, save_original_format=False)
+        write_tokenizer(whole)
+        yield "experts as one tensor", host_logits(whole), plain, None
 
     ours = work / "ours"
     host("adapter", model_folder, ours, 11)

@@ -17,15 +17,31 @@ use super::view::{Accumulate, Mat};
 pub enum Summand<'a> {
     /// Packed rows times a matrix of their format.
     Packed(&'a PackedLhs, Right<'a>),
+    /// So many of the packed rows, from the first of a panel on, times a matrix of their format.
+    Panels(&'a PackedLhs, PackedRows, Right<'a>),
     /// Rows of `depth` values as they lie, times a matrix in f32.
     Rows(&'a [f32], usize, Mat<'a>),
+}
+
+/// Some of the rows of a packed left side.
+#[derive(Debug, Clone, Copy)]
+pub struct PackedRows {
+    /// The panel that the first of them begins.
+    pub panel: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl PackedRows {
+    /// Rows of a panel.
+    pub const PANEL: usize = ROWS;
 }
 
 impl Summand<'_> {
     /// Terms in the sum of an element: columns of the left side.
     pub fn depth(&self) -> usize {
         match self {
-            Self::Packed(left, _) => left.depth,
+            Self::Packed(left, _) | Self::Panels(left, ..) => left.depth,
             Self::Rows(_, depth, _) => *depth,
         }
     }
@@ -133,7 +149,9 @@ impl DepthBlock {
         cols: &Range<usize>,
     ) {
         let (right, pairs) = match summands[summand] {
-            Summand::Packed(left, right) => (right, left.is_pairs()),
+            Summand::Packed(left, right) | Summand::Panels(left, _, right) => {
+                (right, left.is_pairs())
+            }
             Summand::Rows(_, _, right) => (Right::F32(right), false),
         };
         let panels = cols.len().div_ceil(COLS);
@@ -167,24 +185,26 @@ impl DepthBlock {
     ) -> Operands<'a> {
         let &Part { start, depth, size, .. } = part;
         let at = part.at + index * size;
-        match summands[part.summand] {
-            Summand::Packed(left, _) => match left.panel(top / ROWS) {
-                Panel::F32(panel) => Operands::packed(
-                    &panel[start * ROWS..(start + depth) * ROWS],
-                    &self.floats.values[at..at + size],
-                ),
-                Panel::Pairs(panel) => {
-                    let (start, depth) = (start / 2, depth.div_ceil(2));
-                    Operands::pairs(
-                        &panel[start * ROWS..(start + depth) * ROWS],
-                        &self.words.values[at..at + size],
-                    )
-                }
-            },
+        let (left, first) = match summands[part.summand] {
+            Summand::Packed(left, _) => (left, 0),
+            Summand::Panels(left, rows, _) => (left, rows.panel),
             Summand::Rows(left, stride, _) => {
                 let left = &left[top * stride..(top + rows) * stride];
                 let right = &self.floats.values[at..at + size];
-                Operands::rows(left, stride, start, right, COLS)
+                return Operands::rows(left, stride, start, right, COLS);
+            }
+        };
+        match left.panel(first + top / ROWS) {
+            Panel::F32(panel) => Operands::packed(
+                &panel[start * ROWS..(start + depth) * ROWS],
+                &self.floats.values[at..at + size],
+            ),
+            Panel::Pairs(panel) => {
+                let (start, depth) = (start / 2, depth.div_ceil(2));
+                Operands::pairs(
+                    &panel[start * ROWS..(start + depth) * ROWS],
+                    &self.words.values[at..at + size],
+                )
             }
         }
     }

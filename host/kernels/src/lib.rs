@@ -25,6 +25,7 @@ pub mod pool;
 pub mod product;
 pub mod right;
 pub mod rotate;
+pub mod route;
 pub mod skinny;
 pub mod softmax;
 mod tile;

@@ -56,10 +56,7 @@ impl PackedLhs {
     /// Room for rows of a depth, with what was there before in it.
     pub fn shape(&mut self, format: Format, rows: usize, depth: usize) -> &mut Self {
         let panels = rows.div_ceil(ROWS) * ROWS;
-        let floats = |mut values: Vec<f32>| {
-            values.resize(values.len().max(panels * depth), 0.0);
-            values
-        };
+        let floats = |values: Vec<f32>| room(values, panels * depth, 0.0);
         let old = std::mem::take(&mut self.panels);
         self.panels = match (format, old) {
             (Format::F32, Panels::F32(values) | Panels::Rounded(values)) => {
@@ -67,12 +64,11 @@ impl PackedLhs {
             }
             (Format::F32, Panels::Pairs(_)) => Panels::F32(floats(Vec::new())),
             (Format::Bf16, old) if bfloat::multiplies_pairs() => {
-                let mut words = match old {
+                let words = match old {
                     Panels::Pairs(words) => words,
                     _ => Vec::new(),
                 };
-                words.resize(words.len().max(panels * depth.div_ceil(2)), 0);
-                Panels::Pairs(words)
+                Panels::Pairs(room(words, panels * depth.div_ceil(2), 0))
             }
             (Format::Bf16, Panels::F32(values) | Panels::Rounded(values)) => {
                 Panels::Rounded(floats(values))
@@ -133,6 +129,15 @@ impl PackedLhs {
     pub fn is_pairs(&self) -> bool {
         matches!(self.panels, Panels::Pairs(_))
     }
+}
+
+/// Room for as many values at least; what is too small is given back first.
+fn room<T: Clone>(mut values: Vec<T>, count: usize, empty: T) -> Vec<T> {
+    if values.len() < count {
+        values = Vec::new();
+        values.resize(count, empty);
+    }
+    values
 }
 
 /// The panels in blocks.

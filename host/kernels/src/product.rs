@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub use super::depth_block::Summand;
 use super::depth_block::{DEPTH, DepthBlock};
+pub use super::depth_block::{PackedRows, Summand};
 use super::operands::{COLS, ROWS};
 use super::tile::Tile;
 use super::view::Accumulate;
@@ -72,6 +72,10 @@ impl Product<'_> {
                     assert!(left.rows == rows);
                     right.check(left.depth, self.cols);
                 }
+                Summand::Panels(left, part, right) => {
+                    assert!(part.count == rows && part.panel * ROWS + rows <= left.rows);
+                    right.check(left.depth, self.cols);
+                }
                 Summand::Rows(left, depth, right) => {
                     assert!(left.len() == rows * depth);
                     right.check(*depth, self.cols);
@@ -81,27 +85,31 @@ impl Product<'_> {
     }
 }
 
-/// Computes products over the same rows together.
+/// Computes products together; each has its own number of rows.
 pub fn run(products: &mut [Product]) {
-    let Some(rows) = products.first().map(Product::rows).filter(|rows| *rows > 0) else {
-        return;
-    };
-    products.iter().for_each(|product| product.check(rows));
     let threads = rayon::current_num_threads();
     let mut groups = Vec::new();
     for product in products {
+        let rows = product.rows();
+        if rows == 0 {
+            continue;
+        }
+        product.check(rows);
         let c = Shared(product.c.as_mut_ptr());
         let product = &*product;
         let width = product.width(threads);
         for side in (0..product.cols).step_by(width) {
-            groups.push((c, product, side..product.cols.min(side + width)));
+            groups.push((c, product, side..product.cols.min(side + width), rows));
         }
     }
+    if groups.is_empty() {
+        return;
+    }
     let parts = (2 * threads).div_ceil(groups.len());
-    let height = rows.div_ceil(parts.min(rows.div_ceil(FEW)));
-    let height = height.next_multiple_of(ROWS);
     let mut work = Vec::new();
-    for (c, product, cols) in groups {
+    for (c, product, cols, rows) in groups {
+        let height = rows.div_ceil(parts.min(rows.div_ceil(FEW)));
+        let height = height.next_multiple_of(ROWS);
         for top in (0..rows).step_by(height) {
             work.push((c, product, cols.clone(), top..rows.min(top + height)));
         }
@@ -243,6 +251,48 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Some panels of packed rows, products of different heights together: the bits of each alone.
+    #[test]
+    fn parts_of_packed_rows_are_multiplied_as_they_are_alone() {
+        let (rows, cols, deep) = (37, 70, 130);
+        let (x, w) = (values(rows * deep, 0.37), values(2 * cols * deep, 0.11));
+        let packed = left(Format::F32, &x, rows);
+        let right = |first: usize| Right::F32(Mat::rows(&w[first * cols * deep..], deep).t());
+        let spans = [(0, 1, 5), (1, 0, 16), (3, 1, 13)];
+        let mut found: Vec<Vec<f32>> =
+            spans.iter().map(|(_, _, count)| vec![0f32; count * cols]).collect();
+        let mut products: Vec<Product> = found
+            .iter_mut()
+            .zip(spans)
+            .map(|(c, (panel, weight, count))| Product {
+                into: Accumulate::Set,
+                c,
+                cols,
+                bias: None,
+                summands: vec![Summand::Panels(
+                    &packed,
+                    PackedRows { panel, count },
+                    right(weight),
+                )],
+            })
+            .collect();
+        run(&mut products);
+        for ((panel, weight, count), found) in spans.into_iter().zip(found) {
+            let first = panel * ROWS * deep;
+            let alone = left(Format::F32, &x[first..first + count * deep], count);
+            let mut c = vec![0f32; count * cols];
+            run(&mut [Product {
+                into: Accumulate::Set,
+                c: &mut c,
+                cols,
+                bias: None,
+                summands: vec![Summand::Packed(&alone, right(weight))],
+            }]);
+            assert_eq!(found, c);
+        }
+        run(&mut []);
     }
 
     /// Rows alone, rows among others, one thread and several: the same bits.

@@ -16,8 +16,7 @@ use std::process::ExitCode;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use host_model::{
-    Error, HeadRows, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export,
-    load,
+    Error, HeadRows, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, export, load,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -43,8 +42,9 @@ fn run(arguments: &[String]) -> Outcome {
         ["loss", model, adapter, prompts] => loss(model, adapter, prompts),
         ["steps", model, prompts] => steps(model, prompts),
         ["adapter", model, out, seed] => {
-            let shape = LoraConfig::new(4, 6.0, &Target::ALL);
-            random_adapter(&open(model)?, Path::new(out), shape, seed.parse()?)
+            let model = open(model)?;
+            let shape = LoraConfig::new(4, 6.0, model.config.targets());
+            random_adapter(&model, Path::new(out), shape, seed.parse()?)
         }
         ["shaped", model, out, shape] => {
             random_adapter(&open(model)?, Path::new(out), serde_json::from_str(shape)?, 9)

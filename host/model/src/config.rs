@@ -1,5 +1,6 @@
 //! The shape of a decoder, and the trait of model families.
 
+mod experts;
 mod family;
 mod fields;
 mod rope;
@@ -7,6 +8,7 @@ mod target;
 
 use crate::error::{Error, Result};
 
+pub use experts::{ExpertNames, Experts};
 pub use family::{Family, Module, SEPARATE, Window};
 pub use fields::Fields;
 pub use rope::{Rope, RopeScaling, long_rope_attention_factor, yarn_attention_factor};
@@ -51,6 +53,8 @@ pub struct Config {
     pub sliding_window: Option<usize>,
     /// Per layer whether the sliding window holds; none: in all of them.
     pub window_layers: Option<Vec<bool>>,
+    /// Experts instead of a dense MLP (Mixtral, Qwen3-MoE).
+    pub experts: Option<Experts>,
     /// Fraction of a head that is rotated (Phi-4-mini: 0.75).
     pub partial_rotary_factor: f64,
     /// Token that begins a text.
@@ -81,7 +85,15 @@ impl Config {
         self.sliding_window.filter(|_| self.window_layers.as_ref().is_none_or(holds))
     }
 
-    /// (out, in) of a projection.
+    /// The linear layers of a block that an adapter could sit on, as the family's files hold them: without
+    /// those of its experts.
+    pub fn modules(&self, layer: usize) -> impl Iterator<Item = &'static Module> + use<> {
+        let dense = self.experts(layer).is_none();
+        let modules = self.family.modules().iter();
+        modules.filter(move |module| dense || module.parts.iter().all(|part| part.part() != "mlp"))
+    }
+
+    /// (out, in) of a projection; of the MLP where it is dense.
     pub fn shape(&self, target: Target) -> (usize, usize) {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         match target {
@@ -145,6 +157,9 @@ impl Config {
         }
         if !(self.rope.theta.is_finite() && self.rope.theta > 1.0) {
             return fail("rope_theta", format!("is {}", self.rope.theta));
+        }
+        if let Some((field, problem)) = self.experts.as_ref().and_then(Experts::problem) {
+            return fail(field, problem);
         }
         if self.sliding_window == Some(0) {
             return fail("sliding_window", "is 0".into());

@@ -7,12 +7,14 @@
 mod adapter;
 mod backward;
 mod decode;
+mod experts;
 mod footprint;
 mod forward;
 mod frozen;
 mod layer;
 mod operation;
 mod projection;
+mod routes;
 mod scratch;
 mod shape;
 mod tape;

@@ -32,7 +32,7 @@ pub mod weights;
 
 pub use answering::{Answered, Answering};
 pub use chat::{Moment, TemplateOptions};
-pub use config::{Config, Family, Rope, RopeScaling};
+pub use config::{Config, Experts, Family, Rope, RopeScaling};
 pub use decoder::Decoder;
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, generate};
@@ -47,4 +47,4 @@ pub use pass::{
 };
 pub use steering::Steering;
 pub use tokenizer::{ChatTokenizer, EncodedChat, Spoken, ThoughtUse, Unlike};
-pub use weights::{LayerWeights, Linear, Weights};
+pub use weights::{ExpertWeights, GatedWeights, LayerWeights, Linear, MlpWeights, Weights};

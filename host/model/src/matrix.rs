@@ -187,6 +187,11 @@ impl Quantized {
         Ok(Self { held: Arc::new(Place::Host(bytes)), format, shape, wide })
     }
 
+    /// [out, in]
+    pub fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
     /// On a device, where candle's own kernels widen it.
     ///
     /// # Errors

@@ -38,7 +38,10 @@ impl Model {
 /// W + scaling B A of every adapted projection, computed in f32.
 fn merged(mut weights: Weights, lora: &Lora) -> Result<Weights> {
     for (layer, target, Pair { a, b, scaling, .. }) in lora.pairs() {
-        let linear = weights.layers[layer].linear_mut(target);
+        let Some(linear) = weights.layers[layer].linear_mut(target) else {
+            let problem = format!("adapts {} of layer {layer}, which has experts", target.name());
+            return Err(Error::adapter(problem, "use an adapter made for this model"));
+        };
         if linear.weight.format().is_some() {
             return Err(Error::adapter(
                 "the model's matrices are held in blocks, which an adapter can't be added to",

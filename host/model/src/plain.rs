@@ -10,6 +10,7 @@
 mod attention;
 mod block;
 mod checkpoint;
+mod experts;
 mod factors;
 mod gated;
 mod linear;

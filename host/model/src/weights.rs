@@ -35,6 +35,22 @@ pub struct LayerWeights {
     pub k_norm: Option<Tensor>,
     /// [hidden]
     pub mlp_norm: Tensor,
+    /// The MLP.
+    pub mlp: MlpWeights,
+}
+
+/// The MLP of a block.
+#[derive(Debug, Clone)]
+pub enum MlpWeights {
+    /// One for all rows.
+    Dense(GatedWeights),
+    /// A mixture of experts.
+    Experts(ExpertWeights),
+}
+
+/// A gated MLP.
+#[derive(Debug, Clone)]
+pub struct GatedWeights {
     /// [intermediate, hidden]
     pub gate: Linear,
     /// [intermediate, hidden]
@@ -43,40 +59,69 @@ pub struct LayerWeights {
     pub down: Linear,
 }
 
+/// A router and its experts, which have no bias.
+#[derive(Debug, Clone)]
+pub struct ExpertWeights {
+    /// [experts, hidden]: never in blocks, since a little error changes which experts a row goes to.
+    pub router: Tensor,
+    /// By number.
+    pub experts: Vec<GatedWeights>,
+}
+
+impl GatedWeights {
+    fn linears(&self) -> [&Linear; 3] {
+        [&self.gate, &self.up, &self.down]
+    }
+}
+
 impl LayerWeights {
-    /// The projection that an adapter can sit on.
-    pub fn linear(&self, target: Target) -> &Linear {
+    /// The projection of that name; none where the MLP is made of experts.
+    pub fn linear(&self, target: Target) -> Option<&Linear> {
+        let dense = || match &self.mlp {
+            MlpWeights::Dense(mlp) => Some(mlp),
+            MlpWeights::Experts(_) => None,
+        };
         match target {
-            Target::Q => &self.q,
-            Target::K => &self.k,
-            Target::V => &self.v,
-            Target::O => &self.o,
-            Target::Gate => &self.gate,
-            Target::Up => &self.up,
-            Target::Down => &self.down,
+            Target::Q => Some(&self.q),
+            Target::K => Some(&self.k),
+            Target::V => Some(&self.v),
+            Target::O => Some(&self.o),
+            Target::Gate => dense().map(|mlp| &mlp.gate),
+            Target::Up => dense().map(|mlp| &mlp.up),
+            Target::Down => dense().map(|mlp| &mlp.down),
         }
     }
 
-    pub(crate) fn linear_mut(&mut self, target: Target) -> &mut Linear {
-        match target {
-            Target::Q => &mut self.q,
-            Target::K => &mut self.k,
-            Target::V => &mut self.v,
-            Target::O => &mut self.o,
-            Target::Gate => &mut self.gate,
-            Target::Up => &mut self.up,
-            Target::Down => &mut self.down,
+    pub(crate) fn linear_mut(&mut self, target: Target) -> Option<&mut Linear> {
+        match (target, &mut self.mlp) {
+            (Target::Q, _) => Some(&mut self.q),
+            (Target::K, _) => Some(&mut self.k),
+            (Target::V, _) => Some(&mut self.v),
+            (Target::O, _) => Some(&mut self.o),
+            (Target::Gate, MlpWeights::Dense(mlp)) => Some(&mut mlp.gate),
+            (Target::Up, MlpWeights::Dense(mlp)) => Some(&mut mlp.up),
+            (Target::Down, MlpWeights::Dense(mlp)) => Some(&mut mlp.down),
+            (Target::Gate | Target::Up | Target::Down, MlpWeights::Experts(_)) => None,
         }
     }
 
-    fn linears(&self) -> [&Linear; 7] {
-        [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down]
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let mlps = match &self.mlp {
+            MlpWeights::Dense(mlp) => std::slice::from_ref(mlp),
+            MlpWeights::Experts(mlp) => &mlp.experts,
+        };
+        let attention = [&self.q, &self.k, &self.v, &self.o].into_iter();
+        attention.chain(mlps.iter().flat_map(GatedWeights::linears))
     }
 
     fn vectors(&self) -> impl Iterator<Item = &Tensor> {
-        let biases = self.linears().into_iter().filter_map(|linear| linear.bias.as_ref());
+        let biases = self.linears().filter_map(|linear| linear.bias.as_ref());
         let norms = [&self.attn_norm, &self.mlp_norm];
-        biases.chain(norms).chain(&self.q_norm).chain(&self.k_norm)
+        let router = match &self.mlp {
+            MlpWeights::Dense(_) => None,
+            MlpWeights::Experts(mlp) => Some(&mlp.router),
+        };
+        biases.chain(norms).chain(&self.q_norm).chain(&self.k_norm).chain(router)
     }
 }
 
@@ -198,10 +243,21 @@ impl Check<'_> {
         }
     }
 
+    fn gated(
+        &self,
+        name: &str,
+        mlp: &GatedWeights,
+        [inner, hidden]: [usize; 2],
+        bias: bool,
+    ) -> Result<()> {
+        self.linear(&format!("{name}.gate_proj"), &mlp.gate, [inner, hidden], bias)?;
+        self.linear(&format!("{name}.up_proj"), &mlp.up, [inner, hidden], bias)?;
+        self.linear(&format!("{name}.down_proj"), &mlp.down, [hidden, inner], bias)
+    }
+
     fn layer(&self, index: usize, layer: &LayerWeights, config: &Config) -> Result<()> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let (hidden, qkv_bias) = (config.hidden_size, config.qkv_bias);
         let (q, kv) = (config.q_size(), config.kv_size());
-        let (qkv_bias, mlp_bias) = (config.qkv_bias, config.mlp_bias);
         let name = |part: &str| format!("layers.{index}.{part}");
         self.shape(&name("input_layernorm"), &layer.attn_norm, &[hidden])?;
         self.shape(&name("post_attention_layernorm"), &layer.mlp_norm, &[hidden])?;
@@ -209,9 +265,28 @@ impl Check<'_> {
         self.linear(&name("k_proj"), &layer.k, [kv, hidden], qkv_bias)?;
         self.linear(&name("v_proj"), &layer.v, [kv, hidden], qkv_bias)?;
         self.linear(&name("o_proj"), &layer.o, [hidden, q], config.o_bias)?;
-        self.linear(&name("gate_proj"), &layer.gate, [inner, hidden], mlp_bias)?;
-        self.linear(&name("up_proj"), &layer.up, [inner, hidden], mlp_bias)?;
-        self.linear(&name("down_proj"), &layer.down, [hidden, inner], mlp_bias)?;
+        match (&layer.mlp, config.experts(index)) {
+            (MlpWeights::Dense(mlp), None) => {
+                self.gated(&name("mlp"), mlp, [config.intermediate_size, hidden], config.mlp_bias)?;
+            }
+            (MlpWeights::Experts(mlp), Some(experts)) => {
+                self.shape(&name("router"), &mlp.router, &[experts.count, hidden])?;
+                if mlp.experts.len() != experts.count {
+                    let problem = format!("are {}, not {}", mlp.experts.len(), experts.count);
+                    return Err(Error::weight(name("experts"), problem));
+                }
+                for (number, expert) in mlp.experts.iter().enumerate() {
+                    let shape = [experts.intermediate_size, hidden];
+                    self.gated(&name(&format!("experts.{number}")), expert, shape, false)?;
+                }
+            }
+            (MlpWeights::Dense(_), Some(_)) => {
+                return Err(Error::weight(name("mlp"), "has no experts"));
+            }
+            (MlpWeights::Experts(_), None) => {
+                return Err(Error::weight(name("mlp"), "has experts, and should be dense"));
+            }
+        }
         for (part, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
             match (norm, config.qk_norm) {
                 (Some(tensor), true) => self.shape(&name(part), tensor, &[config.head_dim])?,

@@ -83,7 +83,7 @@ fn a_step_holds_what_was_told_and_checkpointing_little_more_than_the_inputs_of_b
     // Each shape has another part that weighs most: tapes, scratch, logits.
     let shallow = Config { num_layers: 2, ..random::llama() };
     let words = Config { vocab_size: 20_000, ..random::llama() };
-    for config in [deep, shallow, words, random::qwen3()] {
+    for config in [deep, shallow, words, random::qwen3(), random::mixtral(), random::qwen3_moe()] {
         for lengths in [&[400, 400, 200][..], &[500; 5]] {
             forecast(&config, lengths);
         }

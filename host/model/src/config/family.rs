@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Config, Fields, Target};
+use super::{Config, ExpertNames, Experts, Fields, Target};
 use crate::error::Result;
 
 /// A linear layer of a block as a family's files hold it.
@@ -51,7 +51,7 @@ pub struct Window {
 /// A family of decoders with Llama's block: the ways in which its files and names differ from
 /// those of other families. [`Config`] says what a block computes.
 pub trait Family: Debug + Sync {
-    /// `model_type` of config.json, and the architecture of GGUF.
+    /// `model_type` of config.json.
     fn name(&self) -> &'static str;
 
     /// The model's class in transformers.
@@ -63,6 +63,11 @@ pub trait Family: Debug + Sync {
     /// The epsilon of its norms when config.json states none.
     fn default_norm_eps(&self) -> f64 {
         1e-6
+    }
+
+    /// The base of the rotation's frequencies when config.json states none.
+    fn default_theta(&self) -> f64 {
+        10_000.0
     }
 
     /// Whether a part of every head is left out of the rotation when config.json says so.
@@ -102,9 +107,35 @@ pub trait Family: Debug + Sync {
     /// Writes the window for [`Family::read_window`].
     fn write_window(&self, _config: &Config, _json: &mut Map<String, Value>) {}
 
+    /// The fields of config.json that [`Family::read_experts`] reads.
+    fn expert_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads the experts from config.json.
+    ///
+    /// # Errors
+    /// If a field holds something else.
+    fn read_experts(&self, _json: &Fields) -> Result<Option<Experts>> {
+        Ok(None)
+    }
+
+    /// Writes the experts for [`Family::read_experts`].
+    fn write_experts(&self, _experts: &Experts, _json: &mut Map<String, Value>) {}
+
+    /// How its files name experts; none: it has no experts.
+    fn expert_names(&self) -> Option<&'static ExpertNames> {
+        None
+    }
+
     /// The linear layers of a block.
     fn modules(&self) -> &'static [Module] {
         SEPARATE
+    }
+
+    /// Its architecture in GGUF.
+    fn gguf_name(&self) -> &'static str {
+        self.name()
     }
 
     /// The module of a GGUF tensor (`ffn_up`) whose name means something else in this family.

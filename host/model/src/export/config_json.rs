@@ -39,6 +39,9 @@ pub fn config_json(config: &Config) -> Value {
     }
     if let Some(fields) = json.as_object_mut() {
         config.family.write_window(config, fields);
+        if let Some(experts) = &config.experts {
+            config.family.write_experts(experts, fields);
+        }
     }
     json
 }
@@ -130,6 +133,9 @@ mod tests {
             r#""model_type":"mistral","sliding_window":16"#,
             r#""model_type":"qwen2","rope_theta":1e6,"use_sliding_window":true,"sliding_window":8,"max_window_layers":1"#,
             r#""model_type":"qwen3","head_dim":8,"rope_scaling":{"type":"linear","factor":2.0}"#,
+            r#""model_type":"mixtral","num_local_experts":4,"sliding_window":16"#,
+            r#""model_type":"qwen3_moe","num_experts":6,"num_experts_per_tok":3,"moe_intermediate_size":8,"norm_topk_prob":true,"use_sliding_window":true,"sliding_window":9"#,
+            r#""model_type":"qwen3_moe","num_experts":6,"num_experts_per_tok":3,"moe_intermediate_size":8,"mlp_only_layers":[1]"#,
             r#""model_type":"phi3","original_max_position_embeddings":32,"rope_scaling":{"type":"longrope","short_factor":[1.0,1.5],"long_factor":[2.0,3.0]}"#,
         ] {
             let config = config(&format!("{{{sizes},{rest}}}"));

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::lora::{Lora, Pair, Target};
 use crate::matrix::Matrix;
-use crate::weights::{LayerWeights, Linear, Weights};
+use crate::weights::{LayerWeights, Linear, MlpWeights, Weights};
 
 /// One tensor of the file: its parts below each other, each with its part of the adapter.
 pub struct MergedTensor<'a> {
@@ -165,10 +165,20 @@ impl<'a> List<'a> {
         adapter: Option<&'a Lora>,
     ) -> Result<()> {
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        for module in config.family.modules() {
-            let parts: Vec<_> =
-                module.parts.iter().map(|part| (layer.linear(*part), *part)).collect();
+        for module in config.modules(index) {
+            let part = |part: &Target| Some((layer.linear(*part)?, *part));
+            let parts: Vec<_> = module.parts.iter().filter_map(part).collect();
             self.linear(&at(module.path), &parts, index, adapter)?;
+        }
+        if let (MlpWeights::Experts(mlp), Some(names)) = (&layer.mlp, config.family.expert_names())
+        {
+            self.plain(at(&format!("{}.weight", names.router)), &mlp.router)?;
+            for (number, expert) in mlp.experts.iter().enumerate() {
+                for (part, linear) in [&expert.gate, &expert.up, &expert.down].iter().enumerate() {
+                    let name = at(&format!("{}.weight", names.module(number, part)));
+                    self.matrix(name, &linear.weight)?;
+                }
+            }
         }
         self.plain(at("input_layernorm.weight"), &layer.attn_norm)?;
         self.plain(at("post_attention_layernorm.weight"), &layer.mlp_norm)?;

@@ -34,6 +34,7 @@ impl Llama {
             qk_norm: false,
             sliding_window: None,
             window_layers: None,
+            experts: None,
             partial_rotary_factor: 1.0,
             bos: None,
             eos: vec![],

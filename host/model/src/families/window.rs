@@ -95,6 +95,29 @@ pub(super) fn read_switched(json: &Fields) -> Result<Window> {
     Ok(window(size, named))
 }
 
+/// Reads a window that must be switched on and that all layers have then: `layer_types` and `max_window_layers`
+/// aren't read.
+pub(super) fn read_switch(json: &Fields) -> Result<Window> {
+    let size = match (json.flag("use_sliding_window")?, json.has("sliding_window")) {
+        (false, _) => None,
+        (true, true) => json.size("sliding_window")?,
+        // The default of the configuration class in transformers.
+        (true, false) => Some(4096),
+    };
+    if let Some(named) = types(json)?
+        && named.iter().any(|slides| *slides != size.is_some())
+    {
+        json.note(LAYER_TYPES, "isn't read for this family, as in transformers");
+    }
+    Ok(Window { size, layers: None })
+}
+
+/// Writes what [`read_switch`] reads.
+pub(super) fn write_switch(config: &Config, json: &mut Map<String, Value>) {
+    json.insert("use_sliding_window".into(), json!(config.sliding_window.is_some()));
+    json.insert("sliding_window".into(), json!(config.sliding_window));
+}
+
 /// Per layer whether `layer_types` gives it a window, if the field is there.
 fn types(json: &Fields) -> Result<Option<Vec<bool>>> {
     let Some(value) = json.get(LAYER_TYPES) else {

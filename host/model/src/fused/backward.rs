@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::adapter::FactorGradients;
-use super::layer::Layer;
+use super::layer::{DenseMlp, Layer, LayerMlp};
 use super::projection::{Factor, Projection, backward};
 use super::scratch::Scratch;
 use super::shape::{BLOCK, Shape};
@@ -30,8 +30,13 @@ impl Layer<'_> {
         gradients: FactorGradients,
         wants_input: bool,
     ) {
-        self.leave_mlp_back(shape, scratch);
-        self.enter_mlp_back(shape, tape, scratch);
+        match &self.mlp {
+            LayerMlp::Dense(mlp) => {
+                self.leave_mlp_back(mlp, shape, scratch);
+                self.enter_mlp_back(mlp, shape, tape, scratch);
+            }
+            LayerMlp::Experts(mlp) => mlp.backward(tape, scratch),
+        }
         self.leave_attention_back(shape, tape, scratch);
         self.attend_back(shape, tape, scratch);
         self.project_back(shape, tape, scratch, wants_input);
@@ -40,10 +45,10 @@ impl Layer<'_> {
     }
 
     /// The gradient of the MLP's inner values, in `dup`.
-    fn leave_mlp_back(&self, shape: &Shape, scratch: &mut Scratch) {
-        let hidden = self.down.out;
-        let factor = self.down.factor_b();
-        let format = self.down.weight.format();
+    fn leave_mlp_back(&self, mlp: &DenseMlp, shape: &Shape, scratch: &mut Scratch) {
+        let hidden = mlp.down.out;
+        let factor = mlp.down.factor_b();
+        let format = mlp.down.weight.format();
         let [left, ..] = &mut scratch.left;
         let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
         let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
@@ -57,14 +62,14 @@ impl Layer<'_> {
             Factor::multiply(&factor, g, low);
         });
         let low = &scratch.low[at(Target::Down)];
-        product::run(&mut [backward(&[(&self.down, left, low)], &mut scratch.dup)]);
+        product::run(&mut [backward(&[(&mlp.down, left, low)], &mut scratch.dup)]);
     }
 
     /// From there through gate and up to the gradient of the normed stream, in `dx`.
-    fn enter_mlp_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
-        let (hidden, inner) = (self.gate.input, self.gate.out);
-        let factors = [&self.gate, &self.up].map(Projection::factor_b);
-        let format = self.gate.weight.format();
+    fn enter_mlp_back(&self, mlp: &DenseMlp, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
+        let (hidden, inner) = (mlp.gate.input, mlp.gate.out);
+        let factors = [&mlp.gate, &mlp.up].map(Projection::factor_b);
+        let format = mlp.gate.weight.format();
         let [left_gate, left_up, _] = &mut scratch.left;
         let mut packed_gate = left_gate.shape(format, shape.rows, inner).blocks(BLOCK);
         let mut packed_up = left_up.shape(format, shape.rows, inner).blocks(BLOCK);
@@ -102,7 +107,7 @@ impl Layer<'_> {
         );
         let low = |target: Target| &scratch.low[at(target)][..];
         let sides =
-            [(&self.gate, &*left_gate, low(Target::Gate)), (&self.up, &*left_up, low(Target::Up))];
+            [(&mlp.gate, &*left_gate, low(Target::Gate)), (&mlp.up, &*left_up, low(Target::Up))];
         product::run(&mut [backward(&sides, &mut scratch.dx)]);
     }
 
@@ -261,15 +266,19 @@ impl Layer<'_> {
     /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.
     fn adapter_gradients(&self, tape: &Tape, scratch: &Scratch, mut gradients: FactorGradients) {
         let (x, mid) = (&scratch.normed_x, &scratch.normed_mid);
-        let sources = [
+        let mut sources = vec![
             (&self.q, x, &scratch.dq),
             (&self.k, x, &scratch.dk),
             (&self.v, x, &scratch.dv),
             (&self.o, &tape.mixed, &scratch.dmid),
-            (&self.gate, mid, &scratch.dgate),
-            (&self.up, mid, &scratch.dup),
-            (&self.down, &scratch.activated, &scratch.g),
         ];
+        if let LayerMlp::Dense(mlp) = &self.mlp {
+            sources.extend([
+                (&mlp.gate, mid, &scratch.dgate),
+                (&mlp.up, mid, &scratch.dup),
+                (&mlp.down, &scratch.activated, &scratch.g),
+            ]);
+        }
         let mut work = Vec::new();
         for (index, (projection, x, g)) in sources.iter().enumerate() {
             let Some(adapter) = projection.low else {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::adapter::Factors;
 use super::frozen::{Adapted, Frozen, ranks, steer};
-use super::layer::{Layer, LayerValues};
+use super::layer::{Layer, LayerMlp, LayerValues};
 use super::projection::{Factor, Projection};
 use super::shape::Shape;
 use crate::error::{Error, Result};
@@ -85,16 +85,16 @@ impl Frozen {
         on_pool(|| {
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
             steer(steering, 0, &mut stream);
-            let mut tape = self.tapes.take(&self.config, shape.rows, [0; 7]);
+            let mut tape = self.tapes.take(&self.config, 0, shape.rows, [0; 7]);
             let kv = self.config.kv_size();
-            let mut left = PackedLhs::default();
+            let (mut left, mut outputs) = (PackedLhs::default(), Vec::new());
             let mut layers = Vec::with_capacity(self.layers.len());
             for (index, weights) in self.layers.iter().enumerate() {
                 let values = LayerValues::of(weights)?;
                 let factors = adapter.layer(index);
-                tape.fit(&self.config, shape.rows, ranks(&factors));
+                tape.fit(&self.config, index, shape.rows, ranks(&factors));
                 let layer = values.layer(&self.config, index, factors);
-                stream = layer.forward(shape, stream, &mut tape, &mut left);
+                stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
                 let cached = shape.batch.sequences().map(|rows| SequenceKv {
                     k: tape.k[rows.start * kv..rows.end * kv].to_vec(),
                     v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
@@ -136,10 +136,14 @@ impl Layer<'_> {
         let [o] = apply([&self.o], &mixed, rows);
         softmax::add(stream, &o);
         norm::forward(stream, self.mlp_norm, self.eps, &mut normed);
-        let [gate, up] = apply([&self.gate, &self.up], &normed, rows);
+        let mlp = match &self.mlp {
+            LayerMlp::Dense(mlp) => mlp,
+            LayerMlp::Experts(mlp) => return mlp.decode(&normed, stream),
+        };
+        let [gate, up] = apply([&mlp.gate, &mlp.up], &normed, rows);
         let mut inner = vec![0f32; gate.len()];
         gated::forward(&gate, &up, &mut inner);
-        let [down] = apply([&self.down], &inner, rows);
+        let [down] = apply([&mlp.down], &inner, rows);
         softmax::add(stream, &down);
     }
 

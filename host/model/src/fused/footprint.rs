@@ -5,7 +5,7 @@ use rayon::current_num_threads;
 
 use super::adapter::Flat;
 use super::frozen::Frozen;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, mlp_depth, packed_rows};
 use super::shape::BLOCK;
 use super::tape::Tape;
 use crate::head;
@@ -33,33 +33,47 @@ impl Frozen {
         let selected = work.answer_tokens * config.hidden_size;
         let mixed = rows * config.q_size();
         let threads = current_num_threads();
+        let layers = 0..config.num_layers;
+        let most = |of: &dyn Fn(usize) -> usize| layers.clone().map(of).max().unwrap_or(0);
         // The normed rows or the MLP's inner ones of the blocks at work, and rows as the
         // deepest product takes them.
-        let deepest = config.intermediate_size.max(config.hidden_size);
+        let deepest = most(&|layer| mlp_depth(config, layer)).max(config.hidden_size);
         let at_work = rows.min(threads * BLOCK) * deepest;
         let format = match self.head.dtype() {
             DType::BF16 => Format::Bf16,
             _ => Format::F32,
         };
-        let packed = PackedLhs::values(format, rows, deepest.max(config.q_size()));
-
-        let tapes = ranks.iter().map(|ranks| {
-            let row = Tape::new(config, 1, *ranks).values() + config.num_heads;
-            rows * row + stream
+        let attention = PackedLhs::values(format, rows, config.hidden_size.max(config.q_size()));
+        let packed = most(&|layer| {
+            let depth = mlp_depth(config, layer).max(config.hidden_size);
+            PackedLhs::values(format, packed_rows(config, layer, rows), depth)
         });
-        let kept = if recompute { config.num_layers * stream } else { tapes.clone().sum() };
-        let again = if recompute { tapes.max().unwrap_or(0) + stream } else { 0 };
+        let packed = packed.max(attention);
+
+        let tape = |layer: usize| {
+            let row = Tape::new(config, layer, 1, ranks[layer]).values() + config.num_heads;
+            rows * row + stream
+        };
+        let kept =
+            if recompute { config.num_layers * stream } else { layers.clone().map(tape).sum() };
+        let again = if recompute { most(&tape) + stream } else { 0 };
+        // What experts give, before it is added up.
+        let outputs =
+            most(&|layer| config.experts(layer).map_or(0, |experts| experts.per_token * stream));
         let angles = rows * config.rotary_dim();
         // The adapter as one vector, the stream after the last block, the hidden rows.
         let left = flat.size() + kept + 2 * stream;
-        let forward = left + again + angles + packed + mixed.max(at_work);
+        let forward = left + again + angles + packed + outputs + mixed.max(at_work);
         let head = left + selected + head::fused::values(work, config, format);
 
         // The gradients of the answer rows, of the hidden rows (old and new), of the adapter.
         let slopes = 2 * selected + 2 * stream + flat.size();
-        let low = ranks.iter().map(|ranks| ranks.iter().sum::<usize>()).max().unwrap_or(0);
-        let scratch = rows * (Scratch::new(config, vec![0.0; config.hidden_size]).values() + low)
-            + Scratch::packed_values(config, format, rows);
+        let scratch = most(&|layer| {
+            let mut row = Scratch::new(config, vec![0.0; config.hidden_size]);
+            row.fit(config, layer, ranks[layer]);
+            rows * row.values()
+        });
+        let scratch = scratch + Scratch::packed_values(config, format, rows);
         let heads = attention::gradient_values(mixed, longest, threads);
         let backward = left + slopes + again + angles + scratch + heads.max(at_work);
         // The adapter's gradient is cut up twice on its way to the variables.

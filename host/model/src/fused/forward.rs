@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::layer::Layer;
+use super::layer::{DenseMlp, Layer, LayerMlp};
 use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
@@ -15,19 +15,27 @@ use host_kernels::{gated, norm, product, rotate};
 
 impl Layer<'_> {
     /// Takes the residual stream [rows, hidden]; gives it after the block and
-    /// leaves in `tape` what the backward pass needs. `left` is scratch.
+    /// leaves in `tape` what the backward pass needs. `left` and `outputs` are scratch.
     pub fn forward(
         &self,
         shape: &Shape,
         x: Vec<f32>,
         tape: &mut Tape,
         left: &mut PackedLhs,
+        outputs: &mut Vec<f32>,
     ) -> Vec<f32> {
         self.project_rows(shape, &x, tape, left);
         self.attend(shape, tape);
         let mut out = std::mem::take(&mut tape.x);
         fit(&mut out, x.len());
-        self.finish_rows(shape, &x, tape, &mut out, left);
+        self.leave_attention(shape, &x, tape, left);
+        match &self.mlp {
+            LayerMlp::Dense(mlp) => {
+                self.enter_mlp(mlp, shape, tape, left);
+                self.leave_mlp(mlp, shape, tape, &mut out, left);
+            }
+            LayerMlp::Experts(mlp) => mlp.forward(self.norm(), tape, &mut out, left, outputs),
+        }
         tape.x = x;
         out
     }
@@ -130,19 +138,6 @@ impl Layer<'_> {
         }
     }
 
-    fn finish_rows(
-        &self,
-        shape: &Shape,
-        x: &[f32],
-        tape: &mut Tape,
-        out: &mut [f32],
-        left: &mut PackedLhs,
-    ) {
-        self.leave_attention(shape, x, tape, left);
-        self.enter_mlp(shape, tape, left);
-        self.leave_mlp(shape, tape, out, left);
-    }
-
     /// mid = x + o(mixed)
     fn leave_attention(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut PackedLhs) {
         let (hidden, width) = (self.o.out, self.o.input);
@@ -166,10 +161,10 @@ impl Layer<'_> {
     }
 
     /// gate and up of norm(mid)
-    fn enter_mlp(&self, shape: &Shape, tape: &mut Tape, left: &mut PackedLhs) {
-        let hidden = self.gate.input;
-        let factors = [&self.gate, &self.up].map(Projection::factor_a);
-        let format = self.gate.weight.format();
+    fn enter_mlp(&self, mlp: &DenseMlp, shape: &Shape, tape: &mut Tape, left: &mut PackedLhs) {
+        let hidden = mlp.gate.input;
+        let factors = [&mlp.gate, &mlp.up].map(Projection::factor_a);
+        let format = mlp.gate.weight.format();
         let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
         let mut low = low_blocks(&mut tape.low, shape.rows, BLOCK);
         let work: Vec<_> = tape
@@ -190,16 +185,23 @@ impl Layer<'_> {
         });
         let low = |target: Target| &tape.low[at(target)][..];
         product::run(&mut [
-            self.gate.forward(Accumulate::Set, left, low(Target::Gate), &mut tape.gate),
-            self.up.forward(Accumulate::Set, left, low(Target::Up), &mut tape.up),
+            mlp.gate.forward(Accumulate::Set, left, low(Target::Gate), &mut tape.gate),
+            mlp.up.forward(Accumulate::Set, left, low(Target::Up), &mut tape.up),
         ]);
     }
 
     /// out = mid + down(silu(gate) * up)
-    fn leave_mlp(&self, shape: &Shape, tape: &mut Tape, out: &mut [f32], left: &mut PackedLhs) {
-        let (hidden, inner) = (self.down.out, self.down.input);
-        let factor = self.down.factor_a();
-        let format = self.down.weight.format();
+    fn leave_mlp(
+        &self,
+        mlp: &DenseMlp,
+        shape: &Shape,
+        tape: &mut Tape,
+        out: &mut [f32],
+        left: &mut PackedLhs,
+    ) {
+        let (hidden, inner) = (mlp.down.out, mlp.down.input);
+        let factor = mlp.down.factor_a();
+        let format = mlp.down.weight.format();
         let mut packed = left.shape(format, shape.rows, inner).blocks(BLOCK);
         let mut up = blocks(&tape.up, BLOCK * inner);
         let mut mid = blocks(&tape.mid, BLOCK * hidden);
@@ -227,6 +229,6 @@ impl Layer<'_> {
             out.copy_from_slice(mid);
         });
         let low = &tape.low[at(Target::Down)];
-        product::run(&mut [self.down.forward(Accumulate::Add, left, low, out)]);
+        product::run(&mut [mlp.down.forward(Accumulate::Add, left, low, out)]);
     }
 }

@@ -19,7 +19,7 @@ use crate::matrix::Matrix;
 use crate::pass::{Overlay, Packed, TapRows};
 use crate::slices::{MatrixValues, Values};
 use crate::steering::Steering;
-use crate::weights::{LayerWeights, Linear, Weights};
+use crate::weights::{ExpertWeights, GatedWeights, LayerWeights, Linear, MlpWeights, Weights};
 
 /// The frozen weights, contiguous, shared with the graphs that need them.
 pub(super) struct Frozen {
@@ -74,6 +74,13 @@ impl Frozen {
                 bias: linear.bias.as_ref().map(vector).transpose()?,
             })
         };
+        let gated = |mlp: &GatedWeights| -> Result<GatedWeights> {
+            Ok(GatedWeights {
+                gate: linear(&mlp.gate)?,
+                up: linear(&mlp.up)?,
+                down: linear(&mlp.down)?,
+            })
+        };
         let layers = weights
             .layers
             .iter()
@@ -87,9 +94,13 @@ impl Frozen {
                     q_norm: layer.q_norm.as_ref().map(vector).transpose()?,
                     k_norm: layer.k_norm.as_ref().map(vector).transpose()?,
                     mlp_norm: vector(&layer.mlp_norm)?,
-                    gate: linear(&layer.gate)?,
-                    up: linear(&layer.up)?,
-                    down: linear(&layer.down)?,
+                    mlp: match &layer.mlp {
+                        MlpWeights::Dense(mlp) => MlpWeights::Dense(gated(mlp)?),
+                        MlpWeights::Experts(mlp) => MlpWeights::Experts(ExpertWeights {
+                            router: vector(&mlp.router)?,
+                            experts: mlp.experts.iter().map(gated).collect::<Result<_>>()?,
+                        }),
+                    },
                 })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -132,27 +143,27 @@ impl Frozen {
             let mut tapes = Vec::new();
             let mut found = vec![Vec::new(); taps.len()];
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
-            let mut spare = None;
-            let mut left = PackedLhs::default();
+            let mut spare: Option<Tape> = None;
+            let (mut left, mut outputs) = (PackedLhs::default(), Vec::new());
             steer(steering, 0, &mut stream);
             self.read_taps(&stream, 0, taps, &mut found);
             for index in 0..layers {
                 let factors = adapter.layer(index);
                 let ranks = ranks(&factors);
                 let mut tape = match spare.take() {
-                    Some(tape) => refit(tape, &self.config, shape.rows, ranks),
-                    None => self.tapes.take(&self.config, shape.rows, ranks),
+                    Some(tape) => refit(tape, &self.config, (index, shape.rows), ranks),
+                    None => self.tapes.take(&self.config, index, shape.rows, ranks),
                 };
                 let values = LayerValues::of(&self.layers[index])?;
                 let layer = values.layer(&self.config, index, factors);
-                stream = layer.forward(shape, stream, &mut tape, &mut left);
+                stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
                 steer(steering, index + 1, &mut stream);
                 self.read_taps(&stream, index + 1, taps, &mut found);
                 match keep {
                     Keep::Nothing => spare = Some(tape),
                     Keep::Everything => tapes.push(tape),
                     Keep::Inputs => {
-                        let mut input = Tape::new(&self.config, 0, ranks);
+                        let mut input = Tape::new(&self.config, index, 0, ranks);
                         input.x = std::mem::take(&mut tape.x);
                         tapes.push(input);
                         spare = Some(tape);
@@ -213,8 +224,13 @@ pub(super) fn steer(steering: Option<&Steering>, layer: usize, stream: &mut [f32
 }
 
 /// A block's tape for the next one, whose projections may have other ranks.
-fn refit(mut tape: Tape, config: &Config, rows: usize, ranks: [usize; 7]) -> Tape {
-    tape.fit(config, rows, ranks);
+fn refit(
+    mut tape: Tape,
+    config: &Config,
+    (layer, rows): (usize, usize),
+    ranks: [usize; 7],
+) -> Tape {
+    tape.fit(config, layer, rows, ranks);
     tape
 }
 

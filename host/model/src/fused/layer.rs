@@ -1,12 +1,13 @@
 //! One layer's weights and adapter as slices.
 
 use super::adapter::LayerAdapter;
+use super::experts::{ExpertMlp, Norm};
 use super::projection::Projection;
 use crate::config::Config;
 use crate::config::Target;
 use crate::error::Result;
 use crate::slices::{MatrixValues, Values};
-use crate::weights::{LayerWeights, Linear};
+use crate::weights::{GatedWeights, LayerWeights, Linear, MlpWeights};
 
 /// Read access to one layer's weights.
 pub(super) struct LayerValues<'a> {
@@ -14,7 +15,15 @@ pub(super) struct LayerValues<'a> {
     mlp_norm: Values<'a>,
     q_norm: Option<Values<'a>>,
     k_norm: Option<Values<'a>>,
-    linears: [(MatrixValues<'a>, Option<Values<'a>>); 7],
+    attention: [LinearValues<'a>; 4],
+    mlp: MlpValues<'a>,
+}
+
+type LinearValues<'a> = (MatrixValues<'a>, Option<Values<'a>>);
+
+enum MlpValues<'a> {
+    Dense([LinearValues<'a>; 3]),
+    Experts { router: Values<'a>, experts: Vec<[MatrixValues<'a>; 3]> },
 }
 
 impl<'a> LayerValues<'a> {
@@ -23,20 +32,33 @@ impl<'a> LayerValues<'a> {
             let bias = linear.bias.as_ref().map(Values::of).transpose()?;
             Ok((MatrixValues::of(&linear.weight)?, bias))
         };
+        let mlp = match &weights.mlp {
+            MlpWeights::Dense(GatedWeights { gate, up, down }) => {
+                MlpValues::Dense([linear(gate)?, linear(up)?, linear(down)?])
+            }
+            MlpWeights::Experts(mlp) => {
+                let matrix = |linear: &'a Linear| MatrixValues::of(&linear.weight);
+                let expert = |mlp: &'a GatedWeights| {
+                    Ok([matrix(&mlp.gate)?, matrix(&mlp.up)?, matrix(&mlp.down)?])
+                };
+                MlpValues::Experts {
+                    router: Values::of(&mlp.router)?,
+                    experts: mlp.experts.iter().map(expert).collect::<Result<_>>()?,
+                }
+            }
+        };
         Ok(Self {
             attn_norm: Values::of(&weights.attn_norm)?,
             mlp_norm: Values::of(&weights.mlp_norm)?,
             q_norm: weights.q_norm.as_ref().map(Values::of).transpose()?,
             k_norm: weights.k_norm.as_ref().map(Values::of).transpose()?,
-            linears: [
+            attention: [
                 linear(&weights.q)?,
                 linear(&weights.k)?,
                 linear(&weights.v)?,
                 linear(&weights.o)?,
-                linear(&weights.gate)?,
-                linear(&weights.up)?,
-                linear(&weights.down)?,
             ],
+            mlp,
         })
     }
 
@@ -46,9 +68,8 @@ impl<'a> LayerValues<'a> {
         index: usize,
         adapter: LayerAdapter<'b>,
     ) -> Layer<'b> {
-        let projection = |target: Target| {
+        let projection = |(weight, bias): &'b LinearValues<'a>, target: Target| {
             let (out, input) = config.shape(target);
-            let (weight, bias) = &self.linears[target as usize];
             Projection {
                 weight: weight.weight(),
                 bias: bias.as_deref(),
@@ -56,6 +77,18 @@ impl<'a> LayerValues<'a> {
                 out,
                 low: adapter[target as usize],
             }
+        };
+        let [q, k, v, o] = &self.attention;
+        let mlp = match (&self.mlp, config.experts(index)) {
+            (MlpValues::Experts { router, experts }, Some(shape)) => {
+                LayerMlp::Experts(ExpertMlp::new(shape, config.hidden_size, router, experts))
+            }
+            (MlpValues::Dense([gate, up, down]), _) => LayerMlp::Dense(DenseMlp {
+                gate: projection(gate, Target::Gate),
+                up: projection(up, Target::Up),
+                down: projection(down, Target::Down),
+            }),
+            (MlpValues::Experts { .. }, None) => unreachable!("weights were checked"),
         };
         Layer {
             config,
@@ -65,13 +98,11 @@ impl<'a> LayerValues<'a> {
             mlp_norm: &self.mlp_norm,
             q_norm: self.q_norm.as_deref(),
             k_norm: self.k_norm.as_deref(),
-            q: projection(Target::Q),
-            k: projection(Target::K),
-            v: projection(Target::V),
-            o: projection(Target::O),
-            gate: projection(Target::Gate),
-            up: projection(Target::Up),
-            down: projection(Target::Down),
+            q: projection(q, Target::Q),
+            k: projection(k, Target::K),
+            v: projection(v, Target::V),
+            o: projection(o, Target::O),
+            mlp,
         }
     }
 }
@@ -89,7 +120,25 @@ pub(super) struct Layer<'a> {
     pub k: Projection<'a>,
     pub v: Projection<'a>,
     pub o: Projection<'a>,
+    pub mlp: LayerMlp<'a>,
+}
+
+/// The MLP of a block.
+pub(super) enum LayerMlp<'a> {
+    Dense(DenseMlp<'a>),
+    Experts(ExpertMlp<'a>),
+}
+
+/// One gated MLP for all rows.
+pub(super) struct DenseMlp<'a> {
     pub gate: Projection<'a>,
     pub up: Projection<'a>,
     pub down: Projection<'a>,
+}
+
+impl Layer<'_> {
+    /// The norm before the MLP.
+    pub fn norm(&self) -> Norm<'_> {
+        Norm { weight: self.mlp_norm, eps: self.eps }
+    }
 }

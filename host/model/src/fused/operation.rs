@@ -78,13 +78,13 @@ impl Operation {
             let weights = LayerValues::of(&self.frozen.layers[index])?;
             let factors = self.flat.layer(&values, index);
             let ranks = ranks(&factors);
-            scratch.fit(ranks);
+            scratch.fit(config, index, ranks);
             let layer = weights.layer(config, index, factors);
             let stored = &self.tapes[index];
             let again = self.recompute.then(|| {
-                let mut tape = self.frozen.tapes.take(config, shape.rows, ranks);
-                let [left, ..] = &mut scratch.left;
-                layer.forward(&shape, stored.x.clone(), &mut tape, left);
+                let mut tape = self.frozen.tapes.take(config, index, shape.rows, ranks);
+                let ([left, ..], outputs) = (&mut scratch.left, &mut scratch.outputs);
+                layer.forward(&shape, stored.x.clone(), &mut tape, left, outputs);
                 tape
             });
             let tape = again.as_ref().unwrap_or(stored);

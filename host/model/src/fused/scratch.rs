@@ -3,6 +3,7 @@
 use super::tape::fit;
 use crate::config::Config;
 use host_kernels::packed_lhs::{Format, PackedLhs};
+use host_kernels::product::PackedRows;
 
 /// All [rows, columns of the name]; d marks a gradient.
 pub(super) struct Scratch {
@@ -16,9 +17,12 @@ pub(super) struct Scratch {
     pub dv: Vec<f32>,
     pub dgate: Vec<f32>,
     pub dup: Vec<f32>,
+    /// Empty where the MLP is made of experts, as is `normed_mid`.
     pub activated: Vec<f32>,
     pub normed_x: Vec<f32>,
     pub normed_mid: Vec<f32>,
+    /// What experts give, or the gradient of what they took, in their order; empty where the MLP is dense.
+    pub outputs: Vec<f32>,
     /// scaling * g B per target [rows, rank].
     pub low: [Vec<f32>; 7],
     /// Packed rows on the left of products, three at a time at most.
@@ -27,10 +31,11 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    /// For the gradient of the last layer's output; [`Scratch::fit`] makes room for what layers differ in.
     pub fn new(config: &Config, g: Vec<f32>) -> Self {
         let rows = g.len() / config.hidden_size;
         let zeros = |cols: usize| vec![0f32; rows * cols];
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let hidden = config.hidden_size;
         Self {
             g,
             dx: zeros(hidden),
@@ -39,21 +44,37 @@ impl Scratch {
             dq: zeros(config.q_size()),
             dk: zeros(config.kv_size()),
             dv: zeros(config.kv_size()),
-            dgate: zeros(inner),
-            dup: zeros(inner),
-            activated: zeros(inner),
             normed_x: zeros(hidden),
-            normed_mid: zeros(hidden),
+            dgate: Vec::new(),
+            dup: Vec::new(),
+            activated: Vec::new(),
+            normed_mid: Vec::new(),
+            outputs: Vec::new(),
             low: Default::default(),
             left: Default::default(),
             rows,
         }
     }
 
-    /// Makes room for the low-rank rows of the next block.
-    pub fn fit(&mut self, ranks: [usize; 7]) {
+    /// Makes room for the MLP and the low-rank rows of a layer; in it is what was there before.
+    pub fn fit(&mut self, config: &Config, layer: usize, ranks: [usize; 7]) {
+        let (hidden, rows) = (config.hidden_size, self.rows);
         for (values, rank) in self.low.iter_mut().zip(ranks) {
-            fit(values, self.rows * rank);
+            fit(values, rows * rank);
+        }
+        let inner = config.inner_size(layer);
+        let (dense, outputs) = match config.experts(layer) {
+            None => (1, 0),
+            Some(experts) => (0, experts.per_token * hidden),
+        };
+        for (values, cols) in [
+            (&mut self.dgate, inner),
+            (&mut self.dup, inner),
+            (&mut self.activated, dense * inner),
+            (&mut self.normed_mid, dense * hidden),
+            (&mut self.outputs, outputs),
+        ] {
+            fit(values, rows * cols);
         }
     }
 
@@ -72,20 +93,40 @@ impl Scratch {
             activated,
             normed_x,
             normed_mid,
+            outputs,
             low,
             left: _,
             rows: _,
         } = self;
-        let parts = [g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid];
-        parts.into_iter().chain(low).map(Vec::len).sum()
+        let rows = [g, dx, dmid, dmixed, dq, dk, dv, normed_x, normed_mid];
+        let inner = [dgate, dup, activated, outputs];
+        rows.into_iter().chain(inner).chain(low).map(Vec::len).sum()
     }
 
     /// Values of the packed rows, when every product of a block was computed.
     pub fn packed_values(config: &Config, format: Format, rows: usize) -> usize {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.q_size(), config.kv_size());
-        let deepest = [hidden.max(inner).max(q), inner.max(kv), kv];
-        let values = deepest.map(|depth| PackedLhs::values(format, rows, depth));
-        values.into_iter().sum()
+        let (hidden, q, kv) = (config.hidden_size, config.q_size(), config.kv_size());
+        let values = |rows: usize, depth: usize| PackedLhs::values(format, rows, depth);
+        let mut most = [values(rows, hidden.max(q)), values(rows, kv), values(rows, kv)];
+        for layer in 0..config.num_layers {
+            let (packed, inner) = (packed_rows(config, layer, rows), mlp_depth(config, layer));
+            most[0] = most[0].max(values(packed, inner.max(hidden)));
+            most[1] = most[1].max(values(packed, inner));
+        }
+        most.into_iter().sum()
     }
+}
+
+/// Rows that the products of a layer's MLP take: every expert's fill up a panel, half of it in the mean.
+pub(super) fn packed_rows(config: &Config, layer: usize, rows: usize) -> usize {
+    config.experts(layer).map_or(rows, |experts| {
+        let picks = rows * experts.per_token;
+        picks + experts.count.min(picks) * PackedRows::PANEL / 2
+    })
+}
+
+/// Values of a row between gate and down.
+pub(super) fn mlp_depth(config: &Config, layer: usize) -> usize {
+    let experts = config.experts(layer);
+    experts.map_or(config.intermediate_size, |experts| experts.intermediate_size)
 }

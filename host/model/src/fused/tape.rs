@@ -1,5 +1,6 @@
 //! Activations that a block's forward pass keeps for its backward pass.
 
+use super::routes::Routes;
 use crate::config::Config;
 use crate::config::Target;
 
@@ -21,22 +22,26 @@ pub(super) struct Tape {
     pub mixed: Vec<f32>,
     /// The residual stream between attention and MLP [rows, hidden].
     pub mid: Vec<f32>,
+    /// Of experts: in their order, [rows * experts per token, intermediate].
     pub gate: Vec<f32>,
     pub up: Vec<f32>,
+    /// Where rows go; empty where the MLP is dense.
+    pub routes: Routes,
     /// scaling * x A^T per target [rows, rank]; empty where there is no adapter.
     pub low: [Vec<f32>; 7],
 }
 
 impl Tape {
-    /// With room for the rows of a batch.
-    pub fn new(config: &Config, rows: usize, ranks: [usize; 7]) -> Self {
+    /// With room for the rows of a batch in a layer.
+    pub fn new(config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) -> Self {
         let mut tape = Self::default();
-        tape.fit(config, rows, ranks);
+        tape.fit(config, layer, rows, ranks);
         tape
     }
 
-    /// Makes room for the rows of a batch; in it is what was there before.
-    pub fn fit(&mut self, config: &Config, rows: usize, ranks: [usize; 7]) {
+    /// Makes room for the rows of a batch in a layer; in it is what was there before.
+    pub fn fit(&mut self, config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) {
+        let inner = config.inner_size(layer);
         let (q, kv) = (config.q_size(), config.kv_size());
         let raw = usize::from(config.qk_norm);
         for (values, cols) in [
@@ -47,10 +52,14 @@ impl Tape {
             (&mut self.v, kv),
             (&mut self.mixed, q),
             (&mut self.mid, config.hidden_size),
-            (&mut self.gate, config.intermediate_size),
-            (&mut self.up, config.intermediate_size),
+            (&mut self.gate, inner),
+            (&mut self.up, inner),
         ] {
             fit(values, rows * cols);
+        }
+        match config.experts(layer) {
+            Some(experts) => self.routes.fit(experts, rows),
+            None => self.routes.clear(),
         }
         for (values, rank) in self.low.iter_mut().zip(ranks) {
             fit(values, rows * rank);
@@ -59,10 +68,10 @@ impl Tape {
 
     /// Values it holds. A field that is left out here doesn't compile.
     pub fn values(&self) -> usize {
-        let Self { x, q_raw, k_raw, q, k, v, totals, mixed, mid, gate, up, low } = self;
+        let Self { x, q_raw, k_raw, q, k, v, totals, mixed, mid, gate, up, routes, low } = self;
         let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, gate, up];
         let all = parts.into_iter().chain(totals).chain(low);
-        all.map(Vec::len).sum()
+        routes.values() + all.map(Vec::len).sum::<usize>()
     }
 }
 

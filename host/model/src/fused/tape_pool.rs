@@ -13,11 +13,11 @@ use crate::config::Config;
 pub(super) struct TapePool(Mutex<Vec<Tape>>);
 
 impl TapePool {
-    /// A tape with room for the rows of a batch; its values are unspecified.
-    pub fn take(&self, config: &Config, rows: usize, ranks: [usize; 7]) -> Tape {
+    /// A tape with room for the rows of a batch in a layer; its values are unspecified.
+    pub fn take(&self, config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) -> Tape {
         let spare = self.tapes().pop();
         let mut tape = spare.unwrap_or_default();
-        tape.fit(config, rows, ranks);
+        tape.fit(config, layer, rows, ranks);
         tape
     }
 

@@ -3,45 +3,21 @@
 //! Tensors are asked for by their Hugging Face names whatever the file format is; a source translates.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use super::experts;
 use super::held::Held;
 use super::mismatch;
+use super::reader::{Reader, TensorSource};
 use crate::config::{Config, Module, Target};
 use host_files::text::line;
 
 use crate::error::{Error, Result};
-use crate::matrix::Matrix;
-use crate::weights::{LayerWeights, Linear, Weights};
-
-/// Named tensors of one model.
-pub trait TensorSource: Sync {
-    /// The file that holds `name`, or would hold it: for errors.
-    fn file(&self, name: &str) -> &Path;
-    /// Hugging Face names of all tensors.
-    fn names(&self) -> Vec<String>;
-    /// Shape of a tensor, none when the source doesn't have it.
-    fn shape(&self, name: &str) -> Option<Vec<usize>>;
-    /// The tensor in the requested type, on the requested device.
-    fn read(&self, name: &str) -> Result<Tensor>;
-    /// A matrix in the requested type, or in blocks as the source has it where that is asked for.
-    fn matrix(&self, name: &str) -> Result<Matrix> {
-        Ok(self.read(name)?.into())
-    }
-    /// Whether two tensors are stored as the same bytes.
-    fn same(&self, one: &str, other: &str) -> bool;
-    /// Whether the configuration is a config.json, in which a person could correct a field.
-    fn has_config_json(&self) -> bool {
-        true
-    }
-}
+use crate::weights::{GatedWeights, LayerWeights, Linear, MlpWeights, Weights};
 
 const HEAD: &str = "lm_head.weight";
-const WRONG_FILES: &str =
-    "check that the weights belong to this configuration, or fetch the model again";
 
 /// Read all weights that `config` asks for; stacked projections are split. If the file holds a head of its own though
 /// the embeddings are tied, the head is kept and `config` says so, as transformers does.
@@ -118,73 +94,7 @@ fn prefix(source: &dyn TensorSource) -> &'static str {
     if bare { "" } else { "model." }
 }
 
-struct Reader<'a> {
-    config: &'a Config,
-    source: &'a dyn TensorSource,
-    prefix: &'static str,
-    held: Held,
-}
-
 impl Reader<'_> {
-    fn named(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.check(name, shape)?;
-        self.source.read(name)
-    }
-
-    /// A matrix of a layer, before it is split.
-    fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
-        self.check(name, &shape)?;
-        match self.held {
-            Held::Stored => self.source.matrix(name),
-            Held::Dense | Held::Blocks(_) => Ok(self.source.read(name)?.into()),
-        }
-    }
-
-    /// The embedding or the head.
-    fn outside(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
-        self.held.hold(self.matrix(name, shape)?, true)
-    }
-
-    fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
-        let file = self.source.file(name);
-        match self.source.shape(name) {
-            Some(found) if found == shape => Ok(()),
-            Some(found) => {
-                let problem = format!(
-                    "tensor {name} has shape {found:?}, the configuration asks for {shape:?}"
-                );
-                let rows = found.first().copied().unwrap_or(0);
-                let fits = found.len() == shape.len() && found.get(1) == shape.get(1);
-                let action = || mismatch::misshapen(self.config, name, rows);
-                Err(Error::file(file, problem, self.action(fits.then(action))))
-            }
-            None => {
-                let action = mismatch::missing(self.config, name);
-                Err(Error::file(
-                    file,
-                    format!("tensor {name} is missing"),
-                    self.action(Some(action)),
-                ))
-            }
-        }
-    }
-
-    /// A GGUF file has no config.json to correct.
-    fn action(&self, action: Option<String>) -> String {
-        action.filter(|_| self.source.has_config_json()).unwrap_or_else(|| WRONG_FILES.into())
-    }
-
-    fn inner(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        self.named(&format!("{}{name}", self.prefix), shape)
-    }
-
-    fn linear(&self, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear> {
-        let weight = self.matrix(&format!("{}{name}.weight", self.prefix), shape)?;
-        let bias =
-            if bias { Some(self.inner(&format!("{name}.bias"), &shape[..1])?) } else { None };
-        Ok(Linear { weight, bias })
-    }
-
     /// The projections of a module, which lie one below the other.
     fn projections(&self, layer: usize, module: &Module) -> Result<Vec<(Target, Linear)>> {
         let shapes = module.parts.iter().map(|part| self.config.shape(*part));
@@ -214,13 +124,17 @@ impl Reader<'_> {
 
     fn layer(&self, index: usize) -> Result<LayerWeights> {
         let c = self.config;
-        let modules = c.family.modules().iter();
+        let modules = c.modules(index);
         let projections = modules.map(|module| self.projections(index, module));
         let mut projections = projections.collect::<Result<Vec<_>>>()?.concat();
         projections.sort_by_key(|(target, _)| *target);
-        let projections = projections.into_iter().map(|(_, linear)| linear).collect::<Vec<_>>();
-        let [q, k, v, o, gate, up, down] =
-            projections.try_into().expect("a family has every projection once");
+        let mut projections = projections.into_iter().map(|(_, linear)| linear);
+        let mut next = || projections.next().expect("a family has every projection once");
+        let [q, k, v, o] = std::array::from_fn(|_| next());
+        let mlp = match c.experts(index) {
+            Some(experts) => MlpWeights::Experts(experts::read(self, experts, index)?),
+            None => MlpWeights::Dense(GatedWeights { gate: next(), up: next(), down: next() }),
+        };
         let norm = |name: &str, size: usize| self.inner(&format!("layers.{index}.{name}"), &[size]);
         let head_norm = |name: &str| c.qk_norm.then(|| norm(name, c.head_dim)).transpose();
         Ok(LayerWeights {
@@ -232,14 +146,12 @@ impl Reader<'_> {
             q_norm: head_norm("self_attn.q_norm.weight")?,
             k_norm: head_norm("self_attn.k_norm.weight")?,
             mlp_norm: norm("post_attention_layernorm.weight", c.hidden_size)?,
-            gate,
-            up,
-            down,
+            mlp,
         })
     }
 
     fn refuse_unknown(&self, notices: &mut Vec<String>) -> Result<()> {
-        let known = tensor_names(self.config, self.prefix);
+        let known = tensor_names(self.config, self.source, self.prefix);
         let mut unknown = self.source.names();
         // The copy of a tied head was looked at; what GGUF stores of rope as tensors was read with the metadata.
         unknown.retain(|name| !known.contains(name) && name != HEAD && !name.starts_with("rope_f"));
@@ -270,8 +182,8 @@ impl Reader<'_> {
     }
 }
 
-/// The Hugging Face names of the tensors of a model.
-fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
+/// The Hugging Face names of the tensors of a model; of experts those of their layout.
+fn tensor_names(config: &Config, source: &dyn TensorSource, prefix: &str) -> BTreeSet<String> {
     let mut names: BTreeSet<String> =
         ["embed_tokens.weight", "norm.weight"].iter().map(|n| format!("{prefix}{n}")).collect();
     if !config.tie_embeddings {
@@ -284,7 +196,7 @@ fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
                 names.insert(format!("{prefix}layers.{layer}.{name}.bias"));
             }
         };
-        for module in config.family.modules() {
+        for module in config.modules(layer) {
             add(module.path, module.parts.iter().any(|part| config.has_bias(*part)));
         }
         add("input_layernorm", false);
@@ -293,6 +205,7 @@ fn tensor_names(config: &Config, prefix: &str) -> BTreeSet<String> {
             add("self_attn.q_norm", false);
             add("self_attn.k_norm", false);
         }
+        names.extend(experts::tensor_names(config, source, prefix, layer));
     }
     names
 }

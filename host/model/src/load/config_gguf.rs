@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 
-use crate::config::{Config, Family, Rope, RopeScaling, yarn_attention_factor};
+use crate::config::{Config, Experts, Family, Rope, RopeScaling, yarn_attention_factor};
 use host_files::text::line;
 
 use super::gguf_keys;
@@ -44,16 +44,22 @@ impl Config {
             Some(Value::String(name)) => name.as_str(),
             _ => "(missing)",
         };
-        // A Mistral is written with architecture `llama`.
-        let family = families::find(name).ok_or_else(|| Error::Config {
+        let experts = metadata.get(&format!("{name}.expert_count")).and_then(whole);
+        let has_experts = experts.is_some_and(|count| count > 0);
+        let family = families::find_gguf(name, has_experts).ok_or_else(|| Error::Config {
             file: file.into(),
             field: "general.architecture".into(),
-            problem: format!("is `{}`, which is not supported", line(name)),
+            problem: format!(
+                "is `{}`{}, which is not supported{}",
+                line(name),
+                if has_experts { " with experts" } else { "" },
+                families::unserved(name)
+            ),
             action: format!("use one of: {}", families::names()),
         })?;
         let metadata = Metadata { metadata, name, file, notices: RefCell::default() };
         let config = metadata.config(family, tensors)?;
-        let unread = gguf_keys::unread(metadata.metadata, name, config.head_dim);
+        let unread = gguf_keys::unread(metadata.metadata, name, &config);
         let unread = unread.map_err(|(key, problem)| Error::Config {
             file: file.into(),
             field: line(&key).into_owned(),
@@ -196,12 +202,31 @@ impl Metadata<'_> {
             qk_norm: false,
             sliding_window: None,
             window_layers: None,
+            experts: self.experts(family)?,
             partial_rotary_factor: rotary as f64 / head_dim.max(1) as f64,
             bos: self.token_id("tokenizer.ggml.bos_token_id"),
             eos: self.token_id("tokenizer.ggml.eos_token_id").into_iter().collect(),
         };
         family.complete(&mut config);
         config.validated(self.file)
+    }
+
+    /// The weights of a row's experts sum to one, as in llama.cpp for the architectures that are served.
+    fn experts(&self, family: &dyn Family) -> Result<Option<Experts>> {
+        if family.expert_names().is_none() {
+            return Ok(None);
+        }
+        let intermediate_size = match self.size("expert_feed_forward_length")? {
+            Some(size) => size,
+            None => self.required("feed_forward_length")?,
+        };
+        Ok(Some(Experts {
+            count: self.required("expert_count")?,
+            per_token: self.required("expert_used_count")?,
+            intermediate_size,
+            normalize: true,
+            layers: None,
+        }))
     }
 
     /// The kind of scaling and its factor. As in llama.cpp a factor without a kind is linear, and `scale_linear` is an

@@ -94,7 +94,8 @@ fn family(json: &Fields) -> Result<&'static dyn Family> {
         .and_then(Value::as_str)
         .ok_or_else(|| json.fail("model_type", "is missing", supported()))?;
     families::find(name).ok_or_else(|| {
-        json.fail("model_type", format!("is `{name}`, which is not supported"), supported())
+        let why = families::unserved(name);
+        json.fail("model_type", format!("is `{name}`, which is not supported{why}"), supported())
     })
 }
 
@@ -137,6 +138,7 @@ fn config(json: &Fields) -> Result<Config> {
         qk_norm: false,
         sliding_window: window.size,
         window_layers: window.layers,
+        experts: family.read_experts(json)?,
         partial_rotary_factor,
         bos: json.token_ids("bos_token_id")?.first().copied(),
         eos: json.token_ids("eos_token_id")?,
@@ -178,7 +180,7 @@ fn bias(json: &Fields, family: &dyn Family, flag: &str) -> Result<bool> {
 
 /// Fields that nothing reads, in one line.
 fn note_unread(json: &Fields, family: &dyn Family) {
-    let lists = [&READ[..], &NOT_OF_THE_SHAPE, family.window_fields()];
+    let lists = [&READ[..], &NOT_OF_THE_SHAPE, family.window_fields(), family.expert_fields()];
     let known = |name: &str| lists.iter().any(|list| list.contains(&name));
     // A field that is off says nothing.
     let says = |name: &&str| json.get(name).is_some_and(|value| *value != Value::Bool(false));

@@ -9,9 +9,9 @@ use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
 
-use super::assemble::TensorSource;
 use super::config_gguf::GgufTensors;
 use super::gguf_types;
+use super::reader::{TensorSource, matrices};
 use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Quantized, block_format};
@@ -96,6 +96,26 @@ impl Gguf {
             true if name.contains("self_attn.k_proj") => Some(self.config.num_kv_heads),
             _ => None,
         }
+    }
+
+    /// The lines of a matrix, or of several that are one tensor, if they are in blocks.
+    fn blocks(&self, name: &str) -> Result<Option<Quantized>> {
+        let info = &self.content.tensor_infos[&self.names[name]];
+        let (Some(format), Some((&input, lines))) =
+            (block_format(info.ggml_dtype), info.shape.dims().split_last())
+        else {
+            return Ok(None);
+        };
+        if !input.is_multiple_of(format.values()) {
+            // No file of llama.cpp has such lines.
+            let problem = format!("tensor {name} has lines of {input} values, no whole blocks");
+            return Err(Error::file(&self.path, problem, FETCH_AGAIN));
+        }
+        let lines = lines.iter().product::<usize>();
+        // The places of all tensors were checked when the file was opened.
+        let at = (self.content.tensor_data_offset + info.offset) as usize;
+        let bytes = self.map[at..at + format.size(lines * input)].to_vec();
+        Ok(Some(Quantized::new(bytes, format, (lines, input), self.dtype)?))
     }
 
     /// All metadata.
@@ -269,25 +289,30 @@ impl TensorSource for Gguf {
     }
 
     fn matrix(&self, name: &str) -> Result<Matrix> {
-        let info = &self.content.tensor_infos[&self.names[name]];
-        let format = block_format(info.ggml_dtype);
-        let (Some(format), &[out, input]) = (format, info.shape.dims()) else {
+        let Some(quantized) = self.blocks(name)? else {
             return Ok(self.read(name)?.into());
         };
-        if !input.is_multiple_of(format.values()) {
-            // No file of llama.cpp has such lines.
-            let problem = format!("tensor {name} has lines of {input} values, no whole blocks");
-            return Err(Error::file(&self.path, problem, FETCH_AGAIN));
-        }
-        // The places of all tensors were checked when the file was opened.
-        let at = (self.content.tensor_data_offset + info.offset) as usize;
-        let bytes = self.map[at..at + format.size(out * input)].to_vec();
-        let quantized = Quantized::new(bytes, format, (out, input), self.dtype)?;
         let quantized = match self.interleaved_heads(name) {
-            Some(_) => quantized.pick(half_split_lines(out, self.config.head_dim))?,
+            Some(_) => {
+                let (out, _) = quantized.shape();
+                quantized.pick(half_split_lines(out, self.config.head_dim))?
+            }
             None => quantized,
         };
         Ok(quantized.to_device(&self.device)?)
+    }
+
+    fn stack(&self, name: &str) -> Result<Vec<Matrix>> {
+        let Some(quantized) = self.blocks(name)? else {
+            return matrices(&self.read(name)?);
+        };
+        let (lines, _) = quantized.shape();
+        let count = self.shape(name).and_then(|shape| shape.first().copied()).unwrap_or(1);
+        let each = lines / count.max(1);
+        let one = |index: usize| {
+            Ok(quantized.pick(index * each..(index + 1) * each)?.to_device(&self.device)?)
+        };
+        (0..count).map(one).collect()
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use candle_core::quantized::gguf_file::Value;
 use host_files::text::line;
 
+use crate::config::Config;
+
 /// Fields of an architecture that are read, compared or told of elsewhere, and those that change nothing.
 const KNOWN: [&str; 25] = [
     "attention.head_count",
@@ -33,6 +35,8 @@ const KNOWN: [&str; 25] = [
     "rope.scaling.yarn_ext_factor",
     "vocab_size",
 ];
+/// Those that are read of a model with experts.
+const EXPERTS: [&str; 3] = ["expert_count", "expert_feed_forward_length", "expert_used_count"];
 /// Further ones of which llama.cpp reads nothing for these architectures.
 const QUIET: [&str; 2] = ["rope.scaling.yarn_log_multiplier", "tensor_data_layout"];
 /// Beginnings of fields that say how the model computes.
@@ -70,14 +74,14 @@ const NAMED: usize = 8;
 /// What is wrong: the key, and what it is.
 pub type Problem = (String, String);
 
-/// A line about keys that nothing reads, if there are any. `head_dim` is what `attention.scale` is compared with.
+/// A line about keys that nothing reads, if there are any. `config` is what was read.
 ///
 /// # Errors
 /// The first key that would change what the model computes, or says that the file is no model.
 pub fn unread(
     metadata: &HashMap<String, Value>,
     architecture: &str,
-    head_dim: usize,
+    config: &Config,
 ) -> Result<Option<String>, Problem> {
     let mut keys: Vec<(&String, &Value)> = metadata.iter().collect();
     keys.sort_unstable_by_key(|(key, _)| *key);
@@ -94,12 +98,13 @@ pub fn unread(
             }
             continue;
         };
-        if KNOWN.contains(&field) || QUIET.contains(&field) {
+        let experts = config.experts.is_some() && EXPERTS.contains(&field);
+        if KNOWN.contains(&field) || QUIET.contains(&field) || experts {
             continue;
         }
         if !COMPUTE.iter().any(|start| field.starts_with(start)) {
             unread.push(key);
-        } else if !is_neutral(field, value, head_dim) {
+        } else if !is_neutral(field, value, config) {
             let problem = format!(
                 "is {}, which changes what the model computes and isn't supported",
                 shown(value)
@@ -116,17 +121,22 @@ pub fn unread(
 }
 
 /// Whether a value is what a model without the field does.
-fn is_neutral(field: &str, value: &Value, head_dim: usize) -> bool {
+fn is_neutral(field: &str, value: &Value, config: &Config) -> bool {
     let number = number(value);
     match (field, value) {
         ("attention.causal", _) => matches!(value, Value::Bool(true)),
         ("hidden_activation", Value::String(name)) => name == "silu",
         ("attention.scale", _) => number.is_some_and(|scale| {
-            scale == 0.0 || (scale * (head_dim as f64).sqrt() - 1.0).abs() < 1e-4
+            scale == 0.0 || (scale * (config.head_dim as f64).sqrt() - 1.0).abs() < 1e-4
         }),
+        // A softmax, whose weights are made to sum to one.
+        ("expert_gating_func", _) if config.experts.is_some() => number == Some(1.0),
+        ("expert_weights_norm", Value::Bool(sums_to_one)) if config.experts.is_some() => {
+            *sums_to_one
+        }
         // A pattern of windows says nothing without a window, which is told of.
         ("attention.sliding_window_pattern", _) => true,
-        (_, Value::Array(list)) => list.iter().all(|value| is_neutral(field, value, head_dim)),
+        (_, Value::Array(list)) => list.iter().all(|value| is_neutral(field, value, config)),
         (_, Value::Bool(flag)) => !flag,
         // Scales, and steps of layers.
         _ => number.is_some_and(|number| number == 0.0 || (number == 1.0 && multiplies(field))),

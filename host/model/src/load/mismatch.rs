@@ -11,6 +11,11 @@ pub fn missing(config: &Config, name: &str) -> String {
             "set tie_word_embeddings to true in config.json if the embedding is the head, or {FETCH}"
         );
     }
+    if config.experts.is_some() && name.contains(".experts.") {
+        return format!(
+            "if the model has fewer experts, set their number in config.json; else {FETCH}"
+        );
+    }
     match bias_flag(config, name) {
         Some(flag) => format!(
             "set {flag} to false in config.json if the model has no such biases, or {FETCH}"
@@ -35,7 +40,10 @@ pub fn misshapen(config: &Config, name: &str, rows: usize) -> String {
     if is("self_attn.q_proj") && rows.is_multiple_of(config.num_heads) {
         return field("head_dim", rows / config.num_heads);
     }
-    if is("mlp.gate_proj") || is("mlp.up_proj") {
+    if is(".mlp.experts.") && (is("gate_proj") || is("up_proj")) {
+        return field("moe_intermediate_size", rows);
+    }
+    if is("mlp.gate_proj") || is("mlp.up_proj") || is(".w1.") || is(".w3.") {
         return field("intermediate_size", rows);
     }
     format!("check that the weights belong to this configuration, or {FETCH}")

@@ -50,7 +50,7 @@ pub fn read(json: &Fields, family: &dyn Family, max_position: usize) -> Result<R
     }
     let reader = Reader { json, rope, family, max_position };
     let (scaling, max_position) = reader.scaling(&kind)?;
-    let theta = stated(json, rope, THETA)?.unwrap_or(10_000.0);
+    let theta = stated(json, rope, THETA)?.unwrap_or_else(|| family.default_theta());
     Ok(RopeSettings { rope: Rope { theta, scaling }, partial_rotary_factor, max_position })
 }
 

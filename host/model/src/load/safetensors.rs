@@ -9,7 +9,7 @@ use host_files::capped;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::assemble::TensorSource;
+use super::reader::TensorSource;
 use host_files::text::line;
 
 use crate::error::{Error, Result};

@@ -53,9 +53,10 @@ impl Names {
         }
         let stranger = names.iter().find(|name| !modules(model).any(|module| module.is(name)));
         stranger.map_or(Ok(()), |name| {
-            let known: Vec<&str> = Target::ALL.map(Target::name).to_vec();
+            let known: Vec<&str> = model.targets().iter().map(|target| target.name()).collect();
+            let experts = model.experts.as_ref().map_or("", |_| "; its experts are frozen");
             Err(Error::adapter(
-                format!("{key}: no linear layer of the model's blocks is called {name:?}"),
+                format!("{key}: no linear layer of the model's blocks is called {name:?}{experts}"),
                 format!(
                     "use {}, or more of a name, such as layers.0.self_attn.q_proj",
                     known.join(", ")
@@ -186,10 +187,8 @@ fn modules(model: &Config) -> impl Iterator<Item = Named> {
             stacked: module.is_stacked().then(|| format!("model.layers.{layer}.{}", module.path)),
         })
     };
-    let family = model.family;
-    (0..model.num_layers).flat_map(move |layer| {
-        family.modules().iter().flat_map(move |module| of_layer(layer, module))
-    })
+    (0..model.num_layers)
+        .flat_map(move |layer| model.modules(layer).flat_map(move |module| of_layer(layer, module)))
 }
 
 /// Numbers for modules whose names end as an expression says.

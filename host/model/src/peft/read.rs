@@ -29,7 +29,7 @@ pub fn adapter(
     reader.refuse_others(&tensors)?;
     let mut factors = Vec::new();
     for layer in 0..model.num_layers {
-        for module in model.family.modules() {
+        for module in model.modules(layer) {
             factors.extend(reader.module(&mut tensors, layer, module)?);
         }
     }
@@ -52,7 +52,7 @@ impl Reader<'_> {
     fn refuse_others(&self, tensors: &Tensors) -> Result<()> {
         let mut known = BTreeMap::new();
         for layer in 0..self.model.num_layers {
-            for module in self.model.family.modules() {
+            for module in self.model.modules(layer) {
                 for side in ["lora_A", "lora_B"] {
                     known.insert(
                         tensor_name(module, layer, side),
@@ -160,7 +160,9 @@ impl Reader<'_> {
         } else if name.ends_with("lora_B.bias") {
             ("is a bias of the adapter".into(), "train it again without lora_bias")
         } else if has("lora_A.") || has("lora_B.") {
-            if name.starts_with("base_model.model.") {
+            if self.model.experts.is_some() && !has(".self_attn.") {
+                ("is of router or experts, which are frozen here".into(), MERGE)
+            } else if name.starts_with("base_model.model.") {
                 ("adapts a module that isn't adapted here".into(), MERGE)
             } else {
                 (

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use super::attention;
+use super::experts::mixture;
 use super::factors::Factors;
 use super::gated::swiglu;
 use super::linear::linear;
@@ -13,7 +14,7 @@ use super::norm::rms_norm;
 use super::packing::{Newest, Packing, Rotation};
 use super::rotate::rotate;
 use crate::config::{Config, Target};
-use crate::weights::{LayerWeights, Linear};
+use crate::weights::{LayerWeights, Linear, MlpWeights};
 
 /// Owns what it reads (shared, not copied), so that a backward pass can run it again.
 pub(super) struct Block {
@@ -92,9 +93,14 @@ impl Block {
         let weights = &self.weights;
         let stream = (stream + linear(mixed, &weights.o, factors.get(Target::O))?)?;
         let x = rms_norm(&stream, &weights.mlp_norm, self.config.rms_norm_eps)?;
-        let gate = linear(&x, &weights.gate, factors.get(Target::Gate))?;
-        let up = linear(&x, &weights.up, factors.get(Target::Up))?;
+        let mlp = match (&weights.mlp, &self.config.experts) {
+            (MlpWeights::Experts(mlp), Some(config)) => return stream + mixture(&x, config, mlp)?,
+            (MlpWeights::Experts(_), None) => unreachable!("weights were checked"),
+            (MlpWeights::Dense(mlp), _) => mlp,
+        };
+        let gate = linear(&x, &mlp.gate, factors.get(Target::Gate))?;
+        let up = linear(&x, &mlp.up, factors.get(Target::Up))?;
         let inner = swiglu(&gate, &up)?;
-        stream + linear(&inner, &weights.down, factors.get(Target::Down))?
+        stream + linear(&inner, &mlp.down, factors.get(Target::Down))?
     }
 }

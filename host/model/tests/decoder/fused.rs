@@ -135,8 +135,9 @@ fn only_adapter_tensors_get_a_gradient() {
     };
     let found = decoder.head_loss(rows).unwrap().loss.backward().unwrap();
     let layer = &decoder.weights.layers[0];
-    let [embed, q, down] = [&decoder.weights.embed, &layer.q.weight, &layer.down.weight]
-        .map(|matrix| matrix.tensor().unwrap());
+    let down = &layer.linear(Target::Down).unwrap().weight;
+    let [embed, q, down] =
+        [&decoder.weights.embed, &layer.q.weight, down].map(|matrix| matrix.tensor().unwrap());
     let frozen = [
         &embed,
         &decoder.weights.final_norm,
@@ -158,10 +159,15 @@ fn only_adapter_tensors_get_a_gradient() {
 
 #[test]
 fn recomputing_changes_no_bit() {
-    let config = random::mistral();
-    let lora = adapter(&config, &Target::ALL);
-    let batch = ragged(&config);
-    let mut decoder = random::decoder(&config, Kernels::Fused);
+    for config in [random::mistral(), random::qwen3_moe()] {
+        recompute(&config);
+    }
+}
+
+fn recompute(config: &Config) {
+    let lora = adapter(config, &Target::ALL);
+    let batch = ragged(config);
+    let mut decoder = random::decoder(config, Kernels::Fused);
     let kept = gradients(&decoder, &batch, &lora);
     decoder.recompute = true;
     let again = gradients(&decoder, &batch, &lora);
@@ -173,10 +179,15 @@ fn recomputing_changes_no_bit() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let config = random::llama();
-    let lora = adapter(&config, &Target::ALL);
-    let batch = ragged(&config);
-    let decoder = random::decoder(&config, Kernels::Fused);
+    for config in [random::llama(), random::mixtral()] {
+        threads(&config);
+    }
+}
+
+fn threads(config: &Config) {
+    let lora = adapter(config, &Target::ALL);
+    let batch = ragged(config);
+    let decoder = random::decoder(config, Kernels::Fused);
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build().unwrap().install(|| {

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Activation, VarBuilder};
-use candle_transformers::models::{llama, mistral, phi3, qwen2, qwen3};
-use host_model::{Config, Kernels, Packed, RopeScaling};
+use candle_transformers::models::{llama, mistral, mixtral, phi3, qwen2, qwen3, qwen3_moe};
+use host_model::{Config, Experts, Kernels, Packed, RopeScaling};
 
 use crate::random::{self, Dice, largest_gap, named, weights};
 
@@ -157,6 +157,76 @@ fn qwen3_logits_with_normed_heads() {
         model.clear_kv_cache();
         model.forward(input, 0).unwrap()
     });
+}
+
+#[test]
+fn mixtral_logits() {
+    let config = random::mixtral();
+    let experts = config.experts(0).unwrap();
+    // Its fields are candle's own.
+    let theirs = serde_json::json!({
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": experts.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.max_position,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope.theta,
+        "sliding_window": config.max_position,
+        "num_experts_per_tok": experts.per_token,
+        "num_local_experts": experts.count,
+        "use_flash_attn": false,
+    });
+    let theirs: mixtral::Config = serde_json::from_value(theirs).unwrap();
+    agree(&config, |input| {
+        // It has no way to forget its keys.
+        let mut model = mixtral::Model::new(&theirs, builder(&config)).unwrap();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn qwen3_moe_logits_with_and_without_normalized_weights() {
+    for normalize in [true, false] {
+        let mut config = random::qwen3_moe();
+        let experts = Experts {
+            normalize,
+            layers: Some(vec![false, true, false]),
+            ..config.experts.clone().unwrap()
+        };
+        config.experts = Some(experts.clone());
+        let theirs = qwen3_moe::Config {
+            vocab_size: config.vocab_size,
+            hidden_size: config.hidden_size,
+            intermediate_size: config.intermediate_size,
+            num_hidden_layers: config.num_layers,
+            num_attention_heads: config.num_heads,
+            head_dim: config.head_dim,
+            attention_bias: false,
+            num_key_value_heads: config.num_kv_heads,
+            max_position_embeddings: config.max_position,
+            sliding_window: None,
+            max_window_layers: 0,
+            tie_word_embeddings: true,
+            rope_theta: config.rope.theta,
+            rms_norm_eps: config.rms_norm_eps,
+            use_sliding_window: false,
+            hidden_act: Activation::Silu,
+            decoder_sparse_step: 2,
+            moe_intermediate_size: experts.intermediate_size,
+            num_experts_per_tok: experts.per_token,
+            num_experts: experts.count,
+            norm_topk_prob: normalize,
+        };
+        let mut model = qwen3_moe::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
+        agree(&config, |input| {
+            model.clear_kv_cache();
+            model.forward(input, 0).unwrap()
+        });
+    }
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! A decoder whose matrices are in blocks gives the bits of one that was widened beforehand.
 
 use candle_core::{DType, Device, Tensor};
-use host_model::{BlockFormat, Config, Decoder, Kernels, Linear, Matrix, Packed, Target, Weights};
+use host_model::families::Qwen3Moe;
+use host_model::{
+    BlockFormat, Config, Decoder, Experts, Kernels, Linear, Matrix, MlpWeights, Packed, Target,
+    Weights,
+};
 
 use crate::fused::{gradients, loss};
 use crate::random;
@@ -28,16 +32,15 @@ fn both(config: &Config, dtype: DType, format: BlockFormat) -> [Weights; 2] {
         weights.embed = change(&weights.embed);
         weights.head = weights.head.as_ref().map(change);
         for layer in &mut weights.layers {
-            for part in [
-                &mut layer.q,
-                &mut layer.k,
-                &mut layer.v,
-                &mut layer.o,
-                &mut layer.gate,
-                &mut layer.up,
-                &mut layer.down,
-            ] {
+            for part in [&mut layer.q, &mut layer.k, &mut layer.v, &mut layer.o] {
                 linear(part);
+            }
+            let mlps = match &mut layer.mlp {
+                MlpWeights::Dense(mlp) => std::slice::from_mut(mlp),
+                MlpWeights::Experts(mlp) => &mut mlp.experts,
+            };
+            for mlp in mlps {
+                [&mut mlp.gate, &mut mlp.up, &mut mlp.down].into_iter().for_each(linear);
             }
         }
         weights
@@ -74,12 +77,33 @@ fn everything(decoder: &Decoder) -> Vec<Vec<u32>> {
     found
 }
 
+/// The same with experts in some layers.
+fn experts() -> Config {
+    let experts = Experts {
+        count: 6,
+        per_token: 2,
+        intermediate_size: 256,
+        normalize: true,
+        layers: Some(vec![true, false, true]),
+    };
+    Config { experts: Some(experts), family: &Qwen3Moe, qk_norm: true, qkv_bias: false, ..config() }
+}
+
 #[test]
 fn blocks_and_widened_weights_give_the_same_bits() {
-    let config = config();
-    for format in [BlockFormat::Q4K, BlockFormat::Q6K, BlockFormat::Q8_0, BlockFormat::Q4_1] {
+    let all = [BlockFormat::Q4K, BlockFormat::Q6K, BlockFormat::Q8_0, BlockFormat::Q4_1];
+    check(&config(), &all);
+}
+
+#[test]
+fn blocks_of_experts_and_widened_ones_give_the_same_bits() {
+    check(&experts(), &[BlockFormat::Q4K, BlockFormat::Q8_0]);
+}
+
+fn check(config: &Config, formats: &[BlockFormat]) {
+    for format in formats.iter().copied() {
         for dtype in [DType::F32, DType::BF16] {
-            let [held, widened] = both(&config, dtype, format);
+            let [held, widened] = both(config, dtype, format);
             assert!(5 * held.bytes() < 3 * widened.bytes(), "{format:?}");
             let of =
                 |weights: Weights| Decoder::new(config.clone(), weights, Kernels::Fused).unwrap();
@@ -87,7 +111,7 @@ fn blocks_and_widened_weights_give_the_same_bits() {
             assert_ne!(held.arithmetic(), widened.arithmetic());
             assert!(everything(&held) == everything(&widened), "{format:?} as {dtype:?}");
         }
-        let [held, widened] = both(&config, DType::F32, format);
+        let [held, widened] = both(config, DType::F32, format);
         let of = |weights| Decoder::new(config.clone(), weights, Kernels::Plain).unwrap();
         assert!(everything(&of(held)) == everything(&of(widened)), "{format:?}, plain");
     }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use host_model::families::{Llama, Mistral, Phi3, Qwen2, Qwen3};
+use host_model::families::{Llama, Mistral, Mixtral, Phi3, Qwen2, Qwen3, Qwen3Moe};
 use host_model::{
-    Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Matrix, Packed, RopeScaling,
-    Target, Weights,
+    Config, Decoder, ExpertWeights, Experts, GatedWeights, Kernels, LayerWeights, Linear, Lora,
+    LoraConfig, Matrix, MlpWeights, Packed, RopeScaling, Target, Weights,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,6 +29,26 @@ impl Dice {
 
     fn norm(&mut self, size: usize) -> Tensor {
         (self.tensor(&[size], 0.3) + 1.0).unwrap()
+    }
+
+    fn linear(&mut self, (out, input): (usize, usize), bias: bool) -> Linear {
+        Linear {
+            weight: self.tensor(&[out, input], (3.0 / input as f32).sqrt()).into(),
+            bias: bias.then(|| self.tensor(&[out], 0.5)),
+        }
+    }
+
+    fn experts(&mut self, experts: &Experts, hidden: usize) -> ExpertWeights {
+        let inner = experts.intermediate_size;
+        let mut expert = || GatedWeights {
+            gate: self.linear((inner, hidden), false),
+            up: self.linear((inner, hidden), false),
+            down: self.linear((hidden, inner), false),
+        };
+        ExpertWeights {
+            experts: (0..experts.count).map(|_| expert()).collect(),
+            router: self.tensor(&[experts.count, hidden], 0.3),
+        }
     }
 
     pub fn tokens(&mut self, count: usize, vocabulary: usize) -> Vec<u32> {
@@ -88,6 +108,25 @@ pub fn phi3() -> Config {
     Config { family: &Phi3, tie_embeddings: false, partial_rotary_factor: 0.75, ..llama() }
 }
 
+/// Every row goes to two of five experts.
+pub fn mixtral() -> Config {
+    let experts =
+        Experts { count: 5, per_token: 2, intermediate_size: 80, normalize: true, layers: None };
+    Config { family: &Mixtral, tie_embeddings: false, experts: Some(experts), ..llama() }
+}
+
+/// Small experts whose weights don't sum to one, and a dense layer between them.
+pub fn qwen3_moe() -> Config {
+    let experts = Experts {
+        count: 12,
+        per_token: 3,
+        intermediate_size: 32,
+        normalize: false,
+        layers: Some(vec![true, false, true]),
+    };
+    Config { family: &Qwen3Moe, experts: Some(experts), ..qwen3() }
+}
+
 /// Every bias, a window in the upper layers only, heads of their own keys.
 pub fn mixed() -> Config {
     Config {
@@ -111,6 +150,8 @@ pub fn families() -> Vec<(&'static str, Config)> {
         ("qwen2", qwen2()),
         ("qwen3", qwen3()),
         ("phi3", phi3()),
+        ("mixtral", mixtral()),
+        ("qwen3_moe", qwen3_moe()),
         ("mixed", mixed()),
     ]
 }
@@ -119,21 +160,20 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
     let mut dice = Dice::new(seed);
     let hidden = config.hidden_size;
     let layers = (0..config.num_layers)
-        .map(|_| {
-            let mut linear = |target: Target, bias: bool| {
-                let (out, input) = config.shape(target);
-                Linear {
-                    weight: dice.tensor(&[out, input], (3.0 / input as f32).sqrt()).into(),
-                    bias: bias.then(|| dice.tensor(&[out], 0.5)),
-                }
-            };
+        .map(|index| {
+            let mut linear = |target: Target, bias: bool| dice.linear(config.shape(target), bias);
             let q = linear(Target::Q, config.qkv_bias);
             let k = linear(Target::K, config.qkv_bias);
             let v = linear(Target::V, config.qkv_bias);
             let o = linear(Target::O, config.o_bias);
-            let gate = linear(Target::Gate, config.mlp_bias);
-            let up = linear(Target::Up, config.mlp_bias);
-            let down = linear(Target::Down, config.mlp_bias);
+            let mlp = match config.experts(index) {
+                None => MlpWeights::Dense(GatedWeights {
+                    gate: linear(Target::Gate, config.mlp_bias),
+                    up: linear(Target::Up, config.mlp_bias),
+                    down: linear(Target::Down, config.mlp_bias),
+                }),
+                Some(experts) => MlpWeights::Experts(dice.experts(experts, hidden)),
+            };
             let head_norm = |dice: &mut Dice| config.qk_norm.then(|| dice.norm(config.head_dim));
             LayerWeights {
                 attn_norm: dice.norm(hidden),
@@ -144,9 +184,7 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
                 q_norm: head_norm(&mut dice),
                 k_norm: head_norm(&mut dice),
                 mlp_norm: dice.norm(hidden),
-                gate,
-                up,
-                down,
+                mlp,
             }
         })
         .collect();
@@ -177,6 +215,11 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
         weight: matrix(&linear.weight),
         bias: linear.bias.as_ref().map(change),
     };
+    let gated = |mlp: &GatedWeights| GatedWeights {
+        gate: linear(&mlp.gate),
+        up: linear(&mlp.up),
+        down: linear(&mlp.down),
+    };
     let layers = weights
         .layers
         .iter()
@@ -189,9 +232,13 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
             q_norm: layer.q_norm.as_ref().map(change),
             k_norm: layer.k_norm.as_ref().map(change),
             mlp_norm: change(&layer.mlp_norm),
-            gate: linear(&layer.gate),
-            up: linear(&layer.up),
-            down: linear(&layer.down),
+            mlp: match &layer.mlp {
+                MlpWeights::Dense(mlp) => MlpWeights::Dense(gated(mlp)),
+                MlpWeights::Experts(mlp) => MlpWeights::Experts(ExpertWeights {
+                    router: change(&mlp.router),
+                    experts: mlp.experts.iter().map(gated).collect(),
+                }),
+            },
         })
         .collect();
     Weights {
@@ -202,9 +249,12 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
     }
 }
 
-/// An adapter on every target whose B is not zero.
+/// An adapter on those targets that the model has, whose B is not zero.
 pub fn adapter(config: &Config, targets: &[Target]) -> Lora {
-    filled(config, LoraConfig::new(5, 10.0, targets))
+    let served = config.targets();
+    let targets: Vec<Target> =
+        targets.iter().copied().filter(|target| served.contains(target)).collect();
+    filled(config, LoraConfig::new(5, 10.0, &targets))
 }
 
 /// Likewise, of any shape.
@@ -227,7 +277,7 @@ pub fn ragged(config: &Config) -> Packed {
 }
 
 /// Weights under the names candle's models load them by.
-pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
+pub fn named<'w>(config: &Config, weights: &'w Weights) -> HashMap<String, Tensor> {
     let mut found = HashMap::new();
     let mut put = |name: String, tensor: &Tensor| {
         found.insert(name, tensor.clone());
@@ -246,7 +296,7 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
             let parts: Vec<_> = module
                 .parts
                 .iter()
-                .map(|part| layer.linear(*part).weight.tensor().unwrap())
+                .map(|part| layer.linear(*part).unwrap().weight.tensor().unwrap())
                 .collect();
             put(name(module.path), &Tensor::cat(&parts, 0).unwrap());
         }
@@ -255,11 +305,24 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
             ("self_attn.k_proj", &layer.k),
             ("self_attn.v_proj", &layer.v),
             ("self_attn.o_proj", &layer.o),
-            ("mlp.gate_proj", &layer.gate),
-            ("mlp.up_proj", &layer.up),
-            ("mlp.down_proj", &layer.down),
         ];
-        for (part, linear) in linears {
+        let mut linears = linears.map(|(part, linear)| (part.to_owned(), linear)).to_vec();
+        let mut add = |mlp: &'w GatedWeights, names: [String; 3]| {
+            linears.extend(names.into_iter().zip([&mlp.gate, &mlp.up, &mlp.down]));
+        };
+        match &layer.mlp {
+            MlpWeights::Dense(mlp) => {
+                add(mlp, ["gate", "up", "down"].map(|part| format!("mlp.{part}_proj")));
+            }
+            MlpWeights::Experts(mlp) => {
+                let names = config.family.expert_names().unwrap();
+                put(name(names.router), &mlp.router);
+                for (number, expert) in mlp.experts.iter().enumerate() {
+                    add(expert, [0, 1, 2].map(|part| names.module(number, part)));
+                }
+            }
+        }
+        for (part, linear) in &linears {
             put(name(part), &linear.weight.tensor().unwrap());
             if let Some(bias) = &linear.bias {
                 put(format!("model.layers.{index}.{part}.bias"), bias);

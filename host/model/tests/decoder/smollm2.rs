@@ -7,7 +7,9 @@ use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama;
 use host_model::load::GgufTensors;
-use host_model::{Config, Decoder, Kernels, LayerWeights, Linear, Packed, Weights};
+use host_model::{
+    Config, Decoder, GatedWeights, Kernels, LayerWeights, Linear, MlpWeights, Packed, Weights,
+};
 
 use crate::random::{flat, relative};
 
@@ -54,9 +56,11 @@ impl Gguf {
                     q_norm: None,
                     k_norm: None,
                     mlp_norm: self.tensor(&name("ffn_norm")),
-                    gate: self.linear(&name("ffn_gate")),
-                    up: self.linear(&name("ffn_up")),
-                    down: self.linear(&name("ffn_down")),
+                    mlp: MlpWeights::Dense(GatedWeights {
+                        gate: self.linear(&name("ffn_gate")),
+                        up: self.linear(&name("ffn_up")),
+                        down: self.linear(&name("ffn_down")),
+                    }),
                 }
             })
             .collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use host_model::{Decoder, Kernels, Lora, Overlay, Packed, Steering, TapRows, Target};
+use host_model::{Decoder, Kernels, Lora, MlpWeights, Overlay, Packed, Steering, TapRows, Target};
 
 use crate::random::{self, Dice, adapter, largest_gap, ragged};
 
@@ -20,7 +20,10 @@ fn biased(steering: &Steering, kernels: Kernels) -> Decoder {
     let config = random::mixed();
     let mut weights = random::weights(&config, 1);
     for (layer, vector) in steering.vectors() {
-        let bias = &mut weights.layers[layer - 1].down.bias;
+        let MlpWeights::Dense(mlp) = &mut weights.layers[layer - 1].mlp else {
+            panic!("experts have no bias");
+        };
+        let bias = &mut mlp.down.bias;
         let vector = candle_core::Tensor::new(vector.as_slice(), &candle_core::Device::Cpu);
         *bias = Some((bias.as_ref().unwrap() + vector.unwrap()).unwrap());
     }

@@ -13,9 +13,15 @@ pub fn model(dir: &Path) -> Model {
     load(&Source::Directory(dir.to_owned()), &LoadOptions::default()).unwrap()
 }
 
-/// An adapter whose B isn't zero.
+/// An adapter on those targets that the model has, or on q, whose B isn't zero.
 pub fn adapter(model: &Model, targets: &[Target]) -> Lora {
-    shaped(model, LoraConfig::new(2, 3.0, targets))
+    let served = model.config.targets();
+    let mut targets: Vec<Target> =
+        targets.iter().copied().filter(|target| served.contains(target)).collect();
+    if targets.is_empty() {
+        targets.push(Target::Q);
+    }
+    shaped(model, LoraConfig::new(2, 3.0, &targets))
 }
 
 /// Likewise, of any shape.

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use gguf_file::Value;
 use host_model::{Error, LoadOptions, Message, Model, RopeScaling, Source, load};
 
+use crate::experts;
 use crate::tiny;
 
 type Metadata = BTreeMap<String, Value>;
@@ -18,6 +19,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
 }
 
 pub fn metadata(family: &str) -> Metadata {
+    let (sizes, family) = (experts::sizes(family), experts::architecture(family));
     let mut metadata = Metadata::new();
     let mut set = |key: &str, value: Value| drop(metadata.insert(key.to_owned(), value));
     set("general.architecture", Value::String(family.to_owned()));
@@ -25,10 +27,12 @@ pub fn metadata(family: &str) -> Metadata {
         ("block_count", tiny::LAYERS),
         ("context_length", 128),
         ("embedding_length", tiny::HIDDEN),
-        ("feed_forward_length", tiny::INNER),
         ("attention.head_count", tiny::HEADS),
         ("attention.head_count_kv", tiny::KV_HEADS),
-    ] {
+    ]
+    .into_iter()
+    .chain(sizes)
+    {
         set(&format!("{family}.{key}"), Value::U32(value as u32));
     }
     set(&format!("{family}.attention.layer_norm_rms_epsilon"), Value::F32(1e-5));
@@ -73,8 +77,8 @@ pub fn tensors(family: &str) -> Tensors {
         let name = rename.iter().fold(name, |name, (from, to)| name.replace(from, to));
         let heads = match (family, name.ends_with("attn_q.weight"), name.ends_with("attn_k.weight"))
         {
-            ("llama", true, _) => tiny::HEADS,
-            ("llama", _, true) => tiny::KV_HEADS,
+            ("llama" | "mixtral", true, _) => tiny::HEADS,
+            ("llama" | "mixtral", _, true) => tiny::KV_HEADS,
             _ => return (name, tensor),
         };
         let interleaved = tensor
@@ -84,7 +88,7 @@ pub fn tensors(family: &str) -> Tensors {
             .unwrap();
         (name, interleaved.contiguous().unwrap().reshape(tensor.shape()).unwrap())
     };
-    tiny::tensors(family).into_iter().map(convert).collect()
+    experts::stacked(tiny::tensors(family)).into_iter().map(convert).collect()
 }
 
 pub fn write(dir: &Path, metadata: &Metadata, tensors: &Tensors) -> PathBuf {
@@ -95,7 +99,7 @@ pub fn write(dir: &Path, metadata: &Metadata, tensors: &Tensors) -> PathBuf {
 pub fn write_as(dir: &Path, metadata: &Metadata, tensors: &Tensors, kind: GgmlDType) -> PathBuf {
     let path = dir.join("tiny.gguf");
     let quantize = |t: &Tensor| match t.dims() {
-        [_, columns] if columns.is_multiple_of(32) => QTensor::quantize(t, kind).unwrap(),
+        [.., _, columns] if columns.is_multiple_of(32) => QTensor::quantize(t, kind).unwrap(),
         _ => QTensor::quantize(t, GgmlDType::F32).unwrap(),
     };
     let quantized: Vec<(&String, QTensor)> =
@@ -111,7 +115,7 @@ pub fn write_as(dir: &Path, metadata: &Metadata, tensors: &Tensors, kind: GgmlDT
 
 #[test]
 fn a_gguf_file_is_the_same_model_as_its_folder() {
-    for family in ["llama", "qwen2", "qwen3", "phi3"] {
+    for family in ["llama", "qwen2", "qwen3", "phi3", "mixtral", "qwen3_moe"] {
         let dir = tiny::folder(family);
         let folder =
             load(&Source::Directory(dir.path().to_owned()), &LoadOptions::default()).unwrap();
@@ -119,9 +123,7 @@ fn a_gguf_file_is_the_same_model_as_its_folder() {
         assert_eq!(*folder.config, *file.config, "{family}");
         assert_eq!(tiny::apart(&folder.decoder.weights.embed, &file.decoder.weights.embed), 0.0);
         for (a, b) in folder.decoder.weights.layers.iter().zip(&file.decoder.weights.layers) {
-            for (a, b) in
-                [(&a.q, &b.q), (&a.k, &b.k), (&a.v, &b.v), (&a.up, &b.up), (&a.down, &b.down)]
-            {
+            for (a, b) in tiny::linears(a).into_iter().zip(tiny::linears(b)) {
                 assert_eq!(tiny::apart(&a.weight, &b.weight), 0.0, "{family}");
                 assert_eq!(a.bias.is_some(), b.bias.is_some());
             }
@@ -193,6 +195,8 @@ fn files_that_can_not_be_run_are_refused() {
     };
     let text = |text: &str| Value::String(text.to_owned());
     refused(&with("general.architecture", text("gemma")), "llama, mistral, qwen2, qwen3, phi3");
+    refused(&with("general.architecture", text("qwen2moe")), "shared expert");
+    refused(&with("llama.expert_count", Value::U32(8)), "expert_used_count");
     refused(&with("split.count", Value::U16(2)), "one of 2 parts");
     refused(&with("llama.block_count", Value::U32(3)), "model.layers.2.");
     refused(

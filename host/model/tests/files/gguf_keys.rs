@@ -11,7 +11,6 @@ fn keys_that_change_the_computation_are_refused_by_name_and_others_told_once() {
     let dir = dir.path();
     let list = |numbers: &[u32]| Value::Array(numbers.iter().copied().map(Value::U32).collect());
     for (field, value) in [
-        ("expert_count", Value::U32(8)),
         ("expert_used_count", Value::U32(2)),
         ("logit_scale", Value::F32(0.5)),
         ("residual_scale", Value::F32(0.2)),

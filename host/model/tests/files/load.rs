@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::DType;
-use host_model::{EmbeddedModel, Error, LoadOptions, Model, Packed, Source, load};
+use host_model::{EmbeddedModel, Error, LoadOptions, Model, Packed, Source, Target, load};
 use serde_json::json;
 
 use crate::tiny;
@@ -46,7 +46,10 @@ fn fused_projections_are_split_top_to_bottom() {
     assert_eq!(tiny::apart(&qkv.narrow(0, 32, 16).unwrap().into(), &layer.k.weight), 0.0);
     let gate_up = &tensors["model.layers.1.mlp.gate_up_proj.weight"];
     assert_eq!(
-        tiny::apart(&gate_up.narrow(0, tiny::INNER, tiny::INNER).unwrap().into(), &layer.up.weight),
+        tiny::apart(
+            &gate_up.narrow(0, tiny::INNER, tiny::INNER).unwrap().into(),
+            &layer.linear(Target::Up).unwrap().weight
+        ),
         0.0
     );
 }
@@ -79,7 +82,7 @@ fn shards_are_the_same_model_and_a_lost_one_is_named() {
     shard(dir.path(), "llama");
     let sharded = open(dir.path()).unwrap();
     for (a, b) in whole.decoder.weights.layers.iter().zip(&sharded.decoder.weights.layers) {
-        assert_eq!(tiny::apart(&a.down.weight, &b.down.weight), 0.0);
+        assert_eq!(tiny::apart(&tiny::down(a).weight, &tiny::down(b).weight), 0.0);
     }
     std::fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
     refused(dir.path(), "model-00002-of-00002.safetensors", "is missing");
@@ -110,7 +113,10 @@ fn half_precision_files_become_the_requested_type() {
         let model = open(dir.path()).unwrap();
         assert_eq!(model.decoder.weights.dtype(), DType::F32);
         let exact = &tiny::tensors("llama")["model.layers.0.mlp.up_proj.weight"];
-        let error = tiny::apart(&exact.clone().into(), &model.decoder.weights.layers[0].up.weight);
+        let error = tiny::apart(
+            &exact.clone().into(),
+            &model.decoder.weights.layers[0].linear(Target::Up).unwrap().weight,
+        );
         assert!(error > 0.0 && error < 2e-3, "{error}");
         let options = LoadOptions { dtype: stored, ..LoadOptions::default() };
         let kept = load(&Source::Directory(dir.path().to_owned()), &options).unwrap();

@@ -5,6 +5,7 @@ mod adapters;
 mod agreement;
 mod bert;
 mod chat;
+mod experts;
 mod export;
 mod generate;
 mod gguf;

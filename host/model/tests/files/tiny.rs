@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use host_model::Matrix;
+use host_model::{LayerWeights, Linear, Matrix, MlpWeights, Target};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -22,7 +22,13 @@ pub const HEAD_DIM: usize = 8;
 pub const VOCAB: usize = 264;
 pub const IM_END: u32 = 258;
 
-pub const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "phi3"];
+pub const FAMILIES: [&str; 7] =
+    ["llama", "mistral", "qwen2", "qwen3", "phi3", "mixtral", "qwen3_moe"];
+
+pub const EXPERTS: usize = 4;
+pub const EXPERTS_PER_TOKEN: usize = 2;
+/// Whole blocks.
+pub const EXPERT_INNER: usize = 32;
 
 pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -67,8 +73,19 @@ pub fn config(family: &str) -> Value {
         "eos_token_id": IM_END,
         "torch_dtype": "float32",
     });
-    if family == "qwen3" {
+    if family.starts_with("qwen3") {
         config["head_dim"] = json!(HEAD_DIM);
+    }
+    if family == "qwen3_moe" {
+        config["num_experts"] = json!(EXPERTS);
+        config["moe_intermediate_size"] = json!(EXPERT_INNER);
+        config["num_experts_per_tok"] = json!(EXPERTS_PER_TOKEN);
+        config["norm_topk_prob"] = json!(true);
+    }
+    if family == "mixtral" {
+        config["num_local_experts"] = json!(EXPERTS);
+        config["intermediate_size"] = json!(EXPERT_INNER);
+        config["num_experts_per_tok"] = json!(EXPERTS_PER_TOKEN);
     }
     config
 }
@@ -104,8 +121,8 @@ fn shapes(family: &str) -> Vec<(String, Vec<usize>)> {
         add("input_layernorm.weight", &[HIDDEN]);
         add("post_attention_layernorm.weight", &[HIDDEN]);
         add("self_attn.o_proj.weight", &[HIDDEN, q]);
-        add("mlp.down_proj.weight", &[HIDDEN, INNER]);
         if family == "phi3" {
+            add("mlp.down_proj.weight", &[HIDDEN, INNER]);
             add("self_attn.qkv_proj.weight", &[q + 2 * kv, HIDDEN]);
             add("mlp.gate_up_proj.weight", &[2 * INNER, HIDDEN]);
             continue;
@@ -116,14 +133,50 @@ fn shapes(family: &str) -> Vec<(String, Vec<usize>)> {
                 add(&format!("self_attn.{name}_proj.bias"), &[rows]);
             }
         }
-        add("mlp.gate_proj.weight", &[INNER, HIDDEN]);
-        add("mlp.up_proj.weight", &[INNER, HIDDEN]);
-        if family == "qwen3" {
+        match family {
+            "mixtral" => {
+                add("block_sparse_moe.gate.weight", &[EXPERTS, HIDDEN]);
+                experts("block_sparse_moe.experts", ["w1", "w3", "w2"], &mut add);
+            }
+            "qwen3_moe" => {
+                add("mlp.gate.weight", &[EXPERTS, HIDDEN]);
+                experts("mlp.experts", ["gate_proj", "up_proj", "down_proj"], &mut add);
+            }
+            _ => {
+                add("mlp.down_proj.weight", &[HIDDEN, INNER]);
+                add("mlp.gate_proj.weight", &[INNER, HIDDEN]);
+                add("mlp.up_proj.weight", &[INNER, HIDDEN]);
+            }
+        }
+        if family.starts_with("qwen3") {
             add("self_attn.q_norm.weight", &[HEAD_DIM]);
             add("self_attn.k_norm.weight", &[HEAD_DIM]);
         }
     }
     shapes
+}
+
+fn experts(name: &str, [gate, up, down]: [&str; 3], add: &mut dyn FnMut(&str, &[usize])) {
+    for expert in 0..EXPERTS {
+        add(&format!("{name}.{expert}.{gate}.weight"), &[EXPERT_INNER, HIDDEN]);
+        add(&format!("{name}.{expert}.{up}.weight"), &[EXPERT_INNER, HIDDEN]);
+        add(&format!("{name}.{expert}.{down}.weight"), &[HIDDEN, EXPERT_INNER]);
+    }
+}
+
+/// All of a layer, of experts one after the other.
+pub fn linears(layer: &LayerWeights) -> Vec<&Linear> {
+    let mlps = match &layer.mlp {
+        MlpWeights::Dense(mlp) => std::slice::from_ref(mlp),
+        MlpWeights::Experts(mlp) => &mlp.experts,
+    };
+    let mlps = mlps.iter().flat_map(|mlp| [&mlp.gate, &mlp.up, &mlp.down]);
+    [&layer.q, &layer.k, &layer.v, &layer.o].into_iter().chain(mlps).collect()
+}
+
+/// Of a layer whose MLP is dense.
+pub fn down(layer: &LayerWeights) -> &Linear {
+    layer.linear(Target::Down).unwrap()
 }
 
 /// The 256 bytes in the order of their printable stand-ins.

@@ -44,9 +44,13 @@ struct Arguments {
     /// Hold random matrices in blocks: q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k.
     #[arg(long, value_parser = format)]
     held: Option<BlockFormat>,
-    /// Shape of the random weights: smollm2 (135M) or llama-8b.
-    #[arg(long, default_value = "smollm2", value_parser = ["smollm2", "llama-8b"])]
+    /// Shape of the random weights: smollm2 (135M), the same with eight experts of which two are as large as its
+    /// MLP, or llama-8b.
+    #[arg(long, default_value = "smollm2", value_parser = ["smollm2", "smollm2-experts", "llama-8b"])]
     size: String,
+    /// Adapt the projections of attention alone.
+    #[arg(long)]
+    attention: bool,
     /// Use no wider instructions than these.
     #[arg(long, value_parser = widest)]
     instructions: Option<Widest>,
@@ -146,7 +150,7 @@ fn main() -> Outcome<()> {
 fn measure(arguments: &Arguments, (sequences, length): (usize, usize)) -> Outcome<Line> {
     let (mut decoder, adapter) = match (&arguments.model, &arguments.adapter) {
         (Some(model), Some(adapter)) => model::load(model, adapter, arguments.bf16)?,
-        _ => model::random(&arguments.size, arguments.bf16, arguments.held)?,
+        _ => model::random(&arguments.size, arguments.bf16, arguments.held, arguments.attention)?,
     };
     decoder.recompute = arguments.checkpoint_activations;
     let batch = tokens(sequences, length, decoder.config.vocab_size);

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use host_model::families::Llama;
+use host_model::families::{Llama, Mixtral};
 use host_model::{
-    BlockFormat, Config, Decoder, Kernels, LoadOptions, Lora, LoraConfig, Source, Target,
+    BlockFormat, Config, Decoder, Experts, Kernels, LoadOptions, Lora, LoraConfig, Source,
 };
 
 use super::{Outcome, weights};
@@ -23,12 +23,24 @@ pub fn load(model: &Path, adapter: &Path, bf16: bool) -> Outcome<(Decoder, Lora)
     Ok((model.decoder, adapter))
 }
 
-/// Random weights of a shape, and a fresh adapter on every projection.
-pub fn random(size: &str, bf16: bool, held: Option<BlockFormat>) -> Outcome<(Decoder, Lora)> {
-    let config = if size == "llama-8b" { llama() } else { smollm2() };
+/// Random weights of a shape, and a fresh adapter on every projection that can have one, or on
+/// those of attention.
+pub fn random(
+    size: &str,
+    bf16: bool,
+    held: Option<BlockFormat>,
+    attention: bool,
+) -> Outcome<(Decoder, Lora)> {
+    let config = match size {
+        "llama-8b" => llama(),
+        "smollm2-experts" => experts(),
+        _ => smollm2(),
+    };
+    let mut targets = config.targets().to_vec();
+    targets.retain(|target| !attention || target.part() == "self_attn");
     let weights = weights::random(&config, &Device::Cpu, dtype(bf16), held)?;
     let decoder = Decoder::new(config.clone(), weights, Kernels::Fused)?;
-    let settings = LoraConfig::new(16, 32.0, &Target::ALL);
+    let settings = LoraConfig::new(16, 32.0, &targets);
     Ok((decoder, Lora::new(&config, settings, 1, &Device::Cpu)?))
 }
 
@@ -45,4 +57,17 @@ fn smollm2() -> Config {
     config.rope.theta = 100_000.0;
     config.max_position = 8192;
     config
+}
+
+/// Every row goes to two of eight experts, which together are as large as the dense MLP.
+fn experts() -> Config {
+    let dense = smollm2();
+    let experts = Experts {
+        count: 8,
+        per_token: 2,
+        intermediate_size: dense.intermediate_size / 2,
+        normalize: true,
+        layers: None,
+    };
+    Config { family: &Mixtral, experts: Some(experts), ..dense }
 }

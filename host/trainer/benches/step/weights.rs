@@ -1,7 +1,10 @@
 //! Random weights of any shape, for measurements of speed and memory.
 
 use candle_core::{DType, Device, Tensor};
-use host_model::{BlockFormat, Config, LayerWeights, Linear, Matrix, Target, Weights};
+use host_model::{
+    BlockFormat, Config, ExpertWeights, GatedWeights, LayerWeights, Linear, Matrix, MlpWeights,
+    Target, Weights,
+};
 
 /// Different lines of a matrix in blocks: rounding billions of values takes minutes.
 const LINES: usize = 256;
@@ -33,7 +36,31 @@ pub fn random(
         Ok(Linear { weight: random(config.shape(target))?, bias: None })
     };
     let layers = (0..config.num_layers)
-        .map(|_| {
+        .map(|index| {
+            let mlp = match config.experts(index) {
+                None => MlpWeights::Dense(GatedWeights {
+                    gate: linear(Target::Gate)?,
+                    up: linear(Target::Up)?,
+                    down: linear(Target::Down)?,
+                }),
+                Some(experts) => {
+                    let (inner, hidden) = (experts.intermediate_size, config.hidden_size);
+                    let matrix = |shape| -> candle_core::Result<Linear> {
+                        Ok(Linear { weight: random(shape)?, bias: None })
+                    };
+                    let expert = |_| -> candle_core::Result<GatedWeights> {
+                        Ok(GatedWeights {
+                            gate: matrix((inner, hidden))?,
+                            up: matrix((inner, hidden))?,
+                            down: matrix((hidden, inner))?,
+                        })
+                    };
+                    MlpWeights::Experts(ExpertWeights {
+                        router: dense((experts.count, hidden))?,
+                        experts: (0..experts.count).map(expert).collect::<Result<_, _>>()?,
+                    })
+                }
+            };
             Ok(LayerWeights {
                 attn_norm: ones()?,
                 q: linear(Target::Q)?,
@@ -43,9 +70,7 @@ pub fn random(
                 q_norm: None,
                 k_norm: None,
                 mlp_norm: ones()?,
-                gate: linear(Target::Gate)?,
-                up: linear(Target::Up)?,
-                down: linear(Target::Down)?,
+                mlp,
             })
         })
         .collect::<candle_core::Result<Vec<_>>>()?;

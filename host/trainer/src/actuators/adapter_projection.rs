@@ -49,7 +49,9 @@ impl Subspaces {
                 if shape.place(layer, target).is_none() {
                     continue;
                 }
-                let (aligned, base) = (aligned.linear(target), base.linear(target));
+                let Some((aligned, base)) = aligned.linear(target).zip(base.linear(target)) else {
+                    return wrong("has experts where an adapter would be");
+                };
                 if aligned.weight.dims2()? != base.weight.dims2()? {
                     return wrong("has matrices of other shapes than the model");
                 }
@@ -265,7 +267,7 @@ mod tests {
         short.layers.pop();
         assert!(refused(&short).contains("number of layers"));
         let mut other = base(&model);
-        other.layers[0].q = other.layers[0].down.clone();
+        other.layers[0].q = other.layers[0].linear(Target::Down).unwrap().clone();
         assert!(refused(&other).contains("other shapes"));
     }
 }

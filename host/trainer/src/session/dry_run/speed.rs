@@ -32,10 +32,14 @@ pub struct Speed {
 /// Products of a pass through the blocks for one sequence: linear layers and attention.
 pub fn products(config: &Config, length: usize) -> f64 {
     let (hidden, q, kv) = (config.hidden_size, config.q_size(), config.kv_size());
-    let linear = hidden * (2 * q + 2 * kv + 3 * config.intermediate_size);
     // Scores and mixing over the half below the diagonal.
     let attention = length * q;
-    (config.num_layers * length * (linear + attention)) as f64
+    let layer = |layer: usize| {
+        let router = config.experts(layer).map_or(0, |experts| experts.count);
+        let inner = 3 * config.inner_size(layer) + router;
+        hidden * (2 * q + 2 * kv + inner) + attention
+    };
+    (length * (0..config.num_layers).map(layer).sum::<usize>()) as f64
 }
 
 /// Times the parts of a step on some samples.
