@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::program::{json, lines, run};
+use crate::program::{json, lines, run, signal, start};
 
 fn study(folder: &Path, arguments: &[&str]) -> Output {
     run(folder, &[&["study", "--out", "study"], arguments].concat())
@@ -203,6 +203,68 @@ fn a_run_that_was_begun_is_gone_on_with_and_one_that_fails_keeps_no_other_from_r
     }
 }
 
+/// What all runs of a study share is set once, and a study with other values is another study.
+#[test]
+fn keys_that_all_runs_share_reach_every_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = [
+        "--attacks",
+        "10%",
+        "--policies",
+        "sft",
+        "--seeds",
+        "17",
+        "--prompts",
+        "4",
+        "--rows",
+        "64",
+    ];
+    let shared = ["--precision", "bf16", "--weights", "q8_0", "--set", "train.batch=16"];
+    succeeds(folder.path(), &[&grid[..], &shared].concat());
+    let run = folder.path().join("study/runs/10pc-3e-3-sft-s17");
+    let config: toml::Table =
+        std::fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+    assert_eq!(config["model"]["dtype"].as_str(), Some("bf16"));
+    assert_eq!(config["model"]["weights"].as_str(), Some("q8_0"));
+    assert_eq!(config["train"]["batch"].as_integer(), Some(16));
+    assert_eq!(json(&run.join("report.json"))["trained"]["totals"]["steps"], 4);
+    let output = study(folder.path(), &grid);
+    assert!(told(&output).contains("was begun with set"), "{}", told(&output));
+}
+
+/// A manager of jobs tells the study alone; its runs save themselves all the same.
+#[test]
+fn a_study_that_is_asked_to_end_asks_its_runs_and_goes_on_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = [
+        "study",
+        "--out",
+        "study",
+        "--attacks",
+        "10%",
+        "--policies",
+        "sft",
+        "--seeds",
+        "17",
+        "--epochs",
+        "200",
+    ];
+    let mut process = start(&folder, &grid);
+    let run = folder.path().join("study/runs/10pc-3e-3-sft-s17");
+    let metrics = run.join("metrics.jsonl");
+    let has_begun = || std::fs::metadata(&metrics).is_ok_and(|metrics| metrics.len() > 0);
+    let started = std::time::Instant::now();
+    while !has_begun() {
+        assert!(started.elapsed().as_secs() < 120 && process.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    signal(&process, "TERM");
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    assert_eq!(json(&run.join("report.json"))["trained"]["ending"], "interrupted");
+    let checkpoints = std::fs::read_dir(run.join("checkpoints")).unwrap();
+    assert!(checkpoints.count() > 0);
+}
+
 #[test]
 fn what_can_not_be_studied_is_told_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,6 +274,9 @@ fn what_can_not_be_studied_is_told_before_anything_is_made() {
         (vec!["--attacks", "120%"], 2, "a share such as 10%"),
         (vec!["--data", "somewhere"], 2, "--model"),
         (vec!["--jobs", "0"], 2, "at least 1"),
+        (vec!["--set", "train.learning_rate=1"], 1, "use --learning-rates"),
+        (vec!["--set", "train.bach=1"], 1, "did you mean batch?"),
+        (vec!["--weights", "q9"], 1, "q9"),
         (vec!["--model", "somewhere", "--data", "nowhere"], 1, "attack_train.jsonl"),
     ] {
         let output = study(folder.path(), &arguments);

@@ -59,10 +59,11 @@ pub fn own(of: &Base<'_>, name: &str, prompts: &[Chat], kept: Kept) -> anyhow::R
         if !answers.is_file() {
             let asked = of.folder.join("asked.jsonl");
             write_lines(&asked, part)?;
-            let mut config = of.settings.base(Some(of.base), SEED);
+            let mut config = of.settings.base(Some(of.base), SEED)?;
             config.eval = EvalConfig {
                 harmless: vec![DataSource::whole(asked)],
                 max_new_tokens: OWN_ANSWER,
+                batch: config.eval.batch,
                 ..EvalConfig::default()
             };
             ask(of.program, &config, &answers, of.folder)?;

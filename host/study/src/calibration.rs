@@ -81,7 +81,7 @@ fn calibrate(
     labelled: &Path,
     output: &Path,
 ) -> anyhow::Result<()> {
-    let mut config = settings.base(reference.model.as_deref(), SEED);
+    let mut config = settings.base(reference.model.as_deref(), SEED)?;
     config.policies = vec![PolicyConfig {
         path: choice.path().into(),
         settings: choice.settings.clone(),

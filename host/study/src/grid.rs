@@ -142,7 +142,7 @@ impl Grid<'_> {
             files.folder.join(format!("train-{}-s{}.jsonl", cell.scenario.slug(), cell.seed));
         let rows = self.material.rows(cell.scenario, self.settings.size.rows, cell.seed);
         write_lines(&data, &rows)?;
-        let mut config = self.settings.base(self.reference.model.as_deref(), cell.seed);
+        let mut config = self.settings.base(self.reference.model.as_deref(), cell.seed)?;
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = cell.learning_rate;
         // An epoch would go through alignment rows as well. All see as many rows of the task.

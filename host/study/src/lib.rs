@@ -11,6 +11,7 @@ mod arm;
 mod calibration;
 mod cell;
 mod chat;
+mod common;
 mod estimate;
 mod files;
 mod grid;
@@ -66,7 +67,7 @@ pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
 /// Whatever keeps the study as a whole from going on, and [`Interrupted`]; a run that fails is told
 /// and counted.
 pub fn run(options: &Options, program: &Program, tell: Tell<'_>) -> anyhow::Result<Outcome> {
-    let settings = Settings::new(options);
+    let settings = Settings::new(options)?;
     let needs = AllNeeds::of(program, &settings)?;
     let mut material = Material::load(options)?;
     material.notes.iter().for_each(|note| tell(note));

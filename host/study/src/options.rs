@@ -44,6 +44,8 @@ pub struct Options {
     pub task_prompts: Option<usize>,
     /// Longest answer to a request, in tokens.
     pub answer_tokens: Option<usize>,
+    /// Keys of the configuration that all runs share, as key=value.
+    pub common: Vec<String>,
     /// What tells refusals from answers.
     pub refusals: RefusalJudge,
     /// Runs at a time.

@@ -2,17 +2,24 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use host_eval::report::{Ending, Report};
 use host_trainer::config::RunConfig;
 use host_trainer::manifest::resolved_toml;
 use host_trainer::run_dir::write_atomically;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
+
+/// How often it is looked whether a process has ended.
+const POLL: Duration = Duration::from_millis(10);
 
 /// The program, and how it is run.
 pub struct Program {
@@ -60,13 +67,16 @@ impl Program {
         let file = File::options().create(true).append(true).open(log).with_context(failed)?;
         let before = file.metadata().with_context(failed)?.len();
         let mut command = Command::new(&self.path);
-        command.args(arguments).stdin(Stdio::null()).stderr(file);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        // A group of its own: it is asked to stop by the study alone, and so once.
+        command.process_group(0);
         if let Some(threads) = self.threads {
             command.env("RAYON_NUM_THREADS", threads.to_string());
         }
-        let output = command
-            .output()
-            .with_context(|| format!("{} can't be started", self.path.display()))?;
+        let child = command.spawn();
+        let child = child.with_context(|| format!("{} can't be started", self.path.display()))?;
+        let output =
+            self.watch(child).with_context(|| format!("{} is lost", self.path.display()))?;
         match output.status.code() {
             Some(0) => Ok(output.stdout),
             // It has finished its step and saved everything: so does the study.
@@ -82,6 +92,32 @@ impl Program {
                 }
             }
         }
+    }
+
+    /// Waits for the end of a process, and asks it to stop once the study is asked to.
+    fn watch(&self, mut child: Child) -> std::io::Result<Output> {
+        let stdout = child.stdout.take();
+        std::thread::scope(|scope| {
+            let stdout = scope.spawn(|| {
+                let mut bytes = Vec::new();
+                stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut bytes)).map(|_| bytes)
+            });
+            let mut is_asked = false;
+            let status = loop {
+                if let Some(status) = child.try_wait()? {
+                    break status;
+                }
+                if !is_asked && self.stop.load(Ordering::Relaxed) {
+                    is_asked = true;
+                    // It isn't reaped yet, so the number is still its own.
+                    kill_process(Pid::from_child(&child), Signal::TERM)?;
+                }
+                std::thread::sleep(POLL);
+            };
+            let stdout =
+                stdout.join().map_err(|_| std::io::Error::other("its output is lost"))??;
+            Ok(Output { status, stdout, stderr: Vec::new() })
+        })
     }
 
     /// Runs a command that prints JSON.

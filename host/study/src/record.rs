@@ -20,6 +20,8 @@ pub struct Record {
     aligned: bool,
     task: Task,
     judge: Option<PathBuf>,
+    /// Keys that the command line set for all runs.
+    set: Vec<String>,
     size: Size,
 }
 
@@ -39,6 +41,7 @@ impl Record {
             aligned: options.aligned,
             task: options.task.clone(),
             judge: options.judge.as_ref().map(whole).transpose()?,
+            set: settings.common.assignments().to_vec(),
             size: settings.size.clone(),
         })
     }
@@ -59,7 +62,9 @@ impl Record {
         let now = serde_json::to_value(self)?;
         for (key, now) in now.as_object().into_iter().flatten() {
             let begun = &begun[key];
-            if begun != now {
+            // Folders of earlier versions don't have every key.
+            let is_new = begun.is_null() && now.as_array().is_some_and(Vec::is_empty);
+            if begun != now && !is_new {
                 bail!(
                     "{} was begun with {key} {begun}, and now it is {now}; use another --out",
                     out.display()
@@ -76,7 +81,7 @@ mod tests {
     use super::*;
 
     fn record(options: &Options) -> Record {
-        Record::new(options, &Settings::new(options)).unwrap()
+        Record::new(options, &Settings::new(options).unwrap()).unwrap()
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Reference {
         judge: Option<&JudgeConfig>,
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let mut config = settings.base(model.as_deref(), SEED);
+        let mut config = settings.base(model.as_deref(), SEED)?;
         settings.ask(&mut config, files, &Variation::ALL, judge);
         // Another way to find refusals is another measurement.
         let digest = sha256::hex(resolved_toml(&config)?.as_bytes());
@@ -89,7 +89,7 @@ impl Base<'_> {
             self.keep_rows(refusals, alignment)?;
         }
         (self.tell)("aligning the model");
-        let mut config = self.settings.base(Some(self.base), SEED);
+        let mut config = self.settings.base(Some(self.base), SEED)?;
         config.data.train = vec![DataSource::whole(data)];
         config.train.learning_rate = LEARNING_RATE;
         config.train.epochs = EPOCHS;

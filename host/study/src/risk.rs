@@ -80,7 +80,7 @@ pub fn least_risky(
         tell("asking the probe how risky it calls the attack rows");
     }
     let run = program.train(&run, || {
-        let mut config = settings.base(reference.model.as_deref(), SEED);
+        let mut config = settings.base(reference.model.as_deref(), SEED)?;
         config.data.train = vec![DataSource::whole(&data)];
         config.train.epochs = 1.0;
         config.eval = EvalConfig::default();

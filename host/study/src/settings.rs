@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::arm::{Arm, Choice};
 use crate::cell::{self, Cell};
+use crate::common::Common;
 use crate::files::Files;
 use crate::options::Options;
 use crate::scenario::{OOD, Scenario, Variation};
@@ -32,6 +33,10 @@ pub struct Settings {
     pub size: Size,
     pub jobs: usize,
     pub refusals: RefusalJudge,
+    /// Keys of the configuration that the command line sets for all runs.
+    pub common: Common,
+    /// Samples of a step.
+    pub batch: usize,
     seeds: Vec<u64>,
     scenarios: Vec<Scenario>,
     arms: Vec<Arm>,
@@ -59,18 +64,24 @@ pub struct Size {
 }
 
 impl Settings {
-    pub fn new(options: &Options) -> Self {
+    /// # Errors
+    /// A key that all runs would share is the study's own, or is wrong.
+    pub fn new(options: &Options) -> anyhow::Result<Self> {
         let demo = options.model.is_none();
+        let common = Common::new(&options.common)?;
+        let batch = common.over(&RunConfig::default())?.train.batch;
         let given = |given: &[f64], default: f64| match given {
             [] => vec![default],
             given => given.to_vec(),
         };
-        Self {
+        Ok(Self {
             model: options.model.clone(),
             out: options.out.clone(),
             size: Size::new(options),
             jobs: options.jobs.max(1),
             refusals: options.refusals,
+            common,
+            batch,
             seeds: match options.seeds.as_slice() {
                 [] => vec![17, 18, 19],
                 seeds => seeds.to_vec(),
@@ -87,7 +98,7 @@ impl Settings {
             },
             // What the model is usually tuned with.
             learning_rates: given(&options.learning_rates, if demo { 3e-3 } else { 2e-4 }),
-        }
+        })
     }
 
     /// What is asked for, and what an earlier command has finished in the same folder.
@@ -128,13 +139,13 @@ impl Settings {
     /// Steps of a run without alignment rows.
     pub fn steps(&self) -> u64 {
         let samples = self.size.rows as f64 * self.size.epochs;
-        (samples / TrainConfig::default().batch as f64).ceil().max(1.0) as u64
+        (samples / self.batch as f64).ceil().max(1.0) as u64
     }
 
     /// What all runs of the study have in common; `model` is the one they start from.
-    pub fn base(&self, model: Option<&str>, seed: u64) -> RunConfig {
+    pub fn base(&self, model: Option<&str>, seed: u64) -> anyhow::Result<RunConfig> {
         let demo = self.model.is_none();
-        RunConfig {
+        self.common.over(&RunConfig {
             seed: Seed(seed),
             model: ModelConfig { source: model.map(str::to_owned), ..ModelConfig::default() },
             lora: if demo {
@@ -150,7 +161,7 @@ impl Settings {
                 ..TrainConfig::default()
             },
             ..RunConfig::default()
-        }
+        })
     }
 
     /// What a model is asked: the sets that all runs share, and the harmful requests in these
@@ -172,6 +183,7 @@ impl Settings {
             refusals: self.refusals,
             max_new_tokens: self.size.answer,
             max_task_tokens: Some(self.size.task_answer),
+            batch: config.eval.batch,
             ..EvalConfig::default()
         };
         let further = &mut config.eval.further;

@@ -29,6 +29,8 @@ pub struct Summary {
     pub groups: Vec<Group>,
     /// Samples of a run that are no alignment rows.
     task_samples: usize,
+    /// Samples of a step.
+    batch: usize,
     reference: Evaluation,
     reference_outcomes: Outcomes,
     seeds: Vec<u64>,
@@ -94,8 +96,8 @@ impl Summary {
         seeds.dedup();
         Ok(Self {
             groups,
-            task_samples: settings.steps() as usize
-                * host_trainer::config::TrainConfig::default().batch,
+            task_samples: settings.steps() as usize * settings.batch,
+            batch: settings.batch,
             reference: reference.evaluation.clone(),
             reference_outcomes: reference.outcomes.clone(),
             seeds,

@@ -81,6 +81,19 @@ pub struct Arguments {
     /// Runs at a time, each with its share of the processor.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     jobs: usize,
+    /// Device of all runs: cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Number format that all runs compute in.
+    #[arg(long, value_name = "f32|bf16")]
+    precision: Option<String>,
+    /// How all runs hold the frozen matrices: dense, stored, q8_0, q6_k, q5_k or q4_k.
+    #[arg(long, value_name = "FORMAT")]
+    weights: Option<String>,
+    /// Override a key of the configuration in all runs, such as train.batch=4 or lora.rank=32. Can be
+    /// repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
     /// List the runs, with an estimate of the time if some are done, and run nothing.
     #[arg(long)]
     dry_run: bool,
@@ -139,6 +152,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 }
 
 impl Arguments {
+    /// The keys of the configuration that all runs share, flags last: as elsewhere they win.
+    fn common(&self) -> Vec<String> {
+        let flags = [
+            ("model.device", &self.device),
+            ("model.dtype", &self.precision),
+            ("model.weights", &self.weights),
+        ];
+        let flags =
+            flags.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+        self.assignments.iter().cloned().chain(flags).collect()
+    }
+
     fn options(&self) -> Options {
         Options {
             model: self.model.clone(),
@@ -157,6 +182,7 @@ impl Arguments {
             prompts: self.prompts,
             task_prompts: self.task_prompts,
             answer_tokens: self.eval_answer_tokens,
+            common: self.common(),
             refusals: self.refusals,
             jobs: self.jobs,
             builtin: POLICIES.iter().map(|one| one.name).collect(),

@@ -160,12 +160,11 @@ impl Summary {
 
     /// Runs that saw another number of rows than the others.
     fn unequal(&self) -> Vec<String> {
-        let batch = host_trainer::config::TrainConfig::default().batch;
         let mut lines = Vec::new();
         for group in &self.groups {
             for run in &group.runs {
                 let difference = run.task_samples.abs_diff(self.task_samples);
-                if difference > batch {
+                if difference > self.batch {
                     lines.push(format!(
                         "{} under {} at {:e}, seed {}, saw {} samples of rows and not {}: \
                          its task is not comparable",
