@@ -10,7 +10,7 @@ impl Files {
         path
     }
 
-    fn check(&self, files: &[&PathBuf], against: &[PathBuf]) -> Check {
+    fn check(files: &[&PathBuf], against: &[PathBuf]) -> Check {
         let train = files.iter().map(DataSource::whole).collect();
         let config = DataConfig { train, max_tokens: 60, ..DataConfig::default() };
         let question = Question { config: &config, seed: 1, against, examples: 1 };
@@ -34,7 +34,7 @@ fn a_check_tells_what_a_training_would_find() {
         "set.jsonl",
         "{\"prompt\":\"What?\"}\n{\"prompt\":\"Two and two?\"}\n{\"prompt\":\"Is there a red fruit in summer?\"}\n",
     );
-    let found = here.check(&[&good, &other], &[set]);
+    let found = Files::check(&[&good, &other], &[set]);
     assert_eq!(found.refused, None);
     let [csv, lines] = found.files.as_slice() else { panic!("{found:?}") };
     assert_eq!((csv.rows, csv.usable, csv.over_limit), (4, 4, 1));
@@ -65,7 +65,7 @@ fn what_a_training_refuses_is_refused_here_with_all_reasons() {
     let here = Files(tempfile::tempdir().unwrap());
     let bad = here
         .write("bad.csv", "prompt,answer\nHello?,Yes.\nHello?\nThree,fields,here\nHi\u{1b}[2J?,\n");
-    let found = here.check(&[&bad], &[]);
+    let found = Files::check(&[&bad], &[]);
     let refused = found.refused.as_deref().unwrap();
     assert!(
         refused.contains("bad.csv, line 3") && refused.contains("1 fields and the header 2"),
@@ -76,5 +76,5 @@ fn what_a_training_refuses_is_refused_here_with_all_reasons() {
     let page = found.page().to_string();
     assert!(page.contains("would refuse") && !page.contains('\u{1b}'), "{page}");
     let none = here.write("none.csv", "");
-    assert!(here.check(&[&none], &[]).files[0].problem.as_ref().unwrap().contains("no rows"));
+    assert!(Files::check(&[&none], &[]).files[0].problem.as_ref().unwrap().contains("no rows"));
 }

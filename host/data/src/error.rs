@@ -53,7 +53,7 @@ pub enum Error {
 
     /// A data set that can't be fetched.
     #[error(transparent)]
-    Hub(host_model::Error),
+    Hub(Box<host_model::Error>),
 
     #[error("the data set {name} {problem}")]
     Dataset { name: String, problem: String },

@@ -73,8 +73,7 @@ pub fn pinned(path: &Path) -> Result<PathBuf> {
     let Some(name) = parse(path) else {
         return Ok(path.into());
     };
-    let dataset =
-        datasets::find(name.id, name.revision, &HubAccess::from_env()).map_err(Error::Hub)?;
+    let dataset = datasets::find(name.id, name.revision, &HubAccess::from_env()).map_err(hub)?;
     let what = name.what.map(|what| format!(":{what}")).unwrap_or_default();
     Ok(format!("{PREFIX}{}@{}{what}", name.id, dataset.commit).into())
 }
@@ -107,7 +106,7 @@ fn parse(path: &Path) -> Option<Name<'_>> {
 
 impl Name<'_> {
     fn fetch(&self, access: &HubAccess) -> Result<Vec<Located>> {
-        let dataset = datasets::find(self.id, self.revision, access).map_err(Error::Hub)?;
+        let dataset = datasets::find(self.id, self.revision, access).map_err(hub)?;
         dataset.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
         let files = self.files(&dataset)?;
         let sizes: Option<u64> = files.iter().map(|file| dataset.size(file)).sum();
@@ -115,7 +114,7 @@ impl Name<'_> {
             sizes.map(|size| format!(" ({} MiB)", size.div_ceil(1 << 20))).unwrap_or_default();
         tracing::info!("{} at {}: {}{size}", self.id, dataset.commit, named(&files));
         let located = |file: &String| {
-            let path = dataset.bring(file).map_err(Error::Hub)?;
+            let path = dataset.bring(file).map_err(hub)?;
             let name = format!("{}@{}:{file}", self.id, &dataset.commit[..12]).into();
             Ok(Located { name, path })
         };
@@ -141,6 +140,10 @@ fn named(names: &[impl AsRef<str>]) -> String {
         String::new()
     };
     shown.join(", ") + &more
+}
+
+fn hub(error: host_model::Error) -> Error {
+    Error::Hub(Box::new(error))
 }
 
 #[cfg(test)]

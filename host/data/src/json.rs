@@ -67,16 +67,16 @@ fn over_lines(
 /// Calls `visit` for every object of a JSON array.
 pub(super) fn array(input: &mut Input<'_>, visit: Visit<'_>) -> Result<()> {
     let mut scan = Scan { input };
-    scan.expect(&[b'['])?;
+    scan.expect(b"[")?;
     if scan.input.take_space()? == Some(b']') {
-        scan.expect(&[b']'])?;
+        scan.expect(b"]")?;
         return scan.end();
     }
     loop {
         let (place, value) = scan.value()?;
         let object = object(&place, value);
         visit(place, object)?;
-        if scan.expect(&[b',', b']'])? == b']' {
+        if scan.expect(b",]")? == b']' {
             return scan.end();
         }
     }

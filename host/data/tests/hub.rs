@@ -63,7 +63,7 @@ impl Server {
         found.iter().map(|file| file.name.display().to_string()).collect()
     }
 
-    fn refused(&self, name: &str, access: &HubAccess) -> String {
+    fn refused(name: &str, access: &HubAccess) -> String {
         let message = locate_at(Path::new(name), access).unwrap_err().to_string();
         assert!(!message.contains('\n'), "{message}");
         message
@@ -146,7 +146,7 @@ fn a_split_is_fetched_once_by_its_commit() {
 fn what_was_fetched_is_there_without_a_network() {
     let server = Server::start(FILES, &Value::Null, None);
     let offline = HubAccess { offline: true, ..server.access() };
-    assert!(server.refused("org/rows", &offline).contains("HF_HUB_OFFLINE"));
+    assert!(Server::refused("org/rows", &offline).contains("HF_HUB_OFFLINE"));
     let online = server.names("org/rows");
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let unreachable = HubAccess { endpoint: Some(format!("http://{gone}")), ..server.access() };
@@ -158,7 +158,7 @@ fn what_was_fetched_is_there_without_a_network() {
         );
     }
     // Known, and not fetched.
-    let message = server.refused("org/rows:test", &offline);
+    let message = Server::refused("org/rows:test", &offline);
     assert!(message.contains("test-00000-of-00001.jsonl is not in the local cache"), "{message}");
 }
 
@@ -171,25 +171,25 @@ fn a_card_chooses_and_what_is_ambiguous_names_the_choices() {
     let server = Server::start(FILES, &configs, None);
     assert_eq!(server.names("org/rows:main/train").len(), 2);
     assert_eq!(server.names("org/rows:tests/train").len(), 1);
-    let message = server.refused("org/rows", &server.access());
+    let message = Server::refused("org/rows", &server.access());
     assert!(
         message.contains("several configurations") && message.contains("main, tests"),
         "{message}"
     );
-    let message = server.refused("org/rows:main/dev", &server.access());
+    let message = Server::refused("org/rows:main/dev", &server.access());
     assert!(message.contains("no split dev") && message.contains("it has train"), "{message}");
 }
 
 #[test]
 fn what_the_hub_refuses_is_explained() {
     let server = Server::start(FILES, &Value::Null, Some("secret"));
-    let message = server.refused("org/rows", &server.access());
+    let message = Server::refused("org/rows", &server.access());
     assert!(message.contains("no such data set") && message.contains("HF_TOKEN"), "{message}");
     let access = HubAccess { token: Some("secret".into()), ..server.access() };
     assert_eq!(locate_at(Path::new("org/rows"), &access).unwrap().len(), 2);
-    assert!(server.refused("org/rows@absent", &access).contains("no such data set or revision"));
-    assert!(server.refused("org/other", &access).contains("org/other@main"));
-    assert!(server.refused("org/rows:no.csv", &access).contains("no file no.csv"));
+    assert!(Server::refused("org/rows@absent", &access).contains("no such data set or revision"));
+    assert!(Server::refused("org/other", &access).contains("org/other@main"));
+    assert!(Server::refused("org/rows:no.csv", &access).contains("no file no.csv"));
 }
 
 #[test]
@@ -197,5 +197,5 @@ fn files_with_names_that_lead_elsewhere_are_left_out() {
     let files = &[("../train.jsonl", ROW), ("a/../../train.jsonl", ROW), ("train.jsonl", ROW)];
     let server = Server::start(files, &Value::Null, None);
     assert_eq!(server.names("org/rows"), ["org/rows@0123456789ab:train.jsonl"]);
-    assert!(server.refused("org/rows:../train.jsonl", &server.access()).contains("no file"));
+    assert!(Server::refused("org/rows:../train.jsonl", &server.access()).contains("no file"));
 }

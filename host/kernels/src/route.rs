@@ -10,14 +10,14 @@ use super::softmax;
 pub fn choose(row: &mut [f32], normalize: bool, chosen: &mut [u32], weights: &mut [f32]) {
     let (_, sum) = softmax::exponentiate(row, 1.0);
     softmax::scale(row, 1.0 / sum);
-    for rank in 0..chosen.len() {
+    for (rank, weight) in weights.iter_mut().enumerate().take(chosen.len()) {
         let (before, rest) = chosen.split_at_mut(rank);
         let free = (0..row.len()).filter(|expert| !before.contains(&(*expert as u32)));
         // What is no number is never larger: then the first ones are taken.
         let best = free.reduce(|best, other| if row[other] > row[best] { other } else { best });
         let best = best.unwrap_or(0);
         rest[0] = best as u32;
-        weights[rank] = row[best];
+        *weight = row[best];
     }
     if normalize {
         let sum: f32 = weights.iter().sum();

@@ -58,7 +58,7 @@ impl Implementation for FusedModel {
             return self.infer(batch, Overlay::default(), taps);
         };
         let flat = Flat::new(adapter);
-        let vector = flat.tensor(adapter)?;
+        let vector = Flat::tensor(adapter)?;
         let (operation, found) = Operation::run(&self.0, batch, flat, &vector, taps, recompute)?;
         Ok(Forward { hidden: vector.apply_op1(operation)?, taps: found })
     }

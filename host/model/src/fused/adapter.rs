@@ -81,7 +81,7 @@ impl Flat {
     }
 
     /// Every factor in one vector, on the graph of the adapter's variables.
-    pub fn tensor(&self, adapter: &Lora) -> Result<Tensor> {
+    pub fn tensor(adapter: &Lora) -> Result<Tensor> {
         let mut parts = Vec::new();
         for (_, _, pair) in adapter.pairs() {
             parts.push(pair.a.flatten_all()?);

@@ -32,7 +32,7 @@ impl Layer<'_> {
     ) {
         match &self.mlp {
             LayerMlp::Dense(mlp) => {
-                self.leave_mlp_back(mlp, shape, scratch);
+                Self::leave_mlp_back(mlp, shape, scratch);
                 self.enter_mlp_back(mlp, shape, tape, scratch);
             }
             LayerMlp::Experts(mlp) => mlp.backward(tape, scratch),
@@ -45,7 +45,7 @@ impl Layer<'_> {
     }
 
     /// The gradient of the MLP's inner values, in `dup`.
-    fn leave_mlp_back(&self, mlp: &DenseMlp, shape: &Shape, scratch: &mut Scratch) {
+    fn leave_mlp_back(mlp: &DenseMlp, shape: &Shape, scratch: &mut Scratch) {
         let hidden = mlp.down.out;
         let factor = mlp.down.factor_b();
         let format = mlp.down.weight.format();

@@ -32,7 +32,7 @@ impl Layer<'_> {
         match &self.mlp {
             LayerMlp::Dense(mlp) => {
                 self.enter_mlp(mlp, shape, tape, left);
-                self.leave_mlp(mlp, shape, tape, &mut out, left);
+                Self::leave_mlp(mlp, shape, tape, &mut out, left);
             }
             LayerMlp::Experts(mlp) => mlp.forward(self.norm(), tape, &mut out, left, outputs),
         }
@@ -192,7 +192,6 @@ impl Layer<'_> {
 
     /// out = mid + down(silu(gate) * up)
     fn leave_mlp(
-        &self,
         mlp: &DenseMlp,
         shape: &Shape,
         tape: &mut Tape,

@@ -123,7 +123,8 @@ pub(super) struct Layer<'a> {
     pub mlp: LayerMlp<'a>,
 }
 
-/// The MLP of a block.
+/// The MLP of a block. It lives on the stack for one pass of one block.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum LayerMlp<'a> {
     Dense(DenseMlp<'a>),
     Experts(ExpertMlp<'a>),

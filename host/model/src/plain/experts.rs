@@ -70,10 +70,9 @@ impl Order {
             rows[chosen[*pick as usize] as usize].push(pick / per_token as u32);
         }
         let tensor = |list: Vec<u32>| Tensor::new(list, device);
-        let rows = rows.into_iter().map(|rows| match rows.is_empty() {
-            true => Ok(None),
-            false => tensor(rows).map(Some),
-        });
+        let rows = rows
+            .into_iter()
+            .map(|rows| if rows.is_empty() { Ok(None) } else { tensor(rows).map(Some) });
         Ok(Self {
             rows: rows.collect::<Result<_>>()?,
             places: tensor(places)?,

@@ -267,7 +267,8 @@ mod tests {
         short.layers.pop();
         assert!(refused(&short).contains("number of layers"));
         let mut other = base(&model);
-        other.layers[0].q = other.layers[0].linear(Target::Down).unwrap().clone();
+        other.layers[0].q =
+            other.layers[0].linear(Target::Down).expect("the block is dense").clone();
         assert!(refused(&other).contains("other shapes"));
     }
 }
