@@ -2,18 +2,21 @@
 //!
 //!     peft_parity logits MODEL ADAPTER|- PROMPTS   last-row logits of every prompt, as JSON
 //!     peft_parity loss MODEL ADAPTER|- PROMPTS     mean loss of every prompt, per kernels, as JSON
+//!     peft_parity gradients MODEL ADAPTER PROMPTS  by tensor, of the sum of these losses, per kernels
 //!     peft_parity steps MODEL PROMPTS              last-row logits while the second half is decoded, per kernels
 //!     peft_parity adapter MODEL OUT SEED           write a random adapter on every projection
 //!     peft_parity merge MODEL ADAPTER OUT          write the merged model
 //!
 //! PROMPTS is JSON: a list of lists of token ids.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use host_model::{
-    Error, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export, load,
+    Error, HeadRows, Kernels, LoadOptions, Lora, LoraConfig, Model, Packed, Source, Target, export,
+    load,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,6 +40,7 @@ fn run(arguments: &[String]) -> Outcome {
     match arguments[..] {
         ["logits", model, adapter, prompts] => logits(&open(model)?, adapter, prompts),
         ["loss", model, adapter, prompts] => loss(model, adapter, prompts),
+        ["gradients", model, adapter, prompts] => gradients(model, adapter, prompts),
         ["steps", model, prompts] => steps(model, prompts),
         ["adapter", model, out, seed] => {
             random_adapter(&open(model)?, Path::new(out), seed.parse()?)
@@ -78,6 +82,40 @@ fn loss(model: &str, adapter: &str, prompts: &str) -> Outcome {
             losses.push(-likely.iter().sum::<f32>() / likely.len() as f32);
         }
         all.push(losses);
+    }
+    println!("{}", serde_json::to_string(&all)?);
+    Ok(())
+}
+
+fn gradients(model: &str, adapter: &str, prompts: &str) -> Outcome {
+    let prompts: Vec<Vec<u32>> = serde_json::from_str(prompts)?;
+    let mut all = Vec::new();
+    for kernels in [Kernels::Fused, Kernels::Plain] {
+        let model = open_with(model, Some(kernels))?;
+        let adapter = Lora::load_peft(Path::new(adapter), &model.config, &Device::Cpu)?;
+        let mut sums: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        for prompt in &prompts {
+            let batch = Packed::from_sequences(std::slice::from_ref(prompt));
+            let hidden = model.decoder.forward(&batch, Some(&adapter), &[])?.hidden;
+            let hidden = hidden.narrow(0, 0, prompt.len() - 1)?;
+            let weights = vec![1.0 / (prompt.len() - 1) as f32; prompt.len() - 1];
+            let rows = HeadRows {
+                hidden: &hidden,
+                reference: None,
+                labels: &prompt[1..],
+                task_weights: &weights,
+                kl_weights: &vec![0.0; weights.len()],
+                subset: None,
+            };
+            let found = model.decoder.head_loss(rows)?.loss.backward()?;
+            for (name, var) in adapter.named() {
+                let gradient = found.get(var).ok_or("a tensor without a gradient")?;
+                let gradient: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+                let sum = sums.entry(name.to_owned()).or_insert_with(|| vec![0.0; gradient.len()]);
+                sum.iter_mut().zip(gradient).for_each(|(sum, more)| *sum += more);
+            }
+        }
+        all.push(sums);
     }
     println!("{}", serde_json::to_string(&all)?);
     Ok(())

@@ -1,31 +1,64 @@
 //! The model families that can be trained, one file each.
 
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod granite;
 mod llama;
 mod mistral;
+mod olmo2;
+mod olmo3;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod relatives;
+mod smollm3;
 mod window;
 
 use crate::config::Family;
 
+pub use gemma::Gemma;
+pub use gemma2::Gemma2;
+pub use gemma3::Gemma3;
+pub use granite::Granite;
 pub use llama::Llama;
 pub use mistral::Mistral;
+pub use olmo2::Olmo2;
+pub use olmo3::Olmo3;
 pub use phi3::Phi3;
 pub use qwen2::Qwen2;
 pub use qwen3::Qwen3;
+pub use smollm3::SmolLm3;
 
 /// All families, in the order of error messages.
-pub const FAMILIES: [&dyn Family; 5] = [&Llama, &Mistral, &Qwen2, &Qwen3, &Phi3];
+pub const FAMILIES: [&dyn Family; 12] = [
+    &Llama, &Mistral, &Qwen2, &Qwen3, &Phi3, &Gemma, &Gemma2, &Gemma3, &Olmo2, &Olmo3, &SmolLm3,
+    &Granite,
+];
 
-/// The family of that name.
+/// The family with that `model_type`.
 pub fn find(name: &str) -> Option<&'static dyn Family> {
     FAMILIES.into_iter().find(|family| family.name() == name)
+}
+
+/// The family with that architecture in GGUF.
+pub fn find_gguf(name: &str) -> Option<&'static dyn Family> {
+    FAMILIES.into_iter().find(|family| family.gguf_name() == name)
 }
 
 /// Names of all families, comma-separated.
 pub(crate) fn names() -> String {
     FAMILIES.map(Family::name).join(", ")
+}
+
+/// What is wrong with a name that isn't a family's, with the nearest one where that can be told.
+pub(crate) fn unknown(name: &str) -> String {
+    let nearest = match relatives::nearest(name) {
+        None => String::new(),
+        Some((nearest, "")) => format!(": the nearest by name is {nearest}"),
+        Some((nearest, differs)) => format!(": the nearest is {nearest}, but it has {differs}"),
+    };
+    format!("is `{name}`, which is not supported{nearest}")
 }
 
 #[cfg(test)]
@@ -49,5 +82,23 @@ pub(crate) mod tests {
             assert!(FAMILIES[..index].iter().all(|other| other.class() != family.class()));
         }
         assert_eq!(find("gpt2"), None);
+        assert_eq!(find_gguf("olmo2"), find("olmo2"));
+        assert_eq!(find_gguf("gemma3"), find("gemma3_text"));
+    }
+
+    #[test]
+    fn what_is_unknown_is_answered_with_the_nearest() {
+        for (name, words) in [
+            ("gemma3n", "the nearest is gemma3_text, but it has embeddings per layer"),
+            ("deepseek_v3", "llama, but it has experts"),
+            ("command-r", "llama, but it has layer norms"),
+            ("qwen3_omni", "the nearest by name is qwen3"),
+        ] {
+            assert!(unknown(name).contains(words), "{}", unknown(name));
+        }
+        assert_eq!(unknown("t5"), "is `t5`, which is not supported");
+        for (beginnings, nearest, _) in relatives::RELATIVES {
+            assert!(find(nearest).is_some(), "{beginnings:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::layer::{Layer, LayerValues};
 use super::projection::{Factor, Projection};
 use super::shape::Shape;
 use crate::error::{Error, Result};
-use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, SequenceKv, Store};
+use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, Rotations, SequenceKv, Store};
 use crate::steering::Steering;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
@@ -50,7 +50,7 @@ impl Frozen {
         let config = &self.config;
         let factors = Factors::of(overlay.adapter, config.num_layers)?;
         let positions = cache.lengths().iter().map(|length| (*length, length + 1));
-        let angles = Angles::new(config, positions);
+        let rotations = Rotations::new(config, positions);
         let Store::Fused(store) = &mut cache.store else {
             return Err(Error::Kernels {
                 kernels: "fused",
@@ -64,7 +64,7 @@ impl Frozen {
             for (index, cached) in store.layers.iter_mut().enumerate() {
                 let values = LayerValues::of(&self.layers[index])?;
                 let layer = values.layer(config, index, factors.layer(index));
-                layer.decode(&mut stream, &angles, cached);
+                layer.decode(&mut stream, rotations.of(config, index), cached);
                 steer(overlay.steering, index + 1, &mut stream);
             }
             Ok(())
@@ -109,10 +109,10 @@ impl Frozen {
 
 impl Layer<'_> {
     /// One block on one new row per sequence; the rows join the cache.
-    fn decode(&self, stream: &mut [f32], angles: &Angles, cached: &mut [SequenceKv]) {
+    fn decode(&self, stream: &mut [f32], angles: Option<&Angles>, cached: &mut [SequenceKv]) {
         let rows = cached.len();
         let mut normed = vec![0f32; stream.len()];
-        norm::forward(stream, self.attn_norm, self.eps, &mut normed);
+        self.enter(stream, self.attn_norm, &mut normed);
         let [mut q, mut k, v] = apply([&self.q, &self.k, &self.v], &normed, rows);
         let sides = [
             (&mut q, self.q_norm, self.config.num_heads),
@@ -123,8 +123,9 @@ impl Layer<'_> {
                 let raw = values.clone();
                 norm::forward(&raw, weight, self.eps, values);
             }
-            let size = self.config.head_dim;
-            rotate::forward(values, heads, size, &angles.cos, &angles.sin, angles.half);
+            if let Some(Angles { cos, sin, half }) = angles {
+                rotate::forward(values, heads, self.config.head_dim, cos, sin, *half);
+            }
         }
         let new = k.chunks_exact(self.k.out).zip(v.chunks_exact(self.v.out));
         for (cached, (k, v)) in cached.iter_mut().zip(new) {
@@ -133,13 +134,13 @@ impl Layer<'_> {
         }
         let mixed = self.attend_cached(&q, cached);
         let [o] = apply([&self.o], &mixed, rows);
-        softmax::add(stream, &o);
-        norm::forward(stream, self.mlp_norm, self.eps, &mut normed);
+        self.join(o, self.attn_out_norm, stream);
+        self.enter(stream, self.mlp_norm, &mut normed);
         let [gate, up] = apply([&self.gate, &self.up], &normed, rows);
         let mut inner = vec![0f32; gate.len()];
-        gated::forward(&gate, &up, &mut inner);
+        gated::forward(self.config.activation, &gate, &up, &mut inner);
         let [down] = apply([&self.down], &inner, rows);
-        softmax::add(stream, &down);
+        self.join(down, self.mlp_out_norm, stream);
     }
 
     /// [sequences, heads * head_dim] of the new rows q over the cache.
@@ -159,7 +160,7 @@ impl Layer<'_> {
                 for (head, (out, q)) in heads.enumerate() {
                     let start = first * stride + head / group * size;
                     let (k, v) = (&cached.k[start..], &cached.v[start..]);
-                    attention::decode(q, k, v, stride, &mut scores, out);
+                    attention::decode(q, k, v, stride, self.scores, &mut scores, out);
                 }
             });
         mixed

@@ -45,7 +45,8 @@ impl Frozen {
         let tape = rows * row + stream;
         let kept = if recompute { config.num_layers * stream } else { config.num_layers * tape };
         let again = if recompute { tape + stream } else { 0 };
-        let angles = rows * config.rotary_dim();
+        let ropes = 1 + usize::from(config.local_rope.is_some());
+        let angles = ropes * rows * config.rotary_dim();
         // The adapter as one vector, the stream after the last block, the hidden rows.
         let left = flat.size() + kept + 2 * stream;
         let forward = left + again + angles + packed + mixed.max(at_work);

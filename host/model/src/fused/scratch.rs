@@ -8,6 +8,11 @@ pub(super) struct Scratch {
     /// Gradient of the block's output; after the block that of its input.
     pub g: Vec<f32>,
     pub dx: Vec<f32>,
+    /// The gradient of the block's output while `g` is that of the MLP's own; only where branches
+    /// are finished.
+    pub dblock: Vec<f32>,
+    /// Likewise the gradient of attention's own output, while `dmid` is that of the stream.
+    pub dout: Vec<f32>,
     pub dmid: Vec<f32>,
     pub dmixed: Vec<f32>,
     pub dq: Vec<f32>,
@@ -29,9 +34,12 @@ impl Scratch {
         let rows = g.len() / config.hidden_size;
         let zeros = |cols: usize| vec![0f32; rows * cols];
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let finished = usize::from(config.finishes_branches()) * hidden;
         Self {
             g,
             dx: zeros(hidden),
+            dblock: zeros(finished),
+            dout: zeros(finished),
             dmid: zeros(hidden),
             dmixed: zeros(config.q_size()),
             dq: zeros(config.q_size()),
@@ -52,6 +60,8 @@ impl Scratch {
         let Self {
             g,
             dx,
+            dblock,
+            dout,
             dmid,
             dmixed,
             dq,
@@ -65,8 +75,9 @@ impl Scratch {
             low,
             left: _,
         } = self;
-        let parts = [g, dx, dmid, dmixed, dq, dk, dv, dgate, dup, activated, normed_x, normed_mid];
-        parts.into_iter().chain(low).map(Vec::len).sum()
+        let streams = [g, dx, dblock, dout, dmid, normed_x, normed_mid];
+        let parts = [dmixed, dq, dk, dv, dgate, dup, activated].into_iter().chain(streams);
+        parts.chain(low).map(Vec::len).sum()
     }
 
     /// Values of the packed rows, when every product of a block was computed.

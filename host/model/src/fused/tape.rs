@@ -1,7 +1,6 @@
 //! Activations that a block's forward pass keeps for its backward pass.
 
-use crate::config::Config;
-use crate::config::Target;
+use crate::config::{Config, QkNorm, Target};
 
 /// Values per row of one block; norms and the activation are computed again.
 #[derive(Default)]
@@ -21,6 +20,9 @@ pub(super) struct Tape {
     pub mixed: Vec<f32>,
     /// The residual stream between attention and MLP [rows, hidden].
     pub mid: Vec<f32>,
+    /// What attention and MLP gave before their norm or scale; only where branches are finished.
+    pub attn_out: Vec<f32>,
+    pub mlp_out: Vec<f32>,
     pub gate: Vec<f32>,
     pub up: Vec<f32>,
     /// scaling * x A^T per target [rows, rank]; empty where there is no adapter.
@@ -38,7 +40,8 @@ impl Tape {
     /// Makes room for the rows of a batch; in it is what was there before.
     pub fn fit(&mut self, config: &Config, rows: usize, ranks: [usize; 7]) {
         let (q, kv) = (config.q_size(), config.kv_size());
-        let raw = usize::from(config.qk_norm);
+        let raw = usize::from(config.qk_norm != QkNorm::None);
+        let finished = usize::from(config.finishes_branches()) * config.hidden_size;
         for (values, cols) in [
             (&mut self.q_raw, raw * q),
             (&mut self.k_raw, raw * kv),
@@ -47,6 +50,8 @@ impl Tape {
             (&mut self.v, kv),
             (&mut self.mixed, q),
             (&mut self.mid, config.hidden_size),
+            (&mut self.attn_out, finished),
+            (&mut self.mlp_out, finished),
             (&mut self.gate, config.intermediate_size),
             (&mut self.up, config.intermediate_size),
         ] {
@@ -59,8 +64,9 @@ impl Tape {
 
     /// Values it holds. A field that is left out here doesn't compile.
     pub fn values(&self) -> usize {
-        let Self { x, q_raw, k_raw, q, k, v, totals, mixed, mid, gate, up, low } = self;
-        let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, gate, up];
+        let Self { x, q_raw, k_raw, q, k, v, totals, mixed, mid, attn_out, mlp_out, gate, up, low } =
+            self;
+        let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, attn_out, mlp_out, gate, up];
         let all = parts.into_iter().chain(totals).chain(low);
         all.map(Vec::len).sum()
     }

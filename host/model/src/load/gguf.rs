@@ -211,7 +211,8 @@ fn module_name(module: &str, family: &dyn Family) -> Option<&'static str> {
         "attn_output" => "self_attn.o_proj",
         "attn_q_norm" => "self_attn.q_norm",
         "attn_k_norm" => "self_attn.k_norm",
-        "ffn_norm" => "post_attention_layernorm",
+        "ffn_norm" | "post_attention_norm" => "post_attention_layernorm",
+        "post_ffw_norm" => "post_feedforward_layernorm",
         "ffn_gate" => "mlp.gate_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
@@ -264,6 +265,12 @@ impl TensorSource for Gguf {
         let tensor = match self.interleaved_heads(name) {
             Some(heads) => half_split(&tensor, heads, self.config.head_dim)?,
             None => tensor,
+        };
+        // llama.cpp multiplies with what is stored.
+        let offset = self.config.norm_offset;
+        let tensor = match name.ends_with("norm.weight") && offset != 0.0 {
+            true => (tensor - offset)?,
+            false => tensor,
         };
         Ok(tensor.to_dtype(self.dtype)?)
     }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use candle_core::quantized::gguf_file::Value;
 use host_files::text::line;
 
+use crate::config::GgufKey;
+
 /// Fields of an architecture that are read, compared or told of elsewhere, and those that change nothing.
 const KNOWN: [&str; 25] = [
     "attention.head_count",
@@ -70,13 +72,14 @@ const NAMED: usize = 8;
 /// What is wrong: the key, and what it is.
 pub type Problem = (String, String);
 
-/// A line about keys that nothing reads, if there are any. `head_dim` is what `attention.scale` is compared with.
+/// A line about keys that nothing reads, if there are any. The family reads `read`, and `head_dim` is what `attention.scale` is compared with.
 ///
 /// # Errors
 /// The first key that would change what the model computes, or says that the file is no model.
 pub fn unread(
     metadata: &HashMap<String, Value>,
     architecture: &str,
+    read: &[GgufKey],
     head_dim: usize,
 ) -> Result<Option<String>, Problem> {
     let mut keys: Vec<(&String, &Value)> = metadata.iter().collect();
@@ -94,7 +97,8 @@ pub fn unread(
             }
             continue;
         };
-        if KNOWN.contains(&field) || QUIET.contains(&field) {
+        let is_read = read.iter().any(|key| key.name() == field);
+        if is_read || KNOWN.contains(&field) || QUIET.contains(&field) {
             continue;
         }
         if !COMPUTE.iter().any(|start| field.starts_with(start)) {

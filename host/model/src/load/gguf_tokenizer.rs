@@ -1,6 +1,6 @@
 //! The tokenizer inside a GGUF file, rebuilt as the tokenizer.json of the same model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::Value;
@@ -8,12 +8,10 @@ use serde_json::json;
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::unicode::NFC;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer};
 
+use super::gguf_pre_tokenizer::PreTokenizer;
+use super::gguf_sentencepiece;
 use crate::error::{Error, Result};
 use crate::tokenizer::ChatTokenizer;
 
@@ -26,11 +24,13 @@ const BESIDE: [&str; 5] = [
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
+/// `tokenizer.ggml.model` of SentencePiece.
+const SENTENCEPIECE: &str = "llama";
 /// llama.cpp's token types that matter here.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
-/// Rebuild the tokenizer of a GGUF file. A byte-level BPE with a known pre-tokenizer is rebuilt from the metadata;
+/// Rebuild the tokenizer of a GGUF file. SentencePiece and a byte-level BPE with a known pre-tokenizer are rebuilt from the metadata;
 /// for others a tokenizer.json beside the file is used when its vocabulary is the file's. The second is a line for
 /// everything beside the file, or in its metadata, that isn't used.
 ///
@@ -103,6 +103,14 @@ impl Metadata<'_> {
             .map_err(|_| self.fail(format!("metadata {key} isn't a list of strings")))
     }
 
+    /// What `tokenizer.ggml.NAME` says.
+    fn flag(&self, name: &str) -> Option<bool> {
+        match self.metadata.get(&format!("tokenizer.ggml.{name}")) {
+            Some(Value::Bool(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
     /// The id that `tokenizer.ggml.NAME_token_id` holds.
     fn token_id(&self, name: &str) -> Option<u32> {
         let id = self.metadata.get(&format!("tokenizer.ggml.{name}_token_id")).and_then(whole)?;
@@ -125,21 +133,20 @@ impl Metadata<'_> {
     /// The chat template. llama.cpp puts the first token before a prompt whose template doesn't, if the file asks for it.
     fn template(&self, tokens: &[String], notices: &mut Vec<String>) -> Option<String> {
         let template = self.string("tokenizer.chat_template")?;
-        let flag = |name: &str| match self.metadata.get(&format!("tokenizer.ggml.{name}")) {
-            Some(Value::Bool(flag)) => Some(*flag),
-            _ => None,
-        };
         let path = self.path.display();
-        if flag("add_eos_token") == Some(true) {
+        if self.flag("add_eos_token") == Some(true) {
             notices.push(format!(
                 "{path}: `tokenizer.ggml.add_eos_token` isn't read: the chat template ends a turn"
             ));
         }
-        // Of the kinds that are rebuilt this one begins with it unless told otherwise.
-        let begins =
-            matches!(self.string("tokenizer.ggml.pre"), Some("llama-bpe" | "llama3" | "llama-v3"));
+        // Of the kinds that are rebuilt these begin with it unless told otherwise.
+        let begins = self.string("tokenizer.ggml.model") == Some(SENTENCEPIECE)
+            || matches!(
+                self.string("tokenizer.ggml.pre"),
+                Some("llama-bpe" | "llama3" | "llama-v3")
+            );
         let bos = self.token_id("bos").and_then(|id| tokens.get(id as usize));
-        let Some(bos) = bos.filter(|_| flag("add_bos_token").unwrap_or(begins)) else {
+        let Some(bos) = bos.filter(|_| self.flag("add_bos_token").unwrap_or(begins)) else {
             return Some(template.to_owned());
         };
         if template.contains("bos_token") || template.contains(bos.as_str()) {
@@ -147,7 +154,7 @@ impl Metadata<'_> {
         }
         notices.push(format!(
             "{path}: {bos:?} is put before the text of the chat template, which doesn't write it: `tokenizer.ggml.add_bos_token` is {}, as in llama.cpp",
-            flag("add_bos_token").map_or("true for this tokenizer", |_| "true")
+            self.flag("add_bos_token").map_or("true for this tokenizer", |_| "true")
         ));
         Some(format!("{{{{ bos_token }}}}{template}"))
     }
@@ -197,9 +204,12 @@ impl Metadata<'_> {
 
     fn rebuilt(&self, tokens: &[String]) -> Result<Tokenizer> {
         let model = self.string("tokenizer.ggml.model").unwrap_or("(missing)");
+        if model == SENTENCEPIECE {
+            return self.sentencepiece(tokens);
+        }
         if model != "gpt2" {
             return Err(self.fail(format!(
-                "its tokenizer is of kind `{model}`; only byte-level BPE (gpt2) is rebuilt"
+                "its tokenizer is of kind `{model}`; only byte-level BPE (gpt2) and SentencePiece (llama) are rebuilt"
             )));
         }
         let kind = self.string("tokenizer.ggml.pre").unwrap_or("(missing)");
@@ -220,11 +230,47 @@ impl Metadata<'_> {
         Ok(tokenizer)
     }
 
-    fn byte_pair_encoding(&self, tokens: &[String], pre: PreTokenizer) -> Result<BPE> {
-        let vocabulary: HashMap<String, u32> = tokens.iter().cloned().zip(0..).collect();
-        if vocabulary.len() != tokens.len() {
-            return Err(self.fail("its vocabulary holds a token twice"));
+    fn sentencepiece(&self, tokens: &[String]) -> Result<Tokenizer> {
+        let list = |key: &str| {
+            let key = format!("tokenizer.ggml.{key}");
+            self.metadata.get(&key).ok_or_else(|| self.fail(format!("metadata {key} is missing")))
+        };
+        let scores = gguf_sentencepiece::scores(list("scores")?)
+            .ok_or_else(|| self.fail("metadata tokenizer.ggml.scores isn't a list of numbers"))?;
+        let types = match list("token_type")? {
+            Value::Array(types) => types.iter().map(|kind| whole(kind).unwrap_or(0)).collect(),
+            _ => Vec::new(),
+        };
+        if scores.len() != tokens.len() || types.len() != tokens.len() {
+            return Err(self.fail("its tokens, scores and token types aren't equally many"));
         }
+        self.refuse_twins(tokens)?;
+        let unknown = self.token_id("unknown").and_then(|id| tokens.get(id as usize));
+        let pieces = gguf_sentencepiece::Pieces {
+            tokens,
+            scores: &scores,
+            types: &types,
+            unknown: unknown.map(String::as_str),
+            // As in llama.cpp it is put there unless told otherwise.
+            prefixed: self.flag("add_space_prefix").unwrap_or(true),
+        };
+        let mut tokenizer = gguf_sentencepiece::rebuild(&pieces)
+            .map_err(|e| self.fail(format!("its tokenizer can't be rebuilt: {e}")))?;
+        self.add_tokens(&mut tokenizer, tokens)?;
+        Ok(tokenizer)
+    }
+
+    fn refuse_twins(&self, tokens: &[String]) -> Result<()> {
+        let different: HashSet<&String> = tokens.iter().collect();
+        match different.len() == tokens.len() {
+            true => Ok(()),
+            false => Err(self.fail("its vocabulary holds a token twice")),
+        }
+    }
+
+    fn byte_pair_encoding(&self, tokens: &[String], pre: PreTokenizer) -> Result<BPE> {
+        self.refuse_twins(tokens)?;
+        let vocabulary: HashMap<String, u32> = tokens.iter().cloned().zip(0..).collect();
         let merges = self
             .strings("tokenizer.ggml.merges")?
             .iter()
@@ -286,90 +332,5 @@ fn whole(value: &Value) -> Option<i64> {
         Value::I32(number) => Some(i64::from(*number)),
         Value::I64(number) => Some(*number),
         other => other.to_u64().ok().and_then(|number| i64::try_from(number).ok()),
-    }
-}
-
-/// How text is cut before byte pairs are merged. Each is what the tokenizer.json of those models says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PreTokenizer {
-    Gpt2,
-    SmolLm,
-    Llama3,
-    Qwen2,
-}
-
-impl PreTokenizer {
-    /// By the value of `tokenizer.ggml.pre`.
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "gpt-2" | "gpt2" => Some(Self::Gpt2),
-            "smollm" => Some(Self::SmolLm),
-            "llama-bpe" | "llama3" | "llama-v3" => Some(Self::Llama3),
-            "qwen2" => Some(Self::Qwen2),
-            _ => None,
-        }
-    }
-
-    fn build(self) -> tokenizers::Result<PreTokenizerWrapper> {
-        // Whether words are cut by GPT-2's expression, or were cut by another one already.
-        let bytes = |own_expression| ByteLevel::new(false, true, own_expression);
-        Ok(match self {
-            Self::Gpt2 => bytes(true).into(),
-            Self::SmolLm => {
-                Sequence::new(vec![Digits::new(true).into(), bytes(true).into()]).into()
-            }
-            Self::Llama3 => Sequence::new(vec![words("{1,3}")?, bytes(false).into()]).into(),
-            Self::Qwen2 => Sequence::new(vec![words("")?, bytes(false).into()]).into(),
-        })
-    }
-}
-
-/// The expression that Llama 3 and Qwen 2 share but for the length of a group of digits.
-fn words(digits: &str) -> tokenizers::Result<PreTokenizerWrapper> {
-    let expression = [
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        &format!(r"\p{{N}}{digits}"),
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-    .join("|");
-    Ok(Split::new(SplitPattern::Regex(expression), SplitDelimiterBehavior::Isolated, false)?.into())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _};
-
-    fn pieces(kind: &str, text: &str) -> Vec<String> {
-        let mut pieces = PreTokenizedString::from(text);
-        PreTokenizer::from_name(kind).unwrap().build().unwrap().pre_tokenize(&mut pieces).unwrap();
-        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        splits.into_iter().map(|(piece, _, _)| piece.replace('Ġ', "_")).collect()
-    }
-
-    #[test]
-    fn digits_and_spaces_are_cut_as_each_model_does() {
-        let text = "I'M in 1234  rooms";
-        assert_eq!(pieces("gpt-2", text), ["I", "'", "M", "_in", "_1234", "_", "_rooms"]);
-        assert_eq!(
-            pieces("smollm", text),
-            ["I", "'", "M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
-        );
-        assert_eq!(pieces("llama-bpe", text), ["I", "'M", "_in", "_", "123", "4", "_", "_rooms"]);
-        assert_eq!(
-            pieces("qwen2", text),
-            ["I", "'M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
-        );
-    }
-
-    #[test]
-    fn other_kinds_are_not_guessed() {
-        assert_eq!(PreTokenizer::from_name("deepseek-llm"), None);
-        assert_eq!(PreTokenizer::from_name("default"), None);
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use host_model::families::{Llama, Mistral, Phi3, Qwen2, Qwen3};
+use host_model::config::{Activation, LogitFinish, NormPlacement, QkNorm, Rope, Scales};
+use host_model::families::{
+    Gemma2, Gemma3, Granite, Llama, Mistral, Olmo2, Phi3, Qwen2, Qwen3, SmolLm3,
+};
 use host_model::{
     Config, Decoder, Kernels, LayerWeights, Linear, Lora, LoraConfig, Matrix, Packed, RopeScaling,
     Target, Weights,
@@ -27,8 +30,9 @@ impl Dice {
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    fn norm(&mut self, size: usize) -> Tensor {
-        (self.tensor(&[size], 0.3) + 1.0).unwrap()
+    /// As the files of a model have it.
+    fn norm(&mut self, size: usize, config: &Config) -> Tensor {
+        (self.tensor(&[size], 0.3) + (1.0 - config.norm_offset)).unwrap()
     }
 
     pub fn tokens(&mut self, count: usize, vocabulary: usize) -> Vec<u32> {
@@ -81,11 +85,63 @@ pub fn qwen2() -> Config {
 }
 
 pub fn qwen3() -> Config {
-    Config { family: &Qwen3, head_dim: 16, qk_norm: true, ..llama() }
+    Config { family: &Qwen3, head_dim: 16, qk_norm: QkNorm::Head, ..llama() }
 }
 
 pub fn phi3() -> Config {
     Config { family: &Phi3, tie_embeddings: false, partial_rotary_factor: 0.75, ..llama() }
+}
+
+pub fn gemma2() -> Config {
+    Config {
+        family: &Gemma2,
+        head_dim: 16,
+        activation: Activation::GeluTanh,
+        norms: NormPlacement::Around,
+        norm_offset: 1.0,
+        scales: Scales { embedding: 48f64.sqrt(), attention: Some(0.3), residual: 1.0 },
+        // Near enough to the scores and logits of random weights to bend them.
+        attention_cap: Some(2.0),
+        logits: LogitFinish { divisor: 1.0, cap: Some(3.0) },
+        sliding_window: Some(7),
+        window_layers: Some(vec![true, false, true]),
+        ..llama()
+    }
+}
+
+pub fn gemma3() -> Config {
+    Config {
+        family: &Gemma3,
+        qk_norm: QkNorm::Head,
+        attention_cap: None,
+        logits: LogitFinish::default(),
+        rope: Rope { theta: 1e6, scaling: RopeScaling::Linear { factor: 8.0 } },
+        local_rope: Some(Rope { theta: 1e4, scaling: RopeScaling::None }),
+        ..gemma2()
+    }
+}
+
+pub fn olmo2() -> Config {
+    Config {
+        family: &Olmo2,
+        norms: NormPlacement::After,
+        qk_norm: QkNorm::Whole,
+        tie_embeddings: false,
+        ..llama()
+    }
+}
+
+pub fn smollm3() -> Config {
+    Config { family: &SmolLm3, rotated_layers: Some(vec![true, false, true]), ..llama() }
+}
+
+pub fn granite() -> Config {
+    Config {
+        family: &Granite,
+        scales: Scales { embedding: 3.0, attention: Some(0.25), residual: 0.4 },
+        logits: LogitFinish { divisor: 2.5, cap: None },
+        ..llama()
+    }
 }
 
 /// Every bias, a window in the upper layers only, heads of their own keys.
@@ -111,6 +167,11 @@ pub fn families() -> Vec<(&'static str, Config)> {
         ("qwen2", qwen2()),
         ("qwen3", qwen3()),
         ("phi3", phi3()),
+        ("gemma2", gemma2()),
+        ("gemma3", gemma3()),
+        ("olmo2", olmo2()),
+        ("smollm3", smollm3()),
+        ("granite", granite()),
         ("mixed", mixed()),
     ]
 }
@@ -134,16 +195,21 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
             let gate = linear(Target::Gate, config.mlp_bias);
             let up = linear(Target::Up, config.mlp_bias);
             let down = linear(Target::Down, config.mlp_bias);
-            let head_norm = |dice: &mut Dice| config.qk_norm.then(|| dice.norm(config.head_dim));
+            let [attn_norm, attn_out_norm, mlp_norm, mlp_out_norm] =
+                config.norms.names().map(|name| name.map(|_| dice.norm(hidden, config)));
+            let [q_norm, k_norm] =
+                [0, 1].map(|i| config.qk_norm_sizes().map(|sizes| dice.norm(sizes[i], config)));
             LayerWeights {
-                attn_norm: dice.norm(hidden),
+                attn_norm,
+                attn_out_norm,
                 q,
                 k,
                 v,
                 o,
-                q_norm: head_norm(&mut dice),
-                k_norm: head_norm(&mut dice),
-                mlp_norm: dice.norm(hidden),
+                q_norm,
+                k_norm,
+                mlp_norm,
+                mlp_out_norm,
                 gate,
                 up,
                 down,
@@ -153,7 +219,7 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
     Weights {
         embed: dice.tensor(&[config.vocab_size, hidden], 1.0).into(),
         layers,
-        final_norm: dice.norm(hidden),
+        final_norm: dice.norm(hidden, config),
         head: (!config.tie_embeddings)
             .then(|| dice.tensor(&[config.vocab_size, hidden], 0.3).into()),
     }
@@ -181,14 +247,16 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
         .layers
         .iter()
         .map(|layer| LayerWeights {
-            attn_norm: change(&layer.attn_norm),
+            attn_norm: layer.attn_norm.as_ref().map(change),
+            attn_out_norm: layer.attn_out_norm.as_ref().map(change),
             q: linear(&layer.q),
             k: linear(&layer.k),
             v: linear(&layer.v),
             o: linear(&layer.o),
             q_norm: layer.q_norm.as_ref().map(change),
             k_norm: layer.k_norm.as_ref().map(change),
-            mlp_norm: change(&layer.mlp_norm),
+            mlp_norm: layer.mlp_norm.as_ref().map(change),
+            mlp_out_norm: layer.mlp_out_norm.as_ref().map(change),
             gate: linear(&layer.gate),
             up: linear(&layer.up),
             down: linear(&layer.down),
@@ -240,8 +308,11 @@ pub fn named(config: &Config, weights: &Weights) -> HashMap<String, Tensor> {
     }
     for (index, layer) in weights.layers.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-        put(name("input_layernorm"), &layer.attn_norm);
-        put(name("post_attention_layernorm"), &layer.mlp_norm);
+        for (part, norm) in config.norms.names().into_iter().zip(layer.norms()) {
+            if let (Some(part), Some(norm)) = (part, norm) {
+                put(name(part), norm);
+            }
+        }
         let modules = config.family.modules().iter();
         for module in modules.filter(|module| module.is_stacked()) {
             let parts: Vec<_> = module

@@ -4,8 +4,9 @@ use candle_core::quantized::GgmlDType;
 use host_model::load::Held;
 use host_model::{BlockFormat, LoadOptions, Model, Source, load};
 
-use crate::gguf::{metadata, open, tensors, write, write_as};
+use crate::gguf::open;
 use crate::tiny;
+use crate::tiny_gguf::{metadata, tensors, write, write_as};
 
 #[test]
 fn quantized_matrices_stay_as_the_file_has_them() {

@@ -35,14 +35,16 @@ pub fn random(
     let layers = (0..config.num_layers)
         .map(|_| {
             Ok(LayerWeights {
-                attn_norm: ones()?,
+                attn_norm: Some(ones()?),
+                attn_out_norm: None,
                 q: linear(Target::Q)?,
                 k: linear(Target::K)?,
                 v: linear(Target::V)?,
                 o: linear(Target::O)?,
                 q_norm: None,
                 k_norm: None,
-                mlp_norm: ones()?,
+                mlp_norm: Some(ones()?),
+                mlp_out_norm: None,
                 gate: linear(Target::Gate)?,
                 up: linear(Target::Up)?,
                 down: linear(Target::Down)?,
