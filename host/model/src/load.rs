@@ -6,11 +6,13 @@ mod config_json;
 mod digest;
 mod gguf;
 mod gguf_keys;
+mod gguf_names;
 mod gguf_tokenizer;
 mod gguf_types;
 mod held;
 pub mod hub;
 mod mismatch;
+mod pre_tokenizer;
 mod rope_json;
 mod safetensors;
 mod source;
@@ -32,7 +34,9 @@ pub use hub::HubAccess;
 pub use source::{EmbeddedModel, Source, hub_id};
 
 pub(crate) use self::digest::{Part, model_digest};
-use self::gguf::Gguf;
+pub(crate) use self::gguf::Gguf;
+pub(crate) use self::gguf_names::gguf_name;
+pub(crate) use self::pre_tokenizer::name as pre_tokenizer_name;
 pub(crate) use self::safetensors::weight_files;
 use self::safetensors::{InMemory, Shards};
 use crate::budget;
@@ -85,6 +89,8 @@ pub struct Model {
     pub name: String,
     /// The commit, for a model of the Hub.
     pub revision: Option<String>,
+    /// Under which name others find it: its Hub id, with `@` and the commit where that is known.
+    pub published: Option<String>,
     /// sha256 (hex) over the model's files.
     pub digest: String,
     /// The decoder's shape.
@@ -99,6 +105,13 @@ pub struct Model {
     pub notices: Vec<String>,
 }
 
+impl Model {
+    /// What an adapter for it names as its base.
+    pub fn base(&self) -> &str {
+        self.published.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// Load a model: configuration, weights as [`LoadOptions::dtype`], tokenizer, chat template, digest of its files.
 ///
 /// # Errors
@@ -111,6 +124,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Model> {
         Source::Hub { id, revision } => {
             let snapshot = hub::fetch(id, revision.as_deref(), &options.hub)?;
             let mut model = from_folder(&snapshot.folder, id.clone(), options)?;
+            model.published = Some(format!("{id}@{}", snapshot.commit));
             model.revision = Some(snapshot.commit);
             model.notices.extend(snapshot.notice);
             model
@@ -154,6 +168,7 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
     Ok(Model {
         name,
         revision: None,
+        published: None,
         digest: digest?,
         config: decoder.config.clone(),
         config_json: Some(config_json),
@@ -179,6 +194,7 @@ fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
     Ok(Model {
         name,
         revision: None,
+        published: None,
         digest: digest?,
         config: decoder.config.clone(),
         config_json: None,
@@ -208,6 +224,7 @@ fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> 
     Ok(Model {
         name,
         revision: None,
+        published: None,
         digest,
         config: decoder.config.clone(),
         config_json: Some(config_json),

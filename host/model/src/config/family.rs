@@ -107,6 +107,11 @@ pub trait Family: Debug + Sync {
         SEPARATE
     }
 
+    /// What GGUF files call it (`general.architecture`).
+    fn gguf_architecture(&self) -> &'static str {
+        self.name()
+    }
+
     /// The module of a GGUF tensor (`ffn_up`) whose name means something else in this family.
     fn gguf_module(&self, _name: &str) -> Option<&'static str> {
         None

@@ -204,7 +204,7 @@ impl Metadata<'_> {
         }
         let kind = self.string("tokenizer.ggml.pre").unwrap_or("(missing)");
         let pre = PreTokenizer::from_name(kind).ok_or_else(|| {
-            let known = "smollm, gpt-2, llama-bpe, qwen2";
+            let known = PRE_TOKENIZERS.join(", ");
             self.fail(format!("its pre-tokenizer `{kind}` isn't known (known: {known})"))
         })?;
         let bpe = self.byte_pair_encoding(tokens, pre)?;
@@ -236,7 +236,7 @@ impl Metadata<'_> {
                 vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
                 merges,
             )
-            .ignore_merges(pre == PreTokenizer::Llama3)
+            .ignore_merges(pre.takes_whole_pieces())
             .build()
             .map_err(|e| self.fail(format!("its tokenizer can't be rebuilt: {e}")))
     }
@@ -289,9 +289,12 @@ fn whole(value: &Value) -> Option<i64> {
     }
 }
 
+/// The values of `tokenizer.ggml.pre` that are known, each kind once.
+pub(super) const PRE_TOKENIZERS: [&str; 4] = ["smollm", "gpt-2", "llama-bpe", "qwen2"];
+
 /// How text is cut before byte pairs are merged. Each is what the tokenizer.json of those models says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PreTokenizer {
+pub(super) enum PreTokenizer {
     Gpt2,
     SmolLm,
     Llama3,
@@ -300,7 +303,7 @@ enum PreTokenizer {
 
 impl PreTokenizer {
     /// By the value of `tokenizer.ggml.pre`.
-    fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         match name {
             "gpt-2" | "gpt2" => Some(Self::Gpt2),
             "smollm" => Some(Self::SmolLm),
@@ -310,7 +313,12 @@ impl PreTokenizer {
         }
     }
 
-    fn build(self) -> tokenizers::Result<PreTokenizerWrapper> {
+    /// Whether a piece that is a token is taken whole, before any merge.
+    pub(super) fn takes_whole_pieces(self) -> bool {
+        self == Self::Llama3
+    }
+
+    pub(super) fn build(self) -> tokenizers::Result<PreTokenizerWrapper> {
         // Whether words are cut by GPT-2's expression, or were cut by another one already.
         let bytes = |own_expression| ByteLevel::new(false, true, own_expression);
         Ok(match self {
