@@ -36,6 +36,7 @@ mod readers;
 mod readme;
 mod reference;
 mod rows;
+mod serve;
 mod shown;
 mod smollm2;
 mod steering;

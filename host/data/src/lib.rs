@@ -30,6 +30,7 @@ pub mod random;
 mod reader;
 mod refused;
 mod rendered;
+mod request;
 pub mod rows;
 pub mod shape;
 mod shown;
@@ -54,6 +55,7 @@ pub use pack::{PackedSamples, Position, TapRanges, answer_offsets, pack, tap_ran
 pub use plan::{Cursor, Plan};
 pub use progress::{Progress, Silent};
 pub use reader::Reader;
+pub use request::Request;
 pub use rows::{
     Message, Prompt, Row, content_digest, content_id, parse_prompts, parse_rows, read_rows_with,
 };

@@ -10,10 +10,12 @@ mod export;
 mod generate;
 mod judge;
 mod policy;
+mod serve;
 mod steer;
 mod study;
 mod subject;
 mod train;
+mod vector;
 
 use std::path::Path;
 
@@ -34,6 +36,7 @@ pub enum Command {
     Compare(Box<compare::Arguments>),
     Study(Box<study::Arguments>),
     Generate(Box<generate::Arguments>),
+    Serve(Box<serve::Arguments>),
     #[command(subcommand)]
     Steer(steer::Command),
     Audit(Box<audit::Arguments>),
@@ -55,6 +58,7 @@ impl Command {
             Self::Compare(arguments) => compare::run(arguments),
             Self::Study(arguments) => study::run(arguments),
             Self::Generate(arguments) => generate::run(arguments),
+            Self::Serve(arguments) => serve::run(arguments),
             Self::Steer(command) => steer::run(command),
             Self::Audit(arguments) => audit::run(arguments),
             Self::Policy(command) => policy::run(command),
