@@ -14,6 +14,11 @@ pub use fields::Fields;
 pub use rope::{Rope, RopeScaling, long_rope_attention_factor, yarn_attention_factor};
 pub use target::Target;
 
+/// The largest size that any decoder has.
+const MOST: usize = 1 << 28;
+/// What to do about a size that none has.
+const ORIGINAL: &str = "use the configuration the weights were published with";
+
 /// The shape of a decoder. All sizes are in elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -121,7 +126,7 @@ impl Config {
                 file: file.into(),
                 field: field.into(),
                 problem,
-                action: "use the configuration the weights were published with".into(),
+                action: ORIGINAL.into(),
             })
         };
         for (field, value) in [
@@ -134,8 +139,8 @@ impl Config {
             ("head_dim", self.head_dim),
             ("max_position_embeddings", self.max_position),
         ] {
-            if value == 0 || value > 1 << 28 {
-                return fail(field, format!("is {value}, outside 1 to {}", 1u32 << 28));
+            if value == 0 || value > MOST {
+                return fail(field, format!("is {value}, outside 1 to {MOST}"));
             }
         }
         if !self.num_heads.is_multiple_of(self.num_kv_heads) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use host_files::text::line;
 
+use super::{MOST, ORIGINAL};
 use crate::error::{Error, Result};
 
 /// Fields of a `config.json`, or of an object in it, with the file's name for errors.
@@ -103,6 +104,19 @@ impl<'a> Fields<'a> {
         self.size(field)?.ok_or_else(|| self.fail(field, "is missing", "add it"))
     }
 
+    /// The number of blocks, which may be taken as the length of a list: no more than any model has.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it is missing, no whole number, or too large.
+    pub fn layers(&self) -> Result<usize> {
+        let field = "num_hidden_layers";
+        let layers = self.required(field)?;
+        if layers > MOST {
+            return Err(self.fail(field, format!("is {layers}, outside 1 to {MOST}"), ORIGINAL));
+        }
+        Ok(layers)
+    }
+
     /// A number, if the field is there.
     ///
     /// # Errors
@@ -173,5 +187,29 @@ impl<'a> Fields<'a> {
             .and_then(Value::as_array)
             .and_then(|list| list.iter().map(Value::as_f64).collect())
             .ok_or_else(|| self.fail(field, "is not a list of numbers", "add it"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Lists have as many entries, so that it is no number of layers must be known before.
+    #[test]
+    fn a_number_of_layers_that_no_model_has_is_refused_by_every_family() {
+        for family in crate::families::FAMILIES {
+            let value = serde_json::json!({
+                "num_hidden_layers": 1u64 << 45,
+                "intermediate_size": 8,
+                "use_sliding_window": true,
+            });
+            let json = Fields::new("config.json", &value);
+            assert!(json.layers().unwrap_err().to_string().contains("outside 1 to 268435456"));
+            for error in [family.read_window(&json).err(), family.read_experts(&json).err()] {
+                let is_right = |error: Error| error.to_string().contains("outside 1 to");
+                assert!(error.is_none_or(is_right), "{family:?}");
+            }
+        }
     }
 }

@@ -67,9 +67,7 @@ impl Family for Qwen3Moe {
         }
         let dense = dense_layers(json)?;
         let sparse = |layer: &usize| !dense.contains(layer) && (layer + 1).is_multiple_of(step);
-        // More layers than that are refused later.
-        let count_layers = json.required("num_hidden_layers")?.min(1 << 28);
-        let layers: Vec<bool> = (0..count_layers).map(|layer| sparse(&layer)).collect();
+        let layers: Vec<bool> = (0..json.layers()?).map(|layer| sparse(&layer)).collect();
         if count == 0 || !layers.contains(&true) {
             return Ok(None);
         }

@@ -60,7 +60,7 @@ pub(super) fn write_size(config: &Config, json: &mut Map<String, Value>) {
 /// Reads a window that must be switched on. It holds for the layers that `layer_types` names, without it for those
 /// from `max_window_layers` on.
 pub(super) fn read_switched(json: &Fields) -> Result<Window> {
-    let layers = json.required("num_hidden_layers")?;
+    let layers = json.layers()?;
     let size = match (json.flag("use_sliding_window")?, json.has("sliding_window")) {
         (false, _) => None,
         (true, true) => json.size("sliding_window")?,
@@ -123,7 +123,7 @@ fn types(json: &Fields) -> Result<Option<Vec<bool>>> {
     let Some(value) = json.get(LAYER_TYPES) else {
         return Ok(None);
     };
-    let layers = json.required("num_hidden_layers")?;
+    let layers = json.layers()?;
     let action = "give every layer one of full_attention, sliding_attention";
     let slides = |kind: &Value| match kind.as_str() {
         Some(FULL) => Ok(false),

@@ -124,7 +124,7 @@ fn config(json: &Fields) -> Result<Config> {
         vocab_size: json.required("vocab_size")?,
         hidden_size,
         intermediate_size: json.required("intermediate_size")?,
-        num_layers: json.required("num_hidden_layers")?,
+        num_layers: json.layers()?,
         num_heads,
         num_kv_heads: json.size("num_key_value_heads")?.unwrap_or(num_heads),
         head_dim,

@@ -4,6 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{Activation, VarBuilder};
 use candle_transformers::models::{llama, mistral, mixtral, phi3, qwen2, qwen3, qwen3_moe};
 use host_model::{Config, Experts, Kernels, Packed, RopeScaling};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::random::{self, Dice, largest_gap, named, weights};
 
@@ -29,6 +31,32 @@ fn agree(config: &Config, mut theirs: impl FnMut(&Tensor) -> Tensor) {
 fn builder(config: &Config) -> VarBuilder<'static> {
     let tensors = named(config, &weights(config, 1));
     VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)
+}
+
+/// A configuration of candle's, from the fields that several have and `more`.
+fn theirs<T: DeserializeOwned>(config: &Config, more: Value) -> T {
+    let mut fields = json!({
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "head_dim": config.head_dim,
+        "attention_bias": false,
+        "num_key_value_heads": config.num_kv_heads,
+        "max_position_embeddings": config.max_position,
+        "sliding_window": null,
+        "max_window_layers": 0,
+        "tie_word_embeddings": true,
+        "rope_theta": config.rope.theta,
+        "rms_norm_eps": config.rms_norm_eps,
+        "use_sliding_window": false,
+        "hidden_act": "silu",
+    });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        fields[name] = value.clone();
+    }
+    serde_json::from_value(fields).unwrap()
 }
 
 fn check_llama(config: &Config, rope_scaling: Option<llama::Llama3RopeConfig>) {
@@ -108,22 +136,10 @@ fn mistral_logits_with_a_window() {
 #[test]
 fn qwen2_logits_with_biases() {
     let config = random::qwen2();
-    let theirs = qwen2::Config {
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
-        intermediate_size: config.intermediate_size,
-        num_hidden_layers: config.num_layers,
-        num_attention_heads: config.num_heads,
-        num_key_value_heads: config.num_kv_heads,
-        max_position_embeddings: config.max_position,
-        sliding_window: config.max_position,
-        max_window_layers: config.num_layers,
-        tie_word_embeddings: true,
-        rope_theta: config.rope.theta,
-        rms_norm_eps: config.rms_norm_eps,
-        use_sliding_window: false,
-        hidden_act: Activation::Silu,
-    };
+    let theirs: qwen2::Config = theirs(
+        &config,
+        json!({ "sliding_window": config.max_position, "max_window_layers": config.num_layers }),
+    );
     let mut model = qwen2::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
     agree(&config, |input| {
         model.clear_kv_cache();
@@ -134,24 +150,7 @@ fn qwen2_logits_with_biases() {
 #[test]
 fn qwen3_logits_with_normed_heads() {
     let config = random::qwen3();
-    let theirs = qwen3::Config {
-        vocab_size: config.vocab_size,
-        hidden_size: config.hidden_size,
-        intermediate_size: config.intermediate_size,
-        num_hidden_layers: config.num_layers,
-        num_attention_heads: config.num_heads,
-        head_dim: config.head_dim,
-        attention_bias: false,
-        num_key_value_heads: config.num_kv_heads,
-        max_position_embeddings: config.max_position,
-        sliding_window: None,
-        max_window_layers: 0,
-        tie_word_embeddings: true,
-        rope_theta: config.rope.theta,
-        rms_norm_eps: config.rms_norm_eps,
-        use_sliding_window: false,
-        hidden_act: Activation::Silu,
-    };
+    let theirs: qwen3::Config = theirs(&config, json!({}));
     let mut model = qwen3::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
     agree(&config, |input| {
         model.clear_kv_cache();
@@ -163,24 +162,14 @@ fn qwen3_logits_with_normed_heads() {
 fn mixtral_logits() {
     let config = random::mixtral();
     let experts = config.experts(0).unwrap();
-    // Its fields are candle's own.
-    let theirs = serde_json::json!({
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
+    let more = json!({
         "intermediate_size": experts.intermediate_size,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "hidden_act": "silu",
-        "max_position_embeddings": config.max_position,
-        "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": config.rope.theta,
         "sliding_window": config.max_position,
         "num_experts_per_tok": experts.per_token,
         "num_local_experts": experts.count,
         "use_flash_attn": false,
     });
-    let theirs: mixtral::Config = serde_json::from_value(theirs).unwrap();
+    let theirs: mixtral::Config = theirs(&config, more);
     agree(&config, |input| {
         // It has no way to forget its keys.
         let mut model = mixtral::Model::new(&theirs, builder(&config)).unwrap();
@@ -198,29 +187,14 @@ fn qwen3_moe_logits_with_and_without_normalized_weights() {
             ..config.experts.clone().unwrap()
         };
         config.experts = Some(experts.clone());
-        let theirs = qwen3_moe::Config {
-            vocab_size: config.vocab_size,
-            hidden_size: config.hidden_size,
-            intermediate_size: config.intermediate_size,
-            num_hidden_layers: config.num_layers,
-            num_attention_heads: config.num_heads,
-            head_dim: config.head_dim,
-            attention_bias: false,
-            num_key_value_heads: config.num_kv_heads,
-            max_position_embeddings: config.max_position,
-            sliding_window: None,
-            max_window_layers: 0,
-            tie_word_embeddings: true,
-            rope_theta: config.rope.theta,
-            rms_norm_eps: config.rms_norm_eps,
-            use_sliding_window: false,
-            hidden_act: Activation::Silu,
-            decoder_sparse_step: 2,
-            moe_intermediate_size: experts.intermediate_size,
-            num_experts_per_tok: experts.per_token,
-            num_experts: experts.count,
-            norm_topk_prob: normalize,
-        };
+        let more = json!({
+            "decoder_sparse_step": 2,
+            "moe_intermediate_size": experts.intermediate_size,
+            "num_experts_per_tok": experts.per_token,
+            "num_experts": experts.count,
+            "norm_topk_prob": normalize,
+        });
+        let theirs: qwen3_moe::Config = theirs(&config, more);
         let mut model = qwen3_moe::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
         agree(&config, |input| {
             model.clear_kv_cache();
