@@ -29,8 +29,8 @@ const OWN: &[(&str, &str)] = &[
     ("calibration", "--data"),
     ("steering", "--data"),
 ];
-/// These are nobody's but the user's.
-const FREE: &[&str] = &["eval.batch", "canary.every_steps"];
+/// The one key of an evaluation that changes no result.
+const FREE: &str = "eval.batch";
 
 impl Common {
     /// Checks that each key exists, holds such a value, and isn't one that the study sets itself.
@@ -40,14 +40,12 @@ impl Common {
     pub fn new(assignments: &[String]) -> anyhow::Result<Self> {
         for assignment in assignments {
             let key = assignment.split('=').next().unwrap_or_default().trim();
-            let is_within = |owner: &str| {
-                key.strip_prefix(owner).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            };
-            if FREE.contains(&key) {
-                continue;
-            }
-            if let Some((_, flag)) = OWN.iter().find(|(owner, _)| is_within(owner)) {
-                bail!("--set {assignment}: a study sets {key} for each of its runs; use {flag}");
+            // A table that holds a key of the study would set that as well.
+            let meets = |own: &str| is_within(key, own) || is_within(own, key);
+            if key != FREE
+                && let Some((own, flag)) = OWN.iter().find(|(own, _)| meets(own))
+            {
+                bail!("--set {assignment}: a study sets {own} for each of its runs; use {flag}");
             }
         }
         let common = Self { assignments: assignments.to_vec() };
@@ -72,6 +70,11 @@ impl Common {
         }
         layers.resolve().map_err(|error| anyhow!("--set: {error}"))
     }
+}
+
+/// Whether a dotted key is another one or stands below it.
+fn is_within(key: &str, above: &str) -> bool {
+    key.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -100,6 +103,8 @@ mod tests {
         assert!(refused("train.learning_rate=1").ends_with("use --learning-rates"));
         assert!(refused("data.train=[]").contains("use --data"));
         assert!(refused("eval.limit=3").contains("--prompts"));
+        assert!(refused("model={source=\"x\"}").ends_with("use --model"));
+        assert!(refused("train={batch=4}").ends_with("use --learning-rates"));
         assert!(refused("train.bach=3").contains("did you mean batch?"));
         assert!(refused("model.weights=q9").contains("q9"));
     }
