@@ -65,7 +65,7 @@ pub fn locate_at(path: &Path, access: &HubAccess) -> Result<Vec<Located>> {
     }
 }
 
-/// The name of a data set of the Hub with the commit that its revision stands for now; others stay.
+/// The name of a data set of the Hub with the commit of its revision in place of that; the path of a file is unchanged.
 ///
 /// # Errors
 /// [`Error::Hub`] if there is no such data set.

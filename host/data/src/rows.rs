@@ -147,9 +147,7 @@ pub fn parse_rows(name: &Path, bytes: Vec<u8>) -> Result<Vec<Row>> {
 
 /// As [`parse_rows`], with what a person should know of the file.
 pub(super) fn training_rows(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Row>, FileNotices)> {
-    let mut found = Vec::new();
-    let notices = each_training_row(input, bad, &mut |row| found.push(row))?;
-    Ok((found, notices))
+    collected(input, bad, Purpose::Training, &mut |record| record.into_row())
 }
 
 /// As [`training_rows`], one row after the other.
@@ -164,10 +162,7 @@ pub(super) fn each_training_row(
 /// As [`training_rows`], of a file whose rows are read and not learned: what only training
 /// has to refuse is no matter.
 pub(super) fn answered_rows(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Row>, FileNotices)> {
-    let mut found = Vec::new();
-    let take = &mut |row| found.push(row);
-    let notices = each_record(input, bad, Purpose::Answers, &mut |record| record.into_row(), take)?;
-    Ok((found, notices))
+    collected(input, bad, Purpose::Answers, &mut |record| record.into_row())
 }
 
 /// The training rows of a file, each with the value of its key `key` (null if it
@@ -201,11 +196,7 @@ pub fn parse_prompts(name: &Path, bytes: Vec<u8>) -> Result<Vec<Prompt>> {
 
 /// As [`parse_prompts`], with what a person should know of the file.
 pub(super) fn prompts(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Prompt>, FileNotices)> {
-    let mut found = Vec::new();
-    let take = &mut |prompt| found.push(prompt);
-    let visit = &mut |record: Record<'_, '_>| record.into_prompt();
-    let notices = each_record(input, bad, Purpose::Prompts, visit, take)?;
-    Ok((found, notices))
+    collected(input, bad, Purpose::Prompts, &mut |record| record.into_prompt())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -246,6 +237,18 @@ impl Record<'_, '_> {
         let inputs = Arc::new(inputs);
         Ok(Prompt { messages, inputs, answer, choices, label, split, id, place })
     }
+}
+
+/// All that [`each_record`] gives.
+fn collected<T>(
+    input: Input<'_>,
+    bad: &BadRows,
+    purpose: Purpose,
+    visit: &mut dyn FnMut(Record<'_, '_>) -> Result<T>,
+) -> Result<(Vec<T>, FileNotices)> {
+    let mut found = Vec::new();
+    let notices = each_record(input, bad, purpose, visit, &mut |made| found.push(made))?;
+    Ok((found, notices))
 }
 
 /// Reads every record of a file, all of one shape, as a conversation. What `visit` makes

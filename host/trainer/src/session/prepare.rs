@@ -10,7 +10,7 @@ use host_data::{DataConfig, Plan, Reader, Sample, Texts};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
 use host_judges::{FailureLimit, Judges};
-use host_model::lora::Lora;
+use host_model::lora::{Lora, Shape};
 use host_model::{ChatTokenizer, Model};
 use host_sandbox::{Engine, Signer};
 use twox_hash::XxHash64;
@@ -89,7 +89,7 @@ pub fn load_training(
     }
     let mut model = load_model(&config.model, observer)?;
     // What fits nothing in the model is told before anything is written.
-    first_adapter(config, &model)?;
+    first_shape(config, &model)?;
     if let Some(folder) = &config.lora.start {
         observer.notice(&format!(
             "training goes on with the adapter {}; the reference is the model without it (model.adapter \
@@ -122,7 +122,7 @@ pub fn load_base(
     let base = load_model(&base, observer)?;
     let (aligned, weights) = (&model.decoder.weights, &base.decoder.weights);
     Ok(Some(Base {
-        subspaces: Subspaces::new(aligned, weights, first_adapter(config, model)?.shape())?,
+        subspaces: Subspaces::new(aligned, weights, &first_shape(config, model)?)?,
         digest: base.digest,
     }))
 }
@@ -221,6 +221,14 @@ pub fn first_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
         return Ok(Lora::load_peft(folder, &model.config, device)?);
     }
     Ok(Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?)
+}
+
+/// What [`first_adapter`] looks like; of a fresh one no value is drawn for that.
+fn first_shape(config: &RunConfig, model: &Model) -> Result<Shape> {
+    match config.lora.start {
+        Some(_) => Ok(first_adapter(config, model)?.shape().clone()),
+        None => Ok(config.lora.resolve().shape(&model.config)?),
+    }
 }
 
 /// All ranks must have read the same.
