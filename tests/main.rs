@@ -24,6 +24,7 @@ mod evaluation;
 mod evidence;
 mod generated;
 mod golden;
+mod hand_over;
 mod hostile;
 mod isolation;
 mod judge_failures;

@@ -25,6 +25,11 @@ pub struct ModelConfig {
     /// reference, and all that is compared with, is the model with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<PathBuf>,
+    /// Under which name others find the model: a Hub id (org/name, org/name@revision), or a
+    /// Hugging Face folder. Adapters name it as their base. Absent: the id of a model that
+    /// came from the Hub, and for others the name of the file or folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_name: Option<String>,
     /// Jinja file that replaces the model's own chat template.
     pub chat_template: Option<PathBuf>,
     /// Which of the model's own chat templates, where it has several by name.
@@ -98,6 +103,7 @@ impl Default for ModelConfig {
             source: None,
             base: None,
             adapter: None,
+            base_name: None,
             chat_template: None,
             chat_template_name: None,
             template_date: None,
@@ -110,6 +116,7 @@ impl Default for ModelConfig {
 }
 
 pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<Model> {
+    let published = config.published()?;
     let source = match &config.source {
         Some(source) => Source::parse(source)?,
         None => Source::Embedded(demo::MODEL),
@@ -132,6 +139,7 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         ..LoadOptions::default()
     };
     let mut model = host_model::load::load(&source, &options)?;
+    model.published = published.or(model.published);
     model.notices.iter().for_each(|notice| progress.notice(notice));
     if let (None, Some(date)) = (&config.template_date, model.tokenizer.template_moment()) {
         progress.notice(&format!(
@@ -157,6 +165,23 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
 }
 
 impl ModelConfig {
+    /// The name that was given for others, which must be one that peft finds a model by.
+    fn published(&self) -> Result<Option<String>> {
+        let Some(name) = &self.base_name else { return Ok(None) };
+        match Source::parse(name) {
+            Ok(Source::Hub { .. }) => Ok(Some(name.clone())),
+            Ok(Source::Directory(folder)) if folder.join("config.json").is_file() => {
+                Ok(Some(name.clone()))
+            }
+            _ => Err(Failure::config(
+                "model.base_name",
+                format!(
+                    "{name:?} is no Hub id and no Hugging Face folder; write ORG/NAME, or ORG/NAME@REVISION"
+                ),
+            )),
+        }
+    }
+
     fn template_options(&self) -> Result<TemplateOptions> {
         let date = |text: &String| {
             Moment::parse(text).ok_or_else(|| {

@@ -88,6 +88,75 @@ fn replace(made: TempPath, path: &Path) -> io::Result<()> {
     made.persist(path).map_err(|error| error.error)
 }
 
+/// A file that is written piece by piece under a temporary name, which gets its own with [`NewFile::finish`] and
+/// vanishes without. It never takes the place of a file that is there.
+pub struct NewFile {
+    file: File,
+    made: TempPath,
+    target: PathBuf,
+}
+
+impl NewFile {
+    /// Begins the file `target` of `bytes` bytes, for which room is set aside where the file system can do that: a
+    /// full disk is found out now and not when most of it is written.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when there is such a file; [`Error::Io`] when it can't be made, or there is no room.
+    pub fn begin(target: &Path, bytes: u64) -> Result<Self> {
+        if fs::symlink_metadata(target).is_ok() {
+            return Err(Error::Exists { path: target.to_owned() });
+        }
+        if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        let begun = || {
+            let made = partial(target, SHARED, &[], false)?;
+            let file = OpenOptions::new().write(true).open(&made)?;
+            set_aside(&file, bytes)?;
+            Ok(Self { file, made, target: target.to_owned() })
+        };
+        begun().map_err(|error| Error::io(target, error))
+    }
+
+    /// Where the bytes are until the file has its name.
+    pub fn path(&self) -> &Path {
+        &self.made
+    }
+
+    /// Waits until all is on the disk, and gives the file its name.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when another process was faster; [`Error::Io`].
+    pub fn finish(self) -> Result<()> {
+        let Self { file, made, target } = self;
+        file.sync_all().map_err(|error| Error::io(&target, error))?;
+        made.persist_noclobber(&target).map_err(|refused| match refused.error.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists { path: target.clone() },
+            _ => Error::io(&target, refused.error),
+        })
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Refuses what has no room on the file system, as far as that says so.
+fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes.max(1)) {
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A folder under a temporary name, which gets its own with [`Folder::finish`] and vanishes without.
 pub struct Folder {
     partial: PathBuf,
@@ -222,6 +291,37 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"first");
         assert_eq!(names(dir.path()), ["key"]);
+    }
+
+    #[test]
+    fn a_file_in_pieces_is_whole_or_not_there_and_replaces_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut file = NewFile::begin(&path, 4).unwrap();
+        file.write_all(b"ab").unwrap();
+        drop(file);
+        assert!(names(dir.path()).is_empty());
+        let (mut file, other) =
+            (NewFile::begin(&path, 4).unwrap(), NewFile::begin(&path, 4).unwrap());
+        file.write_all(b"abcd").unwrap();
+        assert_eq!(fs::read(file.path()).unwrap(), b"abcd");
+        file.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abcd");
+        for late in [other.finish().err(), NewFile::begin(&path, 4).err()] {
+            let message = late.unwrap().to_string();
+            assert!(message.contains("exists already"), "{message}");
+        }
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn what_has_no_room_is_refused_before_a_byte_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = NewFile::begin(&dir.path().join("a"), 1 << 62).err().unwrap();
+        let Error::Io { source, .. } = &error else { panic!("{error}") };
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::FileTooLarge];
+        assert!(kinds.contains(&source.kind()), "{error}");
+        assert!(names(dir.path()).is_empty());
     }
 
     #[test]

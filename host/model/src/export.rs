@@ -1,6 +1,8 @@
 //! A model as a folder in the Hugging Face layout, with the adapter merged into the weights.
 
 mod config_json;
+pub mod gguf;
+pub mod modelfile;
 mod tensors;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::load::Model;
 use crate::lora::Lora;
+use crate::tokenizer::ChatTokenizer;
 
 pub use config_json::config_json;
 
@@ -27,25 +30,28 @@ pub use config_json::config_json;
 /// [`Error::File`] when `dir` exists already, [`Error::Io`] when it can't be written (disk full), [`Error::Adapter`]
 /// when the adapter is of another model.
 pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) -> Result<()> {
+    merge_with(model, adapter, dir, dtype, &[])
+}
+
+/// As [`merge`], with more files in the folder: name and content.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_with(
+    model: &Model,
+    adapter: Option<&Lora>,
+    dir: &Path,
+    dtype: DType,
+    more: &[(&str, &[u8])],
+) -> Result<()> {
     let type_name = type_name(dtype)?;
     if model.config_json.is_none() {
         refuse_biases(&model.config, dir)?;
     }
-    if adapter.is_some_and(|a| a.num_layers() != model.config.num_layers) {
-        return Err(Error::adapter(
-            "has another number of layers than the model",
-            "export with the model it was made for",
-        ));
-    }
+    refuse_other(adapter, &model.config)?;
     let folder = atomic::Folder::begin(dir)?;
     write_weights(model, adapter, &folder.path().join("model.safetensors"), dtype)?;
-    for (name, bytes) in model.tokenizer.files() {
-        let path = folder.path().join(name);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
-        }
-        atomic::write(&path, bytes)?;
-    }
+    write_files(folder.path(), &model.tokenizer, more)?;
     let mut config = model.config_json.clone().unwrap_or_else(|| config_json(&model.config));
     set_type(&mut config, type_name);
     set_head(&mut config, model.config.tie_embeddings);
@@ -63,6 +69,46 @@ pub fn merge(model: &Model, adapter: Option<&Lora>, dir: &Path, dtype: DType) ->
         .and_then(|p| std::fs::set_permissions(&weights, p))
         .map_err(|e| Error::io(&weights, e))?;
     Ok(folder.finish()?)
+}
+
+/// Write an adapter to the new folder `dir` as peft and what is built on it load it: adapter, tokenizer files and chat
+/// template, `more` files by name. It names its base as [`Model::base`] says. The folder appears whole or not at all.
+///
+/// # Errors
+/// As [`merge`].
+pub fn adapter(model: &Model, adapter: &Lora, dir: &Path, more: &[(&str, &[u8])]) -> Result<()> {
+    refuse_other(Some(adapter), &model.config)?;
+    let folder = atomic::Folder::begin(dir)?;
+    adapter.save_peft(folder.path(), &model.config, model.base())?;
+    write_files(folder.path(), &model.tokenizer, more)?;
+    Ok(folder.finish()?)
+}
+
+/// The files of a tokenizer, and others.
+fn write_files(folder: &Path, tokenizer: &ChatTokenizer, more: &[(&str, &[u8])]) -> Result<()> {
+    let own = tokenizer.files().iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    for (name, bytes) in own.chain(more.iter().copied()) {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        atomic::write(&path, bytes)?;
+    }
+    Ok(())
+}
+
+/// An adapter belongs to a model of its shape.
+fn refuse_other(adapter: Option<&Lora>, config: &Config) -> Result<()> {
+    let export = "export with the model it was made for";
+    match adapter {
+        Some(lora) if lora.num_layers() != config.num_layers => {
+            Err(Error::adapter("has another number of layers than the model", export))
+        }
+        Some(lora) if !lora.fits(config) => {
+            Err(Error::adapter("has factors of other shapes than the model's matrices", export))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One flag gives all four projections of attention a bias; GGUF may hold some of them.

@@ -7,6 +7,8 @@ mod digest;
 mod experts;
 mod gguf;
 mod gguf_keys;
+mod gguf_names;
+mod gguf_pre_tokenizer;
 mod gguf_tokenizer;
 mod gguf_types;
 mod held;
@@ -34,7 +36,9 @@ pub use hub::HubAccess;
 pub use source::{EmbeddedModel, Source, hub_id};
 
 pub(crate) use self::digest::{Part, model_digest};
-use self::gguf::Gguf;
+pub(crate) use self::gguf::Gguf;
+pub(crate) use self::gguf_names::{gguf_tensor_name, is_router, is_stack};
+pub(crate) use self::gguf_pre_tokenizer::name as pre_tokenizer_name;
 pub(crate) use self::safetensors::weight_files;
 use self::safetensors::{InMemory, Shards};
 use crate::budget;
@@ -87,6 +91,8 @@ pub struct Model {
     pub name: String,
     /// The commit, for a model of the Hub.
     pub revision: Option<String>,
+    /// Under which name others find it: its Hub id, with `@` and the commit where that is known.
+    pub published: Option<String>,
     /// sha256 (hex) over the model's files.
     pub digest: String,
     /// The decoder's shape.
@@ -101,6 +107,13 @@ pub struct Model {
     pub notices: Vec<String>,
 }
 
+impl Model {
+    /// What an adapter for it names as its base.
+    pub fn base(&self) -> &str {
+        self.published.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// Load a model: configuration, weights as [`LoadOptions::dtype`], tokenizer, chat template, digest of its files.
 ///
 /// # Errors
@@ -113,6 +126,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Model> {
         Source::Hub { id, revision } => {
             let snapshot = hub::fetch(id, revision.as_deref(), &options.hub)?;
             let mut model = from_folder(&snapshot.folder, id.clone(), options)?;
+            model.published = Some(format!("{id}@{}", snapshot.commit));
             model.revision = Some(snapshot.commit);
             model.notices.extend(snapshot.notice);
             model
@@ -156,6 +170,7 @@ fn from_folder(folder: &Path, name: String, options: &LoadOptions) -> Result<Mod
     Ok(Model {
         name,
         revision: None,
+        published: None,
         digest: digest?,
         config: decoder.config.clone(),
         config_json: Some(config_json),
@@ -181,6 +196,7 @@ fn from_gguf(path: &Path, options: &LoadOptions) -> Result<Model> {
     Ok(Model {
         name,
         revision: None,
+        published: None,
         digest: digest?,
         config: decoder.config.clone(),
         config_json: None,
@@ -210,6 +226,7 @@ fn from_embedded(model: &EmbeddedModel, options: &LoadOptions) -> Result<Model> 
     Ok(Model {
         name,
         revision: None,
+        published: None,
         digest,
         config: decoder.config.clone(),
         config_json: Some(config_json),

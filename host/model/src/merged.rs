@@ -31,7 +31,9 @@ impl Model {
         let mut decoder = Decoder::new(config, weights, kernels)?;
         decoder.recompute = self.decoder.recompute;
         let adapter = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-        Ok(Self { name: format!("{}+{adapter}", self.name), digest, decoder, ..self })
+        // What is published is the model without it.
+        let published = None;
+        Ok(Self { published, name: format!("{}+{adapter}", self.name), digest, decoder, ..self })
     }
 }
 

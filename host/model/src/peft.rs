@@ -83,6 +83,32 @@ impl Lora {
     }
 }
 
+/// What is added to one linear layer as the family's files hold it: scaling * B A.
+pub(crate) struct AdaptedModule {
+    /// `model.layers.0.self_attn.q_proj`
+    pub name: String,
+    /// [rank, in]
+    pub a: Tensor,
+    /// [out, rank]
+    pub b: Tensor,
+    pub scaling: f64,
+}
+
+/// The adapted linear layers of a model.
+pub(crate) fn modules(lora: &Lora, model: &Config) -> Result<Vec<AdaptedModule>> {
+    let Written { mut tensors, entries, .. } = stacked::stack(lora, model)?;
+    let mut adapted = Vec::new();
+    for entry in entries {
+        let [a, b] = ["lora_A", "lora_B"]
+            .map(|side| tensors.remove(&tensor_name(entry.module, entry.layer, side)));
+        if let (Some(a), Some(b)) = (a, b) {
+            let name = module_name(entry.module, entry.layer);
+            adapted.push(AdaptedModule { name, a, b, scaling: lora.shape().scaling(entry.place) });
+        }
+    }
+    Ok(adapted)
+}
+
 /// Bytes of an adapter: a rank of 512 in a model of 70 billion parameters.
 const LARGEST: u64 = 32 << 30;
 

@@ -6,6 +6,7 @@ mod beginnings;
 pub(crate) mod bounded;
 mod files;
 mod layout;
+mod library;
 mod named_tokens;
 mod templates;
 mod thoughts;

@@ -25,8 +25,8 @@ pub use actuators::objective;
 pub use parameters::{distance as drift, optimizer};
 pub use records::{observer, run_dir};
 pub use session::{
-    calibration, compared, dry_run, evidence, follow, load_policies, manifest, prepare, recipe,
-    steering,
+    calibration, card, compared, dry_run, evidence, follow, load_policies, manifest, prepare,
+    recipe, steering,
 };
 pub use signals::{reference, sensors, taps};
 pub use step::micro_batch;

@@ -38,7 +38,9 @@ impl AdapterFlags {
             return Ok(None);
         };
         let lora = Lora::load_peft(&folder, &model.config, model.decoder.device())?;
-        other_base(&folder, &model.name).iter().for_each(|line| screen.notice(line));
+        other_base(&folder, [model.base(), &model.name])
+            .iter()
+            .for_each(|line| screen.notice(line));
         let template = own_template(&folder, model.tokenizer.chat_template());
         template.iter().for_each(|line| screen.notice(line));
         let run = self.run.as_ref().filter(|_| self.adapter.is_none());
@@ -48,7 +50,7 @@ impl AdapterFlags {
 }
 
 /// Shapes alone can't tell two models of one family apart, but their names do.
-fn other_base(folder: &Path, model: &str) -> Option<String> {
+fn other_base(folder: &Path, names: [&str; 2]) -> Option<String> {
     let path = folder.join("adapter_config.json");
     let settings: Value = serde_json::from_str(&capped::read_text(&path, MOST_BYTES).ok()?).ok()?;
     let base = settings["base_model_name_or_path"].as_str()?;
@@ -56,13 +58,13 @@ fn other_base(folder: &Path, model: &str) -> Option<String> {
         let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         name.split('@').next().unwrap_or_default().to_lowercase()
     };
-    (!base.is_empty() && last(base) != last(model)).then(|| {
+    (!base.is_empty() && names.iter().all(|name| last(base) != last(name))).then(|| {
         format!(
             "{}: the adapter was made for {}, and the model is {}; on another base than its own it means \
              something else",
             path.display(),
             clean(base, 200),
-            clean(model, 200)
+            clean(names[0], 200)
         )
     })
 }
@@ -109,11 +111,12 @@ mod tests {
             let settings = serde_json::json!({"base_model_name_or_path": base});
             std::fs::write(folder.path().join("adapter_config.json"), settings.to_string())
                 .expect("there");
-            other_base(folder.path(), model)
+            other_base(folder.path(), [model, "file.gguf"])
         };
         assert_eq!(told("org/Tiny".into(), "tiny"), None);
         assert_eq!(told("org/tiny".into(), "org/tiny@main"), None);
         assert_eq!(told("/models/tiny/".into(), "tiny"), None);
+        assert_eq!(told("file.gguf".into(), "org/tiny"), None);
         assert_eq!(told(Value::Null, "tiny"), None);
         let line = told("org/tiny\u{1b}[2J".into(), "small").expect("there");
         assert!(line.contains("made for org/tiny") && line.contains("is small"), "{line}");

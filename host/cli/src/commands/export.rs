@@ -1,31 +1,68 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::DType;
-use clap::Args;
+use clap::{ArgGroup, Args};
+use host_files::atomic;
+use host_model::export::gguf::{GgufExport, GgufType};
+use host_model::export::modelfile::{self, Weights};
+use host_model::load::hub::push;
+use host_model::{HubAccess, Lora, Model, Source, export};
 use host_trainer::Error;
+use host_trainer::card::Card;
+use host_trainer::config::RunConfig;
+use host_trainer::data::Progress as _;
 use host_trainer::records::Ending;
 
 use crate::commands::adapter::AdapterFlags;
-use crate::flags::{ConfigFlags, with_defaults};
-use crate::out::say;
+use crate::flags::{BaseFlags, ConfigFlags, FlagGroup as _, with_defaults};
+use crate::out::{print_line, say};
 use crate::screen::Screen;
 
-/// Write an adapter, or the model with the adapter merged into it.
+/// Write an adapter, or the model with the adapter merged into it, for other programs.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("written").required(true).multiple(true).args(["output", "gguf", "gguf_adapter", "exported"])))]
 pub struct Arguments {
     #[command(flatten)]
     pub config: ConfigFlags,
     #[command(flatten)]
     pub adapter: AdapterFlags,
-    /// Merge the adapter into the weights and write a whole model.
-    #[arg(long)]
+    #[command(flatten)]
+    pub base: BaseFlags,
+    /// Folder to write, for peft, vLLM and transformers: the adapter with the tokenizer and a
+    /// model card; must not exist.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Merge the adapter into the weights and write a whole model into --output.
+    #[arg(long, requires = "output")]
     pub merged: bool,
     /// Number format of the merged weights.
     #[arg(long, value_enum, default_value_t = WeightType::F32, requires = "merged")]
     pub dtype: WeightType,
-    /// Folder to write; must not exist.
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
+    /// GGUF file to write, for llama.cpp and Ollama: the whole model, the adapter merged into
+    /// it. A Modelfile is written beside it.
+    #[arg(long, value_name = "FILE")]
+    pub gguf: Option<PathBuf>,
+    /// Number format of the matrices of --gguf; what doesn't divide into its blocks is written
+    /// in q8_0 or f16.
+    #[arg(long, value_enum, default_value_t = Quantization::F16, requires = "gguf")]
+    pub quantize: Quantization,
+    /// GGUF file to write: the adapter alone, for a base that is a GGUF file. A Modelfile is
+    /// written beside it.
+    #[arg(long, value_name = "FILE")]
+    pub gguf_adapter: Option<PathBuf>,
+    /// Data set of the Hub that the model card names. Can be repeated.
+    #[arg(long = "dataset", value_name = "ORG/NAME", requires = "output", value_parser = repository)]
+    pub datasets: Vec<String>,
+    /// Send all that was written to this repository of the Hub, in one commit. It is made if
+    /// there is none. HF_TOKEN must be allowed to write.
+    #[arg(long, value_name = "ORG/NAME", value_parser = repository)]
+    pub push: Option<String>,
+    /// Everybody may see a repository that --push makes; without it only you.
+    #[arg(long, requires = "push")]
+    pub public: bool,
+    /// Folder that an earlier export wrote, to push it as it is.
+    #[arg(long, value_name = "DIR", requires = "push", conflicts_with_all = ["output", "gguf", "gguf_adapter", "run", "adapter"])]
+    pub exported: Option<PathBuf>,
 }
 
 /// Number formats that a merged model can be written in.
@@ -36,38 +73,230 @@ pub enum WeightType {
     Bf16,
 }
 
+/// Number formats of a GGUF file.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Quantization {
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8,
+    #[value(name = "q6_k")]
+    Q6,
+    #[value(name = "q5_k")]
+    Q5,
+    #[value(name = "q4_k")]
+    Q4,
+}
+
+impl From<Quantization> for GgufType {
+    fn from(quantization: Quantization) -> Self {
+        match quantization {
+            Quantization::F32 => Self::F32,
+            Quantization::F16 => Self::F16,
+            Quantization::Bf16 => Self::Bf16,
+            Quantization::Q8 => Self::Q8_0,
+            Quantization::Q6 => Self::Q6K,
+            Quantization::Q5 => Self::Q5K,
+            Quantization::Q4 => Self::Q4K,
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    if arguments.output.exists() {
-        return Err(Error::OutputExists { path: arguments.output.clone() }.into());
+    let hub = HubAccess::from_env();
+    if let Some(id) = &arguments.push {
+        push::check(id, &hub).map_err(Error::from)?;
     }
-    let config = with_defaults(arguments.config.layers(arguments.adapter.run.as_deref())?)?;
+    if arguments.exported.is_some() {
+        return arguments.send(arguments.exported.as_deref(), &[], &hub);
+    }
+    let export = Export::prepare(arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
-    let model = host_data::load_model(&config.model, &mut screen)?;
+    let model = host_data::load_model(&export.config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model, &mut screen)?;
-    match (arguments.merged, &adapter) {
-        (true, adapter) => {
-            let dtype = match arguments.dtype {
-                WeightType::F32 => DType::F32,
-                WeightType::F16 => DType::F16,
-                WeightType::Bf16 => DType::BF16,
-            };
-            host_model::export::merge(&model, adapter.as_ref(), &arguments.output, dtype)
-                .map_err(Error::from)?;
-        }
-        (false, Some(adapter)) => {
-            adapter
-                .save_peft(&arguments.output, &model.config, &model.name)
-                .map_err(Error::from)?;
-        }
-        (false, None) => {
-            return Err(Error::config(
-                "--adapter",
-                "nothing to export; give --run DIR or --adapter DIR, or --merged",
-            )
-            .into());
-        }
-    }
+    let mut tell = |notice: &str| screen.notice(notice);
+    export.check(&model, adapter.as_ref(), &mut tell)?;
+    let folder = export.folder(&model, adapter.as_ref())?;
+    let files = export.gguf(&model, adapter.as_ref(), &mut tell)?;
     drop(screen);
-    say(format!("wrote {}", arguments.output.display()));
-    Ok(Ending::Finished)
+    for path in folder.iter().chain(&files) {
+        say(format!("wrote {}", path.display()));
+    }
+    arguments.send(folder.as_deref(), &files, &hub)
+}
+
+impl Arguments {
+    /// Pushes, if that is asked for.
+    fn send(
+        &self,
+        folder: Option<&Path>,
+        files: &[PathBuf],
+        hub: &HubAccess,
+    ) -> anyhow::Result<Ending> {
+        let Some(id) = &self.push else { return Ok(Ending::Finished) };
+        let files = push::files(folder, files).map_err(Error::from)?;
+        for file in &files {
+            say(format!("sending {} ({} bytes) to {id}", file.name, file.size));
+        }
+        let pushed = push::push(id, &files, self.public, hub).map_err(Error::from)?;
+        print_line(&pushed.url)?;
+        Ok(Ending::Finished)
+    }
+}
+
+struct Export<'a> {
+    arguments: &'a Arguments,
+    config: RunConfig,
+    /// The GGUF file that the model comes from, if it does.
+    source: Option<PathBuf>,
+}
+
+impl<'a> Export<'a> {
+    /// Refuses what is there already before anything is loaded.
+    fn prepare(arguments: &'a Arguments) -> Result<Self, Error> {
+        let mut layers = arguments.config.layers(arguments.adapter.run.as_deref())?;
+        arguments.base.apply(&mut layers)?;
+        let config = with_defaults(layers)?;
+        let files = [&arguments.gguf, &arguments.gguf_adapter].into_iter().flatten();
+        let with_modelfile = files.flat_map(|file| [file.clone(), beside(file)]);
+        let mut named: Vec<PathBuf> =
+            arguments.output.iter().cloned().chain(with_modelfile).collect();
+        if let Some(path) = named.iter().find(|path| path.exists()) {
+            return Err(Error::OutputExists { path: path.clone() });
+        }
+        named.sort();
+        if let Some(twice) = named.windows(2).find(|pair| pair[0] == pair[1]) {
+            let problem =
+                format!("{} would be written twice; name another file", twice[0].display());
+            return Err(Error::config("--gguf-adapter", problem));
+        }
+        let source = match &config.model.source {
+            Some(source) => match Source::parse(source).map_err(Error::from)? {
+                Source::Gguf(path) => Some(path),
+                _ => None,
+            },
+            None => None,
+        };
+        Ok(Self { arguments, config, source })
+    }
+
+    /// What can't be written, and what a reader won't find.
+    fn check(
+        &self,
+        model: &Model,
+        adapter: Option<&Lora>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), Error> {
+        let Arguments { output, merged, gguf_adapter, .. } = self.arguments;
+        let alone =
+            [(output.is_some() && !merged, "--output"), (gguf_adapter.is_some(), "--gguf-adapter")];
+        if let (None, Some((_, flag))) = (adapter, alone.iter().find(|(is_asked, _)| *is_asked)) {
+            let problem = format!(
+                "there is no adapter for {flag}; give --run DIR or --adapter DIR, or export the model with --merged or --gguf"
+            );
+            return Err(Error::config("--adapter", problem));
+        }
+        if output.is_some() && !merged && model.published.is_none() {
+            tell(&format!(
+                "the adapter names its base {:?}, by which peft and vLLM find no model: --base-name ORG/NAME gives the \
+                 name under which the base is on the Hub",
+                model.name
+            ));
+        }
+        let steering =
+            self.arguments.adapter.run.as_ref().map(|run| run.join("steering.safetensors"));
+        if let Some(path) = steering.filter(|path| path.is_file()) {
+            tell(&format!(
+                "{}: the policies of the run left a steering vector, which no exported file carries: without it the \
+                 model isn't the one that was measured (host generate --vector adds it)",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    fn folder(&self, model: &Model, adapter: Option<&Lora>) -> Result<Option<PathBuf>, Error> {
+        let Arguments { output: Some(output), merged, dtype, datasets, .. } = self.arguments else {
+            return Ok(None);
+        };
+        let run = self
+            .arguments
+            .adapter
+            .run
+            .as_deref()
+            .filter(|_| self.arguments.adapter.adapter.is_none());
+        let config = &self.config;
+        let card = Card { model, adapter, merged: *merged, run, config, datasets }.text()?;
+        let card = [("README.md", card.as_bytes())];
+        match adapter {
+            Some(adapter) if !merged => export::adapter(model, adapter, output, &card)?,
+            _ => {
+                let dtype = match dtype {
+                    WeightType::F32 => DType::F32,
+                    WeightType::F16 => DType::F16,
+                    WeightType::Bf16 => DType::BF16,
+                };
+                export::merge_with(model, adapter, output, dtype, &card)?;
+            }
+        }
+        Ok(Some(output.clone()))
+    }
+
+    fn gguf(
+        &self,
+        model: &Model,
+        adapter: Option<&Lora>,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Vec<PathBuf>, Error> {
+        let base = model.published.as_deref();
+        let export = GgufExport { model, source: self.source.as_deref(), base };
+        let mut written = Vec::new();
+        if let Some(path) = &self.arguments.gguf {
+            let notices = export.merged(adapter, self.arguments.quantize.into(), path)?;
+            notices.iter().for_each(|notice| tell(notice));
+            written.push(path.clone());
+            let weights = Weights { from: &local(path), adapter: None, remark: None };
+            written.push(write_modelfile(path, weights, model)?);
+        }
+        if let (Some(path), Some(adapter)) = (&self.arguments.gguf_adapter, adapter) {
+            export.adapter(adapter, path)?;
+            written.push(path.clone());
+            let source = self.source.as_ref().map(|path| path.display().to_string());
+            let stem = Path::new(&model.name).file_stem().unwrap_or_default().to_string_lossy();
+            let from = source.clone().unwrap_or_else(|| format!("./{stem}.gguf"));
+            let name = self.config.model.source.as_deref();
+            let named = name.map_or_else(String::new, |name| format!("--model {name} "));
+            let remark =
+                format!("The base as GGUF is made by: host export {named}--gguf {stem}.gguf");
+            let remark = source.is_none().then_some(remark);
+            let weights =
+                Weights { from: &from, adapter: Some(&local(path)), remark: remark.as_deref() };
+            written.push(write_modelfile(path, weights, model)?);
+        }
+        Ok(written)
+    }
+}
+
+/// `model.gguf` -> `model.Modelfile`
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("Modelfile")
+}
+
+/// A file in the folder of the Modelfile.
+fn local(path: &Path) -> String {
+    format!("./{}", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn write_modelfile(path: &Path, weights: Weights<'_>, model: &Model) -> Result<PathBuf, Error> {
+    let path = beside(path);
+    atomic::write(&path, modelfile::text(weights, &model.tokenizer).as_bytes())?;
+    Ok(path)
+}
+
+fn repository(id: &str) -> Result<String, String> {
+    match Source::parse(id) {
+        Ok(Source::Hub { id, revision: None }) => Ok(id),
+        _ => Err("is no id of the Hub; write ORG/NAME".into()),
+    }
 }

@@ -11,7 +11,8 @@ use host_trainer::{Error, dry_run, follow};
 use super::{engine, signer};
 use crate::exit::Failed;
 use crate::flags::{
-    ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags, with_defaults,
+    BaseFlags, ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags,
+    with_defaults,
 };
 use crate::home;
 use crate::out::{print, say};
@@ -31,6 +32,8 @@ pub struct Arguments {
     pub eval: EvalFlags,
     #[command(flatten)]
     pub train: TrainFlags,
+    #[command(flatten)]
+    pub base: BaseFlags,
 }
 
 impl Arguments {
@@ -41,6 +44,7 @@ impl Arguments {
             self.policy.apply(&mut layers)?;
             self.eval.apply(&mut layers)?;
             self.train.apply(&mut layers)?;
+            self.base.apply(&mut layers)?;
             return with_defaults(layers);
         };
         let mut layers = Layers::default();

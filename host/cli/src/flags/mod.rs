@@ -201,6 +201,16 @@ flags! {
 }
 
 flags! {
+    /// What an adapter names as its base.
+    pub struct BaseFlags {
+        /// Under which name others find the model, for adapters to name it as their base: a
+        /// Hub id, or a Hugging Face folder. Default: the id of a model from the Hub.
+        #[arg(long, value_name = "ORG/NAME")]
+        base_name: Option<String> => [model.base_name],
+    }
+}
+
+flags! {
     pub struct FitFlags {
         /// Prompts that show what to steer towards. Can be repeated.
         #[arg(long, value_name = "FILE")]
@@ -297,6 +307,7 @@ pub fn keys() -> impl Iterator<Item = (&'static str, String)> {
         keys_of::<DataFlags>(),
         keys_of::<EvalFlags>(),
         keys_of::<TrainFlags>(),
+        keys_of::<BaseFlags>(),
         keys_of::<FitFlags>(),
         keys_of::<EffectFlags>(),
     ];
@@ -320,6 +331,7 @@ fn refused_on_resume() -> Vec<&'static str> {
         DataFlags::FLAGS,
         EvalFlags::FLAGS,
         TrainFlags::FLAGS,
+        BaseFlags::FLAGS,
     ]
     .concat();
     let refused = groups.iter().filter(|flag| !flag.on_resume).map(|flag| flag.id);

@@ -1,5 +1,6 @@
 //! The end of a run, for people and for programs.
 
+mod markdown;
 mod models;
 mod policies;
 mod table;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::evaluation::Evaluation;
 
+pub use markdown::escape as escape_markdown;
 pub use models::{footnotes, rate};
 pub use policies::{candidates_table, what_if_table};
 pub use table::Table;
@@ -82,6 +84,15 @@ impl Report {
 
     /// The table of the run: one column per model.
     pub fn table(&self) -> Page {
+        models::table(&self.columns(), str::to_owned)
+    }
+
+    /// The same as Markdown.
+    pub fn markdown(&self) -> Page {
+        models::table(&self.columns(), escape_markdown)
+    }
+
+    fn columns(&self) -> Vec<models::Column<'_>> {
         let after = self.policy.as_deref().unwrap_or("fine-tuned");
         let columns = [
             ("before", self.before.as_ref(), None),
@@ -90,7 +101,7 @@ impl Report {
         ];
         let there =
             columns.into_iter().filter(|(_, eval, trained)| eval.is_some() || trained.is_some());
-        models::table(&there.collect::<Vec<_>>())
+        there.collect()
     }
 }
 
@@ -106,7 +117,7 @@ impl Comparison {
     pub fn table(&self) -> Page {
         let models = self.models.iter();
         let columns = models.map(|(name, eval)| (name.as_str(), Some(eval), None));
-        models::table(&columns.collect::<Vec<_>>())
+        models::table(&columns.collect::<Vec<_>>(), str::to_owned)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::measure::{Mean, Rate, RefusalsBy};
 /// One model: its name, what it did, and how it was trained.
 pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 
-/// Leaves out rows that no model has.
-pub(super) fn table(columns: &[Column]) -> Page {
+/// Leaves out rows that no model has. `escape` is what the format asks for of every text.
+pub(super) fn table(columns: &[Column], escape: impl Fn(&str) -> String) -> Page {
     let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
     let judges: BTreeSet<&str> =
         evaluations.flat_map(|eval| eval.judges.keys()).map(String::as_str).collect();
@@ -31,21 +31,22 @@ pub(super) fn table(columns: &[Column]) -> Page {
     let names = cells.iter().max_by_key(|cells| cells.len());
     let names = names.into_iter().flatten().map(|(name, _)| name);
     let mut table = Table::plain();
-    table.header(std::iter::once("").chain(columns.iter().map(|(name, ..)| *name)));
+    let names_of = columns.iter().map(|(name, ..)| escape(name));
+    table.header(std::iter::once(String::new()).chain(names_of));
     for name in names {
         let row: Vec<Option<&str>> = cells.iter().map(|cells| cell(cells, name)).collect();
         if row.iter().any(Option::is_some) {
-            let row = row.into_iter().map(|cell| cell.unwrap_or("-"));
-            table.row(std::iter::once(name.as_str()).chain(row));
+            let row = row.into_iter().map(|cell| cell.map_or_else(|| "-".to_owned(), &escape));
+            table.row(std::iter::once(escape(name)).chain(row));
         }
     }
     table.align_right(1);
     let mut page = table.page();
     let evaluations = columns.iter().filter_map(|(name, eval, _)| Some((name, (*eval)?)));
-    page.lines(footnotes(evaluations.clone().filter_map(|(_, eval)| eval.refusals_by.as_ref())));
-    page.lines(
-        evaluations.filter_map(|(name, eval)| Some(format!("{name}: {}.", eval.told_unread()?))),
-    );
+    let notes = footnotes(evaluations.clone().filter_map(|(_, eval)| eval.refusals_by.as_ref()));
+    let unread =
+        evaluations.filter_map(|(name, eval)| Some(format!("{name}: {}.", eval.told_unread()?)));
+    page.lines(notes.into_iter().chain(unread).map(|line| escape(&line)));
     page
 }
 

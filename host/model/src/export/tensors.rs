@@ -58,10 +58,18 @@ impl Part<'_> {
 }
 
 impl MergedTensor<'_> {
-    fn bytes(&self) -> candle_core::Result<Vec<u8>> {
+    /// Its values, merged, in the type that was asked for.
+    pub fn tensor(&self) -> candle_core::Result<Tensor> {
         let parts = self.parts.iter().map(Part::merged).collect::<candle_core::Result<Vec<_>>>()?;
-        let whole = Tensor::cat(&parts, 0)?.detach().to_dtype(self.dtype)?;
-        Ok(View::data(&whole).into_owned())
+        Tensor::cat(&parts, 0)?.detach().to_dtype(self.dtype)
+    }
+
+    pub fn dims(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn bytes(&self) -> candle_core::Result<Vec<u8>> {
+        Ok(View::data(&self.tensor()?).into_owned())
     }
 }
 

@@ -19,6 +19,10 @@ impl Family for Mistral {
         "MistralForCausalLM"
     }
 
+    fn gguf_name(&self) -> &'static str {
+        "llama"
+    }
+
     fn window_fields(&self) -> &'static [&'static str] {
         &window::SIZE_FIELDS
     }

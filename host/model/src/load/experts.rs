@@ -19,7 +19,8 @@ enum Layout {
 }
 
 /// Gate, up and down.
-const STACKS: [&str; 3] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+pub(super) const STACKS: [&str; 3] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+pub(super) const ROUTER: &str = "ffn_gate_inp";
 const FUSED: [&str; 2] = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"];
 
 /// The layout of a layer; none where the family has no experts.
@@ -86,7 +87,7 @@ impl Names<'_> {
         match self.layout {
             Layout::Separate(names) => self.inner(&format!("{}.weight", names.router)),
             Layout::Fused => self.inner("mlp.gate.weight"),
-            Layout::Stacked => self.stack("ffn_gate_inp"),
+            Layout::Stacked => self.stack(ROUTER),
         }
     }
 

@@ -10,12 +10,16 @@ use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
 
 use super::config_gguf::GgufTensors;
+use super::gguf_names::hugging_face_name;
 use super::gguf_types;
 use super::reader::{TensorSource, matrices};
-use crate::config::{Config, Family};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Quantized, block_format};
 
+/// Tensors that are no weights.
+const SETTINGS: [&str; 3] =
+    ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"];
 const FETCH_AGAIN: &str = "fetch the file again";
 const DEQUANTIZE: &str = "take a file of the model in F16, BF16, Q8_0 or Q4_K_M, or make one with llama.cpp: llama-quantize --allow-requantize THIS.gguf NEW.gguf F16";
 
@@ -118,6 +122,16 @@ impl Gguf {
         Ok(Some(Quantized::new(bytes, format, (lines, input), self.dtype)?))
     }
 
+    /// The settings that are tensors, as they are stored.
+    pub fn settings(&self) -> Result<Vec<(String, Tensor)>> {
+        let there = SETTINGS.iter().filter(|name| self.content.tensor_infos.contains_key(**name));
+        let read = |name: &&str| {
+            let tensor = dequantize(&self.path, &self.map, &self.content, name, &Device::Cpu)?;
+            Ok(((*name).to_owned(), tensor.to_dtype(DType::F32)?))
+        };
+        there.map(read).collect()
+    }
+
     /// All metadata.
     pub fn metadata(&self) -> &HashMap<String, Value> {
         &self.content.metadata
@@ -202,43 +216,6 @@ fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// `blk.0.attn_q.weight` -> `model.layers.0.self_attn.q_proj.weight`; unknown names stay as they are.
-fn hugging_face_name(name: &str, family: &dyn Family) -> String {
-    match name {
-        "token_embd.weight" => return "model.embed_tokens.weight".to_owned(),
-        "output_norm.weight" => return "model.norm.weight".to_owned(),
-        "output.weight" => return "lm_head.weight".to_owned(),
-        _ => {}
-    }
-    let translated = name.strip_prefix("blk.").and_then(|rest| {
-        let (layer, rest) = rest.split_once('.')?;
-        let (module, kind) = rest.rsplit_once('.')?;
-        Some(format!("model.layers.{layer}.{}.{kind}", module_name(module, family)?))
-    });
-    translated.unwrap_or_else(|| name.to_owned())
-}
-
-fn module_name(module: &str, family: &dyn Family) -> Option<&'static str> {
-    if let Some(own) = family.gguf_module(module) {
-        return Some(own);
-    }
-    Some(match module {
-        "attn_norm" => "input_layernorm",
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_qkv" => "self_attn.qkv_proj",
-        "attn_output" => "self_attn.o_proj",
-        "attn_q_norm" => "self_attn.q_norm",
-        "attn_k_norm" => "self_attn.k_norm",
-        "ffn_norm" => "post_attention_layernorm",
-        "ffn_gate" => "mlp.gate_proj",
-        "ffn_up" => "mlp.up_proj",
-        "ffn_down" => "mlp.down_proj",
-        _ => return None,
-    })
-}
-
 /// Where the lines of [`half_split`] come from.
 fn half_split_lines(lines: usize, head_dim: usize) -> impl Iterator<Item = usize> {
     let half = head_dim / 2;
@@ -320,18 +297,6 @@ impl TensorSource for Gguf {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::families::{Llama, Phi3};
-
-    #[test]
-    fn names_of_both_kinds() {
-        let llama = |name| hugging_face_name(name, &Llama);
-        assert_eq!(llama("blk.12.attn_q.bias"), "model.layers.12.self_attn.q_proj.bias");
-        assert_eq!(llama("blk.0.ffn_up.weight"), "model.layers.0.mlp.up_proj.weight");
-        assert_eq!(llama("rope_freqs.weight"), "rope_freqs.weight");
-        assert_eq!(llama("blk.0.ffn_gate_exps.weight"), "blk.0.ffn_gate_exps.weight");
-        let phi3 = hugging_face_name("blk.0.ffn_up.weight", &Phi3);
-        assert_eq!(phi3, "model.layers.0.mlp.gate_up_proj.weight");
-    }
 
     #[test]
     fn the_interleaved_layout_is_undone() {

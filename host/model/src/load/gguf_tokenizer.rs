@@ -8,12 +8,9 @@ use serde_json::json;
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::unicode::NFC;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer};
 
+use super::gguf_pre_tokenizer::{PRE_TOKENIZERS, PreTokenizer};
 use crate::error::{Error, Result};
 use crate::tokenizer::ChatTokenizer;
 
@@ -204,7 +201,7 @@ impl Metadata<'_> {
         }
         let kind = self.string("tokenizer.ggml.pre").unwrap_or("(missing)");
         let pre = PreTokenizer::from_name(kind).ok_or_else(|| {
-            let known = "smollm, gpt-2, llama-bpe, qwen2";
+            let known = PRE_TOKENIZERS.join(", ");
             self.fail(format!("its pre-tokenizer `{kind}` isn't known (known: {known})"))
         })?;
         let bpe = self.byte_pair_encoding(tokens, pre)?;
@@ -236,7 +233,7 @@ impl Metadata<'_> {
                 vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(),
                 merges,
             )
-            .ignore_merges(pre == PreTokenizer::Llama3)
+            .ignore_merges(pre.takes_whole_pieces())
             .build()
             .map_err(|e| self.fail(format!("its tokenizer can't be rebuilt: {e}")))
     }
@@ -286,90 +283,5 @@ fn whole(value: &Value) -> Option<i64> {
         Value::I32(number) => Some(i64::from(*number)),
         Value::I64(number) => Some(*number),
         other => other.to_u64().ok().and_then(|number| i64::try_from(number).ok()),
-    }
-}
-
-/// How text is cut before byte pairs are merged. Each is what the tokenizer.json of those models says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PreTokenizer {
-    Gpt2,
-    SmolLm,
-    Llama3,
-    Qwen2,
-}
-
-impl PreTokenizer {
-    /// By the value of `tokenizer.ggml.pre`.
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "gpt-2" | "gpt2" => Some(Self::Gpt2),
-            "smollm" => Some(Self::SmolLm),
-            "llama-bpe" | "llama3" | "llama-v3" => Some(Self::Llama3),
-            "qwen2" => Some(Self::Qwen2),
-            _ => None,
-        }
-    }
-
-    fn build(self) -> tokenizers::Result<PreTokenizerWrapper> {
-        // Whether words are cut by GPT-2's expression, or were cut by another one already.
-        let bytes = |own_expression| ByteLevel::new(false, true, own_expression);
-        Ok(match self {
-            Self::Gpt2 => bytes(true).into(),
-            Self::SmolLm => {
-                Sequence::new(vec![Digits::new(true).into(), bytes(true).into()]).into()
-            }
-            Self::Llama3 => Sequence::new(vec![words("{1,3}")?, bytes(false).into()]).into(),
-            Self::Qwen2 => Sequence::new(vec![words("")?, bytes(false).into()]).into(),
-        })
-    }
-}
-
-/// The expression that Llama 3 and Qwen 2 share but for the length of a group of digits.
-fn words(digits: &str) -> tokenizers::Result<PreTokenizerWrapper> {
-    let expression = [
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        &format!(r"\p{{N}}{digits}"),
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-    .join("|");
-    Ok(Split::new(SplitPattern::Regex(expression), SplitDelimiterBehavior::Isolated, false)?.into())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _};
-
-    fn pieces(kind: &str, text: &str) -> Vec<String> {
-        let mut pieces = PreTokenizedString::from(text);
-        PreTokenizer::from_name(kind).unwrap().build().unwrap().pre_tokenize(&mut pieces).unwrap();
-        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        splits.into_iter().map(|(piece, _, _)| piece.replace('Ġ', "_")).collect()
-    }
-
-    #[test]
-    fn digits_and_spaces_are_cut_as_each_model_does() {
-        let text = "I'M in 1234  rooms";
-        assert_eq!(pieces("gpt-2", text), ["I", "'", "M", "_in", "_1234", "_", "_rooms"]);
-        assert_eq!(
-            pieces("smollm", text),
-            ["I", "'", "M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
-        );
-        assert_eq!(pieces("llama-bpe", text), ["I", "'M", "_in", "_", "123", "4", "_", "_rooms"]);
-        assert_eq!(
-            pieces("qwen2", text),
-            ["I", "'M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
-        );
-    }
-
-    #[test]
-    fn other_kinds_are_not_guessed() {
-        assert_eq!(PreTokenizer::from_name("deepseek-llm"), None);
-        assert_eq!(PreTokenizer::from_name("default"), None);
     }
 }

@@ -14,6 +14,7 @@ pub mod datasets;
 mod failure;
 mod kind;
 mod models;
+pub mod push;
 mod request;
 
 pub use self::access::HubAccess;

@@ -18,8 +18,12 @@ pub struct Entry {
     pub place: Place,
 }
 
-/// The file's text for an adapter on these modules.
+/// The file's text for an adapter on these modules. `base` is a folder, or a Hub id with or without `@REVISION`.
 pub fn to_json(shape: &Shape, entries: &[Entry], base: &str) -> String {
+    let (base, revision) = match base.rsplit_once('@') {
+        Some((id, revision)) if !Path::new(base).exists() => (id, Some(revision)),
+        _ => (base, None),
+    };
     let mut modules: Vec<&'static Module> = Vec::new();
     for entry in entries {
         if !modules.contains(&entry.module) {
@@ -55,7 +59,7 @@ pub fn to_json(shape: &Shape, entries: &[Entry], base: &str) -> String {
     } else {
         entries.iter().map(|entry| module_name(entry.module, entry.layer)).collect()
     };
-    let text = json!({
+    let mut text = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
@@ -74,6 +78,9 @@ pub fn to_json(shape: &Shape, entries: &[Entry], base: &str) -> String {
         "init_lora_weights": true,
         "inference_mode": true,
     });
+    if let Some(revision) = revision {
+        text["revision"] = json!(revision);
+    }
     serde_json::to_string_pretty(&text).unwrap_or_default()
 }
 

@@ -22,12 +22,12 @@ pub(crate) const FILE: &str = "manifest.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    host: String,
+    pub(super) host: String,
     /// Contracts of its policies.
     wit: String,
-    seed: u64,
-    model: ModelEntry,
-    policies: Vec<PolicyEntry>,
+    pub(super) seed: u64,
+    pub(super) model: ModelEntry,
+    pub(super) policies: Vec<PolicyEntry>,
     /// How the policies were kept from the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sandbox: Option<Confinement>,
@@ -36,14 +36,14 @@ pub struct Manifest {
     /// Of the vectors that a policy steers by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     steering_sha256: Option<String>,
-    data: Vec<FileEntry>,
-    samples: usize,
-    steps: u64,
+    pub(super) data: Vec<FileEntry>,
+    pub(super) samples: usize,
+    pub(super) steps: u64,
     /// Seconds since 1970.
     started: u64,
     ended: Option<u64>,
     /// running, finished, interrupted, stopped or failed.
-    status: String,
+    pub(super) status: String,
     error: Option<String>,
     /// What a person was told that is no error, such as a field that another one overrides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,29 +51,29 @@ pub struct Manifest {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct ModelEntry {
-    name: String,
-    sha256: String,
-    tokenizer_sha256: String,
+pub(super) struct ModelEntry {
+    pub(super) name: String,
+    pub(super) sha256: String,
+    pub(super) tokenizer_sha256: String,
     /// Of the model before its alignment, if a policy compares the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    base_sha256: Option<String>,
+    pub(super) base_sha256: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct PolicyEntry {
-    name: String,
-    version: String,
-    file: String,
-    sha256: String,
-    settings: serde_json::Value,
-    parameters_sha256: Option<String>,
+pub(super) struct PolicyEntry {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) file: String,
+    pub(super) sha256: String,
+    pub(super) settings: serde_json::Value,
+    pub(super) parameters_sha256: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct FileEntry {
-    file: String,
-    sha256: Option<String>,
+pub(super) struct FileEntry {
+    pub(super) file: String,
+    pub(super) sha256: Option<String>,
 }
 
 impl PolicyEntry {

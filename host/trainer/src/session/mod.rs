@@ -4,6 +4,7 @@
 mod anchors;
 pub mod calibration;
 pub mod capabilities;
+pub mod card;
 pub mod compared;
 pub mod dry_run;
 pub mod evidence;

@@ -96,7 +96,7 @@ impl<'a> Training<'a> {
         adapter.save_peft(
             self.folder.child("adapter")?.path(),
             &self.context.model.config,
-            &self.context.model.name,
+            self.context.model.base(),
         )?;
         self.save_steering(&totals)?;
         let total = self.context.plan.total_steps();

@@ -1,12 +1,13 @@
 //! Requests to a Hub: where they may go, with which token, how long they may take and how much they may bring.
 
 use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 use super::address::{address, allowed, is_loopback, origin, target};
 use super::failure::{Failure, Result};
@@ -23,6 +24,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// A description of a repository with ten thousand files.
 pub const LARGEST_DESCRIPTION: u64 = 16 << 20;
 const CHUNK: usize = 1 << 16;
+/// Messages about large files.
+pub const LFS: &str = "application/vnd.git-lfs+json";
 
 /// Where the bytes of a file go.
 pub trait Sink {
@@ -97,12 +100,83 @@ impl Client {
             .timeout_send_request(Some(patience))
             .timeout_recv_response(Some(patience))
             .timeout_per_read(Some(patience))
+            .timeout_per_write(Some(patience))
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
         Ok(Self { agent, endpoint, token, patience })
+    }
+
+    /// What the endpoint answers to a message; `path` begins behind its address. One that `is_repeatable` is sent
+    /// again where that may help.
+    pub fn post(
+        &self,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+        is_repeatable: bool,
+    ) -> Result<Vec<u8>> {
+        self.post_to(&format!("{}{path}", self.endpoint), kind, body, is_repeatable)
+    }
+
+    /// The same at an address that the endpoint gave. The token goes to the endpoint alone.
+    pub fn post_to(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        is_repeatable: bool,
+    ) -> Result<Vec<u8>> {
+        let at = address(url)?;
+        let endpoint = address(&self.endpoint)?;
+        allowed(&at, endpoint.host().is_some_and(is_loopback))?;
+        let token = self.token.as_ref().filter(|_| origin(&at) == origin(&endpoint));
+        let send = || {
+            let mut request = self.agent.post(&at).header(header::CONTENT_TYPE, kind);
+            if kind == LFS {
+                request = request.header(header::ACCEPT, LFS);
+            }
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, token.clone());
+            }
+            let mut response = request.send(body).map_err(unreachable)?;
+            if !response.status().is_success() {
+                return Err(Failure::Status(response.status().as_u16()));
+            }
+            let mut answer = Vec::new();
+            self.receive(&mut response, LARGEST_DESCRIPTION, |bytes| {
+                answer.extend_from_slice(bytes);
+                Ok(())
+            })?;
+            Ok(answer)
+        };
+        if is_repeatable { again(send) } else { send() }
+    }
+
+    /// The page of a commit.
+    pub fn page(&self, id: &str, commit: &str) -> String {
+        format!("{}/{id}/tree/{commit}", self.endpoint)
+    }
+
+    /// Puts `length` bytes of a file from `from` on to an address that the endpoint gave, without the token: the address
+    /// holds a signature. The answer's headers.
+    pub fn put(&self, url: &str, file: &Path, from: u64, length: u64) -> Result<HeaderMap> {
+        let at = address(url)?;
+        let endpoint = address(&self.endpoint)?;
+        allowed(&at, endpoint.host().is_some_and(is_loopback))?;
+        again(|| {
+            let mut file = std::fs::File::open(file)?;
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from))?;
+            let mut part = file.take(length);
+            let request = self.agent.put(&at).header(header::CONTENT_LENGTH, length);
+            let response = request.send(SendBody::from_reader(&mut part)).map_err(unreachable)?;
+            match response.status() {
+                status if status.is_success() => Ok(response.headers().clone()),
+                status => Err(Failure::Status(status.as_u16())),
+            }
+        })
     }
 
     /// The commit of a revision, and its files.

@@ -1,0 +1,211 @@
+//! What a user leaves with: an adapter's folder, a merged model, GGUF files.
+
+use std::path::Path;
+
+use crate::program::{SHORT, alone, json, root, run, text, train, trained};
+
+#[track_caller]
+fn export(folder: &tempfile::TempDir, arguments: &[&str]) -> String {
+    let output = alone(folder).arg("export").args(arguments).output().unwrap();
+    let told = text(&output.stderr).to_owned();
+    assert!(output.status.success(), "{told}");
+    told
+}
+
+#[track_caller]
+fn refused(folder: &tempfile::TempDir, arguments: &[&str], words: &[&str]) {
+    let output = alone(folder).arg("export").args(["--quiet"]).args(arguments).output().unwrap();
+    let told = text(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?}");
+    let error = told.lines().find(|line| line.starts_with("error: ")).unwrap_or(told);
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = folder.read_dir().unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_adapter_leaves_with_tokenizer_and_card_and_names_its_base() {
+    let folder = tempfile::tempdir().unwrap();
+    // A name that would be markup, a cell and a link.
+    let rows = folder.path().join("a|b <img src=x> [c](d).jsonl");
+    std::fs::write(&rows, "{\"prompt\": \"hello\", \"answer\": \"hi\"}\n".repeat(8)).unwrap();
+    let rows = rows.display().to_string();
+    let base = [
+        "--steps",
+        "2",
+        "--policy",
+        "builtin:sft",
+        "--base-name",
+        "org/demo-model",
+        "--data",
+        &rows,
+    ];
+    let run = trained(&folder, "run", &base);
+    let config = json(&run.join("adapter/adapter_config.json"));
+    assert_eq!(config["base_model_name_or_path"], "org/demo-model");
+    let told = export(&folder, &["--run", "run", "--output", "out", "--dataset", "org/rows"]);
+    assert!(!told.contains("--base-name"), "{told}");
+    let out = folder.path().join("out");
+    assert_eq!(
+        names(&out),
+        [
+            "README.md",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json"
+        ]
+    );
+    assert_eq!(json(&out.join("adapter_config.json")), config);
+    let card = std::fs::read_to_string(out.join("README.md")).unwrap();
+    let front = "---\nlibrary_name: peft\npipeline_tag: text-generation\nbase_model: \"org/demo-model\"\n\
+                 base_model_relation: adapter\ntags:\n- \"host\"\n- \"lora\"\n- \"base_model:adapter:org/demo-model\"\n\
+                 datasets:\n- \"org/rows\"\n---\n\n";
+    assert!(card.starts_with(front), "{card}");
+    let manifest = json(&run.join("manifest.json"));
+    for digest in [
+        &manifest["data"][0]["sha256"],
+        &manifest["policies"][0]["sha256"],
+        &manifest["model"]["sha256"],
+    ] {
+        assert!(card.contains(digest.as_str().unwrap()), "{digest} isn't in {card}");
+    }
+    assert!(card.contains("under the policy sft") && card.contains("2 of 2"), "{card}");
+    assert!(card.contains("a\\|b &lt;img src=x&gt; \\[c\\](d).jsonl"), "{card}");
+    assert!(!card.contains(&folder.path().display().to_string()), "a path of this machine: {card}");
+    assert!(card.contains("Nothing was measured"), "{card}");
+    // With the same base no notice is due.
+    let generate = ["generate", "--run", "run", "--max-new-tokens", "2", "hello"];
+    let output = alone(&folder).args(generate).output().unwrap();
+    assert!(!text(&output.stderr).contains("the adapter was made for"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_card_has_the_figures_of_the_evaluation_with_their_intervals() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = [
+        "train",
+        "--quiet",
+        "--no-baseline",
+        "--steps",
+        "2",
+        "--eval-limit",
+        "4",
+        "--output",
+        "run",
+    ];
+    alone(&folder).args(train).assert().success();
+    export(&folder, &["--run", "run", "--merged", "--output", "merged"]);
+    let card = std::fs::read_to_string(folder.path().join("merged/README.md")).unwrap();
+    assert!(card.contains("library_name: transformers"), "{card}");
+    let row = card.lines().find(|line| line.starts_with("| harmful requests refused")).unwrap();
+    assert_eq!(row.matches("/4)").count(), 2, "{row}");
+    assert!(row.contains("% \\["), "an interval: {row}");
+}
+
+#[test]
+fn a_base_that_nobody_finds_is_told_and_a_name_that_is_none_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    trained(&folder, "run", &["--steps", "1"]);
+    let told = export(&folder, &["--run", "run", "--output", "out"]);
+    assert!(
+        told.contains("names its base \"demo\"") && told.contains("--base-name ORG/NAME"),
+        "{told}"
+    );
+    export(&folder, &["--run", "run", "--output", "named", "--base-name", "org/demo@main"]);
+    let config = json(&folder.path().join("named/adapter_config.json"));
+    assert_eq!(config["base_model_name_or_path"], "org/demo");
+    assert_eq!(config["revision"], "main");
+    for name in ["demo", "a/b/c", "org/na me", "org/../x", "\u{1b}[8m/x"] {
+        refused(
+            &folder,
+            &["--run", "run", "--output", "no", "--base-name", name],
+            &["model.base_name", "ORG/NAME"],
+        );
+    }
+    let output = train(&folder, "no", &["--steps", "1", "--base-name", "x"]);
+    assert!(text(&output.stderr).contains("model.base_name"), "{}", text(&output.stderr));
+    assert!(!folder.path().join("no").exists());
+}
+
+/// The merged file answers as the run does, and so does the base's own file with the adapter of the run.
+#[test]
+fn gguf_files_leave_with_a_modelfile_and_answer_as_the_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    trained(&folder, "run", &["--steps", "6", "--lr", "2e-3"]);
+    let told = export(
+        &folder,
+        &["--run", "run", "--gguf", "m.gguf", "--quantize", "f32", "--gguf-adapter", "a.gguf"],
+    );
+    for file in ["m.gguf", "m.Modelfile", "a.gguf", "a.Modelfile"] {
+        assert!(told.contains(&format!("wrote {file}")), "{told}");
+    }
+    let answers = |arguments: &[&str]| {
+        let asked = ["--quiet", "--max-new-tokens", "16", "How do I bake bread?", "Hello"];
+        let output = alone(&folder).arg("generate").args(arguments).args(asked).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    let of_run = answers(&["--run", "run"]);
+    assert_ne!(answers(&[]), of_run);
+    assert_eq!(answers(&["--model", "m.gguf"]), of_run);
+    let modelfile = std::fs::read_to_string(folder.path().join("m.Modelfile")).unwrap();
+    assert!(modelfile.starts_with("FROM ./m.gguf\nTEMPLATE \"\"\"{{- range"), "{modelfile}");
+    assert!(modelfile.ends_with("PARAMETER stop \"<|im_end|>\"\n"), "{modelfile}");
+    let modelfile = std::fs::read_to_string(folder.path().join("a.Modelfile")).unwrap();
+    assert!(modelfile.contains("\nFROM ./demo.gguf\nADAPTER ./a.gguf\n"), "{modelfile}");
+    assert!(modelfile.contains("host export --gguf demo.gguf"), "{modelfile}");
+    let told = export(&folder, &["--run", "run", "--gguf", "q.gguf", "--quantize", "q4_k"]);
+    assert!(told.contains("aren't made of whole blocks of q4_k"), "{told}");
+    assert!(!answers(&["--model", "q.gguf"]).is_empty());
+}
+
+#[test]
+fn what_can_not_be_exported_is_said_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    trained(&folder, "run", &["--steps", "1"]);
+    std::fs::write(folder.path().join("there.gguf"), "mine").unwrap();
+    std::fs::write(folder.path().join("other.Modelfile"), "mine").unwrap();
+    let before = names(folder.path());
+    refused(&folder, &["--run", "run"], &["--output", "--gguf"]);
+    refused(&folder, &["--run", "run", "--gguf", "there.gguf"], &["there.gguf", "exists already"]);
+    refused(
+        &folder,
+        &["--run", "run", "--gguf", "other.gguf"],
+        &["other.Modelfile", "exists already"],
+    );
+    refused(
+        &folder,
+        &["--run", "run", "--gguf", "x.gguf", "--gguf-adapter", "x.gguf"],
+        &["written twice"],
+    );
+    refused(&folder, &["--gguf-adapter", "x.gguf"], &["no adapter for --gguf-adapter", "--run"]);
+    refused(&folder, &["--output", "x"], &["no adapter for --output", "--merged"]);
+    refused(
+        &folder,
+        &["--run", "run", "--output", "x", "--dataset", "../x"],
+        &["--dataset", "ORG/NAME"],
+    );
+    refused(
+        &folder,
+        &["--run", "run", "--gguf", "x.gguf", "--quantize", "q3_k"],
+        &["q3_k", "q4_k"],
+    );
+    assert_eq!(names(folder.path()), before);
+}
+
+/// A steering vector that the policies left isn't in any exported file.
+#[test]
+fn what_no_exported_file_carries_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = trained(&folder, "run", &["--steps", "1"]);
+    std::fs::write(left.join("steering.safetensors"), "anything").unwrap();
+    let told = export(&folder, &["--run", "run", "--gguf", "m.gguf"]);
+    assert!(told.contains("which no exported file carries"), "{told}");
+}
