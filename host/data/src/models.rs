@@ -139,7 +139,6 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         ..LoadOptions::default()
     };
     let mut model = host_model::load::load(&source, &options)?;
-    model.published = published.or(model.published);
     model.notices.iter().for_each(|notice| progress.notice(notice));
     if let (None, Some(date)) = (&config.template_date, model.tokenizer.template_moment()) {
         progress.notice(&format!(
@@ -154,6 +153,7 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
             folder.display()
         ));
     }
+    model.published = published.or(model.published);
     for name in config.template_arguments.keys() {
         if !model.tokenizer.template_reads(name) {
             progress.notice(&format!(
