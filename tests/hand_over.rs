@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::program::{SHORT, alone, json, root, run, text, train, trained};
+use crate::program::{alone, json, text, train, trained};
 
 #[track_caller]
 fn export(folder: &tempfile::TempDir, arguments: &[&str]) -> String {

@@ -5,17 +5,18 @@ use clap::{ArgGroup, Args};
 use host_files::atomic;
 use host_model::export::gguf::{GgufExport, GgufType};
 use host_model::export::modelfile::{self, Weights};
-use host_model::load::hub::push;
+use host_model::load::hub::push::{self, Pushed};
 use host_model::{HubAccess, Lora, Model, Source, export};
 use host_trainer::Error;
 use host_trainer::card::Card;
 use host_trainer::config::RunConfig;
-use host_trainer::data::Progress as _;
+use host_trainer::data::{ModelConfig, Progress as _};
 use host_trainer::records::Ending;
+use serde::Serialize;
 
 use crate::commands::adapter::AdapterFlags;
 use crate::flags::{BaseFlags, ConfigFlags, FlagGroup as _, with_defaults};
-use crate::out::{print_line, say};
+use crate::out::{print_json, print_line, say};
 use crate::screen::Screen;
 
 /// Write an adapter, or the model with the adapter merged into it, for other programs.
@@ -61,8 +62,34 @@ pub struct Arguments {
     #[arg(long, requires = "push")]
     pub public: bool,
     /// Folder that an earlier export wrote, to push it as it is.
-    #[arg(long, value_name = "DIR", requires = "push", conflicts_with_all = ["output", "gguf", "gguf_adapter", "run", "adapter"])]
+    #[arg(long, value_name = "DIR", requires = "push", conflicts_with_all = NOT_WITH_EXPORTED)]
     pub exported: Option<PathBuf>,
+}
+
+/// Flags that say what is written, which is there already.
+const NOT_WITH_EXPORTED: [&str; 14] = [
+    "adapter",
+    "allowed_endpoints",
+    "assignments",
+    "base_name",
+    "chat_template",
+    "config",
+    "device",
+    "gguf",
+    "gguf_adapter",
+    "model",
+    "model_adapter",
+    "output",
+    "run",
+    "weights",
+];
+
+/// What an export has made.
+#[derive(Debug, Serialize)]
+struct Made {
+    written: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed: Option<Pushed>,
 }
 
 /// Number formats that a merged model can be written in.
@@ -109,7 +136,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         push::check(id, &hub).map_err(Error::from)?;
     }
     if arguments.exported.is_some() {
-        return arguments.send(arguments.exported.as_deref(), &[], &hub);
+        return arguments.end(arguments.exported.as_deref(), &[], Vec::new(), &hub);
     }
     let export = Export::prepare(arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
@@ -120,28 +147,43 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let folder = export.folder(&model, adapter.as_ref())?;
     let files = export.gguf(&model, adapter.as_ref(), &mut tell)?;
     drop(screen);
-    for path in folder.iter().chain(&files) {
+    let written: Vec<PathBuf> = folder.iter().chain(&files).cloned().collect();
+    for path in &written {
         say(format!("wrote {}", path.display()));
     }
-    arguments.send(folder.as_deref(), &files, &hub)
+    arguments.end(folder.as_deref(), &files, written, &hub)
 }
 
 impl Arguments {
-    /// Pushes, if that is asked for.
-    fn send(
+    /// Pushes, if that is asked for, and prints what was made.
+    fn end(
         &self,
         folder: Option<&Path>,
         files: &[PathBuf],
+        written: Vec<PathBuf>,
         hub: &HubAccess,
     ) -> anyhow::Result<Ending> {
-        let Some(id) = &self.push else { return Ok(Ending::Finished) };
-        let files = push::files(folder, files).map_err(Error::from)?;
+        let pushed = self.push.as_ref().map(|id| self.send(id, folder, files, hub)).transpose()?;
+        if self.config.json {
+            print_json(&Made { written, pushed })?;
+        } else if let Some(pushed) = pushed {
+            print_line(&pushed.url)?;
+        }
+        Ok(Ending::Finished)
+    }
+
+    fn send(
+        &self,
+        id: &str,
+        folder: Option<&Path>,
+        files: &[PathBuf],
+        hub: &HubAccess,
+    ) -> Result<Pushed, Error> {
+        let files = push::files(folder, files)?;
         for file in &files {
             say(format!("sending {} ({} bytes) to {id}", file.name, file.size));
         }
-        let pushed = push::push(id, &files, self.public, hub).map_err(Error::from)?;
-        print_line(&pushed.url)?;
-        Ok(Ending::Finished)
+        Ok(push::push(id, &files, self.public, hub)?)
     }
 }
 
@@ -262,13 +304,19 @@ impl<'a> Export<'a> {
         if let (Some(path), Some(adapter)) = (&self.arguments.gguf_adapter, adapter) {
             export.adapter(adapter, path)?;
             written.push(path.clone());
-            let source = self.source.as_ref().map(|path| path.display().to_string());
-            let stem = Path::new(&model.name).file_stem().unwrap_or_default().to_string_lossy();
-            let from = source.clone().unwrap_or_else(|| format!("./{stem}.gguf"));
-            let name = self.config.model.source.as_deref();
-            let named = name.map_or_else(String::new, |name| format!("--model {name} "));
-            let remark =
-                format!("The base as GGUF is made by: host export {named}--gguf {stem}.gguf");
+            // With an adapter in it the base is another model than its file.
+            let ModelConfig { source: name, adapter: part, .. } = &self.config.model;
+            let source = self.source.as_ref().filter(|_| part.is_none());
+            let stem = model.name.replace(".gguf", "").replace('/', "-");
+            let from = source.map_or(format!("./{stem}.gguf"), |path| path.display().to_string());
+            let flag = |flag: &str, value: Option<String>| {
+                value.map_or_else(String::new, |value| format!("{flag} {value} "))
+            };
+            let remark = format!(
+                "The base as GGUF is made by: host export {}{}--gguf {stem}.gguf",
+                flag("--model", name.clone()),
+                flag("--model-adapter", part.as_ref().map(|part| part.display().to_string()))
+            );
             let remark = source.is_none().then_some(remark);
             let weights =
                 Weights { from: &from, adapter: Some(&local(path)), remark: remark.as_deref() };

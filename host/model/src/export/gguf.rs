@@ -67,8 +67,8 @@ impl GgufExport<'_> {
         let merged = merged_tensors(&model.config, weights, adapter, DType::F32, &failure)?;
         let names = Names::of(&origin.architecture, &model.config)?;
         let mut tensors = names.planned(&merged, kind)?;
-        let is_matrix = |one: &&PlannedTensor| one.shape.len() > 1 && !is_router(&one.name);
-        let matrices: Vec<&PlannedTensor> = tensors.iter().filter(is_matrix).collect();
+        let is_matrix = |one: &&PlannedTensor<'_>| one.shape.len() > 1 && !is_router(&one.name);
+        let matrices: Vec<&PlannedTensor<'_>> = tensors.iter().filter(is_matrix).collect();
         let others: Vec<_> = matrices.iter().filter(|one| !kind.is_meant(one.kind)).collect();
         if let Some(first) = others.first() {
             notices.push(format!(
@@ -81,7 +81,7 @@ impl GgufExport<'_> {
             ));
         }
         for (name, tensor) in &further {
-            let make: Make = Box::new(|| Ok(tensor.clone()));
+            let make: Make<'_> = Box::new(|| Ok(tensor.clone()));
             let (name, shape) = (name.clone(), tensor.dims().to_vec());
             tensors.push(PlannedTensor { name, shape, kind: GgmlDType::F32, parts: vec![make] });
         }
@@ -251,10 +251,8 @@ impl<'a> Names<'a> {
             }
             places.insert(own.clone(), planned.len());
             let is_head = name == HEAD || (name == EMBEDDING && self.config.tie_embeddings);
-            let dtype = match is_router(&own) {
-                true => GgmlDType::F32,
-                false => kind.of(tensor.dims(), is_head),
-            };
+            let is_f32 = is_router(&own);
+            let dtype = if is_f32 { GgmlDType::F32 } else { kind.of(tensor.dims(), is_head) };
             let shape = tensor.dims().to_vec();
             planned.push(PlannedTensor { name: own, shape, kind: dtype, parts: vec![make] });
         }

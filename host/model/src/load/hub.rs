@@ -11,6 +11,7 @@ mod address;
 mod cache;
 mod client;
 pub mod datasets;
+mod exported;
 mod failure;
 mod kind;
 mod models;

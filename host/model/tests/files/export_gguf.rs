@@ -8,11 +8,10 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{DType, Device, Tensor};
 use host_model::export::gguf::{GgufExport, GgufType};
-use host_model::export::modelfile::{self, Weights};
-use host_model::{LoadOptions, Message, Model, Packed, Source, Target, load};
+use host_model::{LoadOptions, LoraConfig, Message, Model, Packed, Source, Target, load};
 use serde_json::json;
 
-use crate::adapters::{adapter, logits, model};
+use crate::adapters::{adapter, logits, model, shaped};
 use crate::gguf::{metadata, open, tensors, write};
 use crate::tiny;
 
@@ -88,9 +87,20 @@ fn an_adapter_alone_makes_of_the_base_what_the_merged_file_holds() {
     for family in tiny::FAMILIES {
         let dir = tiny::folder(family);
         let model = model(dir.path());
-        for targets in [&Target::ALL[..], &[Target::Q, Target::V, Target::Down]] {
-            let lora = adapter(&model, targets);
-            let path = |name: &str| dir.path().join(format!("{name}-{}.gguf", targets.len()));
+        // llama.cpp knows one alpha, ranks by tensor, and no square root.
+        let patterned = LoraConfig {
+            rank_pattern: [("o_proj".to_owned(), 4)].into(),
+            alpha_pattern: [("layers\\.1\\..*".to_owned(), 7.0)].into(),
+            rank_stabilized: true,
+            ..LoraConfig::new(2, 3.0, &[Target::Q, Target::K, Target::V, Target::O])
+        };
+        let adapters = [
+            adapter(&model, &Target::ALL),
+            adapter(&model, &[Target::Q, Target::V, Target::Down]),
+            shaped(&model, patterned),
+        ];
+        for (number, lora) in adapters.into_iter().enumerate() {
+            let path = |name: &str| dir.path().join(format!("{name}-{number}.gguf"));
             let [base, merged, alone] = ["base", "merged", "alone"].map(path);
             export(&model).merged(None, GgufType::F32, &base).unwrap();
             export(&model).merged(Some(&lora), GgufType::F32, &merged).unwrap();
@@ -205,6 +215,37 @@ fn lines_that_are_no_whole_blocks_are_written_in_another_format_and_told() {
 }
 
 #[test]
+fn experts_are_one_tensor_per_projection_and_their_router_stays_exact() {
+    for family in ["mixtral", "qwen3_moe"] {
+        let dir = tiny::folder(family);
+        let base = model(dir.path());
+        let path = dir.path().join("q8.gguf");
+        let notices = export(&base).merged(None, GgufType::Q8_0, &path).unwrap();
+        assert!(notices.is_empty(), "{notices:?}");
+        let (tensors, content) = raw(&path);
+        let (inner, hidden) = (tiny::EXPERT_INNER, tiny::HIDDEN);
+        for (part, lines, columns) in
+            [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)]
+        {
+            let info = &content.tensor_infos[&format!("blk.1.ffn_{part}_exps.weight")];
+            assert_eq!(info.shape.dims(), [tiny::EXPERTS, lines, columns], "{family} {part}");
+            assert_eq!(info.ggml_dtype, GgmlDType::Q8_0);
+        }
+        let router = "blk.1.ffn_gate_inp.weight";
+        assert_eq!(content.tensor_infos[router].ggml_dtype, GgmlDType::F32);
+        assert!(!tensors.contains_key("blk.1.ffn_up.weight"));
+        let number = |key: &str| {
+            let architecture = text(&content, "general.architecture");
+            content.metadata[&format!("{architecture}.{key}")].to_u32().unwrap() as usize
+        };
+        assert_eq!(number("expert_count"), tiny::EXPERTS);
+        assert_eq!(number("expert_used_count"), tiny::EXPERTS_PER_TOKEN);
+        let again = open(&path).unwrap();
+        assert!(tiny::distance(&logits(&again, None), &logits(&base, None)) < 0.1, "{family}");
+    }
+}
+
+#[test]
 fn a_model_from_a_gguf_file_keeps_the_metadata_and_settings_of_that_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut metadata = metadata("llama");
@@ -299,59 +340,4 @@ fn a_tokenizer_without_a_name_in_llama_cpp_is_refused() {
         assert!(message.contains(words) && message.contains("--merged"), "{message}");
         assert!(!out.exists());
     }
-}
-
-fn modelfile_of(template: &str) -> String {
-    let dir = tiny::folder("llama");
-    let path = dir.path().join("t.jinja");
-    std::fs::write(&path, template).unwrap();
-    let options = LoadOptions { chat_template: Some(path), ..LoadOptions::default() };
-    let model = load(&Source::Directory(dir.path().to_owned()), &options).unwrap();
-    let weights =
-        Weights { from: "./m.gguf", adapter: Some("./a b.gguf"), remark: Some("made\nby") };
-    modelfile::text(weights, &model.tokenizer)
-}
-
-#[test]
-fn a_modelfile_has_the_template_of_go_that_writes_the_same() {
-    let text = modelfile_of(tiny::CHATML);
-    let expected = r##"# made\nby
-FROM ./m.gguf
-ADAPTER "./a b.gguf"
-TEMPLATE """{{- range $i, $_ := .Messages }}{{- $last := eq (len (slice $.Messages $i)) 1 }}
-{{- if eq .Role "user" }}{{ "<|im_start|>user\n" }}{{ .Content }}{{ "<|im_end|>\n" }}
-{{- else if eq .Role "system" }}{{ "<|im_start|>system\n" }}{{ .Content }}{{ "<|im_end|>\n" }}
-{{- else if eq .Role "assistant" }}{{ "<|im_start|>assistant\n" }}{{ .Content }}{{ if not $last }}{{ "<|im_end|>\n" }}{{ end }}
-{{- end }}
-{{- if and $last (ne .Role "assistant") }}{{ "<|im_start|>assistant\n" }}{{ end }}
-{{- end }}"""
-PARAMETER stop "<|im_end|>"
-"##;
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn what_a_template_does_beyond_fixed_texts_is_said_in_the_modelfile() {
-    let default = "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe \"nice\".<|im_end|>\n' }}{% endif %}";
-    let text = modelfile_of(&format!("{default}{}", tiny::CHATML));
-    assert!(
-        text.contains(
-            r#"{{ if eq $i 0 }}{{ "<|im_start|>system\nBe \x22nice\x22.<|im_end|>\n" }}{{ end }}"#
-        ),
-        "{text}"
-    );
-    let trimmed = tiny::CHATML.replace("message['content']", "message['content'] | trim");
-    let text = modelfile_of(&trimmed);
-    assert!(
-        text.contains("TEMPLATE") && text.contains("# The model's own template cuts white space"),
-        "{text}"
-    );
-    let counted =
-        tiny::CHATML.replace("message['role'] +", "message['role'] + loop.index|string +");
-    let text = modelfile_of(&counted);
-    assert!(
-        text.contains("# No TEMPLATE: the chat template") && !text.contains("TEMPLATE \""),
-        "{text}"
-    );
-    assert!(text.contains("PARAMETER stop"), "{text}");
 }

@@ -1,12 +1,8 @@
 //! What was exported, sent to a server on this machine that speaks the Hub's protocol.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,92 +11,11 @@ use host_model::load::hub::push::{Pushed, files, push};
 use serde_json::{Value, json};
 
 use crate::hub::COMMIT;
+use crate::push_server::{Answer, Asked, Server, ok};
 
 /// Bytes that the store takes at once.
 const PART: usize = 1000;
 const LFS: &str = "application/vnd.git-lfs+json";
-
-#[derive(Debug, Clone)]
-struct Asked {
-    method: String,
-    path: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Asked {
-    fn read(stream: &TcpStream) -> Option<Self> {
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let mut words = line.split_whitespace();
-        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let mut headers = BTreeMap::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.trim().split_once(':') else { break };
-            headers.insert(name.to_lowercase(), value.trim().to_owned());
-        }
-        let length = headers.get("content-length").map_or(0, |it| it.parse().unwrap());
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        Some(Self { method, path, headers, body })
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
-type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
-
-struct Server {
-    endpoint: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-impl Server {
-    fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let told = asked.clone();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let Some(one) = Asked::read(&stream) else { continue };
-                let (status, headers, body) = answer(&one);
-                told.lock().unwrap().push(one);
-                let headers: String =
-                    headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-                let length = body.len();
-                let _ = write!(
-                    stream,
-                    "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
-                );
-                let _ = stream.write_all(&body);
-            }
-        });
-        Self { endpoint, asked }
-    }
-
-    fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
-    }
-
-    fn access(&self) -> HubAccess {
-        HubAccess {
-            endpoint: Some(self.endpoint.clone()),
-            token: Some("secret".into()),
-            patience: Some(Duration::from_secs(2)),
-            ..HubAccess::default()
-        }
-    }
-}
-
-fn ok(value: &Value) -> Answer {
-    (200, vec![], value.to_string().into_bytes())
-}
 
 /// Takes files at two addresses: whole ones, and parts, which it confirms.
 fn store() -> Server {
@@ -295,12 +210,30 @@ fn a_folder_with_anything_else_in_it_is_not_sent() {
 fn a_hub_that_answers_anything_else_is_named() {
     let dir = exported();
     type Reply = fn(&Asked) -> Answer;
-    let replies: [(Reply, &str); 9] = [
+    let replies: [(Reply, &str); 13] = [
         (|_| (401, vec![], vec![]), "the token isn't accepted; set HF_TOKEN"),
         (|_| (403, vec![], vec![]), "may not write there"),
         (
             |_| (400, vec![], vec![]),
             "status 400; what was exported is whole: push it later with --exported",
+        ),
+        (|asked| at(asked, "/commit/", 409), "another commit was made there at the same time; "),
+        (|asked| at(asked, "/commit/", 412), "push it again with --exported"),
+        (|asked| at(asked, "/commit/", 413), "takes no files that large; export in fewer bits"),
+        (
+            |asked| match asked.path.as_str() {
+                "/org/x.git/info/lfs/objects/batch" => {
+                    let request = asked.json();
+                    let objects = request["objects"].as_array().unwrap().iter();
+                    let refused = objects.map(|object| {
+                        let error = json!({ "code": 422, "message": "too\nlarge\u{1b}[8m" });
+                        json!({ "oid": object["oid"], "error": error })
+                    });
+                    ok(&json!({ "objects": refused.collect::<Vec<_>>() }))
+                }
+                _ => modes(asked, "lfs"),
+            },
+            "refuses README.md, 7 bytes (too",
         ),
         (|_| (302, vec![("Location", "http://192.0.2.1/".into())], vec![]), "status 302"),
         (|_| (200, vec![], b"no json".to_vec()), "describes modes in no known form"),
@@ -336,8 +269,46 @@ fn a_hub_that_answers_anything_else_is_named() {
         assert!(!message.contains(['\n', '\u{1b}']), "{message}");
         assert!(!message.contains("secret"), "{message}");
         let committed = server.asked().iter().any(|one| one.path.contains("/commit/"));
-        assert_eq!(committed, words == "as a commit");
+        let asked_to = ["as a commit", "another commit", "push it again", "takes no files"];
+        assert_eq!(committed, asked_to.iter().any(|asked| words.starts_with(asked)), "{words}");
     }
+}
+
+/// A status at one address, and what it takes to get there.
+fn at(asked: &Asked, path: &str, status: u16) -> Answer {
+    if asked.path.contains(path) { (status, vec![], vec![]) } else { modes(asked, "regular") }
+}
+
+#[test]
+fn a_hub_that_is_gone_is_told_in_one_line_and_nothing_is_lost() {
+    let dir = exported();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = Some(format!("http://{gone}"));
+    let access = HubAccess { endpoint, ..Server::start(|_| (500, vec![], vec![])).access() };
+    let message = send(dir.path(), &access).unwrap_err();
+    assert!(message.contains("can't be reached") && message.contains("--exported"), "{message}");
+    assert!(!message.contains(['\n', '\u{1b}']), "{message}");
+    assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 5);
+}
+
+/// Such a token may write to one repository, and make none.
+#[test]
+fn a_token_that_may_not_make_repositories_writes_to_the_one_that_is_there() {
+    let dir = exported();
+    let may = |is_there: bool| {
+        Server::start(move |asked| match asked.path.as_str() {
+            "/api/repos/create" => (403, vec![], vec![]),
+            path if path.starts_with("/api/models/org/x/revision/main") && is_there => {
+                ok(&json!({ "sha": COMMIT }))
+            }
+            path if path.contains("/revision/") => (404, vec![], vec![]),
+            "/api/models/org/x/commit/main" => ok(&json!({ "commitOid": COMMIT })),
+            _ => modes(asked, "regular"),
+        })
+    };
+    assert_eq!(send(dir.path(), &may(true).access()).unwrap().commit, COMMIT);
+    let message = send(dir.path(), &may(false).access()).unwrap_err();
+    assert!(message.contains("may not write there"), "{message}");
 }
 
 fn modes(asked: &Asked, mode: &str) -> Answer {

@@ -127,9 +127,11 @@ impl Card<'_> {
         let mut targets: Vec<&str> = shape.adapted().map(|(_, target, _)| target.name()).collect();
         targets.sort_unstable();
         targets.dedup();
+        let root = if shape.rank_stabilized { "sqrt(rank)" } else { "rank" };
         let mut rows = vec![
-            ("rank", shape.rank.to_string()),
-            ("alpha", shape.alpha.to_string()),
+            ("rank", span(shape.adapted().map(|(.., place)| place.rank as f64))),
+            ("alpha", span(shape.adapted().map(|(.., place)| place.alpha))),
+            ("scaling", format!("alpha / {root}")),
             ("matrices", targets.join(", ")),
         ];
         if self.run.is_some() {
@@ -201,6 +203,14 @@ impl Card<'_> {
         }
         page + "\nThe chat template that was trained with is in the folder; another one makes another model of it.\n"
     }
+}
+
+/// One number, or the least and the largest of several.
+fn span(numbers: impl Iterator<Item = f64>) -> String {
+    let numbers: Vec<f64> = numbers.collect();
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let largest = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if least < largest { format!("{least} to {largest}") } else { least.to_string() }
 }
 
 fn data(manifest: &Manifest) -> String {
@@ -276,6 +286,12 @@ mod tests {
     fn a_text_of_the_front_matter_stays_one_value() {
         let value = yaml("a: b\n---\n# \"c\" \u{202e}");
         assert_eq!(value, r#""a: b\n---\n# \"c\" \u202e""#);
+    }
+
+    #[test]
+    fn ranks_that_differ_are_a_span() {
+        assert_eq!(span([8.0, 8.0].into_iter()), "8");
+        assert_eq!(span([8.0, 4.0, 16.5].into_iter()), "4 to 16.5");
     }
 
     #[test]

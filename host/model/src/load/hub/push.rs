@@ -1,14 +1,12 @@
 //! What was exported, sent to a repository of the Hub in one commit.
 //!
 //! The Hub says which files are large. Those go to its store by their SHA-256 (Git LFS, in one piece or in parts), the
-//! others stand in the commit itself. Only files that an export writes are sent; a folder with any other is refused.
-
-use std::path::{Path, PathBuf};
+//! others stand in the commit itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use host_files::{capped, sha256, text};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use ureq::http::header;
 
@@ -16,119 +14,28 @@ use super::HubAccess;
 use super::cache::is_commit;
 use super::client::{Client, LFS};
 use super::failure::Failure;
+use super::kind::Kind;
 use crate::error::{Error, Result};
-use crate::tokenizer::FURTHER_TEMPLATES;
+
+pub use super::exported::{Sent, files};
 
 const JSON: &str = "application/json";
+/// Where commits go.
+const BRANCH: &str = "main";
 /// Bytes of a file that the Hub looks at.
 const SAMPLE: usize = 512;
 /// Of a file that stands in the commit itself; more than the Hub takes there.
 const LARGEST_IN_COMMIT: u64 = 32 << 20;
-const MOST_FILES: usize = 1000;
 /// Parts of one file.
 const MOST_PARTS: u64 = 10_000;
 
-/// Names that an export writes.
-const NAMES: [&str; 12] = [
-    "README.md",
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-];
-
-/// A file and its name in the repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    /// Name in the repository.
-    pub name: String,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Bytes.
-    pub size: u64,
-}
-
 /// Where the files are now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Pushed {
     /// Address of the commit, without what the server adds.
     pub url: String,
     /// The commit.
     pub commit: String,
-}
-
-/// The files of an exported folder, and those that lie elsewhere, under their names.
-///
-/// # Errors
-/// [`Error::File`] for a file that no export writes, a link, or two of one name.
-pub fn files(folder: Option<&Path>, others: &[PathBuf]) -> Result<Vec<Sent>> {
-    let mut found = Vec::new();
-    if let Some(folder) = folder {
-        list(folder, "", &mut found)?;
-    }
-    for path in others {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        add(&name, path, &mut found)?;
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(twice) = found.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(Error::file(
-            &twice[1].path,
-            "has the name of another file that is sent",
-            "rename one",
-        ));
-    }
-    Ok(found)
-}
-
-fn list(folder: &Path, prefix: &str, found: &mut Vec<Sent>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io(folder, e))?;
-        let path = entry.path();
-        let own = entry.file_name().to_string_lossy().into_owned();
-        let is_folder = entry.file_type().map_err(|e| Error::io(&path, e))?.is_dir();
-        if is_folder && prefix.is_empty() && own == FURTHER_TEMPLATES {
-            list(&path, &format!("{own}/"), found)?;
-        } else {
-            add(&format!("{prefix}{own}"), &path, found)?;
-        }
-    }
-    Ok(())
-}
-
-fn add(name: &str, path: &Path, found: &mut Vec<Sent>) -> Result<()> {
-    let kind = std::fs::symlink_metadata(path).map_err(|e| Error::io(path, e))?;
-    let ends = |end: &str| {
-        let stem = name.strip_suffix(end);
-        stem.is_some_and(|stem| text::is_word(stem, "-_.", 128) && !stem.starts_with('.'))
-    };
-    let template = name.strip_prefix(FURTHER_TEMPLATES).and_then(|it| it.strip_prefix('/'));
-    let template = template.and_then(|it| it.strip_suffix(".jinja"));
-    let is_known = NAMES.contains(&name)
-        || ends(".gguf")
-        || ends(".Modelfile")
-        || template.is_some_and(|stem| text::is_word(stem, "-_", 128));
-    if !is_known || !kind.is_file() {
-        let problem = "is nothing that an export writes, so nothing is sent";
-        return Err(Error::file(
-            path,
-            problem,
-            "push a folder that was exported, as it was written",
-        ));
-    }
-    if found.len() == MOST_FILES {
-        return Err(Error::file(path, "is one file too many", "push a folder that was exported"));
-    }
-    found.push(Sent { name: name.to_owned(), path: path.to_owned(), size: kind.len() });
-    Ok(())
 }
 
 /// Send the files to the repository `id` (`org/name`), which is made if there is none: for its owner alone unless
@@ -225,6 +132,9 @@ impl Pushing<'_> {
         match client.post("/api/repos/create", JSON, repository.to_string().as_bytes(), true) {
             // It is there already.
             Ok(_) | Err(Failure::Status(409)) => {}
+            // A token may write to a repository and make none.
+            Err(Failure::Status(402 | 403))
+                if client.describe(Kind::Model, self.id, BRANCH).is_ok() => {}
             Err(failure) => return Err(failure),
         }
         let large = self.large(client)?;
@@ -247,7 +157,7 @@ impl Pushing<'_> {
         }
         self.store(client, &digests)?;
         let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
-        let path = format!("/api/models/{}/commit/main", self.id);
+        let path = format!("/api/models/{}/commit/{BRANCH}", self.id);
         let answer =
             client.post(&path, "application/x-ndjson", lines.concat().as_bytes(), false)?;
         let committed: Committed = understood(&answer, "a commit")?;
@@ -273,11 +183,13 @@ impl Pushing<'_> {
             }));
         }
         let asked = json!({ "files": described }).to_string();
-        let path = format!("/api/models/{}/preupload/main", self.id);
+        let path = format!("/api/models/{}/preupload/{BRANCH}", self.id);
         let modes: Modes = understood(&client.post(&path, JSON, asked.as_bytes(), true)?, "modes")?;
         let mode = |file: &Sent| {
             let mode = modes.files.iter().find(|mode| mode.path == file.name);
             match mode.map(|mode| mode.upload_mode.as_str()) {
+                // The store takes no empty file.
+                Some(_) if file.size == 0 => Ok(false),
                 Some("lfs") => Ok(true),
                 Some("regular") if file.size <= LARGEST_IN_COMMIT => Ok(false),
                 _ => Err(Failure::Untrusted(format!("doesn't say how it takes {}", file.name))),
@@ -303,9 +215,14 @@ impl Pushing<'_> {
             understood(&client.post(&path, LFS, asked.to_string().as_bytes(), true)?, "a batch")?;
         for (file, digest) in files {
             let object = batch.objects.iter().find(|object| object.oid == *digest);
-            let Some(object) = object.filter(|object| object.error.is_none()) else {
-                return Err(Failure::Untrusted(format!("doesn't take {}", file.name)));
-            };
+            let object = object
+                .ok_or_else(|| Failure::Untrusted(format!("says nothing of {}", file.name)))?;
+            if let Some(error) = &object.error {
+                let why = error["message"].as_str().unwrap_or("no reason is given");
+                let Sent { name, size, .. } = file;
+                let problem = format!("refuses {name}, {size} bytes ({})", text::brief(why, 200));
+                return Err(Failure::Untrusted(problem));
+            }
             // Without an action the store has it already.
             let Some(actions) = &object.actions else { continue };
             if let Some(upload) = &actions.upload {
@@ -337,6 +254,14 @@ impl Pushing<'_> {
             Failure::Status(403 | 404) => self.error(
                 "the token may not write there",
                 "check the name, or set HF_TOKEN to a token with write access to it",
+            ),
+            Failure::Status(409 | 412) => self.error(
+                "another commit was made there at the same time",
+                "what was exported is whole: push it again with --exported",
+            ),
+            Failure::Status(413) => self.error(
+                "the Hub takes no files that large",
+                "export in fewer bits (--dtype, --quantize), or push the adapter alone",
             ),
             Failure::Status(status) => {
                 self.error(&format!("the Hub answers with status {status}"), whole)
