@@ -17,8 +17,9 @@ fn refused(folder: &tempfile::TempDir, arguments: &[&str], words: &[&str]) {
     let output = alone(folder).arg("export").args(["--quiet"]).args(arguments).output().unwrap();
     let told = text(&output.stderr);
     assert!(!output.status.success(), "{arguments:?}");
-    let error = told.lines().find(|line| line.starts_with("error: ")).unwrap_or(told);
-    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    // clap explains over several lines.
+    let begin = told.find("error: ").unwrap_or(0);
+    assert!(words.iter().all(|word| told[begin..].contains(word)), "{told}");
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -138,7 +139,7 @@ fn a_base_that_nobody_finds_is_told_and_a_name_that_is_none_refused() {
 #[test]
 fn gguf_files_leave_with_a_modelfile_and_answer_as_the_run_does() {
     let folder = tempfile::tempdir().unwrap();
-    trained(&folder, "run", &["--steps", "6", "--lr", "2e-3"]);
+    trained(&folder, "run", &["--steps", "20", "--lr", "5e-3"]);
     let told = export(
         &folder,
         &["--run", "run", "--gguf", "m.gguf", "--quantize", "f32", "--gguf-adapter", "a.gguf"],
@@ -208,4 +209,43 @@ fn what_no_exported_file_carries_is_told() {
     std::fs::write(left.join("steering.safetensors"), "anything").unwrap();
     let told = export(&folder, &["--run", "run", "--gguf", "m.gguf"]);
     assert!(told.contains("which no exported file carries"), "{told}");
+}
+
+/// A push that fails is one line, and what was exported stays as it was.
+#[test]
+fn a_push_that_fails_is_told_in_one_line_and_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    trained(&folder, "run", &["--steps", "1"]);
+    export(&folder, &["--run", "run", "--output", "out"]);
+    // Nobody listens there any more.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let push = |token: Option<&str>, arguments: &[&str]| {
+        let mut command = alone(&folder);
+        command.env("HF_ENDPOINT", format!("http://{gone}")).env_remove("HF_HUB_OFFLINE");
+        command.env("HF_HOME", folder.path().join("hf")).env_remove("HF_TOKEN");
+        if let Some(token) = token {
+            command.env("HF_TOKEN", token);
+        }
+        command.args(["export", "--quiet", "--push", "org/x"]).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    let before = names(&folder.path().join("out"));
+    let (code, told) = push(Some("hf_secret"), &["--exported", "out"]);
+    let error = told.lines().last().unwrap();
+    assert!(code == Some(1) && error.contains("can't be reached"), "{told}");
+    assert!(
+        error.contains("push it later with --exported") && !told.contains("hf_secret"),
+        "{told}"
+    );
+    // Without a token nothing is made that could not be sent.
+    let (code, told) = push(None, &["--run", "run", "--gguf", "m.gguf"]);
+    assert!(code == Some(1) && told.contains("HF_TOKEN"), "{told}");
+    // What is there already takes no flag about how it is made.
+    let (code, told) = push(Some("x"), &["--exported", "out", "--base-name", "org/y"]);
+    assert!(code == Some(2) && told.contains("--base-name"), "{told}");
+    let (code, told) = push(Some("x"), &["--exported", "run"]);
+    assert!(code == Some(1) && told.contains("nothing that an export writes"), "{told}");
+    assert_eq!(names(&folder.path().join("out")), before);
+    assert!(!folder.path().join("m.gguf").exists());
 }

@@ -6,6 +6,7 @@ use host_files::atomic;
 use host_model::export::gguf::{GgufExport, GgufType};
 use host_model::export::modelfile::{self, Weights};
 use host_model::load::hub::push::{self, Pushed};
+use host_model::load::hub_id;
 use host_model::{HubAccess, Lora, Model, Source, export};
 use host_trainer::Error;
 use host_trainer::card::Card;
@@ -61,9 +62,9 @@ pub struct Arguments {
     /// Everybody may see a repository that --push makes; without it only you.
     #[arg(long, requires = "push")]
     pub public: bool,
-    /// Folder that an earlier export wrote, to push it as it is.
-    #[arg(long, value_name = "DIR", requires = "push", conflicts_with_all = NOT_WITH_EXPORTED)]
-    pub exported: Option<PathBuf>,
+    /// Folder or file that an earlier export wrote, to push it as it is. Can be repeated.
+    #[arg(long, value_name = "PATH", requires = "push", conflicts_with_all = NOT_WITH_EXPORTED)]
+    pub exported: Vec<PathBuf>,
 }
 
 /// Flags that say what is written, which is there already.
@@ -86,8 +87,9 @@ const NOT_WITH_EXPORTED: [&str; 14] = [
 
 /// What an export has made.
 #[derive(Debug, Serialize)]
-struct Made {
-    written: Vec<PathBuf>,
+struct Made<'a> {
+    /// Files and folders.
+    files: &'a [PathBuf],
     #[serde(skip_serializing_if = "Option::is_none")]
     pushed: Option<Pushed>,
 }
@@ -135,8 +137,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if let Some(id) = &arguments.push {
         push::check(id, &hub).map_err(Error::from)?;
     }
-    if arguments.exported.is_some() {
-        return arguments.end(arguments.exported.as_deref(), &[], Vec::new(), &hub);
+    if !arguments.exported.is_empty() {
+        return arguments.end(&arguments.exported, &hub);
     }
     let export = Export::prepare(arguments)?;
     let mut screen = Screen::new(arguments.config.quiet);
@@ -144,42 +146,31 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let adapter = arguments.adapter.load(&model, &mut screen)?;
     let mut tell = |notice: &str| screen.notice(notice);
     export.check(&model, adapter.as_ref(), &mut tell)?;
-    let folder = export.folder(&model, adapter.as_ref())?;
-    let files = export.gguf(&model, adapter.as_ref(), &mut tell)?;
+    let mut written = Vec::new();
+    let ended = export.write(&model, adapter.as_ref(), &mut tell, &mut written);
     drop(screen);
-    let written: Vec<PathBuf> = folder.iter().chain(&files).cloned().collect();
+    // What was written before a failure is whole.
     for path in &written {
         say(format!("wrote {}", path.display()));
     }
-    arguments.end(folder.as_deref(), &files, written, &hub)
+    ended?;
+    arguments.end(&written, &hub)
 }
 
 impl Arguments {
     /// Pushes, if that is asked for, and prints what was made.
-    fn end(
-        &self,
-        folder: Option<&Path>,
-        files: &[PathBuf],
-        written: Vec<PathBuf>,
-        hub: &HubAccess,
-    ) -> anyhow::Result<Ending> {
-        let pushed = self.push.as_ref().map(|id| self.send(id, folder, files, hub)).transpose()?;
+    fn end(&self, files: &[PathBuf], hub: &HubAccess) -> anyhow::Result<Ending> {
+        let pushed = self.push.as_ref().map(|id| self.send(id, files, hub)).transpose()?;
         if self.config.json {
-            print_json(&Made { written, pushed })?;
+            print_json(&Made { files, pushed })?;
         } else if let Some(pushed) = pushed {
             print_line(&pushed.url)?;
         }
         Ok(Ending::Finished)
     }
 
-    fn send(
-        &self,
-        id: &str,
-        folder: Option<&Path>,
-        files: &[PathBuf],
-        hub: &HubAccess,
-    ) -> Result<Pushed, Error> {
-        let files = push::files(folder, files)?;
+    fn send(&self, id: &str, files: &[PathBuf], hub: &HubAccess) -> Result<Pushed, Error> {
+        let files = push::files(files)?;
         for file in &files {
             say(format!("sending {} ({} bytes) to {id}", file.name, file.size));
         }
@@ -239,6 +230,9 @@ impl<'a> Export<'a> {
             );
             return Err(Error::config("--adapter", problem));
         }
+        if self.arguments.gguf.is_some() {
+            self.gguf(model).check()?;
+        }
         if output.is_some() && !merged && model.published.is_none() {
             tell(&format!(
                 "the adapter names its base {:?}, by which peft and vLLM find no model: --base-name ORG/NAME gives the \
@@ -258,10 +252,46 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
-    fn folder(&self, model: &Model, adapter: Option<&Lora>) -> Result<Option<PathBuf>, Error> {
-        let Arguments { output: Some(output), merged, dtype, datasets, .. } = self.arguments else {
-            return Ok(None);
-        };
+    fn gguf<'m>(&'m self, model: &'m Model) -> GgufExport<'m> {
+        let base = model.published.as_deref();
+        GgufExport { model, source: self.source.as_deref(), base }
+    }
+
+    fn write(
+        &self,
+        model: &Model,
+        adapter: Option<&Lora>,
+        tell: &mut dyn FnMut(&str),
+        written: &mut Vec<PathBuf>,
+    ) -> Result<(), Error> {
+        let Arguments { output, gguf, gguf_adapter, .. } = self.arguments;
+        if let Some(output) = output {
+            self.write_folder(output, model, adapter)?;
+            written.push(output.clone());
+        }
+        if let Some(path) = gguf {
+            let kind = self.arguments.quantize.into();
+            let notices = self.gguf(model).merged(adapter, kind, path)?;
+            notices.iter().for_each(|notice| tell(notice));
+            written.push(path.clone());
+            let weights = Weights { from: &local(path), adapter: None, remark: None };
+            written.push(write_modelfile(path, weights, model)?);
+        }
+        if let (Some(path), Some(adapter)) = (gguf_adapter, adapter) {
+            self.gguf(model).adapter(adapter, path)?;
+            written.push(path.clone());
+            written.push(self.write_modelfile_of_adapter(path, model)?);
+        }
+        Ok(())
+    }
+
+    fn write_folder(
+        &self,
+        output: &Path,
+        model: &Model,
+        adapter: Option<&Lora>,
+    ) -> Result<(), Error> {
+        let Arguments { merged, dtype, datasets, .. } = self.arguments;
         let run = self
             .arguments
             .adapter
@@ -282,53 +312,52 @@ impl<'a> Export<'a> {
                 export::merge_with(model, adapter, output, dtype, &card)?;
             }
         }
-        Ok(Some(output.clone()))
+        Ok(())
     }
 
-    fn gguf(
-        &self,
-        model: &Model,
-        adapter: Option<&Lora>,
-        tell: &mut dyn FnMut(&str),
-    ) -> Result<Vec<PathBuf>, Error> {
-        let base = model.published.as_deref();
-        let export = GgufExport { model, source: self.source.as_deref(), base };
-        let mut written = Vec::new();
-        if let Some(path) = &self.arguments.gguf {
-            let notices = export.merged(adapter, self.arguments.quantize.into(), path)?;
-            notices.iter().for_each(|notice| tell(notice));
-            written.push(path.clone());
-            let weights = Weights { from: &local(path), adapter: None, remark: None };
-            written.push(write_modelfile(path, weights, model)?);
-        }
-        if let (Some(path), Some(adapter)) = (&self.arguments.gguf_adapter, adapter) {
-            export.adapter(adapter, path)?;
-            written.push(path.clone());
-            // With an adapter in it the base is another model than its file.
-            let ModelConfig { source: name, adapter: part, .. } = &self.config.model;
-            let source = self.source.as_ref().filter(|_| part.is_none());
-            let stem = model.name.replace(".gguf", "").replace('/', "-");
-            let from = source.map_or(format!("./{stem}.gguf"), |path| path.display().to_string());
-            let flag = |flag: &str, value: Option<String>| {
-                value.map_or_else(String::new, |value| format!("{flag} {value} "))
-            };
-            let remark = format!(
-                "The base as GGUF is made by: host export {}{}--gguf {stem}.gguf",
-                flag("--model", name.clone()),
-                flag("--model-adapter", part.as_ref().map(|part| part.display().to_string()))
-            );
-            let remark = source.is_none().then_some(remark);
-            let weights =
-                Weights { from: &from, adapter: Some(&local(path)), remark: remark.as_deref() };
-            written.push(write_modelfile(path, weights, model)?);
-        }
-        Ok(written)
+    fn write_modelfile_of_adapter(&self, path: &Path, model: &Model) -> Result<PathBuf, Error> {
+        // With an adapter in it the base is another model than its file.
+        let ModelConfig { source: name, adapter: part, .. } = &self.config.model;
+        let source = self.source.as_ref().filter(|_| part.is_none());
+        let from = source.map_or_else(
+            || format!("./{}.gguf", model.name.replace(".gguf", "").replace('/', "-")),
+            |source| local(source),
+        );
+        let flag = |flag: &str, value: Option<String>| {
+            value.map_or_else(String::new, |value| format!("{flag} {value} "))
+        };
+        // Paths of this machine stay here: what is written may go elsewhere.
+        let remark = match source {
+            Some(source) if source.parent() == path.parent() => None,
+            Some(_) => Some("Put the base beside this file.".to_owned()),
+            None => Some(format!(
+                "The base as GGUF is made by: host export {}{}--gguf {}",
+                flag("--model", name.as_deref().map(file_name)),
+                flag(
+                    "--model-adapter",
+                    part.as_deref().map(|part| file_name(&part.display().to_string()))
+                ),
+                from.trim_start_matches("./")
+            )),
+        };
+        let weights =
+            Weights { from: &from, adapter: Some(&local(path)), remark: remark.as_deref() };
+        write_modelfile(path, weights, model)
     }
 }
 
 /// `model.gguf` -> `model.Modelfile`
 fn beside(path: &Path) -> PathBuf {
     path.with_extension("Modelfile")
+}
+
+/// A Hub id as it is, of a path the last part.
+fn file_name(model: &str) -> String {
+    let path = Path::new(model);
+    match path.file_name() {
+        Some(name) if path.exists() => name.to_string_lossy().into_owned(),
+        _ => model.to_owned(),
+    }
 }
 
 /// A file in the folder of the Modelfile.
@@ -343,8 +372,8 @@ fn write_modelfile(path: &Path, weights: Weights<'_>, model: &Model) -> Result<P
 }
 
 fn repository(id: &str) -> Result<String, String> {
-    match Source::parse(id) {
-        Ok(Source::Hub { id, revision: None }) => Ok(id),
+    match hub_id(id) {
+        Some((id, None)) => Ok(id.to_owned()),
         _ => Err("is no id of the Hub; write ORG/NAME".into()),
     }
 }

@@ -21,7 +21,7 @@ use super::tensors::{MergedTensor, merged_tensors};
 use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 use crate::families;
-use crate::load::{Gguf, Model, gguf_tensor_name, is_router, is_stack};
+use crate::load::{Gguf, Model, Source, gguf_tensor_name, is_router, is_stack};
 use crate::lora::Lora;
 
 pub use types::GgufType;
@@ -39,7 +39,7 @@ pub struct GgufExport<'a> {
     pub model: &'a Model,
     /// The GGUF file that the model came from, if it did.
     pub source: Option<&'a Path>,
-    /// Hub id of the base, for the metadata.
+    /// Under which name others find the base: for the metadata, if it is a Hub id.
     pub base: Option<&'a str>,
 }
 
@@ -85,8 +85,18 @@ impl GgufExport<'_> {
             let (name, shape) = (name.clone(), tensor.dims().to_vec());
             tensors.push(PlannedTensor { name, shape, kind: GgmlDType::F32, parts: vec![make] });
         }
-        file::write(path, &metadata, &tensors, |written| self.check(written, path))?;
+        file::write(path, &metadata, &tensors, |written| self.read_back(written, path))?;
         Ok(notices)
+    }
+
+    /// Whether the model can be written, without writing anything.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Tokenizer`] for what llama.cpp has no form for.
+    pub fn check(&self) -> Result<()> {
+        let origin = self.origin()?;
+        Names::of(&origin.architecture, &self.model.config)?;
+        self.described(&origin).map(|_| ())
     }
 
     /// Write the adapter alone to the new file `path`, for the base as a GGUF file of this architecture.
@@ -123,7 +133,10 @@ impl GgufExport<'_> {
             ("general.type".to_owned(), text(kind)),
             ("general.name".to_owned(), text(&self.model.name)),
         ]);
-        if let Some((organization, name)) = self.base.and_then(|base| base.split_once('/')) {
+        let base = self.base.and_then(|base| Source::parse(base).ok());
+        if let Some(Source::Hub { id, .. }) = base
+            && let Some((organization, name)) = id.split_once('/')
+        {
             metadata.insert("general.base_model.count".into(), Value::U32(1));
             for (field, value) in [
                 ("name", name),
@@ -163,7 +176,7 @@ impl GgufExport<'_> {
     }
 
     /// Reads back what was written, as any reader would find it.
-    fn check(&self, written: &Path, path: &Path) -> Result<()> {
+    fn read_back(&self, written: &Path, path: &Path) -> Result<()> {
         let read = Gguf::open(written, &Device::Cpu, DType::F32)?;
         let shape = |config: &Config| {
             let Config { vocab_size, hidden_size, intermediate_size, num_layers, .. } = *config;

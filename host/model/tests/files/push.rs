@@ -88,8 +88,8 @@ fn exported() -> tempfile::TempDir {
 }
 
 fn send(dir: &Path, access: &HubAccess) -> Result<Pushed, String> {
-    let beside = ["m.gguf", "m.Modelfile"].map(|name| dir.join(name));
-    let files = files(Some(&dir.join("out")), &beside).map_err(|error| error.to_string())?;
+    let written = ["out", "m.gguf", "m.Modelfile"].map(|name| dir.join(name));
+    let files = files(&written).map_err(|error| error.to_string())?;
     push("org/x", &files, false, access).map_err(|error| error.to_string())
 }
 

@@ -36,18 +36,19 @@ pub struct Sent {
     pub size: u64,
 }
 
-/// The files of an exported folder, and those that lie elsewhere, under their names.
+/// What exports wrote, files and folders with their files, under their names in a repository.
 ///
 /// # Errors
 /// [`Error::File`] for a file that no export writes, a link, or two of one name.
-pub fn files(folder: Option<&Path>, others: &[PathBuf]) -> Result<Vec<Sent>> {
+pub fn files(written: &[PathBuf]) -> Result<Vec<Sent>> {
     let mut found = Vec::new();
-    if let Some(folder) = folder {
-        list(folder, "", &mut found)?;
-    }
-    for path in others {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        add(&name, path, &mut found)?;
+    for path in written {
+        if path.is_dir() {
+            list(path, "", &mut found)?;
+        } else {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            add(&name, path, &mut found)?;
+        }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(twice) = found.windows(2).find(|pair| pair[0].name == pair[1].name) {

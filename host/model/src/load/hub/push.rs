@@ -132,8 +132,8 @@ impl Pushing<'_> {
         match client.post("/api/repos/create", JSON, repository.to_string().as_bytes(), true) {
             // It is there already.
             Ok(_) | Err(Failure::Status(409)) => {}
-            // A token may write to a repository and make none.
-            Err(Failure::Status(402 | 403))
+            // A token may write to a repository and make none, and mirrors answer in ways of their own.
+            Err(Failure::Status(400..=403))
                 if client.describe(Kind::Model, self.id, BRANCH).is_ok() => {}
             Err(failure) => return Err(failure),
         }
