@@ -11,7 +11,8 @@ try {
     process.exit(77);
 }
 const {model: modelPath, lora, prompts, max} = JSON.parse(fs.readFileSync(0, "utf8"));
-const llama = await library.getLlama({gpu: false, build: "never", logLevel: "error"});
+// Several threads wait for one another by spinning, which beside other work takes minutes.
+const llama = await library.getLlama({gpu: false, build: "never", logLevel: "error", maxThreads: 1});
 const model = await llama.loadModel({modelPath});
 const context = await model.createContext({contextSize: 512, ...(lora ? {lora} : {})});
 const answers = [];

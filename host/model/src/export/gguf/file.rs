@@ -114,14 +114,17 @@ fn no_room(path: &Path, size: usize, error: io::Error) -> Error {
 /// The bytes of a tensor in a format, rounded by several threads.
 fn encode(values: &Tensor, kind: GgmlDType) -> Result<Vec<u8>> {
     let values = values.to_device(&Device::Cpu)?;
-    let whole =
-        |values: &Tensor| Ok::<_, Error>(QTensor::quantize(values, kind)?.data()?.into_owned());
+    // candle rounds the memory that a tensor is a view of, so each part gets its own.
+    let whole = |values: &Tensor| {
+        let values = values.force_contiguous()?;
+        Ok::<_, Error>(QTensor::quantize(&values, kind)?.data()?.into_owned())
+    };
     let Ok((rows, columns)) = values.dims2() else { return whole(&values) };
     let rows_of_part = (PART / columns.max(1)).max(1);
     let parts: Vec<usize> = (0..rows).step_by(rows_of_part).collect();
     let part = |first: usize| {
         let rows = rows_of_part.min(rows - first);
-        whole(&values.narrow(0, first, rows)?.contiguous()?)
+        whole(&values.narrow(0, first, rows)?)
     };
     Ok(parts.into_par_iter().map(part).collect::<Result<Vec<_>>>()?.concat())
 }
@@ -227,5 +230,27 @@ fn number_of(kind: GgmlDType) -> u32 {
         GgmlDType::Q6K => 14,
         GgmlDType::Q8K => 15,
         GgmlDType::BF16 => 30,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_matrix_of_several_parts_and_a_view_are_written_line_by_line() {
+        let (rows, columns) = (2 * PART / 64 + 100, 64);
+        let values: Vec<f32> = (0..rows * columns).map(|at| (at % 8191) as f32).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let tensor = Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap();
+        assert_eq!(encode(&tensor, GgmlDType::F32).unwrap(), bytes);
+        let last = tensor.narrow(0, rows - 3, 3).unwrap();
+        assert_eq!(encode(&last, GgmlDType::F32).unwrap(), bytes[bytes.len() - 3 * 4 * columns..]);
+        let rounded = encode(&tensor, GgmlDType::Q8_0).unwrap();
+        let of_last = encode(&last, GgmlDType::Q8_0).unwrap();
+        assert_eq!(rounded[rounded.len() - of_last.len()..], of_last);
+        let vector = tensor.get(rows - 1).unwrap();
+        assert_eq!(encode(&vector, GgmlDType::F32).unwrap(), bytes[bytes.len() - 4 * columns..]);
     }
 }

@@ -125,7 +125,7 @@ fn kind(json: &Json) -> Result<Kind> {
 /// Types of a part of a tokenizer and of the parts in it.
 fn names(part: &Json) -> Vec<&str> {
     let own = part["type"].as_str();
-    let inner = ["normalizers", "pretokenizers"].iter().flat_map(|list| part[*list].as_array());
+    let inner = ["normalizers", "pretokenizers"].iter().filter_map(|list| part[*list].as_array());
     own.into_iter().chain(inner.flatten().flat_map(names)).collect()
 }
 

@@ -115,7 +115,7 @@ impl Pushing<'_> {
         if access.offline {
             return Err(self.error("HF_HUB_OFFLINE is set", "unset it to push"));
         }
-        if !access.token.is_some() {
+        if access.token.is_none() {
             return Err(self.error(
                 "there is no token",
                 "set HF_TOKEN to one that may write, or log in with Python's `hf auth login`",
