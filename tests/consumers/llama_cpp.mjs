@@ -14,7 +14,9 @@ const {model: modelPath, lora, prompts, max} = JSON.parse(fs.readFileSync(0, "ut
 // Several threads wait for one another by spinning, which beside other work takes minutes.
 const llama = await library.getLlama({gpu: false, build: "never", logLevel: "error", maxThreads: 1});
 const model = await llama.loadModel({modelPath});
-const context = await model.createContext({contextSize: 512, ...(lora ? {lora} : {})});
+// Keys and values as exact as here: by default they are rounded to 16 bits.
+const exact = {experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32"};
+const context = await model.createContext({contextSize: 512, ...exact, ...(lora ? {lora} : {})});
 const answers = [];
 for (const prompt of prompts) {
     const sequence = context.getSequence();

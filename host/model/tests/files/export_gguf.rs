@@ -153,10 +153,8 @@ fn wide() -> tempfile::TempDir {
             (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
         };
         let is_norm = name.contains("norm");
-        let values = (0..shape.iter().product()).map(|_| match is_norm {
-            true => 1.0,
-            false => random() * 0.4,
-        });
+        let values =
+            (0..shape.iter().product()).map(|_| if is_norm { 1.0 } else { random() * 0.4 });
         let values: Vec<f32> = values.collect();
         (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
     };

@@ -185,7 +185,7 @@ fn a_folder_with_anything_else_in_it_is_not_sent() {
         ("journal", |out| fs::create_dir(out.join("journal")).unwrap()),
         ("a\\nb.gguf", |out| fs::write(out.join("a\nb.gguf"), "x").unwrap()),
         ("config.json", |out| {
-            std::os::unix::fs::symlink("/etc/passwd", out.join("config.json")).unwrap()
+            std::os::unix::fs::symlink("/etc/passwd", out.join("config.json")).unwrap();
         }),
     ];
     for (name, spoil) in spoils {
