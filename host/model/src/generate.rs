@@ -1,13 +1,12 @@
 //! Answers to many prompts at once.
 
-use candle_core::{Device, IndexOp, Tensor};
-use candle_transformers::generation::{LogitsProcessor, Sampling};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use candle_core::IndexOp;
 
+use crate::batch::DecodingBatch;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::pass::{KvCache, Overlay, Packed};
+use crate::pass::Overlay;
+use crate::sampler::{Sampler, SamplingOptions};
 
 /// How answers are chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +31,12 @@ impl Default for GenerateOptions {
     }
 }
 
-/// Most memory that the keys and values of the sequences decoded together may take, in bytes.
-const CACHE_BYTES: usize = 1 << 30;
+impl GenerateOptions {
+    fn sampling(&self) -> SamplingOptions {
+        let Self { temperature, top_p, top_k, .. } = *self;
+        SamplingOptions { temperature, top_p, top_k }
+    }
+}
 
 /// Answer every prompt; the answers come in the order of the prompts, without the token of `stop` that ended them.
 ///
@@ -81,19 +84,7 @@ fn check(decoder: &Decoder, prompts: &[Vec<u32>], options: &GenerateOptions) -> 
             return Err(Error::batch(problem, "shorten it"));
         }
     }
-    if !(options.temperature.is_finite() && options.temperature >= 0.0) {
-        return Err(Error::batch(
-            format!("temperature is {}", options.temperature),
-            "give 0 (greedy) or more",
-        ));
-    }
-    if options.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
-        return Err(Error::batch("top-p is outside of 0 to 1", "give a probability above 0"));
-    }
-    if options.top_k == Some(0) {
-        return Err(Error::batch("top-k is 0", "give at least 1, or leave it out"));
-    }
-    Ok(())
+    options.sampling().check()
 }
 
 /// How many sequences are decoded together.
@@ -105,10 +96,7 @@ struct Room {
 
 impl Room {
     fn new(decoder: &Decoder, options: &GenerateOptions) -> Self {
-        let config = &decoder.config;
-        let bytes_per_token =
-            2 * config.num_layers * config.kv_size() * decoder.weights.dtype().size_in_bytes();
-        Self { sequences: options.batch.max(1), tokens: CACHE_BYTES / bytes_per_token.max(1) }
+        Self { sequences: options.batch.max(1), tokens: DecodingBatch::most_tokens(decoder) }
     }
 
     /// How many of `waiting` join those that are there. None until a quarter of the places is free, so that they are
@@ -136,8 +124,7 @@ struct Sequence {
     left: usize,
     /// Of prompt and answer at their longest.
     tokens: usize,
-    /// None for greedy.
-    sampler: Option<LogitsProcessor>,
+    sampler: Sampler,
 }
 
 impl Sequence {
@@ -150,47 +137,9 @@ impl Sequence {
         let room = decoder.config.max_position - prompts[index].len();
         let left = options.max_new_tokens.min(room);
         let tokens = prompts[index].len() + left;
-        Self { index, left, tokens, sampler: sampler(options, index) }
+        let sampler = Sampler::new(&options.sampling(), options.seed, index as u64);
+        Self { index, left, tokens, sampler }
     }
-
-    fn choose(&mut self, logits: &Tensor) -> Result<u32> {
-        match &mut self.sampler {
-            Some(sampler) => Ok(sampler.sample(logits)?),
-            None => likeliest(&logits.to_vec1::<f32>()?),
-        }
-    }
-}
-
-fn sampler(options: &GenerateOptions, index: usize) -> Option<LogitsProcessor> {
-    let temperature = options.temperature;
-    if temperature == 0.0 {
-        return None;
-    }
-    let sampling = match (options.top_k, options.top_p) {
-        (None, None) => Sampling::All { temperature },
-        (Some(k), None) => Sampling::TopK { k, temperature },
-        (None, Some(p)) => Sampling::TopP { p, temperature },
-        (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
-    };
-    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
-    random.set_stream(index as u64);
-    Some(LogitsProcessor::from_sampling(random.next_u64(), sampling))
-}
-
-fn likeliest(logits: &[f32]) -> Result<u32> {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (id, logit) in (0u32..).zip(logits) {
-        if *logit > best.1 {
-            best = (id, *logit);
-        }
-    }
-    if best.1.is_finite() {
-        return Ok(best.0);
-    }
-    Err(Error::batch(
-        "the model's output isn't a finite number",
-        "check the weights, the adapter and the learning rate",
-    ))
 }
 
 struct Run<'a> {
@@ -209,51 +158,40 @@ impl Run<'_> {
         answers: &mut [Vec<u32>],
     ) -> Result<()> {
         let mut there: Vec<Sequence> = Vec::new();
-        // Of those that are there: the rows to choose their next tokens from, and what they keep.
-        let mut at: Option<(Tensor, KvCache)> = None;
+        let mut batch = DecodingBatch::new(self.decoder, self.overlay);
         loop {
             let joining = self.room.joining(&there, &waiting);
             if joining > 0 {
                 let new: Vec<Sequence> = waiting.drain(..joining).collect();
-                let batch: Vec<&[u32]> = new.iter().map(|s| prompts[s.index].as_slice()).collect();
-                let (hidden, cache) =
-                    self.decoder.prefill(&Packed::from_sequences(&batch), self.overlay)?;
-                at = Some(match at {
-                    None => (hidden, cache),
-                    Some((before, mut kept)) => {
-                        kept.join(cache)?;
-                        (Tensor::cat(&[before, hidden], 0)?, kept)
-                    }
-                });
+                let asked: Vec<&[u32]> = new.iter().map(|s| prompts[s.index].as_slice()).collect();
+                batch.join(&asked)?;
                 there.extend(new);
             }
-            let Some((hidden, mut cache)) = at else { return Ok(()) };
-            let tokens = self.step(&hidden, &mut there, &mut cache, answers)?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let tokens = self.step(&mut batch, &mut there, answers)?;
             progress(tokens.len());
-            at = if there.is_empty() {
-                None
-            } else {
+            if !there.is_empty() {
                 let newest: Vec<u32> =
                     there.iter().filter_map(|s| answers[s.index].last().copied()).collect();
-                Some((self.decoder.decode_step(&newest, &mut cache, self.overlay)?, cache))
-            };
+                batch.advance(&newest)?;
+            }
         }
     }
 
-    /// Choose one token per sequence from its last hidden row; finished sequences leave. Gives the tokens kept.
+    /// Chooses one token per sequence; finished sequences leave. Gives the tokens kept.
     fn step(
         &self,
-        hidden: &Tensor,
+        batch: &mut DecodingBatch<'_>,
         sequences: &mut Vec<Sequence>,
-        cache: &mut KvCache,
         answers: &mut [Vec<u32>],
     ) -> Result<Vec<u32>> {
-        // One transfer for all rows: reading a row on a device copies every row.
-        let logits = self.decoder.logits(hidden)?.to_device(&Device::Cpu)?;
+        let logits = batch.logits()?;
         let mut keep = Vec::with_capacity(sequences.len());
         let mut tokens = Vec::with_capacity(sequences.len());
         for (row, sequence) in sequences.iter_mut().enumerate() {
-            let token = sequence.choose(&logits.i(row)?)?;
+            let token = sequence.sampler.choose(&logits.i(row)?)?;
             let stopped = self.stop.contains(&token);
             if !stopped {
                 answers[sequence.index].push(token);
@@ -265,24 +203,8 @@ impl Run<'_> {
         if keep.contains(&false) {
             let mut flags = keep.iter();
             sequences.retain(|_| flags.next().copied().unwrap_or(false));
-            if !sequences.is_empty() {
-                cache.retain(&keep)?;
-            }
+            batch.retain(&keep)?;
         }
         Ok(tokens)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_first_of_equals_wins_and_nonsense_is_refused() {
-        assert_eq!(likeliest(&[0.0, 2.0, 2.0, 1.0]).unwrap(), 1);
-        assert_eq!(likeliest(&[f32::NAN, -1.0]).unwrap(), 1);
-        assert!(likeliest(&[f32::NAN, f32::NAN]).is_err());
-        assert!(likeliest(&[f32::INFINITY]).is_err());
     }
 }

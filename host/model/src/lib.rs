@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod answering;
+pub mod batch;
 pub mod bert;
 mod budget;
 pub mod chat;
@@ -23,6 +24,7 @@ mod operation;
 mod pass;
 pub mod peft;
 mod plain;
+pub mod sampler;
 mod slices;
 pub mod steering;
 mod tensor_file;
@@ -31,6 +33,7 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use answering::{Answered, Answering};
+pub use batch::DecodingBatch;
 pub use chat::{Moment, TemplateOptions};
 pub use config::{Config, Experts, Family, Rope, RopeScaling};
 pub use decoder::Decoder;
@@ -45,6 +48,9 @@ pub use pass::{
     Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
     TapRows,
 };
+pub use sampler::{Sampler, SamplingOptions};
 pub use steering::Steering;
-pub use tokenizer::{ChatTokenizer, EncodedChat, Spoken, ThoughtUse, Unlike};
+pub use tokenizer::{
+    ChatTokenizer, EncodedChat, Spoken, Stage, TextStream, ThoughtUse, TokenText, Unlike,
+};
 pub use weights::{ExpertWeights, GatedWeights, LayerWeights, Linear, MlpWeights, Weights};

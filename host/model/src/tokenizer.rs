@@ -8,6 +8,8 @@ mod files;
 mod layout;
 mod library;
 mod named_tokens;
+mod pieces;
+mod stages;
 mod templates;
 mod thoughts;
 
@@ -28,6 +30,8 @@ pub use beginnings::Unlike;
 use bounded::Bounded;
 pub use files::{FURTHER_TEMPLATES, SIDE_FILES, TokenizerFiles, read_file};
 pub(crate) use files::{id_list, map_counts, parse, read_json, token_text};
+pub use pieces::{TextStream, TokenText};
+pub use stages::Stage;
 use templates::Templates;
 use thoughts::ThoughtStyle;
 pub use thoughts::{Spoken, ThoughtUse};
@@ -178,7 +182,12 @@ impl ChatTokenizer {
     }
 
     fn encoding(&self, text: &str) -> Result<tokenizers::Encoding> {
-        let encoding = self.tokenizer.encode(text, false).map_err(|e| {
+        self.encoding_of(text, false)
+    }
+
+    /// With `surrounded`, with the tokens that the tokenizer puts around a text.
+    fn encoding_of(&self, text: &str, surrounded: bool) -> Result<tokenizers::Encoding> {
+        let encoding = self.tokenizer.encode(text, surrounded).map_err(|e| {
             Error::tokenizer(
                 format!("can't encode a text: {e}"),
                 "remove the row, or check tokenizer.json",

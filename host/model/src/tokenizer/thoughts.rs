@@ -19,6 +19,31 @@ pub struct ThoughtStyle {
     prompted: bool,
 }
 
+impl ThoughtStyle {
+    /// What begins a thought, without white space around.
+    pub(super) fn own_open(&self) -> &str {
+        self.open.trim()
+    }
+
+    /// What ends a thought, likewise.
+    pub(super) fn own_close(&self) -> &str {
+        self.close.trim()
+    }
+
+    /// What stands before an answer without a thought, likewise.
+    pub(super) fn without_thought(&self) -> &str {
+        self.without.trim()
+    }
+}
+
+/// A thought that has begun.
+pub(super) struct Opened<'t> {
+    /// What belongs to it and follows it.
+    pub rest: &'t str,
+    /// The mark that ends it.
+    pub close: &'t str,
+}
+
 /// What became of thoughts when conversations were rendered, counted over answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ThoughtUse {
@@ -164,7 +189,7 @@ impl ChatTokenizer {
         let said = |answer: String| Spoken { answer, finished: true, ..Spoken::default() };
         let text = self.decode_with_special(generated)?;
         let without = self.thoughts.without.trim();
-        let (rest, found) = if let Some((rest, close)) = self.in_thought(prompt, &text)? {
+        let (rest, found) = if let Some(Opened { rest, close }) = self.in_thought(prompt, &text)? {
             let own = self.thoughts.close.trim();
             let ends = [own, close].into_iter().filter(|end| !end.is_empty());
             (rest, ends.filter_map(|end| Some((rest.find(end)?, end.len()))).min())
@@ -226,16 +251,16 @@ impl ChatTokenizer {
         Ok(self.continuation(&close)?.ids)
     }
 
-    /// Of a text behind a prompt what belongs to a thought and follows it, and the mark that ends it; none where there
-    /// is no thought.
-    fn in_thought<'t>(
+    /// The thought that a prompt, or the text behind it, begins; none where there is none.
+    pub(super) fn in_thought<'t>(
         &'t self,
         prompt: &[u32],
         text: &'t str,
-    ) -> Result<Option<(&'t str, &'t str)>> {
+    ) -> Result<Option<Opened<'t>>> {
+        let begun = || self.begins_thought(text).map(|(rest, close)| Opened { rest, close });
         Ok(match opened(&self.decode_with_special(last(prompt))?) {
-            Some((_, close)) => Some((text, close)),
-            None => self.begins_thought(text),
+            Some((_, close)) => Some(Opened { rest: text, close }),
+            None => begun(),
         })
     }
 
@@ -249,7 +274,7 @@ impl ChatTokenizer {
     }
 
     /// A text without special tokens.
-    fn plain(&self, text: &str) -> String {
+    pub fn plain(&self, text: &str) -> String {
         let special = self.special_ids.iter().filter_map(|id| self.token(*id));
         let special = special.filter(|token| !token.is_empty());
         special.fold(text.to_owned(), |text, token| text.replace(&token, ""))
