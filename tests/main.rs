@@ -38,6 +38,7 @@ mod readers;
 mod readme;
 mod reference;
 mod rows;
+mod serve;
 mod shown;
 mod smollm2;
 mod steering;

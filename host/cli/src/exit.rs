@@ -74,6 +74,9 @@ fn of(error: &anyhow::Error) -> u8 {
             _ => 1,
         };
     }
+    if let Some(error) = error.downcast_ref::<host_serve::Error>() {
+        return if error.is_usage() { 2 } else { 1 };
+    }
     match error.downcast_ref::<host_sandbox::Error>() {
         Some(error) if error.is_fault() => 3,
         _ => 1,

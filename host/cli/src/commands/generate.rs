@@ -1,14 +1,14 @@
 use std::io::BufRead;
-use std::path::PathBuf;
 
 use clap::Args;
 use host_model::decoder::Overlay;
-use host_model::{Answering, GenerateOptions, Message, Model, Steering};
+use host_model::{Answering, GenerateOptions, Message};
+use host_trainer::Error;
 use host_trainer::records::Ending;
-use host_trainer::{Error, steering};
 use serde::Serialize;
 
 use crate::commands::adapter::AdapterFlags;
+use crate::commands::vector::VectorFlags;
 use crate::flags::{ConfigFlags, with_defaults};
 use crate::out::{print_block, print_json_text};
 use crate::screen::Screen;
@@ -22,12 +22,8 @@ pub struct Arguments {
     pub adapter: AdapterFlags,
     /// Prompt; can be repeated. Without one, each line of stdin is a prompt.
     pub prompts: Vec<String>,
-    /// Steering vector, made by `host steer fit` or left by a run.
-    #[arg(long, value_name = "FILE")]
-    pub vector: Option<PathBuf>,
-    /// How much of the vector is added at every position.
-    #[arg(long, value_name = "C", requires = "vector", allow_negative_numbers = true)]
-    pub coefficient: Option<f64>,
+    #[command(flatten)]
+    pub vector: VectorFlags,
     /// System message.
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
@@ -60,7 +56,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut screen = Screen::new(arguments.config.quiet);
     let model = host_data::load_model(&config.model, &mut screen)?;
     let adapter = arguments.adapter.load(&model, &mut screen)?;
-    let steering = arguments.steering(&model)?;
+    let steering = arguments.vector.load(&model)?;
     let applied = Overlay { adapter: adapter.as_ref(), steering: steering.as_ref() };
     let options = GenerateOptions {
         max_new_tokens: arguments.max_new_tokens,
@@ -101,16 +97,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         }
     }
     Ok(Ending::Finished)
-}
-
-impl Arguments {
-    fn steering(&self, model: &Model) -> Result<Option<Steering>, Error> {
-        let Some(path) = &self.vector else {
-            return Ok(None);
-        };
-        let vector = steering::read(path, model)?;
-        Ok(Some(vector.scaled(self.coefficient.unwrap_or(1.0))?))
-    }
 }
 
 fn prompts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {

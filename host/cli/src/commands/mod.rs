@@ -11,10 +11,12 @@ mod export;
 mod generate;
 mod judge;
 mod policy;
+mod serve;
 mod steer;
 mod study;
 mod subject;
 mod train;
+mod vector;
 
 use std::path::Path;
 
@@ -35,6 +37,7 @@ pub enum Command {
     Compare(Box<compare::Arguments>),
     Study(Box<study::Arguments>),
     Generate(Box<generate::Arguments>),
+    Serve(Box<serve::Arguments>),
     #[command(subcommand)]
     Data(data::Command),
     #[command(subcommand)]
@@ -59,6 +62,7 @@ impl Command {
             Self::Study(arguments) => study::run(arguments),
             Self::Generate(arguments) => generate::run(arguments),
             Self::Data(command) => data::run(command),
+            Self::Serve(arguments) => serve::run(arguments),
             Self::Steer(command) => steer::run(command),
             Self::Audit(arguments) => audit::run(arguments),
             Self::Policy(command) => policy::run(command),
