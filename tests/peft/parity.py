@@ -1,7 +1,8 @@
 """Compares the host with Python's transformers and peft on tiny random models.
 
 For every family: logits of the base model; of an adapter that the host wrote and peft loads; of an adapter that peft
-wrote and the host loads; of a merged model that the host wrote and transformers loads. Any difference above 1e-4 fails.
+wrote and the host loads; of a merged model that the host wrote and transformers loads; and the gradients of an adapter,
+with the fused and with the plain kernels. Any difference above 1e-4 fails, of gradients relative to the largest of a tensor.
 
     cargo build --release -p host-model --example peft_parity
     python3 tests/peft/parity.py [path of peft_parity]
@@ -89,6 +90,25 @@ def configurations():
     # The prompt of 100 tokens is beyond the original length and takes the long factors, the others the short ones.
     long = longrope(64)
     yield "phi3-long", t.Phi3Config(**SIZES, original_max_position_embeddings=64, **{rope: long}), FUSED
+    part = dict(long, short_factor=long["short_factor"][:6], long_factor=long["long_factor"][:6], partial_rotary_factor=0.75)
+    yield "phi4-mini", t.Phi3Config(**SIZES, original_max_position_embeddings=64, **{rope: part}), FUSED
+    yield "phi4", t.Phi3Config(**SIZES, sliding_window=None), FUSED
+    yield "gemma", t.GemmaConfig(**SIZES, head_dim=32), SEPARATE
+    caps = dict(attn_logit_softcapping=3.0, final_logit_softcapping=5.0)
+    yield "gemma2", t.Gemma2Config(**SIZES, head_dim=32, query_pre_attn_scalar=20, sliding_window=8, **caps), SEPARATE
+    windows = dict(head_dim=32, query_pre_attn_scalar=20, sliding_window=8)
+    local = dict(full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6), sliding_attention=dict(rope_type="default", rope_theta=1e4))
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    yield "gemma3", t.Gemma3TextConfig(**SIZES, **windows, layer_types=kinds, rope_parameters=local), SEPARATE
+    yield "gemma3-caps", t.Gemma3TextConfig(**SIZES, **windows, layer_types=kinds, **caps), SEPARATE
+    yield "olmo2", t.Olmo2Config(**SIZES), SEPARATE
+    yarn = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64, rope_theta=500000.0)
+    local = dict(full_attention=yarn, sliding_attention=dict(rope_type="default", rope_theta=500000.0))
+    kinds = ["sliding_attention", "sliding_attention", "full_attention"]
+    yield "olmo3", t.Olmo3Config(**SIZES, sliding_window=8, layer_types=kinds, rope_parameters=local), SEPARATE
+    yield "smollm3", t.SmolLM3Config(**SIZES, no_rope_layers=[1, 0, 1]), SEPARATE
+    scales = dict(embedding_multiplier=3.0, attention_multiplier=0.1, residual_multiplier=0.4, logits_scaling=2.0)
+    yield "granite", t.GraniteConfig(**SIZES, **scales, tie_word_embeddings=True), SEPARATE
 
 
 def host(*arguments):
@@ -117,7 +137,9 @@ def write_tokenizer(folder):
 
 
 def read(folder):
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    # Only this way of attention has soft caps.
+    kind = dict(dtype=torch.float32, attn_implementation="eager")
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, **kind).eval()
 
 
 def peft_adapter(model, modules, folder):
@@ -130,10 +152,28 @@ def peft_adapter(model, modules, folder):
     return python_logits(adapted)
 
 
+def gradients(model_folder, adapter):
+    """Largest difference of any tensor's gradient, relative to its largest value, with both kinds of kernels."""
+    model = peft.PeftModel.from_pretrained(read(model_folder), adapter, is_trainable=True)
+    prompts = [prompt for prompt in PROMPTS if len(prompt) > 1]
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        model(input_ids=ids, labels=ids).loss.backward()
+    expected = {name.replace(".default", ""): p.grad for name, p in model.named_parameters() if p.requires_grad}
+    worst = 0.0
+    for found in json.loads(host("gradients", model_folder, adapter, json.dumps(prompts))):
+        assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
+        for name, values in found.items():
+            grad = expected[name]
+            gap = (torch.tensor(values) - grad.flatten()).abs().max()
+            worst = max(worst, (gap / grad.abs().max()).item())
+    return worst
+
+
 def compare(config, modules, work):
     torch.manual_seed(3)
     model_folder = work / "model"
-    base = transformers.AutoModelForCausalLM.from_config(config).eval()
+    base = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
         for name, parameter in base.named_parameters():
             # Norms and biases are made as ones and zeros; those hide mistakes.
@@ -155,6 +195,11 @@ def compare(config, modules, work):
     host("adapter", model_folder, ours, 11)
     adapted = peft.PeftModel.from_pretrained(read(model_folder), ours).eval()
     yield "host -> peft", host_logits(model_folder, ours), python_logits(adapted), plain
+
+    # Stacked modules have other tensors in the host than in peft.
+    if modules is SEPARATE:
+        worst = gradients(model_folder, ours)
+        yield "gradients", torch.tensor(worst), torch.tensor(0.0), None
 
     theirs = work / "theirs"
     expected = peft_adapter(read(model_folder), modules, theirs)

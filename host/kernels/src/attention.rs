@@ -2,6 +2,7 @@
 //! Only ln sum exp is kept; probabilities are computed again in the backward
 //! pass (Dao et al. 2022, arXiv 2205.14135).
 
+use super::exponent::exp;
 use super::matmul::matmul;
 use super::simd::sum_pairs;
 use super::softmax;
@@ -25,6 +26,30 @@ pub struct Head<'a> {
     pub size: usize,
     /// Keys a query sees, itself included.
     pub window: Option<usize>,
+    /// What becomes of a product of query and key.
+    pub scores: Scores,
+}
+
+/// How products of queries and keys become scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// Factor on every product.
+    pub scale: f32,
+    /// Scores c of a cap C are C tanh(c / C) (Gemma 2, arXiv 2408.00118).
+    pub cap: Option<f32>,
+}
+
+impl Scores {
+    /// Replaces products by exp(score - max) and gives (max, sum).
+    fn exponentiate(self, row: &mut [f32]) -> (f32, f32) {
+        match self.cap {
+            None => softmax::exponentiate(row, self.scale),
+            Some(cap) => {
+                softmax::soft_cap(row, self.scale, cap);
+                softmax::exponentiate(row, 1.0)
+            }
+        }
+    }
 }
 
 /// The keys some query rows see.
@@ -34,10 +59,6 @@ struct Span {
 }
 
 impl Head<'_> {
-    fn scale(&self) -> f32 {
-        (self.size as f32).powf(-0.5)
-    }
-
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let length = self.length;
         (0..length).step_by(BLOCK).map(move |start| (start, BLOCK.min(length - start)))
@@ -66,14 +87,14 @@ impl Head<'_> {
         for (start, rows) in self.blocks() {
             let span = self.span(start, rows);
             let width = span.end - span.first;
-            self.scores(start, rows, &span, &mut scores);
+            self.products(start, rows, &span, &mut scores);
             let out = &mut out[start * self.size..(start + rows) * self.size];
             let mut sums = [0f32; BLOCK];
             for (row, scores) in scores.chunks_exact_mut(width).enumerate() {
                 let seen = self.visible(&span, start + row);
                 scores[..seen.start].fill(0.0);
                 scores[seen.end..].fill(0.0);
-                let (highest, sum) = softmax::exponentiate(&mut scores[seen], self.scale());
+                let (highest, sum) = self.scores.exponentiate(&mut scores[seen]);
                 totals.push(highest + sum.ln());
                 sums[row] = sum;
             }
@@ -88,7 +109,7 @@ impl Head<'_> {
     }
 
     /// q k^T of one block, unscaled.
-    fn scores(&self, start: usize, rows: usize, span: &Span, scores: &mut Vec<f32>) {
+    fn products(&self, start: usize, rows: usize, span: &Span, scores: &mut Vec<f32>) {
         let width = span.end - span.first;
         scores.resize(rows * width, 0.0);
         let (q, k) = (self.q.from(start, 0), self.k.from(span.first, 0));
@@ -105,7 +126,7 @@ impl Head<'_> {
         for (start, rows) in self.blocks() {
             let span = self.span(start, rows);
             let width = span.end - span.first;
-            self.scores(start, rows, &span, &mut scores);
+            self.products(start, rows, &span, &mut scores);
             slopes.resize(rows * width, 0.0);
             let gradient = g.from(start, 0);
             let values = self.v.from(span.first, 0).t();
@@ -118,7 +139,7 @@ impl Head<'_> {
     }
 
     /// Turns scores into probabilities p and slopes (g v^T) into
-    /// scale * p * (slope - g . out).
+    /// scale * p * (slope - g . out), under a cap times its slope.
     #[allow(clippy::too_many_arguments)]
     fn score_slopes(
         &self,
@@ -142,8 +163,14 @@ impl Head<'_> {
                 line[seen.end..].fill(0.0);
             }
             let (scores, slopes) = (&mut scores[seen.clone()], &mut slopes[seen]);
-            softmax::probabilities(scores, self.scale(), totals[query]);
-            weigh(slopes, scores, pull, self.scale());
+            let Scores { scale, cap } = self.scores;
+            if let Some(cap) = cap {
+                softmax::soft_cap(scores, scale, cap);
+                weigh_capped(slopes, scores, pull, scale, totals[query], cap);
+            } else {
+                softmax::probabilities(scores, scale, totals[query]);
+                weigh(slopes, scores, pull, scale);
+            }
         }
     }
 }
@@ -152,6 +179,17 @@ simd! {
 fn weigh(slopes: &mut [f32], probabilities: &[f32], pull: f32, scale: f32) {
     for (slope, p) in slopes.iter_mut().zip(probabilities) {
         *slope = p * (*slope - pull) * scale;
+    }
+}
+}
+
+simd! {
+/// As `weigh`; turns capped scores into probabilities on the way.
+fn weigh_capped(slopes: &mut [f32], scores: &mut [f32], pull: f32, scale: f32, total: f32, cap: f32) {
+    for (slope, score) in slopes.iter_mut().zip(scores) {
+        let (p, part) = (exp(*score - total), *score / cap);
+        *slope = p * (*slope - pull) * scale * (1.0 - part * part);
+        *score = p;
     }
 }
 }
@@ -200,14 +238,14 @@ impl Gradients {
 
 simd! {
 /// One new query row over `length` cached rows of `stride` values: writes the
-/// mixed values [size]. `scores` is scratch.
-pub fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: &mut Vec<f32>, out: &mut [f32]) {
+/// mixed values [size]. `row` is scratch.
+pub fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: Scores, row: &mut Vec<f32>, out: &mut [f32]) {
     let size = q.len();
-    scores.clear();
-    scores.extend(k.chunks(stride).map(|key| sum_pairs(q, &key[..size], |a, b| a * b)));
-    let (_, sum) = softmax::exponentiate(scores, (size as f32).powf(-0.5));
+    row.clear();
+    row.extend(k.chunks(stride).map(|key| sum_pairs(q, &key[..size], |a, b| a * b)));
+    let (_, sum) = scores.exponentiate(row);
     out.fill(0.0);
-    for (p, value) in scores.iter().zip(v.chunks(stride)) {
+    for (p, value) in row.iter().zip(v.chunks(stride)) {
         let probability = p / sum;
         for (out, v) in out.iter_mut().zip(value) {
             *out += probability * v;

@@ -40,6 +40,28 @@ pub fn exponentiate(row: &mut [f32], scale: f32) -> (f32, f32) {
 }
 
 simd! {
+/// Replaces x by cap * tanh(scale * x / cap).
+pub fn soft_cap(row: &mut [f32], scale: f32, cap: f32) {
+    let inner = -2.0 * scale / cap;
+    for x in row {
+        // tanh(u) is 2 / (1 + e^-2u) - 1.
+        *x = cap * (2.0 / (1.0 + exp(*x * inner)) - 1.0);
+    }
+}
+}
+
+simd! {
+/// Turns slopes by capped values into slopes by what was capped: times
+/// scale * (1 - (capped / cap)^2).
+pub fn soft_cap_back(slopes: &mut [f32], capped: &[f32], scale: f32, cap: f32) {
+    for (slope, x) in slopes.iter_mut().zip(capped) {
+        let part = x / cap;
+        *slope *= scale * (1.0 - part * part);
+    }
+}
+}
+
+simd! {
 /// ln sum exp of the row.
 pub fn log_sum_exp(row: &[f32]) -> f32 {
     let shift = highest(row);
@@ -106,6 +128,15 @@ simd! {
 pub fn scale(row: &mut [f32], factor: f32) {
     for x in row {
         *x *= factor;
+    }
+}
+}
+
+simd! {
+/// a += factor * b
+pub fn add_scaled(a: &mut [f32], b: &[f32], factor: f32) {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a += factor * b;
     }
 }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use half::bf16;
-use host_kernels::attention::Head;
+use host_kernels::attention::{Head, Scores};
 use host_kernels::blocks::BlockFormat;
 use host_kernels::low_rank::{Narrow, sum_rows};
 use host_kernels::matmul::matmul;
@@ -249,25 +249,34 @@ fn attention(dice: &mut Dice) -> Vec<f32> {
     let window = dice.flip().then(|| dice.size(1..length + 1));
     let [q, k, v, g] = std::array::from_fn(|_| dice.values(length * size));
     let [rows_q, rows_k, rows_v, rows_g] = [&q, &k, &v, &g].map(|values| Mat::rows(values, size));
-    let head = Head { q: rows_q, k: rows_k, v: rows_v, length, size, window };
+    let cap = dice.flip().then_some(1.5);
+    let scale = (size as f64).powf(-0.5);
+    let scores = Scores { scale: scale as f32, cap };
+    let head = Head { q: rows_q, k: rows_k, v: rows_v, length, size, window, scores };
     let (out, totals) = head.forward();
     let gradients = head.backward(Mat::rows(&out, size), &totals, rows_g);
 
-    let scale = (size as f64).powf(-0.5);
     let [mut mixed, mut dq, mut dk, mut dv] = [(); 4].map(|()| vec![0f64; length * size]);
     for i in 0..length {
         let seen = window.map_or(0, |window| (i + 1).saturating_sub(window))..i + 1;
         let dot = |a: Mat, b: Mat, j: usize| -> f64 {
             (0..size).map(|c| at(a, i, c) * at(b, j, c)).sum()
         };
-        let scores: Vec<f64> =
-            seen.clone().map(|j| (scale * dot(rows_q, rows_k, j)).exp()).collect();
-        let sum: f64 = scores.iter().sum();
-        let shares: Vec<f64> = scores.iter().map(|score| score / sum).collect();
+        // A score and its slope by the product of query and key.
+        let score = |product: f64| match cap.map(f64::from) {
+            None => (scale * product, scale),
+            Some(cap) => {
+                let part = (scale * product / cap).tanh();
+                (cap * part, scale * (1.0 - part * part))
+            }
+        };
+        let scores: Vec<(f64, f64)> = seen.clone().map(|j| score(dot(rows_q, rows_k, j))).collect();
+        let sum: f64 = scores.iter().map(|(score, _)| score.exp()).sum();
+        let shares: Vec<f64> = scores.iter().map(|(score, _)| score.exp() / sum).collect();
         let pulls: Vec<f64> = seen.clone().map(|j| dot(rows_g, rows_v, j)).collect();
         let mean: f64 = shares.iter().zip(&pulls).map(|(share, pull)| share * pull).sum();
-        for (j, (share, pull)) in seen.zip(shares.iter().zip(&pulls)) {
-            let slope = scale * share * (pull - mean);
+        for (j, ((share, pull), (_, slope))) in seen.zip(shares.iter().zip(&pulls).zip(&scores)) {
+            let slope = slope * share * (pull - mean);
             for c in 0..size {
                 mixed[i * size + c] += share * at(rows_v, j, c);
                 dv[j * size + c] += share * at(rows_g, i, c);
@@ -276,7 +285,7 @@ fn attention(dice: &mut Dice) -> Vec<f32> {
             }
         }
     }
-    let what = format!("attention of {length} rows of {size}, window {window:?}");
+    let what = format!("attention of {length} rows of {size}, window {window:?}, cap {cap:?}");
     for (found, exact, of) in [
         (&out, &mixed, "output"),
         (&gradients.q, &dq, "queries"),

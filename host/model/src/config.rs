@@ -1,21 +1,24 @@
 //! The shape of a decoder, and the trait of model families.
 
+mod block;
+mod check;
 mod experts;
 mod family;
 mod fields;
 mod rope;
 mod target;
 
-use crate::error::{Error, Result};
-
+pub use block::{
+    Activation, LogitFinish, NormPlacement, QkNorm, Scales, activation_name, activation_named,
+};
 pub use experts::{ExpertNames, Experts};
-pub use family::{Family, Module, SEPARATE, Window};
+pub use family::{Family, GgufKey, Module, SEPARATE, Window};
 pub use fields::Fields;
 pub use rope::{Rope, RopeScaling, long_rope_attention_factor, yarn_attention_factor};
 pub use target::Target;
 
 /// The largest size that any decoder has.
-const MOST: usize = 1 << 28;
+pub(crate) const MOST: usize = 1 << 28;
 /// What to do about a size that none has.
 const ORIGINAL: &str = "use the configuration the weights were published with";
 
@@ -40,8 +43,25 @@ pub struct Config {
     pub head_dim: usize,
     /// Added to the mean square in every norm.
     pub rms_norm_eps: f64,
+    /// Function of the MLP's gate.
+    pub activation: Activation,
+    /// Where a block has norms.
+    pub norms: NormPlacement,
+    /// Added to every norm's weight before it is multiplied with: 1 for Gemma, whose files hold the
+    /// weight less 1.
+    pub norm_offset: f64,
+    /// Factors on the way through a block.
+    pub scales: Scales,
+    /// Soft cap of attention's scores (Gemma 2, arXiv 2408.00118).
+    pub attention_cap: Option<f64>,
+    /// From the product with the head to logits.
+    pub logits: LogitFinish,
     /// Rotary position embedding.
     pub rope: Rope,
+    /// That of the layers with a window, if it is another one (Gemma 3).
+    pub local_rope: Option<Rope>,
+    /// Per layer whether queries and keys are rotated (SmolLM3); none: in all of them.
+    pub rotated_layers: Option<Vec<bool>>,
     /// The longest sequence the model takes, in tokens.
     pub max_position: usize,
     /// The head is the embedding matrix.
@@ -52,8 +72,8 @@ pub struct Config {
     pub o_bias: bool,
     /// Whether the projections of the MLP have a bias.
     pub mlp_bias: bool,
-    /// RMS norm of every query and key head before the rotation (Qwen3).
-    pub qk_norm: bool,
+    /// RMS norm of queries and keys before the rotation.
+    pub qk_norm: QkNorm,
     /// A query sees this many keys, itself included.
     pub sliding_window: Option<usize>,
     /// Per layer whether the sliding window holds; none: in all of them.
@@ -98,6 +118,38 @@ impl Config {
         modules.filter(move |module| dense || module.parts.iter().all(|part| part.part() != "mlp"))
     }
 
+    /// The rotation of one layer; none where it has none.
+    pub fn layer_rope(&self, layer: usize) -> Option<&Rope> {
+        let rotated = |layers: &Vec<bool>| layers.get(layer).copied().unwrap_or(true);
+        if !self.rotated_layers.as_ref().is_none_or(rotated) {
+            return None;
+        }
+        let local = self.local_rope.as_ref().filter(|_| self.window(layer).is_some());
+        Some(local.unwrap_or(&self.rope))
+    }
+
+    /// What attention multiplies a product of query and key with.
+    pub fn attention_scale(&self) -> f32 {
+        match self.scales.attention {
+            Some(scale) => scale as f32,
+            None => (self.head_dim as f32).powf(-0.5),
+        }
+    }
+
+    /// Whether what attention and MLP give is normed or scaled before it joins the residual stream.
+    pub fn finishes_branches(&self) -> bool {
+        self.norms != NormPlacement::Before || self.scales.residual != 1.0
+    }
+
+    /// Sizes of the norms of queries and of keys, if the model has them.
+    pub fn qk_norm_sizes(&self) -> Option<[usize; 2]> {
+        match self.qk_norm {
+            QkNorm::None => None,
+            QkNorm::Head => Some([self.head_dim; 2]),
+            QkNorm::Whole => Some([self.q_size(), self.kv_size()]),
+        }
+    }
+
     /// (out, in) of a projection; of the MLP where it is dense.
     pub fn shape(&self, target: Target) -> (usize, usize) {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
@@ -117,61 +169,5 @@ impl Config {
             Target::O => self.o_bias,
             Target::Gate | Target::Up | Target::Down => self.mlp_bias,
         }
-    }
-
-    /// Refuses sizes that no decoder can have; `file` names the source in errors.
-    pub(crate) fn validated(self, file: &str) -> Result<Self> {
-        let fail = |field: &str, problem: String| {
-            Err(Error::Config {
-                file: file.into(),
-                field: field.into(),
-                problem,
-                action: ORIGINAL.into(),
-            })
-        };
-        for (field, value) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_layers),
-            ("num_attention_heads", self.num_heads),
-            ("num_key_value_heads", self.num_kv_heads),
-            ("head_dim", self.head_dim),
-            ("max_position_embeddings", self.max_position),
-        ] {
-            if value == 0 || value > MOST {
-                return fail(field, format!("is {value}, outside 1 to {MOST}"));
-            }
-        }
-        if !self.num_heads.is_multiple_of(self.num_kv_heads) {
-            let problem = format!(
-                "is {}, which does not divide the {} heads",
-                self.num_kv_heads, self.num_heads
-            );
-            return fail("num_key_value_heads", problem);
-        }
-        if !(self.partial_rotary_factor > 0.0 && self.partial_rotary_factor <= 1.0) {
-            let problem = format!("is {}, outside 0 to 1", self.partial_rotary_factor);
-            return fail("partial_rotary_factor", problem);
-        }
-        if self.rotary_dim() == 0 || !self.head_dim.is_multiple_of(2) {
-            return fail("head_dim", format!("is {}, which is odd", self.head_dim));
-        }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
-            return fail("rms_norm_eps", format!("is {}", self.rms_norm_eps));
-        }
-        if !(self.rope.theta.is_finite() && self.rope.theta > 1.0) {
-            return fail("rope_theta", format!("is {}", self.rope.theta));
-        }
-        if let Some((field, problem)) = self.experts.as_ref().and_then(Experts::problem) {
-            return fail(field, problem);
-        }
-        if self.sliding_window == Some(0) {
-            return fail("sliding_window", "is 0".into());
-        }
-        if let Err(problem) = self.rope.scaling.check(self.rotary_dim() / 2) {
-            return fail("rope_scaling", problem);
-        }
-        Ok(self)
     }
 }

@@ -46,7 +46,7 @@ impl Decoder {
         weights.validate(&config)?;
         let config = Arc::new(config);
         let implementation: Box<dyn Implementation> = match kernels {
-            Kernels::Plain => Box::new(PlainModel::new(config.clone(), weights.clone())),
+            Kernels::Plain => Box::new(PlainModel::new(config.clone(), weights.clone())?),
             Kernels::Fused => {
                 let known = matches!(weights.dtype(), DType::F32 | DType::BF16);
                 if !weights.device().is_cpu() || !known {

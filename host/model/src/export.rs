@@ -152,9 +152,10 @@ fn set_type(config: &mut Value, name: &str) {
 /// A head of its own is written, so nothing that reads the file may take the embedding for it.
 fn set_head(config: &mut Value, tied: bool) {
     if let Some(fields) = config.as_object_mut()
-        && fields.get("tie_word_embeddings") == Some(&json!(true))
+        && !tied
+        && fields.get("tie_word_embeddings") != Some(&json!(false))
     {
-        fields.insert("tie_word_embeddings".into(), json!(tied));
+        fields.insert("tie_word_embeddings".into(), json!(false));
     }
 }
 

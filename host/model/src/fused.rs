@@ -6,6 +6,7 @@
 
 mod adapter;
 mod backward;
+mod branch;
 mod decode;
 mod experts;
 mod footprint;
@@ -81,15 +82,15 @@ impl Implementation for FusedModel {
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        head::logits(&self.0.head, hidden)
+        head::logits(&self.0.loss_head(), hidden)
     }
 
     fn label_log_probs(&self, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
-        head::label_log_probs(&self.0.head, hidden, labels)
+        head::label_log_probs(&self.0.loss_head(), hidden, labels)
     }
 
     fn head_loss(&self, rows: &HeadRows) -> Result<HeadLoss> {
-        head::loss(&self.0.head, rows)
+        head::loss(&self.0.loss_head(), rows)
     }
 
     fn prefill(&self, batch: &Packed, overlay: Overlay) -> Result<(Tensor, KvCache)> {

@@ -8,7 +8,9 @@ mod experts;
 mod gguf;
 mod gguf_keys;
 mod gguf_names;
+mod gguf_own;
 mod gguf_pre_tokenizer;
+mod gguf_sentencepiece;
 mod gguf_tokenizer;
 mod gguf_types;
 mod held;
@@ -18,6 +20,7 @@ mod reader;
 mod rope_json;
 mod safetensors;
 mod source;
+mod text_config;
 mod text_files;
 
 use std::collections::BTreeSet;
@@ -255,6 +258,7 @@ fn parse_config(bytes: &[u8], path: &Path) -> Result<(Config, Value, Vec<String>
     let (config, notices) = Config::from_json_with_notices(&text, &path.display().to_string())?;
     let json: Value = serde_json::from_slice(bytes)
         .map_err(|e| Error::file(path, format!("isn't valid JSON: {e}"), "fetch the file again"))?;
+    let json = text_config::of(&json).unwrap_or(json);
     if let Some(quantization) = json.get("quantization_config").filter(|q| !q.is_null()) {
         let method = quantization["quant_method"].as_str().unwrap_or("an unknown method");
         let action = "use the original checkpoint in f16, bf16 or f32, or a GGUF file";

@@ -19,7 +19,7 @@ pub use memory::{MicroBatchShape, StepMemory};
 pub use overlay::Overlay;
 pub use packed::Packed;
 pub(crate) use packed::check_tokens;
-pub(crate) use rotary::Angles;
+pub(crate) use rotary::{Angles, Rotations};
 pub use subset::TokenSubset;
 pub use taps::TapRows;
 pub(crate) use taps::validate as check_taps;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::head::plain as head;
+use crate::head::{LossHead, plain as head};
 use crate::lora::Lora;
 use crate::pass::{
     Forward, HeadLoss, HeadRows, Implementation, KvCache, Overlay, Packed, PlainCache, Store,
@@ -62,12 +62,21 @@ impl PlainModel {
     }
 
     fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
-        Ok(self.weights.embed.select(tokens)?)
+        let rows = self.weights.embed.select(tokens)?;
+        match self.config.scales.embedding {
+            1.0 => Ok(rows),
+            scale => Ok((rows * scale)?),
+        }
+    }
+
+    fn with_head<T>(&self, run: impl FnOnce(&LossHead<Tensor>) -> Result<T>) -> Result<T> {
+        let matrix = self.weights.head_matrix().tensor()?;
+        run(&LossHead { matrix: &matrix, finish: self.config.logits })
     }
 
     fn finish(&self, stream: &Tensor) -> Result<Tensor> {
         let eps = self.config.rms_norm_eps;
-        Ok(rms_norm(stream, &self.weights.final_norm, eps)?)
+        Ok(rms_norm(stream, &self.final_norm, eps)?)
     }
 }
 
@@ -117,15 +126,15 @@ impl Implementation for PlainModel {
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        head::logits(&self.weights.head_matrix().tensor()?, hidden)
+        self.with_head(|head| head::logits(head, hidden))
     }
 
     fn label_log_probs(&self, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
-        head::label_log_probs(&self.weights.head_matrix().tensor()?, hidden, labels)
+        self.with_head(|head| head::label_log_probs(head, hidden, labels))
     }
 
     fn head_loss(&self, rows: &HeadRows) -> Result<HeadLoss> {
-        head::loss(&self.weights.head_matrix().tensor()?, rows)
+        self.with_head(|head| head::loss(head, rows))
     }
 
     fn prefill(&self, batch: &Packed, overlay: Overlay) -> Result<(Tensor, KvCache)> {

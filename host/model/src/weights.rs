@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::config::Target;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
+use crate::operation::wide;
 
 /// y = x W^T + b, with W [out, in] and b [out].
 #[derive(Debug, Clone)]
@@ -19,8 +20,10 @@ pub struct Linear {
 /// One block. Fused projections (Phi-3) are split before they come here.
 #[derive(Debug, Clone)]
 pub struct LayerWeights {
-    /// [hidden]
-    pub attn_norm: Tensor,
+    /// [hidden], before attention
+    pub attn_norm: Option<Tensor>,
+    /// [hidden], on what attention gives
+    pub attn_out_norm: Option<Tensor>,
     /// [heads * head_dim, hidden]
     pub q: Linear,
     /// [kv heads * head_dim, hidden]
@@ -29,12 +32,14 @@ pub struct LayerWeights {
     pub v: Linear,
     /// [hidden, heads * head_dim]
     pub o: Linear,
-    /// [head_dim]
+    /// [head_dim], or [heads * head_dim] where a norm is over all heads
     pub q_norm: Option<Tensor>,
-    /// [head_dim]
+    /// [head_dim], or [kv heads * head_dim]
     pub k_norm: Option<Tensor>,
-    /// [hidden]
-    pub mlp_norm: Tensor,
+    /// [hidden], before the MLP
+    pub mlp_norm: Option<Tensor>,
+    /// [hidden], on what the MLP gives
+    pub mlp_out_norm: Option<Tensor>,
     /// The MLP.
     pub mlp: MlpWeights,
 }
@@ -116,12 +121,43 @@ impl LayerWeights {
 
     fn vectors(&self) -> impl Iterator<Item = &Tensor> {
         let biases = self.linears().filter_map(|linear| linear.bias.as_ref());
-        let norms = [&self.attn_norm, &self.mlp_norm];
         let router = match &self.mlp {
             MlpWeights::Dense(_) => None,
             MlpWeights::Experts(mlp) => Some(&mlp.router),
         };
-        biases.chain(norms).chain(&self.q_norm).chain(&self.k_norm).chain(router)
+        biases.chain(self.norms().into_iter().flatten()).chain(router)
+    }
+
+    /// The same with other norms.
+    pub(crate) fn with_norms(
+        &self,
+        change: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<Self> {
+        let change = |norm: &Option<Tensor>| norm.as_ref().map(&change).transpose();
+        Ok(Self {
+            attn_norm: change(&self.attn_norm)?,
+            attn_out_norm: change(&self.attn_out_norm)?,
+            mlp_norm: change(&self.mlp_norm)?,
+            mlp_out_norm: change(&self.mlp_out_norm)?,
+            q_norm: change(&self.q_norm)?,
+            k_norm: change(&self.k_norm)?,
+            ..self.clone()
+        })
+    }
+
+    /// The norms of a block, in the order of [`NormPlacement::names`](crate::config::NormPlacement::names), then those of q and k.
+    pub fn norms(&self) -> [Option<&Tensor>; 6] {
+        let sides = [&self.attn_norm, &self.attn_out_norm, &self.mlp_norm, &self.mlp_out_norm];
+        let [a, b, c, d] = sides.map(Option::as_ref);
+        [a, b, c, d, self.q_norm.as_ref(), self.k_norm.as_ref()]
+    }
+}
+
+impl Config {
+    /// What rows are multiplied with in a norm of this weight, in at least single precision.
+    pub(crate) fn norm_factor(&self, weight: &Tensor) -> candle_core::Result<Tensor> {
+        let weight = wide(weight)?;
+        if self.norm_offset == 0.0 { Ok(weight) } else { weight + self.norm_offset }
     }
 }
 
@@ -259,8 +295,6 @@ impl Check<'_> {
         let (hidden, qkv_bias) = (config.hidden_size, config.qkv_bias);
         let (q, kv) = (config.q_size(), config.kv_size());
         let name = |part: &str| format!("layers.{index}.{part}");
-        self.shape(&name("input_layernorm"), &layer.attn_norm, &[hidden])?;
-        self.shape(&name("post_attention_layernorm"), &layer.mlp_norm, &[hidden])?;
         self.linear(&name("q_proj"), &layer.q, [q, hidden], qkv_bias)?;
         self.linear(&name("k_proj"), &layer.k, [kv, hidden], qkv_bias)?;
         self.linear(&name("v_proj"), &layer.v, [kv, hidden], qkv_bias)?;
@@ -287,12 +321,27 @@ impl Check<'_> {
                 return Err(Error::weight(name("mlp"), "has experts, and should be dense"));
             }
         }
-        for (part, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
-            match (norm, config.qk_norm) {
-                (Some(tensor), true) => self.shape(&name(part), tensor, &[config.head_dim])?,
-                (None, false) => {}
-                (Some(_), false) => return Err(Error::weight(name(part), "is unexpected")),
-                (None, true) => return Err(Error::weight(name(part), "is missing")),
+        self.norms(&name, layer, config)
+    }
+
+    fn norms(
+        &self,
+        name: &dyn Fn(&str) -> String,
+        layer: &LayerWeights,
+        config: &Config,
+    ) -> Result<()> {
+        let sides = config.norms.names().map(|name| name.map(|name| (name, config.hidden_size)));
+        let heads = config.qk_norm_sizes().unwrap_or_default();
+        let heads = ["q_norm", "k_norm"].into_iter().zip(heads);
+        let heads = heads.map(|wanted| config.qk_norm_sizes().and(Some(wanted)));
+        let places = ["attn_norm", "attn_out_norm", "mlp_norm", "mlp_out_norm", "q_norm", "k_norm"];
+        let wanted = sides.into_iter().chain(heads);
+        for ((place, norm), wanted) in places.into_iter().zip(layer.norms()).zip(wanted) {
+            match (norm, wanted) {
+                (Some(tensor), Some((part, size))) => self.shape(&name(part), tensor, &[size])?,
+                (None, None) => {}
+                (Some(_), None) => return Err(Error::weight(name(place), "is unexpected")),
+                (None, Some((part, _))) => return Err(Error::weight(name(part), "is missing")),
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use super::{Config, ExpertNames, Experts, Fields, Target};
+use super::{Activation, Config, ExpertNames, Experts, Fields, Target};
 use crate::error::Result;
 
 /// A linear layer of a block as a family's files hold it.
@@ -39,6 +39,46 @@ pub const SEPARATE: &[Module] = &[
     Module { path: "mlp.down_proj", parts: &[Target::Down] },
 ];
 
+/// A key of GGUF that only some families read, without the architecture before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GgufKey {
+    /// `attention.scale`
+    AttentionScale,
+    /// `embedding_scale`
+    EmbeddingScale,
+    /// `residual_scale`
+    ResidualScale,
+    /// `logit_scale`: what logits are divided by.
+    LogitDivisor,
+    /// `attn_logit_softcapping`
+    AttentionCap,
+    /// `final_logit_softcapping`
+    LogitCap,
+    /// `attention.sliding_window`
+    Window,
+    /// `rope.freq_base_swa`
+    LocalTheta,
+    /// `rope.scaling.finetuned`: false where nothing is rotated.
+    Rotates,
+}
+
+impl GgufKey {
+    /// The key.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AttentionScale => "attention.scale",
+            Self::EmbeddingScale => "embedding_scale",
+            Self::ResidualScale => "residual_scale",
+            Self::LogitDivisor => "logit_scale",
+            Self::AttentionCap => "attn_logit_softcapping",
+            Self::LogitCap => "final_logit_softcapping",
+            Self::Window => "attention.sliding_window",
+            Self::LocalTheta => "rope.freq_base_swa",
+            Self::Rotates => "rope.scaling.finetuned",
+        }
+    }
+}
+
 /// A sliding window of attention.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Window {
@@ -54,11 +94,59 @@ pub trait Family: Debug + Sync {
     /// `model_type` of config.json.
     fn name(&self) -> &'static str;
 
+    /// The architecture of GGUF.
+    fn gguf_name(&self) -> &'static str {
+        self.name()
+    }
+
     /// The model's class in transformers.
     fn class(&self) -> &'static str;
 
+    /// `model_type` of models that put an image encoder before one of this family, described under
+    /// `text_config`.
+    fn multimodal(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What such a `text_config` leaves out where it is the default of transformers.
+    fn text_defaults(&self) -> &'static [(&'static str, u64)] {
+        &[]
+    }
+
     /// Sets properties that all models of the family have and no file states.
     fn complete(&self, _config: &mut Config) {}
+
+    /// The field of config.json with the function of the MLP's gate, and the function without it.
+    fn activation(&self) -> (&'static str, Activation) {
+        ("hidden_act", Activation::Silu)
+    }
+
+    /// Whether the embedding is the head when config.json doesn't say.
+    fn ties_by_default(&self) -> bool {
+        false
+    }
+
+    /// The field of config.json with the base of the rotation in layers with a window, and the base
+    /// without it, if those layers have a rotation of their own.
+    fn local_theta(&self) -> Option<(&'static str, f64)> {
+        None
+    }
+
+    /// Fields of config.json that [`Family::read`] reads.
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads what only this family's config.json has.
+    ///
+    /// # Errors
+    /// If a field holds something else, or a setting that isn't supported.
+    fn read(&self, _json: &Fields, _config: &mut Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes it for [`Family::read`].
+    fn write(&self, _config: &Config, _json: &mut Map<String, Value>) {}
 
     /// The epsilon of its norms when config.json states none.
     fn default_norm_eps(&self) -> f64 {
@@ -133,10 +221,13 @@ pub trait Family: Debug + Sync {
         SEPARATE
     }
 
-    /// Its architecture in GGUF.
-    fn gguf_name(&self) -> &'static str {
-        self.name()
+    /// Keys of GGUF that say what models of this family compute, of those that not all families have.
+    fn gguf_keys(&self) -> &'static [GgufKey] {
+        &[]
     }
+
+    /// Sets what llama.cpp knows of the family and no key states.
+    fn complete_gguf(&self, _config: &mut Config) {}
 
     /// The module of a GGUF tensor (`ffn_up`) whose name means something else in this family.
     fn gguf_module(&self, _name: &str) -> Option<&'static str> {

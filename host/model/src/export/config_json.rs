@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, RopeScaling};
+use crate::config::{Config, Rope, RopeScaling, activation_name};
 
 /// The config.json that describes `config` to transformers and to [`Config::from_json`].
 pub fn config_json(config: &Config) -> Value {
@@ -16,7 +16,6 @@ pub fn config_json(config: &Config) -> Value {
         "num_attention_heads": config.num_heads,
         "num_key_value_heads": config.num_kv_heads,
         "head_dim": config.head_dim,
-        "hidden_act": "silu",
         "rms_norm_eps": config.rms_norm_eps,
         "max_position_embeddings": stated_positions(config),
         "tie_word_embeddings": config.tie_embeddings,
@@ -28,8 +27,12 @@ pub fn config_json(config: &Config) -> Value {
         "initializer_range": 0.02,
         "use_cache": true,
     });
-    if let Some(scaling) = rope_scaling(config) {
+    json[config.family.activation().0] = json!(activation_name(config.activation));
+    if let Some(scaling) = rope_scaling(&config.rope, config) {
         json["rope_scaling"] = scaling;
+    }
+    if let (Some(rope), Some((field, _))) = (&config.local_rope, config.family.local_theta()) {
+        json[field] = json!(rope.theta);
     }
     if config.partial_rotary_factor != 1.0 {
         json["partial_rotary_factor"] = json!(config.partial_rotary_factor);
@@ -42,6 +45,7 @@ pub fn config_json(config: &Config) -> Value {
         if let Some(experts) = &config.experts {
             config.family.write_experts(experts, fields);
         }
+        config.family.write(config, fields);
     }
     json
 }
@@ -54,8 +58,8 @@ fn stated_positions(config: &Config) -> usize {
     }
 }
 
-fn rope_scaling(config: &Config) -> Option<Value> {
-    match &config.rope.scaling {
+fn rope_scaling(rope: &Rope, config: &Config) -> Option<Value> {
+    match &rope.scaling {
         RopeScaling::None => None,
         RopeScaling::Linear { factor } => Some(json!({ "rope_type": "linear", "factor": factor })),
         RopeScaling::Dynamic { factor, .. } => {
@@ -137,6 +141,15 @@ mod tests {
             r#""model_type":"qwen3_moe","num_experts":6,"num_experts_per_tok":3,"moe_intermediate_size":8,"norm_topk_prob":true,"use_sliding_window":true,"sliding_window":9"#,
             r#""model_type":"qwen3_moe","num_experts":6,"num_experts_per_tok":3,"moe_intermediate_size":8,"mlp_only_layers":[1]"#,
             r#""model_type":"phi3","original_max_position_embeddings":32,"rope_scaling":{"type":"longrope","short_factor":[1.0,1.5],"long_factor":[2.0,3.0]}"#,
+            r#""model_type":"gemma","head_dim":8,"hidden_activation":null"#,
+            r#""model_type":"gemma2","head_dim":8,"query_pre_attn_scalar":144,"sliding_window":8"#,
+            r#""model_type":"gemma2","attn_logit_softcapping":null,"final_logit_softcapping":20.0,"layer_types":["full_attention","full_attention"]"#,
+            r#""model_type":"gemma3_text","head_dim":8,"query_pre_attn_scalar":8,"sliding_window":8,"layer_types":["full_attention","sliding_attention"]"#,
+            r#""model_type":"gemma3_text","rope_scaling":{"rope_type":"linear","factor":8.0},"rope_local_base_freq":500.0,"sliding_window_pattern":2"#,
+            r#""model_type":"olmo2""#,
+            r#""model_type":"olmo3","rope_scaling":{"rope_type":"linear","factor":8.0},"sliding_window":8"#,
+            r#""model_type":"smollm3","no_rope_layers":[0,1]"#,
+            r#""model_type":"granite","embedding_multiplier":12.0,"attention_multiplier":0.0078125,"residual_multiplier":0.22,"logits_scaling":16.0"#,
         ] {
             let config = config(&format!("{{{sizes},{rest}}}"));
             assert_eq!(self::config(&config_json(&config).to_string()), config, "{rest}");

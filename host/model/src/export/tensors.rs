@@ -188,11 +188,11 @@ impl<'a> List<'a> {
                 }
             }
         }
-        self.plain(at("input_layernorm.weight"), &layer.attn_norm)?;
-        self.plain(at("post_attention_layernorm.weight"), &layer.mlp_norm)?;
-        for (name, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
-            if let Some(norm) = norm {
-                self.plain(at(&format!("self_attn.{name}.weight")), norm)?;
+        let heads = [Some("self_attn.q_norm"), Some("self_attn.k_norm")];
+        let names = config.norms.names().into_iter().chain(heads);
+        for (name, norm) in names.zip(layer.norms()) {
+            if let (Some(name), Some(norm)) = (name, norm) {
+                self.plain(at(&format!("{name}.weight")), norm)?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What families with experts have in common, and why others aren't served.
+//! What families with experts have in common.
 
 use crate::config::Fields;
 use crate::error::Result;
@@ -29,23 +29,3 @@ pub(super) fn count(json: &Fields, absent: usize) -> Result<usize> {
 
 /// What [`count`] reads.
 pub(super) const COUNT_FIELDS: [&str; 2] = ["num_experts", "num_local_experts"];
-
-/// Families with experts that have something more, by `model_type` and by the architecture of GGUF.
-const UNSERVED: [(&[&str], &str); 8] = [
-    (&["qwen2_moe", "qwen2moe"], "its layers have a shared expert beside the routed ones"),
-    (&["qwen3_next", "qwen3next"], "its layers have a shared expert and linear attention"),
-    (&["deepseek_v2", "deepseek2"], "its layers have shared experts and latent attention"),
-    (&["deepseek_v3"], "its layers have shared experts and latent attention"),
-    (
-        &["gpt_oss", "gpt-oss"],
-        "its attention has sinks, its experts have biases and a clamped gate, its files are MXFP4",
-    ),
-    (&["granitemoe", "granitemoehybrid"], "its scores, embeddings and outputs are scaled"),
-    (&["phimoe"], "its router jitters and its norms are layer norms"),
-    (&["llama4_text", "llama4"], "its layers have a shared expert, its router a sigmoid"),
-];
-
-/// What a family with experts has that isn't served, if it is one that is known for it.
-pub(super) fn unserved(name: &str) -> Option<&'static str> {
-    UNSERVED.iter().find(|(names, _)| names.contains(&name)).map(|(_, why)| *why)
-}

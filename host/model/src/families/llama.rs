@@ -1,6 +1,8 @@
 //! Llama, and SmolLM2, which is one (Touvron et al. 2023, arXiv 2302.13971).
 
-use crate::config::{Config, Family, Rope, RopeScaling};
+use crate::config::{
+    Activation, Config, Family, LogitFinish, NormPlacement, QkNorm, Rope, RopeScaling, Scales,
+};
 
 /// `llama`
 #[derive(Debug)]
@@ -25,13 +27,21 @@ impl Llama {
             num_kv_heads,
             head_dim: hidden_size / num_heads,
             rms_norm_eps: 1e-5,
+            activation: Activation::Silu,
+            norms: NormPlacement::Before,
+            norm_offset: 0.0,
+            scales: Scales::default(),
+            attention_cap: None,
+            logits: LogitFinish::default(),
             rope: Rope { theta: 10_000.0, scaling: RopeScaling::None },
+            local_rope: None,
+            rotated_layers: None,
             max_position: 256,
             tie_embeddings: true,
             qkv_bias: false,
             o_bias: false,
             mlp_bias: false,
-            qk_norm: false,
+            qk_norm: QkNorm::None,
             sliding_window: None,
             window_layers: None,
             experts: None,

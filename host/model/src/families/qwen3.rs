@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::window;
-use crate::config::{Config, Family, Fields, Window};
+use crate::config::{Config, Family, Fields, QkNorm, Window};
 use crate::error::Result;
 
 /// `qwen3`
@@ -24,7 +24,7 @@ impl Family for Qwen3 {
     }
 
     fn complete(&self, config: &mut Config) {
-        config.qk_norm = true;
+        config.qk_norm = QkNorm::Head;
     }
 
     fn window_fields(&self) -> &'static [&'static str] {

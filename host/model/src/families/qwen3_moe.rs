@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{experts, window};
-use crate::config::{Config, ExpertNames, Experts, Family, Fields, Window};
+use crate::config::{Config, ExpertNames, Experts, Family, Fields, QkNorm, Window};
 use crate::error::Result;
 
 /// `qwen3_moe`
@@ -28,7 +28,7 @@ impl Family for Qwen3Moe {
     }
 
     fn complete(&self, config: &mut Config) {
-        config.qk_norm = true;
+        config.qk_norm = QkNorm::Head;
     }
 
     fn window_fields(&self) -> &'static [&'static str] {

@@ -1,4 +1,4 @@
-//! The two ways in which config.json describes a sliding window.
+//! The ways in which config.json describes a sliding window.
 
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,11 @@ pub(super) fn read_size(json: &Fields, absent: Option<usize>) -> Result<Window> 
 
 /// As [`read_size`], with `layer_types` deciding which layers have it, if the field is there.
 pub(super) fn read_typed(json: &Fields, absent: Option<usize>) -> Result<Window> {
+    typed(json, absent, true)
+}
+
+/// `notes` says that layers differ, where a reader may not expect it.
+fn typed(json: &Fields, absent: Option<usize>, notes: bool) -> Result<Window> {
     let size = if json.has("sliding_window") { json.size("sliding_window")? } else { absent };
     let Some(named) = types(json)? else {
         return Ok(Window { size, layers: None });
@@ -41,7 +46,7 @@ pub(super) fn read_typed(json: &Fields, absent: Option<usize>) -> Result<Window>
         let problem = format!("names {SLIDING}, but `sliding_window` gives no window");
         return Err(json.fail(LAYER_TYPES, problem, action));
     }
-    if size.is_some() && named.contains(&false) {
+    if size.is_some() && named.contains(&false) && notes {
         let sliding = named.iter().filter(|slides| **slides).count();
         let what = format!(
             "counts, as in transformers: {sliding} of {} layers have the window of `sliding_window`",
@@ -50,6 +55,34 @@ pub(super) fn read_typed(json: &Fields, absent: Option<usize>) -> Result<Window>
         json.note(LAYER_TYPES, what);
     }
     Ok(window(size, named))
+}
+
+/// As [`read_typed`]; without `layer_types` every layer has the window but for every `pattern`-th.
+pub(super) fn read_patterned(
+    json: &Fields,
+    absent: Option<usize>,
+    pattern: usize,
+) -> Result<Window> {
+    if json.get(LAYER_TYPES).is_some() {
+        return typed(json, absent, false);
+    }
+    let size = if json.has("sliding_window") { json.size("sliding_window")? } else { absent };
+    let layers = json.layers()?;
+    Ok(patterned(size, layers, pattern))
+}
+
+/// A window that all layers have but for every `pattern`-th.
+pub(super) fn patterned(size: Option<usize>, layers: usize, pattern: usize) -> Window {
+    let slides = |layer: usize| size.is_some() && !(layer + 1).is_multiple_of(pattern.max(1));
+    window(size, (0..layers).map(slides).collect())
+}
+
+/// Writes size and layers for [`read_patterned`].
+pub(super) fn write_typed(config: &Config, json: &mut Map<String, Value>) {
+    let name = |layer| if config.window(layer).is_some() { SLIDING } else { FULL };
+    let types: Vec<&str> = (0..config.num_layers).map(name).collect();
+    json.insert("sliding_window".into(), json!(config.sliding_window));
+    json.insert(LAYER_TYPES.into(), json!(types));
 }
 
 /// Writes the size, or null: without the field, transformers assumes a window.

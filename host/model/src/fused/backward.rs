@@ -10,6 +10,7 @@ use super::scratch::Scratch;
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
 use crate::config::Target;
+use crate::pass::Angles;
 use host_kernels::attention::Gradients;
 use host_kernels::low_rank::sum_rows;
 use host_kernels::view::Mat;
@@ -30,6 +31,11 @@ impl Layer<'_> {
         gradients: FactorGradients,
         wants_input: bool,
     ) {
+        if self.config.finishes_branches() {
+            // From here `g` is the gradient of the MLP's own output, `dblock` that of the block's.
+            self.finish_back(&tape.mlp_out, self.mlp_out_norm, &scratch.g, &mut scratch.dblock);
+            std::mem::swap(&mut scratch.g, &mut scratch.dblock);
+        }
         match &self.mlp {
             LayerMlp::Dense(mlp) => {
                 Self::leave_mlp_back(mlp, shape, scratch);
@@ -37,7 +43,8 @@ impl Layer<'_> {
             }
             LayerMlp::Experts(mlp) => mlp.backward(tape, scratch),
         }
-        self.leave_attention_back(shape, tape, scratch);
+        self.enter_stream_back(tape, scratch);
+        self.leave_attention_back(shape, scratch);
         self.attend_back(shape, tape, scratch);
         self.project_back(shape, tape, scratch, wants_input);
         self.adapter_gradients(tape, scratch, gradients);
@@ -93,10 +100,10 @@ impl Layer<'_> {
             |(mid, normed, values, mut packed_gate, mut packed_up, low)| {
                 let (gate, up, activated, dgate, dup) = values;
                 let rows = mid.len() / hidden;
-                gated::forward(gate, up, activated);
+                gated::forward(self.config.activation, gate, up, activated);
                 let dinner = dup.to_vec();
-                gated::backward(gate, up, &dinner, dgate, dup);
-                norm::forward(mid, self.mlp_norm, self.eps, normed);
+                gated::backward(self.config.activation, gate, up, &dinner, dgate, dup);
+                self.enter(mid, self.mlp_norm, normed);
                 packed_gate.pack(dgate, rows, inner);
                 packed_up.pack(dup, rows, inner);
                 let sides = [&*dgate, &*dup].into_iter().zip(low);
@@ -111,36 +118,37 @@ impl Layer<'_> {
         product::run(&mut [backward(&sides, &mut scratch.dx)]);
     }
 
-    /// The gradients of the stream before the MLP and of attention's output.
-    fn leave_attention_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
+    /// The gradients of the stream before the MLP, and of what attention adds to it.
+    fn enter_stream_back(&self, tape: &Tape, scratch: &mut Scratch) {
+        let size = BLOCK * self.o.out;
+        let g = if self.config.finishes_branches() { &scratch.dblock } else { &scratch.g };
+        let rows = scratch.dmid.par_chunks_mut(size).zip(g.par_chunks(size));
+        let inputs = tape.mid.par_chunks(size).zip(scratch.dx.par_chunks(size));
+        rows.zip(inputs).for_each(|((dmid, g), (mid, dnormed))| {
+            dmid.copy_from_slice(g);
+            self.enter_back(mid, self.mlp_norm, dnormed, dmid);
+        });
+        if self.config.finishes_branches() {
+            self.finish_back(&tape.attn_out, self.attn_out_norm, &scratch.dmid, &mut scratch.dout);
+        }
+    }
+
+    /// The gradient of attention's output before its projection.
+    fn leave_attention_back(&self, shape: &Shape, scratch: &mut Scratch) {
         let hidden = self.o.out;
         let factor = self.o.factor_b();
         let format = self.o.weight.format();
         let [left, ..] = &mut scratch.left;
         let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
-        let mut mid = blocks(&tape.mid, BLOCK * hidden);
-        let mut dnormed = blocks(&scratch.dx, BLOCK * hidden);
-        let mut dmid = blocks_mut(&mut scratch.dmid, BLOCK * hidden);
         let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
-        let work: Vec<_> = scratch
-            .g
+        let dout = if self.config.finishes_branches() { &scratch.dout } else { &scratch.dmid };
+        let work: Vec<_> = dout
             .chunks(BLOCK * hidden)
-            .map(|g| {
-                (
-                    g,
-                    mid.next(),
-                    dnormed.next(),
-                    dmid.next(),
-                    packed.next_block(),
-                    low[at(Target::O)].next(),
-                )
-            })
+            .map(|dout| (dout, packed.next_block(), low[at(Target::O)].next()))
             .collect();
-        work.into_par_iter().for_each(|(g, mid, dnormed, dmid, mut packed, low)| {
-            dmid.copy_from_slice(g);
-            norm::backward_add(mid, self.mlp_norm, self.eps, dnormed, dmid);
-            packed.pack(dmid, dmid.len() / hidden, hidden);
-            Factor::multiply(&factor, dmid, low);
+        work.into_par_iter().for_each(|(dout, mut packed, low)| {
+            packed.pack(dout, dout.len() / hidden, hidden);
+            Factor::multiply(&factor, dout, low);
         });
         let low = &scratch.low[at(Target::O)];
         product::run(&mut [backward(&[(&self.o, left, low)], &mut scratch.dmixed)]);
@@ -204,7 +212,7 @@ impl Layer<'_> {
             })
             .collect();
         work.into_par_iter().for_each(|(x, normed, g, low, packed)| {
-            norm::forward(x, self.attn_norm, self.eps, normed);
+            self.enter(x, self.attn_norm, normed);
             let rows = x.len() / hidden;
             for (((g, low), mut packed), factor) in g.iter().zip(low).zip(packed).zip(&factors) {
                 packed.pack(g, rows, g.len() / rows);
@@ -230,19 +238,21 @@ impl Layer<'_> {
             .for_each(|(dx, (dmid, x))| {
                 let dnormed = dx.to_vec();
                 dx.copy_from_slice(dmid);
-                norm::backward_add(x, self.attn_norm, self.eps, &dnormed, dx);
+                self.enter_back(x, self.attn_norm, &dnormed, dx);
             });
     }
 
     /// The gradients of queries and keys before rotation and norm, in place.
     fn undo_rope(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
-        let (size, half) = (self.config.head_dim, shape.angles.half);
+        let angles = shape.rotations.of(self.config, self.index);
+        let (half, cos, sin) = angles.map_or((0, &[][..], &[][..]), Angles::tables);
+        let size = self.config.head_dim;
         let (q_size, kv_size) = (self.q.out, self.k.out);
         let mut dk = blocks_mut(&mut scratch.dk, BLOCK * kv_size);
         let mut q_raw = blocks(&tape.q_raw, BLOCK * q_size);
         let mut k_raw = blocks(&tape.k_raw, BLOCK * kv_size);
-        let mut cos = blocks(&shape.angles.cos, BLOCK * half);
-        let mut sin = blocks(&shape.angles.sin, BLOCK * half);
+        let mut cos = blocks(cos, BLOCK * half);
+        let mut sin = blocks(sin, BLOCK * half);
         let work: Vec<_> = scratch
             .dq
             .chunks_mut(BLOCK * q_size)
@@ -253,7 +263,9 @@ impl Layer<'_> {
             for (g, raw, weight, heads) in
                 [(dq, q_raw, self.q_norm, heads), (dk, k_raw, self.k_norm, kv_heads)]
             {
-                rotate::backward(g, heads, size, cos, sin, self.config.rotary_dim() / 2);
+                if half > 0 {
+                    rotate::backward(g, heads, size, cos, sin, half);
+                }
                 if let Some(weight) = weight {
                     let unrotated = g.to_vec();
                     g.fill(0.0);
@@ -266,11 +278,12 @@ impl Layer<'_> {
     /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.
     fn adapter_gradients(&self, tape: &Tape, scratch: &Scratch, mut gradients: FactorGradients) {
         let (x, mid) = (&scratch.normed_x, &scratch.normed_mid);
+        let dout = if self.config.finishes_branches() { &scratch.dout } else { &scratch.dmid };
         let mut sources = vec![
             (&self.q, x, &scratch.dq),
             (&self.k, x, &scratch.dk),
             (&self.v, x, &scratch.dv),
-            (&self.o, &tape.mixed, &scratch.dmid),
+            (&self.o, &tape.mixed, dout),
         ];
         if let LayerMlp::Dense(mlp) = &self.mlp {
             sources.extend([

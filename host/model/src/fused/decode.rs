@@ -4,12 +4,13 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::adapter::Factors;
+use super::experts::ExpertMlp;
 use super::frozen::{Adapted, Frozen, ranks, steer};
 use super::layer::{Layer, LayerMlp, LayerValues};
 use super::projection::{Factor, Projection};
 use super::shape::Shape;
 use crate::error::{Error, Result};
-use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, SequenceKv, Store};
+use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, Rotations, SequenceKv, Store};
 use crate::steering::Steering;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
@@ -50,7 +51,7 @@ impl Frozen {
         let config = &self.config;
         let factors = Factors::of(overlay.adapter, config.num_layers)?;
         let positions = cache.lengths().iter().map(|length| (*length, length + 1));
-        let angles = Angles::new(config, positions);
+        let rotations = Rotations::new(config, positions);
         let Store::Fused(store) = &mut cache.store else {
             return Err(Error::Kernels {
                 kernels: "fused",
@@ -64,7 +65,7 @@ impl Frozen {
             for (index, cached) in store.layers.iter_mut().enumerate() {
                 let values = LayerValues::of(&self.layers[index])?;
                 let layer = values.layer(config, index, factors.layer(index));
-                layer.decode(&mut stream, &angles, cached);
+                layer.decode(&mut stream, rotations.of(config, index), cached);
                 steer(overlay.steering, index + 1, &mut stream);
             }
             Ok(())
@@ -110,10 +111,10 @@ impl Frozen {
 
 impl Layer<'_> {
     /// One block on one new row per sequence; the rows join the cache.
-    fn decode(&self, stream: &mut [f32], angles: &Angles, cached: &mut [SequenceKv]) {
+    fn decode(&self, stream: &mut [f32], angles: Option<&Angles>, cached: &mut [SequenceKv]) {
         let rows = cached.len();
         let mut normed = vec![0f32; stream.len()];
-        norm::forward(stream, self.attn_norm, self.eps, &mut normed);
+        self.enter(stream, self.attn_norm, &mut normed);
         let [mut q, mut k, v] = apply([&self.q, &self.k, &self.v], &normed, rows);
         let sides = [
             (&mut q, self.q_norm, self.config.num_heads),
@@ -124,8 +125,9 @@ impl Layer<'_> {
                 let raw = values.clone();
                 norm::forward(&raw, weight, self.eps, values);
             }
-            let size = self.config.head_dim;
-            rotate::forward(values, heads, size, &angles.cos, &angles.sin, angles.half);
+            if let Some(Angles { cos, sin, half }) = angles {
+                rotate::forward(values, heads, self.config.head_dim, cos, sin, *half);
+            }
         }
         let new = k.chunks_exact(self.k.out).zip(v.chunks_exact(self.v.out));
         for (cached, (k, v)) in cached.iter_mut().zip(new) {
@@ -134,17 +136,27 @@ impl Layer<'_> {
         }
         let mixed = self.attend_cached(&q, cached);
         let [o] = apply([&self.o], &mixed, rows);
-        softmax::add(stream, &o);
-        norm::forward(stream, self.mlp_norm, self.eps, &mut normed);
+        self.join(o, self.attn_out_norm, stream);
+        self.enter(stream, self.mlp_norm, &mut normed);
         let mlp = match &self.mlp {
             LayerMlp::Dense(mlp) => mlp,
-            LayerMlp::Experts(mlp) => return mlp.decode(&normed, stream),
+            LayerMlp::Experts(mlp) => return self.join_experts(mlp, &normed, stream),
         };
         let [gate, up] = apply([&mlp.gate, &mlp.up], &normed, rows);
         let mut inner = vec![0f32; gate.len()];
-        gated::forward(&gate, &up, &mut inner);
+        gated::forward(self.config.activation, &gate, &up, &mut inner);
         let [down] = apply([&mlp.down], &inner, rows);
-        softmax::add(stream, &down);
+        self.join(down, self.mlp_out_norm, stream);
+    }
+
+    /// The experts' sum is added in the order of `forward`.
+    fn join_experts(&self, mlp: &ExpertMlp, normed: &[f32], stream: &mut [f32]) {
+        if !self.config.finishes_branches() {
+            return mlp.decode(normed, stream);
+        }
+        let mut sum = vec![0f32; stream.len()];
+        mlp.decode(normed, &mut sum);
+        self.join(sum, self.mlp_out_norm, stream);
     }
 
     /// [sequences, heads * head_dim] of the new rows q over the cache.
@@ -164,7 +176,7 @@ impl Layer<'_> {
                 for (head, (out, q)) in heads.enumerate() {
                     let start = first * stride + head / group * size;
                     let (k, v) = (&cached.k[start..], &cached.v[start..]);
-                    attention::decode(q, k, v, stride, &mut scores, out);
+                    attention::decode(q, k, v, stride, self.scores, &mut scores, out);
                 }
             });
         mixed

@@ -6,18 +6,19 @@
 
 use rayon::prelude::*;
 
+use super::layer::Layer;
 use super::routes::{Order, Panel, Routes};
 use super::scratch::Scratch;
 use super::shape::BLOCK;
 use super::tape::{Tape, blocks_mut, fit};
-use crate::config::Experts;
+use crate::config::{Activation, Config, Experts};
 use crate::slices::{MatrixValues, Values};
 use host_kernels::low_rank::Narrow;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::product::{self, Product, Summand};
 use host_kernels::right::Weight;
 use host_kernels::view::{Accumulate, Mat};
-use host_kernels::{gated, norm, route, skinny};
+use host_kernels::{gated, route, skinny};
 
 /// Up to so many rows of an expert, streaming its weights beats packing them.
 const FEW: usize = 16;
@@ -26,17 +27,11 @@ const FEW: usize = 16;
 pub(super) struct ExpertMlp<'a> {
     config: &'a Experts,
     hidden: usize,
+    activation: Activation,
     /// [experts, hidden]
     router: &'a [f32],
     /// Gate, up [intermediate, hidden] and down [hidden, intermediate] of every expert.
     experts: Vec<[Weight<'a>; 3]>,
-}
-
-/// The norm before the router.
-#[derive(Clone, Copy)]
-pub(super) struct Norm<'a> {
-    pub weight: &'a [f32],
-    pub eps: f32,
 }
 
 /// Buffers of a pass through the experts.
@@ -50,20 +45,26 @@ struct Room<'r> {
 
 impl<'a> ExpertMlp<'a> {
     pub fn new(
-        config: &'a Experts,
-        hidden: usize,
+        config: &Config,
+        experts: &'a Experts,
         router: &'a Values<'_>,
-        experts: &'a [[MatrixValues<'_>; 3]],
+        weights: &'a [[MatrixValues<'_>; 3]],
     ) -> Self {
-        let experts = experts.iter().map(|parts| parts.each_ref().map(MatrixValues::weight));
-        Self { config, hidden, router, experts: experts.collect() }
+        let weights = weights.iter().map(|parts| parts.each_ref().map(MatrixValues::weight));
+        Self {
+            config: experts,
+            hidden: config.hidden_size,
+            activation: config.activation,
+            router,
+            experts: weights.collect(),
+        }
     }
 
-    /// out [rows, hidden] = mid + the experts' sum of norm(mid); what the backward pass needs stays in
-    /// `tape`, `left` and `outputs` are scratch.
+    /// out [rows, hidden] = mid + the experts' sum of norm(mid), without mid where that is finished; what the
+    /// backward pass needs stays in `tape`, `left` and `outputs` are scratch.
     pub fn forward(
         &self,
-        norm: Norm,
+        layer: &Layer,
         tape: &mut Tape,
         out: &mut [f32],
         left: &mut PackedLhs,
@@ -71,7 +72,7 @@ impl<'a> ExpertMlp<'a> {
     ) {
         let (hidden, per_token) = (self.hidden, self.config.per_token);
         // The normed rows lie where the result will.
-        self.route(norm, &tape.mid, out, &mut tape.routes);
+        self.route(layer, &tape.mid, out, &mut tape.routes);
         let order = Order::new(&tape.routes.chosen, self.config);
         fit(outputs, order.picks.len() * hidden);
         let room = Room { left, gate: &mut tape.gate, up: &mut tape.up, outputs };
@@ -79,7 +80,7 @@ impl<'a> ExpertMlp<'a> {
         let (weights, mid) = (&tape.routes.weights, &tape.mid);
         out.par_chunks_mut(BLOCK * hidden).enumerate().for_each(|(block, out)| {
             let first = block * BLOCK;
-            out.copy_from_slice(&mid[first * hidden..first * hidden + out.len()]);
+            layer.start(&mid[first * hidden..first * hidden + out.len()], out);
             for (row, out) in out.chunks_exact_mut(hidden).enumerate() {
                 let picks = (first + row) * per_token..(first + row + 1) * per_token;
                 order.add(outputs, hidden, picks, |pick| weights[pick], out);
@@ -88,7 +89,7 @@ impl<'a> ExpertMlp<'a> {
     }
 
     /// The normed rows, and where they go.
-    fn route(&self, norm: Norm, mid: &[f32], normed: &mut [f32], routes: &mut Routes) {
+    fn route(&self, layer: &Layer, mid: &[f32], normed: &mut [f32], routes: &mut Routes) {
         let Experts { count, per_token, normalize, .. } = *self.config;
         let hidden = self.hidden;
         let router = Narrow::pack(Mat::rows(self.router, hidden).t(), hidden, count);
@@ -102,7 +103,7 @@ impl<'a> ExpertMlp<'a> {
             .map(|(mid, chosen)| (mid, chosen, normed.next(), probabilities.next(), weights.next()))
             .collect();
         work.into_par_iter().for_each(|(mid, chosen, normed, probabilities, weights)| {
-            norm::forward(mid, norm.weight, norm.eps, normed);
+            layer.enter(mid, layer.mlp_norm, normed);
             router.multiply(normed, probabilities);
             choose(probabilities, (count, per_token, normalize), chosen, weights);
         });
@@ -132,7 +133,7 @@ impl<'a> ExpertMlp<'a> {
         work.into_par_iter().for_each(|(panel, mut packed)| {
             let values = panel.places.start * inner..panel.places.end * inner;
             let mut activated = vec![0f32; values.len()];
-            gated::forward(&gate[values.clone()], &up[values], &mut activated);
+            gated::forward(self.activation, &gate[values.clone()], &up[values], &mut activated);
             packed.pack(&activated, panel.places.len(), inner);
         });
         let outs = order.spans.iter().zip(order.cut(outputs, hidden));
@@ -204,7 +205,7 @@ impl<'a> ExpertMlp<'a> {
             let values = panel.places.start * inner..panel.places.end * inner;
             let (gate, up) = (&tape.gate[values.clone()], &tape.up[values]);
             let mut activated = vec![0f32; gate.len()];
-            gated::forward(gate, up, &mut activated);
+            gated::forward(self.activation, gate, up, &mut activated);
             let mut dinner = dup.to_vec();
             let rows = activated.chunks_exact(inner).zip(dinner.chunks_exact_mut(inner));
             for ((place, (activated, dinner)), slope) in panel.places.clone().zip(rows).zip(slopes)
@@ -213,7 +214,7 @@ impl<'a> ExpertMlp<'a> {
                 let weight = tape.routes.weights[order.picks[place] as usize];
                 host_kernels::softmax::scale(dinner, weight);
             }
-            gated::backward(gate, up, &dinner, dgate, dup);
+            gated::backward(self.activation, gate, up, &dinner, dgate, dup);
             packed_gate.pack(dgate, panel.places.len(), inner);
             packed_up.pack(dup, panel.places.len(), inner);
         });
@@ -253,7 +254,7 @@ impl<'a> ExpertMlp<'a> {
             let x = order.gather(normed, hidden, 0..places);
             self.stream(&order, &x, [0, 1], [&mut gate, &mut up]);
             let mut inner = vec![0f32; gate.len()];
-            gated::forward(&gate, &up, &mut inner);
+            gated::forward(self.activation, &gate, &up, &mut inner);
             self.stream(&order, &inner, [2], [&mut outputs]);
         }
         for (row, stream) in stream.chunks_exact_mut(hidden).enumerate() {

@@ -60,7 +60,8 @@ impl Frozen {
         // What experts give, before it is added up.
         let outputs =
             most(&|layer| config.experts(layer).map_or(0, |experts| experts.per_token * stream));
-        let angles = rows * config.rotary_dim();
+        let ropes = 1 + usize::from(config.local_rope.is_some());
+        let angles = ropes * rows * config.rotary_dim();
         // The adapter as one vector, the stream after the last block, the hidden rows.
         let left = flat.size() + kept + 2 * stream;
         let forward = left + again + angles + packed + outputs + mixed.max(at_work);

@@ -8,6 +8,7 @@ use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
 use crate::config::Target;
+use crate::pass::Angles;
 use host_kernels::attention::Head;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::view::{Accumulate, Mat};
@@ -29,13 +30,15 @@ impl Layer<'_> {
         let mut out = std::mem::take(&mut tape.x);
         fit(&mut out, x.len());
         self.leave_attention(shape, &x, tape, left);
+        self.finish(&x, self.attn_out_norm, &mut tape.attn_out, &mut tape.mid);
         match &self.mlp {
             LayerMlp::Dense(mlp) => {
                 self.enter_mlp(mlp, shape, tape, left);
-                Self::leave_mlp(mlp, shape, tape, &mut out, left);
+                self.leave_mlp(mlp, shape, tape, &mut out, left);
             }
-            LayerMlp::Experts(mlp) => mlp.forward(self.norm(), tape, &mut out, left, outputs),
+            LayerMlp::Experts(mlp) => mlp.forward(self, tape, &mut out, left, outputs),
         }
+        self.finish(&tape.mid, self.mlp_out_norm, &mut tape.mlp_out, &mut out);
         tape.x = x;
         out
     }
@@ -56,7 +59,7 @@ impl Layer<'_> {
             .collect();
         work.into_par_iter().for_each(|(x, mut packed, low)| {
             let mut normed = vec![0f32; x.len()];
-            norm::forward(x, self.attn_norm, self.eps, &mut normed);
+            self.enter(x, self.attn_norm, &mut normed);
             packed.pack(&normed, x.len() / hidden, hidden);
             for (factor, low) in factors.iter().zip(low) {
                 Factor::multiply(factor, &normed, low);
@@ -71,15 +74,16 @@ impl Layer<'_> {
         self.apply_rope(shape, tape);
     }
 
-    /// Norm, if the model has it, and rotation of queries and keys.
+    /// Norm and rotation of queries and keys, as far as the layer has them.
     fn apply_rope(&self, shape: &Shape, tape: &mut Tape) {
-        let half = shape.angles.half;
+        let angles = shape.rotations.of(self.config, self.index);
+        let (half, cos, sin) = angles.map_or((0, &[][..], &[][..]), Angles::tables);
         let (q_size, kv_size) = (self.q.out, self.k.out);
         let mut k = blocks_mut(&mut tape.k, BLOCK * kv_size);
         let mut q_raw = blocks_mut(&mut tape.q_raw, BLOCK * q_size);
         let mut k_raw = blocks_mut(&mut tape.k_raw, BLOCK * kv_size);
-        let mut cos = blocks(&shape.angles.cos, BLOCK * half);
-        let mut sin = blocks(&shape.angles.sin, BLOCK * half);
+        let mut cos = blocks(cos, BLOCK * half);
+        let mut sin = blocks(sin, BLOCK * half);
         let work: Vec<_> = tape
             .q
             .chunks_mut(BLOCK * q_size)
@@ -94,8 +98,9 @@ impl Layer<'_> {
                     raw.copy_from_slice(values);
                     norm::forward(raw, weight, self.eps, values);
                 }
-                let half = self.config.rotary_dim() / 2;
-                rotate::forward(values, heads, self.config.head_dim, cos, sin, half);
+                if half > 0 {
+                    rotate::forward(values, heads, self.config.head_dim, cos, sin, half);
+                }
             }
         });
     }
@@ -135,10 +140,11 @@ impl Layer<'_> {
             length: rows.len(),
             size,
             window: self.window,
+            scores: self.scores,
         }
     }
 
-    /// mid = x + o(mixed)
+    /// mid = x + o(mixed), without x where that is finished
     fn leave_attention(&self, shape: &Shape, x: &[f32], tape: &mut Tape, left: &mut PackedLhs) {
         let (hidden, width) = (self.o.out, self.o.input);
         let factor = self.o.factor_a();
@@ -152,7 +158,7 @@ impl Layer<'_> {
             .map(|x| (x, mixed.next(), mid.next(), low[at(Target::O)].next(), packed.next_block()))
             .collect();
         work.into_par_iter().for_each(|(x, mixed, mid, low, mut packed)| {
-            mid.copy_from_slice(x);
+            self.start(x, mid);
             packed.pack(mixed, mixed.len() / width, width);
             Factor::multiply(&factor, mixed, low);
         });
@@ -177,7 +183,7 @@ impl Layer<'_> {
             .collect();
         work.into_par_iter().for_each(|(mid, mut packed, low)| {
             let mut normed = vec![0f32; mid.len()];
-            norm::forward(mid, self.mlp_norm, self.eps, &mut normed);
+            self.enter(mid, self.mlp_norm, &mut normed);
             packed.pack(&normed, mid.len() / hidden, hidden);
             for (factor, low) in factors.iter().zip(low) {
                 Factor::multiply(factor, &normed, low);
@@ -190,8 +196,9 @@ impl Layer<'_> {
         ]);
     }
 
-    /// out = mid + down(silu(gate) * up)
+    /// out = mid + down(f(gate) * up), without mid where that is finished
     fn leave_mlp(
+        &self,
         mlp: &DenseMlp,
         shape: &Shape,
         tape: &mut Tape,
@@ -222,10 +229,10 @@ impl Layer<'_> {
             .collect();
         work.into_par_iter().for_each(|(gate, up, mid, out, low, mut packed)| {
             let mut activated = vec![0f32; gate.len()];
-            gated::forward(gate, up, &mut activated);
+            gated::forward(self.config.activation, gate, up, &mut activated);
             packed.pack(&activated, gate.len() / inner, inner);
             Factor::multiply(&factor, &activated, low);
-            out.copy_from_slice(mid);
+            self.start(mid, out);
         });
         let low = &tape.low[at(Target::Down)];
         product::run(&mut [mlp.down.forward(Accumulate::Add, left, low, out)]);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use host_kernels::norm;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
+use host_kernels::{norm, softmax};
 use rayon::prelude::*;
 
 use super::adapter::{Factors, Flat, LayerAdapter};
@@ -15,6 +15,7 @@ use super::tape::Tape;
 use super::tape_pool::TapePool;
 use crate::config::Config;
 use crate::error::Result;
+use crate::head::LossHead;
 use crate::matrix::Matrix;
 use crate::pass::{Overlay, Packed, TapRows};
 use crate::slices::{MatrixValues, Values};
@@ -68,6 +69,8 @@ impl Frozen {
     pub fn new(config: Arc<Config>, weights: &Weights) -> Result<Self> {
         // Vectors are few: f32, whatever the matrices are held in.
         let vector = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.contiguous();
+        let norm = |tensor: &Tensor| config.norm_factor(tensor)?.contiguous();
+        let norm_if = |tensor: &Option<Tensor>| tensor.as_ref().map(norm).transpose();
         let linear = |linear: &Linear| -> Result<Linear> {
             Ok(Linear {
                 weight: linear.weight.contiguous()?,
@@ -86,14 +89,16 @@ impl Frozen {
             .iter()
             .map(|layer| {
                 Ok(LayerWeights {
-                    attn_norm: vector(&layer.attn_norm)?,
+                    attn_norm: norm_if(&layer.attn_norm)?,
+                    attn_out_norm: norm_if(&layer.attn_out_norm)?,
                     q: linear(&layer.q)?,
                     k: linear(&layer.k)?,
                     v: linear(&layer.v)?,
                     o: linear(&layer.o)?,
-                    q_norm: layer.q_norm.as_ref().map(vector).transpose()?,
-                    k_norm: layer.k_norm.as_ref().map(vector).transpose()?,
-                    mlp_norm: vector(&layer.mlp_norm)?,
+                    q_norm: norm_if(&layer.q_norm)?,
+                    k_norm: norm_if(&layer.k_norm)?,
+                    mlp_norm: norm_if(&layer.mlp_norm)?,
+                    mlp_out_norm: norm_if(&layer.mlp_out_norm)?,
                     mlp: match &layer.mlp {
                         MlpWeights::Dense(mlp) => MlpWeights::Dense(gated(mlp)?),
                         MlpWeights::Experts(mlp) => MlpWeights::Experts(ExpertWeights {
@@ -105,13 +110,18 @@ impl Frozen {
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
-            config,
             embed: weights.embed.contiguous()?,
             layers,
-            final_norm: vector(&weights.final_norm)?,
+            final_norm: norm(&weights.final_norm)?,
             head: weights.head_matrix().contiguous()?,
             tapes: TapePool::default(),
+            config,
         })
+    }
+
+    /// The head, and what becomes of products with it.
+    pub fn loss_head(&self) -> LossHead<'_, Matrix> {
+        LossHead { matrix: &self.head, finish: self.config.logits }
     }
 
     /// The first `layers` blocks without gradient.
@@ -182,6 +192,10 @@ impl Frozen {
         for id in tokens.iter().map(|id| *id as usize) {
             let row = table.weight().lines(id..id + 1, hidden);
             rows.extend_from_slice(row.floats(&mut wide));
+        }
+        let scale = self.config.scales.embedding as f32;
+        if scale != 1.0 {
+            softmax::scale(&mut rows, scale);
         }
         Ok(rows)
     }

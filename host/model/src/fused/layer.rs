@@ -1,7 +1,10 @@
 //! One layer's weights and adapter as slices.
 
+use candle_core::Tensor;
+use host_kernels::attention::Scores;
+
 use super::adapter::LayerAdapter;
-use super::experts::{ExpertMlp, Norm};
+use super::experts::ExpertMlp;
 use super::projection::Projection;
 use crate::config::Config;
 use crate::config::Target;
@@ -11,8 +14,10 @@ use crate::weights::{GatedWeights, LayerWeights, Linear, MlpWeights};
 
 /// Read access to one layer's weights.
 pub(super) struct LayerValues<'a> {
-    attn_norm: Values<'a>,
-    mlp_norm: Values<'a>,
+    attn_norm: Option<Values<'a>>,
+    attn_out_norm: Option<Values<'a>>,
+    mlp_norm: Option<Values<'a>>,
+    mlp_out_norm: Option<Values<'a>>,
     q_norm: Option<Values<'a>>,
     k_norm: Option<Values<'a>>,
     attention: [LinearValues<'a>; 4],
@@ -47,11 +52,14 @@ impl<'a> LayerValues<'a> {
                 }
             }
         };
+        let norm = |norm: &'a Option<Tensor>| norm.as_ref().map(Values::of).transpose();
         Ok(Self {
-            attn_norm: Values::of(&weights.attn_norm)?,
-            mlp_norm: Values::of(&weights.mlp_norm)?,
-            q_norm: weights.q_norm.as_ref().map(Values::of).transpose()?,
-            k_norm: weights.k_norm.as_ref().map(Values::of).transpose()?,
+            attn_norm: norm(&weights.attn_norm)?,
+            attn_out_norm: norm(&weights.attn_out_norm)?,
+            mlp_norm: norm(&weights.mlp_norm)?,
+            mlp_out_norm: norm(&weights.mlp_out_norm)?,
+            q_norm: norm(&weights.q_norm)?,
+            k_norm: norm(&weights.k_norm)?,
             attention: [
                 linear(&weights.q)?,
                 linear(&weights.k)?,
@@ -81,7 +89,7 @@ impl<'a> LayerValues<'a> {
         let [q, k, v, o] = &self.attention;
         let mlp = match (&self.mlp, config.experts(index)) {
             (MlpValues::Experts { router, experts }, Some(shape)) => {
-                LayerMlp::Experts(ExpertMlp::new(shape, config.hidden_size, router, experts))
+                LayerMlp::Experts(ExpertMlp::new(config, shape, router, experts))
             }
             (MlpValues::Dense([gate, up, down]), _) => LayerMlp::Dense(DenseMlp {
                 gate: projection(gate, Target::Gate),
@@ -92,10 +100,17 @@ impl<'a> LayerValues<'a> {
         };
         Layer {
             config,
+            index,
             window: config.window(index),
+            scores: Scores {
+                scale: config.attention_scale(),
+                cap: config.attention_cap.map(|cap| cap as f32),
+            },
             eps: config.rms_norm_eps as f32,
-            attn_norm: &self.attn_norm,
-            mlp_norm: &self.mlp_norm,
+            attn_norm: self.attn_norm.as_deref(),
+            attn_out_norm: self.attn_out_norm.as_deref(),
+            mlp_norm: self.mlp_norm.as_deref(),
+            mlp_out_norm: self.mlp_out_norm.as_deref(),
             q_norm: self.q_norm.as_deref(),
             k_norm: self.k_norm.as_deref(),
             q: projection(q, Target::Q),
@@ -110,10 +125,14 @@ impl<'a> LayerValues<'a> {
 /// What a block computes with.
 pub(super) struct Layer<'a> {
     pub config: &'a Config,
+    pub index: usize,
     pub window: Option<usize>,
+    pub scores: Scores,
     pub eps: f32,
-    pub attn_norm: &'a [f32],
-    pub mlp_norm: &'a [f32],
+    pub attn_norm: Option<&'a [f32]>,
+    pub attn_out_norm: Option<&'a [f32]>,
+    pub mlp_norm: Option<&'a [f32]>,
+    pub mlp_out_norm: Option<&'a [f32]>,
     pub q_norm: Option<&'a [f32]>,
     pub k_norm: Option<&'a [f32]>,
     pub q: Projection<'a>,
@@ -135,11 +154,4 @@ pub(super) struct DenseMlp<'a> {
     pub gate: Projection<'a>,
     pub up: Projection<'a>,
     pub down: Projection<'a>,
-}
-
-impl Layer<'_> {
-    /// The norm before the MLP.
-    pub fn norm(&self) -> Norm<'_> {
-        Norm { weight: self.mlp_norm, eps: self.eps }
-    }
 }

@@ -10,6 +10,11 @@ pub(super) struct Scratch {
     /// Gradient of the block's output; after the block that of its input.
     pub g: Vec<f32>,
     pub dx: Vec<f32>,
+    /// The gradient of the block's output while `g` is that of the MLP's own; only where branches
+    /// are finished.
+    pub dblock: Vec<f32>,
+    /// Likewise the gradient of attention's own output, while `dmid` is that of the stream.
+    pub dout: Vec<f32>,
     pub dmid: Vec<f32>,
     pub dmixed: Vec<f32>,
     pub dq: Vec<f32>,
@@ -36,9 +41,12 @@ impl Scratch {
         let rows = g.len() / config.hidden_size;
         let zeros = |cols: usize| vec![0f32; rows * cols];
         let hidden = config.hidden_size;
+        let finished = usize::from(config.finishes_branches()) * hidden;
         Self {
             g,
             dx: zeros(hidden),
+            dblock: zeros(finished),
+            dout: zeros(finished),
             dmid: zeros(hidden),
             dmixed: zeros(config.q_size()),
             dq: zeros(config.q_size()),
@@ -83,6 +91,8 @@ impl Scratch {
         let Self {
             g,
             dx,
+            dblock,
+            dout,
             dmid,
             dmixed,
             dq,
@@ -98,7 +108,7 @@ impl Scratch {
             left: _,
             rows: _,
         } = self;
-        let rows = [g, dx, dmid, dmixed, dq, dk, dv, normed_x, normed_mid];
+        let rows = [g, dx, dblock, dout, dmid, dmixed, dq, dk, dv, normed_x, normed_mid];
         let inner = [dgate, dup, activated, outputs];
         rows.into_iter().chain(inner).chain(low).map(Vec::len).sum()
     }

@@ -1,7 +1,7 @@
 //! Splitting a batch over the threads.
 
 use crate::config::Config;
-use crate::pass::{Angles, Packed};
+use crate::pass::{Packed, Rotations};
 
 /// Rows of a work item: few enough that its values stay in cache.
 pub(super) const BLOCK: usize = 32;
@@ -10,7 +10,7 @@ pub(super) const BLOCK: usize = 32;
 pub(super) struct Shape<'a> {
     pub batch: &'a Packed,
     pub rows: usize,
-    pub angles: Angles,
+    pub rotations: Rotations,
 }
 
 impl<'a> Shape<'a> {
@@ -18,7 +18,7 @@ impl<'a> Shape<'a> {
         let positions = batch
             .sequences()
             .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
-        Self { batch, rows: batch.rows(), angles: Angles::new(config, positions) }
+        Self { batch, rows: batch.rows(), rotations: Rotations::new(config, positions) }
     }
 
     /// Every (sequence rows, head), the pieces of work of attention.

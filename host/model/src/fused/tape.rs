@@ -1,8 +1,7 @@
 //! Activations that a block's forward pass keeps for its backward pass.
 
 use super::routes::Routes;
-use crate::config::Config;
-use crate::config::Target;
+use crate::config::{Config, QkNorm, Target};
 
 /// Values per row of one block; norms and the activation are computed again.
 #[derive(Default)]
@@ -22,6 +21,9 @@ pub(super) struct Tape {
     pub mixed: Vec<f32>,
     /// The residual stream between attention and MLP [rows, hidden].
     pub mid: Vec<f32>,
+    /// What attention and MLP gave before their norm or scale; only where branches are finished.
+    pub attn_out: Vec<f32>,
+    pub mlp_out: Vec<f32>,
     /// Of experts: in their order, [rows * experts per token, intermediate].
     pub gate: Vec<f32>,
     pub up: Vec<f32>,
@@ -43,7 +45,8 @@ impl Tape {
     pub fn fit(&mut self, config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) {
         let inner = config.inner_size(layer);
         let (q, kv) = (config.q_size(), config.kv_size());
-        let raw = usize::from(config.qk_norm);
+        let raw = usize::from(config.qk_norm != QkNorm::None);
+        let finished = usize::from(config.finishes_branches()) * config.hidden_size;
         for (values, cols) in [
             (&mut self.q_raw, raw * q),
             (&mut self.k_raw, raw * kv),
@@ -52,6 +55,8 @@ impl Tape {
             (&mut self.v, kv),
             (&mut self.mixed, q),
             (&mut self.mid, config.hidden_size),
+            (&mut self.attn_out, finished),
+            (&mut self.mlp_out, finished),
             (&mut self.gate, inner),
             (&mut self.up, inner),
         ] {
@@ -68,8 +73,24 @@ impl Tape {
 
     /// Values it holds. A field that is left out here doesn't compile.
     pub fn values(&self) -> usize {
-        let Self { x, q_raw, k_raw, q, k, v, totals, mixed, mid, gate, up, routes, low } = self;
-        let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, gate, up];
+        let Self {
+            x,
+            q_raw,
+            k_raw,
+            q,
+            k,
+            v,
+            totals,
+            mixed,
+            mid,
+            attn_out,
+            mlp_out,
+            gate,
+            up,
+            routes,
+            low,
+        } = self;
+        let parts = [x, q_raw, k_raw, q, k, v, mixed, mid, attn_out, mlp_out, gate, up];
         let all = parts.into_iter().chain(totals).chain(low);
         routes.values() + all.map(Vec::len).sum::<usize>()
     }

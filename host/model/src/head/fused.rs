@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::config::Config;
+use super::LossHead;
+use crate::config::{Config, LogitFinish};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::pass::{HeadLoss, HeadRows, MicroBatchShape, TokenSubset};
@@ -29,10 +30,11 @@ fn rows_held(vocabulary: usize) -> usize {
     (HELD / vocabulary / BLOCK).max(1) * BLOCK
 }
 
-pub(crate) fn logits(head: &Matrix, hidden: &Tensor) -> Result<Tensor> {
-    let (vocabulary, size) = head.dims2()?;
+pub(crate) fn logits(head: &LossHead<Matrix>, hidden: &Tensor) -> Result<Tensor> {
+    let finish = Finish::new(head.finish);
+    let (vocabulary, size) = head.matrix.dims2()?;
     let hidden = hidden.contiguous()?;
-    let (head, hidden) = (MatrixValues::of(head)?, Values::of(&hidden)?);
+    let (head, hidden) = (MatrixValues::of(head.matrix)?, Values::of(&hidden)?);
     let (head, hidden): (Weight, &[f32]) = (head.weight(), &hidden);
     let rows = hidden.len() / size;
     let mut logits = vec![0f32; rows * vocabulary];
@@ -58,7 +60,44 @@ pub(crate) fn logits(head: &Matrix, hidden: &Tensor) -> Result<Tensor> {
             }
         }
     }
+    logits.par_chunks_exact_mut(vocabulary).for_each(|line| finish.apply(line));
     Ok(Tensor::from_vec(logits, (rows, vocabulary), &Device::Cpu)?)
+}
+
+/// [`LogitFinish`] on rows of products.
+#[derive(Clone, Copy)]
+struct Finish {
+    scale: f32,
+    cap: Option<f32>,
+}
+
+impl Finish {
+    fn new(finish: LogitFinish) -> Self {
+        let LogitFinish { divisor, cap } = finish;
+        Self { scale: (1.0 / divisor) as f32, cap: cap.map(|cap| cap as f32) }
+    }
+
+    fn apply(self, line: &mut [f32]) {
+        match self.cap {
+            Some(cap) => softmax::soft_cap(line, self.scale, cap),
+            None if self.scale != 1.0 => softmax::scale(line, self.scale),
+            None => {}
+        }
+    }
+
+    /// What the slopes of the line's logits need besides them.
+    fn kept(self, line: &[f32]) -> Vec<f32> {
+        if self.cap.is_some() { line.to_vec() } else { Vec::new() }
+    }
+
+    /// Turns slopes by logits into slopes by products.
+    fn back(self, slopes: &mut [f32], kept: &[f32]) {
+        match self.cap {
+            Some(cap) => softmax::soft_cap_back(slopes, kept, self.scale, cap),
+            None if self.scale != 1.0 => softmax::scale(slopes, self.scale),
+            None => {}
+        }
+    }
 }
 
 /// logits [rows, vocabulary] = hidden [rows, size] head^T, for each of `hidden`.
@@ -83,10 +122,15 @@ fn project(head: Weight, hidden: &[&[f32]], size: usize, logits: &mut [&mut [f32
     product::run(&mut products);
 }
 
-pub(crate) fn label_log_probs(head: &Matrix, hidden: &Tensor, labels: &[u32]) -> Result<Vec<f32>> {
-    let (vocabulary, size) = head.dims2()?;
+pub(crate) fn label_log_probs(
+    head: &LossHead<Matrix>,
+    hidden: &Tensor,
+    labels: &[u32],
+) -> Result<Vec<f32>> {
+    let finish = Finish::new(head.finish);
+    let (vocabulary, size) = head.matrix.dims2()?;
     let hidden = hidden.contiguous()?;
-    let (head, hidden) = (MatrixValues::of(head)?, Values::of(&hidden)?);
+    let (head, hidden) = (MatrixValues::of(head.matrix)?, Values::of(&hidden)?);
     let (head, hidden): (Weight, &[f32]) = (head.weight(), &hidden);
     let held = rows_held(vocabulary);
     let mut found = Vec::with_capacity(labels.len());
@@ -94,24 +138,26 @@ pub(crate) fn label_log_probs(head: &Matrix, hidden: &Tensor, labels: &[u32]) ->
     for (hidden, labels) in hidden.chunks(held * size).zip(labels.chunks(held)) {
         let logits = &mut logits[..labels.len() * vocabulary];
         project(head, &[hidden], size, &mut [logits]);
-        let lines = logits.par_chunks_exact(vocabulary).zip(labels);
-        found.par_extend(
-            lines.map(|(line, label)| line[*label as usize] - softmax::log_sum_exp(line)),
-        );
+        let lines = logits.par_chunks_exact_mut(vocabulary).zip(labels);
+        found.par_extend(lines.map(|(line, label)| {
+            finish.apply(line);
+            line[*label as usize] - softmax::log_sum_exp(line)
+        }));
     }
     Ok(found)
 }
 
-pub(crate) fn loss(head: &Matrix, rows: &HeadRows) -> Result<HeadLoss> {
+pub(crate) fn loss(head: &LossHead<Matrix>, rows: &HeadRows) -> Result<HeadLoss> {
     let n = rows.labels.len();
-    let (vocabulary, size) = head.dims2()?;
+    let finish = Finish::new(head.finish);
+    let (vocabulary, size) = head.matrix.dims2()?;
     let hidden = rows.hidden.contiguous()?;
     let reference = rows.reference.map(Tensor::contiguous).transpose()?;
     let reference = reference.as_ref().map(Values::of).transpose()?;
     let mut gradient = vec![0f32; n * size];
     let mut found = vec![[0f32; 2]; n];
     {
-        let (head, hidden) = (MatrixValues::of(head)?, Values::of(&hidden)?);
+        let (head, hidden) = (MatrixValues::of(head.matrix)?, Values::of(&hidden)?);
         let hidden: &[f32] = &hidden;
         let reference: &[f32] = reference.as_deref().unwrap_or_default();
         let held = rows_held(vocabulary);
@@ -123,6 +169,7 @@ pub(crate) fn loss(head: &Matrix, rows: &HeadRows) -> Result<HeadLoss> {
             let values = start * size..span.end * size;
             let part = Part {
                 head: head.weight(),
+                finish,
                 size,
                 vocabulary,
                 hidden: &hidden[values.clone()],
@@ -177,12 +224,16 @@ pub(crate) fn values(work: &MicroBatchShape, config: &Config, format: Format) ->
     let stretch = STRETCH.min(config.vocab_size);
     let slopes = PackedLhs::values(format, at_work, stretch);
     let sides = 1 + usize::from(work.has_kl);
-    slopes + sides * (at_work * config.vocab_size + rows * config.hidden_size)
+    // Capped logits are kept beside their slopes, a line per thread.
+    let threads = rayon::current_num_threads().min(at_work);
+    let capped = if config.logits.cap.is_some() { threads * config.vocab_size } else { 0 };
+    slopes + capped + sides * (at_work * config.vocab_size + rows * config.hidden_size)
 }
 
 /// Some rows of the loss.
 struct Part<'a> {
     head: Weight<'a>,
+    finish: Finish,
     size: usize,
     vocabulary: usize,
     hidden: &'a [f32],
@@ -202,6 +253,7 @@ impl Part<'_> {
             let reference = &mut logits.reference[..count];
             let both = [self.hidden, hidden];
             project(self.head, &both, self.size, &mut [&mut *current, &mut *reference]);
+            reference.par_chunks_exact_mut(v).for_each(|line| self.finish.apply(line));
             reference
         } else {
             project(self.head, &[self.hidden], self.size, &mut [&mut *current]);
@@ -211,6 +263,8 @@ impl Part<'_> {
         lines.for_each(|(row, (line, found))| {
             let label = self.labels[row] as usize;
             let (wa, wb) = (self.task_weights[row], self.kl_weights[row]);
+            self.finish.apply(line);
+            let kept = self.finish.kept(line);
             let total = softmax::log_sum_exp(line);
             found[0] = total - line[label];
             let reference = reference.get(row * v..(row + 1) * v);
@@ -228,6 +282,7 @@ impl Part<'_> {
                 softmax::slopes(line, total, wa);
             }
             line[label] -= wa;
+            self.finish.back(line, &kept);
         });
         let mut into = Accumulate::Set;
         for first in (0..v).step_by(STRETCH) {

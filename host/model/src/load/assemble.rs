@@ -11,7 +11,7 @@ use super::experts;
 use super::held::Held;
 use super::mismatch;
 use super::reader::{Reader, TensorSource};
-use crate::config::{Config, Module, Target};
+use crate::config::{Config, Module, QkNorm, Target};
 use host_files::text::line;
 
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ pub fn assemble(
         .into_par_iter()
         .map(|i| {
             let layer = reader.layer(i)?;
-            settle(&layer.attn_norm)?;
+            layer.norms().into_iter().flatten().next().map(settle).transpose()?;
             Ok(layer)
         })
         .collect::<Result<Vec<_>>>()?;
@@ -87,11 +87,13 @@ fn embedding(
     name
 }
 
-/// Checkpoints of the bare model (without the language-model head) leave out `model.`.
+/// What names of the model's tensors begin with: with the head beside it, without it, or with an image encoder beside
+/// it (in the order of transformers 5 and 4).
+const PREFIXES: [&str; 4] = ["model.", "", "model.language_model.", "language_model.model."];
+
 fn prefix(source: &dyn TensorSource) -> &'static str {
-    let bare = source.shape("model.embed_tokens.weight").is_none()
-        && source.shape("embed_tokens.weight").is_some();
-    if bare { "" } else { "model." }
+    let has = |prefix: &&str| source.shape(&format!("{prefix}embed_tokens.weight")).is_some();
+    PREFIXES.into_iter().find(has).unwrap_or(PREFIXES[0])
 }
 
 impl Reader<'_> {
@@ -136,16 +138,24 @@ impl Reader<'_> {
             None => MlpWeights::Dense(GatedWeights { gate: next(), up: next(), down: next() }),
         };
         let norm = |name: &str, size: usize| self.inner(&format!("layers.{index}.{name}"), &[size]);
-        let head_norm = |name: &str| c.qk_norm.then(|| norm(name, c.head_dim)).transpose();
+        let side = |name: Option<&str>| {
+            name.map(|name| norm(&format!("{name}.weight"), c.hidden_size)).transpose()
+        };
+        let [attn_norm, attn_out_norm, mlp_norm, mlp_out_norm] = c.norms.names().map(side);
+        let head_norm = |name: &str, which: usize| {
+            c.qk_norm_sizes().map(|sizes| norm(name, sizes[which])).transpose()
+        };
         Ok(LayerWeights {
-            attn_norm: norm("input_layernorm.weight", c.hidden_size)?,
+            attn_norm: attn_norm?,
+            attn_out_norm: attn_out_norm?,
             q,
             k,
             v,
             o,
-            q_norm: head_norm("self_attn.q_norm.weight")?,
-            k_norm: head_norm("self_attn.k_norm.weight")?,
-            mlp_norm: norm("post_attention_layernorm.weight", c.hidden_size)?,
+            q_norm: head_norm("self_attn.q_norm.weight", 0)?,
+            k_norm: head_norm("self_attn.k_norm.weight", 1)?,
+            mlp_norm: mlp_norm?,
+            mlp_out_norm: mlp_out_norm?,
             mlp,
         })
     }
@@ -158,6 +168,16 @@ impl Reader<'_> {
         unknown.sort();
         // Constants that older exports stored.
         let constant = |name: &String| name.ends_with("rotary_emb.inv_freq");
+        let images = |name: &String| {
+            self.prefix.contains("language_model.")
+                && ["vision_tower.", "multi_modal_projector."].iter().any(|it| name.contains(it))
+        };
+        let (encoder, unknown): (Vec<String>, Vec<String>) = unknown.into_iter().partition(images);
+        if let Some(first) = encoder.first() {
+            let file = self.source.file(first).display();
+            let count = encoder.len();
+            notices.push(format!("{file}: {count} tensors of the image encoder aren't read; adapters and merged models are of {}", self.config.family.class()));
+        }
         let (constants, unknown): (Vec<String>, Vec<String>) =
             unknown.into_iter().partition(constant);
         if let Some(first) = constants.first() {
@@ -199,9 +219,10 @@ fn tensor_names(config: &Config, source: &dyn TensorSource, prefix: &str) -> BTr
         for module in config.modules(layer) {
             add(module.path, module.parts.iter().any(|part| config.has_bias(*part)));
         }
-        add("input_layernorm", false);
-        add("post_attention_layernorm", false);
-        if config.qk_norm {
+        for name in config.norms.names().into_iter().flatten() {
+            add(name, false);
+        }
+        if config.qk_norm != QkNorm::None {
             add("self_attn.q_norm", false);
             add("self_attn.k_norm", false);
         }

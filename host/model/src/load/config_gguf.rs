@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 
-use crate::config::{Config, Experts, Family, Rope, RopeScaling, yarn_attention_factor};
+use crate::config::{
+    Activation, Config, Experts, Family, GgufKey, LogitFinish, MOST, NormPlacement, QkNorm, Rope,
+    RopeScaling, Scales, yarn_attention_factor,
+};
 use host_files::text::line;
 
 use super::gguf_keys;
@@ -49,12 +52,7 @@ impl Config {
         let family = families::find_gguf(name, has_experts).ok_or_else(|| Error::Config {
             file: file.into(),
             field: "general.architecture".into(),
-            problem: format!(
-                "is `{}`{}, which is not supported{}",
-                line(name),
-                if has_experts { " with experts" } else { "" },
-                families::unserved(name)
-            ),
+            problem: families::unknown_gguf(&line(name), has_experts),
             action: format!("use one of: {}", families::names()),
         })?;
         let metadata = Metadata { metadata, name, file, notices: RefCell::default() };
@@ -72,7 +70,7 @@ impl Config {
     }
 }
 
-struct Metadata<'a> {
+pub(super) struct Metadata<'a> {
     metadata: &'a HashMap<String, Value>,
     name: &'a str,
     file: &'a str,
@@ -94,11 +92,11 @@ impl Metadata<'_> {
         self.notices.borrow_mut().push(text);
     }
 
-    fn get(&self, field: &str) -> Option<&Value> {
+    pub(super) fn get(&self, field: &str) -> Option<&Value> {
         self.metadata.get(&format!("{}.{field}", self.name))
     }
 
-    fn size(&self, field: &str) -> Result<Option<usize>> {
+    pub(super) fn size(&self, field: &str) -> Result<Option<usize>> {
         match self.get(field) {
             None => Ok(None),
             Some(value) => whole(self.same(field, value)?)
@@ -122,7 +120,16 @@ impl Metadata<'_> {
         self.size(field)?.ok_or_else(|| self.fail(field, "is missing"))
     }
 
-    fn number(&self, field: &str) -> Result<Option<f64>> {
+    /// The number of blocks, which may be taken as the length of a list: no more than any model has.
+    fn layers(&self) -> Result<usize> {
+        let layers = self.required("block_count")?;
+        if layers > MOST {
+            return Err(self.fail("block_count", &format!("is {layers}, outside 1 to {MOST}")));
+        }
+        Ok(layers)
+    }
+
+    pub(super) fn number(&self, field: &str) -> Result<Option<f64>> {
         match self.get(field) {
             None => Ok(None),
             Some(Value::F32(number)) => Ok(Some(f64::from(*number))),
@@ -172,8 +179,9 @@ impl Metadata<'_> {
                 format!("is {rotary}, but the heads have {head_dim} dimensions, all rotated");
             return Err(self.fail("rope.dimension_count", &problem));
         }
-        if let Some(window) =
-            self.size("attention.sliding_window")?.filter(|it| (1..max_position).contains(it))
+        if !family.gguf_keys().contains(&GgufKey::Window)
+            && let Some(window) =
+                self.size("attention.sliding_window")?.filter(|it| (1..max_position).contains(it))
         {
             let what =
                 format!("is {window} and isn't read, as in llama.cpp: a token sees all before it");
@@ -185,7 +193,7 @@ impl Metadata<'_> {
             vocab_size: self.vocab_size()?,
             hidden_size,
             intermediate_size: self.required("feed_forward_length")?,
-            num_layers: self.required("block_count")?,
+            num_layers: self.layers()?,
             num_heads,
             num_kv_heads: self.size("attention.head_count_kv")?.unwrap_or(num_heads),
             head_dim,
@@ -194,12 +202,20 @@ impl Metadata<'_> {
                 theta: self.number("rope.freq_base")?.unwrap_or(10_000.0),
                 scaling: self.scaling(max_position, rotary / 2, tensors)?,
             },
+            activation: Activation::Silu,
+            norms: NormPlacement::Before,
+            norm_offset: 0.0,
+            scales: Scales::default(),
+            attention_cap: None,
+            logits: LogitFinish::default(),
+            local_rope: None,
+            rotated_layers: None,
             max_position,
             tie_embeddings: !tensors.has_output,
             qkv_bias: tensors.qkv_bias,
             o_bias: tensors.o_bias,
             mlp_bias: tensors.mlp_bias,
-            qk_norm: false,
+            qk_norm: QkNorm::None,
             sliding_window: None,
             window_layers: None,
             experts: self.experts(family)?,
@@ -208,6 +224,10 @@ impl Metadata<'_> {
             eos: self.token_id("tokenizer.ggml.eos_token_id").into_iter().collect(),
         };
         family.complete(&mut config);
+        for key in family.gguf_keys() {
+            self.set(*key, &mut config)?;
+        }
+        family.complete_gguf(&mut config);
         config.validated(self.file)
     }
 
@@ -374,6 +394,6 @@ fn whole(value: &Value) -> Option<u64> {
 }
 
 /// The decimal a 32-bit float was written as: 1e-5, not 9.999999747378752e-6.
-fn shortest(value: f64) -> f64 {
+pub(super) fn shortest(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }

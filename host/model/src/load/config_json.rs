@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 use super::rope_json::{self, RopeSettings};
-use crate::config::{Config, Family, Fields};
+use super::text_config;
+use crate::config::{
+    Activation, Config, Family, Fields, LogitFinish, NormPlacement, QkNorm, Scales,
+    activation_named,
+};
 use crate::error::{Error, Result};
 use crate::families;
 
@@ -81,7 +85,16 @@ impl Config {
             problem: format!("is not JSON: {error}"),
             action: "fetch the file again".into(),
         })?;
-        let fields = Fields::new(file, &value);
+        Self::from_value(&value, file)
+    }
+
+    /// As [`Config::from_json_with_notices`], of the document or the text model's part of it.
+    pub(crate) fn from_value(value: &Value, file: &str) -> Result<(Self, Vec<String>)> {
+        let text = text_config::of(value);
+        let fields = Fields::new(file, text.as_ref().unwrap_or(value));
+        if text.is_some() {
+            fields.note("text_config", "alone is read, of a model with an image encoder");
+        }
         let config = config(&fields)?;
         Ok((config, fields.notices()))
     }
@@ -93,21 +106,13 @@ fn family(json: &Fields) -> Result<&'static dyn Family> {
         .get("model_type")
         .and_then(Value::as_str)
         .ok_or_else(|| json.fail("model_type", "is missing", supported()))?;
-    families::find(name).ok_or_else(|| {
-        let why = families::unserved(name);
-        json.fail("model_type", format!("is `{name}`, which is not supported{why}"), supported())
-    })
+    families::find(name)
+        .ok_or_else(|| json.fail("model_type", families::unknown(name), supported()))
 }
 
 fn config(json: &Fields) -> Result<Config> {
     let family = family(json)?;
     note_architecture(json, family);
-    if let Some(activation) = json.get("hidden_act").and_then(Value::as_str)
-        && activation != "silu"
-        && activation != "swish"
-    {
-        return Err(json.fail("hidden_act", format!("is `{activation}`"), "use a model with silu"));
-    }
     let hidden_size = json.required("hidden_size")?;
     let num_heads = json.required("num_attention_heads")?;
     let head_dim = match json.size("head_dim")? {
@@ -115,7 +120,7 @@ fn config(json: &Fields) -> Result<Config> {
         None => hidden_size.checked_div(num_heads).unwrap_or(0),
     };
     let stated = json.required("max_position_embeddings")?;
-    let RopeSettings { rope, partial_rotary_factor, max_position } =
+    let RopeSettings { rope, local_rope, partial_rotary_factor, max_position } =
         rope_json::read(json, family, stated)?;
     let window = family.read_window(json)?;
     let bias = bias(json, family, "attention_bias")?;
@@ -129,13 +134,21 @@ fn config(json: &Fields) -> Result<Config> {
         num_kv_heads: json.size("num_key_value_heads")?.unwrap_or(num_heads),
         head_dim,
         rms_norm_eps: json.number("rms_norm_eps")?.unwrap_or_else(|| family.default_norm_eps()),
+        activation: activation(json, family)?,
+        norms: NormPlacement::Before,
+        norm_offset: 0.0,
+        scales: Scales::default(),
+        attention_cap: None,
+        logits: LogitFinish::default(),
         rope,
+        local_rope,
+        rotated_layers: None,
         max_position,
-        tie_embeddings: json.flag("tie_word_embeddings")?,
+        tie_embeddings: json.flag_or("tie_word_embeddings", family.ties_by_default())?,
         qkv_bias: bias,
         o_bias: bias,
         mlp_bias: self::bias(json, family, "mlp_bias")?,
-        qk_norm: false,
+        qk_norm: QkNorm::None,
         sliding_window: window.size,
         window_layers: window.layers,
         experts: family.read_experts(json)?,
@@ -144,6 +157,7 @@ fn config(json: &Fields) -> Result<Config> {
         eos: json.token_ids("eos_token_id")?,
     };
     family.complete(&mut config);
+    family.read(json, &mut config)?;
     note_unread(json, family);
     config.validated(json.file())
 }
@@ -168,6 +182,16 @@ fn note_architecture(json: &Fields, family: &dyn Family) {
     }
 }
 
+fn activation(json: &Fields, family: &dyn Family) -> Result<Activation> {
+    let (field, absent) = family.activation();
+    let Some(value) = json.get(field) else {
+        return Ok(absent);
+    };
+    value.as_str().and_then(activation_named).ok_or_else(|| {
+        json.fail(field, format!("is {value}"), "use a model with silu or gelu_pytorch_tanh")
+    })
+}
+
 /// A flag that gives projections a bias, for the families whose code reads it.
 fn bias(json: &Fields, family: &dyn Family, flag: &str) -> Result<bool> {
     let set = json.flag(flag)?;
@@ -180,7 +204,15 @@ fn bias(json: &Fields, family: &dyn Family, flag: &str) -> Result<bool> {
 
 /// Fields that nothing reads, in one line.
 fn note_unread(json: &Fields, family: &dyn Family) {
-    let lists = [&READ[..], &NOT_OF_THE_SHAPE, family.window_fields(), family.expert_fields()];
+    let own = [family.activation().0, family.local_theta().map_or("", |(field, _)| field)];
+    let lists = [
+        &READ[..],
+        &NOT_OF_THE_SHAPE,
+        family.window_fields(),
+        family.expert_fields(),
+        family.fields(),
+        &own,
+    ];
     let known = |name: &str| lists.iter().any(|list| list.contains(&name));
     // A field that is off says nothing.
     let says = |name: &&str| json.get(name).is_some_and(|value| *value != Value::Bool(false));

@@ -262,6 +262,12 @@ impl TensorSource for Gguf {
             Some(heads) => half_split(&tensor, heads, self.config.head_dim)?,
             None => tensor,
         };
+        // llama.cpp multiplies with what is stored.
+        let offset = self.config.norm_offset;
+        let tensor = match name.ends_with("norm.weight") && offset != 0.0 {
+            true => (tensor - offset)?,
+            false => tensor,
+        };
         Ok(tensor.to_dtype(self.dtype)?)
     }
 

@@ -98,8 +98,9 @@ pub fn unread(
             }
             continue;
         };
-        let experts = config.experts.is_some() && EXPERTS.contains(&field);
-        if KNOWN.contains(&field) || QUIET.contains(&field) || experts {
+        let is_read = config.family.gguf_keys().iter().any(|key| key.name() == field)
+            || (config.experts.is_some() && EXPERTS.contains(&field));
+        if is_read || KNOWN.contains(&field) || QUIET.contains(&field) {
             continue;
         }
         if !COMPUTE.iter().any(|start| field.starts_with(start)) {

@@ -1,6 +1,6 @@
 //! The tokenizer inside a GGUF file, rebuilt as the tokenizer.json of the same model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::Value;
@@ -11,6 +11,7 @@ use tokenizers::normalizers::unicode::NFC;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::gguf_pre_tokenizer::{PRE_TOKENIZERS, PreTokenizer};
+use super::gguf_sentencepiece;
 use crate::error::{Error, Result};
 use crate::tokenizer::ChatTokenizer;
 
@@ -23,11 +24,13 @@ const BESIDE: [&str; 5] = [
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
+/// `tokenizer.ggml.model` of SentencePiece.
+const SENTENCEPIECE: &str = "llama";
 /// llama.cpp's token types that matter here.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
-/// Rebuild the tokenizer of a GGUF file. A byte-level BPE with a known pre-tokenizer is rebuilt from the metadata;
+/// Rebuild the tokenizer of a GGUF file. SentencePiece and a byte-level BPE with a known pre-tokenizer are rebuilt from the metadata;
 /// for others a tokenizer.json beside the file is used when its vocabulary is the file's. The second is a line for
 /// everything beside the file, or in its metadata, that isn't used.
 ///
@@ -100,6 +103,14 @@ impl Metadata<'_> {
             .map_err(|_| self.fail(format!("metadata {key} isn't a list of strings")))
     }
 
+    /// What `tokenizer.ggml.NAME` says.
+    fn flag(&self, name: &str) -> Option<bool> {
+        match self.metadata.get(&format!("tokenizer.ggml.{name}")) {
+            Some(Value::Bool(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
     /// The id that `tokenizer.ggml.NAME_token_id` holds.
     fn token_id(&self, name: &str) -> Option<u32> {
         let id = self.metadata.get(&format!("tokenizer.ggml.{name}_token_id")).and_then(whole)?;
@@ -122,21 +133,20 @@ impl Metadata<'_> {
     /// The chat template. llama.cpp puts the first token before a prompt whose template doesn't, if the file asks for it.
     fn template(&self, tokens: &[String], notices: &mut Vec<String>) -> Option<String> {
         let template = self.string("tokenizer.chat_template")?;
-        let flag = |name: &str| match self.metadata.get(&format!("tokenizer.ggml.{name}")) {
-            Some(Value::Bool(flag)) => Some(*flag),
-            _ => None,
-        };
         let path = self.path.display();
-        if flag("add_eos_token") == Some(true) {
+        if self.flag("add_eos_token") == Some(true) {
             notices.push(format!(
                 "{path}: `tokenizer.ggml.add_eos_token` isn't read: the chat template ends a turn"
             ));
         }
-        // Of the kinds that are rebuilt this one begins with it unless told otherwise.
-        let begins =
-            matches!(self.string("tokenizer.ggml.pre"), Some("llama-bpe" | "llama3" | "llama-v3"));
+        // Of the kinds that are rebuilt these begin with it unless told otherwise.
+        let begins = self.string("tokenizer.ggml.model") == Some(SENTENCEPIECE)
+            || matches!(
+                self.string("tokenizer.ggml.pre"),
+                Some("llama-bpe" | "llama3" | "llama-v3")
+            );
         let bos = self.token_id("bos").and_then(|id| tokens.get(id as usize));
-        let Some(bos) = bos.filter(|_| flag("add_bos_token").unwrap_or(begins)) else {
+        let Some(bos) = bos.filter(|_| self.flag("add_bos_token").unwrap_or(begins)) else {
             return Some(template.to_owned());
         };
         if template.contains("bos_token") || template.contains(bos.as_str()) {
@@ -144,7 +154,7 @@ impl Metadata<'_> {
         }
         notices.push(format!(
             "{path}: {bos:?} is put before the text of the chat template, which doesn't write it: `tokenizer.ggml.add_bos_token` is {}, as in llama.cpp",
-            flag("add_bos_token").map_or("true for this tokenizer", |_| "true")
+            self.flag("add_bos_token").map_or("true for this tokenizer", |_| "true")
         ));
         Some(format!("{{{{ bos_token }}}}{template}"))
     }
@@ -194,9 +204,12 @@ impl Metadata<'_> {
 
     fn rebuilt(&self, tokens: &[String]) -> Result<Tokenizer> {
         let model = self.string("tokenizer.ggml.model").unwrap_or("(missing)");
+        if model == SENTENCEPIECE {
+            return self.sentencepiece(tokens);
+        }
         if model != "gpt2" {
             return Err(self.fail(format!(
-                "its tokenizer is of kind `{model}`; only byte-level BPE (gpt2) is rebuilt"
+                "its tokenizer is of kind `{model}`; only byte-level BPE (gpt2) and SentencePiece (llama) are rebuilt"
             )));
         }
         let kind = self.string("tokenizer.ggml.pre").unwrap_or("(missing)");
@@ -217,11 +230,47 @@ impl Metadata<'_> {
         Ok(tokenizer)
     }
 
-    fn byte_pair_encoding(&self, tokens: &[String], pre: PreTokenizer) -> Result<BPE> {
-        let vocabulary: HashMap<String, u32> = tokens.iter().cloned().zip(0..).collect();
-        if vocabulary.len() != tokens.len() {
-            return Err(self.fail("its vocabulary holds a token twice"));
+    fn sentencepiece(&self, tokens: &[String]) -> Result<Tokenizer> {
+        let list = |key: &str| {
+            let key = format!("tokenizer.ggml.{key}");
+            self.metadata.get(&key).ok_or_else(|| self.fail(format!("metadata {key} is missing")))
+        };
+        let scores = gguf_sentencepiece::scores(list("scores")?)
+            .ok_or_else(|| self.fail("metadata tokenizer.ggml.scores isn't a list of numbers"))?;
+        let types = match list("token_type")? {
+            Value::Array(types) => types.iter().map(|kind| whole(kind).unwrap_or(0)).collect(),
+            _ => Vec::new(),
+        };
+        if scores.len() != tokens.len() || types.len() != tokens.len() {
+            return Err(self.fail("its tokens, scores and token types aren't equally many"));
         }
+        self.refuse_twins(tokens)?;
+        let unknown = self.token_id("unknown").and_then(|id| tokens.get(id as usize));
+        let pieces = gguf_sentencepiece::Pieces {
+            tokens,
+            scores: &scores,
+            types: &types,
+            unknown: unknown.map(String::as_str),
+            // As in llama.cpp it is put there unless told otherwise.
+            prefixed: self.flag("add_space_prefix").unwrap_or(true),
+        };
+        let mut tokenizer = gguf_sentencepiece::rebuild(&pieces)
+            .map_err(|e| self.fail(format!("its tokenizer can't be rebuilt: {e}")))?;
+        self.add_tokens(&mut tokenizer, tokens)?;
+        Ok(tokenizer)
+    }
+
+    fn refuse_twins(&self, tokens: &[String]) -> Result<()> {
+        let different: HashSet<&String> = tokens.iter().collect();
+        match different.len() == tokens.len() {
+            true => Ok(()),
+            false => Err(self.fail("its vocabulary holds a token twice")),
+        }
+    }
+
+    fn byte_pair_encoding(&self, tokens: &[String], pre: PreTokenizer) -> Result<BPE> {
+        self.refuse_twins(tokens)?;
+        let vocabulary: HashMap<String, u32> = tokens.iter().cloned().zip(0..).collect();
         let merges = self
             .strings("tokenizer.ggml.merges")?
             .iter()

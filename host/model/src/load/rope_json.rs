@@ -10,12 +10,16 @@ use crate::error::Result;
 /// What the rope settings amount to.
 pub struct RopeSettings {
     pub rope: Rope,
+    /// That of the layers with a window, if the family has one for them.
+    pub local_rope: Option<Rope>,
     /// Fraction of a head that is rotated.
     pub partial_rotary_factor: f64,
     /// The longest sequence, in tokens: more than `max_position_embeddings` where frequencies are stretched on the way.
     pub max_position: usize,
 }
 
+/// Kinds of layers that may have settings of their own: those without and with a window.
+const LAYERS: [&str; 2] = ["full_attention", "sliding_attention"];
 const SCALING: &str = "rope_scaling";
 const PARAMETERS: &str = "rope_parameters";
 const ORIGINAL: &str = "original_max_position_embeddings";
@@ -28,6 +32,14 @@ const PARTIAL: &str = "partial_rotary_factor";
 /// [`Error::Config`](crate::Error::Config) for a kind of scaling that isn't supported, or a number that is missing.
 pub fn read(json: &Fields, family: &dyn Family, max_position: usize) -> Result<RopeSettings> {
     let rope = object(json);
+    let (rope, local) = match &rope {
+        Some(rope)
+            if family.local_theta().is_some() && LAYERS.iter().any(|name| rope.has(name)) =>
+        {
+            (rope.object(LAYERS[0]), rope.object(LAYERS[1]))
+        }
+        _ => (rope, None),
+    };
     let rope = rope.as_ref();
     let kind = kind(rope, family)?;
     if let Some(rope) = rope {
@@ -51,7 +63,29 @@ pub fn read(json: &Fields, family: &dyn Family, max_position: usize) -> Result<R
     let reader = Reader { json, rope, family, max_position };
     let (scaling, max_position) = reader.scaling(&kind)?;
     let theta = stated(json, rope, THETA)?.unwrap_or_else(|| family.default_theta());
-    Ok(RopeSettings { rope: Rope { theta, scaling }, partial_rotary_factor, max_position })
+    let local_rope = local_rope(json, local.as_ref(), family, max_position)?;
+    let rope = Rope { theta, scaling };
+    Ok(RopeSettings { rope, local_rope, partial_rotary_factor, max_position })
+}
+
+/// The rope of layers with a window, where the family has one for them.
+fn local_rope(
+    json: &Fields,
+    rope: Option<&Fields>,
+    family: &dyn Family,
+    max_position: usize,
+) -> Result<Option<Rope>> {
+    let Some((field, absent)) = family.local_theta() else {
+        return Ok(None);
+    };
+    let inner = rope.map(|rope| rope.number(THETA)).transpose()?.flatten();
+    let theta = inner.or(json.number(field)?).unwrap_or(absent);
+    let kind = kind(rope, family)?;
+    if let Some(rope) = rope {
+        note_unread(rope, &kind);
+    }
+    let (scaling, _) = Reader { json, rope, family, max_position }.scaling(&kind)?;
+    Ok(Some(Rope { theta, scaling }))
 }
 
 /// `rope_scaling` if it says anything, else `rope_parameters`.
@@ -72,9 +106,7 @@ fn kind(rope: Option<&Fields>, family: &dyn Family) -> Result<String> {
     let Some(rope) = rope else {
         return Ok("default".into());
     };
-    if let Some(nested) =
-        ["full_attention", "sliding_attention"].into_iter().find(|name| rope.has(name))
-    {
+    if let Some(nested) = LAYERS.into_iter().find(|name| rope.has(name)) {
         let problem =
             format!("gives rope settings per kind of layer, which {} doesn't read", family.class());
         return Err(rope.fail(nested, problem, "use one set of settings for all layers"));

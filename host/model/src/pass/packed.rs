@@ -37,7 +37,7 @@ impl Packed {
     }
 
     /// Row ranges of the sequences, in order.
-    pub fn sequences(&self) -> impl Iterator<Item = Range<usize>> {
+    pub fn sequences(&self) -> impl Iterator<Item = Range<usize>> + Clone {
         self.starts.windows(2).map(|pair| pair[0]..pair[1])
     }
 

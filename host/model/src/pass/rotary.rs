@@ -1,6 +1,6 @@
 //! Rotation angles of the positions of a batch.
 
-use crate::config::{Config, RopeScaling};
+use crate::config::{Config, Rope, RopeScaling};
 
 /// cos and sin per row: [rows, rotary_dim / 2], scaled by the attention factor.
 pub(crate) struct Angles {
@@ -12,16 +12,16 @@ pub(crate) struct Angles {
 impl Angles {
     /// `rows` gives the position of every row and the length of its sequence, which LongRoPE chooses its factors by and
     /// dynamic scaling its base.
-    pub fn new(config: &Config, rows: impl Iterator<Item = (usize, usize)>) -> Self {
-        let half = config.rotary_dim() / 2;
-        let scale = attention_factor(&config.rope.scaling) as f32;
+    fn new(rope: &Rope, dim: usize, rows: impl Iterator<Item = (usize, usize)>) -> Self {
+        let half = dim / 2;
+        let scale = attention_factor(&rope.scaling) as f32;
         // Rows of a sequence lie together.
-        let mut table = (0, frequencies(config, 0));
+        let mut table = (0, frequencies(rope, dim, 0));
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
         for (position, length) in rows {
-            let stretch = stretch(&config.rope.scaling, length);
+            let stretch = stretch(&rope.scaling, length);
             if stretch != table.0 {
-                table = (stretch, frequencies(config, stretch));
+                table = (stretch, frequencies(rope, dim, stretch));
             }
             for frequency in &table.1 {
                 // Models are trained with angles in single precision.
@@ -31,6 +31,40 @@ impl Angles {
             }
         }
         Self { cos, sin, half }
+    }
+
+    /// Half of the rotated dimensions, cos and sin.
+    pub fn tables(&self) -> (usize, &[f32], &[f32]) {
+        (self.half, &self.cos, &self.sin)
+    }
+}
+
+/// Tables of every rope of a model.
+pub(crate) struct Rotations<T = Angles> {
+    global: T,
+    /// Of the layers with a window, if theirs are others.
+    local: Option<T>,
+}
+
+impl Rotations {
+    /// `rows` as for [`Angles`].
+    pub fn new(config: &Config, rows: impl Iterator<Item = (usize, usize)> + Clone) -> Self {
+        let of = |rope: &Rope| Angles::new(rope, config.rotary_dim(), rows.clone());
+        Self { global: of(&config.rope), local: config.local_rope.as_ref().map(of) }
+    }
+
+    /// The same in another form.
+    pub fn try_map<T, E>(self, change: impl Fn(Angles) -> Result<T, E>) -> Result<Rotations<T>, E> {
+        Ok(Rotations { global: change(self.global)?, local: self.local.map(change).transpose()? })
+    }
+}
+
+impl<T> Rotations<T> {
+    /// The table of a layer; none if it doesn't rotate.
+    pub fn of(&self, config: &Config, layer: usize) -> Option<&T> {
+        let rope = config.layer_rope(layer)?;
+        let is_local = config.local_rope.as_ref() == Some(rope);
+        Some(self.local.as_ref().filter(|_| is_local).unwrap_or(&self.global))
     }
 }
 
@@ -58,16 +92,15 @@ fn attention_factor(scaling: &RopeScaling) -> f64 {
 }
 
 /// Frequencies per pair of dimensions, for sequences of that [`stretch`].
-fn frequencies(config: &Config, stretch: usize) -> Vec<f32> {
-    let dim = config.rotary_dim();
-    let theta = config.rope.theta;
+fn frequencies(rope: &Rope, dim: usize, stretch: usize) -> Vec<f32> {
+    let theta = rope.theta;
     let powers =
         |theta: f64| (0..dim / 2).map(move |pair| 1.0 / theta.powf(2.0 * pair as f64 / dim as f64));
     let base = powers(theta);
     let divided = |factors: &[f64]| {
         base.clone().zip(factors).map(|(frequency, factor)| (frequency / factor) as f32).collect()
     };
-    match &config.rope.scaling {
+    match &rope.scaling {
         RopeScaling::None => base.map(|f| f as f32).collect(),
         RopeScaling::Linear { factor } => base.map(|f| (f / factor) as f32).collect(),
         RopeScaling::Factors { factors } => divided(factors),
@@ -131,14 +164,14 @@ mod tests {
         let mut config = tiny();
         config.head_dim = 64;
         config.rope.theta = 500_000.0;
-        let plain = frequencies(&config, 0);
+        let plain = frequencies(&config.rope, config.rotary_dim(), 0);
         config.rope.scaling = RopeScaling::Llama3 {
             factor: 8.0,
             low_freq_factor: 1.0,
             high_freq_factor: 4.0,
             original_max_position: 8192,
         };
-        let scaled = frequencies(&config, 0);
+        let scaled = frequencies(&config.rope, config.rotary_dim(), 0);
         assert_eq!(plain[0], scaled[0]);
         assert_eq!(plain[31] / 8.0, scaled[31]);
         assert!(scaled.windows(2).all(|pair| pair[0] > pair[1]));
@@ -157,9 +190,9 @@ mod tests {
             original_max_position: 16,
             attention_factor: 1.25,
         };
-        let short = Angles::new(&config, [(4, 16)].into_iter());
-        let long = Angles::new(&config, [(4, 17)].into_iter());
-        let slow = Angles::new(&config, [(1, 16)].into_iter());
+        let short = Angles::new(&config.rope, config.rotary_dim(), [(4, 16)].into_iter());
+        let long = Angles::new(&config.rope, config.rotary_dim(), [(4, 17)].into_iter());
+        let slow = Angles::new(&config.rope, config.rotary_dim(), [(1, 16)].into_iter());
         assert_ne!(short.cos, long.cos);
         assert_eq!(long.cos, slow.cos);
         assert_eq!(short.cos[0], 4f32.cos() * 1.25);
@@ -261,14 +294,14 @@ mod tests {
         config.head_dim = 16;
         for (scaling, theta, length, expected, factor) in cases {
             config.rope = crate::config::Rope { theta, scaling: scaling.clone() };
-            let found = frequencies(&config, stretch(scaling, length));
+            let found = frequencies(&config.rope, config.rotary_dim(), stretch(scaling, length));
             for (found, expected) in found.iter().zip(expected) {
                 let gap = (f64::from(*found) - expected).abs();
                 assert!(gap < 1e-7 * expected + 1e-9, "{scaling:?} {length}: {found} {expected}");
             }
             assert!((attention_factor(scaling) - factor).abs() < 1e-12);
             // Both reach the angles, per sequence.
-            let angles = Angles::new(&config, [(3, length)].into_iter());
+            let angles = Angles::new(&config.rope, config.rotary_dim(), [(3, length)].into_iter());
             let cos = (3.0 * f64::from(found[1])).cos() * factor;
             assert!((f64::from(angles.cos[1]) - cos).abs() < 1e-6);
         }

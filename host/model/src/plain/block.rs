@@ -4,22 +4,24 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::attention;
+use super::attention::{self, Scores};
 use super::experts::mixture;
 use super::factors::Factors;
-use super::gated::swiglu;
+use super::gated::gated;
 use super::linear::linear;
 use super::model::PlainModel;
 use super::norm::rms_norm;
 use super::packing::{Newest, Packing, Rotation};
 use super::rotate::rotate;
-use crate::config::{Config, Target};
-use crate::weights::{LayerWeights, Linear, MlpWeights};
+use crate::config::{Config, QkNorm, Target};
+use crate::pass::Rotations;
+use crate::weights::{GatedWeights, LayerWeights, Linear, MlpWeights};
 
 /// Owns what it reads (shared, not copied), so that a backward pass can run it again.
 pub(super) struct Block {
     config: Arc<Config>,
     weights: LayerWeights,
+    layer: usize,
     window: Option<usize>,
 }
 
@@ -27,7 +29,8 @@ impl Block {
     pub fn new(model: &PlainModel, layer: usize) -> Self {
         Self {
             config: model.config.clone(),
-            weights: model.weights.layers[layer].clone(),
+            weights: model.layers[layer].clone(),
+            layer,
             window: model.config.window(layer),
         }
     }
@@ -40,9 +43,9 @@ impl Block {
         factors: &Factors,
         packing: &Packing,
     ) -> Result<(Tensor, (Tensor, Tensor))> {
-        let (q, k, v) = self.project(stream, factors, &packing.rotation)?;
+        let (q, k, v) = self.project(stream, factors, &packing.rotations)?;
         let masks = packing.masks(self.window);
-        let mixed = attention::packed(&q, &k, &v, &packing.runs, masks)?;
+        let mixed = attention::packed(&q, &k, &v, &packing.runs, masks, Scores::new(&self.config))?;
         Ok((self.finish(stream, &mixed, factors)?, (k, v)))
     }
 
@@ -54,8 +57,9 @@ impl Block {
         newest: &Newest,
         cache: &mut (Tensor, Tensor),
     ) -> Result<Tensor> {
-        let (q, k, v) = self.project(stream, factors, &newest.rotation)?;
-        let mixed = attention::cached(&q, &k, &v, cache, newest.mask(self.window))?;
+        let (q, k, v) = self.project(stream, factors, &newest.rotations)?;
+        let scores = Scores::new(&self.config);
+        let mixed = attention::cached(&q, &k, &v, cache, newest.mask(self.window), scores)?;
         self.finish(stream, &mixed, factors)
     }
 
@@ -65,42 +69,66 @@ impl Block {
         &self,
         stream: &Tensor,
         factors: &Factors,
-        rotation: &Rotation,
+        rotations: &Rotations<Rotation>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let (config, weights) = (&self.config, &self.weights);
-        let eps = config.rms_norm_eps;
-        let x = rms_norm(stream, &weights.attn_norm, eps)?;
+        let x = self.norm(stream, &weights.attn_norm)?;
         let rows = x.dim(0)?;
-        let heads = |projection: &Linear, target: Target, heads: usize| -> Result<Tensor> {
-            let y = linear(&x, projection, factors.get(target))?;
-            y.reshape((rows, heads, config.head_dim))
+        let project =
+            |projection: &Linear, target: Target| linear(&x, projection, factors.get(target));
+        let heads = |y: Tensor, norm: &Option<Tensor>, heads: usize| -> Result<Tensor> {
+            let shape = (rows, heads, config.head_dim);
+            match config.qk_norm {
+                // Over the last dimension: of a whole row, or of a head.
+                QkNorm::Whole => self.norm(&y, norm)?.reshape(shape),
+                QkNorm::Head | QkNorm::None => self.norm(&y.reshape(shape)?, norm),
+            }
         };
-        let mut q = heads(&weights.q, Target::Q, config.num_heads)?;
-        let mut k = heads(&weights.k, Target::K, config.num_kv_heads)?;
-        let v = heads(&weights.v, Target::V, config.num_kv_heads)?;
-        if let Some(norm) = &weights.q_norm {
-            q = rms_norm(&q, norm, eps)?;
-        }
-        if let Some(norm) = &weights.k_norm {
-            k = rms_norm(&k, norm, eps)?;
-        }
+        let q = heads(project(&weights.q, Target::Q)?, &weights.q_norm, config.num_heads)?;
+        let k = heads(project(&weights.k, Target::K)?, &weights.k_norm, config.num_kv_heads)?;
+        let v = project(&weights.v, Target::V)?;
+        let v = v.reshape((rows, config.num_kv_heads, config.head_dim))?;
         let rotary = config.rotary_dim();
-        Ok((rotate(&q, rotation, rotary)?, rotate(&k, rotation, rotary)?, v))
+        match rotations.of(config, self.layer) {
+            Some(angles) => Ok((rotate(&q, angles, rotary)?, rotate(&k, angles, rotary)?, v)),
+            None => Ok((q, k, v)),
+        }
     }
 
     /// Output projection and MLP, each added to the residual stream.
     fn finish(&self, stream: &Tensor, mixed: &Tensor, factors: &Factors) -> Result<Tensor> {
         let weights = &self.weights;
-        let stream = (stream + linear(mixed, &weights.o, factors.get(Target::O))?)?;
-        let x = rms_norm(&stream, &weights.mlp_norm, self.config.rms_norm_eps)?;
-        let mlp = match (&weights.mlp, &self.config.experts) {
-            (MlpWeights::Experts(mlp), Some(config)) => return stream + mixture(&x, config, mlp)?,
+        let out = linear(mixed, &weights.o, factors.get(Target::O))?;
+        let stream = self.join(stream, &out, &weights.attn_out_norm)?;
+        let x = self.norm(&stream, &weights.mlp_norm)?;
+        let activation = self.config.activation;
+        let out = match (&weights.mlp, &self.config.experts) {
+            (MlpWeights::Experts(mlp), Some(config)) => mixture(&x, activation, config, mlp)?,
             (MlpWeights::Experts(_), None) => unreachable!("weights were checked"),
-            (MlpWeights::Dense(mlp), _) => mlp,
+            (MlpWeights::Dense(mlp), _) => {
+                let GatedWeights { gate, up, down } = mlp;
+                let gate = linear(&x, gate, factors.get(Target::Gate))?;
+                let up = linear(&x, up, factors.get(Target::Up))?;
+                linear(&gated(activation, &gate, &up)?, down, factors.get(Target::Down))?
+            }
         };
-        let gate = linear(&x, &mlp.gate, factors.get(Target::Gate))?;
-        let up = linear(&x, &mlp.up, factors.get(Target::Up))?;
-        let inner = swiglu(&gate, &up)?;
-        stream + linear(&inner, &mlp.down, factors.get(Target::Down))?
+        self.join(&stream, &out, &weights.mlp_out_norm)
+    }
+
+    /// x where there is no norm.
+    fn norm(&self, x: &Tensor, weight: &Option<Tensor>) -> Result<Tensor> {
+        match weight {
+            Some(weight) => rms_norm(x, weight, self.config.rms_norm_eps),
+            None => Ok(x.clone()),
+        }
+    }
+
+    /// stream + scale * norm(branch)
+    fn join(&self, stream: &Tensor, branch: &Tensor, norm: &Option<Tensor>) -> Result<Tensor> {
+        let branch = self.norm(branch, norm)?;
+        match self.config.scales.residual {
+            1.0 => stream + branch,
+            scale => stream + (branch * scale)?,
+        }
     }
 }

@@ -6,21 +6,26 @@ use std::sync::Arc;
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
-use super::gated::{slopes, swiglu};
+use super::gated::{gated, slopes};
 use super::linear::linear;
-use crate::config::Experts;
+use crate::config::{Activation, Experts};
 use crate::operation::{binary, unary, wide};
 use crate::weights::{ExpertWeights, GatedWeights};
 
 /// The experts' sum [rows, hidden] of x [rows, hidden].
-pub(super) fn mixture(x: &Tensor, config: &Experts, weights: &ExpertWeights) -> Result<Tensor> {
+pub(super) fn mixture(
+    x: &Tensor,
+    activation: Activation,
+    config: &Experts,
+    weights: &ExpertWeights,
+) -> Result<Tensor> {
     let probabilities = probabilities(x, &weights.router)?;
     let order = Arc::new(Order::new(&probabilities.detach(), config)?);
     let mut scales = probabilities.gather(&order.chosen, 1)?;
     if config.normalize {
         scales = scales.broadcast_div(&scales.sum_keepdim(1)?)?;
     }
-    let run = Run { order, experts: weights.experts.clone() };
+    let run = Run { activation, order, experts: weights.experts.clone() };
     run.apply(x, &scales)
 }
 
@@ -95,6 +100,7 @@ impl Order {
 
 /// One pass of some rows through their experts.
 struct Run {
+    activation: Activation,
     order: Arc<Order>,
     experts: Vec<GatedWeights>,
 }
@@ -115,7 +121,7 @@ impl Run {
             let rows = constant.index_select(rows, 0)?;
             let gate = linear(&rows, &expert.gate, None)?;
             let up = linear(&rows, &expert.up, None)?;
-            let output = linear(&swiglu(&gate, &up)?, &expert.down, None)?;
+            let output = linear(&gated(self.activation, &gate, &up)?, &expert.down, None)?;
             let scale = by_place.narrow(0, place, rows.dim(0)?)?;
             place += rows.dim(0)?;
             outputs.push(output.broadcast_mul(&scale)?);
@@ -134,11 +140,11 @@ impl Run {
             let g = g.index_select(rows, 0)?;
             // As if every weight was one.
             let inner = g.matmul(&expert.down.weight.tensor()?)?;
-            let activated = swiglu(gate, up)?;
+            let activated = gated(self.activation, gate, up)?;
             weights.push((wide(&inner)? * wide(&activated)?)?.sum_keepdim(1)?);
             let scale = by_place.narrow(0, place, g.dim(0)?)?;
             place += g.dim(0)?;
-            let (dgate, dup) = slopes(gate, up, &inner.broadcast_mul(&scale)?)?;
+            let (dgate, dup) = slopes(self.activation, gate, up, &inner.broadcast_mul(&scale)?)?;
             let dgate = dgate.matmul(&expert.gate.weight.tensor()?)?;
             inputs.push((dgate + dup.matmul(&expert.up.weight.tensor()?)?)?);
         }

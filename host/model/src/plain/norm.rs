@@ -4,10 +4,10 @@ use candle_core::{D, Result, Tensor};
 
 use crate::operation::{unary, wide};
 
-/// x / rms(x) * weight over the last dimension, in at least single precision.
+/// x / rms(x) * weight over the last dimension, in the type of the weight: at least single precision.
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
-    let weight = wide(weight)?;
+    let weight = weight.clone();
     let input = wide(&x.detach())?;
     let normed = input.broadcast_mul(&inverse_rms(&input, eps)?)?;
     let value = normed.broadcast_mul(&weight)?.to_dtype(dtype)?;

@@ -6,7 +6,7 @@ use candle_core::{Device, Result, Tensor};
 use super::model::PlainModel;
 use crate::config::Config;
 use crate::operation::wide_type;
-use crate::pass::{Angles, Packed};
+use crate::pass::{Angles, Packed, Rotations};
 
 /// cos and sin [rows, half], in at least single precision.
 pub(super) struct Rotation {
@@ -14,17 +14,21 @@ pub(super) struct Rotation {
     pub sin: Tensor,
 }
 
-impl Rotation {
-    /// `rows` gives position and sequence length of every row.
-    pub fn new(model: &PlainModel, rows: impl Iterator<Item = (usize, usize)>) -> Result<Self> {
-        let Angles { cos, sin, half } = Angles::new(&model.config, rows);
-        let dtype = wide_type(model.weights.dtype());
+/// The tables of every rope of the model, on its device. `rows` gives position and sequence length
+/// of every row.
+fn rotations(
+    model: &PlainModel,
+    rows: impl Iterator<Item = (usize, usize)> + Clone,
+) -> Result<Rotations<Rotation>> {
+    let dtype = wide_type(model.weights.dtype());
+    let device = model.weights.device();
+    Rotations::new(&model.config, rows).try_map(|Angles { cos, sin, half }| {
         let table = |values: Vec<f32>| {
             let shape = (values.len() / half, half);
-            Tensor::from_vec(values, shape, model.weights.device())?.to_dtype(dtype)
+            Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
         };
-        Ok(Self { cos: table(cos)?, sin: table(sin)? })
-    }
+        Ok(Rotation { cos: table(cos)?, sin: table(sin)? })
+    })
 }
 
 /// Neighbouring sequences of one length, which go through attention together.
@@ -35,7 +39,7 @@ pub(super) struct Run {
 }
 
 pub(super) struct Packing {
-    pub rotation: Rotation,
+    pub rotations: Rotations<Rotation>,
     pub runs: Vec<Run>,
     /// By window, per run: [1, 1, length, length].
     masks: Vec<(Option<usize>, Vec<Tensor>)>,
@@ -60,7 +64,7 @@ impl Packing {
         let masks = masks(&model.config, |window| {
             runs.iter().map(|run| causal(run.length, window, device)).collect()
         })?;
-        Ok(Self { rotation: Rotation::new(model, rows)?, runs, masks })
+        Ok(Self { rotations: rotations(model, rows)?, runs, masks })
     }
 
     /// One mask per run.
@@ -71,7 +75,7 @@ impl Packing {
 
 /// What the newest row of every cached sequence sees.
 pub(super) struct Newest {
-    pub rotation: Rotation,
+    pub rotations: Rotations<Rotation>,
     /// By window: [sequences, 1, 1, longest].
     masks: Vec<(Option<usize>, Tensor)>,
 }
@@ -92,7 +96,7 @@ impl Newest {
                 .collect();
             Tensor::from_vec(mask, (lengths.len(), 1, 1, longest), device)
         })?;
-        Ok(Self { rotation: Rotation::new(model, rows)?, masks })
+        Ok(Self { rotations: rotations(model, rows)?, masks })
     }
 
     pub fn mask(&self, window: Option<usize>) -> &Tensor {

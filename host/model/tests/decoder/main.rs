@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cached;
+mod configs;
 mod device;
 mod fused;
 mod gradients;

@@ -1,6 +1,7 @@
 //! A decoder whose matrices are in blocks gives the bits of one that was widened beforehand.
 
 use candle_core::{DType, Device, Tensor};
+use host_model::config::QkNorm;
 use host_model::families::Qwen3Moe;
 use host_model::{
     BlockFormat, Config, Decoder, Experts, Kernels, Linear, Matrix, MlpWeights, Packed, Target,
@@ -86,7 +87,13 @@ fn experts() -> Config {
         normalize: true,
         layers: Some(vec![true, false, true]),
     };
-    Config { experts: Some(experts), family: &Qwen3Moe, qk_norm: true, qkv_bias: false, ..config() }
+    Config {
+        experts: Some(experts),
+        family: &Qwen3Moe,
+        qk_norm: QkNorm::Head,
+        qkv_bias: false,
+        ..config()
+    }
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use host_model::families::{Llama, Mistral, Mixtral, Phi3, Qwen2, Qwen3, Qwen3Moe};
 use host_model::{
     Config, Decoder, ExpertWeights, Experts, GatedWeights, Kernels, LayerWeights, Linear, Lora,
-    LoraConfig, Matrix, MlpWeights, Packed, RopeScaling, Target, Weights,
+    LoraConfig, Matrix, MlpWeights, Packed, Target, Weights,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+pub use crate::configs::*;
 
 pub struct Dice(ChaCha8Rng);
 
@@ -27,8 +28,9 @@ impl Dice {
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    fn norm(&mut self, size: usize) -> Tensor {
-        (self.tensor(&[size], 0.3) + 1.0).unwrap()
+    /// As the files of a model have it.
+    fn norm(&mut self, size: usize, config: &Config) -> Tensor {
+        (self.tensor(&[size], 0.3) + (1.0 - config.norm_offset)).unwrap()
     }
 
     fn linear(&mut self, (out, input): (usize, usize), bias: bool) -> Linear {
@@ -56,106 +58,6 @@ impl Dice {
     }
 }
 
-pub fn llama() -> Config {
-    Config { max_position: 512, ..Llama::sized(97, [48, 80], 3, [6, 2]) }
-}
-
-pub fn llama3() -> Config {
-    let mut config = llama();
-    config.tie_embeddings = false;
-    config.rope.scaling = RopeScaling::Llama3 {
-        factor: 8.0,
-        low_freq_factor: 1.0,
-        high_freq_factor: 4.0,
-        original_max_position: 64,
-    };
-    config
-}
-
-pub fn yarn() -> Config {
-    let mut config = llama();
-    config.rope.scaling = RopeScaling::Yarn {
-        factor: 4.0,
-        original_max_position: 64,
-        attention_factor: 1.14,
-        beta_fast: 32.0,
-        beta_slow: 1.0,
-        truncate: true,
-    };
-    config
-}
-
-/// Most sequences of the tests are longer than its original context.
-pub fn dynamic() -> Config {
-    let mut config = llama();
-    config.rope.scaling = RopeScaling::Dynamic { factor: 4.0, original_max_position: 6 };
-    config
-}
-
-pub fn mistral() -> Config {
-    Config { family: &Mistral, sliding_window: Some(7), ..llama() }
-}
-
-pub fn qwen2() -> Config {
-    Config { family: &Qwen2, qkv_bias: true, ..llama() }
-}
-
-pub fn qwen3() -> Config {
-    Config { family: &Qwen3, head_dim: 16, qk_norm: true, ..llama() }
-}
-
-pub fn phi3() -> Config {
-    Config { family: &Phi3, tie_embeddings: false, partial_rotary_factor: 0.75, ..llama() }
-}
-
-/// Every row goes to two of five experts.
-pub fn mixtral() -> Config {
-    let experts =
-        Experts { count: 5, per_token: 2, intermediate_size: 80, normalize: true, layers: None };
-    Config { family: &Mixtral, tie_embeddings: false, experts: Some(experts), ..llama() }
-}
-
-/// Small experts whose weights don't sum to one, and a dense layer between them.
-pub fn qwen3_moe() -> Config {
-    let experts = Experts {
-        count: 12,
-        per_token: 3,
-        intermediate_size: 32,
-        normalize: false,
-        layers: Some(vec![true, false, true]),
-    };
-    Config { family: &Qwen3Moe, experts: Some(experts), ..qwen3() }
-}
-
-/// Every bias, a window in the upper layers only, heads of their own keys.
-pub fn mixed() -> Config {
-    Config {
-        qkv_bias: true,
-        o_bias: true,
-        mlp_bias: true,
-        num_kv_heads: 6,
-        sliding_window: Some(5),
-        window_layers: Some(vec![false, true, true]),
-        ..llama()
-    }
-}
-
-pub fn families() -> Vec<(&'static str, Config)> {
-    vec![
-        ("llama", llama()),
-        ("llama3", llama3()),
-        ("yarn", yarn()),
-        ("dynamic", dynamic()),
-        ("mistral", mistral()),
-        ("qwen2", qwen2()),
-        ("qwen3", qwen3()),
-        ("phi3", phi3()),
-        ("mixtral", mixtral()),
-        ("qwen3_moe", qwen3_moe()),
-        ("mixed", mixed()),
-    ]
-}
-
 pub fn weights(config: &Config, seed: u64) -> Weights {
     let mut dice = Dice::new(seed);
     let hidden = config.hidden_size;
@@ -174,16 +76,21 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
                 }),
                 Some(experts) => MlpWeights::Experts(dice.experts(experts, hidden)),
             };
-            let head_norm = |dice: &mut Dice| config.qk_norm.then(|| dice.norm(config.head_dim));
+            let [attn_norm, attn_out_norm, mlp_norm, mlp_out_norm] =
+                config.norms.names().map(|name| name.map(|_| dice.norm(hidden, config)));
+            let [q_norm, k_norm] =
+                [0, 1].map(|i| config.qk_norm_sizes().map(|sizes| dice.norm(sizes[i], config)));
             LayerWeights {
-                attn_norm: dice.norm(hidden),
+                attn_norm,
+                attn_out_norm,
                 q,
                 k,
                 v,
                 o,
-                q_norm: head_norm(&mut dice),
-                k_norm: head_norm(&mut dice),
-                mlp_norm: dice.norm(hidden),
+                q_norm,
+                k_norm,
+                mlp_norm,
+                mlp_out_norm,
                 mlp,
             }
         })
@@ -191,7 +98,7 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
     Weights {
         embed: dice.tensor(&[config.vocab_size, hidden], 1.0).into(),
         layers,
-        final_norm: dice.norm(hidden),
+        final_norm: dice.norm(hidden, config),
         head: (!config.tie_embeddings)
             .then(|| dice.tensor(&[config.vocab_size, hidden], 0.3).into()),
     }
@@ -224,14 +131,16 @@ pub fn converted(weights: &Weights, dtype: DType, device: &Device) -> Weights {
         .layers
         .iter()
         .map(|layer| LayerWeights {
-            attn_norm: change(&layer.attn_norm),
+            attn_norm: layer.attn_norm.as_ref().map(change),
+            attn_out_norm: layer.attn_out_norm.as_ref().map(change),
             q: linear(&layer.q),
             k: linear(&layer.k),
             v: linear(&layer.v),
             o: linear(&layer.o),
             q_norm: layer.q_norm.as_ref().map(change),
             k_norm: layer.k_norm.as_ref().map(change),
-            mlp_norm: change(&layer.mlp_norm),
+            mlp_norm: layer.mlp_norm.as_ref().map(change),
+            mlp_out_norm: layer.mlp_out_norm.as_ref().map(change),
             mlp: match &layer.mlp {
                 MlpWeights::Dense(mlp) => MlpWeights::Dense(gated(mlp)),
                 MlpWeights::Experts(mlp) => MlpWeights::Experts(ExpertWeights {
@@ -289,8 +198,11 @@ pub fn named<'w>(config: &Config, weights: &'w Weights) -> HashMap<String, Tenso
     }
     for (index, layer) in weights.layers.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-        put(name("input_layernorm"), &layer.attn_norm);
-        put(name("post_attention_layernorm"), &layer.mlp_norm);
+        for (part, norm) in config.norms.names().into_iter().zip(layer.norms()) {
+            if let (Some(part), Some(norm)) = (part, norm) {
+                put(name(part), norm);
+            }
+        }
         let modules = config.family.modules().iter();
         for module in modules.filter(|module| module.is_stacked()) {
             let parts: Vec<_> = module

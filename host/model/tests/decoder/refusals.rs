@@ -1,6 +1,7 @@
 //! What does not fit is refused with a message that says so.
 
 use candle_core::{DType, Device, Tensor};
+use host_model::config::QkNorm;
 use host_model::{
     Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Packed, RopeScaling, TapRows, Target,
 };
@@ -59,7 +60,7 @@ fn families_differ_in_what_they_read() {
     assert_eq!((qwen.window(6), qwen.window(7)), (None, Some(32)));
     assert_eq!(family("mistral", r#""sliding_window": 32,"#).window(0), Some(32));
     let qwen = family("qwen3", r#""head_dim": 128,"#);
-    assert!(qwen.qk_norm && qwen.head_dim == 128 && qwen.q_size() == 9 * 128);
+    assert!(qwen.qk_norm == QkNorm::Head && qwen.head_dim == 128 && qwen.q_size() == 9 * 128);
 }
 
 #[test]

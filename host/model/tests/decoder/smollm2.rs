@@ -48,14 +48,16 @@ impl Gguf {
             .map(|index| {
                 let name = |part: &str| format!("blk.{index}.{part}.weight");
                 LayerWeights {
-                    attn_norm: self.tensor(&name("attn_norm")),
+                    attn_norm: Some(self.tensor(&name("attn_norm"))),
+                    attn_out_norm: None,
                     q: self.rotated(&name("attn_q"), config.num_heads),
                     k: self.rotated(&name("attn_k"), config.num_kv_heads),
                     v: self.linear(&name("attn_v")),
                     o: self.linear(&name("attn_output")),
                     q_norm: None,
                     k_norm: None,
-                    mlp_norm: self.tensor(&name("ffn_norm")),
+                    mlp_norm: Some(self.tensor(&name("ffn_norm"))),
+                    mlp_out_norm: None,
                     mlp: MlpWeights::Dense(GatedWeights {
                         gate: self.linear(&name("ffn_gate")),
                         up: self.linear(&name("ffn_up")),

@@ -14,15 +14,6 @@ fn open(dir: &Path) -> Result<Model, String> {
     load(&Source::Directory(dir.to_owned()), &LoadOptions::default()).map_err(|e| e.to_string())
 }
 
-/// The architecture in GGUF.
-pub fn architecture(family: &str) -> &str {
-    match family {
-        "mixtral" => "llama",
-        "qwen3_moe" => "qwen3moe",
-        other => other,
-    }
-}
-
 /// What GGUF says of the MLP.
 pub fn sizes(family: &str) -> Vec<(&'static str, usize)> {
     let inner = if family == "mixtral" { tiny::EXPERT_INNER } else { tiny::INNER };

@@ -6,8 +6,9 @@ use host_model::{
     BlockFormat, LayerWeights, Linear, LoadOptions, MlpWeights, Model, Source, Target, load,
 };
 
-use crate::gguf::{metadata, open, tensors, write, write_as};
+use crate::gguf::open;
 use crate::tiny;
+use crate::tiny_gguf::{metadata, tensors, write, write_as};
 
 fn up(layer: &LayerWeights) -> &Linear {
     layer.linear(Target::Up).unwrap()

@@ -25,4 +25,5 @@ mod smollm2;
 mod thinking;
 mod tiny;
 mod tiny_bert;
+mod tiny_gguf;
 mod tokenizers;

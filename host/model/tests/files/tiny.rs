@@ -22,8 +22,24 @@ pub const HEAD_DIM: usize = 8;
 pub const VOCAB: usize = 264;
 pub const IM_END: u32 = 258;
 
-pub const FAMILIES: [&str; 7] =
-    ["llama", "mistral", "qwen2", "qwen3", "phi3", "mixtral", "qwen3_moe"];
+pub const FAMILIES: [&str; 14] = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "phi3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "olmo2",
+    "olmo3",
+    "smollm3",
+    "granite",
+    "mixtral",
+    "qwen3_moe",
+];
+/// Those whose head is the embedding.
+const TIED: [&str; 5] = ["qwen2", "gemma", "gemma2", "gemma3_text", "smollm3"];
 
 pub const EXPERTS: usize = 4;
 pub const EXPERTS_PER_TOKEN: usize = 2;
@@ -69,24 +85,57 @@ pub fn config(family: &str) -> Value {
         "max_position_embeddings": 128,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
-        "tie_word_embeddings": family == "qwen2",
+        "tie_word_embeddings": TIED.contains(&family),
         "eos_token_id": IM_END,
         "torch_dtype": "float32",
     });
-    if family.starts_with("qwen3") {
-        config["head_dim"] = json!(HEAD_DIM);
-    }
-    if family == "qwen3_moe" {
-        config["num_experts"] = json!(EXPERTS);
-        config["moe_intermediate_size"] = json!(EXPERT_INNER);
-        config["num_experts_per_tok"] = json!(EXPERTS_PER_TOKEN);
-        config["norm_topk_prob"] = json!(true);
-    }
-    if family == "mixtral" {
-        config["num_local_experts"] = json!(EXPERTS);
-        config["intermediate_size"] = json!(EXPERT_INNER);
-        config["num_experts_per_tok"] = json!(EXPERTS_PER_TOKEN);
-    }
+    let own = match family {
+        "qwen3" => json!({ "head_dim": HEAD_DIM }),
+        "qwen3_moe" => json!({
+            "head_dim": HEAD_DIM,
+            "num_experts": EXPERTS,
+            "moe_intermediate_size": EXPERT_INNER,
+            "num_experts_per_tok": EXPERTS_PER_TOKEN,
+            "norm_topk_prob": true,
+        }),
+        "mixtral" => json!({
+            "num_local_experts": EXPERTS,
+            "intermediate_size": EXPERT_INNER,
+            "num_experts_per_tok": EXPERTS_PER_TOKEN,
+        }),
+        "gemma" => json!({ "head_dim": HEAD_DIM, "hidden_activation": "gelu_pytorch_tanh" }),
+        "gemma2" => json!({
+            "head_dim": HEAD_DIM,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": HEAD_DIM,
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 8.0,
+            "sliding_window": 6,
+            "layer_types": ["sliding_attention", "full_attention"],
+        }),
+        "gemma3_text" => json!({
+            "head_dim": HEAD_DIM,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": HEAD_DIM,
+            "rope_local_base_freq": 100.0,
+            "sliding_window": 6,
+            "layer_types": ["sliding_attention", "full_attention"],
+        }),
+        "olmo3" => json!({
+            "sliding_window": 6,
+            "rope_scaling": { "rope_type": "linear", "factor": 4.0 },
+        }),
+        "smollm3" => json!({ "no_rope_layers": [1, 0] }),
+        "granite" => json!({
+            "embedding_multiplier": 3.0,
+            "attention_multiplier": 0.25,
+            "residual_multiplier": 0.5,
+            "logits_scaling": 2.0,
+        }),
+        _ => json!({}),
+    };
+    let fields = config.as_object_mut().unwrap();
+    fields.extend(own.as_object().unwrap().clone());
     config
 }
 
@@ -96,9 +145,10 @@ pub fn tensors(family: &str) -> BTreeMap<String, Tensor> {
     shapes(family)
         .into_iter()
         .map(|(name, shape)| {
-            let is_norm = name.contains("norm");
+            let center =
+                if name.contains("norm") && !family.starts_with("gemma") { 1.0 } else { 0.0 };
             let values: Vec<f32> = (0..shape.iter().product())
-                .map(|_| random.random_range(-0.3f32..0.3) + if is_norm { 1.0 } else { 0.0 })
+                .map(|_| random.random_range(-0.3f32..0.3) + center)
                 .collect();
             (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
         })
@@ -111,15 +161,23 @@ fn shapes(family: &str) -> Vec<(String, Vec<usize>)> {
         ("model.embed_tokens.weight".to_owned(), vec![VOCAB, HIDDEN]),
         ("model.norm.weight".to_owned(), vec![HIDDEN]),
     ];
-    if family != "qwen2" {
+    if !TIED.contains(&family) {
         shapes.push(("lm_head.weight".to_owned(), vec![VOCAB, HIDDEN]));
     }
     for layer in 0..LAYERS {
         let mut add = |name: &str, shape: &[usize]| {
             shapes.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));
         };
-        add("input_layernorm.weight", &[HIDDEN]);
-        add("post_attention_layernorm.weight", &[HIDDEN]);
+        let norms: &[&str] = match family {
+            "olmo2" | "olmo3" => &["post_attention", "post_feedforward"],
+            "gemma2" | "gemma3_text" => {
+                &["input", "post_attention", "pre_feedforward", "post_feedforward"]
+            }
+            _ => &["input", "post_attention"],
+        };
+        for norm in norms {
+            add(&format!("{norm}_layernorm.weight"), &[HIDDEN]);
+        }
         add("self_attn.o_proj.weight", &[HIDDEN, q]);
         if family == "phi3" {
             add("mlp.down_proj.weight", &[HIDDEN, INNER]);
@@ -148,10 +206,13 @@ fn shapes(family: &str) -> Vec<(String, Vec<usize>)> {
                 add("mlp.up_proj.weight", &[INNER, HIDDEN]);
             }
         }
-        if family.starts_with("qwen3") {
-            add("self_attn.q_norm.weight", &[HEAD_DIM]);
-            add("self_attn.k_norm.weight", &[HEAD_DIM]);
-        }
+        let heads = match family {
+            "qwen3" | "qwen3_moe" | "gemma3_text" => [HEAD_DIM; 2],
+            "olmo2" | "olmo3" => [q, kv],
+            _ => continue,
+        };
+        add("self_attn.q_norm.weight", &[heads[0]]);
+        add("self_attn.k_norm.weight", &[heads[1]]);
     }
     shapes
 }

@@ -62,14 +62,16 @@ pub fn random(
                 }
             };
             Ok(LayerWeights {
-                attn_norm: ones()?,
+                attn_norm: Some(ones()?),
+                attn_out_norm: None,
                 q: linear(Target::Q)?,
                 k: linear(Target::K)?,
                 v: linear(Target::V)?,
                 o: linear(Target::O)?,
                 q_norm: None,
                 k_norm: None,
-                mlp_norm: ones()?,
+                mlp_norm: Some(ones()?),
+                mlp_out_norm: None,
                 mlp,
             })
         })

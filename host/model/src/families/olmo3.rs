@@ -1,0 +1,75 @@
+//! OLMo 3 (Olmo Team 2025, arXiv 2512.13961): OLMo 2 with a window in three of four layers, whose rotation isn't
+//! stretched.
+
+use serde_json::{Map, Value};
+
+use super::{Olmo2, window};
+use crate::config::{Config, Family, Fields, Rope, RopeScaling, Window};
+use crate::error::Result;
+
+/// Every fourth layer sees all tokens.
+const PATTERN: usize = 4;
+const THETA: f64 = 500_000.0;
+
+/// `olmo3`
+#[derive(Debug)]
+pub struct Olmo3;
+
+impl Family for Olmo3 {
+    fn name(&self) -> &'static str {
+        "olmo3"
+    }
+
+    fn class(&self) -> &'static str {
+        "Olmo3ForCausalLM"
+    }
+
+    /// Of both generations; a window tells them apart.
+    fn gguf_name(&self) -> &'static str {
+        Olmo2.gguf_name()
+    }
+
+    fn default_norm_eps(&self) -> f64 {
+        Olmo2.default_norm_eps()
+    }
+
+    fn default_theta(&self) -> f64 {
+        THETA
+    }
+
+    fn local_theta(&self) -> Option<(&'static str, f64)> {
+        Some(("rope_theta", THETA))
+    }
+
+    fn bias_flags(&self) -> &'static [&'static str] {
+        Olmo2.bias_flags()
+    }
+
+    fn complete(&self, config: &mut Config) {
+        Olmo2.complete(config);
+    }
+
+    fn window_fields(&self) -> &'static [&'static str] {
+        &window::SIZE_FIELDS
+    }
+
+    fn read_window(&self, json: &Fields) -> Result<Window> {
+        window::read_patterned(json, Some(4096), PATTERN)
+    }
+
+    fn write_window(&self, config: &Config, json: &mut Map<String, Value>) {
+        window::write_typed(config, json);
+    }
+}
+
+/// An OLMo 2 whose GGUF file states a window.
+pub(super) fn complete_gguf(config: &mut Config) {
+    let Window { size, layers } =
+        window::patterned(config.sliding_window, config.num_layers, PATTERN);
+    (config.sliding_window, config.window_layers) = (size, layers);
+    if config.sliding_window.is_some() {
+        config.family = &Olmo3;
+        let local = Rope { theta: config.rope.theta, scaling: RopeScaling::None };
+        config.local_rope.get_or_insert(local);
+    }
+}

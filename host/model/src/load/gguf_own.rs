@@ -1,0 +1,42 @@
+//! Keys of GGUF metadata that only some families read.
+
+use candle_core::quantized::gguf_file::Value;
+
+use super::config_gguf::{Metadata, shortest};
+use crate::config::{Config, GgufKey, Rope, RopeScaling};
+use crate::error::Result;
+
+impl Metadata<'_> {
+    /// Sets what a key of some families states. As in llama.cpp, 0 says nothing.
+    pub(super) fn set(&self, key: GgufKey, config: &mut Config) -> Result<()> {
+        match key {
+            GgufKey::Window => {
+                config.sliding_window = self.size(key.name())?.filter(|size| *size > 0);
+                return Ok(());
+            }
+            GgufKey::Rotates => {
+                let off = matches!(self.get(key.name()), Some(Value::Bool(false)));
+                config.rotated_layers = off.then(|| vec![false; config.num_layers]);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let Some(number) = self.number(key.name())?.filter(|number| *number != 0.0) else {
+            return Ok(());
+        };
+        let number = shortest(number);
+        match key {
+            GgufKey::AttentionScale => config.scales.attention = Some(number),
+            GgufKey::EmbeddingScale => config.scales.embedding = number,
+            GgufKey::ResidualScale => config.scales.residual = number,
+            GgufKey::LogitDivisor => config.logits.divisor = number,
+            GgufKey::AttentionCap => config.attention_cap = Some(number),
+            GgufKey::LogitCap => config.logits.cap = Some(number),
+            GgufKey::LocalTheta => {
+                config.local_rope = Some(Rope { theta: number, scaling: RopeScaling::None });
+            }
+            GgufKey::Window | GgufKey::Rotates => {}
+        }
+        Ok(())
+    }
+}
