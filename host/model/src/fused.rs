@@ -8,6 +8,7 @@ mod adapter;
 mod backward;
 mod branch;
 mod decode;
+mod ends;
 mod experts;
 mod footprint;
 mod forward;

@@ -1,37 +1,33 @@
 //! The ends of attention and MLP: norms before and after them, and their way into the residual
 //! stream.
 
-use host_kernels::{norm, softmax};
+use host_kernels::softmax;
 use rayon::prelude::*;
 
+use super::ends::{Entry, start};
 use super::layer::Layer;
 use super::shape::BLOCK;
 use super::tape::fit;
 
 impl Layer<'_> {
+    /// The norm of that weight.
+    pub(super) fn entry<'w>(&self, weight: Option<&'w [f32]>) -> Entry<'w> {
+        Entry { weight, eps: self.eps }
+    }
+
     /// y = norm(x) of rows, or x where the block has no norm.
     pub(super) fn enter(&self, x: &[f32], weight: Option<&[f32]>, y: &mut [f32]) {
-        match weight {
-            Some(weight) => norm::forward(x, weight, self.eps, y),
-            None => y.copy_from_slice(x),
-        }
+        self.entry(weight).forward(x, y);
     }
 
     /// dx += the gradient of `enter`'s x, from that of its y.
     pub(super) fn enter_back(&self, x: &[f32], weight: Option<&[f32]>, g: &[f32], dx: &mut [f32]) {
-        match weight {
-            Some(weight) => norm::backward_add(x, weight, self.eps, g, dx),
-            None => softmax::add(dx, g),
-        }
+        self.entry(weight).backward_add(x, g, dx);
     }
 
     /// What a product that may be finished afterwards starts from: the stream, or zeros.
     pub(super) fn start(&self, stream: &[f32], sum: &mut [f32]) {
-        if self.config.finishes_branches() {
-            sum.fill(0.0);
-        } else {
-            sum.copy_from_slice(stream);
-        }
+        start(self.config.finishes_branches(), stream, sum);
     }
 
     /// Where branches are finished: keeps what `sum` holds in `kept` and makes it

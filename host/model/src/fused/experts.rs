@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::layer::Layer;
+use super::ends::{Entry, start};
 use super::routes::{Order, Panel, Routes};
 use super::scratch::Scratch;
 use super::shape::BLOCK;
@@ -28,6 +28,8 @@ pub(super) struct ExpertMlp<'a> {
     config: &'a Experts,
     hidden: usize,
     activation: Activation,
+    /// Their sum is normed or scaled before it joins the stream.
+    is_finished: bool,
     /// [experts, hidden]
     router: &'a [f32],
     /// Gate, up [intermediate, hidden] and down [hidden, intermediate] of every expert.
@@ -55,6 +57,7 @@ impl<'a> ExpertMlp<'a> {
             config: experts,
             hidden: config.hidden_size,
             activation: config.activation,
+            is_finished: config.finishes_branches(),
             router,
             experts: weights.collect(),
         }
@@ -64,7 +67,7 @@ impl<'a> ExpertMlp<'a> {
     /// backward pass needs stays in `tape`, `left` and `outputs` are scratch.
     pub fn forward(
         &self,
-        layer: &Layer,
+        entry: Entry,
         tape: &mut Tape,
         out: &mut [f32],
         left: &mut PackedLhs,
@@ -72,7 +75,7 @@ impl<'a> ExpertMlp<'a> {
     ) {
         let (hidden, per_token) = (self.hidden, self.config.per_token);
         // The normed rows lie where the result will.
-        self.route(layer, &tape.mid, out, &mut tape.routes);
+        self.route(entry, &tape.mid, out, &mut tape.routes);
         let order = Order::new(&tape.routes.chosen, self.config);
         fit(outputs, order.picks.len() * hidden);
         let room = Room { left, gate: &mut tape.gate, up: &mut tape.up, outputs };
@@ -80,7 +83,7 @@ impl<'a> ExpertMlp<'a> {
         let (weights, mid) = (&tape.routes.weights, &tape.mid);
         out.par_chunks_mut(BLOCK * hidden).enumerate().for_each(|(block, out)| {
             let first = block * BLOCK;
-            layer.start(&mid[first * hidden..first * hidden + out.len()], out);
+            start(self.is_finished, &mid[first * hidden..first * hidden + out.len()], out);
             for (row, out) in out.chunks_exact_mut(hidden).enumerate() {
                 let picks = (first + row) * per_token..(first + row + 1) * per_token;
                 order.add(outputs, hidden, picks, |pick| weights[pick], out);
@@ -89,7 +92,7 @@ impl<'a> ExpertMlp<'a> {
     }
 
     /// The normed rows, and where they go.
-    fn route(&self, layer: &Layer, mid: &[f32], normed: &mut [f32], routes: &mut Routes) {
+    fn route(&self, entry: Entry, mid: &[f32], normed: &mut [f32], routes: &mut Routes) {
         let Experts { count, per_token, normalize, .. } = *self.config;
         let hidden = self.hidden;
         let router = Narrow::pack(Mat::rows(self.router, hidden).t(), hidden, count);
@@ -103,7 +106,7 @@ impl<'a> ExpertMlp<'a> {
             .map(|(mid, chosen)| (mid, chosen, normed.next(), probabilities.next(), weights.next()))
             .collect();
         work.into_par_iter().for_each(|(mid, chosen, normed, probabilities, weights)| {
-            layer.enter(mid, layer.mlp_norm, normed);
+            entry.forward(mid, normed);
             router.multiply(normed, probabilities);
             choose(probabilities, (count, per_token, normalize), chosen, weights);
         });

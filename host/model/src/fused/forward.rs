@@ -36,7 +36,9 @@ impl Layer<'_> {
                 self.enter_mlp(mlp, shape, tape, left);
                 self.leave_mlp(mlp, shape, tape, &mut out, left);
             }
-            LayerMlp::Experts(mlp) => mlp.forward(self, tape, &mut out, left, outputs),
+            LayerMlp::Experts(mlp) => {
+                mlp.forward(self.entry(self.mlp_norm), tape, &mut out, left, outputs);
+            }
         }
         self.finish(&tape.mid, self.mlp_out_norm, &mut tape.mlp_out, &mut out);
         tape.x = x;
