@@ -22,6 +22,12 @@ impl Module {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
 
+    /// Whether it is one projection by its own name.
+    pub fn is_separate(&self) -> bool {
+        let own = |part: &Target| self.path == format!("{}.{}", part.part(), part.name());
+        matches!(self.parts, [part] if own(part))
+    }
+
     /// Whether several projections are stored as one.
     pub fn is_stacked(&self) -> bool {
         self.parts.len() > 1
@@ -56,6 +62,8 @@ pub enum GgufKey {
     LogitCap,
     /// `attention.sliding_window`
     Window,
+    /// `attention.sliding_window_pattern`: every how manyth layer has no window, or a flag per layer.
+    WindowPattern,
     /// `rope.freq_base_swa`
     LocalTheta,
     /// `rope.scaling.finetuned`: false where nothing is rotated.
@@ -73,6 +81,7 @@ impl GgufKey {
             Self::AttentionCap => "attn_logit_softcapping",
             Self::LogitCap => "final_logit_softcapping",
             Self::Window => "attention.sliding_window",
+            Self::WindowPattern => "attention.sliding_window_pattern",
             Self::LocalTheta => "rope.freq_base_swa",
             Self::Rotates => "rope.scaling.finetuned",
         }

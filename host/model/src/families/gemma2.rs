@@ -11,6 +11,9 @@ use crate::error::Result;
 const PATTERN: usize = 2;
 /// Blocks of the 27B model.
 const LAYERS_27B: usize = 46;
+const WINDOW: usize = 4096;
+/// Of scores and of logits, where nothing is stated.
+const CAPS: [Option<f64>; 2] = [Some(50.0), Some(30.0)];
 const BIDIRECTIONAL: &str = "use_bidirectional_attention";
 
 /// Fields of Gemma 2 and 3 that [`read`] reads.
@@ -52,7 +55,7 @@ impl Family for Gemma2 {
     }
 
     fn read(&self, json: &Fields, config: &mut Config) -> Result<()> {
-        read(json, config, [Some(50.0), Some(30.0)])
+        read(json, config, CAPS)
     }
 
     fn write(&self, config: &Config, json: &mut Map<String, Value>) {
@@ -64,7 +67,7 @@ impl Family for Gemma2 {
     }
 
     fn read_window(&self, json: &Fields) -> Result<Window> {
-        window::read_patterned(json, Some(4096), PATTERN)
+        window::read_patterned(json, Some(WINDOW), PATTERN)
     }
 
     fn write_window(&self, config: &Config, json: &mut Map<String, Value>) {
@@ -72,11 +75,14 @@ impl Family for Gemma2 {
     }
 
     fn gguf_keys(&self) -> &'static [GgufKey] {
-        &[GgufKey::AttentionCap, GgufKey::LogitCap, GgufKey::Window]
+        &[GgufKey::AttentionCap, GgufKey::LogitCap, GgufKey::Window, GgufKey::WindowPattern]
     }
 
     fn complete_gguf(&self, config: &mut Config) {
-        config.sliding_window = config.sliding_window.or(Some(4096));
+        // What llama.cpp takes for files without the keys.
+        config.sliding_window = config.sliding_window.or(Some(WINDOW));
+        config.attention_cap = config.attention_cap.or(CAPS[0]);
+        config.logits.cap = config.logits.cap.or(CAPS[1]);
         complete_gguf(config, PATTERN, LAYERS_27B);
     }
 
@@ -119,9 +125,7 @@ pub(super) fn write(config: &Config, json: &mut Map<String, Value>) {
 /// and that the largest model scales queries by the width of its stream per head.
 pub(super) fn complete_gguf(config: &mut Config, pattern: usize, largest: usize) {
     config.activation = Activation::GeluTanh;
-    let Window { size, layers } =
-        window::patterned(config.sliding_window, config.num_layers, pattern);
-    (config.sliding_window, config.window_layers) = (size, layers);
+    window::complete(config, pattern);
     let width = match config.num_layers == largest {
         true => config.hidden_size.checked_div(config.num_heads).unwrap_or(0),
         false => config.head_dim,

@@ -81,7 +81,12 @@ impl Family for Gemma3 {
     }
 
     fn read(&self, json: &Fields, config: &mut Config) -> Result<()> {
-        gemma2::read(json, config, [None, None])
+        gemma2::read(json, config, [None, None])?;
+        if let Some(cap) = config.attention_cap.take() {
+            let what = format!("is {cap}, which {} doesn't read", self.class());
+            json.note("attn_logit_softcapping", what);
+        }
+        Ok(())
     }
 
     fn write(&self, config: &Config, json: &mut Map<String, Value>) {
@@ -102,7 +107,7 @@ impl Family for Gemma3 {
     }
 
     fn gguf_keys(&self) -> &'static [GgufKey] {
-        &[GgufKey::AttentionCap, GgufKey::LogitCap, GgufKey::Window, GgufKey::LocalTheta]
+        &[GgufKey::LogitCap, GgufKey::Window, GgufKey::WindowPattern, GgufKey::LocalTheta]
     }
 
     fn complete_gguf(&self, config: &mut Config) {

@@ -31,7 +31,7 @@ impl Family for Olmo2 {
     }
 
     fn gguf_keys(&self) -> &'static [GgufKey] {
-        &[GgufKey::Window, GgufKey::LocalTheta]
+        &[GgufKey::Window, GgufKey::WindowPattern, GgufKey::LocalTheta]
     }
 
     fn complete_gguf(&self, config: &mut Config) {

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Olmo2, window};
-use crate::config::{Config, Family, Fields, Rope, RopeScaling, Window};
+use super::window;
+use crate::config::{Config, Family, Fields, NormPlacement, QkNorm, Rope, RopeScaling, Window};
 use crate::error::Result;
 
 /// Every fourth layer sees all tokens.
@@ -26,11 +26,11 @@ impl Family for Olmo3 {
 
     /// Of both generations; a window tells them apart.
     fn gguf_name(&self) -> &'static str {
-        Olmo2.gguf_name()
+        "olmo2"
     }
 
     fn default_norm_eps(&self) -> f64 {
-        Olmo2.default_norm_eps()
+        1e-5
     }
 
     fn default_theta(&self) -> f64 {
@@ -42,11 +42,12 @@ impl Family for Olmo3 {
     }
 
     fn bias_flags(&self) -> &'static [&'static str] {
-        Olmo2.bias_flags()
+        &["attention_bias"]
     }
 
     fn complete(&self, config: &mut Config) {
-        Olmo2.complete(config);
+        config.norms = NormPlacement::After;
+        config.qk_norm = QkNorm::Whole;
     }
 
     fn window_fields(&self) -> &'static [&'static str] {
@@ -64,9 +65,7 @@ impl Family for Olmo3 {
 
 /// An OLMo 2 whose GGUF file states a window.
 pub(super) fn complete_gguf(config: &mut Config) {
-    let Window { size, layers } =
-        window::patterned(config.sliding_window, config.num_layers, PATTERN);
-    (config.sliding_window, config.window_layers) = (size, layers);
+    window::complete(config, PATTERN);
     if config.sliding_window.is_some() {
         config.family = &Olmo3;
         let local = Rope { theta: config.rope.theta, scaling: RopeScaling::None };

@@ -71,8 +71,18 @@ pub(super) fn read_patterned(
     Ok(patterned(size, layers, pattern))
 }
 
+/// Completes a window whose layers nothing may have said: it isn't in every `pattern`-th.
+pub(super) fn complete(config: &mut Config, pattern: usize) {
+    let size = config.sliding_window;
+    let found = match config.window_layers.take().filter(|_| size.is_some()) {
+        Some(layers) => window(size, layers),
+        None => patterned(size, config.num_layers, pattern),
+    };
+    (config.sliding_window, config.window_layers) = (found.size, found.layers);
+}
+
 /// A window that all layers have but for every `pattern`-th.
-pub(super) fn patterned(size: Option<usize>, layers: usize, pattern: usize) -> Window {
+fn patterned(size: Option<usize>, layers: usize, pattern: usize) -> Window {
     let slides = |layer: usize| size.is_some() && !(layer + 1).is_multiple_of(pattern.max(1));
     window(size, (0..layers).map(slides).collect())
 }

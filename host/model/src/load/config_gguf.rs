@@ -78,7 +78,7 @@ pub(super) struct Metadata<'a> {
 }
 
 impl Metadata<'_> {
-    fn fail(&self, field: &str, problem: &str) -> Error {
+    pub(super) fn fail(&self, field: &str, problem: &str) -> Error {
         Error::Config {
             file: self.file.into(),
             field: format!("{}.{field}", self.name),
@@ -379,7 +379,7 @@ impl Metadata<'_> {
     }
 }
 
-fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::U8(number) => Some(u64::from(*number)),
         Value::U16(number) => Some(u64::from(*number)),

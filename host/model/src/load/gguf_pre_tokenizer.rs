@@ -12,7 +12,7 @@ use tokenizers::{SplitDelimiterBehavior, Tokenizer};
 use crate::tokenizer::bounded::Bounded;
 
 /// The values of `tokenizer.ggml.pre` that are known, each kind once.
-pub const PRE_TOKENIZERS: [&str; 4] = ["smollm", "gpt-2", "llama-bpe", "qwen2"];
+pub const PRE_TOKENIZERS: [&str; 5] = ["smollm", "gpt-2", "llama-bpe", "qwen2", "dbrx"];
 
 /// How text is cut before byte pairs are merged. Each is what the tokenizer.json of those models says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum PreTokenizer {
     Gpt2,
     SmolLm,
     Llama3,
+    /// Of OLMo 2: Llama 3's cuts, and no token that isn't merged.
+    Dbrx,
     Qwen2,
 }
 
@@ -27,9 +29,11 @@ impl PreTokenizer {
     /// By the value of `tokenizer.ggml.pre`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            "gpt-2" | "gpt2" => Some(Self::Gpt2),
-            "smollm" => Some(Self::SmolLm),
+            "gpt-2" | "gpt2" | "olmo" => Some(Self::Gpt2),
+            // Granite's is called `refact`.
+            "smollm" | "refact" | "starcoder" => Some(Self::SmolLm),
             "llama-bpe" | "llama3" | "llama-v3" => Some(Self::Llama3),
+            "dbrx" => Some(Self::Dbrx),
             "qwen2" => Some(Self::Qwen2),
             _ => None,
         }
@@ -48,7 +52,9 @@ impl PreTokenizer {
             Self::SmolLm => {
                 Sequence::new(vec![Digits::new(true).into(), bytes(true).into()]).into()
             }
-            Self::Llama3 => Sequence::new(vec![words("{1,3}")?, bytes(false).into()]).into(),
+            Self::Llama3 | Self::Dbrx => {
+                Sequence::new(vec![words("{1,3}")?, bytes(false).into()]).into()
+            }
             Self::Qwen2 => Sequence::new(vec![words("")?, bytes(false).into()]).into(),
         })
     }
@@ -138,6 +144,9 @@ mod tests {
             ["I", "'", "M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
         );
         assert_eq!(pieces("llama-bpe", text), ["I", "'M", "_in", "_", "123", "4", "_", "_rooms"]);
+        for (name, alike) in [("dbrx", "llama-bpe"), ("refact", "smollm"), ("olmo", "gpt-2")] {
+            assert_eq!(pieces(name, text), pieces(alike, text));
+        }
         assert_eq!(
             pieces("qwen2", text),
             ["I", "'M", "_in", "_", "1", "2", "3", "4", "_", "_rooms"]
@@ -159,7 +168,12 @@ mod tests {
             let whole = pre.takes_whole_pieces();
             let with = |whole: bool| json!({ "model": { "ignore_merges": whole } });
             assert_eq!(name(&tokenizer, &with(whole)), Some(known));
-            assert_eq!(name(&tokenizer, &with(!whole)), None, "{known}");
+            let other = match known {
+                "llama-bpe" => Some("dbrx"),
+                "dbrx" => Some("llama-bpe"),
+                _ => None,
+            };
+            assert_eq!(name(&tokenizer, &with(!whole)), other, "{known}");
         }
         let mut tokenizer = Tokenizer::new(BPE::default());
         assert_eq!(name(&tokenizer, &json!({})), None);

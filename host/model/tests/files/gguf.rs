@@ -16,8 +16,9 @@ pub fn open(path: &Path) -> Result<Model, Error> {
 
 #[test]
 fn a_gguf_file_is_the_same_model_as_its_folder() {
-    // A Mistral is a Llama there; a SmolLM3 of two layers rotates both.
-    let families = tiny::FAMILIES.into_iter().filter(|it| !["mistral", "smollm3"].contains(it));
+    // A Mistral is a Llama there, a Granite 4 a Granite; a SmolLM3 of two layers rotates both.
+    let others = ["mistral", "smollm3", "granitemoehybrid"];
+    let families = tiny::FAMILIES.into_iter().filter(|it| !others.contains(it));
     for family in families {
         let dir = tiny::folder(family);
         let folder =
@@ -45,6 +46,32 @@ fn a_gguf_file_is_the_same_model_as_its_folder() {
         );
         assert_eq!(file.tokenizer.stop_tokens(), [tiny::IM_END]);
     }
+}
+
+#[test]
+fn the_pattern_of_windows_is_the_files_or_the_familys() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = |flags: [bool; 2]| Value::Array(flags.map(Value::Bool).to_vec());
+    let both = [Some(6); 2];
+    for (pattern, windows) in [
+        (None, both),
+        (Some(Value::U32(0)), both),
+        (Some(Value::U32(1)), [None; 2]),
+        (Some(Value::U32(2)), [Some(6), None]),
+        (Some(flags([false, true])), [None, Some(6)]),
+    ] {
+        let mut metadata = metadata("gemma3_text");
+        let key = "gemma3.attention.sliding_window_pattern".to_owned();
+        metadata.remove(&key);
+        metadata.extend(pattern.map(|pattern| (key, pattern)));
+        let model = open(&write(dir.path(), &metadata, &tensors("gemma3_text"))).unwrap();
+        assert_eq!([0, 1].map(|layer| model.config.window(layer)), windows);
+    }
+    let mut metadata = metadata("gemma3_text");
+    let short = Value::Array(vec![Value::Bool(true)]);
+    metadata.insert("gemma3.attention.sliding_window_pattern".to_owned(), short);
+    let path = write(dir.path(), &metadata, &tensors("gemma3_text"));
+    refused(&path, "sliding_window_pattern` is neither a whole number nor a flag for every layer");
 }
 
 #[test]
