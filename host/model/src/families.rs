@@ -5,6 +5,7 @@ mod gemma;
 mod gemma2;
 mod gemma3;
 mod granite;
+mod granite4;
 mod llama;
 mod mistral;
 mod mixtral;
@@ -24,6 +25,7 @@ pub use gemma::Gemma;
 pub use gemma2::Gemma2;
 pub use gemma3::Gemma3;
 pub use granite::Granite;
+pub use granite4::Granite4;
 pub use llama::Llama;
 pub use mistral::Mistral;
 pub use mixtral::Mixtral;
@@ -36,9 +38,9 @@ pub use qwen3_moe::Qwen3Moe;
 pub use smollm3::SmolLm3;
 
 /// All families, in the order of error messages.
-pub const FAMILIES: [&dyn Family; 14] = [
+pub const FAMILIES: [&dyn Family; 15] = [
     &Llama, &Mistral, &Qwen2, &Qwen3, &Phi3, &Gemma, &Gemma2, &Gemma3, &Olmo2, &Olmo3, &SmolLm3,
-    &Granite, &Mixtral, &Qwen3Moe,
+    &Granite, &Granite4, &Mixtral, &Qwen3Moe,
 ];
 
 /// The family with that `model_type`.

@@ -149,6 +149,7 @@ mod tests {
             r#""model_type":"olmo2""#,
             r#""model_type":"olmo3","rope_scaling":{"rope_type":"linear","factor":8.0},"sliding_window":8"#,
             r#""model_type":"smollm3","no_rope_layers":[0,1]"#,
+            r#""model_type":"granitemoehybrid","num_local_experts":0,"layer_types":["attention","full_attention"],"shared_intermediate_size":24,"embedding_multiplier":12.0"#,
             r#""model_type":"granite","embedding_multiplier":12.0,"attention_multiplier":0.0078125,"residual_multiplier":0.22,"logits_scaling":16.0"#,
         ] {
             let config = config(&format!("{{{sizes},{rest}}}"));

@@ -10,7 +10,7 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct Granite;
 
-const FIELDS: [&str; 4] =
+pub(super) const FIELDS: [&str; 4] =
     ["embedding_multiplier", "attention_multiplier", "residual_multiplier", "logits_scaling"];
 
 impl Family for Granite {
@@ -35,23 +35,11 @@ impl Family for Granite {
     }
 
     fn read(&self, json: &Fields, config: &mut Config) -> Result<()> {
-        // Absent each is 1, that of attention as well.
-        let number = |field: &str| -> Result<f64> { Ok(json.number(field)?.unwrap_or(1.0)) };
-        config.scales.embedding = number(FIELDS[0])?;
-        config.scales.attention = Some(number(FIELDS[1])?);
-        config.scales.residual = number(FIELDS[2])?;
-        config.logits.divisor = number(FIELDS[3])?;
-        Ok(())
+        read(json, config)
     }
 
     fn write(&self, config: &Config, json: &mut Map<String, Value>) {
-        let default = (config.head_dim as f64).powf(-0.5);
-        let attention = config.scales.attention.unwrap_or(default);
-        let values =
-            [config.scales.embedding, attention, config.scales.residual, config.logits.divisor];
-        for (field, value) in FIELDS.into_iter().zip(values) {
-            json.insert(field.into(), json!(value));
-        }
+        write(config, json);
     }
 
     fn gguf_keys(&self) -> &'static [GgufKey] {
@@ -62,5 +50,27 @@ impl Family for Granite {
             GgufKey::LogitDivisor,
             GgufKey::Rotates,
         ]
+    }
+}
+
+/// Reads the factors.
+pub(super) fn read(json: &Fields, config: &mut Config) -> Result<()> {
+    // Absent each is 1, that of attention as well.
+    let number = |field: &str| -> Result<f64> { Ok(json.number(field)?.unwrap_or(1.0)) };
+    config.scales.embedding = number(FIELDS[0])?;
+    config.scales.attention = Some(number(FIELDS[1])?);
+    config.scales.residual = number(FIELDS[2])?;
+    config.logits.divisor = number(FIELDS[3])?;
+    Ok(())
+}
+
+/// Writes them for [`read`].
+pub(super) fn write(config: &Config, json: &mut Map<String, Value>) {
+    let default = (config.head_dim as f64).powf(-0.5);
+    let attention = config.scales.attention.unwrap_or(default);
+    let values =
+        [config.scales.embedding, attention, config.scales.residual, config.logits.divisor];
+    for (field, value) in FIELDS.into_iter().zip(values) {
+        json.insert(field.into(), json!(value));
     }
 }

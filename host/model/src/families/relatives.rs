@@ -15,7 +15,7 @@ pub(super) const RELATIVES: [(&[&str], &str, &str); 22] = [
     (&["qwen3next", "qwen35"], "qwen3_moe", "a shared expert, and layers of linear attention"),
     (&["qwen3vl"], "qwen3", "an image encoder"),
     (&["phimoe"], "mixtral", "a router that jitters, and layer norms"),
-    (&["granitemoehybrid", "granitehybrid"], "granite", "Mamba layers or experts"),
+    (&["granitehybrid"], "granite", "Mamba layers"),
     (&["granitemoe"], "granite", "experts in place of the MLP"),
     (&["llama4"], "mixtral", "a shared expert, and a sigmoid as its router's function"),
     (&["deepseek"], "qwen3_moe", "shared experts, and latent attention from its second version on"),

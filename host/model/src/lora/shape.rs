@@ -184,7 +184,8 @@ fn modules(model: &Config) -> impl Iterator<Item = Named> {
             layer,
             target: *target,
             own: format!("model.layers.{layer}.{}.{}", target.part(), target.name()),
-            stacked: module.is_stacked().then(|| format!("model.layers.{layer}.{}", module.path)),
+            stacked: (!module.is_separate())
+                .then(|| format!("model.layers.{layer}.{}", module.path)),
         })
     };
     (0..model.num_layers)

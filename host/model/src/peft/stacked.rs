@@ -50,7 +50,7 @@ pub fn stack(lora: &Lora, model: &Config) -> Result<Written> {
             // The scaling is that of a part.
             let alpha = place.alpha * ratio(shape.rank_stabilized, parts.len());
             entries.push(Entry { layer, module, place: Place { alpha, ..whole } });
-            if module.is_stacked() {
+            if !module.is_separate() {
                 fuse(&mut tensors, model, layer, module, &parts, place.rank)?;
             }
         }
@@ -80,7 +80,7 @@ fn header(shape: &Shape) -> String {
     names.join(",")
 }
 
-/// Replaces the parts' tensors by those of the stacked module.
+/// Replaces the parts' tensors by those of the module.
 fn fuse(
     tensors: &mut Tensors,
     model: &Config,

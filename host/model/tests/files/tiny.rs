@@ -22,7 +22,7 @@ pub const HEAD_DIM: usize = 8;
 pub const VOCAB: usize = 264;
 pub const IM_END: u32 = 258;
 
-pub const FAMILIES: [&str; 14] = [
+pub const FAMILIES: [&str; 15] = [
     "llama",
     "mistral",
     "qwen2",
@@ -35,6 +35,7 @@ pub const FAMILIES: [&str; 14] = [
     "olmo3",
     "smollm3",
     "granite",
+    "granitemoehybrid",
     "mixtral",
     "qwen3_moe",
 ];
@@ -132,6 +133,15 @@ pub fn config(family: &str) -> Value {
             "residual_multiplier": 0.5,
             "logits_scaling": 2.0,
         }),
+        "granitemoehybrid" => json!({
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.5,
+            "intermediate_size": 2 * INNER,
+            "shared_intermediate_size": INNER,
+            "num_local_experts": 0,
+            "layer_types": ["attention", "attention"],
+            "position_embedding_type": "rope",
+        }),
         _ => json!({}),
     };
     let fields = config.as_object_mut().unwrap();
@@ -192,6 +202,10 @@ fn shapes(family: &str) -> Vec<(String, Vec<usize>)> {
             }
         }
         match family {
+            "granitemoehybrid" => {
+                add("shared_mlp.input_linear.weight", &[2 * INNER, HIDDEN]);
+                add("shared_mlp.output_linear.weight", &[HIDDEN, INNER]);
+            }
             "mixtral" => {
                 add("block_sparse_moe.gate.weight", &[EXPERTS, HIDDEN]);
                 experts("block_sparse_moe.experts", ["w1", "w3", "w2"], &mut add);
