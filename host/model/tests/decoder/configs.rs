@@ -2,7 +2,8 @@
 
 use host_model::config::{Activation, LogitFinish, NormPlacement, QkNorm, Rope, Scales};
 use host_model::families::{
-    Gemma2, Gemma3, Granite, Llama, Mistral, Mixtral, Olmo2, Phi3, Qwen2, Qwen3, Qwen3Moe, SmolLm3,
+    Gemma, Gemma2, Gemma3, Granite, Llama, Mistral, Mixtral, Olmo2, Phi3, Qwen2, Qwen3, Qwen3Moe,
+    SmolLm3,
 };
 use host_model::{Config, Experts, RopeScaling};
 
@@ -77,6 +78,21 @@ pub fn qwen3_moe() -> Config {
     Config { family: &Qwen3Moe, experts: Some(experts), ..qwen3() }
 }
 
+pub fn gemma() -> Config {
+    Config {
+        family: &Gemma,
+        // A head that is so large an embedding is so sure of its tokens that rounding is all of the KL.
+        tie_embeddings: false,
+        norms: NormPlacement::Before,
+        scales: Scales { attention: None, ..gemma2().scales },
+        attention_cap: None,
+        logits: LogitFinish::default(),
+        sliding_window: None,
+        window_layers: None,
+        ..gemma2()
+    }
+}
+
 pub fn gemma2() -> Config {
     Config {
         family: &Gemma2,
@@ -97,6 +113,7 @@ pub fn gemma2() -> Config {
 pub fn gemma3() -> Config {
     Config {
         family: &Gemma3,
+        tie_embeddings: false,
         qk_norm: QkNorm::Head,
         attention_cap: None,
         logits: LogitFinish::default(),
@@ -123,8 +140,9 @@ pub fn smollm3() -> Config {
 pub fn granite() -> Config {
     Config {
         family: &Granite,
-        scales: Scales { embedding: 3.0, attention: Some(0.25), residual: 0.4 },
-        logits: LogitFinish { divisor: 2.5, cap: None },
+        tie_embeddings: false,
+        scales: Scales { embedding: 1.3, attention: Some(0.25), residual: 0.7 },
+        logits: LogitFinish { divisor: 1.5, cap: None },
         ..llama()
     }
 }
@@ -142,9 +160,13 @@ pub fn mixed() -> Config {
     }
 }
 
-/// No family of today has all of it: experts of a GeGLU whose sum is normed and scaled.
+/// No family of today has all of it: experts of a GeGLU whose sum is normed and scaled. Every row goes to all
+/// of them, so that nothing jumps.
 pub fn finished_experts() -> Config {
+    let experts =
+        Experts { count: 4, per_token: 4, intermediate_size: 32, normalize: true, layers: None };
     Config {
+        experts: Some(experts),
         activation: Activation::GeluTanh,
         norms: NormPlacement::Around,
         scales: Scales { residual: 0.5, ..Scales::default() },
@@ -164,6 +186,7 @@ pub fn families() -> Vec<(&'static str, Config)> {
         ("phi3", phi3()),
         ("mixtral", mixtral()),
         ("qwen3_moe", qwen3_moe()),
+        ("gemma", gemma()),
         ("gemma2", gemma2()),
         ("gemma3", gemma3()),
         ("olmo2", olmo2()),

@@ -2,7 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Activation, VarBuilder};
-use candle_transformers::models::{llama, mistral, mixtral, phi3, qwen2, qwen3, qwen3_moe};
+use candle_transformers::models::smol::smollm3;
+use candle_transformers::models::{
+    gemma, gemma2, gemma3, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe,
+};
+use host_model::config::{LogitFinish, Scales};
 use host_model::{Config, Experts, Kernels, Packed, RopeScaling};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -152,6 +156,96 @@ fn qwen3_logits_with_normed_heads() {
     let config = random::qwen3();
     let theirs: qwen3::Config = theirs(&config, json!({}));
     let mut model = qwen3::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+/// What candle's Gemmas have as well: scores are scaled by the size of a head.
+fn plain_scores(config: Config) -> Config {
+    Config { scales: Scales { attention: None, ..config.scales }, ..config }
+}
+
+/// The fields of all Gemmas.
+fn gemma_fields(more: Value) -> Value {
+    let mut fields = json!({
+        "hidden_act": null,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "attn_logit_softcapping": null,
+        "final_logit_softcapping": null,
+        "query_pre_attn_scalar": 16,
+    });
+    fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    fields
+}
+
+#[test]
+fn gemma_logits_with_offset_norms_and_a_scaled_embedding() {
+    let config = Config { tie_embeddings: true, ..random::gemma() };
+    let theirs: gemma::Config = theirs(&config, gemma_fields(json!({})));
+    let mut model = gemma::Model::new(false, &theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn gemma2_logits_with_caps_norms_around_and_a_window() {
+    let config = Config { window_layers: None, ..plain_scores(random::gemma2()) };
+    let more = json!({
+        "attn_logit_softcapping": config.attention_cap,
+        "final_logit_softcapping": config.logits.cap,
+        // candle counts the keys before the query.
+        "sliding_window": config.sliding_window.map(|window| window - 1),
+    });
+    let theirs: gemma2::Config = theirs(&config, gemma_fields(more));
+    let mut model = gemma2::Model::new(false, &theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn gemma3_logits_with_two_rotations() {
+    let mut config = plain_scores(random::gemma3());
+    config.rope.scaling = RopeScaling::None;
+    config.logits = LogitFinish { divisor: 1.0, cap: Some(3.0) };
+    // What candle's cache takes: values that are contiguous, and no more than the window.
+    (config.num_kv_heads, config.sliding_window) = (1, Some(64));
+    config.tie_embeddings = true;
+    let more = json!({
+        "final_logit_softcapping": config.logits.cap,
+        "rope_local_base_freq": config.local_rope.as_ref().unwrap().theta,
+        "sliding_window": 64,
+        "sliding_window_pattern": 2,
+    });
+    let theirs: gemma3::Config = theirs(&config, gemma_fields(more));
+    agree(&config, |input| {
+        let mut model = gemma3::Model::new(false, &theirs, builder(&config)).unwrap();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn olmo2_logits_with_norms_behind_and_over_all_heads() {
+    let config = random::olmo2();
+    let more = json!({ "tie_word_embeddings": false, "clip_qkv": null });
+    let theirs: olmo2::Config = theirs(&config, more);
+    let mut model = olmo2::Model::new(&theirs, builder(&config)).unwrap();
+    agree(&config, |input| {
+        model.clear_kv_cache();
+        model.forward(input, 0).unwrap()
+    });
+}
+
+#[test]
+fn smollm3_logits_with_a_layer_that_is_not_rotated() {
+    let config = random::smollm3();
+    let theirs: smollm3::Config = theirs(&config, json!({ "no_rope_layers": [1, 0, 1] }));
+    let mut model = smollm3::ModelForCausalLM::new(&theirs, builder(&config)).unwrap();
     agree(&config, |input| {
         model.clear_kv_cache();
         model.forward(input, 0).unwrap()
