@@ -4,7 +4,7 @@ For every family: logits of the base model; of an adapter that the host wrote an
 wrote and the host loads; of a merged model that the host wrote and transformers loads; and the gradients of an adapter,
 with the fused and with the plain kernels. Any difference above 1e-4 fails, of gradients relative to the largest of a tensor.
 
-    cargo build --release -p host-model --example peft_parity
+    cargo build --release --workspace --example peft_parity
     python3 tests/peft/parity.py [path of peft_parity]
 
 Without torch, transformers and peft it says so and ends with code 77.
@@ -48,6 +48,7 @@ SIZES = dict(
 )
 SEPARATE = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ATTENTION = SEPARATE[:4]
+HALF_FUSED = ["q_proj", "k_proj", "v_proj", "o_proj", "input_linear", "output_linear"]
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 
 LLAMA3_ROPE = dict(
@@ -109,6 +110,10 @@ def configurations():
     yield "smollm3", t.SmolLM3Config(**SIZES, no_rope_layers=[1, 0, 1]), SEPARATE
     scales = dict(embedding_multiplier=3.0, attention_multiplier=0.1, residual_multiplier=0.4, logits_scaling=2.0)
     yield "granite", t.GraniteConfig(**SIZES, **scales, tie_word_embeddings=True), SEPARATE
+    dense = dict(shared_intermediate_size=80, num_local_experts=0, layer_types=["full_attention"] * 3, mamba_n_heads=1)
+    for name, positions in ("granite4", "rope"), ("granite4-nope", None):
+        config = t.GraniteMoeHybridConfig(**SIZES, **scales, **dense, position_embedding_type=positions)
+        yield name, config, HALF_FUSED
 
 
 def host(*arguments):
@@ -170,15 +175,20 @@ def gradients(model_folder, adapter):
     return worst
 
 
-def compare(config, modules, work):
+def random_model(config):
     torch.manual_seed(3)
-    model_folder = work / "model"
     base = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
         for name, parameter in base.named_parameters():
             # Norms and biases are made as ones and zeros; those hide mistakes.
             if "norm" in name or name.endswith("bias"):
                 parameter.add_(torch.randn_like(parameter) * 0.1)
+    return base
+
+
+def compare(config, modules, work):
+    model_folder = work / "model"
+    base = random_model(config)
     base.save_pretrained(model_folder)
     write_tokenizer(model_folder)
     plain = python_logits(base)
@@ -192,12 +202,17 @@ def compare(config, modules, work):
         yield "experts as one tensor", host_logits(whole), plain, None
 
     ours = work / "ours"
-    host("adapter", model_folder, ours, 11)
+    if modules is ATTENTION:
+        # On the dense layers of such a model peft can't be: it takes their names for those of the experts.
+        shape = dict(rank=4, alpha=6.0, targets=modules)
+        host("shaped", model_folder, ours, json.dumps(shape))
+    else:
+        host("adapter", model_folder, ours, 11)
     adapted = peft.PeftModel.from_pretrained(read(model_folder), ours).eval()
     yield "host -> peft", host_logits(model_folder, ours), python_logits(adapted), plain
 
     # Stacked modules have other tensors in the host than in peft.
-    if modules is SEPARATE:
+    if modules in (SEPARATE, ATTENTION):
         worst = gradients(model_folder, ours)
         yield "gradients", torch.tensor(worst), torch.tensor(0.0), None
 
