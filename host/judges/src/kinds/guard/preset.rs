@@ -53,13 +53,15 @@ impl Preset {
                       give the scores as a file";
         match self {
             Self::LlamaGuard4 => Some(("Llama 4", others)),
-            Self::ShieldGemma => Some(("Gemma 2", others)),
-            Self::GraniteGuardian => Some(("Granite", others)),
             Self::GptOssSafeguard => Some((
                 "gpt-oss",
                 "serve it and name it in an endpoint judge, whose rubric it follows",
             )),
-            Self::LlamaGuard3 | Self::WildGuard | Self::Qwen3Guard => None,
+            Self::LlamaGuard3
+            | Self::ShieldGemma
+            | Self::WildGuard
+            | Self::GraniteGuardian
+            | Self::Qwen3Guard => None,
         }
     }
 }

@@ -300,8 +300,6 @@ fn each_preset_writes_the_prompt_of_its_model() {
 #[test]
 fn a_preset_whose_family_can_t_be_loaded_says_so_and_what_to_do_instead() {
     for (preset, kind, family, instead) in [
-        (Preset::ShieldGemma, "gemma2", "Gemma 2", "qwen3guard"),
-        (Preset::GraniteGuardian, "granite", "Granite", "qwen3guard"),
         (Preset::LlamaGuard4, "llama4", "Llama 4", "llama-guard-3"),
         (Preset::GptOssSafeguard, "gpt_oss", "gpt-oss", "endpoint judge"),
     ] {
