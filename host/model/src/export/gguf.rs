@@ -6,6 +6,7 @@
 mod file;
 mod lora;
 mod metadata;
+mod own;
 mod types;
 mod vocabulary;
 
@@ -18,7 +19,7 @@ use candle_core::{DType, Device, Tensor};
 
 use self::file::{Make, Metadata, PlannedTensor};
 use super::tensors::{MergedTensor, merged_tensors};
-use crate::config::{Config, Family};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::families;
 use crate::load::{Gguf, Model, Source, gguf_tensor_name, is_router, is_stack};
@@ -64,8 +65,8 @@ impl GgufExport<'_> {
         metadata.insert("general.quantization_version".into(), Value::U32(2));
         let failure = std::sync::Mutex::default();
         let weights = &model.decoder.weights;
-        let merged = merged_tensors(&model.config, weights, adapter, DType::F32, &failure)?;
         let names = Names::of(&origin.architecture, &model.config)?;
+        let merged = merged_tensors(&names.config, weights, adapter, DType::F32, &failure)?;
         let mut tensors = names.planned(&merged, kind)?;
         let is_matrix = |one: &&PlannedTensor<'_>| one.shape.len() > 1 && !is_router(&one.name);
         let matrices: Vec<&PlannedTensor<'_>> = tensors.iter().filter(is_matrix).collect();
@@ -109,7 +110,7 @@ impl GgufExport<'_> {
         let names = Names::of(&origin.architecture, &self.model.config)?;
         let mut metadata = self.general(&origin.architecture, "adapter");
         metadata.insert("adapter.type".into(), Value::String("lora".into()));
-        let tensors = lora::tensors(adapter, &self.model.config, &names, &mut metadata)?;
+        let tensors = lora::tensors(adapter, &names, &mut metadata)?;
         file::write(path, &metadata, &tensors, |_| Ok(()))
     }
 
@@ -203,14 +204,13 @@ struct Described {
 }
 
 /// How the tensors of a model are named and laid out in files of an architecture.
-struct Names<'a> {
-    /// The family as which such a file is read.
-    family: &'static dyn Family,
-    config: &'a Config,
+struct Names {
+    /// The model as one of the family as which such a file is read.
+    config: Config,
 }
 
-impl<'a> Names<'a> {
-    fn of(architecture: &str, config: &'a Config) -> Result<Self> {
+impl Names {
+    fn of(architecture: &str, config: &Config) -> Result<Self> {
         let family = families::find_gguf(architecture, config.experts.is_some());
         let family = family.ok_or_else(|| Error::Config {
             file: config.family.class().to_owned(),
@@ -218,19 +218,19 @@ impl<'a> Names<'a> {
             problem: format!("is `{architecture}` in GGUF, which isn't read here"),
             action: "export with --merged".to_owned(),
         })?;
-        Ok(Self { family, config })
+        Ok(Self { config: Config { family, ..config.clone() } })
     }
 
     fn name(&self, name: &str) -> Result<String> {
-        gguf_tensor_name(name, self.family).ok_or_else(|| {
-            let class = self.family.class();
+        gguf_tensor_name(name, self.config.family).ok_or_else(|| {
+            let class = self.config.family.class();
             Error::weight(name, format!("has no name in GGUF that is known for a {class}"))
         })
     }
 
     /// How many heads of a tensor's lines are interleaved, if they are.
     fn heads(&self, name: &str) -> Option<usize> {
-        match self.family.interleaves_heads_in_gguf() {
+        match self.config.family.interleaves_heads_in_gguf() {
             true if name.contains("self_attn.q_proj") => Some(self.config.num_heads),
             true if name.contains("self_attn.k_proj") => Some(self.config.num_kv_heads),
             _ => None,
@@ -239,6 +239,10 @@ impl<'a> Names<'a> {
 
     /// Lines in the order in which such files have them.
     fn laid_out(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
+        let offset = self.config.norm_offset;
+        if offset != 0.0 && name.ends_with("norm.weight") {
+            return Ok((tensor + offset)?);
+        }
         let Some(heads) = self.heads(name) else { return Ok(tensor) };
         let shape = tensor.shape().clone();
         let half = self.config.head_dim / 2;

@@ -28,6 +28,10 @@ impl Family for Granite4 {
         "GraniteMoeHybridForCausalLM"
     }
 
+    fn gguf_name(&self) -> &'static str {
+        "granite"
+    }
+
     fn bias_flags(&self) -> &'static [&'static str] {
         &["attention_bias"]
     }

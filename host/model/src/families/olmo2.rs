@@ -1,7 +1,7 @@
 //! OLMo 2 (OLMo Team 2024, arXiv 2501.00656): norms after attention and MLP alone, and norms over all
 //! query heads and all key heads of a row.
 
-use super::olmo3;
+use super::{gemma2, olmo3};
 use crate::config::{Config, Family, GgufKey, NormPlacement, QkNorm};
 
 /// `olmo2`
@@ -31,10 +31,15 @@ impl Family for Olmo2 {
     }
 
     fn gguf_keys(&self) -> &'static [GgufKey] {
-        &[GgufKey::Window, GgufKey::WindowPattern, GgufKey::LocalTheta]
+        &olmo3::KEYS
     }
 
     fn complete_gguf(&self, config: &mut Config) {
         olmo3::complete_gguf(config);
+    }
+
+    /// It has no norm before the MLP.
+    fn gguf_module(&self, name: &str) -> Option<&'static str> {
+        gemma2::gguf_module(name)
     }
 }

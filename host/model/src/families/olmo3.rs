@@ -3,13 +3,18 @@
 
 use serde_json::{Map, Value};
 
-use super::window;
-use crate::config::{Config, Family, Fields, NormPlacement, QkNorm, Rope, RopeScaling, Window};
+use super::{gemma2, window};
+use crate::config::{
+    Config, Family, Fields, GgufKey, NormPlacement, QkNorm, Rope, RopeScaling, Window,
+};
 use crate::error::Result;
 
 /// Every fourth layer sees all tokens.
 const PATTERN: usize = 4;
 const THETA: f64 = 500_000.0;
+/// Of both generations.
+pub(super) const KEYS: [GgufKey; 3] =
+    [GgufKey::Window, GgufKey::WindowPattern, GgufKey::LocalTheta];
 
 /// `olmo3`
 #[derive(Debug)]
@@ -60,6 +65,15 @@ impl Family for Olmo3 {
 
     fn write_window(&self, config: &Config, json: &mut Map<String, Value>) {
         window::write_typed(config, json);
+    }
+
+    fn gguf_keys(&self) -> &'static [GgufKey] {
+        &KEYS
+    }
+
+    /// It has no norm before the MLP.
+    fn gguf_module(&self, name: &str) -> Option<&'static str> {
+        gemma2::gguf_module(name)
     }
 }
 

@@ -85,7 +85,7 @@ fn of_experts(module: &str, family: &dyn Family) -> Option<&'static str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::families::{FAMILIES, Llama, Mixtral, Phi3, Qwen3Moe};
+    use crate::families::{FAMILIES, Gemma2, Llama, Mixtral, Olmo2, Phi3, Qwen3Moe, find_gguf};
 
     #[test]
     fn names_of_both_kinds() {
@@ -96,11 +96,24 @@ mod tests {
         assert_eq!(llama("blk.0.ffn_gate_exps.weight"), "blk.0.ffn_gate_exps.weight");
         let phi3 = hugging_face_name("blk.0.ffn_up.weight", &Phi3);
         assert_eq!(phi3, "model.layers.0.mlp.gate_up_proj.weight");
+        let after = "model.layers.0.post_attention_layernorm.weight";
+        for (family, gguf) in [
+            (&Llama as &dyn Family, "blk.0.ffn_norm.weight"),
+            (&Gemma2, "blk.0.post_attention_norm.weight"),
+            (&Olmo2, "blk.0.post_attention_norm.weight"),
+        ] {
+            assert_eq!(gguf_tensor_name(after, family).as_deref(), Some(gguf), "{family:?}");
+            assert_eq!(hugging_face_name(gguf, family), after);
+        }
     }
 
     #[test]
     fn every_module_of_every_family_has_a_name_in_gguf_and_comes_back() {
-        for family in FAMILIES {
+        // A Granite 4 is written as a Granite.
+        let read = |family: &&dyn Family| {
+            find_gguf(family.gguf_name(), family.expert_names().is_some()).unwrap()
+        };
+        for family in FAMILIES.iter().map(read) {
             for module in family.modules() {
                 for kind in ["weight", "bias"] {
                     let name = format!("model.layers.3.{}.{kind}", module.path);

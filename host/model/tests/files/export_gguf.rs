@@ -12,8 +12,9 @@ use host_model::{LoadOptions, LoraConfig, Message, Model, Packed, Source, Target
 use serde_json::json;
 
 use crate::adapters::{adapter, logits, model, shaped};
-use crate::gguf::{metadata, open, tensors, write};
+use crate::gguf::open;
 use crate::tiny;
+use crate::tiny_gguf::{metadata, tensors, write};
 
 fn export(model: &Model) -> GgufExport<'_> {
     GgufExport { model, source: None, base: Some("org/tiny") }
@@ -77,7 +78,10 @@ fn without_an_adapter_the_tensors_are_bit_for_bit_the_same() {
         for (index, (a, b)) in pairs.enumerate() {
             assert_eq!(tiny::apart(a, b), 0.0, "{family}: matrix {index}");
         }
-        assert_eq!(tiny::distance(&logits(&copy, None), &logits(&base, None)), 0.0, "{family}");
+        // Norms of a Gemma are stored with 1 added, which rounds them.
+        let bound = if family.starts_with("gemma") { 1e-5 } else { 0.0 };
+        let gap = tiny::distance(&logits(&copy, None), &logits(&base, None));
+        assert!(gap <= bound, "{family}: {gap}");
     }
 }
 

@@ -120,13 +120,11 @@ pub fn config(family: &str) -> Value {
             "query_pre_attn_scalar": HEAD_DIM,
             "rope_local_base_freq": 100.0,
             "sliding_window": 6,
-            "layer_types": ["sliding_attention", "full_attention"],
         }),
         "olmo3" => json!({
             "sliding_window": 6,
             "rope_scaling": { "rope_type": "linear", "factor": 4.0 },
         }),
-        "smollm3" => json!({ "no_rope_layers": [1, 0] }),
         "granite" => json!({
             "embedding_multiplier": 3.0,
             "attention_multiplier": 0.25,

@@ -38,10 +38,6 @@ pub fn metadata(family: &str) -> Metadata {
         ],
         _ => &[],
     };
-    if family == "gemma3_text" {
-        // Two layers are too few for the pattern of its files.
-        set("gemma3.attention.sliding_window_pattern", Value::U32(2));
-    }
     let windows = ["gemma2", "gemma3_text", "olmo3"].contains(&family);
     let (sizes, family) = (experts::sizes(family), architecture(family));
     for (key, value) in own {

@@ -10,7 +10,6 @@ use candle_core::{DType, Device, Tensor};
 
 use super::Names;
 use super::file::{Make, Metadata, PlannedTensor};
-use crate::config::Config;
 use crate::error::Result;
 use crate::lora::Lora;
 use crate::peft::{self, AdaptedModule};
@@ -18,11 +17,10 @@ use crate::peft::{self, AdaptedModule};
 /// The tensors, and the alpha in the metadata.
 pub fn tensors<'a>(
     adapter: &Lora,
-    config: &Config,
-    names: &Names<'_>,
+    names: &Names,
     metadata: &mut Metadata,
 ) -> Result<Vec<PlannedTensor<'a>>> {
-    let modules = peft::modules(adapter, config)?;
+    let modules = peft::modules(adapter, &names.config)?;
     let numerator = |module: &AdaptedModule| module.scaling * rank(module) as f64;
     let alpha = modules.first().map_or(1.0, numerator) as f32;
     metadata.insert("adapter.lora.alpha".to_owned(), Value::F32(alpha));

@@ -4,8 +4,10 @@ use candle_core::quantized::gguf_file::Value;
 use candle_core::{Device, Tensor};
 
 use super::file::Metadata;
-use crate::config::{Config, RopeScaling, yarn_attention_factor};
+use super::own;
+use crate::config::{Config, GgufKey, RopeScaling, yarn_attention_factor};
 use crate::error::{Error, Result};
+use crate::families;
 
 /// Architectures of which llama.cpp loads biases of the projections.
 const WITH_BIASES: [&str; 2] = ["llama", "qwen2"];
@@ -96,7 +98,10 @@ pub fn of(config: &Config, architecture: &str) -> Result<Shape> {
         let size = config.sliding_window.unwrap_or(0);
         shape.set(key("attention.sliding_window"), Value::U32(size as u32));
     }
-    if let Some(window) = config.sliding_window.filter(|it| *it < config.max_position) {
+    let family = families::find_gguf(architecture, config.experts.is_some());
+    let reads_windows = family.is_some_and(|it| it.gguf_keys().contains(&GgufKey::Window));
+    let window = config.sliding_window.filter(|it| *it < config.max_position);
+    if let Some(window) = window.filter(|_| !reads_windows) {
         shape.notices.push(format!(
             "llama.cpp gives every token all before it: texts of more than {window} tokens, the sliding window of \
              the model, are computed otherwise there"
@@ -104,6 +109,16 @@ pub fn of(config: &Config, architecture: &str) -> Result<Shape> {
     }
     if let Err(problem) = scaling(config, architecture, &mut shape) {
         return refuse("rope_scaling", problem);
+    }
+    if let Some(family) = family {
+        own::set(&mut shape.metadata, config, architecture, family);
+        let text = Value::String(architecture.to_owned());
+        shape.set("general.architecture".to_owned(), text);
+        if let Some(field) = own::differs(&shape.metadata, config)? {
+            let problem =
+                format!("isn't what llama.cpp computes for architecture `{architecture}`");
+            return refuse(field, problem);
+        }
     }
     Ok(shape)
 }
