@@ -4,6 +4,9 @@
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 #[allow(dead_code)]
+#[path = "decoder/configs.rs"]
+mod configs;
+#[allow(dead_code)]
 #[path = "decoder/random.rs"]
 mod random;
 
