@@ -114,7 +114,8 @@ impl Decoder {
 
     /// Whether a row has the same bits whatever sequences it shares a batch with. The
     /// fused kernels sum every row on its own and in one order; libraries choose by the
-    /// shape of the batch.
+    /// shape of the batch. A step of decoding has two orders: one for up to 16 sequences,
+    /// which stream the weights, and one for more.
     pub fn rows_stand_alone(&self) -> bool {
         self.kernels == Kernels::Fused
     }
