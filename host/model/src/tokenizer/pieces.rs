@@ -107,13 +107,11 @@ fn part_bytes(name: &str) -> Option<Vec<u8>> {
 fn byte_of(c: char) -> Option<u8> {
     let is_visible = |byte: &u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let code = u32::from(c);
-    match u8::try_from(code) {
-        Ok(byte) => Some(byte).filter(is_visible),
-        Err(_) => {
-            let number = usize::try_from(code.checked_sub(256)?).ok()?;
-            (0..=255u8).filter(|byte| !is_visible(byte)).nth(number)
-        }
+    if let Ok(byte) = u8::try_from(code) {
+        return Some(byte).filter(is_visible);
     }
+    let number = usize::try_from(code.checked_sub(256)?).ok()?;
+    (0..=255u8).filter(|byte| !is_visible(byte)).nth(number)
 }
 
 #[cfg(test)]
