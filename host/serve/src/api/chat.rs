@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::events::{self, Pieces, Wanted};
 use super::fields::Fields;
 use super::question::{MOST_LIKELIEST, Question, room};
-use super::service::Service;
+use super::service::{Service, score_count};
 use super::usage::Usage;
 use super::{Body, Held};
 use crate::engine::{Answer, Ask, Delta, Finish};
@@ -54,7 +54,7 @@ pub fn read(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
     let wanted = max_tokens.or(max_all_tokens).unwrap_or(service.limits().answer);
     let max_tokens = room(service, "messages", &prompt, wanted)?;
     let tokens = max_tokens.saturating_mul(question.count);
-    let count = service.scores("max_tokens", tokens, scores)?;
+    let count = score_count("max_tokens", tokens, scores)?;
     let one = Ask {
         max_tokens,
         max_all_tokens,

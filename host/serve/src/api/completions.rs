@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::events::{self, Pieces, Wanted};
 use super::fields::Fields;
 use super::question::{MOST_LIKELIEST, Question, room};
-use super::service::Service;
+use super::service::{Service, score_count};
 use super::usage::Usage;
 use super::{Body, Held};
 use crate::engine::{Answer, Ask, Delta, Finish, Scored};
@@ -69,7 +69,7 @@ pub fn read(service: &Service, body: &[u8]) -> Result<Asked, ApiError> {
         tokens += room(service, "prompt", &prompt.tokens, max_tokens)?;
         tokens += if echo { prompt.tokens.len() } else { 0 };
     }
-    let count = service.scores("prompt", tokens.saturating_mul(question.count), scores)?;
+    let count = score_count("prompt", tokens.saturating_mul(question.count), scores)?;
     let one = Ask {
         max_tokens,
         scores,

@@ -91,6 +91,11 @@ impl ApiError {
         Self { code: Some("timeout"), ..Self::new(StatusCode::GATEWAY_TIMEOUT, message) }
     }
 
+    /// Nobody is left to answer.
+    pub fn gone() -> Self {
+        Self::internal("the thread of the model has ended; start the server again")
+    }
+
     /// A failure on this side.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)

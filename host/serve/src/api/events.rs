@@ -97,7 +97,7 @@ impl<P: Pieces> Writer<P> {
             let mut out = String::new();
             match event {
                 Err(_) => self.fail(&mut out, &self.service.late()),
-                Ok(None) => self.fail(&mut out, &self.service.gone()),
+                Ok(None) => self.fail(&mut out, &ApiError::gone()),
                 Ok(Some((_, Event::Failed(failure)))) => self.fail(&mut out, &failure.into()),
                 Ok(Some((index, Event::Piece(delta)))) => self.piece(&mut out, index, delta),
                 Ok(Some((index, Event::Done(mut answer)))) => {

@@ -187,27 +187,6 @@ impl Service {
         }
     }
 
-    /// Log-probabilities of a request: of so many tokens, with so many likeliest ones each.
-    ///
-    /// # Errors
-    /// [`ApiError`] if they are more than a reply can have.
-    pub fn scores(
-        &self,
-        param: &str,
-        tokens: usize,
-        top: Option<usize>,
-    ) -> Result<usize, ApiError> {
-        let count = top.map_or(0, |top| tokens.saturating_mul(top + 1));
-        let most = MOST_SCORES.0;
-        if count <= most {
-            return Ok(count);
-        }
-        let problem = format!(
-            "asks for up to {count} log-probabilities, and a reply has {most}; ask for fewer at a time"
-        );
-        Err(ApiError::field(param, problem))
-    }
-
     /// Waits until so many log-probabilities can be held.
     ///
     /// # Errors
@@ -229,10 +208,6 @@ impl Service {
 
     pub fn late(&self) -> ApiError {
         ApiError::late(self.limits.time.as_secs())
-    }
-
-    pub fn gone(&self) -> ApiError {
-        ApiError::internal("the thread of the model has ended; start the server again")
     }
 
     /// Counts what nobody reads of a request, and tells each name once.
@@ -289,7 +264,7 @@ impl Service {
         while left > 0 {
             match timeout_at(deadline, events.recv()).await {
                 Err(_) => return Err(self.late()),
-                Ok(None) => return Err(self.gone()),
+                Ok(None) => return Err(ApiError::gone()),
                 Ok(Some((_, Event::Piece(_)))) => {}
                 Ok(Some((_, Event::Failed(failure)))) => return Err(failure.into()),
                 Ok(Some((index, Event::Done(answer)))) => {
@@ -313,6 +288,22 @@ impl Service {
             given.len() <= MOST_KEY && bool::from(given.as_bytes().ct_eq(key.as_bytes()))
         })
     }
+}
+
+/// Log-probabilities of a request: of so many tokens, with so many likeliest ones each.
+///
+/// # Errors
+/// [`ApiError`] if they are more than a reply can have.
+pub fn score_count(param: &str, tokens: usize, top: Option<usize>) -> Result<usize, ApiError> {
+    let count = top.map_or(0, |top| tokens.saturating_mul(top + 1));
+    let most = MOST_SCORES.0;
+    if count <= most {
+        return Ok(count);
+    }
+    let problem = format!(
+        "asks for up to {count} log-probabilities, and a reply has {most}; ask for fewer at a time"
+    );
+    Err(ApiError::field(param, problem))
 }
 
 fn now() -> u64 {

@@ -145,7 +145,7 @@ fn clients_that_read_nothing_hold_up_nobody() {
 fn the_end_does_not_wait_for_clients_that_do_nothing() {
     let server = narrow(16);
     let whole = request(CHAT, "", &question("Hello?").to_string());
-    let mut idle = vec![server.connect(), server.connect(), server.connect()];
+    let mut idle = [server.connect(), server.connect(), server.connect()];
     idle[0].write_all(&whole.as_bytes()[..20]).unwrap();
     idle[1].write_all(&whole.as_bytes()[..whole.len() - 1]).unwrap();
     std::thread::sleep(Duration::from_millis(100));
