@@ -117,6 +117,8 @@ fn configurations() {
     case.fails(&["train", "--set", "batch"], 2, &["key=value"]);
     case.fails(&["train", "--device", "tpu"], 2, &["tpu", "cpu"]);
     case.fails(&["train", "--lr", "7"], 2, &["train.learning_rate"]);
+    case.fails(&["train", "--dropout", "1"], 2, &["lora.dropout", "in [0, 1)"]);
+    case.fails(&["train", "--neftune", "inf"], 2, &["train.neftune_alpha"]);
     Command::cargo_bin("host")
         .unwrap()
         .args(["train", "--polciy", "x"])

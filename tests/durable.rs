@@ -8,7 +8,7 @@ use crate::program::{alone, plugin, signal, start, text};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A run with every stage in it: calibration, evaluations, a baseline, two policies.
+/// A run with every stage in it: calibration, evaluations, a baseline, two policies, noise.
 fn arguments(output: &str) -> Vec<String> {
     let steps = "12";
     let (probe, other) = (plugin("probe.wasm"), plugin("fixed-kl.wasm"));
@@ -20,6 +20,10 @@ fn arguments(output: &str) -> Vec<String> {
         "--policy",
         &other,
         "--baseline",
+        "--dropout",
+        "0.1",
+        "--neftune",
+        "5",
         "--steps",
         steps,
         "--batch",

@@ -15,8 +15,8 @@ use crate::plain::PlainModel;
 use crate::weights::Weights;
 
 pub use crate::pass::{
-    Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
-    TapRows, TokenSubset,
+    Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Noise, NoiseLevels, Overlay,
+    Packed, StepMemory, TapRows, TokenSubset,
 };
 
 /// A decoder of the Llama family with frozen weights. The reference of a
@@ -74,9 +74,23 @@ impl Decoder {
         adapter: Option<&Lora>,
         taps: &[TapRows],
     ) -> Result<Forward> {
+        self.forward_noisy(batch, adapter, None, taps)
+    }
+
+    /// The same with the noise of a training pass. Without an adapter there is no gradient, and
+    /// so no noise.
+    pub fn forward_noisy(
+        &self,
+        batch: &Packed,
+        adapter: Option<&Lora>,
+        noise: Option<&Noise>,
+        taps: &[TapRows],
+    ) -> Result<Forward> {
         self.check_adapter(adapter)?;
         self.check(batch, taps)?;
-        self.implementation.forward(batch, adapter, taps, self.recompute)
+        noise.map_or(Ok(()), |noise| noise.validate(batch))?;
+        let noise = noise.filter(|noise| adapter.is_some() && !noise.levels.are_zero());
+        self.implementation.forward(batch, adapter, noise, taps, self.recompute)
     }
 
     /// Frees the memory that is reused from training step to training step.

@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::head::fused as head;
 use crate::lora::Lora;
 use crate::pass::{
-    Forward, HeadLoss, HeadRows, Implementation, KvCache, MicroBatchShape, Overlay, Packed,
+    Forward, HeadLoss, HeadRows, Implementation, KvCache, MicroBatchShape, Noise, Overlay, Packed,
     StepMemory, TapRows,
 };
 use crate::weights::Weights;
@@ -53,6 +53,7 @@ impl Implementation for FusedModel {
         &self,
         batch: &Packed,
         adapter: Option<&Lora>,
+        noise: Option<&Noise>,
         taps: &[TapRows],
         recompute: bool,
     ) -> Result<Forward> {
@@ -61,7 +62,8 @@ impl Implementation for FusedModel {
         };
         let flat = Flat::new(adapter);
         let vector = Flat::tensor(adapter)?;
-        let (operation, found) = Operation::run(&self.0, batch, flat, &vector, taps, recompute)?;
+        let (operation, found) =
+            Operation::run(&self.0, (batch, noise), flat, &vector, taps, recompute)?;
         Ok(Forward { hidden: vector.apply_op1(operation)?, taps: found })
     }
 

@@ -45,8 +45,8 @@ pub use lora::{Lora, LoraConfig, Names, Target};
 pub use matrix::{BlockFormat, Matrix};
 pub use message::{Chat, Content, Message, TemplateInputs, Utterance};
 pub use pass::{
-    Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Overlay, Packed, StepMemory,
-    TapRows,
+    Forward, HeadLoss, HeadRows, Kernels, KvCache, MicroBatchShape, Noise, NoiseLevels, Overlay,
+    Packed, StepMemory, TapRows,
 };
 pub use sampler::{Sampler, SamplingOptions};
 pub use steering::Steering;

@@ -3,6 +3,7 @@
 mod cache;
 mod implementation;
 mod memory;
+mod noise;
 mod overlay;
 mod packed;
 mod rotary;
@@ -16,6 +17,8 @@ pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
 pub(crate) use implementation::Implementation;
 pub use implementation::Kernels;
 pub use memory::{MicroBatchShape, StepMemory};
+pub(crate) use noise::{Input, RowNoise};
+pub use noise::{Noise, NoiseLevels};
 pub use overlay::Overlay;
 pub use packed::Packed;
 pub(crate) use packed::check_tokens;

@@ -28,8 +28,8 @@ use crate::error::{Error, Result};
 use crate::head::{LossHead, plain as head};
 use crate::lora::Lora;
 use crate::pass::{
-    Forward, HeadLoss, HeadRows, Implementation, KvCache, Overlay, Packed, PlainCache, Store,
-    TapRows,
+    Forward, HeadLoss, HeadRows, Implementation, KvCache, Noise, Overlay, Packed, PlainCache,
+    Store, TapRows,
 };
 use block::Block;
 use factors::Factors;
@@ -49,7 +49,7 @@ impl PlainModel {
         layers: usize,
         mut visit: impl FnMut(usize, &Tensor, Option<(Tensor, Tensor)>) -> Result<()>,
     ) -> Result<Tensor> {
-        let packing = Packing::new(self, batch)?;
+        let packing = Packing::new(self, batch, None)?;
         let mut stream = steer(overlay, 0, self.embed(&batch.tokens)?)?;
         visit(0, &stream, None)?;
         for layer in 0..layers {
@@ -85,11 +85,12 @@ impl Implementation for PlainModel {
         &self,
         batch: &Packed,
         adapter: Option<&Lora>,
+        noise: Option<&Noise>,
         taps: &[TapRows],
         recompute: bool,
     ) -> Result<Forward> {
-        let packing = Arc::new(Packing::new(self, batch)?);
-        let mut stream = self.embed(&batch.tokens)?;
+        let packing = Arc::new(Packing::new(self, batch, noise)?);
+        let mut stream = packing.embed(self.embed(&batch.tokens)?)?;
         let mut means = TapMeans::new(taps);
         means.add(&stream, 0)?;
         for layer in 0..self.config.num_layers {

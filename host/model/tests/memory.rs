@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use candle_core::{Device, Tensor};
 use host_model::{
-    Config, Decoder, Forward, HeadRows, Kernels, Lora, MicroBatchShape, Packed, Target,
+    Config, Decoder, Forward, HeadRows, Kernels, Lora, MicroBatchShape, Noise, NoiseLevels, Packed,
+    Target,
 };
 
 struct Counting;
@@ -44,7 +45,13 @@ static ALLOCATOR: Counting = Counting;
 
 /// Most bytes that one step over the second half of each sequence adds to what is there
 /// before it.
-fn step(decoder: &Decoder, batch: &Packed, lora: &Lora, held: bool) -> usize {
+fn step(
+    decoder: &Decoder,
+    batch: &Packed,
+    lora: &Lora,
+    held: bool,
+    noise: Option<&Noise>,
+) -> usize {
     let rows: Vec<u32> = answers(batch).collect();
     let labels: Vec<u32> = rows.iter().map(|row| batch.tokens[*row as usize]).collect();
     let weights = vec![1.0 / rows.len() as f32; rows.len()];
@@ -54,7 +61,7 @@ fn step(decoder: &Decoder, batch: &Packed, lora: &Lora, held: bool) -> usize {
     PEAK.store(before, SeqCst);
     let select = |forward: &Forward| forward.hidden.index_select(&rows, 0).unwrap();
     let reference = held.then(|| select(&decoder.forward(batch, None, &[]).unwrap()));
-    let forward = decoder.forward(batch, Some(lora), &[]).unwrap();
+    let forward = decoder.forward_noisy(batch, Some(lora), noise, &[]).unwrap();
     let loss = decoder.head_loss(HeadRows {
         hidden: &select(&forward),
         reference: reference.as_ref(),
@@ -97,9 +104,9 @@ fn checkpointing(config: &Config) {
     let lora = random::adapter(config, &Target::ALL);
     let batch = batch(&[400, 400, 200], config);
     let mut decoder = random::decoder(config, Kernels::Fused);
-    let everything = step(&decoder, &batch, &lora, false);
+    let everything = step(&decoder, &batch, &lora, false, None);
     decoder.recompute = true;
-    let inputs = step(&decoder, &batch, &lora, false);
+    let inputs = step(&decoder, &batch, &lora, false, None);
     // Per row and block: the input alone, against queries, keys, values, the MLP's
     // two sides and the rest as well.
     let held = 4 * batch.rows() * config.num_layers * config.hidden_size;
@@ -111,22 +118,26 @@ fn forecast(config: &Config, lengths: &[usize]) {
     let lora = random::adapter(config, &[Target::Q, Target::V, Target::Down]);
     let batch = batch(lengths, config);
     let mut decoder = random::decoder(config, Kernels::Fused);
-    for (recompute, held) in [(false, false), (true, false), (false, true), (true, true)] {
+    let levels = NoiseLevels { dropout: 0.1, embedding: 0.0 };
+    let noise = Noise { levels, keys: vec![1; lengths.len()] };
+    for case in 0..8 {
+        let [recompute, held, dropout] = [1, 2, 4].map(|bit| case & bit != 0);
         decoder.recompute = recompute;
         let work = MicroBatchShape {
             lengths: lengths.to_vec(),
             answer_tokens: answers(&batch).count(),
             has_kl: held,
+            has_dropout: dropout,
         };
         let told = decoder.step_memory(&lora, &work).unwrap();
         // The threads have their panels from the steps before.
         let told = (told.peak - told.panels) as f64;
-        let found = step(&decoder, &batch, &lora, held) as f64;
+        let found = step(&decoder, &batch, &lora, held, dropout.then_some(&noise)) as f64;
         let ratio = told / found;
         assert!(
             (0.95..1.08).contains(&ratio),
             "{ratio:.3}: {told} told, {found} found, {lengths:?}, {} blocks, vocabulary {}, \
-             recompute {recompute}, held {held}",
+             recompute {recompute}, held {held}, dropout {dropout}",
             config.num_layers,
             config.vocab_size
         );

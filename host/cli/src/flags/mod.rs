@@ -183,6 +183,12 @@ flags! {
         /// Scale the update by alpha / sqrt(rank) instead (rsLoRA).
         #[arg(long)]
         rslora: bool => [lora.rank_stabilized],
+        /// Chance that a value which the adapter takes is dropped in a training pass.
+        #[arg(long, value_name = "P")]
+        dropout: Option<f64> => [lora.dropout],
+        /// Noise on embeddings while rows are trained (NEFTune), for example 5.
+        #[arg(long, value_name = "ALPHA")]
+        neftune: Option<f64> => [train.neftune_alpha],
         /// Go on training this adapter (a folder in peft's format) instead of a fresh one. The
         /// reference is the model without it; --model-adapter takes one into the reference.
         #[arg(long, value_name = "DIR")]

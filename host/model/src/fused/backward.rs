@@ -1,6 +1,8 @@
 //! The backward pass of one block, in the reverse order of the forward pass, then the
 //! adapter's gradients, each a product over all rows.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::adapter::FactorGradients;
@@ -10,11 +12,11 @@ use super::scratch::Scratch;
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, low_blocks};
 use crate::config::Target;
-use crate::pass::Angles;
+use crate::pass::{Angles, Input};
 use host_kernels::attention::Gradients;
 use host_kernels::low_rank::sum_rows;
 use host_kernels::view::Mat;
-use host_kernels::{gated, norm, product, rotate, softmax};
+use host_kernels::{gated, norm, rotate, softmax};
 
 /// Columns of an adapter's gradient in a piece of work.
 const STRIPE: usize = 128;
@@ -38,7 +40,7 @@ impl Layer<'_> {
         }
         match &self.mlp {
             LayerMlp::Dense(mlp) => {
-                Self::leave_mlp_back(mlp, shape, scratch);
+                self.leave_mlp_back(mlp, shape, scratch);
                 self.enter_mlp_back(mlp, shape, tape, scratch);
             }
             LayerMlp::Experts(mlp) => mlp.backward(tape, scratch),
@@ -47,12 +49,12 @@ impl Layer<'_> {
         self.leave_attention_back(shape, scratch);
         self.attend_back(shape, tape, scratch);
         self.project_back(shape, tape, scratch, wants_input);
-        self.adapter_gradients(tape, scratch, gradients);
+        self.adapter_gradients(shape, tape, scratch, gradients);
         std::mem::swap(&mut scratch.g, &mut scratch.dx);
     }
 
     /// The gradient of the MLP's inner values, in `dup`.
-    fn leave_mlp_back(mlp: &DenseMlp, shape: &Shape, scratch: &mut Scratch) {
+    fn leave_mlp_back(&self, mlp: &DenseMlp, shape: &Shape, scratch: &mut Scratch) {
         let hidden = mlp.down.out;
         let factor = mlp.down.factor_b();
         let format = mlp.down.weight.format();
@@ -69,7 +71,8 @@ impl Layer<'_> {
             Factor::multiply(&factor, g, low);
         });
         let low = &scratch.low[at(Target::Down)];
-        product::run(&mut [backward(&[(&mlp.down, left, low)], &mut scratch.dup)]);
+        let dropout = shape.dropout(self.index, Input::Inner);
+        backward(&[(&mlp.down, left, low)], dropout, &mut scratch.dup);
     }
 
     /// From there through gate and up to the gradient of the normed stream, in `dx`.
@@ -96,14 +99,22 @@ impl Layer<'_> {
                 (mid, normed.next(), values, packed_gate.next_block(), packed_up.next_block(), low)
             })
             .collect();
-        work.into_par_iter().for_each(
-            |(mid, normed, values, mut packed_gate, mut packed_up, low)| {
+        let mlp_dropout = shape.dropout(self.index, Input::Mlp);
+        let inner_dropout = shape.dropout(self.index, Input::Inner);
+        work.into_par_iter().enumerate().for_each(
+            |(block, (mid, normed, values, mut packed_gate, mut packed_up, low))| {
                 let (gate, up, activated, dgate, dup) = values;
                 let rows = mid.len() / hidden;
                 gated::forward(self.config.activation, gate, up, activated);
                 let dinner = dup.to_vec();
                 gated::backward(self.config.activation, gate, up, &dinner, dgate, dup);
                 self.enter(mid, self.mlp_norm, normed);
+                if let Some(dropout) = mlp_dropout {
+                    dropout.block(block, hidden, normed);
+                }
+                if let Some(dropout) = inner_dropout {
+                    dropout.block(block, inner, activated);
+                }
                 packed_gate.pack(dgate, rows, inner);
                 packed_up.pack(dup, rows, inner);
                 let sides = [&*dgate, &*dup].into_iter().zip(low);
@@ -115,7 +126,7 @@ impl Layer<'_> {
         let low = |target: Target| &scratch.low[at(target)][..];
         let sides =
             [(&mlp.gate, &*left_gate, low(Target::Gate)), (&mlp.up, &*left_up, low(Target::Up))];
-        product::run(&mut [backward(&sides, &mut scratch.dx)]);
+        backward(&sides, mlp_dropout, &mut scratch.dx);
     }
 
     /// The gradients of the stream before the MLP, and of what attention adds to it.
@@ -151,7 +162,8 @@ impl Layer<'_> {
             Factor::multiply(&factor, dout, low);
         });
         let low = &scratch.low[at(Target::O)];
-        product::run(&mut [backward(&[(&self.o, left, low)], &mut scratch.dmixed)]);
+        let dropout = shape.dropout(self.index, Input::Mixed);
+        backward(&[(&self.o, left, low)], dropout, &mut scratch.dmixed);
     }
 
     fn attend_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch) {
@@ -211,8 +223,12 @@ impl Layer<'_> {
                 (x, normed.next(), g, low, packed)
             })
             .collect();
-        work.into_par_iter().for_each(|(x, normed, g, low, packed)| {
+        let dropout = shape.dropout(self.index, Input::Attention);
+        work.into_par_iter().enumerate().for_each(|(block, (x, normed, g, low, packed))| {
             self.enter(x, self.attn_norm, normed);
+            if let Some(dropout) = dropout {
+                dropout.block(block, hidden, normed);
+            }
             let rows = x.len() / hidden;
             for (((g, low), mut packed), factor) in g.iter().zip(low).zip(packed).zip(&factors) {
                 packed.pack(g, rows, g.len() / rows);
@@ -229,7 +245,7 @@ impl Layer<'_> {
             (&self.k, left_k, low(Target::K)),
             (&self.v, left_v, low(Target::V)),
         ];
-        product::run(&mut [backward(&sides, &mut scratch.dx)]);
+        backward(&sides, dropout, &mut scratch.dx);
         let size = BLOCK * hidden;
         scratch
             .dx
@@ -276,18 +292,29 @@ impl Layer<'_> {
     }
 
     /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.
-    fn adapter_gradients(&self, tape: &Tape, scratch: &Scratch, mut gradients: FactorGradients) {
+    fn adapter_gradients(
+        &self,
+        shape: &Shape,
+        tape: &Tape,
+        scratch: &Scratch,
+        mut gradients: FactorGradients,
+    ) {
         let (x, mid) = (&scratch.normed_x, &scratch.normed_mid);
         let dout = if self.config.finishes_branches() { &scratch.dout } else { &scratch.dmid };
-        let mut sources = vec![
+        // The others' inputs are computed again, and dropped as they were.
+        let mut mixed = Cow::Borrowed(&tape.mixed[..]);
+        if let Some(dropout) = shape.dropout(self.index, Input::Mixed) {
+            dropout.rows(self.o.input, mixed.to_mut());
+        }
+        let mut sources: Vec<(&Projection, &[f32], &[f32])> = vec![
             (&self.q, x, &scratch.dq),
             (&self.k, x, &scratch.dk),
             (&self.v, x, &scratch.dv),
-            (&self.o, &tape.mixed, dout),
+            (&self.o, &mixed, dout),
         ];
         if let LayerMlp::Dense(mlp) = &self.mlp {
             sources.extend([
-                (&mlp.gate, mid, &scratch.dgate),
+                (&mlp.gate, &mid[..], &scratch.dgate[..]),
                 (&mlp.up, mid, &scratch.dup),
                 (&mlp.down, &scratch.activated, &scratch.g),
             ]);
@@ -298,8 +325,8 @@ impl Layer<'_> {
                 continue;
             };
             let sides = [
-                (&scratch.low[index], *x, projection.input),
-                (&tape.low[index], *g, projection.out),
+                (&scratch.low[index][..], *x, projection.input),
+                (&tape.low[index][..], *g, projection.out),
             ];
             for (side, (low, wide, width)) in sides.into_iter().enumerate() {
                 for first in (0..width).step_by(STRIPE) {

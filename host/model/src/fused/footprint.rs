@@ -76,7 +76,10 @@ impl Frozen {
         });
         let scratch = scratch + Scratch::packed_values(config, format, rows);
         let heads = attention::gradient_values(mixed, longest, threads);
-        let backward = left + slopes + again + angles + scratch + heads.max(at_work);
+        // What comes back through the adapters on one input, and attention's output as it was dropped.
+        let dropped = if work.has_dropout { rows * deepest.max(config.q_size()) } else { 0 };
+        let at_once = heads.max(at_work).max(dropped);
+        let backward = left + slopes + again + angles + scratch + at_once;
         // The adapter's gradient is cut up twice on its way to the variables.
         let end = left + slopes + 2 * flat.size();
 

@@ -1,6 +1,8 @@
 //! The forward pass of one block. In turn, rows are prepared and packed side by side,
 //! and products with frozen weights split their columns over the threads.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::layer::{DenseMlp, Layer, LayerMlp};
@@ -8,7 +10,7 @@ use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
 use crate::config::Target;
-use crate::pass::Angles;
+use crate::pass::{Angles, Input};
 use host_kernels::attention::Head;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::view::{Accumulate, Mat};
@@ -59,10 +61,14 @@ impl Layer<'_> {
                 (x, packed.next_block(), low)
             })
             .collect();
-        work.into_par_iter().for_each(|(x, mut packed, low)| {
+        let dropout = shape.dropout(self.index, Input::Attention);
+        work.into_par_iter().enumerate().for_each(|(block, (x, mut packed, low))| {
             let mut normed = vec![0f32; x.len()];
             self.enter(x, self.attn_norm, &mut normed);
             packed.pack(&normed, x.len() / hidden, hidden);
+            if let Some(dropout) = dropout {
+                dropout.block(block, hidden, &mut normed);
+            }
             for (factor, low) in factors.iter().zip(low) {
                 Factor::multiply(factor, &normed, low);
             }
@@ -159,10 +165,15 @@ impl Layer<'_> {
             .chunks(BLOCK * hidden)
             .map(|x| (x, mixed.next(), mid.next(), low[at(Target::O)].next(), packed.next_block()))
             .collect();
-        work.into_par_iter().for_each(|(x, mixed, mid, low, mut packed)| {
+        let dropout = shape.dropout(self.index, Input::Mixed);
+        work.into_par_iter().enumerate().for_each(|(block, (x, mixed, mid, low, mut packed))| {
             self.start(x, mid);
             packed.pack(mixed, mixed.len() / width, width);
-            Factor::multiply(&factor, mixed, low);
+            let mut mixed = Cow::Borrowed(mixed);
+            if let Some(dropout) = dropout {
+                dropout.block(block, width, mixed.to_mut());
+            }
+            Factor::multiply(&factor, &mixed, low);
         });
         let low = &tape.low[at(Target::O)];
         product::run(&mut [self.o.forward(Accumulate::Add, left, low, &mut tape.mid)]);
@@ -183,10 +194,14 @@ impl Layer<'_> {
                 (mid, packed.next_block(), low)
             })
             .collect();
-        work.into_par_iter().for_each(|(mid, mut packed, low)| {
+        let dropout = shape.dropout(self.index, Input::Mlp);
+        work.into_par_iter().enumerate().for_each(|(block, (mid, mut packed, low))| {
             let mut normed = vec![0f32; mid.len()];
             self.enter(mid, self.mlp_norm, &mut normed);
             packed.pack(&normed, mid.len() / hidden, hidden);
+            if let Some(dropout) = dropout {
+                dropout.block(block, hidden, &mut normed);
+            }
             for (factor, low) in factors.iter().zip(low) {
                 Factor::multiply(factor, &normed, low);
             }
@@ -229,13 +244,19 @@ impl Layer<'_> {
                 )
             })
             .collect();
-        work.into_par_iter().for_each(|(gate, up, mid, out, low, mut packed)| {
-            let mut activated = vec![0f32; gate.len()];
-            gated::forward(self.config.activation, gate, up, &mut activated);
-            packed.pack(&activated, gate.len() / inner, inner);
-            Factor::multiply(&factor, &activated, low);
-            self.start(mid, out);
-        });
+        let dropout = shape.dropout(self.index, Input::Inner);
+        work.into_par_iter().enumerate().for_each(
+            |(block, (gate, up, mid, out, low, mut packed))| {
+                let mut activated = vec![0f32; gate.len()];
+                gated::forward(self.config.activation, gate, up, &mut activated);
+                packed.pack(&activated, gate.len() / inner, inner);
+                if let Some(dropout) = dropout {
+                    dropout.block(block, inner, &mut activated);
+                }
+                Factor::multiply(&factor, &activated, low);
+                self.start(mid, out);
+            },
+        );
         let low = &tape.low[at(Target::Down)];
         product::run(&mut [mlp.down.forward(Accumulate::Add, left, low, out)]);
     }

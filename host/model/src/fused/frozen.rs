@@ -153,6 +153,9 @@ impl Frozen {
             let mut tapes = Vec::new();
             let mut found = vec![Vec::new(); taps.len()];
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
+            if let Some(noise) = shape.noise() {
+                noise.embed(self.config.hidden_size, &mut stream);
+            }
             let mut spare: Option<Tape> = None;
             let (mut left, mut outputs) = (PackedLhs::default(), Vec::new());
             steer(steering, 0, &mut stream);

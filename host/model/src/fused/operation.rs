@@ -13,7 +13,7 @@ use super::tape::Tape;
 use crate::slices::Values;
 
 use crate::error::Result;
-use crate::pass::{Packed, TapRows};
+use crate::pass::{Noise, Packed, TapRows};
 use host_kernels::norm;
 use host_kernels::pool::on_pool;
 
@@ -22,6 +22,7 @@ use host_kernels::pool::on_pool;
 pub(super) struct Operation {
     frozen: Arc<Frozen>,
     batch: Packed,
+    noise: Option<Noise>,
     flat: Flat,
     hidden: Mutex<Vec<f32>>,
     /// The residual stream after the last block.
@@ -33,13 +34,13 @@ pub(super) struct Operation {
 impl Operation {
     pub fn run(
         frozen: &Arc<Frozen>,
-        batch: &Packed,
+        (batch, noise): (&Packed, Option<&Noise>),
         flat: Flat,
         vector: &Tensor,
         taps: &[TapRows],
         recompute: bool,
     ) -> Result<(Self, Vec<Vec<f32>>)> {
-        let shape = Shape::new(&frozen.config, batch);
+        let shape = Shape::noisy(&frozen.config, batch, noise);
         let keep = if recompute { Keep::Inputs } else { Keep::Everything };
         let trace = {
             let values = Values::of(vector)?;
@@ -51,6 +52,7 @@ impl Operation {
         let operation = Self {
             frozen: frozen.clone(),
             batch: batch.clone(),
+            noise: noise.cloned(),
             flat,
             hidden: Mutex::new(hidden),
             stream: trace.stream,
@@ -63,7 +65,7 @@ impl Operation {
     /// The gradient of the flat adapter from that of the hidden rows.
     fn gradient(&self, vector: &Tensor, g: &Tensor) -> Result<Vec<f32>> {
         let config = &self.frozen.config;
-        let shape = Shape::new(config, &self.batch);
+        let shape = Shape::noisy(config, &self.batch, self.noise.as_ref());
         let values = Values::of(vector)?;
         let final_norm = Values::of(&self.frozen.final_norm)?;
         let g = g.contiguous()?;

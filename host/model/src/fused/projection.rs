@@ -1,12 +1,15 @@
 //! A frozen linear layer with an optional low-rank adapter. The frozen weight
 //! never gets a gradient.
 
+use rayon::prelude::*;
+
 use super::adapter::LowRank;
+use super::shape::{BLOCK, Dropout};
 use host_kernels::low_rank::Narrow;
 use host_kernels::packed_lhs::PackedLhs;
-use host_kernels::product::{Product, Summand};
+use host_kernels::product::{self, Product, Summand};
 use host_kernels::right::Weight;
-use host_kernels::softmax::scale;
+use host_kernels::softmax::{self, scale};
 use host_kernels::view::{Accumulate, Mat};
 
 /// y = x W^T + b + scaling (x A^T) B^T on rows of x.
@@ -73,12 +76,14 @@ impl<'a> Projection<'a> {
     }
 }
 
-/// dx [rows, input] of projections that share their input, each with the packed rows
-/// of its dy and its dlow: the sum of dy W + dlow A.
-pub(super) fn backward<'p>(
-    sides: &[(&Projection<'p>, &'p PackedLhs, &'p [f32])],
-    dx: &'p mut [f32],
-) -> Product<'p> {
+/// Sets dx [rows, input] of projections that share their input, each with the packed rows
+/// of its dy and its dlow: the sum of dy W + dlow A, the second part under the input's dropout.
+pub(super) fn backward(
+    sides: &[(&Projection, &PackedLhs, &[f32])],
+    dropout: Option<Dropout>,
+    dx: &mut [f32],
+) {
+    let cols = sides[0].0.input;
     let frozen = sides
         .iter()
         .map(|(projection, g, _)| Summand::Packed(g, projection.weight.right(projection.input, 0)));
@@ -87,11 +92,20 @@ pub(super) fn backward<'p>(
         let a = Mat::rows(adapter.a, projection.input);
         Some(Summand::Rows(dlow, adapter.rank, a))
     });
-    Product {
-        into: Accumulate::Set,
-        c: dx,
-        cols: sides[0].0.input,
-        bias: None,
-        summands: frozen.chain(adapters).collect(),
+    let set = |c: &mut [f32], summands: Vec<Summand>| {
+        product::run(&mut [Product { into: Accumulate::Set, c, cols, bias: None, summands }]);
+    };
+    let Some(dropout) = dropout else {
+        return set(dx, frozen.chain(adapters).collect());
+    };
+    set(dx, frozen.collect());
+    let adapters: Vec<_> = adapters.collect();
+    if !adapters.is_empty() {
+        let mut through = vec![0f32; dx.len()];
+        set(&mut through, adapters);
+        dropout.rows(cols, &mut through);
+        dx.par_chunks_mut(BLOCK * cols)
+            .zip(through.par_chunks(BLOCK * cols))
+            .for_each(|(dx, through)| softmax::add(dx, through));
     }
 }

@@ -3,7 +3,8 @@
 use candle_core::Tensor;
 
 use super::{
-    Forward, HeadLoss, HeadRows, KvCache, MicroBatchShape, Overlay, Packed, StepMemory, TapRows,
+    Forward, HeadLoss, HeadRows, KvCache, MicroBatchShape, Noise, Overlay, Packed, StepMemory,
+    TapRows,
 };
 use crate::error::Result;
 use crate::lora::Lora;
@@ -25,6 +26,7 @@ pub(crate) trait Implementation: Send + Sync {
         &self,
         batch: &Packed,
         adapter: Option<&Lora>,
+        noise: Option<&Noise>,
         taps: &[TapRows],
         recompute: bool,
     ) -> Result<Forward>;

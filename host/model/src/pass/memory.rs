@@ -9,6 +9,8 @@ pub struct MicroBatchShape {
     pub answer_tokens: usize,
     /// Whether its loss has a KL term.
     pub has_kl: bool,
+    /// Whether inputs of adapters are dropped.
+    pub has_dropout: bool,
 }
 
 /// Bytes that forward, loss and backward pass of one micro-batch need.

@@ -14,7 +14,7 @@ use super::norm::rms_norm;
 use super::packing::{Newest, Packing, Rotation};
 use super::rotate::rotate;
 use crate::config::{Config, QkNorm, Target};
-use crate::pass::Rotations;
+use crate::pass::{Input, Rotations};
 use crate::weights::{GatedWeights, LayerWeights, Linear, MlpWeights};
 
 /// Owns what it reads (shared, not copied), so that a backward pass can run it again.
@@ -43,10 +43,10 @@ impl Block {
         factors: &Factors,
         packing: &Packing,
     ) -> Result<(Tensor, (Tensor, Tensor))> {
-        let (q, k, v) = self.project(stream, factors, &packing.rotations)?;
+        let (q, k, v) = self.project(stream, factors, &packing.rotations, Some(packing))?;
         let masks = packing.masks(self.window);
         let mixed = attention::packed(&q, &k, &v, &packing.runs, masks, Scores::new(&self.config))?;
-        Ok((self.finish(stream, &mixed, factors)?, (k, v)))
+        Ok((self.finish(stream, &mixed, factors, Some(packing))?, (k, v)))
     }
 
     /// The residual stream of one new row per cached sequence after the block.
@@ -57,10 +57,10 @@ impl Block {
         newest: &Newest,
         cache: &mut (Tensor, Tensor),
     ) -> Result<Tensor> {
-        let (q, k, v) = self.project(stream, factors, &newest.rotations)?;
+        let (q, k, v) = self.project(stream, factors, &newest.rotations, None)?;
         let scores = Scores::new(&self.config);
         let mixed = attention::cached(&q, &k, &v, cache, newest.mask(self.window), scores)?;
-        self.finish(stream, &mixed, factors)
+        self.finish(stream, &mixed, factors, None)
     }
 
     /// q [rows, heads, head_dim], k and v [rows, kv heads, head_dim], normed and
@@ -70,12 +70,15 @@ impl Block {
         stream: &Tensor,
         factors: &Factors,
         rotations: &Rotations<Rotation>,
+        packing: Option<&Packing>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let (config, weights) = (&self.config, &self.weights);
         let x = self.norm(stream, &weights.attn_norm)?;
         let rows = x.dim(0)?;
-        let project =
-            |projection: &Linear, target: Target| linear(&x, projection, factors.get(target));
+        let mask = self.dropout(packing, Input::Attention, &x)?;
+        let project = |projection: &Linear, target: Target| {
+            linear(&x, projection, factors.get(target), mask.as_ref())
+        };
         let heads = |y: Tensor, norm: &Option<Tensor>, heads: usize| -> Result<Tensor> {
             let shape = (rows, heads, config.head_dim);
             match config.qk_norm {
@@ -96,9 +99,16 @@ impl Block {
     }
 
     /// Output projection and MLP, each added to the residual stream.
-    fn finish(&self, stream: &Tensor, mixed: &Tensor, factors: &Factors) -> Result<Tensor> {
+    fn finish(
+        &self,
+        stream: &Tensor,
+        mixed: &Tensor,
+        factors: &Factors,
+        packing: Option<&Packing>,
+    ) -> Result<Tensor> {
         let weights = &self.weights;
-        let out = linear(mixed, &weights.o, factors.get(Target::O))?;
+        let mask = self.dropout(packing, Input::Mixed, mixed)?;
+        let out = linear(mixed, &weights.o, factors.get(Target::O), mask.as_ref())?;
         let stream = self.join(stream, &out, &weights.attn_out_norm)?;
         let x = self.norm(&stream, &weights.mlp_norm)?;
         let activation = self.config.activation;
@@ -107,12 +117,25 @@ impl Block {
             (MlpWeights::Experts(_), None) => unreachable!("weights were checked"),
             (MlpWeights::Dense(mlp), _) => {
                 let GatedWeights { gate, up, down } = mlp;
-                let gate = linear(&x, gate, factors.get(Target::Gate))?;
-                let up = linear(&x, up, factors.get(Target::Up))?;
-                linear(&gated(activation, &gate, &up)?, down, factors.get(Target::Down))?
+                let mask = self.dropout(packing, Input::Mlp, &x)?;
+                let gate = linear(&x, gate, factors.get(Target::Gate), mask.as_ref())?;
+                let up = linear(&x, up, factors.get(Target::Up), mask.as_ref())?;
+                let inner = gated(activation, &gate, &up)?;
+                let mask = self.dropout(packing, Input::Inner, &inner)?;
+                linear(&inner, down, factors.get(Target::Down), mask.as_ref())?
             }
         };
         self.join(&stream, &out, &weights.mlp_out_norm)
+    }
+
+    /// The mask of a training pass on what adapters take.
+    fn dropout(
+        &self,
+        packing: Option<&Packing>,
+        input: Input,
+        x: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        packing.map_or(Ok(None), |packing| packing.dropout(self.layer, input, x))
     }
 
     /// x where there is no norm.

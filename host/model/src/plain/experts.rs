@@ -119,9 +119,9 @@ impl Run {
         let mut place = 0;
         for (expert, rows) in self.at_work() {
             let rows = constant.index_select(rows, 0)?;
-            let gate = linear(&rows, &expert.gate, None)?;
-            let up = linear(&rows, &expert.up, None)?;
-            let output = linear(&gated(self.activation, &gate, &up)?, &expert.down, None)?;
+            let gate = linear(&rows, &expert.gate, None, None)?;
+            let up = linear(&rows, &expert.up, None, None)?;
+            let output = linear(&gated(self.activation, &gate, &up)?, &expert.down, None, None)?;
             let scale = by_place.narrow(0, place, rows.dim(0)?)?;
             place += rows.dim(0)?;
             outputs.push(output.broadcast_mul(&scale)?);

@@ -9,14 +9,26 @@ use crate::operation::StorageKind;
 use crate::weights::Linear;
 
 /// y = x W^T + b + scaling (x A^T) B^T of rows [rows, in], in the type of x; A and B
-/// are rounded to it, and their gradients leave in the type of A and B.
-pub(super) fn linear(x: &Tensor, linear: &Linear, pair: Option<&Pair>) -> Result<Tensor> {
+/// are rounded to it, and their gradients leave in the type of A and B. The adapter takes
+/// x times `mask`, if there is one.
+pub(super) fn linear(
+    x: &Tensor,
+    linear: &Linear,
+    pair: Option<&Pair>,
+    mask: Option<&Tensor>,
+) -> Result<Tensor> {
     let frozen = Frozen(linear.clone());
-    match pair {
-        None => x.apply_op1(frozen),
-        Some(Pair { a, b, scaling }) => {
+    match (pair, mask) {
+        (None, _) => x.apply_op1(frozen),
+        (Some(Pair { a, b, scaling }), None) => {
             let scaling = *scaling;
             x.apply_op3(a, b, Adapted { frozen, scaling })
+        }
+        (Some(Pair { a, b, scaling }), Some(mask)) => {
+            let y = x.apply_op1(frozen)?;
+            let (a, b) = (a.to_dtype(x.dtype())?, b.to_dtype(x.dtype())?);
+            let low = ((x * mask)?.matmul(&a.t()?)? * *scaling)?;
+            y + low.matmul(&b.t()?)?
         }
     }
 }

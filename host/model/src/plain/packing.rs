@@ -1,12 +1,12 @@
-//! What all blocks of a pass share: rotation, where sequences lie, what a query sees.
+//! What all blocks of a pass share: rotation, where sequences lie, what a query sees, noise.
 //! Made once per pass, so that no block waits for the host.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::model::PlainModel;
 use crate::config::Config;
 use crate::operation::wide_type;
-use crate::pass::{Angles, Packed, Rotations};
+use crate::pass::{Angles, Input, Noise, Packed, Rotations, RowNoise};
 
 /// cos and sin [rows, half], in at least single precision.
 pub(super) struct Rotation {
@@ -43,10 +43,13 @@ pub(super) struct Packing {
     pub runs: Vec<Run>,
     /// By window, per run: [1, 1, length, length].
     masks: Vec<(Option<usize>, Vec<Tensor>)>,
+    noise: Option<RowNoise>,
+    device: Device,
+    dtype: DType,
 }
 
 impl Packing {
-    pub fn new(model: &PlainModel, batch: &Packed) -> Result<Self> {
+    pub fn new(model: &PlainModel, batch: &Packed, noise: Option<&Noise>) -> Result<Self> {
         let rows = batch
             .sequences()
             .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
@@ -64,7 +67,37 @@ impl Packing {
         let masks = masks(&model.config, |window| {
             runs.iter().map(|run| causal(run.length, window, device)).collect()
         })?;
-        Ok(Self { rotations: rotations(model, rows)?, runs, masks })
+        Ok(Self {
+            rotations: rotations(model, rows)?,
+            runs,
+            masks,
+            noise: noise.map(|noise| RowNoise::new(noise, batch)),
+            device: device.clone(),
+            dtype: model.weights.dtype(),
+        })
+    }
+
+    /// What an input [rows, width] of a layer's adapters is multiplied by, where it is dropped.
+    pub fn dropout(&self, layer: usize, input: Input, like: &Tensor) -> Result<Option<Tensor>> {
+        let Some(noise) = self.noise.as_ref().filter(|noise| noise.drops()) else {
+            return Ok(None);
+        };
+        let (rows, width) = like.dims2()?;
+        let mut mask = vec![1f32; rows * width];
+        noise.drop(layer, input, 0, width, &mut mask);
+        let mask = Tensor::from_vec(mask, (rows, width), &self.device)?;
+        mask.to_dtype(like.dtype()).map(Some)
+    }
+
+    /// Embeddings [rows, hidden] with the noise of the pass.
+    pub fn embed(&self, stream: Tensor) -> Result<Tensor> {
+        let Some(noise) = &self.noise else {
+            return Ok(stream);
+        };
+        let (rows, hidden) = stream.dims2()?;
+        let mut added = vec![0f32; rows * hidden];
+        noise.embed(hidden, &mut added);
+        stream + Tensor::from_vec(added, (rows, hidden), &self.device)?.to_dtype(self.dtype)?
     }
 
     /// One mask per run.

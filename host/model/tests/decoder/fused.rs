@@ -3,7 +3,8 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use host_model::{
-    Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Names, Packed, TapRows, Target,
+    Config, Decoder, HeadRows, Kernels, Lora, LoraConfig, Names, Noise, NoiseLevels, Packed,
+    TapRows, Target,
 };
 
 use crate::random::{self, Dice, adapter, families, ragged, relative};
@@ -14,8 +15,18 @@ fn taps() -> Vec<TapRows> {
 
 /// A loss with gradients of every hidden row, through the head as well.
 pub fn loss(decoder: &Decoder, batch: &Packed, lora: &Lora) -> (Tensor, Vec<Vec<f32>>, Tensor) {
+    noisy_loss(decoder, batch, lora, None)
+}
+
+/// The same with noise in the pass that is trained.
+pub fn noisy_loss(
+    decoder: &Decoder,
+    batch: &Packed,
+    lora: &Lora,
+    noise: Option<&Noise>,
+) -> (Tensor, Vec<Vec<f32>>, Tensor) {
     let rows = batch.rows();
-    let forward = decoder.forward(batch, Some(lora), &taps()).unwrap();
+    let forward = decoder.forward_noisy(batch, Some(lora), noise, &taps()).unwrap();
     let reference = decoder.forward(batch, None, &[]).unwrap().hidden;
     let mut dice = Dice::new(3);
     let labels = dice.tokens(rows, decoder.config.vocab_size);
@@ -66,6 +77,40 @@ fn forward_taps_and_every_gradient_agree_in_every_family() {
         let fused_gradients = fused_loss.backward().unwrap();
         let plain_gradients = plain_loss.backward().unwrap();
         assert_same_gradients(name, &lora, &fused_gradients, &plain_gradients);
+    }
+}
+
+/// In the plain kernels dropout is a product with a mask, on candle's graph.
+#[test]
+fn noise_is_the_same_in_both_kernels_in_every_family_and_when_blocks_run_again() {
+    for (name, config) in families() {
+        let lora = adapter(&config, &Target::ALL);
+        let batch = ragged(&config);
+        let levels = NoiseLevels { dropout: 0.3, embedding: 5.0 };
+        let keys = (0..batch.num_sequences()).map(|i| Noise::key(&[7, i as u64])).collect();
+        let noise = Noise { levels, keys };
+        let (mut fused, mut plain) = pair(&config);
+        let quiet = loss(&fused, &batch, &lora).2;
+        let mut first: Option<GradStore> = None;
+        for recompute in [false, true] {
+            (fused.recompute, plain.recompute) = (recompute, recompute);
+            let (a, _, hidden) = noisy_loss(&fused, &batch, &lora, Some(&noise));
+            let (b, _, plain_hidden) = noisy_loss(&plain, &batch, &lora, Some(&noise));
+            assert!(relative(&hidden, &plain_hidden) < 1e-5, "{name}");
+            assert!(relative(&hidden, &quiet) > 1e-3, "{name}: there is no noise");
+            let (a, b) = (a.backward().unwrap(), b.backward().unwrap());
+            assert_same_gradients(name, &lora, &a, &b);
+            if let Some(first) = &first {
+                for (tensor, var) in lora.named() {
+                    let gap = relative(a.get(var).unwrap(), first.get(var).unwrap());
+                    assert_eq!(gap, 0.0, "{name} {tensor}");
+                }
+            }
+            first = Some(a);
+        }
+        let other = Noise { keys: noise.keys.iter().map(|key| key + 1).collect(), ..noise };
+        let hidden = noisy_loss(&fused, &batch, &lora, Some(&other)).2;
+        assert!(relative(&hidden, &quiet) > 1e-3, "{name}");
     }
 }
 

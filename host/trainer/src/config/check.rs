@@ -55,6 +55,12 @@ impl RunConfig {
             "lora.targets",
             "needs at least one of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
         )?;
+        require((0.0..1.0).contains(&self.lora.dropout), "lora.dropout", "is a chance, in [0, 1)")?;
+        require(
+            train.neftune_alpha >= 0.0 && train.neftune_alpha.is_finite(),
+            "train.neftune_alpha",
+            "must not be negative; 0 switches the noise off",
+        )?;
         if let Some(key) = self.lora.against_start() {
             let problem = "the adapter of lora.start has its own; leave the key out";
             return Err(Error::config(key, problem));

@@ -17,6 +17,9 @@ pub struct LoraSection {
     pub alpha: f64,
     /// Scale by alpha / sqrt(rank) instead (rsLoRA).
     pub rank_stabilized: bool,
+    /// Chance that a value which the adapter takes becomes 0 in a training pass; the others are
+    /// scaled up. Projections that share their input share what is dropped.
+    pub dropout: f64,
     /// The modules that are adapted: a list of names or ends of names (q_proj,
     /// layers.3.mlp.up_proj), "all-linear", or a regular expression that whole names
     /// match (model.layers.3.self_attn.q_proj).
@@ -45,6 +48,7 @@ impl Default for LoraSection {
             rank: 16,
             alpha: 32.0,
             rank_stabilized: false,
+            dropout: 0.0,
             targets: Target::ALL.as_slice().into(),
             exclude: None,
             layers: Vec::new(),

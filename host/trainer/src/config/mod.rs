@@ -9,6 +9,7 @@ mod check;
 mod consent;
 mod layers;
 mod lora;
+mod noise;
 mod pin;
 mod policies;
 mod steering;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use host_data::{DataSource, OneOrMany, one_or_many};
+use host_model::decoder::NoiseLevels;
 use host_sandbox::Limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,7 @@ pub use host_judges::{
 };
 pub use layers::Layers;
 pub use lora::LoraSection;
+pub use noise::TrainingNoise;
 pub use steering::SteeringConfig;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
@@ -87,6 +90,13 @@ impl RunConfig {
     /// Reads the data files as the configuration says.
     pub fn reader(&self) -> host_data::Reader {
         host_data::Reader::new(self.seed.0, self.data.bad_rows())
+    }
+
+    /// The noise of its training passes.
+    pub fn noise(&self) -> TrainingNoise {
+        let levels =
+            NoiseLevels { dropout: self.lora.dropout, embedding: self.train.neftune_alpha };
+        TrainingNoise { levels, seed: self.seed.0 }
     }
 
     /// What a person should know who named a model and no data: whose data are used.
@@ -154,6 +164,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Largest L2 norm of the gradient; 0 switches clipping off.
     pub gradient_clip: f64,
+    /// NEFTune (arXiv 2310.05914): embeddings of a row of L tokens get noise that is uniform in
+    /// +- alpha / sqrt(L * hidden) while it is trained; 0 switches it off.
+    pub neftune_alpha: f64,
     /// Also train without the policy, from the same seed, and compare.
     /// Default: only on the embedded demo.
     pub baseline: Option<bool>,
@@ -184,6 +197,7 @@ impl Default for TrainConfig {
             epsilon: 1e-8,
             weight_decay: 0.0,
             gradient_clip: 1.0,
+            neftune_alpha: 0.0,
             baseline: None,
             reference_cache_mib: 1024,
             reference_cache_disk_mib: 4096,

@@ -109,6 +109,7 @@ impl Follower<'_> {
         let spec = TrainingSpec {
             context: &self.context,
             config: &self.config.train,
+            noise: self.config.noise(),
             adapter: &adapter,
             needs: &task.needs,
             policies: &[],

@@ -56,6 +56,7 @@ impl<'a> Training<'a> {
         let spec = TrainingSpec {
             context: self.context,
             config: &config.train,
+            noise: config.noise(),
             adapter: &adapter,
             needs: &needs,
             policies: self.policies,

@@ -14,7 +14,7 @@ use host_model::lora::Lora;
 use crate::actuators::adapter_projection::Subspaces;
 use crate::actuators::safety_anchors::Anchors;
 use crate::actuators::vectors::Vectors;
-use crate::config::{OnFault, TrainConfig};
+use crate::config::{OnFault, TrainConfig, TrainingNoise};
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::signals::reference;
@@ -66,6 +66,7 @@ impl RunContext {
 pub struct TrainingSpec<'a> {
     pub context: &'a RunContext,
     pub config: &'a TrainConfig,
+    pub noise: TrainingNoise,
     pub adapter: &'a Lora,
     /// Needs of each policy; without any the run trains plainly.
     pub needs: &'a [Needs],

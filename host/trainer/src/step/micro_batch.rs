@@ -3,16 +3,18 @@
 use candle_core::{Tensor, backprop::GradStore};
 use host_contract::Tap;
 use host_data::{Origin, PackedSamples, Sample, pack};
-use host_model::decoder::{Decoder, Forward, HeadRows, TokenSubset};
+use host_model::decoder::{Decoder, Forward, HeadRows, Noise, TokenSubset};
 use host_model::lora::Lora;
 
 use crate::actuators::objective::TokenWeights;
+use crate::config::TrainingNoise;
 use crate::error::Result;
 use crate::signals::taps::Reading;
 
 pub struct MicroBatch<'a> {
     pub members: &'a [&'a Sample],
     batch: PackedSamples,
+    noise: Option<Noise>,
 }
 
 /// Loss and gradient of one micro-batch.
@@ -28,7 +30,7 @@ pub struct Backward {
 
 impl<'a> MicroBatch<'a> {
     pub fn new(members: &'a [&'a Sample]) -> Self {
-        Self { members, batch: pack(members) }
+        Self { members, batch: pack(members), noise: None }
     }
 
     /// The samples of a step, at most `size` at once; samples of two origins never
@@ -37,6 +39,12 @@ impl<'a> MicroBatch<'a> {
         let groups = samples.chunk_by(|one, next| !by_origin || one.origin == next.origin);
         let batches = groups.flat_map(|group| group.chunks(size));
         batches.map(Self::new).collect()
+    }
+
+    /// The same with the noise of a step's training passes.
+    pub fn noisy(mut self, noise: &TrainingNoise, step: u64) -> Self {
+        self.noise = noise.of(step, self.members);
+        self
     }
 
     pub fn origin(&self) -> Origin {
@@ -60,7 +68,8 @@ impl<'a> MicroBatch<'a> {
         current_taps: &[Tap],
     ) -> Result<Forward> {
         let rows = Reading::new(current_taps, self.members).rows();
-        Ok(decoder.forward(&self.batch.packed, Some(adapter), &rows)?)
+        let (batch, noise) = (&self.batch.packed, self.noise.as_ref());
+        Ok(decoder.forward_noisy(batch, Some(adapter), noise, &rows)?)
     }
 
     /// Final hidden states of the rows that predict answer tokens, on the graph.

@@ -47,6 +47,7 @@ pub fn run(
         let shard = ranks.shard(&samples, spec.config.micro_batch());
         let mine = &samples[shard.samples.clone()];
         let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());
+        let micro: Vec<_> = micro.into_iter().map(|one| one.noisy(&spec.noise, step)).collect();
         let mut measured = state.measure(step, &samples, shard, &micro)?;
         let mut decision = state.assess(&measured)?;
         if let (Some(decision), Some(recorder)) = (&mut decision, &mut recorder) {

@@ -12,7 +12,7 @@ use host_model::{LoadOptions, Model, Source};
 
 use super::*;
 use crate::config::CheckpointConfig;
-use crate::config::{OnFault, TrainConfig};
+use crate::config::{OnFault, TrainConfig, TrainingNoise};
 use crate::error::Error;
 use crate::parameters::Layout;
 use crate::ranks::Ranks;
@@ -71,6 +71,7 @@ fn train(model: &Model, decoder: Decoder, samples: Vec<Sample>, epochs: f64, at:
     let spec = TrainingSpec {
         context: &context,
         config: &config,
+        noise: TrainingNoise::default(),
         adapter: &adapter,
         needs: &[],
         policies: &[],

@@ -146,7 +146,8 @@ pub fn dry_run(
     let resident = process::resident();
     let decoder = &model.decoder;
     let (train, asked) = (&config.train, asked.as_ref());
-    let walk = StepPlan::new(&loaded.plan, train, decoder, &adapter, asked);
+    let noise = config.noise();
+    let walk = StepPlan::new(&loaded.plan, (train, &noise), decoder, &adapter, asked);
     let memory = MemoryEstimate::of(decoder, &adapter, train, asked, &walk, resident);
     observer.stage("timing the parts of a step", None);
     let room = memory.available.unwrap_or(u64::MAX);
@@ -154,7 +155,7 @@ pub fn dry_run(
         let step = decoder.step_memory(&adapter, work);
         step.is_none_or(|step| step.peak < room)
     };
-    let speed = speed::measure(decoder, &adapter, train, &walk.typical(fits))?;
+    let speed = speed::measure(decoder, &adapter, (train, &noise), &walk.typical(fits))?;
     let disk = if on_disk { train.reference_cache_disk_mib } else { 0 };
     let cached = (train.reference_cache_mib as u64 + disk) << 20;
     Ok(Estimate {

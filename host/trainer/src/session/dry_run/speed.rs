@@ -8,7 +8,7 @@ use host_model::Config;
 use host_model::decoder::{Decoder, HeadRows};
 use host_model::lora::Lora;
 
-use crate::config::TrainConfig;
+use crate::config::{TrainConfig, TrainingNoise};
 use crate::error::Result;
 use crate::parameters::Layout;
 use crate::parameters::optimizer::AdamW;
@@ -46,10 +46,10 @@ pub fn products(config: &Config, length: usize) -> f64 {
 pub fn measure(
     decoder: &Decoder,
     adapter: &Lora,
-    config: &TrainConfig,
+    (config, noise): (&TrainConfig, &TrainingNoise),
     samples: &[&Sample],
 ) -> Result<Speed> {
-    let batch = MicroBatch::new(samples);
+    let batch = MicroBatch::new(samples).noisy(noise, 0);
     let packed = pack(samples);
     let rows = Tensor::new(packed.rows.as_slice(), decoder.device())?;
     let weights = vec![1.0 / packed.rows.len() as f32; packed.rows.len()];

@@ -2,7 +2,7 @@ use host_data::{Overlong, Plan, encode_chats, parse_rows};
 use host_model::{LoadOptions, Lora, Model, Source};
 
 use super::*;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, TrainingNoise};
 
 /// A step of one sample each, of two samples in two epochs.
 fn with_walk(check: impl FnOnce(&StepPlan, &Model, u64)) {
@@ -18,7 +18,13 @@ fn with_walk(check: impl FnOnce(&StepPlan, &Model, u64)) {
     let plan = Plan::new(samples, 1, 2.0, None, 1).expect("a plan");
     let lora = RunConfig::default().lora.resolve();
     let adapter = Lora::new(&model.config, lora, 1, model.decoder.device()).expect("an adapter");
-    let walk = StepPlan::new(&plan, &config(), &model.decoder, &adapter, Some(&asked()));
+    let walk = StepPlan::new(
+        &plan,
+        (&config(), &TrainingNoise::default()),
+        &model.decoder,
+        &adapter,
+        Some(&asked()),
+    );
     check(&walk, &model, answers as u64);
 }
 

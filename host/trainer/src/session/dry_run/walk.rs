@@ -9,11 +9,12 @@ use host_model::lora::Lora;
 
 use super::PolicyDemands;
 use super::speed::products;
-use crate::config::TrainConfig;
+use crate::config::{TrainConfig, TrainingNoise};
 
 /// What the steps of a run consist of.
 pub struct StepPlan<'a> {
     plan: &'a Plan,
+    noise: TrainingNoise,
     /// Of the first epoch, and of all after it.
     pub first: Work,
     pub later: Work,
@@ -46,13 +47,14 @@ pub struct Distinct {
 impl<'a> StepPlan<'a> {
     pub fn new(
         plan: &'a Plan,
-        train: &TrainConfig,
+        (train, noise): (&TrainConfig, &TrainingNoise),
         decoder: &Decoder,
         adapter: &Lora,
         asked: Option<&PolicyDemands>,
     ) -> Self {
         let mut walk = Self {
             plan,
+            noise: *noise,
             first: Work::default(),
             later: Work::default(),
             distinct: Distinct::default(),
@@ -60,6 +62,7 @@ impl<'a> StepPlan<'a> {
                 lengths: Vec::new(),
                 answer_tokens: 0,
                 has_kl: asked.is_some(),
+                has_dropout: false,
             },
             memory: None,
             micro: Vec::new(),
@@ -82,7 +85,7 @@ impl<'a> StepPlan<'a> {
             }
             let mut start = 0;
             for members in samples.chunks(train.micro_batch()) {
-                let work = step_work(members, asked.is_some());
+                let work = step_work(members, asked.is_some(), noise);
                 let tokens: usize = work.lengths.iter().sum();
                 if first {
                     let place = start..start + members.len();
@@ -94,7 +97,7 @@ impl<'a> StepPlan<'a> {
             }
         }
         if asked.is_some_and(|asked| asked.adds_samples) {
-            let work = step_work(&longest(plan, train.micro_batch()), true);
+            let work = step_work(&longest(plan, train.micro_batch()), true, noise);
             let memory = decoder.step_memory(adapter, &work);
             walk.keep_largest(work, memory);
         }
@@ -115,7 +118,7 @@ impl<'a> StepPlan<'a> {
     pub fn typical(&self, fits: impl Fn(&MicroBatchShape) -> bool) -> Vec<&'a Sample> {
         let (_, step, place) = &self.micro[self.micro.len() / 2];
         let mut samples = self.plan.step(*step)[place.clone()].to_vec();
-        while samples.len() > 1 && !fits(&step_work(&samples, true)) {
+        while samples.len() > 1 && !fits(&step_work(&samples, true, &self.noise)) {
             samples.truncate(samples.len() / 2);
         }
         samples
@@ -130,11 +133,12 @@ fn longest(plan: &Plan, count: usize) -> Vec<&Sample> {
     samples
 }
 
-fn step_work(samples: &[&Sample], held: bool) -> MicroBatchShape {
+fn step_work(samples: &[&Sample], held: bool, noise: &TrainingNoise) -> MicroBatchShape {
     MicroBatchShape {
         lengths: samples.iter().map(|sample| sample.tokens.len()).collect(),
         answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
         has_kl: held,
+        has_dropout: noise.levels.dropout > 0.0,
     }
 }
 

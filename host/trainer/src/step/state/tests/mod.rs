@@ -15,7 +15,7 @@ use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{LoadOptions, Source};
 
 use super::*;
-use crate::config::{Layers, OnFault, TrainConfig};
+use crate::config::{Layers, OnFault, TrainConfig, TrainingNoise};
 use crate::ranks::Ranks;
 use crate::step::context::RunContext;
 
@@ -122,6 +122,7 @@ impl Bench {
         let spec = TrainingSpec {
             context: &self.context,
             config: &self.config,
+            noise: TrainingNoise::default(),
             adapter: &adapter,
             needs: &self.needs,
             policies: &[],
