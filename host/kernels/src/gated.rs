@@ -55,7 +55,7 @@ fn silu_backward(gate: &[f32], up: &[f32], g: &[f32], dgate: &mut [f32], dup: &m
 }
 
 /// (1 + tanh(u)) / 2 is sigmoid(2u): 2 sqrt(2 / pi).
-const TWICE: f32 = 1.595_769_1;
+const TWICE: f32 = 1.595_769;
 const CUBE: f32 = 0.044_715;
 
 simd! {

@@ -126,9 +126,10 @@ pub(super) fn write(config: &Config, json: &mut Map<String, Value>) {
 pub(super) fn complete_gguf(config: &mut Config, pattern: usize, largest: usize) {
     config.activation = Activation::GeluTanh;
     window::complete(config, pattern);
-    let width = match config.num_layers == largest {
-        true => config.hidden_size.checked_div(config.num_heads).unwrap_or(0),
-        false => config.head_dim,
+    let width = if config.num_layers == largest {
+        config.hidden_size.checked_div(config.num_heads).unwrap_or(0)
+    } else {
+        config.head_dim
     };
     config.scales.attention = Some((width as f64).powf(-0.5));
 }

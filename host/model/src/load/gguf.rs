@@ -264,9 +264,10 @@ impl TensorSource for Gguf {
         };
         // llama.cpp multiplies with what is stored.
         let offset = self.config.norm_offset;
-        let tensor = match name.ends_with("norm.weight") && offset != 0.0 {
-            true => (tensor - offset)?,
-            false => tensor,
+        let tensor = if name.ends_with("norm.weight") && offset != 0.0 {
+            (tensor - offset)?
+        } else {
+            tensor
         };
         Ok(tensor.to_dtype(self.dtype)?)
     }

@@ -55,9 +55,10 @@ pub fn rebuild(pieces: &Pieces) -> Result<Tokenizer> {
     }
     let mut tokenizer = Tokenizer::new(bpe.build()?);
     let spaces: NormalizerWrapper = Replace::new(" ", SPACE)?.into();
-    let normalizer = match pieces.prefixed {
-        false => spaces,
-        true => Sequence::new(vec![Prepend::new(SPACE.into()).into(), spaces]).into(),
+    let normalizer = if pieces.prefixed {
+        Sequence::new(vec![Prepend::new(SPACE.into()).into(), spaces]).into()
+    } else {
+        spaces
     };
     tokenizer.with_normalizer(Some(normalizer))?;
     let mut decoders: Vec<DecoderWrapper> =

@@ -262,9 +262,10 @@ impl Metadata<'_> {
 
     fn refuse_twins(&self, tokens: &[String]) -> Result<()> {
         let different: HashSet<&String> = tokens.iter().collect();
-        match different.len() == tokens.len() {
-            true => Ok(()),
-            false => Err(self.fail("its vocabulary holds a token twice")),
+        if different.len() == tokens.len() {
+            Ok(())
+        } else {
+            Err(self.fail("its vocabulary holds a token twice"))
         }
     }
 

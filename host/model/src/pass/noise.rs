@@ -43,7 +43,9 @@ impl Noise {
 
     pub(crate) fn validate(&self, batch: &Packed) -> Result<()> {
         let NoiseLevels { dropout, embedding } = self.levels;
-        if !(0.0..1.0).contains(&dropout) || !(embedding >= 0.0 && embedding.is_finite()) {
+        let makes_sense =
+            (0.0..1.0).contains(&dropout) && embedding >= 0.0 && embedding.is_finite();
+        if !makes_sense {
             return Err(Error::batch(
                 format!("dropout is {dropout}, noise on embeddings {embedding}"),
                 "give a chance in [0, 1), and noise of 0 or more",
