@@ -14,7 +14,7 @@ pub use block::{
 pub use experts::{ExpertNames, Experts};
 pub use family::{Family, GgufKey, Module, SEPARATE, Window};
 pub use fields::Fields;
-pub use rope::{Rope, RopeScaling, long_rope_attention_factor, yarn_attention_factor};
+pub use rope::{Rope, RopeScaling, llama3_kept, long_rope_attention_factor, yarn_attention_factor};
 pub use target::Target;
 
 /// The largest size that any decoder has.

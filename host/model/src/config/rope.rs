@@ -143,6 +143,13 @@ pub fn long_rope_attention_factor(stretch: f64, original: usize) -> f64 {
     (1.0 + stretch.ln() / (original as f64).ln()).sqrt()
 }
 
+/// The part of a frequency that Llama 3.1 keeps, by the turns it makes within the original context: 0 for `low` turns
+/// or fewer (divided), 1 for `high` or more.
+pub fn llama3_kept(frequency: f64, (low, high): (f64, f64), original_max_position: usize) -> f64 {
+    let turns = original_max_position as f64 * frequency / std::f64::consts::TAU;
+    ((turns - low) / (high - low)).clamp(0.0, 1.0)
+}
+
 /// YaRN (arXiv 2309.00071, section 3.4): 1 + 0.1 m ln s for a context stretched s times.
 pub fn yarn_attention_factor(stretch: f64, m: f64) -> f64 {
     if stretch <= 1.0 { 1.0 } else { 0.1 * m * stretch.ln() + 1.0 }

@@ -111,9 +111,6 @@ impl RowNoise {
 
     /// Dropout on rows [n, width] from `first` on, which are an input of a layer's adapters.
     pub fn drop(&self, layer: usize, input: Input, first: usize, width: usize, x: &mut [f32]) {
-        if !self.drops() {
-            return;
-        }
         let kept = RANGE as f32 / (RANGE - self.below) as f32;
         let place = mix(layer as u64 * 4 + input as u64 + 1);
         for (row, (key, _)) in x.chunks_exact_mut(width).zip(&self.rows[first..]) {

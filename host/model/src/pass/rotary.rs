@@ -1,6 +1,6 @@
 //! Rotation angles of the positions of a batch.
 
-use crate::config::{Config, Rope, RopeScaling};
+use crate::config::{Config, Rope, RopeScaling, llama3_kept};
 
 /// cos and sin per row: [rows, rotary_dim / 2], scaled by the attention factor.
 pub(crate) struct Angles {
@@ -141,11 +141,9 @@ fn frequencies(rope: &Rope, dim: usize, stretch: usize) -> Vec<f32> {
             high_freq_factor,
             original_max_position,
         } => {
+            let bounds = (*low_freq_factor, *high_freq_factor);
             let ramp = |frequency: f64| {
-                let turns = *original_max_position as f64 * frequency / std::f64::consts::TAU;
-                // 0 below the low factor (stretched), 1 above the high (kept).
-                let kept = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                let kept = kept.clamp(0.0, 1.0);
+                let kept = llama3_kept(frequency, bounds, *original_max_position);
                 (kept * frequency + (1.0 - kept) * frequency / factor) as f32
             };
             base.map(ramp).collect()

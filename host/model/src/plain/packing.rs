@@ -1,7 +1,7 @@
 //! What all blocks of a pass share: rotation, where sequences lie, what a query sees, noise.
 //! Made once per pass, so that no block waits for the host.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
 use super::model::PlainModel;
 use crate::config::Config;
@@ -44,8 +44,6 @@ pub(super) struct Packing {
     /// By window, per run: [1, 1, length, length].
     masks: Vec<(Option<usize>, Vec<Tensor>)>,
     noise: Option<RowNoise>,
-    device: Device,
-    dtype: DType,
 }
 
 impl Packing {
@@ -72,8 +70,6 @@ impl Packing {
             runs,
             masks,
             noise: noise.map(|noise| RowNoise::new(noise, batch)),
-            device: device.clone(),
-            dtype: model.weights.dtype(),
         })
     }
 
@@ -85,7 +81,7 @@ impl Packing {
         let (rows, width) = like.dims2()?;
         let mut mask = vec![1f32; rows * width];
         noise.drop(layer, input, 0, width, &mut mask);
-        let mask = Tensor::from_vec(mask, (rows, width), &self.device)?;
+        let mask = Tensor::from_vec(mask, (rows, width), like.device())?;
         mask.to_dtype(like.dtype()).map(Some)
     }
 
@@ -97,7 +93,8 @@ impl Packing {
         let (rows, hidden) = stream.dims2()?;
         let mut added = vec![0f32; rows * hidden];
         noise.embed(hidden, &mut added);
-        stream + Tensor::from_vec(added, (rows, hidden), &self.device)?.to_dtype(self.dtype)?
+        let added = Tensor::from_vec(added, (rows, hidden), stream.device())?;
+        &stream + added.to_dtype(stream.dtype())?
     }
 
     /// One mask per run.

@@ -143,7 +143,7 @@ pub async fn answer(
     let Asked { question, prompt, one, scores } = asked;
     let held: Held = Box::new((held, service.hold(scores, deadline).await?));
     let has_scores = one.scores.is_some();
-    let mut usage = Usage { prompt: prompt.len(), ..Usage::default() };
+    let usage = Usage { prompt: prompt.len(), ..Usage::default() };
     let asks = question.asks(service, vec![prompt], &one);
     if question.stream {
         let head = service.head("chatcmpl", "chat.completion.chunk");
@@ -152,19 +152,11 @@ pub async fn answer(
         let events = service.engine().ask(asks)?;
         return Ok(events::reply(service.clone(), pieces, events, wanted, (deadline, held)));
     }
-    let answers = service.answers(asks, deadline).await?;
-    answers.iter().for_each(|answer| usage.add(answer));
-    let reply = super::rendered(service, move |service| {
-        let choices = answers.into_iter().enumerate();
-        let choices = choices.map(|(index, answer)| choice(service, index, answer, has_scores));
-        let mut reply = service.head("chatcmpl", "chat.completion");
-        reply["choices"] = choices.collect();
-        reply["usage"] = usage.json();
-        reply
-    });
-    let reply = reply.await?;
-    service.count_answered(&usage);
-    Ok(reply)
+    let head = service.head("chatcmpl", "chat.completion");
+    let choice = move |service: &Service, index: usize, answer: Answer| {
+        choice(service, index, answer, has_scores)
+    };
+    super::whole(service, head, asks, usage, deadline, choice).await
 }
 
 fn choice(service: &Service, index: usize, answer: Answer, has_scores: bool) -> Value {

@@ -139,7 +139,7 @@ pub async fn answer(
     let Asked { question, prompts, one, echo, scores } = asked;
     let held: Held = Box::new((held, service.hold(scores, deadline).await?));
     let prompt_tokens = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
-    let mut usage = Usage { prompt: prompt_tokens, ..Usage::default() };
+    let usage = Usage { prompt: prompt_tokens, ..Usage::default() };
     let tokens = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
     let asks = question.asks(service, tokens, &one);
     let (head, shown) = (service.head("cmpl", "text_completion"), one.scores);
@@ -150,21 +150,11 @@ pub async fn answer(
         let events = service.engine().ask(asks)?;
         return Ok(events::reply(service.clone(), pieces, events, wanted, (deadline, held)));
     }
-    let answers = service.answers(asks, deadline).await?;
-    answers.iter().for_each(|answer| usage.add(answer));
-    let reply = super::rendered(service, move |service| {
-        let choices = answers.into_iter().enumerate().map(|(index, answer)| {
-            let prompt = echo.then(|| &prompts[index / question.count]);
-            choice(service, index, prompt, answer, shown)
-        });
-        let mut reply = head;
-        reply["choices"] = choices.collect();
-        reply["usage"] = usage.json();
-        reply
-    });
-    let reply = reply.await?;
-    service.count_answered(&usage);
-    Ok(reply)
+    let choice = move |service: &Service, index: usize, answer: Answer| {
+        let prompt = echo.then(|| &prompts[index / question.count]);
+        choice(service, index, prompt, answer, shown)
+    };
+    super::whole(service, head, asks, usage, deadline, choice).await
 }
 
 fn choice(

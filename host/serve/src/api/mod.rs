@@ -21,10 +21,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::engine::{Answer, Ask};
 use error::ApiError;
 pub use routes::answer;
 pub use service::{Counts, Limits, Service};
+use usage::Usage;
 
 /// What a reply says, at once or in pieces.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -37,18 +40,32 @@ fn reply(status: StatusCode, json: &Value) -> Response<Body> {
     written(status, json.to_string())
 }
 
-/// A reply that takes a while to write, written on a thread of its own.
+/// Answers as one reply: `head` with a choice for each ask. It takes a while to write, and is written on a thread of its
+/// own.
 ///
 /// # Errors
-/// [`ApiError`] if that thread ended at a bug.
-async fn rendered(
+/// [`ApiError`] if there is no answer, or that thread ended at a bug.
+async fn whole(
     service: &Arc<Service>,
-    write: impl FnOnce(&Service) -> Value + Send + 'static,
+    mut head: Value,
+    asks: Vec<Ask>,
+    mut usage: Usage,
+    deadline: Instant,
+    choice: impl Fn(&Service, usize, Answer) -> Value + Send + 'static,
 ) -> Result<Response<Body>, ApiError> {
-    let service = service.clone();
-    let writing = tokio::task::spawn_blocking(move || write(&service).to_string());
+    let answers = service.answers(asks, deadline).await?;
+    answers.iter().for_each(|answer| usage.add(answer));
+    let (writer, total) = (service.clone(), usage.json());
+    let writing = tokio::task::spawn_blocking(move || {
+        let choices = answers.into_iter().enumerate();
+        head["choices"] = choices.map(|(index, answer)| choice(&writer, index, answer)).collect();
+        head["usage"] = total;
+        head.to_string()
+    });
     let bug = |_| ApiError::internal("the reply couldn't be written: a bug; please report it");
-    Ok(written(StatusCode::OK, writing.await.map_err(bug)?))
+    let json = writing.await.map_err(bug)?;
+    service.count_answered(&usage);
+    Ok(written(StatusCode::OK, json))
 }
 
 fn written(status: StatusCode, json: String) -> Response<Body> {

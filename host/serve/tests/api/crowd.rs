@@ -57,7 +57,7 @@ fn whoever_is_being_answered_keeps_his_place() {
     let mut streams = [server.connect(), server.connect()];
     for stream in &mut streams {
         stream.write_all(asked.as_bytes()).unwrap();
-        // The answers come one after the other; nothing of them is read for now.
+        // It has begun to come. The rest stays unread until the third has asked.
         stream.read_exact(&mut [0; 15]).unwrap();
     }
     let mut third = server.connect();

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 
 use super::file::Metadata;
 use super::own;
-use crate::config::{Config, GgufKey, RopeScaling, yarn_attention_factor};
+use crate::config::{Config, GgufKey, RopeScaling, llama3_kept, yarn_attention_factor};
 use crate::error::{Error, Result};
 use crate::families;
 
@@ -174,10 +174,9 @@ fn scaling(config: &Config, architecture: &str, shape: &mut Shape) -> Unfit<()> 
             high_freq_factor,
             original_max_position,
         } => {
+            let bounds = (*low_freq_factor, *high_freq_factor);
             let divisor = |frequency: f64| {
-                let turns = *original_max_position as f64 * frequency / std::f64::consts::TAU;
-                let kept = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                let kept = kept.clamp(0.0, 1.0);
+                let kept = llama3_kept(frequency, bounds, *original_max_position);
                 1.0 / (kept + (1.0 - kept) / factor)
             };
             let dim = config.rotary_dim();
