@@ -175,7 +175,11 @@ fn what_can_not_be_exported_is_said_before_anything_is_written() {
     std::fs::write(folder.path().join("other.Modelfile"), "mine").unwrap();
     let before = names(folder.path());
     refused(&folder, &["--run", "run"], &["--output", "--gguf"]);
-    refused(&folder, &["--run", "run", "--gguf", "there.gguf"], &["there.gguf", "exists already"]);
+    refused(
+        &folder,
+        &["--run", "run", "--gguf", "there.gguf"],
+        &["there.gguf", "exists already", "another name"],
+    );
     refused(
         &folder,
         &["--run", "run", "--gguf", "other.gguf"],

@@ -147,7 +147,7 @@ fn what_can_not_be_served_is_one_line() {
         (&["--port", &*port][..], 1, "choose another --port"),
         (&["--address", "0.0.0.0"], 2, "--key-file"),
         (&["--key-file", "key"], 1, "chmod 600"),
-        (&["--key-file", "none"], 1, "none"),
+        (&["--key-file", "none"], 1, "make a file whose first line is the key"),
         (&["--key-variable", "HOST_NO_SUCH_KEY"], 2, "HOST_NO_SUCH_KEY"),
         (&["--queue", "0"], 2, "at least 1"),
         (&["--model", "nowhere/at/all.gguf"], 1, "nowhere"),

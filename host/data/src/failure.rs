@@ -86,7 +86,7 @@ impl From<host_files::Error> for Failure {
             Json { path, source } => Self::File { path, problem: source.to_string() },
             Exists { path } => Self::File {
                 path,
-                problem: "exists already; name another folder, or remove this one".into(),
+                problem: "exists already; give another name, or remove it".into(),
             },
             Shorter { path } => Self::File {
                 path,

@@ -18,8 +18,8 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A new folder is to have a name that is taken.
-    #[error("{}: exists already; name another folder, or remove this one", path.display())]
+    /// A new file or folder is to have a name that is taken.
+    #[error("{}: exists already; give another name, or remove it", path.display())]
     Exists {
         /// The folder.
         path: PathBuf,

@@ -76,7 +76,7 @@ impl From<host_files::Error> for Error {
         match error {
             Io { path, source } => Error::Io { path, source },
             Exists { path } => {
-                Error::file(path, "exists already", "name another folder, or remove this one")
+                Error::file(path, "exists already", "give another name, or remove it")
             }
             Json { path, source } => {
                 Error::file(path, format!("can't be written: {source}"), "report this as a bug")

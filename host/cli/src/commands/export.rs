@@ -13,6 +13,7 @@ use host_trainer::card::Card;
 use host_trainer::config::RunConfig;
 use host_trainer::data::{ModelConfig, Progress as _};
 use host_trainer::records::Ending;
+use host_trainer::records::run_dir::RunDir;
 use serde::Serialize;
 
 use crate::commands::adapter::AdapterFlags;
@@ -193,11 +194,14 @@ impl<'a> Export<'a> {
         let config = with_defaults(layers)?;
         let files = [&arguments.gguf, &arguments.gguf_adapter].into_iter().flatten();
         let with_modelfile = files.flat_map(|file| [file.clone(), beside(file)]);
-        let mut named: Vec<PathBuf> =
-            arguments.output.iter().cloned().chain(with_modelfile).collect();
-        if let Some(path) = named.iter().find(|path| path.exists()) {
-            return Err(Error::OutputExists { path: path.clone() });
+        if let Some(output) = &arguments.output {
+            RunDir::check_free(output)?;
         }
+        let mut named: Vec<PathBuf> = with_modelfile.collect();
+        if let Some(path) = named.iter().find(|path| path.exists()) {
+            return Err(host_files::Error::Exists { path: path.clone() }.into());
+        }
+        named.extend(arguments.output.clone());
         named.sort();
         if let Some(twice) = named.windows(2).find(|pair| pair[0] == pair[1]) {
             let problem =

@@ -162,7 +162,11 @@ fn key(arguments: &Arguments) -> Result<Option<String>, Error> {
 }
 
 fn key_in(path: &Path) -> Result<String, Error> {
-    let problem = |error: std::io::Error| Error::file(path, error.to_string());
+    let problem = |error: std::io::Error| {
+        let lacks = error.kind() == std::io::ErrorKind::NotFound;
+        let advice = if lacks { "; make a file whose first line is the key" } else { "" };
+        Error::file(path, format!("{error}{advice}"))
+    };
     private::secret(path).map_err(problem)?;
     let text = own::read_text(path, KEY_FILE).map_err(problem)?;
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
