@@ -15,6 +15,9 @@ const WITH_BIASES: [&str; 2] = ["llama", "qwen2"];
 const WITH_DIVISORS: [&str; 1] = ["llama"];
 /// Architectures of which llama.cpp loads `rope_factors_short.weight` and `rope_factors_long.weight`.
 const WITH_TWO_DIVISORS: [&str; 2] = ["llama", "phi3"];
+/// Architectures of which llama.cpp loads no head of its own, and those of which it asks for one.
+const TIED: [&str; 2] = ["gemma", "gemma2"];
+const UNTIED: [&str; 1] = ["olmo2"];
 /// A result whose error is what is wrong with a field.
 type Unfit<T> = std::result::Result<T, String>;
 
@@ -55,6 +58,15 @@ pub fn of(config: &Config, architecture: &str) -> Result<Shape> {
         let problem =
             format!("gives biases, which llama.cpp has none of for architecture `{architecture}`");
         return refuse("attention_bias", problem);
+    }
+    let unfit = if config.tie_embeddings { &UNTIED[..] } else { &TIED[..] };
+    if unfit.contains(&architecture) {
+        let problem = format!(
+            "is {}, but llama.cpp loads models of architecture `{architecture}` {} a head of their own alone",
+            config.tie_embeddings,
+            if config.tie_embeddings { "with" } else { "without" }
+        );
+        return refuse("tie_word_embeddings", problem);
     }
     let key = |field: &str| format!("{architecture}.{field}");
     for (field, value) in [
@@ -274,6 +286,32 @@ mod tests {
                 r#""model_type":"qwen3_moe","norm_topk_prob":true,"mlp_only_layers":[1]"#,
                 "qwen3moe",
                 ["mlp_only_layers", "leaves layers dense"],
+            ),
+            (
+                r#""model_type":"gemma2","head_dim":8,"tie_word_embeddings":false"#,
+                "gemma2",
+                ["tie_word_embeddings", "is false"],
+            ),
+            (
+                r#""model_type":"gemma2","head_dim":8,"query_pre_attn_scalar":8,"attn_logit_softcapping":null"#,
+                "gemma2",
+                ["attn_logit_softcapping", "isn't what llama.cpp computes"],
+            ),
+            // Without the keys llama.cpp takes caps of 50 and 30.
+            (
+                r#""model_type":"gemma2","head_dim":8,"query_pre_attn_scalar":8,"final_logit_softcapping":null"#,
+                "gemma2",
+                ["final_logit_softcapping", "isn't what llama.cpp computes"],
+            ),
+            (
+                r#""model_type":"gemma","head_dim":8,"tie_word_embeddings":false"#,
+                "gemma",
+                ["tie_word_embeddings", "is false"],
+            ),
+            (
+                r#""model_type":"olmo2","tie_word_embeddings":true"#,
+                "olmo2",
+                ["tie_word_embeddings", "is true"],
             ),
             (
                 r#""model_type":"qwen3_moe","norm_topk_prob":false"#,
