@@ -167,6 +167,40 @@ fn gguf_files_leave_with_a_modelfile_and_answer_as_the_run_does() {
     assert!(!answers(&["--model", "q.gguf"]).is_empty());
 }
 
+/// An export that was killed leaves nothing for good.
+#[test]
+fn the_next_export_removes_what_a_killed_one_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, unfinished] =
+        [".m.gguf.99999-0.partial", ".merged.99999.partial"].map(|name| folder.path().join(name));
+    std::fs::write(&file, "half a model").unwrap();
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::write(unfinished.join("model.safetensors"), "half a model").unwrap();
+    let export = ["--merged", "--output", "merged", "--gguf", "m.gguf"];
+    let remove = |names: &[&str]| {
+        names.iter().for_each(|name| {
+            let path = folder.path().join(name);
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(path)
+            } else {
+                std::fs::remove_file(path)
+            };
+            removed.unwrap();
+        });
+    };
+    self::export(&folder, &export);
+    // What is young may still be written.
+    assert!(file.exists() && unfinished.exists());
+    remove(&["merged", "m.gguf", "m.Modelfile"]);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    for path in [&file, &unfinished] {
+        std::fs::File::open(path).unwrap().set_modified(old).unwrap();
+    }
+    self::export(&folder, &export);
+    let left = names(folder.path());
+    assert!(left.iter().all(|name| !name.ends_with(".partial")), "{left:?}");
+}
+
 #[test]
 fn what_can_not_be_exported_is_said_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ pub enum Error {
     Name { name: String },
     #[error("{} exists already: give --output another folder, or remove this one", path.display())]
     Exists { path: PathBuf },
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), host_files::advice(source))]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{} is no policy project: it has no policy.toml; `host policy new` makes one", folder.display())]
     NoProject { folder: PathBuf },

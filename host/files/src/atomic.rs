@@ -1,5 +1,6 @@
 //! Files and folders that exist either whole or not at all.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempPath;
 
 use crate::error::{Error, Result};
+use crate::leftovers;
 
 /// Permissions of an ordinary file, before the process's umask.
 const SHARED: u32 = 0o666;
@@ -20,8 +22,9 @@ const PRIVATE: u32 = 0o600;
 /// # Errors
 /// [`Error::Io`] (folder missing, disk full); what was at `path` before is untouched then.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    leftovers::sweep(path);
     let written = partial(path, SHARED, &[bytes], true).and_then(|made| replace(made, path));
-    written.map_err(|error| Error::io(path, error))
+    written.map_err(|error| Error::io(&final_path(path), error))
 }
 
 /// Replaces a file that processes lock: the new one is locked before it gets its name, so
@@ -30,11 +33,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`write`].
 pub fn write_locked(path: &Path, bytes: &[u8]) -> Result<File> {
+    leftovers::sweep(path);
     let written = partial(path, SHARED, &[bytes], true).and_then(|made| {
-        let file = File::open(&made)?;
-        let _ = file.try_lock();
-        replace(made, path)?;
-        Ok(file)
+        made.path.persist(path).map_err(|error| error.error)?;
+        Ok(made.file)
     });
     written.map_err(|error| Error::io(path, error))
 }
@@ -63,36 +65,52 @@ pub fn write_entry(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 /// [`io::ErrorKind::AlreadyExists`] if there is such a file; others as [`write`].
 pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let made = partial(path, PRIVATE, &[bytes], false)?;
-    made.persist_noclobber(path).map_err(|error| error.error)
+    made.path.persist_noclobber(path).map_err(|error| error.error)
 }
 
-/// A temporary file beside `path`, which is removed unless it gets a name.
-fn partial(path: &Path, mode: u32, parts: &[&[u8]], sync: bool) -> io::Result<TempPath> {
+/// A temporary file beside the one that it is to be.
+struct Partial {
+    /// Open, and so locked, for as long as it isn't finished.
+    file: File,
+    /// Removed unless it gets a name.
+    path: TempPath,
+}
+
+fn partial(path: &Path, mode: u32, parts: &[&[u8]], sync: bool) -> io::Result<Partial> {
     // Threads may write the same file at once.
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let partial = partial_name(path, &format!("{}-{number}", std::process::id()));
+    let partial = leftovers::name(path, &format!("{}-{number}", std::process::id()));
     let mut open = OpenOptions::new();
     let mut file = open.write(true).create(true).truncate(true).mode(mode).open(&partial)?;
     let made = TempPath::try_from_path(&partial)?;
+    leftovers::hold(&file);
     for part in parts {
         file.write_all(part)?;
     }
     if sync {
         file.sync_all()?;
     }
-    Ok(made)
+    Ok(Partial { file, path: made })
 }
 
-fn replace(made: TempPath, path: &Path) -> io::Result<()> {
-    made.persist(path).map_err(|error| error.error)
+fn replace(made: Partial, path: &Path) -> io::Result<()> {
+    made.path.persist(path).map_err(|error| error.error)
+}
+
+/// The path that something in an unfinished [`Folder`] is to have; every other path as it is.
+pub fn final_path(path: &Path) -> PathBuf {
+    let name = |part: &OsStr| part.to_str().and_then(leftovers::final_name).map(OsString::from);
+    if path.iter().all(|part| name(part).is_none()) {
+        return path.to_owned();
+    }
+    path.iter().map(|part| name(part).unwrap_or_else(|| part.to_owned())).collect()
 }
 
 /// A file that is written piece by piece under a temporary name, which gets its own with [`NewFile::finish`] and
 /// vanishes without. It never takes the place of a file that is there.
 pub struct NewFile {
-    file: File,
-    made: TempPath,
+    made: Partial,
     target: PathBuf,
 }
 
@@ -109,18 +127,18 @@ impl NewFile {
         if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
         }
+        leftovers::sweep(target);
         let begun = || {
             let made = partial(target, SHARED, &[], false)?;
-            let file = OpenOptions::new().write(true).open(&made)?;
-            set_aside(&file, bytes)?;
-            Ok(Self { file, made, target: target.to_owned() })
+            set_aside(&made.file, bytes)?;
+            Ok(Self { made, target: target.to_owned() })
         };
         begun().map_err(|error| Error::io(target, error))
     }
 
     /// Where the bytes are until the file has its name.
     pub fn path(&self) -> &Path {
-        &self.made
+        &self.made.path
     }
 
     /// Waits until all is on the disk, and gives the file its name.
@@ -128,9 +146,9 @@ impl NewFile {
     /// # Errors
     /// [`Error::Exists`] when another process was faster; [`Error::Io`].
     pub fn finish(self) -> Result<()> {
-        let Self { file, made, target } = self;
-        file.sync_all().map_err(|error| Error::io(&target, error))?;
-        made.persist_noclobber(&target).map_err(|refused| match refused.error.kind() {
+        let Self { made, target } = self;
+        made.file.sync_all().map_err(|error| Error::io(&target, error))?;
+        made.path.persist_noclobber(&target).map_err(|refused| match refused.error.kind() {
             io::ErrorKind::AlreadyExists => Error::Exists { path: target.clone() },
             _ => Error::io(&target, refused.error),
         })
@@ -139,11 +157,11 @@ impl NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.made.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.made.file.flush()
     }
 }
 
@@ -159,6 +177,8 @@ fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
 
 /// A folder under a temporary name, which gets its own with [`Folder::finish`] and vanishes without.
 pub struct Folder {
+    /// Locked for as long as it isn't finished.
+    _held: File,
     partial: PathBuf,
     target: PathBuf,
     finished: bool,
@@ -178,9 +198,25 @@ impl Folder {
         if let Some(parent) = target.parent().filter(|p| !p.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
         }
-        let partial = partial_name(target, &std::process::id().to_string());
+        leftovers::sweep(target);
+        let partial = leftovers::name(target, &std::process::id().to_string());
         fs::create_dir(&partial).map_err(|e| Error::io(&partial, e))?;
-        Ok(Self { partial, target: target.to_owned(), finished: false })
+        let held = File::open(&partial).map_err(|e| Error::io(&partial, e))?;
+        leftovers::hold(&held);
+        Ok(Self { _held: held, partial, target: target.to_owned(), finished: false })
+    }
+
+    /// Makes sure that the file system has room for so many bytes, as far as it says so: a full disk is found out now
+    /// and not when most of it is written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when there is no room.
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
+        let there_is = || {
+            let made = partial(&self.partial.join("room"), PRIVATE, &[], false)?;
+            set_aside(&made.file, bytes)
+        };
+        there_is().map_err(|error| Error::io(&self.target, error))
     }
 
     /// Path of the folder until it is finished.
@@ -209,12 +245,6 @@ impl Drop for Folder {
             let _ = fs::remove_dir_all(&self.partial);
         }
     }
-}
-
-/// Hidden, and with an end by which what a killed process left is found.
-fn partial_name(path: &Path, mark: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{mark}.partial"))
 }
 
 #[cfg(test)]
@@ -331,7 +361,14 @@ mod tests {
         drop(Folder::begin(&target).unwrap());
         assert!(names(dir.path()).is_empty());
         let folder = Folder::begin(&target).unwrap();
-        write(&folder.path().join("x"), b"1").unwrap();
+        let within = folder.path().join("x");
+        assert_eq!(final_path(&within), target.join("x"));
+        folder.check_room(1 << 20).unwrap();
+        let message = folder.check_room(1 << 62).unwrap_err().to_string();
+        assert!(message.starts_with(&target.display().to_string()), "{message}");
+        assert!(message.contains("name a"), "{message}");
+        assert!(names(folder.path()).is_empty());
+        write(&within, b"1").unwrap();
         folder.finish().unwrap();
         assert_eq!(names(&target), ["x"]);
         let message = Folder::begin(&target).err().unwrap().to_string();

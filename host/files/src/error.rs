@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), advice(source))]
     Io {
         /// The file or folder, under its final name.
         path: PathBuf,
@@ -45,5 +45,20 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// What to do about a file or folder that can't be written, for the end of a message; nothing where the system's words
+/// say it.
+pub fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => "; make room there, or name a place on another disk",
+        ReadOnlyFilesystem => "; name another place",
+        // Limits of this program have words of their own.
+        _ if error.raw_os_error() == Some(libc::EFBIG) => {
+            "; files there may not be so large (`ulimit -f`, or the file system): name another place"
+        }
+        _ => "",
     }
 }

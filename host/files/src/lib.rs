@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod capped;
 mod error;
 pub mod json;
+mod leftovers;
 mod lines;
 pub mod own;
 mod page;
@@ -16,6 +17,6 @@ pub mod sha256;
 pub mod text;
 pub mod ulimit;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, advice};
 pub use lines::Lines;
 pub use page::Page;

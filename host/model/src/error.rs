@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[expect(missing_docs, reason = "a field is what the message says at its place")]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), host_files::advice(source))]
     Io { path: PathBuf, source: std::io::Error },
 
     /// A file was read but does not hold what it should.
@@ -103,8 +103,9 @@ impl Error {
         Error::Weight { tensor: tensor.into(), problem: problem.into() }
     }
 
+    /// Of a file in a folder that isn't finished yet the final path is named.
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        Error::Io { path: path.to_owned(), source }
+        Error::Io { path: host_files::atomic::final_path(path), source }
     }
 
     pub(crate) fn file(

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use candle_core::DType;
 use host_files::atomic;
+use safetensors::View as _;
 use serde_json::{Value, json};
 
 use self::tensors::{MergedTensor, merged_tensors};
@@ -50,7 +51,7 @@ pub fn merge_with(
     }
     refuse_other(adapter, &model.config)?;
     let folder = atomic::Folder::begin(dir)?;
-    write_weights(model, adapter, &folder.path().join("model.safetensors"), dtype)?;
+    write_weights(model, adapter, &folder, dtype)?;
     write_files(folder.path(), &model.tokenizer, more)?;
     let mut config = model.config_json.clone().unwrap_or_else(|| config_json(&model.config));
     set_type(&mut config, type_name);
@@ -160,10 +161,17 @@ fn set_head(config: &mut Value, tied: bool) {
 }
 
 /// Tensors are merged one by one while the file is written, so that no second copy of the model is held.
-fn write_weights(model: &Model, adapter: Option<&Lora>, path: &Path, dtype: DType) -> Result<()> {
+fn write_weights(
+    model: &Model,
+    adapter: Option<&Lora>,
+    folder: &atomic::Folder,
+    dtype: DType,
+) -> Result<()> {
     let failure = Mutex::new(None);
     let tensors = merged_tensors(&model.config, &model.decoder.weights, adapter, dtype, &failure)?;
     let tensors: BTreeMap<String, MergedTensor<'_>> = tensors.into_iter().collect();
+    folder.check_room(tensors.values().map(|one| one.data_len() as u64).sum())?;
+    let path = &folder.path().join("model.safetensors");
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
     let written = safetensors::serialize_to_file(tensors, Some(metadata), path);
     let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
