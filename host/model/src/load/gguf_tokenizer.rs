@@ -8,6 +8,7 @@ use serde_json::json;
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::unicode::NFC;
+use tokenizers::processors::template::{SpecialToken, TemplateProcessing};
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::gguf_pre_tokenizer::{PRE_TOKENIZERS, PreTokenizer};
@@ -29,6 +30,8 @@ const SENTENCEPIECE: &str = "llama";
 /// llama.cpp's token types that matter here.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
+/// What the token that begins a text is called where a tokenizer puts it there.
+const FIRST: &str = "first";
 
 /// Rebuild the tokenizer of a GGUF file. SentencePiece and a byte-level BPE with a known pre-tokenizer are rebuilt from the metadata;
 /// for others a tokenizer.json beside the file is used when its vocabulary is the file's. The second is a line for
@@ -139,16 +142,7 @@ impl Metadata<'_> {
                 "{path}: `tokenizer.ggml.add_eos_token` isn't read: the chat template ends a turn"
             ));
         }
-        // Of the kinds that are rebuilt these begin with it unless told otherwise.
-        let begins = self.string("tokenizer.ggml.model") == Some(SENTENCEPIECE)
-            || matches!(
-                self.string("tokenizer.ggml.pre"),
-                Some("llama-bpe" | "llama3" | "llama-v3")
-            );
-        let bos = self.token_id("bos").and_then(|id| tokens.get(id as usize));
-        let Some(bos) = bos.filter(|_| self.flag("add_bos_token").unwrap_or(begins)) else {
-            return Some(template.to_owned());
-        };
+        let Some(bos) = self.first_token(tokens) else { return Some(template.to_owned()) };
         if template.contains("bos_token") || template.contains(bos.as_str()) {
             return Some(template.to_owned());
         }
@@ -157,6 +151,18 @@ impl Metadata<'_> {
             self.flag("add_bos_token").map_or("true for this tokenizer", |_| "true")
         ));
         Some(format!("{{{{ bos_token }}}}{template}"))
+    }
+
+    /// The token that begins a text, if the file asks for it.
+    fn first_token<'t>(&self, tokens: &'t [String]) -> Option<&'t String> {
+        // Of the kinds that are rebuilt these begin with it unless told otherwise.
+        let begins = || {
+            let pre = self.string("tokenizer.ggml.pre");
+            self.string("tokenizer.ggml.model") == Some(SENTENCEPIECE)
+                || matches!(pre, Some("llama-bpe" | "llama3" | "llama-v3"))
+        };
+        let bos = tokens.get(self.token_id("bos")? as usize)?;
+        self.flag("add_bos_token").unwrap_or_else(begins).then_some(bos)
     }
 
     /// What the model's tokenizer_config.json says about special tokens and the chat template.
@@ -227,6 +233,7 @@ impl Metadata<'_> {
         tokenizer.with_pre_tokenizer(Some(pre.build().map_err(invalid)?));
         tokenizer.with_decoder(Some(ByteLevel::new(false, true, true)));
         self.add_tokens(&mut tokenizer, tokens)?;
+        self.begin_texts(&mut tokenizer, tokens)?;
         Ok(tokenizer)
     }
 
@@ -257,7 +264,30 @@ impl Metadata<'_> {
         let mut tokenizer = gguf_sentencepiece::rebuild(&pieces)
             .map_err(|e| self.fail(format!("its tokenizer can't be rebuilt: {e}")))?;
         self.add_tokens(&mut tokenizer, tokens)?;
+        self.begin_texts(&mut tokenizer, tokens)?;
         Ok(tokenizer)
+    }
+
+    /// Puts the first token before texts that no chat template writes, if the file asks for it.
+    fn begin_texts(&self, tokenizer: &mut Tokenizer, tokens: &[String]) -> Result<()> {
+        let (Some(first), Some(id)) = (self.first_token(tokens), self.token_id("bos")) else {
+            return Ok(());
+        };
+        let invalid = |problem: String| {
+            self.fail(format!("its first token {first:?} can't be put before a text: {problem}"))
+        };
+        // A name of this template's own: what a token is called may mean something in one.
+        let token = SpecialToken::new(FIRST.into(), vec![id], vec![first.clone()])
+            .map_err(|error| invalid(error.to_string()))?;
+        let template = TemplateProcessing::builder()
+            .try_single(format!("{FIRST} $A"))
+            .and_then(|builder| builder.try_pair(format!("{FIRST} $A {FIRST} $B:1")))
+            .map_err(invalid)?
+            .special_tokens(vec![token])
+            .build()
+            .map_err(|error| invalid(error.to_string()))?;
+        tokenizer.with_post_processor(Some(template));
+        Ok(())
     }
 
     fn refuse_twins(&self, tokens: &[String]) -> Result<()> {

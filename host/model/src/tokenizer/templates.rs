@@ -95,8 +95,8 @@ impl Templates {
             Some(Ok(template)) => Ok(template),
             Some(Err(problem)) => Err(invalid(problem)),
             None if self.by_name.is_empty() => Err(Error::template(
-                "the model's files have none (tokenizer_config.json, chat_template.jinja)",
-                "give one with --chat-template FILE, or use a chat model",
+                "the model's files have none (tokenizer_config.json, chat_template.jinja, or tokenizer.chat_template of a GGUF file)",
+                "give one with --chat-template FILE (docs/guide/models.md has one for base models), or use a chat model",
             )),
             None => Err(Error::template(
                 format!("the model has several and none is the default: {}", self.names()),

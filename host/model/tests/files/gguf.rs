@@ -274,6 +274,25 @@ fn the_first_token_comes_before_the_template_if_the_file_asks_for_it() {
     );
 }
 
+/// The same for a text that no template writes, as `/v1/completions` of a server takes it.
+#[test]
+fn the_first_token_comes_before_a_bare_text_if_the_file_asks_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bos = ("tokenizer.ggml.bos_token_id", Value::U32(256));
+    let asked = |flag| ("tokenizer.ggml.add_bos_token", Value::Bool(flag));
+    let ids = |more: &[(&'static str, Value)], text: &str| {
+        let tokenizer = open(&with(dir.path(), more)).unwrap().tokenizer;
+        // What a template writes has it already.
+        assert!(!tokenizer.encode(text).unwrap().contains(&256));
+        tokenizer.encode_text(text).unwrap()
+    };
+    let bare = ids(&[bos.clone(), asked(false)], "ab");
+    assert!(!bare.is_empty() && !bare.contains(&256));
+    assert_eq!(ids(&[bos.clone(), asked(true)], "ab"), [&[256], bare.as_slice()].concat());
+    // This pre-tokenizer has none unless it is asked for.
+    assert_eq!(ids(&[bos], "ab"), bare);
+}
+
 /// A Llama with biases, which llama.cpp takes as they are.
 #[test]
 fn biases_that_are_there_are_taken() {
