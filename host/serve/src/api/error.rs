@@ -135,6 +135,17 @@ impl ApiError {
     }
 }
 
+/// Of a head that can't be read.
+pub fn unread(status: StatusCode) -> ApiError {
+    let message = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "the head of the request, address and headers, is larger than 64 KiB or has more than 100 lines; send fewer or shorter headers"
+        }
+        _ => "this is no HTTP/1.1 request that can be read; check method, address and headers",
+    };
+    ApiError { code: Some("unreadable_request"), ..ApiError::new(status, message) }
+}
+
 impl From<Full> for ApiError {
     fn from(full: Full) -> Self {
         match full {

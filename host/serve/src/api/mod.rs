@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::engine::{Answer, Ask};
 use error::ApiError;
+pub use error::unread;
 pub use routes::answer;
 pub use service::{Counts, Limits, Service};
 use usage::Usage;

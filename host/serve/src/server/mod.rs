@@ -2,6 +2,7 @@
 
 mod patient;
 mod places;
+mod unread;
 
 use std::convert::Infallible;
 use std::io;
@@ -20,6 +21,7 @@ use tokio::time::sleep;
 use crate::api::{Held, Service, answer};
 use patient::Patient;
 use places::{Place, Places};
+use unread::Worded;
 
 /// How long a connection may send nothing, between requests and within the head of one.
 const HEAD_TIME: Duration = Duration::from_secs(60);
@@ -92,7 +94,7 @@ async fn connection(
     mut over: watch::Receiver<bool>,
 ) {
     let place = Arc::new(place);
-    let io = TokioIo::new(Patient::new(stream, WRITE_TIME));
+    let io = TokioIo::new(Worded::new(Patient::new(stream, WRITE_TIME), service.clone()));
     let own = place.clone();
     let service = service_fn(move |request| {
         let (service, place) = (service.clone(), own.clone());

@@ -152,3 +152,43 @@ fn other_addresses_methods_and_forms_are_refused() {
     assert_eq!(server.raw(&latin).status, 400);
     assert_eq!(server.raw(b"nonsense\r\n\r\n").status, 400);
 }
+
+/// What hyper answers by itself has the form of the API as well, and the connection ends with it.
+#[test]
+fn a_head_that_can_not_be_read_is_answered_in_the_form_of_the_api() {
+    let server = Server::start();
+    let lines = |count| "X-Line: y\r\n".repeat(count);
+    let get = |target: &str, headers: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+    };
+    let long = "a".repeat(70_000);
+    let cases = [
+        (get("/health", &format!("X-Long: {long}\r\n")), 431, "64 KiB"),
+        // More than is read before it is refused: the answer arrives all the same.
+        (get("/health", &format!("X-Long: {}\r\n", "a".repeat(3 << 20))), 431, "64 KiB"),
+        (get("/health", &lines(120)), 431, "100 lines"),
+        (get(&format!("/{}", &long[..65_535]), ""), 431, "64 KiB"),
+        (get("/health", "no colon\r\n"), 400, "check method"),
+        (get("/health", "Content-Length: 5\r\nContent-Length: 6\r\n"), 400, "check method"),
+        (get("/health", "Transfer-Encoding: nothing\r\n"), 400, "check method"),
+        (get("/ \u{1}", ""), 400, "check method"),
+        ("GET /health HTTP/3.7\r\n\r\n".into(), 400, "check method"),
+        ("\u{16}\u{3}\u{1}\r\n\r\n".into(), 400, "check method"),
+    ];
+    let count = cases.len() as u64;
+    for (bytes, status, words) in cases {
+        let begin: String = bytes.chars().take(60).collect();
+        let reply = server.raw(bytes.as_bytes());
+        assert_eq!(reply.status, status, "{begin}: {}", reply.head);
+        let error = &reply.json()["error"];
+        assert_eq!(error["code"], "unreadable_request", "{begin}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{begin}: {error}");
+        assert!(reply.head.contains("connection: close"), "{}", reply.head);
+    }
+    // A request before it on the same connection has its own answer.
+    let both = format!("{}{}", get("/health", ""), get("/health", "no colon\r\n"));
+    let reply = server.raw(both.as_bytes());
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.contains("unreadable_request"), "{}", reply.body);
+    assert_eq!(server.end().counts.failed.values().sum::<u64>(), count + 1);
+}
