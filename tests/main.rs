@@ -41,6 +41,7 @@ mod rows;
 mod serve;
 mod shown;
 mod smollm2;
+mod snippets;
 mod steering;
 mod study;
 mod tampering;

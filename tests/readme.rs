@@ -1,4 +1,5 @@
-//! The documents: every command of the README and of the guides runs, every link leads to a file.
+//! The documents: every command of the README and of the guides runs, every link leads to a file. What can't be run is in
+//! `snippets`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use assert_cmd::Command;
 use crate::program::{root, words};
 
 /// The lines of all fenced blocks whose info string is exactly `kind`.
-fn blocks(text: &str, kind: &str) -> Vec<String> {
+pub fn blocks(text: &str, kind: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut inside = false;
     for line in text.lines() {
@@ -40,7 +41,7 @@ fn copy_policies(to: &Path) {
 }
 
 /// The Markdown files below a folder, in order.
-fn pages(folder: &Path) -> Vec<PathBuf> {
+pub fn pages(folder: &Path) -> Vec<PathBuf> {
     let mut pages = Vec::new();
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
@@ -54,11 +55,22 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
     pages
 }
 
+/// Chat templates that a page shows with the name of a file, such as "```jinja plain.jinja".
+fn write_templates(text: &str, folder: &Path) {
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("```jinja ") {
+            let lines = blocks(text, &format!("jinja {name}"));
+            std::fs::write(folder.join(name), lines.join("\n") + "\n").unwrap();
+        }
+    }
+}
+
 /// Runs every command of a page, in order, in one folder.
 fn run(page: &Path) {
     let text = std::fs::read_to_string(page).unwrap();
     let folder = tempfile::tempdir().unwrap();
     copy_policies(&folder.path().join("plugins"));
+    write_templates(&text, folder.path());
     for line in blocks(&text, "sh") {
         let rest = line
             .strip_prefix("cargo run --release -- ")

@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use crate::program::{alone, root, signal, text, trained, words};
 
 /// A server, and where it is.
-struct Server {
+pub struct Server {
     process: Child,
     url: String,
 }
 
 /// Starts it on a port that is free.
-fn start(folder: &TempDir, arguments: &[&str]) -> Server {
+pub fn start(folder: &TempDir, arguments: &[&str]) -> Server {
     let command = alone(folder);
     let mut process = std::process::Command::new(command.get_program());
     process.args(["serve", "--port", "0", "--json"]).args(arguments).current_dir(folder.path());
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// All that comes back.
-    fn post(&self, path: &str, body: &Value) -> String {
+    pub fn post(&self, path: &str, body: &Value) -> String {
         let mut reply = String::new();
         self.send(path, body).read_to_string(&mut reply).unwrap();
         reply
@@ -74,7 +74,7 @@ impl Server {
     }
 
     /// Its exit code after a signal, and what it said.
-    fn end(self, name: &str) -> (Option<i32>, String) {
+    pub fn end(self, name: &str) -> (Option<i32>, String) {
         signal(&self.process, name);
         let output = self.process.wait_with_output().unwrap();
         (output.status.code(), text(&output.stderr).to_owned())
