@@ -4,10 +4,11 @@ For the demo model, for a random model of each of FAMILIES (`--families`), and f
 training, and then the same greedy answers as `host generate` gives
   * from AutoPeftModelForCausalLM and AutoTokenizer on the exported adapter folder;
   * from llama.cpp on the merged GGUF file in f32, and on base and adapter as two GGUF files;
-  * from transformers on the merged GGUF file in f32;
+  * from transformers on the merged folder, and on the merged GGUF file in f32;
+  * from `host serve` on the run, all prompts at once;
 and the same ids of every prompt. The Python package gguf reads every file: the names are those of its own table, the
 values those of the merged folder, as exact as the format is. Files in f16, q8_0 and q4_k must load and answer; how many
-answers are the same is shown.
+answers are the same is shown. The last lines are a table of all of it, in Markdown.
 
     cargo build --release
     python3 tests/consumers/check.py [--families] [MODEL.gguf ...]
@@ -23,6 +24,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+HOST = str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/host")
+os.environ.setdefault("HOST", HOST)
+sys.path.append(str(HERE.parent / "harnesses"))
+
+import common
 
 try:
     import gguf
@@ -36,9 +46,6 @@ except ImportError as missing:
     print(f"SKIPPED: {missing}; pip install torch transformers peft gguf")
     sys.exit(77)
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-HOST = str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/host")
 NODE = pathlib.Path(os.environ.get("NODE_PATH_OF_LLAMA", HERE))
 DEMO = ROOT / "examples/demo/model"
 PROMPTS = ["How do I bake bread?", "Name three colours.", "What's 12 + 345?  Ünïcödé — 東京 🙂"]
@@ -71,6 +78,8 @@ FAMILIES = {
 # The architectures whose GGUF files transformers reads as they are: of others it misses the width of heads, norms or
 # experts.
 READ_BY_TRANSFORMERS = ["llama", "mistral", "qwen2", "phi3"]
+# Model: way: how many greedy answers, of all, are those of `host generate`.
+table = {}
 failures = []
 
 
@@ -78,6 +87,21 @@ def host(*arguments):
     done = subprocess.run([HOST, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, f"host {arguments}: {done.stderr}"
     return done.stdout
+
+
+def count(name, way, expected, found):
+    """Notes how many answers are the same."""
+    equal = sum(a == b for a, b in zip(expected, found))
+    table.setdefault(name, {})[way] = f"{equal} of {len(expected)}"
+    return equal
+
+
+def print_table():
+    ways = list(dict.fromkeys(way for row in table.values() for way in row))
+    for cells in [["model", *ways], ["---"] * (len(ways) + 1)]:
+        print(f"| {' | '.join(cells)} |")
+    for name, row in table.items():
+        print(f"| {name} | {' | '.join(row.get(way, '-') for way in ways)} |")
 
 
 def same(what, expected, found):
@@ -99,6 +123,18 @@ def llama_cpp(model, prompts, lora=None):
         return None
     assert done.returncode == 0, f"{model}, {lora}: {done.stderr}"
     return json.loads(done.stdout)
+
+
+def served(run):
+    """Greedy answers of the server, to which all prompts are sent at once."""
+    with common.Server("--run", run, "--quiet") as server:
+        def ask(prompt):
+            messages = [{"role": "user", "content": prompt}]
+            asked = {"messages": messages, "temperature": 0, "max_tokens": MAX}
+            return server.post("/v1/chat/completions", asked)["choices"][0]["message"]["content"]
+
+        with ThreadPoolExecutor(len(PROMPTS)) as pool:
+            return list(pool.map(ask, PROMPTS))
 
 
 def answers_of(model, ids, tokenizer):
@@ -202,12 +238,18 @@ def check(name, model, base, folder, more=(), start=None):
     ]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     strip = lambda list_: [text.strip() for text in list_]
-    same("AutoPeftModelForCausalLM on the adapter's folder", strip(answers), strip(answers_of(loaded, ids, tokenizer)))
+
+    def all_same(way, found):
+        count(name, way, strip(answers), strip(found))
+        same(way, strip(answers), strip(found))
+
+    all_same("served", served(run))
+    all_same("peft", answers_of(loaded, ids, tokenizer))
 
     merged = folder / "merged"
     host("export", "--quiet", "--run", run, "--merged", "--output", merged)
     loaded = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
-    same("transformers on the merged folder", strip(answers), strip(answers_of(loaded, ids, tokenizer)))
+    all_same("transformers, merged", answers_of(loaded, ids, tokenizer))
     files = {kind: folder / f"{kind}.gguf" for kind in KINDS}
     for kind, path in files.items():
         host("export", "--quiet", "--run", run, "--gguf", path, "--quantize", kind)
@@ -217,7 +259,7 @@ def check(name, model, base, folder, more=(), start=None):
         print("  transformers reads no such GGUF file")
     else:
         loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file="f32.gguf", dtype=torch.float32).eval()
-        same("transformers on the merged file in f32", strip(answers), strip(answers_of(loaded, ids, tokenizer)))
+        all_same("transformers, GGUF", answers_of(loaded, ids, tokenizer))
     host("export", "--quiet", *model, "--gguf", folder / "base.gguf", "--quantize", "f32")
     host("export", "--quiet", "--run", run, "--gguf-adapter", folder / "lora.gguf")
     merged = llama_cpp(files["f32"], texts)
@@ -225,16 +267,16 @@ def check(name, model, base, folder, more=(), start=None):
         return False
     same("llama.cpp: ids of the prompts", ids, [one["prompt"] for one in merged])
     beside = llama_cpp(folder / "base.gguf", texts, folder / "lora.gguf")
-    for what, found in [("the merged file in f32", merged), ("base and adapter", beside)]:
+    for way, found in [("llama.cpp, merged", merged), ("llama.cpp, base and adapter", beside)]:
         found = strip(one["text"] for one in found)
+        equal = count(name, way, strip(answers), found)
         if start is not None:
-            equal = sum(a == b for a, b in zip(strip(answers), found))
-            print(f"  llama.cpp on {what}: {equal} of {len(found)} answers the same to their end")
+            print(f"  {way}: {equal} of {len(found)} answers the same to their end")
         cut = lambda list_: [text[:start] for text in list_]
-        same(f"llama.cpp on {what}", cut(strip(answers)), cut(found))
+        same(way, cut(strip(answers)), cut(found))
     for kind in ["f16", "q8_0", "q4_k"]:
         rounded = strip(one["text"] for one in llama_cpp(files[kind], texts))
-        equal = sum(a == b for a, b in zip(strip(answers), rounded))
+        equal = count(name, f"llama.cpp, {kind}", strip(answers), rounded)
         print(f"  llama.cpp on the merged file in {kind}: loads, {equal} of {len(answers)} answers the same")
     return True
 
@@ -256,13 +298,14 @@ def main():
             more = ["--lr", "2e-2"]
             if "num_experts_per_tok" in FAMILIES[family]:
                 more += ["--targets", "q_proj,k_proj,v_proj,o_proj"]
-            whole &= check(f"{family}, random", ["--model", base], base, place, more, start=24)
+            whole &= check(f"{family} (random)", ["--model", base], base, place, more, start=24)
         for number, gguf_file in enumerate(it for it in arguments if not it.startswith("--")):
             place = folder / str(number)
             place.mkdir()
             base = place / "base"
             host("export", "--quiet", "--model", gguf_file, "--merged", "--output", base)
             whole &= check(pathlib.Path(gguf_file).name, ["--model", gguf_file], base, place, SLOW)
+    print_table()
     if failures:
         print(f"FAILED: {', '.join(failures)}")
         return 1

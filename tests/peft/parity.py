@@ -3,6 +3,7 @@
 For every family: logits of the base model; of an adapter that the host wrote and peft loads; of an adapter that peft
 wrote and the host loads; of a merged model that the host wrote and transformers loads; and the gradients of an adapter,
 with the fused and with the plain kernels. Any difference above 1e-4 fails, of gradients relative to the largest of a tensor.
+The last lines are a table of the differences, in Markdown.
 
     cargo build --release --workspace --example peft_parity
     python3 tests/peft/parity.py [path of peft_parity]
@@ -226,20 +227,30 @@ def compare(config, modules, work):
     yield "merged -> transformers", python_logits(read(merged)), expected, plain
 
 
+def print_table(table):
+    ways = list(dict.fromkeys(way for row in table.values() for way in row))
+    for cells in [["model", *ways], ["---"] * (len(ways) + 1)]:
+        print(f"| {' | '.join(cells)} |")
+    for name, row in table.items():
+        print(f"| {name} | {' | '.join(row.get(way, '-') for way in ways)} |")
+
+
 def main():
     print(f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}")
-    failures = 0
+    failures, table = 0, {}
     for name, config, modules in configurations():
         with tempfile.TemporaryDirectory() as work:
             for what, ours, expected, plain in compare(config, modules, pathlib.Path(work)):
                 difference = (ours - expected).abs().max().item()
                 # An adapter without effect would pass every comparison.
                 effect = None if plain is None else (expected - plain).abs().max().item()
+                table.setdefault(name, {})[what] = f"{difference:.1e}"
                 good = difference <= TOLERANCE and (effect is None or effect > 0.1)
                 failures += not good
                 verdict = "ok" if good else "FAILED"
                 shown = "" if effect is None else f"  adapter changes {effect:.2f}"
                 print(f"{verdict:6} {name:12} {what:24} largest difference {difference:.1e}{shown}")
+    print_table(table)
     sys.exit(1 if failures else 0)
 
 
