@@ -47,6 +47,43 @@ fn an_adapter_is_part_of_the_reference_if_the_model_has_it_and_not_if_training_s
     assert!(!text(&said.stderr).contains("another digest"), "{}", text(&said.stderr));
 }
 
+/// Both at once: lengths of rows, and a start at singular values that is taken off again.
+#[test]
+fn magnitudes_and_a_start_at_singular_values_leave_the_reference_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixed = plugin("fixed-kl.wasm");
+    let started = ["--dora", "--init", "pissa", "--rank", "4", "--steps", "30"];
+    let run = trained(&folder, "run", &[&started[..], &["--policy", &fixed]].concat());
+    let steps = lines(&run.join("metrics.jsonl"));
+    assert!(first_kl(&run).abs() < 1e-6, "{}", first_kl(&run));
+    let loss = |step: &serde_json::Value| step["task_loss"].as_f64().unwrap();
+    assert!(loss(&steps[29]) < 0.7 * loss(&steps[0]), "{} {}", loss(&steps[0]), loss(&steps[29]));
+    let config = json(&run.join("adapter/adapter_config.json"));
+    assert_eq!((&config["use_dora"], &config["r"]), (&value!(true), &value!(8)));
+    // What others can be given: the merged model says what the adapter says.
+    let say = |arguments: &[&str]| {
+        let output = alone(folder.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    say(&["export", "--run", "run", "--merged", "merged"]);
+    let asked = "Is the soup good?";
+    let adapted = say(&["generate", "--quiet", "--run", "run", asked]);
+    assert_eq!(adapted, say(&["generate", "--quiet", "--model", "merged", asked]));
+    // GGUF has no place for lengths; the way out that is told works.
+    let output = alone(folder.path())
+        .args(["export", "--run", "run", "--gguf-adapter", "adapter.gguf"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && text(&output.stderr).contains("--gguf"));
+    say(&["export", "--run", "run", "--gguf", "merged.gguf"]);
+    assert_eq!(adapted, say(&["generate", "--quiet", "--model", "merged.gguf", asked]));
+    // Projections are of an update that is B A alone.
+    let safe = plugin("safe-lora.wasm");
+    let refused = train(&folder, "no", &["--dora", "--policy", &safe, "--base", "merged"]);
+    assert!(text(&refused.stderr).contains("lora.dora"), "{}", text(&refused.stderr));
+}
+
 #[test]
 fn what_contradicts_an_adapter_or_fits_nothing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -58,6 +95,10 @@ fn what_contradicts_an_adapter_or_fits_nothing_is_refused() {
     };
     let error = refused(&["--start", "somewhere", "--rank", "4"]);
     assert!(error.contains("lora.rank: the adapter of lora.start has its own"), "{error}");
+    let error = refused(&["--start", "somewhere", "--init", "pissa"]);
+    assert!(error.contains("lora.init: the adapter"), "{error}");
+    let error = refused(&["--init", "pissa", "--rank", "900"]);
+    assert!(error.contains("singular values, fewer than rank 900"), "{error}");
     let error = refused(&["--start", "somewhere"]);
     assert!(error.contains("adapter_config.json"), "{error}");
     let error = refused(&["--targets", "q_proy"]);

@@ -168,8 +168,11 @@ fn watchful(folder: &TempDir) -> String {
 fn two_ranks_are_one_process_with_twice_the_accumulation() {
     let folder = tempfile::tempdir().unwrap();
     let (probe, kl, watchful) = (plugin("probe.wasm"), plugin("fixed-kl.wasm"), watchful(&folder));
-    let policies: [&[&str]; 3] =
-        [&["--dropout", "0.1"], &["--policy", &probe, "--policy", &kl], &["--policy", &watchful]];
+    let policies: [&[&str]; 3] = [
+        &["--dropout", "0.1", "--dora", "--init", "pissa"],
+        &["--policy", &probe, "--policy", &kl],
+        &["--policy", &watchful],
+    ];
     for (number, policies) in policies.iter().enumerate() {
         // Twice through the data, so that the reference is remembered.
         let rows = rows(&folder, 16);

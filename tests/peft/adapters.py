@@ -81,6 +81,8 @@ def loaded():
     yield "fan_in_fan_out", lora(fan_in_fan_out=True)
     yield "bias without any", lora(bias="all")
     yield "dropout", lora(lora_dropout=0.1)
+    yield "dora", lora(use_dora=True)
+    yield "dora, some layers", lora(use_dora=True, use_rslora=True, layers_to_transform=[1], rank_pattern={"q_proj": 8})
 
 
 def refused():
@@ -89,7 +91,6 @@ def refused():
     yield "olora", lora(init_lora_weights="olora"), "init_lora_weights", ("merge", "convert")
     yield "pissa, rslora", lora(init_lora_weights="pissa", use_rslora=True), "init_lora_weights", ("merge", "convert")
     yield "pissa_niter", lora(init_lora_weights="pissa_niter_4"), "init_lora_weights", ("convert",)
-    yield "dora", lora(use_dora=True), "use_dora", ("merge",)
     yield "head saved", lora(modules_to_save=["lm_head"]), "modules_to_save", ("merge",)
     yield "head adapted", lora(target_modules=[*SEPARATE, "lm_head"]), "lm_head", ("merge",)
     yield "embedding adapted", lora(target_modules=[*SEPARATE, "embed_tokens"]), "embed", ("merge",)
@@ -210,6 +211,7 @@ def stacked(report):
     for name, config in [
         ("phi3, rank pattern", lora(target_modules=FUSED, rank_pattern={"qkv_proj": 8}, use_rslora=True)),
         ("phi3, some layers", lora(target_modules=FUSED, layers_to_transform=[1])),
+        ("phi3, dora", lora(target_modules=FUSED, use_dora=True)),
     ]:
         with tempfile.TemporaryDirectory() as work:
             work = pathlib.Path(work)
@@ -226,6 +228,9 @@ def written():
     """Shapes of adapters that the host writes and peft loads, and the gradients of both."""
     yield "plain", dict(targets=SEPARATE)
     yield "rslora", dict(targets=SEPARATE, rank_stabilized=True)
+    yield "dora", dict(targets=SEPARATE, magnitudes=True)
+    yield "pissa", dict(targets=SEPARATE, init="pissa")
+    yield "pissa, dora, rslora", dict(targets=SEPARATE, init="pissa", magnitudes=True, rank_stabilized=True)
     yield "some layers", dict(targets=["q_proj", "down_proj"], layers=[0, 2])
     yield "all linear", dict(targets="all-linear", exclude=["layers.0.mlp.up_proj", "k_proj"])
     yield "an expression", dict(targets=r".*\.(0|2)\.self_attn\.(q|v)_proj")

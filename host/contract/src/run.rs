@@ -11,6 +11,8 @@ pub struct RunCapabilities<'a> {
     pub alignment: bool,
     /// The model before its alignment, to compare the weights with.
     pub base: bool,
+    /// The adapter adds a matrix of low rank to a weight and does nothing else to it.
+    pub additive: bool,
     /// Harmful and harmless safety anchors.
     pub anchors: [bool; 2],
     /// Names of the judges that are configured.

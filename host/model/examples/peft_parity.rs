@@ -164,8 +164,12 @@ fn gradients(model: &str, adapter: &Path, prompts: &str) -> Outcome {
 }
 
 fn random_adapter(model: &Model, out: &Path, config: LoraConfig, seed: u64) -> Outcome {
-    let adapter = Lora::new(&model.config, config, seed, &Device::Cpu)?;
+    let adapter = Lora::for_weights(&model.config, &model.decoder.weights, config, seed)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for (_, var) in adapter.named().filter(|(name, _)| name.contains("magnitude")) {
+        let factors = (0..var.elem_count()).map(|_| random.random_range(0.8f32..1.2));
+        var.set(&(var.as_tensor() * Tensor::from_iter(factors, &Device::Cpu)?)?)?;
+    }
     for (_, var) in adapter.named().filter(|(name, _)| name.contains("lora_B")) {
         let values = (0..var.elem_count()).map(|_| random.random_range(-0.2f32..0.2));
         var.set(&Tensor::from_iter(values, &Device::Cpu)?.reshape(var.shape())?)?;

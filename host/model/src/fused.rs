@@ -14,6 +14,7 @@ mod footprint;
 mod forward;
 mod frozen;
 mod layer;
+mod lengths;
 mod operation;
 mod projection;
 mod routes;
@@ -37,6 +38,7 @@ use crate::pass::{
 use crate::weights::Weights;
 use adapter::Flat;
 use frozen::Frozen;
+pub(crate) use lengths::Gains;
 use operation::Operation;
 
 /// A model that the kernels run.

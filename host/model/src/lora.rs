@@ -1,73 +1,97 @@
 //! Low-rank adapter (Hu et al. 2021, arXiv 2106.09685), named as peft names it.
 
+mod fresh;
 pub(crate) mod modules;
+mod principal;
 mod shape;
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::config::Config;
 pub use crate::config::Target;
 use crate::error::{Error, Result};
+use crate::operation::wide;
 
-pub use shape::{LoraConfig, Names, Place, Shape};
+pub use shape::{Init, LoraConfig, Names, Place, Shape};
 
-/// Which of the two factors of an adapter.
+/// Which of the tensors of an adapted projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// [rank, in]
     A,
     /// [out, rank]
     B,
+    /// [out]
+    Magnitude,
 }
 
-/// The factors of one adapted projection: y = W x + scaling B A x.
+impl Side {
+    /// How names of tensors end, as peft has them.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::A => "lora_A.weight",
+            Self::B => "lora_B.weight",
+            Self::Magnitude => "lora_magnitude_vector",
+        }
+    }
+}
+
+/// The adapter of one projection: y = W x + scaling B A x, and with magnitudes (DoRA, arXiv
+/// 2402.09353) every row of that sum is brought to a length of its own:
+///
+/// ```text
+/// y = m / |W + scaling B A| * (W x + scaling B A x), |.| of every row
+/// ```
 #[derive(Debug, Clone)]
 pub struct Pair {
     /// [rank, in]
     pub a: Var,
     /// [out, rank]
     pub b: Var,
+    /// m [out]: the length of every row of the adapted weight.
+    pub magnitude: Option<Var>,
     /// Rows of A, columns of B.
     pub rank: usize,
     /// alpha / rank, or alpha / sqrt(rank)
     pub scaling: f64,
 }
 
-/// A trainable adapter: A and B per adapted projection, f32.
+impl Pair {
+    /// What stands in the place of `weight` W [out, in] where the adapter is merged into it, in at
+    /// least single precision.
+    pub(crate) fn merged(&self, weight: &Tensor) -> candle_core::Result<Tensor> {
+        let weight = wide(weight)?;
+        let like = |var: &Var| -> candle_core::Result<Tensor> {
+            var.as_detached_tensor().to_device(weight.device())?.to_dtype(weight.dtype())
+        };
+        let sum = (&weight + (like(&self.b)?.matmul(&like(&self.a)?)? * self.scaling)?)?;
+        match &self.magnitude {
+            None => Ok(sum),
+            Some(magnitude) => sum.broadcast_mul(&gain(&sum, &like(magnitude)?)?.unsqueeze(1)?),
+        }
+    }
+}
+
+/// m / |V| for every row of V [out, in]; 0 for rows that are zero.
+pub(crate) fn gain(sum: &Tensor, magnitude: &Tensor) -> candle_core::Result<Tensor> {
+    // The shortest length that isn't zero keeps 0 / 0 out.
+    magnitude / sum.sqr()?.sum(1)?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))?
+}
+
+/// A trainable adapter: A, B and perhaps magnitudes per adapted projection, f32.
 #[derive(Debug, Clone)]
 pub struct Lora {
     shape: Shape,
     vars: BTreeMap<String, Var>,
     /// `vars` by layer and target, for the forward pass.
     pairs: Vec<[Option<Pair>; 7]>,
+    /// The second half of every rank isn't trained.
+    half_held: bool,
 }
 
 impl Lora {
-    /// A fresh adapter that changes nothing: A uniform in +-1/sqrt(in) (Kaiming
-    /// with a = sqrt 5, as peft does), B zero. A tensor's draw depends on the
-    /// seed, layer and target alone.
-    pub fn new(model: &Config, config: LoraConfig, seed: u64, device: &Device) -> Result<Self> {
-        let shape = config.shape(model)?;
-        let mut tensors = BTreeMap::new();
-        for (layer, target, Place { rank, .. }) in shape.adapted() {
-            let (rows, cols) = model.shape(target);
-            let mut random = ChaCha8Rng::seed_from_u64(seed);
-            random.set_stream((layer * Target::ALL.len() + target as usize) as u64);
-            let bound = 1.0 / (cols as f32).sqrt();
-            let a: Vec<f32> =
-                (0..rank * cols).map(|_| random.random_range(-bound..bound)).collect();
-            let a = Tensor::from_vec(a, (rank, cols), device)?;
-            let b = Tensor::zeros((rows, rank), DType::F32, device)?;
-            tensors.insert(Self::var_name(layer, target, Side::A), a);
-            tensors.insert(Self::var_name(layer, target, Side::B), b);
-        }
-        Self::from_tensors(model, shape, tensors, device)
-    }
-
     /// An adapter from stored tensors. Errors name a tensor that is missing,
     /// unknown, or does not fit the model.
     pub fn from_tensors(
@@ -81,7 +105,7 @@ impl Lora {
         let mut pairs = vec![[const { None }; 7]; model.num_layers];
         for (layer, target, place) in shape.adapted() {
             let (out, input) = model.shape(target);
-            let mut take = |side: Side, shape: (usize, usize)| -> Result<Var> {
+            let mut take = |side: Side, shape: &[usize]| -> Result<Var> {
                 let name = Self::var_name(layer, target, side);
                 let tensor = tensors.remove(&name).ok_or_else(|| {
                     Error::adapter(
@@ -89,7 +113,7 @@ impl Lora {
                         "use an adapter made for this model",
                     )
                 })?;
-                if tensor.dims() != [shape.0, shape.1] {
+                if tensor.dims() != shape {
                     return Err(Error::adapter(
                         format!("`{name}` has shape {:?}, not {shape:?}", tensor.dims()),
                         "use an adapter made for this model",
@@ -101,10 +125,11 @@ impl Lora {
                 Ok(var)
             };
             let rank = place.rank;
-            let a = take(Side::A, (rank, input))?;
-            let b = take(Side::B, (out, rank))?;
+            let a = take(Side::A, &[rank, input])?;
+            let b = take(Side::B, &[out, rank])?;
+            let magnitude = shape.magnitudes.then(|| take(Side::Magnitude, &[out])).transpose()?;
             let scaling = shape.scaling(place);
-            pairs[layer][target as usize] = Some(Pair { a, b, rank, scaling });
+            pairs[layer][target as usize] = Some(Pair { a, b, magnitude, rank, scaling });
         }
         if let Some(name) = tensors.keys().next() {
             return Err(Error::adapter(
@@ -112,7 +137,13 @@ impl Lora {
                 "use an adapter made for this model",
             ));
         }
-        Ok(Self { shape, vars, pairs })
+        Ok(Self { shape, vars, pairs, half_held: false })
+    }
+
+    /// Whether the second half of every rank stays as it is while the first is trained: the start
+    /// of [`Init::Pissa`], negative.
+    pub fn half_is_held(&self) -> bool {
+        self.half_held
     }
 
     /// Ranks and alphas by projection.
@@ -141,7 +172,9 @@ impl Lora {
             Target::ALL.iter().zip(row).all(|(target, pair)| {
                 let (out, input) = model.shape(*target);
                 pair.as_ref().is_none_or(|pair| {
-                    pair.a.dims() == [pair.rank, input] && pair.b.dims() == [out, pair.rank]
+                    pair.a.dims() == [pair.rank, input]
+                        && pair.b.dims() == [out, pair.rank]
+                        && pair.magnitude.as_ref().is_none_or(|m| m.dims() == [out])
                 })
             })
         })
@@ -164,10 +197,7 @@ impl Lora {
     /// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`
     pub fn var_name(layer: usize, target: Target, side: Side) -> String {
         let (part, name) = (target.part(), target.name());
-        let side = match side {
-            Side::A => "lora_A",
-            Side::B => "lora_B",
-        };
-        format!("base_model.model.model.layers.{layer}.{part}.{name}.{side}.weight")
+        let side = side.name();
+        format!("base_model.model.model.layers.{layer}.{part}.{name}.{side}")
     }
 }

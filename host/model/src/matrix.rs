@@ -101,6 +101,17 @@ impl Matrix {
         }
     }
 
+    /// The squared length of every line [out], summed in double precision in one order.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn square_lengths(&self) -> Result<Vec<f64>> {
+        let lines =
+            self.tensor()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let square = |line: &Vec<f32>| line.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        Ok(lines.iter().map(square).collect())
+    }
+
     /// Lines by number, in [`Matrix::dtype`]: [numbers, in].
     ///
     /// # Errors

@@ -2,18 +2,16 @@
 
 use std::path::Path;
 
-use candle_core::DType;
-
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::load::Model;
 use crate::load::{Part, model_digest};
-use crate::lora::{Lora, Pair};
+use crate::lora::Lora;
 use crate::weights::Weights;
 
 impl Model {
-    /// The model whose weights are W + scaling B A, rounded to their number format: what it says,
+    /// The model with the adapter in its weights ([`Pair`](crate::lora::Pair)), rounded to their number format: what it says,
     /// it says without an adapter. Its digest and its name tell it from the model alone.
     ///
     /// # Errors
@@ -37,9 +35,9 @@ impl Model {
     }
 }
 
-/// W + scaling B A of every adapted projection, computed in f32.
+/// Every adapted projection with its adapter in it, computed in f32.
 fn merged(mut weights: Weights, lora: &Lora) -> Result<Weights> {
-    for (layer, target, Pair { a, b, scaling, .. }) in lora.pairs() {
+    for (layer, target, pair) in lora.pairs() {
         let Some(linear) = weights.layers[layer].linear_mut(target) else {
             let problem = format!("adapts {} of layer {layer}, which has experts", target.name());
             return Err(Error::adapter(problem, "use an adapter made for this model"));
@@ -51,9 +49,7 @@ fn merged(mut weights: Weights, lora: &Lora) -> Result<Weights> {
             ));
         }
         let before = linear.weight.tensor()?;
-        let change = (b.as_tensor().matmul(a.as_tensor())?.detach() * *scaling)?;
-        let after = (before.to_dtype(DType::F32)? + change)?;
-        linear.weight = after.to_dtype(before.dtype())?.into();
+        linear.weight = pair.merged(&before)?.to_dtype(before.dtype())?.into();
     }
     Ok(weights)
 }

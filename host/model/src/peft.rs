@@ -20,7 +20,7 @@ use self::config_file::AdapterSettings;
 use self::stacked::Written;
 use crate::config::{Config, Module};
 use crate::error::{Error, Result};
-use crate::lora::Lora;
+use crate::lora::{Lora, Side};
 use crate::tensor_file;
 
 const CONFIG: &str = "adapter_config.json";
@@ -39,8 +39,8 @@ fn module_name(module: &Module, layer: usize) -> String {
 }
 
 /// `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight`
-fn tensor_name(module: &Module, layer: usize, side: &str) -> String {
-    format!("{PREFIX}{}.{side}.weight", module_name(module, layer))
+fn tensor_name(module: &Module, layer: usize, side: Side) -> String {
+    format!("{PREFIX}{}.{}", module_name(module, layer), side.name())
 }
 
 impl Lora {
@@ -65,7 +65,7 @@ impl Lora {
     /// alpha, and only some of them may be adapted.
     ///
     /// # Errors
-    /// [`Error::File`] when a file is missing or broken, the adapter has a setting that can't be honoured (DoRA, modules
+    /// [`Error::File`] when a file is missing or broken, the adapter has a setting that can't be honoured (an adapter with biases, modules
     /// saved whole, a start that took a part out of the base's weights), or its tensors don't fit the model.
     pub fn load_peft(dir: &Path, model: &Config, device: &Device) -> Result<Self> {
         let settings = AdapterSettings::read(&dir.join(CONFIG))?;
@@ -83,7 +83,7 @@ impl Lora {
     }
 }
 
-/// What is added to one linear layer as the family's files hold it: scaling * B A.
+/// What is added to one linear layer as the family's files hold it: scaling * B A. Magnitudes are left out.
 pub(crate) struct AdaptedModule {
     /// `model.layers.0.self_attn.q_proj`
     pub name: String,
@@ -99,7 +99,7 @@ pub(crate) fn modules(lora: &Lora, model: &Config) -> Result<Vec<AdaptedModule>>
     let Written { mut tensors, entries, .. } = stacked::stack(lora, model)?;
     let mut adapted = Vec::new();
     for entry in entries {
-        let [a, b] = ["lora_A", "lora_B"]
+        let [a, b] = [Side::A, Side::B]
             .map(|side| tensors.remove(&tensor_name(entry.module, entry.layer, side)));
         if let (Some(a), Some(b)) = (a, b) {
             let name = module_name(entry.module, entry.layer);

@@ -183,6 +183,13 @@ flags! {
         /// Scale the update by alpha / sqrt(rank) instead (rsLoRA).
         #[arg(long)]
         rslora: bool => [lora.rank_stabilized],
+        /// Train a length for every row of an adapted weight as well (DoRA).
+        #[arg(long)]
+        dora: bool => [lora.dora],
+        /// What the adapter starts from: kaiming, or the largest singular values of each weight
+        /// (pissa).
+        #[arg(long, value_name = "START", value_parser = ["kaiming", "pissa"])]
+        init: Option<String> => [lora.init],
         /// Chance that a value which the adapter takes is dropped in a training pass.
         #[arg(long, value_name = "P")]
         dropout: Option<f64> => [lora.dropout],

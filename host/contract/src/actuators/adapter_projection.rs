@@ -47,8 +47,14 @@ impl Actuator for AdapterProjection {
     }
 }
 
-/// What needs the model before its alignment.
+/// What needs the model before its alignment, and an update that is a matrix of its own.
 pub(super) fn by_base(run: &RunCapabilities<'_>, need: &str) -> Option<Unmet> {
-    let remedy = "name the model before its alignment in model.base";
-    (!run.base).then(|| Unmet::new(need, remedy))
+    let remedy = if !run.base {
+        "name the model before its alignment in model.base"
+    } else if !run.additive {
+        "train without magnitudes (lora.dora): with them the update is more than scaling B A"
+    } else {
+        return None;
+    };
+    Some(Unmet::new(need, remedy))
 }

@@ -127,6 +127,7 @@ fn what_a_run_lacks_is_named_with_a_remedy() {
         task: all,
         alignment: all,
         base: all,
+        additive: true,
         anchors: [all; 2],
         judges: &[],
     };
@@ -228,6 +229,7 @@ fn what_takes_alignment_data_or_a_base_is_refused_without() {
         task: true,
         alignment: true,
         base: true,
+        additive: true,
         anchors: [true; 2],
         judges: &[],
     };
@@ -245,6 +247,8 @@ fn what_takes_alignment_data_or_a_base_is_refused_without() {
         let without = RunCapabilities { alignment: false, ..whole };
         assert_eq!(needs.alignment(), lacks(&needs, without), "{name}");
         let without = RunCapabilities { base: false, ..whole };
+        assert_eq!(needs.base(), lacks(&needs, without), "{name}");
+        let without = RunCapabilities { additive: false, ..whole };
         assert_eq!(needs.base(), lacks(&needs, without), "{name}");
     }
 }

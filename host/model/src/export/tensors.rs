@@ -49,10 +49,7 @@ impl Part<'_> {
         };
         match self.adapter {
             None => Ok(tensor),
-            Some(Pair { a, b, scaling, .. }) => {
-                let change = b.as_tensor().matmul(a.as_tensor())?.to_device(tensor.device())?;
-                tensor + (change * *scaling)?
-            }
+            Some(pair) => pair.merged(&tensor),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Layer<'_> {
         gradients: FactorGradients,
         wants_input: bool,
     ) {
-        if self.config.finishes_branches() {
+        if self.finishes {
             // From here `g` is the gradient of the MLP's own output, `dblock` that of the block's.
             self.finish_back(&tape.mlp_out, self.mlp_out_norm, &scratch.g, &mut scratch.dblock);
             std::mem::swap(&mut scratch.g, &mut scratch.dblock);
@@ -56,6 +56,7 @@ impl Layer<'_> {
     /// The gradient of the MLP's inner values, in `dup`.
     fn leave_mlp_back(&self, mlp: &DenseMlp, shape: &Shape, scratch: &mut Scratch) {
         let hidden = mlp.down.out;
+        mlp.down.stretch_back(&mut scratch.g);
         let factor = mlp.down.factor_b();
         let format = mlp.down.weight.format();
         let [left, ..] = &mut scratch.left;
@@ -108,6 +109,8 @@ impl Layer<'_> {
                 gated::forward(self.config.activation, gate, up, activated);
                 let dinner = dup.to_vec();
                 gated::backward(self.config.activation, gate, up, &dinner, dgate, dup);
+                mlp.gate.stretch_back(dgate);
+                mlp.up.stretch_back(dup);
                 self.enter(mid, self.mlp_norm, normed);
                 if let Some(dropout) = mlp_dropout {
                     dropout.block(block, hidden, normed);
@@ -132,14 +135,14 @@ impl Layer<'_> {
     /// The gradients of the stream before the MLP, and of what attention adds to it.
     fn enter_stream_back(&self, tape: &Tape, scratch: &mut Scratch) {
         let size = BLOCK * self.o.out;
-        let g = if self.config.finishes_branches() { &scratch.dblock } else { &scratch.g };
+        let g = if self.finishes { &scratch.dblock } else { &scratch.g };
         let rows = scratch.dmid.par_chunks_mut(size).zip(g.par_chunks(size));
         let inputs = tape.mid.par_chunks(size).zip(scratch.dx.par_chunks(size));
         rows.zip(inputs).for_each(|((dmid, g), (mid, dnormed))| {
             dmid.copy_from_slice(g);
             self.enter_back(mid, self.mlp_norm, dnormed, dmid);
         });
-        if self.config.finishes_branches() {
+        if self.finishes {
             self.finish_back(&tape.attn_out, self.attn_out_norm, &scratch.dmid, &mut scratch.dout);
         }
     }
@@ -152,7 +155,8 @@ impl Layer<'_> {
         let [left, ..] = &mut scratch.left;
         let mut packed = left.shape(format, shape.rows, hidden).blocks(BLOCK);
         let mut low = low_blocks(&mut scratch.low, shape.rows, BLOCK);
-        let dout = if self.config.finishes_branches() { &scratch.dout } else { &scratch.dmid };
+        self.o.stretch_back(&mut scratch.dout);
+        let dout = if self.finishes { &scratch.dout } else { &scratch.dmid };
         let work: Vec<_> = dout
             .chunks(BLOCK * hidden)
             .map(|dout| (dout, packed.next_block(), low[at(Target::O)].next()))
@@ -200,6 +204,9 @@ impl Layer<'_> {
     /// From attention to the gradient of the block's input, in `dx`.
     fn project_back(&self, shape: &Shape, tape: &Tape, scratch: &mut Scratch, wants_input: bool) {
         self.undo_rope(shape, tape, scratch);
+        self.q.stretch_back(&mut scratch.dq);
+        self.k.stretch_back(&mut scratch.dk);
+        self.v.stretch_back(&mut scratch.dv);
         let hidden = self.q.input;
         let sides = [&self.q, &self.k, &self.v];
         let factors = sides.map(Projection::factor_b);
@@ -291,7 +298,7 @@ impl Layer<'_> {
         });
     }
 
-    /// dA [rank, input] = dlow^T x and dB [out, rank] = dy^T low.
+    /// dA [rank, input] = dlow^T x, dB [out, rank] = dy^T low, and dm [out].
     fn adapter_gradients(
         &self,
         shape: &Shape,
@@ -300,27 +307,30 @@ impl Layer<'_> {
         mut gradients: FactorGradients,
     ) {
         let (x, mid) = (&scratch.normed_x, &scratch.normed_mid);
-        let dout = if self.config.finishes_branches() { &scratch.dout } else { &scratch.dmid };
+        let dout = if self.finishes { &scratch.dout } else { &scratch.dmid };
         // The others' inputs are computed again, and dropped as they were.
         let mut mixed = Cow::Borrowed(&tape.mixed[..]);
         if let Some(dropout) = shape.dropout(self.index, Input::Mixed) {
             dropout.rows(self.o.input, mixed.to_mut());
         }
-        let mut sources: Vec<(&Projection, &[f32], &[f32])> = vec![
-            (&self.q, x, &scratch.dq),
-            (&self.k, x, &scratch.dk),
-            (&self.v, x, &scratch.dv),
-            (&self.o, &mixed, dout),
+        let mut sources: Vec<(&Projection, &[f32], &[f32], &[f32])> = vec![
+            (&self.q, x, &scratch.dq, &tape.q_raw),
+            (&self.k, x, &scratch.dk, &tape.k_raw),
+            (&self.v, x, &scratch.dv, &tape.v),
+            (&self.o, &mixed, dout, &tape.attn_out),
         ];
         if let LayerMlp::Dense(mlp) = &self.mlp {
             sources.extend([
-                (&mlp.gate, &mid[..], &scratch.dgate[..]),
-                (&mlp.up, mid, &scratch.dup),
-                (&mlp.down, &scratch.activated, &scratch.g),
+                (&mlp.gate, &mid[..], &scratch.dgate[..], &tape.gate[..]),
+                (&mlp.up, mid, &scratch.dup, &tape.up),
+                (&mlp.down, &scratch.activated, &scratch.g, &tape.mlp_out),
             ]);
         }
+        for ((projection, _, g, y), [.., into]) in sources.iter().zip(&mut gradients) {
+            projection.magnitude_gradient(y, g, into);
+        }
         let mut work = Vec::new();
-        for (index, (projection, x, g)) in sources.iter().enumerate() {
+        for (index, (projection, x, g, _)) in sources.iter().enumerate() {
             let Some(adapter) = projection.low else {
                 continue;
             };
@@ -342,7 +352,7 @@ impl Layer<'_> {
             })
             .collect();
         for ((index, side, _, rank, _, width, columns), found) in work.iter().zip(found) {
-            let (da, db) = &mut gradients[*index];
+            let [da, db, _] = &mut gradients[*index];
             for (i, found) in found.chunks_exact(columns.len()).enumerate() {
                 if *side == 0 {
                     let start = i * width + columns.start;

@@ -27,7 +27,7 @@ impl Layer<'_> {
 
     /// What a product that may be finished afterwards starts from: the stream, or zeros.
     pub(super) fn start(&self, stream: &[f32], sum: &mut [f32]) {
-        start(self.config.finishes_branches(), stream, sum);
+        start(self.finishes, stream, sum);
     }
 
     /// Where branches are finished: keeps what `sum` holds in `kept` and makes it
@@ -39,7 +39,7 @@ impl Layer<'_> {
         kept: &mut Vec<f32>,
         sum: &mut [f32],
     ) {
-        if !self.config.finishes_branches() {
+        if !self.finishes {
             return;
         }
         fit(kept, sum.len());

@@ -3,10 +3,11 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::adapter::Factors;
+use super::adapter::{Extent, Factors};
 use super::experts::ExpertMlp;
-use super::frozen::{Adapted, Frozen, ranks, steer};
+use super::frozen::{Adapted, Frozen, steer};
 use super::layer::{Layer, LayerMlp, LayerValues};
+use super::lengths::Source;
 use super::projection::{Factor, Projection};
 use super::shape::Shape;
 use crate::error::{Error, Result};
@@ -26,7 +27,9 @@ impl Frozen {
     /// See [`crate::Decoder::prefill`].
     pub fn prefill(&self, batch: &Packed, overlay: Overlay) -> Result<(Tensor, KvCache)> {
         let shape = Shape::new(&self.config, batch);
-        let adapter = Adapted::Factors(Factors::of(overlay.adapter, self.config.num_layers)?);
+        let layers = self.config.num_layers;
+        let source = Source::Factors(Factors::of(overlay.adapter, layers)?);
+        let adapter = Adapted::new(self, source, layers)?;
         let (stream, layers) = self.run_cached(&shape, &adapter, overlay.steering)?;
         let hidden = self.config.hidden_size;
         let last: Vec<f32> = batch.starts[1..]
@@ -37,7 +40,7 @@ impl Frozen {
         let rows = self.normed(&last)?;
         let rows = Tensor::from_vec(rows, (batch.num_sequences(), hidden), &Device::Cpu)?;
         let lengths = batch.sequences().map(|rows| rows.len()).collect();
-        let store = Store::Fused(FusedCache { layers });
+        let store = Store::Fused(FusedCache { layers, gains: adapter.gains });
         Ok((rows, KvCache::new(lengths, store)))
     }
 
@@ -49,7 +52,7 @@ impl Frozen {
         overlay: Overlay,
     ) -> Result<Tensor> {
         let config = &self.config;
-        let factors = Factors::of(overlay.adapter, config.num_layers)?;
+        let source = Source::Factors(Factors::of(overlay.adapter, config.num_layers)?);
         let positions = cache.lengths().iter().map(|length| (*length, length + 1));
         let rotations = Rotations::new(config, positions);
         let Store::Fused(store) = &mut cache.store else {
@@ -64,7 +67,7 @@ impl Frozen {
         on_pool(|| -> Result<()> {
             for (index, cached) in store.layers.iter_mut().enumerate() {
                 let values = LayerValues::of(&self.layers[index])?;
-                let layer = values.layer(config, index, factors.layer(index));
+                let layer = values.layer(config, index, source.with(&store.gains, index));
                 layer.decode(&mut stream, rotations.of(config, index), cached);
                 steer(overlay.steering, index + 1, &mut stream);
             }
@@ -86,14 +89,14 @@ impl Frozen {
         on_pool(|| {
             let mut stream = self.embed_rows(&shape.batch.tokens)?;
             steer(steering, 0, &mut stream);
-            let mut tape = self.tapes.take(&self.config, 0, shape.rows, [0; 7]);
+            let mut tape = self.tapes.take(&self.config, 0, shape.rows, Extent::default());
             let kv = self.config.kv_size();
             let (mut left, mut outputs) = (PackedLhs::default(), Vec::new());
             let mut layers = Vec::with_capacity(self.layers.len());
             for (index, weights) in self.layers.iter().enumerate() {
                 let values = LayerValues::of(weights)?;
                 let factors = adapter.layer(index);
-                tape.fit(&self.config, index, shape.rows, ranks(&factors));
+                tape.fit(&self.config, index, shape.rows, Extent::of(&factors));
                 let layer = values.layer(&self.config, index, factors);
                 stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
                 let cached = shape.batch.sequences().map(|rows| SequenceKv {
@@ -208,6 +211,9 @@ fn multiply<const N: usize>(
         .map(|((projection, low), y)| projection.forward(Accumulate::Set, &left, low, y))
         .collect();
     product::run(&mut products);
+    for (projection, y) in projections.iter().zip(&mut outputs) {
+        projection.stretch(y);
+    }
     outputs
 }
 
@@ -264,8 +270,14 @@ impl Projection<'_> {
         let mut y = vec![0f32; rows * width];
         let weight = self.weight.lines(columns.clone(), self.input);
         skinny::matmul(x, self.input, weight, &mut y, width);
-        if let Some(bias) = self.bias {
-            y.chunks_exact_mut(width).for_each(|y| softmax::add(y, &bias[columns.clone()]));
+        let add_bias = |y: &mut [f32]| {
+            if let Some(bias) = self.bias {
+                y.chunks_exact_mut(width).for_each(|y| softmax::add(y, &bias[columns.clone()]));
+            }
+        };
+        let gain = self.low.and_then(|low| low.lengths).map(|lengths| lengths.gain);
+        if gain.is_none() {
+            add_bias(&mut y);
         }
         if let Some(adapter) = self.low {
             let rank = adapter.rank;
@@ -273,6 +285,13 @@ impl Projection<'_> {
             let mut change = vec![0f32; rows * width];
             skinny::matmul(low, rank, Weight::F32(b), &mut change, width);
             softmax::add(&mut y, &change);
+        }
+        if let Some(gain) = gain {
+            let gain = &gain[columns.clone()];
+            for y in y.chunks_exact_mut(width) {
+                y.iter_mut().zip(gain).for_each(|(y, gain)| *y *= gain);
+            }
+            add_bias(&mut y);
         }
         y
     }

@@ -49,6 +49,7 @@ impl<'a> ExpertMlp<'a> {
     pub fn new(
         config: &Config,
         experts: &'a Experts,
+        is_finished: bool,
         router: &'a Values<'_>,
         weights: &'a [[MatrixValues<'_>; 3]],
     ) -> Self {
@@ -57,7 +58,7 @@ impl<'a> ExpertMlp<'a> {
             config: experts,
             hidden: config.hidden_size,
             activation: config.activation,
-            is_finished: config.finishes_branches(),
+            is_finished,
             router,
             experts: weights.collect(),
         }

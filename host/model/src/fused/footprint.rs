@@ -3,7 +3,7 @@
 use candle_core::DType;
 use rayon::current_num_threads;
 
-use super::adapter::Flat;
+use super::adapter::{Extent, Flat};
 use super::frozen::Frozen;
 use super::scratch::{Scratch, mlp_depth, packed_rows};
 use super::shape::BLOCK;
@@ -25,8 +25,7 @@ impl Frozen {
         let config = &self.config;
         let flat = Flat::new(adapter);
         // Layers may differ in the ranks of their projections.
-        let ranks: Vec<[usize; 7]> =
-            (0..config.num_layers).map(|layer| flat.ranks(layer)).collect();
+        let extents: Vec<Extent> = (0..config.num_layers).map(|layer| flat.extent(layer)).collect();
         let rows: usize = work.lengths.iter().sum();
         let longest = work.lengths.iter().copied().max().unwrap_or(0);
         let stream = rows * config.hidden_size;
@@ -51,7 +50,7 @@ impl Frozen {
         let packed = packed.max(attention);
 
         let tape = |layer: usize| {
-            let row = Tape::new(config, layer, 1, ranks[layer]).values() + config.num_heads;
+            let row = Tape::new(config, layer, 1, extents[layer]).values() + config.num_heads;
             rows * row + stream
         };
         let kept =
@@ -71,7 +70,7 @@ impl Frozen {
         let slopes = 2 * selected + 2 * stream + flat.size();
         let scratch = most(&|layer| {
             let mut row = Scratch::new(config, vec![0.0; config.hidden_size]);
-            row.fit(config, layer, ranks[layer]);
+            row.fit(config, layer, extents[layer]);
             rows * row.values()
         });
         let scratch = scratch + Scratch::packed_values(config, format, rows);

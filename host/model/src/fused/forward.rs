@@ -79,6 +79,9 @@ impl Layer<'_> {
             self.k.forward(Accumulate::Set, left, low(Target::K), &mut tape.k),
             self.v.forward(Accumulate::Set, left, low(Target::V), &mut tape.v),
         ]);
+        self.q.stretch(&mut tape.q);
+        self.k.stretch(&mut tape.k);
+        self.v.stretch(&mut tape.v);
         self.apply_rope(shape, tape);
     }
 
@@ -102,8 +105,10 @@ impl Layer<'_> {
             for (values, raw, weight, heads) in
                 [(q, q_raw, self.q_norm, heads), (k, k_raw, self.k_norm, kv_heads)]
             {
-                if let Some(weight) = weight {
+                if !raw.is_empty() {
                     raw.copy_from_slice(values);
+                }
+                if let Some(weight) = weight {
                     norm::forward(raw, weight, self.eps, values);
                 }
                 if half > 0 {
@@ -177,6 +182,7 @@ impl Layer<'_> {
         });
         let low = &tape.low[at(Target::O)];
         product::run(&mut [self.o.forward(Accumulate::Add, left, low, &mut tape.mid)]);
+        self.o.stretch(&mut tape.mid);
     }
 
     /// gate and up of norm(mid)
@@ -211,6 +217,8 @@ impl Layer<'_> {
             mlp.gate.forward(Accumulate::Set, left, low(Target::Gate), &mut tape.gate),
             mlp.up.forward(Accumulate::Set, left, low(Target::Up), &mut tape.up),
         ]);
+        mlp.gate.stretch(&mut tape.gate);
+        mlp.up.stretch(&mut tape.up);
     }
 
     /// out = mid + down(f(gate) * up), without mid where that is finished
@@ -259,5 +267,6 @@ impl Layer<'_> {
         );
         let low = &tape.low[at(Target::Down)];
         product::run(&mut [mlp.down.forward(Accumulate::Add, left, low, out)]);
+        mlp.down.stretch(out);
     }
 }

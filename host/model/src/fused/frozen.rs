@@ -1,6 +1,6 @@
 //! A model's frozen weights, and the walk over its blocks.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Tensor};
 use host_kernels::packed_lhs::PackedLhs;
@@ -8,12 +8,13 @@ use host_kernels::pool::on_pool;
 use host_kernels::{norm, softmax};
 use rayon::prelude::*;
 
-use super::adapter::{Factors, Flat, LayerAdapter};
+use super::adapter::{Extent, Factors, LayerAdapter};
 use super::layer::LayerValues;
+use super::lengths::{Gains, Source};
 use super::shape::{BLOCK, Shape};
 use super::tape::Tape;
 use super::tape_pool::TapePool;
-use crate::config::Config;
+use crate::config::{Config, Target};
 use crate::error::Result;
 use crate::head::LossHead;
 use crate::matrix::Matrix;
@@ -30,22 +31,27 @@ pub(super) struct Frozen {
     pub final_norm: Tensor,
     pub head: Matrix,
     pub tapes: TapePool,
+    squares: OnceLock<SquareLengths>,
 }
 
-/// Adapter values for the layers of one pass.
-pub(super) enum Adapted<'a> {
-    /// From the variables: no gradient.
-    Factors(Factors<'a>),
-    /// From the flat vector of a graph.
-    Flat(&'a Flat, &'a [f32]),
+/// The squared length of every row of every projection [out], by layer and target.
+pub(super) type SquareLengths = Vec<[Vec<f64>; 7]>;
+
+/// The adapter of one pass.
+pub(super) struct Adapted<'a> {
+    pub source: Source<'a>,
+    pub gains: Gains,
 }
 
-impl Adapted<'_> {
+impl<'a> Adapted<'a> {
+    /// For the first `layers`.
+    pub fn new(frozen: &Frozen, source: Source<'a>, layers: usize) -> Result<Self> {
+        let gains = source.gains(frozen, layers)?;
+        Ok(Self { source, gains })
+    }
+
     pub fn layer(&self, layer: usize) -> LayerAdapter<'_> {
-        match self {
-            Adapted::Factors(factors) => factors.layer(layer),
-            Adapted::Flat(flat, values) => flat.layer(values, layer),
-        }
+        self.source.with(&self.gains, layer)
     }
 }
 
@@ -115,8 +121,27 @@ impl Frozen {
             final_norm: norm(&weights.final_norm)?,
             head: weights.head_matrix().contiguous()?,
             tapes: TapePool::default(),
+            squares: OnceLock::new(),
             config,
         })
+    }
+
+    /// Computed when an adapter with magnitudes first needs them.
+    pub fn square_lengths(&self) -> Result<&SquareLengths> {
+        if let Some(known) = self.squares.get() {
+            return Ok(known);
+        }
+        let of = |layer: &LayerWeights| -> Result<[Vec<f64>; 7]> {
+            let mut row: [Vec<f64>; 7] = Default::default();
+            for (target, squares) in Target::ALL.into_iter().zip(&mut row) {
+                if let Some(linear) = layer.linear(target) {
+                    *squares = linear.weight.square_lengths()?;
+                }
+            }
+            Ok(row)
+        };
+        let found = self.layers.par_iter().map(of).collect::<Result<_>>()?;
+        Ok(self.squares.get_or_init(|| found))
     }
 
     /// The head, and what becomes of products with it.
@@ -134,7 +159,8 @@ impl Frozen {
     ) -> Result<Trace> {
         let config = &self.config;
         let shape = Shape::new(config, batch);
-        let adapter = Adapted::Factors(Factors::of(overlay.adapter, config.num_layers)?);
+        let source = Source::Factors(Factors::of(overlay.adapter, config.num_layers)?);
+        let adapter = Adapted::new(self, source, layers)?;
         let (steering, keep) = (overlay.steering, Keep::Nothing);
         self.run(&shape, &adapter, steering, taps, layers, keep)
     }
@@ -162,10 +188,10 @@ impl Frozen {
             self.read_taps(&stream, 0, taps, &mut found);
             for index in 0..layers {
                 let factors = adapter.layer(index);
-                let ranks = ranks(&factors);
+                let extent = Extent::of(&factors);
                 let mut tape = match spare.take() {
-                    Some(tape) => refit(tape, &self.config, (index, shape.rows), ranks),
-                    None => self.tapes.take(&self.config, index, shape.rows, ranks),
+                    Some(tape) => refit(tape, &self.config, (index, shape.rows), extent),
+                    None => self.tapes.take(&self.config, index, shape.rows, extent),
                 };
                 let values = LayerValues::of(&self.layers[index])?;
                 let layer = values.layer(&self.config, index, factors);
@@ -176,7 +202,7 @@ impl Frozen {
                     Keep::Nothing => spare = Some(tape),
                     Keep::Everything => tapes.push(tape),
                     Keep::Inputs => {
-                        let mut input = Tape::new(&self.config, index, 0, ranks);
+                        let mut input = Tape::new(&self.config, index, 0, extent);
                         input.x = std::mem::take(&mut tape.x);
                         tapes.push(input);
                         spare = Some(tape);
@@ -241,17 +267,7 @@ pub(super) fn steer(steering: Option<&Steering>, layer: usize, stream: &mut [f32
 }
 
 /// A block's tape for the next one, whose projections may have other ranks.
-fn refit(
-    mut tape: Tape,
-    config: &Config,
-    (layer, rows): (usize, usize),
-    ranks: [usize; 7],
-) -> Tape {
-    tape.fit(config, layer, rows, ranks);
+fn refit(mut tape: Tape, config: &Config, (layer, rows): (usize, usize), extent: Extent) -> Tape {
+    tape.fit(config, layer, rows, extent);
     tape
-}
-
-/// The rank per target, 0 where there is no adapter.
-pub(super) fn ranks(factors: &LayerAdapter) -> [usize; 7] {
-    factors.map(|low| low.map_or(0, |low| low.rank))
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use host_kernels::attention::Scores;
 
-use super::adapter::LayerAdapter;
+use super::adapter::{Extent, LayerAdapter};
 use super::experts::ExpertMlp;
 use super::projection::Projection;
 use crate::config::Config;
@@ -87,9 +87,10 @@ impl<'a> LayerValues<'a> {
             }
         };
         let [q, k, v, o] = &self.attention;
+        let finishes = Extent::of(&adapter).finishes(config) > 0;
         let mlp = match (&self.mlp, config.experts(index)) {
             (MlpValues::Experts { router, experts }, Some(shape)) => {
-                LayerMlp::Experts(ExpertMlp::new(config, shape, router, experts))
+                LayerMlp::Experts(ExpertMlp::new(config, shape, finishes, router, experts))
             }
             (MlpValues::Dense([gate, up, down]), _) => LayerMlp::Dense(DenseMlp {
                 gate: projection(gate, Target::Gate),
@@ -101,6 +102,7 @@ impl<'a> LayerValues<'a> {
         Layer {
             config,
             index,
+            finishes,
             window: config.window(index),
             scores: Scores {
                 scale: config.attention_scale(),
@@ -126,6 +128,8 @@ impl<'a> LayerValues<'a> {
 pub(super) struct Layer<'a> {
     pub config: &'a Config,
     pub index: usize,
+    /// Attention and MLP leave their sums by themselves, and [`Layer::finish`] adds them to the stream.
+    pub finishes: bool,
     pub window: Option<usize>,
     pub scores: Scores,
     pub eps: f32,

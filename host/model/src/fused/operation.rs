@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
-use super::adapter::Flat;
-use super::frozen::{Adapted, Frozen, Keep, ranks};
+use super::adapter::{Extent, Flat};
+use super::frozen::{Adapted, Frozen, Keep};
 use super::layer::LayerValues;
+use super::lengths::{Gains, Source};
 use super::scratch::Scratch;
 use super::shape::Shape;
 use super::tape::Tape;
@@ -24,6 +25,7 @@ pub(super) struct Operation {
     batch: Packed,
     noise: Option<Noise>,
     flat: Flat,
+    gains: Gains,
     hidden: Mutex<Vec<f32>>,
     /// The residual stream after the last block.
     stream: Vec<f32>,
@@ -42,11 +44,12 @@ impl Operation {
     ) -> Result<(Self, Vec<Vec<f32>>)> {
         let shape = Shape::noisy(&frozen.config, batch, noise);
         let keep = if recompute { Keep::Inputs } else { Keep::Everything };
-        let trace = {
+        let (trace, gains) = {
             let values = Values::of(vector)?;
-            let adapter = Adapted::Flat(&flat, &values);
             let layers = frozen.config.num_layers;
-            frozen.run(&shape, &adapter, None, taps, layers, keep)?
+            let adapter = Adapted::new(frozen, Source::Flat(&flat, &values), layers)?;
+            let trace = frozen.run(&shape, &adapter, None, taps, layers, keep)?;
+            (trace, adapter.gains)
         };
         let hidden = frozen.normed(&trace.stream)?;
         let operation = Self {
@@ -54,6 +57,7 @@ impl Operation {
             batch: batch.clone(),
             noise: noise.cloned(),
             flat,
+            gains,
             hidden: Mutex::new(hidden),
             stream: trace.stream,
             tapes: trace.tapes,
@@ -75,16 +79,17 @@ impl Operation {
         norm::backward_add(&self.stream, &final_norm, eps, &g, &mut start);
         let mut gradient = vec![0f32; self.flat.size()];
         let mut scratch = Scratch::new(config, start);
+        let source = Source::Flat(&self.flat, &values);
         let lowest = self.flat.lowest();
         for index in (lowest..config.num_layers).rev() {
             let weights = LayerValues::of(&self.frozen.layers[index])?;
-            let factors = self.flat.layer(&values, index);
-            let ranks = ranks(&factors);
-            scratch.fit(config, index, ranks);
+            let factors = source.with(&self.gains, index);
+            let extent = Extent::of(&factors);
+            scratch.fit(config, index, extent);
             let layer = weights.layer(config, index, factors);
             let stored = &self.tapes[index];
             let again = self.recompute.then(|| {
-                let mut tape = self.frozen.tapes.take(config, index, shape.rows, ranks);
+                let mut tape = self.frozen.tapes.take(config, index, shape.rows, extent);
                 let ([left, ..], outputs) = (&mut scratch.left, &mut scratch.outputs);
                 layer.forward(&shape, stored.x.clone(), &mut tape, left, outputs);
                 tape

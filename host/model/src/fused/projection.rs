@@ -12,7 +12,8 @@ use host_kernels::right::Weight;
 use host_kernels::softmax::{self, scale};
 use host_kernels::view::{Accumulate, Mat};
 
-/// y = x W^T + b + scaling (x A^T) B^T on rows of x.
+/// y = x W^T + b + scaling (x A^T) B^T on rows of x, with every column but for b brought to a length if
+/// there are magnitudes.
 #[derive(Clone, Copy)]
 pub(super) struct Projection<'a> {
     /// [out, input]
@@ -56,7 +57,7 @@ impl<'a> Projection<'a> {
         })
     }
 
-    /// Sets or adds y [rows, out] from the packed rows of x and `low`.
+    /// Sets or adds y [rows, out] from the packed rows of x and `low`; [`Projection::stretch`] comes behind it.
     pub fn forward<'p>(
         &self,
         into: Accumulate,
@@ -72,7 +73,9 @@ impl<'a> Projection<'a> {
             let b = Mat::rows(adapter.b, adapter.rank).t();
             Summand::Rows(low, adapter.rank, b)
         }));
-        Product { into, c: y, cols: self.out, bias: self.bias, summands }
+        // Rows that are brought to a length get the bias behind that.
+        let bias = self.bias.filter(|_| self.low.is_none_or(|low| low.lengths.is_none()));
+        Product { into, c: y, cols: self.out, bias, summands }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Buffers of the backward pass, used again by every block.
 
+use super::adapter::Extent;
 use super::tape::fit;
 use crate::config::Config;
 use host_kernels::packed_lhs::{Format, PackedLhs};
@@ -11,7 +12,7 @@ pub(super) struct Scratch {
     pub g: Vec<f32>,
     pub dx: Vec<f32>,
     /// The gradient of the block's output while `g` is that of the MLP's own; only where branches
-    /// are finished.
+    /// are finished or outputs are kept.
     pub dblock: Vec<f32>,
     /// Likewise the gradient of attention's own output, while `dmid` is that of the stream.
     pub dout: Vec<f32>,
@@ -41,12 +42,11 @@ impl Scratch {
         let rows = g.len() / config.hidden_size;
         let zeros = |cols: usize| vec![0f32; rows * cols];
         let hidden = config.hidden_size;
-        let finished = usize::from(config.finishes_branches()) * hidden;
         Self {
             g,
             dx: zeros(hidden),
-            dblock: zeros(finished),
-            dout: zeros(finished),
+            dblock: Vec::new(),
+            dout: Vec::new(),
             dmid: zeros(hidden),
             dmixed: zeros(config.q_size()),
             dq: zeros(config.q_size()),
@@ -65,9 +65,9 @@ impl Scratch {
     }
 
     /// Makes room for the MLP and the low-rank rows of a layer; in it is what was there before.
-    pub fn fit(&mut self, config: &Config, layer: usize, ranks: [usize; 7]) {
+    pub fn fit(&mut self, config: &Config, layer: usize, extent: Extent) {
         let (hidden, rows) = (config.hidden_size, self.rows);
-        for (values, rank) in self.low.iter_mut().zip(ranks) {
+        for (values, rank) in self.low.iter_mut().zip(extent.ranks) {
             fit(values, rows * rank);
         }
         let inner = config.inner_size(layer);
@@ -75,7 +75,10 @@ impl Scratch {
             None => (1, 0),
             Some(experts) => (0, experts.per_token * hidden),
         };
+        let finished = extent.finishes(config) * hidden;
         for (values, cols) in [
+            (&mut self.dblock, finished),
+            (&mut self.dout, finished),
             (&mut self.dgate, inner),
             (&mut self.dup, inner),
             (&mut self.activated, dense * inner),

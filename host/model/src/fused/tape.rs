@@ -1,5 +1,6 @@
 //! Activations that a block's forward pass keeps for its backward pass.
 
+use super::adapter::Extent;
 use super::routes::Routes;
 use crate::config::{Config, QkNorm, Target};
 
@@ -8,7 +9,7 @@ use crate::config::{Config, QkNorm, Target};
 pub(super) struct Tape {
     /// The block's input [rows, hidden].
     pub x: Vec<f32>,
-    /// Before norm and rotation, only with qk norm.
+    /// Before norm and rotation, only with qk norm or where outputs are kept.
     pub q_raw: Vec<f32>,
     pub k_raw: Vec<f32>,
     /// After norm and rotation.
@@ -21,7 +22,8 @@ pub(super) struct Tape {
     pub mixed: Vec<f32>,
     /// The residual stream between attention and MLP [rows, hidden].
     pub mid: Vec<f32>,
-    /// What attention and MLP gave before their norm or scale; only where branches are finished.
+    /// What attention and MLP gave before their norm or scale; only where branches are finished
+    /// or outputs are kept.
     pub attn_out: Vec<f32>,
     pub mlp_out: Vec<f32>,
     /// Of experts: in their order, [rows * experts per token, intermediate].
@@ -35,18 +37,18 @@ pub(super) struct Tape {
 
 impl Tape {
     /// With room for the rows of a batch in a layer.
-    pub fn new(config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) -> Self {
+    pub fn new(config: &Config, layer: usize, rows: usize, extent: Extent) -> Self {
         let mut tape = Self::default();
-        tape.fit(config, layer, rows, ranks);
+        tape.fit(config, layer, rows, extent);
         tape
     }
 
     /// Makes room for the rows of a batch in a layer; in it is what was there before.
-    pub fn fit(&mut self, config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) {
+    pub fn fit(&mut self, config: &Config, layer: usize, rows: usize, extent: Extent) {
         let inner = config.inner_size(layer);
         let (q, kv) = (config.q_size(), config.kv_size());
-        let raw = usize::from(config.qk_norm != QkNorm::None);
-        let finished = usize::from(config.finishes_branches()) * config.hidden_size;
+        let raw = usize::from(config.qk_norm != QkNorm::None || extent.outputs);
+        let finished = extent.finishes(config) * config.hidden_size;
         for (values, cols) in [
             (&mut self.q_raw, raw * q),
             (&mut self.k_raw, raw * kv),
@@ -66,7 +68,7 @@ impl Tape {
             Some(experts) => self.routes.fit(experts, rows),
             None => self.routes.clear(),
         }
-        for (values, rank) in self.low.iter_mut().zip(ranks) {
+        for (values, rank) in self.low.iter_mut().zip(extent.ranks) {
             fit(values, rows * rank);
         }
     }

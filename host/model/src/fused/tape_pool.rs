@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::adapter::Extent;
 use super::tape::Tape;
 use crate::config::Config;
 
@@ -14,10 +15,10 @@ pub(super) struct TapePool(Mutex<Vec<Tape>>);
 
 impl TapePool {
     /// A tape with room for the rows of a batch in a layer; its values are unspecified.
-    pub fn take(&self, config: &Config, layer: usize, rows: usize, ranks: [usize; 7]) -> Tape {
+    pub fn take(&self, config: &Config, layer: usize, rows: usize, extent: Extent) -> Tape {
         let spare = self.tapes().pop();
         let mut tape = spare.unwrap_or_default();
-        tape.fit(config, layer, rows, ranks);
+        tape.fit(config, layer, rows, extent);
         tape
     }
 

@@ -72,6 +72,18 @@ impl From<&[Target]> for Names {
     }
 }
 
+/// What the factors of a fresh adapter are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// A uniform, B zero, as LoRA and peft have it.
+    #[default]
+    Kaiming,
+    /// The largest singular values of the weight (PiSSA). The start is taken off again, so the
+    /// model is the same at first; the adapter has twice the rank, half of which is not trained.
+    Pissa,
+}
+
 /// What an adapter should look like; [`LoraConfig::shape`] finds what that is in a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +95,12 @@ pub struct LoraConfig {
     /// The scaling is alpha / sqrt(rank) instead of alpha / rank (rsLoRA, arXiv 2312.03732).
     #[serde(default)]
     pub rank_stabilized: bool,
+    /// Every row of an adapted weight has a length of its own that is trained (DoRA, arXiv 2402.09353).
+    #[serde(default)]
+    pub magnitudes: bool,
+    /// What the factors are at first.
+    #[serde(default)]
+    pub init: Init,
     /// The modules that are adapted.
     pub targets: Names,
     /// Modules among them that aren't.
@@ -106,6 +124,8 @@ impl LoraConfig {
             rank,
             alpha,
             rank_stabilized: false,
+            magnitudes: false,
+            init: Init::default(),
             targets: targets.into(),
             exclude: None,
             layers: Vec::new(),
@@ -135,6 +155,11 @@ impl LoraConfig {
         let exclude = self.exclude.as_ref().map(|names| names.modules("exclude")).transpose()?;
         let mut ranks = Numbers::new("rank_pattern", &self.rank_pattern)?;
         let mut alphas = Numbers::new("alpha_pattern", &self.alpha_pattern)?;
+        // Behind the factors that are trained stand those that they start from, negative.
+        let stacked = |rank, alpha| match self.init {
+            Init::Kaiming => Place { rank, alpha },
+            Init::Pissa => Place { rank, alpha }.stacked(2, self.rank_stabilized),
+        };
         let mut places = vec![[None; 7]; model.num_layers];
         for module in modules(model) {
             let held = |modules: &Modules| module.names().iter().any(|name| modules.hold(name));
@@ -142,15 +167,17 @@ impl LoraConfig {
             if chosen && held(&targets) && !exclude.as_ref().is_some_and(held) {
                 let rank = ranks.of(&module)?.unwrap_or(self.rank);
                 let alpha = alphas.of(&module)?.unwrap_or(self.alpha);
-                places[module.layer][module.target as usize] = Some(Place { rank, alpha });
+                places[module.layer][module.target as usize] = Some(stacked(rank, alpha));
             }
         }
         ranks.refuse_unused()?;
         alphas.refuse_unused()?;
+        let Place { rank, alpha } = stacked(self.rank, self.alpha);
         let shape = Shape {
-            rank: self.rank,
-            alpha: self.alpha,
+            rank,
+            alpha,
             rank_stabilized: self.rank_stabilized,
+            magnitudes: self.magnitudes,
             places,
         };
         shape.check(model)?;
@@ -261,6 +288,24 @@ pub struct Place {
     pub alpha: f64,
 }
 
+impl Place {
+    /// With n such factors behind each other: the same scaling for n times the rank.
+    pub(crate) fn stacked(self, n: usize, rank_stabilized: bool) -> Self {
+        Self { rank: self.rank * n, alpha: self.alpha * Self::ratio(n, rank_stabilized) }
+    }
+
+    /// What B A is multiplied by.
+    pub(crate) fn scaling(self, rank_stabilized: bool) -> f64 {
+        let rank = self.rank as f64;
+        self.alpha / if rank_stabilized { rank.sqrt() } else { rank }
+    }
+
+    /// How much more alpha n times the rank needs for the same scaling.
+    pub(crate) fn ratio(n: usize, rank_stabilized: bool) -> f64 {
+        if rank_stabilized { (n as f64).sqrt() } else { n as f64 }
+    }
+}
+
 /// The adapted projections of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
@@ -270,6 +315,8 @@ pub struct Shape {
     pub alpha: f64,
     /// The scaling is alpha / sqrt(rank) instead of alpha / rank.
     pub rank_stabilized: bool,
+    /// Whether every row of an adapted weight has a length of its own (DoRA).
+    pub magnitudes: bool,
     /// By layer and target.
     pub places: Vec<[Option<Place>; 7]>,
 }
@@ -282,8 +329,7 @@ impl Shape {
 
     /// What B A is multiplied by.
     pub fn scaling(&self, place: Place) -> f64 {
-        let rank = place.rank as f64;
-        place.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
+        place.scaling(self.rank_stabilized)
     }
 
     /// Every adapted projection, by layer.
@@ -323,6 +369,16 @@ impl Shape {
             for module in model.family.modules() {
                 let places = module.parts.iter().filter_map(|part| self.place(layer, *part));
                 let places: Vec<Place> = places.collect();
+                if self.magnitudes && !places.is_empty() && places.len() < module.parts.len() {
+                    return Err(Error::adapter(
+                        format!(
+                            "some projections of layer {layer}'s {} are adapted and others aren't, which with magnitudes \
+                             (DoRA) can't be one module",
+                            module.name()
+                        ),
+                        "adapt all of them or none",
+                    ));
+                }
                 if places.windows(2).any(|two| two[0] != two[1]) {
                     return Err(Error::adapter(
                         format!(

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
+use crate::fused::Gains;
 
 /// Keys and values per layer and sequence, after norm and rotation.
 pub struct KvCache {
@@ -18,6 +19,8 @@ pub(crate) enum Store {
 /// Per layer, per sequence: rows of kv_size values, growing.
 pub(crate) struct FusedCache {
     pub layers: Vec<Vec<SequenceKv>>,
+    /// Of the adapter that the cache was filled with.
+    pub gains: Gains,
 }
 
 #[derive(Default)]

@@ -72,7 +72,7 @@ pub fn to_json(shape: &Shape, entries: &[Entry], base: &str) -> String {
         "bias": "none",
         "fan_in_fan_out": false,
         "use_rslora": shape.rank_stabilized,
-        "use_dora": false,
+        "use_dora": shape.magnitudes,
         "modules_to_save": null,
         "layers_to_transform": some.then_some(layers),
         "init_lora_weights": true,
@@ -90,6 +90,8 @@ pub struct AdapterSettings {
     pub alpha: f64,
     pub targets: Targets,
     pub rank_stabilized: bool,
+    /// DoRA
+    pub magnitudes: bool,
     ranks: Pattern,
     alphas: Pattern,
 }
@@ -118,19 +120,20 @@ impl AdapterSettings {
         };
         let rank = json["r"].as_u64().ok_or_else(|| missing("r"))?;
         let alpha = json["lora_alpha"].as_f64().ok_or_else(|| missing("lora_alpha"))?;
-        let rank_stabilized = match &json["use_rslora"] {
-            Value::Null => false,
-            Value::Bool(flag) => *flag,
+        let flag = |field: &str| match &json[field] {
+            Value::Null => Ok(false),
+            Value::Bool(flag) => Ok(*flag),
             other => {
-                let problem = format!("`use_rslora` is {other}, neither true nor false");
-                return Err(Error::file(path, problem, "save the adapter again"));
+                let problem = format!("`{field}` is {other}, neither true nor false");
+                Err(Error::file(path, problem, "save the adapter again"))
             }
         };
         Ok(Self {
             rank: rank as usize,
             alpha,
             targets: Targets::read(path, &json)?,
-            rank_stabilized,
+            rank_stabilized: flag("use_rslora")?,
+            magnitudes: flag("use_dora")?,
             ranks: Pattern::read(path, &json, "rank_pattern")?,
             alphas: Pattern::read(path, &json, "alpha_pattern")?,
         })

@@ -53,7 +53,7 @@ impl Reader<'_> {
         let mut known = BTreeMap::new();
         for layer in 0..self.model.num_layers {
             for module in self.model.modules(layer) {
-                for side in ["lora_A", "lora_B"] {
+                for side in self.sides() {
                     known.insert(
                         tensor_name(module, layer, side),
                         (module_name(module, layer), layer),
@@ -93,9 +93,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The tensors that the file may have of a module.
+    fn sides(&self) -> impl Iterator<Item = Side> + use<> {
+        let more = self.settings.magnitudes.then_some(Side::Magnitude);
+        [Side::A, Side::B].into_iter().chain(more)
+    }
+
     /// The factors of a module's projections; none if the adapter isn't for it.
     fn module(&self, tensors: &mut Tensors, layer: usize, module: &Module) -> Result<Vec<Factors>> {
-        let [a_name, b_name] = ["lora_A", "lora_B"].map(|side| tensor_name(module, layer, side));
+        let [a_name, b_name] = [Side::A, Side::B].map(|side| tensor_name(module, layer, side));
         let name = module_name(module, layer);
         let wanted = self.settings.targets.hold(&name, layer);
         let (a, b) = match (tensors.remove(&a_name), tensors.remove(&b_name)) {
@@ -109,12 +115,22 @@ impl Reader<'_> {
                 return Err(self.fail(problem, "save the adapter again; if it was made for some layers only, layers_to_transform must say which"));
             }
         };
+        let length_name = tensor_name(module, layer, Side::Magnitude);
+        let magnitude = tensors.remove(&length_name);
+        if self.settings.magnitudes && magnitude.is_none() {
+            let problem =
+                format!("tensor {length_name} is missing, but adapter_config.json has use_dora");
+            return Err(self.fail(problem, "save the adapter again"));
+        }
         let Place { rank: stated, alpha } = self.settings.place(&name);
         let shapes = module.parts.iter().map(|part| self.model.shape(*part));
         let (rows, columns) = shapes.fold((0, 0), |(rows, _), (out, input)| (rows + out, input));
-        for (tensor, found, expected) in
-            [(a_name, a.dims(), [stated, columns]), (b_name.clone(), b.dims(), [rows, stated])]
-        {
+        let lengths = magnitude.iter().map(|m| (length_name.clone(), m.dims(), vec![rows]));
+        let factors = [
+            (a_name, a.dims(), vec![stated, columns]),
+            (b_name.clone(), b.dims(), vec![rows, stated]),
+        ];
+        for (tensor, found, expected) in factors.into_iter().chain(lengths) {
             if found != expected {
                 let problem = format!(
                     "tensor {tensor} has shape {found:?}, not {expected:?} as the model and adapter_config.json have it"
@@ -131,7 +147,7 @@ impl Reader<'_> {
             alpha,
             rank_stabilized: self.settings.rank_stabilized,
         };
-        stacked::split(&stack, a, b, self.parts)
+        stacked::split(&stack, (a, b, magnitude), self.parts)
     }
 
     /// What a tensor is that has no place among the adapted linear layers.
@@ -150,7 +166,10 @@ impl Reader<'_> {
                 "give an adapter that was made for this model",
             )
         } else if has("lora_magnitude_vector") {
-            ("is of DoRA".into(), MERGE)
+            (
+                "is of DoRA, and adapter_config.json doesn't have use_dora".into(),
+                "correct adapter_config.json, or save the adapter again",
+            )
         } else if has("lora_embedding") {
             (
                 "adapts the embedding, and only linear layers of the blocks are adapted here"
@@ -208,6 +227,7 @@ fn place(
         rank: settings.rank,
         alpha: settings.alpha,
         rank_stabilized: settings.rank_stabilized,
+        magnitudes: settings.magnitudes,
         places: vec![[None; 7]; model.num_layers],
     };
     let mut tensors = Tensors::new();
@@ -216,6 +236,8 @@ fn place(
         shape.places[one.layer][one.target as usize] = Some(Place { rank, alpha: one.alpha });
         tensors.insert(Lora::var_name(one.layer, one.target, Side::A), one.a);
         tensors.insert(Lora::var_name(one.layer, one.target, Side::B), one.b);
+        let name = Lora::var_name(one.layer, one.target, Side::Magnitude);
+        tensors.extend(one.magnitude.map(|magnitude| (name, magnitude)));
     }
     Lora::from_tensors(model, shape, tensors, device)
 }

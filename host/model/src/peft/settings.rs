@@ -12,7 +12,7 @@ const TRAIN: &str = "train it again without that setting";
 const CONVERT: &str = "save it from Python once more with path_initial_model_for_weight_conversion=INITIAL, the adapter as it was saved before training, which turns it into a plain one";
 
 /// Settings that are read, or that mean nothing for an adapter that is only used.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 31] = [
     "alpha_pattern",
     "auto_mapping",
     "base_model_name_or_path",
@@ -42,6 +42,7 @@ const KNOWN: [&str; 30] = [
     "runtime_config",
     "target_modules",
     "task_type",
+    "use_dora",
     "use_rslora",
     // Of ms-swift: number format and learning rates of the training.
     "lora_dtype",
@@ -49,8 +50,7 @@ const KNOWN: [&str; 30] = [
 const OF_TRAINING: [&str; 2] = ["lorap_emb_lr", "lorap_lr_ratio"];
 
 /// Settings that must be off, what they do, and the way out.
-const MUST_BE_OFF: [(&str, &str, &str); 15] = [
-    ("use_dora", "DoRA scales every row of the adapted weights", MERGE),
+const MUST_BE_OFF: [(&str, &str, &str); 14] = [
     ("modules_to_save", "whole modules were trained beside the adapter", MERGE),
     ("trainable_token_indices", "rows of the embedding were trained beside the adapter", MERGE),
     ("target_parameters", "parameters are adapted that aren't linear layers", MERGE),

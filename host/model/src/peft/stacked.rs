@@ -46,10 +46,9 @@ pub fn stack(lora: &Lora, model: &Config) -> Result<Written> {
             let Some(place) = parts.first().and_then(|part| shape.place(layer, *part)) else {
                 continue;
             };
-            let whole = Place { rank: place.rank * parts.len(), alpha: place.alpha };
             // The scaling is that of a part.
-            let alpha = place.alpha * ratio(shape.rank_stabilized, parts.len());
-            entries.push(Entry { layer, module, place: Place { alpha, ..whole } });
+            let whole = place.stacked(parts.len(), shape.rank_stabilized);
+            entries.push(Entry { layer, module, place: whole });
             if !module.is_separate() {
                 fuse(&mut tensors, model, layer, module, &parts, place.rank)?;
             }
@@ -57,11 +56,6 @@ pub fn stack(lora: &Lora, model: &Config) -> Result<Written> {
     }
     let parts = modules(model).next().is_some().then(|| header(shape));
     Ok(Written { tensors, entries, parts })
-}
-
-/// How much more alpha n times the rank needs for the same scaling.
-fn ratio(rank_stabilized: bool, n: usize) -> f64 {
-    if rank_stabilized { (n as f64).sqrt() } else { n as f64 }
 }
 
 /// The adapted projections; with their layer if not all layers have the same.
@@ -100,8 +94,16 @@ fn fuse(
         let column = parts.iter().position(|adapted| adapted == part);
         rows.push(block_row(b, height, column.unwrap_or(0), rank, parts.len())?);
     }
-    tensors.insert(tensor_name(module, layer, "lora_A"), Tensor::cat(&stacked_a, 0)?);
-    tensors.insert(tensor_name(module, layer, "lora_B"), Tensor::cat(&rows, 0)?);
+    let lengths = module
+        .parts
+        .iter()
+        .filter_map(|part| tensors.remove(&Lora::var_name(layer, *part, Side::Magnitude)));
+    let lengths: Vec<Tensor> = lengths.collect();
+    if !lengths.is_empty() {
+        tensors.insert(tensor_name(module, layer, Side::Magnitude), Tensor::cat(&lengths, 0)?);
+    }
+    tensors.insert(tensor_name(module, layer, Side::A), Tensor::cat(&stacked_a, 0)?);
+    tensors.insert(tensor_name(module, layer, Side::B), Tensor::cat(&rows, 0)?);
     Ok(())
 }
 
@@ -138,6 +140,8 @@ pub struct Factors {
     pub a: Tensor,
     /// [out, rank]
     pub b: Tensor,
+    /// [out]
+    pub magnitude: Option<Tensor>,
     pub alpha: f64,
 }
 
@@ -158,10 +162,14 @@ pub struct Stack<'a> {
 ///
 /// # Errors
 /// [`Error::File`] when the module's blocks were trained on as a whole.
-pub fn split(stack: &Stack, a: Tensor, b: Tensor, parts: Option<&str>) -> Result<Vec<Factors>> {
+pub fn split(
+    stack: &Stack,
+    (a, b, magnitude): (Tensor, Tensor, Option<Tensor>),
+    parts: Option<&str>,
+) -> Result<Vec<Factors>> {
     let Stack { path, model, module, layer, name, alpha, rank_stabilized } = *stack;
     if let [target] = module.parts {
-        return Ok(vec![Factors { layer, target: *target, a, b, alpha }]);
+        return Ok(vec![Factors { layer, target: *target, a, b, magnitude, alpha }]);
     }
     let named = |part: Target| {
         let of_layer = format!("{layer}.{}", part.name());
@@ -172,7 +180,7 @@ pub fn split(stack: &Stack, a: Tensor, b: Tensor, parts: Option<&str>) -> Result
     let stacked = a.dims().first().copied().unwrap_or(0);
     let blocks = !own.is_empty() && stacked.is_multiple_of(own.len());
     let rank = stacked / own.len().max(1);
-    let alpha = if blocks { alpha / ratio(rank_stabilized, own.len()) } else { alpha };
+    let alpha = if blocks { alpha / Place::ratio(own.len(), rank_stabilized) } else { alpha };
     // Without blocks every part has its rows of the product, whatever the header says.
     let adapted = if blocks { own } else { module.parts.to_vec() };
     let mut first_row = 0;
@@ -180,6 +188,9 @@ pub fn split(stack: &Stack, a: Tensor, b: Tensor, parts: Option<&str>) -> Result
     for part in module.parts {
         let (height, _) = model.shape(*part);
         let rows = b.narrow(0, first_row, height)?;
+        let magnitude =
+            magnitude.as_ref().map(|m| m.narrow(0, first_row, height)?.force_contiguous());
+        let magnitude = magnitude.transpose()?;
         first_row += height;
         let Some(column) = adapted.iter().position(|p| p == part) else {
             continue;
@@ -189,7 +200,7 @@ pub fn split(stack: &Stack, a: Tensor, b: Tensor, parts: Option<&str>) -> Result
         } else {
             (a.clone(), rows.force_contiguous()?)
         };
-        factors.push(Factors { layer, target: *part, a, b, alpha });
+        factors.push(Factors { layer, target: *part, a, b, magnitude, alpha });
     }
     Ok(factors)
 }

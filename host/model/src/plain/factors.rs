@@ -4,10 +4,12 @@ use candle_core::{Result, Tensor};
 
 use crate::lora::{Lora, Target};
 
-/// A [rank, in] and B [out, rank] beside one projection.
+/// A [rank, in], B [out, rank] and perhaps magnitudes beside one projection.
 pub(super) struct Pair {
     pub a: Tensor,
     pub b: Tensor,
+    /// [out]
+    pub magnitude: Option<Tensor>,
     /// What B A is multiplied by.
     pub scaling: f64,
 }
@@ -26,6 +28,7 @@ impl Factors {
             adapter.pair(layer, target).map(|pair| Pair {
                 a: pair.a.as_tensor().clone(),
                 b: pair.b.as_tensor().clone(),
+                magnitude: pair.magnitude.as_ref().map(|m| m.as_tensor().clone()),
                 scaling: pair.scaling,
             })
         }))
@@ -38,8 +41,10 @@ impl Factors {
     fn map(&self, mut change: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
         let mut changed = Self::default();
         for (to, from) in changed.0.iter_mut().zip(&self.0) {
-            if let Some(Pair { a, b, scaling }) = from {
-                *to = Some(Pair { a: change(a)?, b: change(b)?, scaling: *scaling });
+            if let Some(Pair { a, b, magnitude, scaling }) = from {
+                let (a, b) = (change(a)?, change(b)?);
+                let magnitude = magnitude.as_ref().map(&mut change).transpose()?;
+                *to = Some(Pair { a, b, magnitude, scaling: *scaling });
             }
         }
         Ok(changed)
@@ -54,7 +59,7 @@ impl Factors {
     pub fn flat(&self) -> Result<Option<Tensor>> {
         let pairs = self.0.iter().flatten();
         let parts = pairs
-            .flat_map(|pair| [&pair.a, &pair.b])
+            .flat_map(|pair| [&pair.a, &pair.b].into_iter().chain(&pair.magnitude))
             .map(Tensor::flatten_all)
             .collect::<Result<Vec<_>>>()?;
         if parts.is_empty() { Ok(None) } else { Tensor::cat(&parts, 0).map(Some) }

@@ -5,26 +5,46 @@ use candle_core::op::Add;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::factors::Pair;
-use crate::operation::StorageKind;
+use crate::lora::gain;
+use crate::operation::{StorageKind, wide};
 use crate::weights::Linear;
 
 /// y = x W^T + b + scaling (x A^T) B^T of rows [rows, in], in the type of x; A and B
 /// are rounded to it, and their gradients leave in the type of A and B. The adapter takes
-/// x times `mask`, if there is one.
+/// x times `mask`, if there is one. With magnitudes every column of that without b is
+/// multiplied by m / |W + scaling B A| of its row, which is a constant but for m (DoRA, section 4.3).
 pub(super) fn linear(
     x: &Tensor,
     linear: &Linear,
     pair: Option<&Pair>,
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let frozen = Frozen(linear.clone());
+    let Some(Pair { a, b, magnitude: Some(magnitude), scaling }) = pair else {
+        return sum(x, linear.clone(), pair, mask);
+    };
+    let bare = Linear { weight: linear.weight.clone(), bias: None };
+    let weight = wide(&linear.weight.tensor()?)?;
+    let like = |factor: &Tensor| factor.to_dtype(weight.dtype());
+    let change = (like(&b.detach())?.matmul(&like(&a.detach())?)? * *scaling)?;
+    let gain = gain(&(&weight + change)?, &like(magnitude)?)?;
+    let y = wide(&sum(x, bare, pair, mask)?)?.broadcast_mul(&gain)?;
+    let y = match &linear.bias {
+        Some(bias) => y.broadcast_add(&wide(bias)?)?,
+        None => y,
+    };
+    y.to_dtype(x.dtype())
+}
+
+/// x W^T + b + scaling (x A^T) B^T
+fn sum(x: &Tensor, linear: Linear, pair: Option<&Pair>, mask: Option<&Tensor>) -> Result<Tensor> {
+    let frozen = Frozen(linear);
     match (pair, mask) {
         (None, _) => x.apply_op1(frozen),
-        (Some(Pair { a, b, scaling }), None) => {
+        (Some(Pair { a, b, scaling, .. }), None) => {
             let scaling = *scaling;
             x.apply_op3(a, b, Adapted { frozen, scaling })
         }
-        (Some(Pair { a, b, scaling }), Some(mask)) => {
+        (Some(Pair { a, b, scaling, .. }), Some(mask)) => {
             let y = x.apply_op1(frozen)?;
             let (a, b) = (a.to_dtype(x.dtype())?, b.to_dtype(x.dtype())?);
             let low = ((x * mask)?.matmul(&a.t()?)? * *scaling)?;

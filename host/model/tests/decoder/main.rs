@@ -13,4 +13,5 @@ mod quantized;
 mod random;
 mod refusals;
 mod smollm2;
+mod starts;
 mod steered;

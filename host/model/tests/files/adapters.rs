@@ -26,7 +26,7 @@ pub fn adapter(model: &Model, targets: &[Target]) -> Lora {
 
 /// Likewise, of any shape.
 pub fn shaped(model: &Model, config: LoraConfig) -> Lora {
-    let lora = Lora::new(&model.config, config, 5, &Device::Cpu).unwrap();
+    let lora = Lora::for_weights(&model.config, &model.decoder.weights, config, 5).unwrap();
     for (seed, (name, var)) in lora.named().enumerate() {
         if name.contains("lora_B") {
             let count = var.elem_count();
@@ -193,6 +193,7 @@ fn settings_that_can_not_be_honoured_are_refused() {
     for (field, value) in [
         ("peft_type", json!("IA3")),
         ("use_dora", json!(true)),
+        ("use_dora", json!("yes")),
         ("use_rslora", json!("yes")),
         ("bias", json!("some")),
         ("lora_bias", json!(true)),

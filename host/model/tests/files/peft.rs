@@ -167,7 +167,7 @@ fn what_lies_beside_an_adapter_is_called_what_it_is() {
         ("base_model.model.lm_head.weight", "embedding or head"),
         ("base_model.model.lm_head.lora_A.weight", "isn't adapted here"),
         ("base_model.model.model.embed_tokens.lora_embedding_A", "adapts the embedding"),
-        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", "DoRA"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", "use_dora"),
         ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", "a bias of the adapter"),
         ("base_model.model.model.layers.0.self_attn.q_proj.bias", "a bias of the model"),
         (

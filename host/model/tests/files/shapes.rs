@@ -1,10 +1,11 @@
 //! Adapters whose projections differ in rank and alpha, or that are on some of them.
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
+use host_model::lora::Init;
 use host_model::{Lora, LoraConfig, Names, Target};
 use serde_json::json;
 
-use crate::adapters::{logits, model, read_config, shaped};
+use crate::adapters::{logits, model, read_config, same, shaped};
 use crate::tiny;
 
 fn names(names: &[&str]) -> Names {
@@ -106,6 +107,77 @@ fn ranks_and_alphas_by_module_go_through_files_and_merging() {
         assert!(taken.digest != digest && taken.name.ends_with("+adapter"), "{}", taken.name);
         let gap = tiny::distance(&logits(&taken, None), &expected);
         assert!(gap < 1e-5, "{family}: taken in {gap}");
+    }
+}
+
+#[test]
+fn magnitudes_go_through_files_and_merging() {
+    for family in tiny::FAMILIES {
+        let dir = tiny::folder(family);
+        let model = model(dir.path());
+        let config = LoraConfig::new(2, 3.0, model.config.targets());
+        let lora = shaped(&model, LoraConfig { magnitudes: true, ..config });
+        for (_, var) in lora.named().filter(|(name, _)| name.contains("magnitude")) {
+            let factors = (0..var.elem_count()).map(|i| 1.0 + (i % 5) as f32 / 10.0);
+            let factors = Tensor::from_iter(factors, &Device::Cpu).unwrap();
+            var.set(&(var.as_tensor() * factors).unwrap()).unwrap();
+        }
+        let out = dir.path().join("adapter");
+        lora.save_peft(&out, &model.config, "x").unwrap();
+        assert_eq!(read_config(&out)["use_dora"], json!(true));
+        same(&lora, &Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap());
+        let expected = logits(&model, Some(&lora));
+        let merged = dir.path().join("merged");
+        host_model::export::merge(&model, Some(&lora), &merged, candle_core::DType::F32).unwrap();
+        let gap = tiny::distance(&logits(&self::model(&merged), None), &expected);
+        assert!(gap < 1e-5, "{family}: merged {gap}");
+        let taken = model.with_adapter(&out).unwrap();
+        let gap = tiny::distance(&logits(&taken, None), &expected);
+        assert!(gap < 1e-5, "{family}: taken in {gap}");
+    }
+}
+
+#[test]
+fn parts_of_a_module_have_magnitudes_together_or_not_at_all() {
+    let dir = tiny::folder("phi3");
+    let model = model(dir.path());
+    let some = LoraConfig { magnitudes: true, ..LoraConfig::new(2, 3.0, &[Target::Q, Target::V]) };
+    let error = Lora::for_weights(&model.config, &model.decoder.weights, some, 5).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("qkv_proj") && error.contains("adapt all of them or none"), "{error}");
+    // A file that lacks some.
+    let whole = LoraConfig { magnitudes: true, ..LoraConfig::new(2, 3.0, &Target::ALL) };
+    let out = dir.path().join("adapter");
+    shaped(&model, whole).save_peft(&out, &model.config, "x").unwrap();
+    let path = out.join("adapter_model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let name = "base_model.model.model.layers.1.self_attn.qkv_proj.lora_magnitude_vector";
+    let lengths = tensors.remove(name).unwrap();
+    let mut refused = |change: Option<Tensor>| {
+        change.into_iter().for_each(|tensor| drop(tensors.insert(name.to_owned(), tensor)));
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap_err().to_string()
+    };
+    let error = refused(None);
+    assert!(error.contains(name) && error.contains("is missing"), "{error}");
+    let error = refused(Some(lengths.narrow(0, 0, 3).unwrap().contiguous().unwrap()));
+    assert!(error.contains(name) && error.contains("shape [3]"), "{error}");
+}
+
+#[test]
+fn a_start_at_singular_values_is_an_adapter_of_twice_the_rank_in_files() {
+    for family in ["llama", "phi3"] {
+        let dir = tiny::folder(family);
+        let model = model(dir.path());
+        let config = LoraConfig { init: Init::Pissa, ..LoraConfig::new(2, 3.0, &Target::ALL) };
+        let lora = Lora::for_weights(&model.config, &model.decoder.weights, config, 5).unwrap();
+        let gap = tiny::distance(&logits(&model, Some(&lora)), &logits(&model, None));
+        assert!(gap < 1e-4, "{family}: {gap}");
+        let out = dir.path().join("adapter");
+        lora.save_peft(&out, &model.config, "x").unwrap();
+        let config = read_config(&out);
+        assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(4), &json!(6)), "{family}");
+        same(&lora, &Lora::load_peft(&out, &model.config, &Device::Cpu).unwrap());
     }
 }
 

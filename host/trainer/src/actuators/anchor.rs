@@ -1,10 +1,9 @@
-//! The pull towards the reference, or towards where the alignment share last changed.
+//! The pull towards where the alignment share last changed.
 
 use host_contract::{Actuators as Declared, Anchor, AnchorTarget, Needs, Regularization};
 
 use super::any_may;
 use super::stage::{Point, StepActuator};
-use crate::parameters::distance;
 use crate::parameters::optimizer::AdamW;
 use crate::records::checkpoint::{Progress, Saved};
 
@@ -24,23 +23,15 @@ impl StepActuator for Pull {
         usize::from(self.switch.is_some())
     }
 
-    /// Adds the gradient of strength / 2 * |parameters - target|^2, and returns its value.
-    ///
-    /// The distance to the reference is that of the weights, as the signal `drift` has it;
-    /// that to an earlier point of the run is one of the adapter's parameters.
+    /// Adds the gradient of strength / 2 * |parameters - switch|^2, and returns its value. The pull
+    /// to the reference is one of the weights, and is added where they are.
     fn gradient(&mut self, asked: &Regularization, at: &mut Point<'_>) -> f64 {
-        let Some(Anchor { target, strength }) = asked.anchor else {
-            return 0.0;
-        };
-        match (target, &self.switch) {
-            (AnchorTarget::Reference, _) => {
-                distance::pull(at.layout, strength, at.parameters, at.gradient)
-            }
-            (AnchorTarget::LastSwitch, Some(switch)) => {
+        match (asked.anchor, &self.switch) {
+            (Some(Anchor { target: AnchorTarget::LastSwitch, strength }), Some(switch)) => {
                 pull_to(switch, strength, at.parameters, at.gradient)
             }
-            // Declared by nobody: an assessment that uses it is refused before.
-            (AnchorTarget::LastSwitch, None) => 0.0,
+            // Without a switch it was declared by nobody: an assessment that uses it is refused before.
+            _ => 0.0,
         }
     }
 

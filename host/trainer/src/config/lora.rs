@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use host_model::Names;
-use host_model::lora::{LoraConfig, Target};
+use host_model::lora::{Init, LoraConfig, Target};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,13 @@ pub struct LoraSection {
     pub alpha: f64,
     /// Scale by alpha / sqrt(rank) instead (rsLoRA).
     pub rank_stabilized: bool,
+    /// Train a length for every row of an adapted weight as well (DoRA).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dora: bool,
+    /// What the adapter starts from: "kaiming" (A drawn, B zero) or "pissa" (the largest singular
+    /// values of each weight, taken off again so that nothing changes at first).
+    #[serde(skip_serializing_if = "is_usual")]
+    pub init: Init,
     /// Chance that a value which the adapter takes becomes 0 in a training pass; the others are
     /// scaled up. Projections that share their input share what is dropped.
     pub dropout: f64,
@@ -42,12 +49,18 @@ pub struct LoraSection {
     pub alpha_pattern: BTreeMap<String, f64>,
 }
 
+fn is_usual(init: &Init) -> bool {
+    *init == Init::default()
+}
+
 impl Default for LoraSection {
     fn default() -> Self {
         Self {
             rank: 16,
             alpha: 32.0,
             rank_stabilized: false,
+            dora: false,
+            init: Init::default(),
             dropout: 0.0,
             targets: Target::ALL.as_slice().into(),
             exclude: None,
@@ -66,6 +79,8 @@ impl LoraSection {
             rank: self.rank,
             alpha: self.alpha,
             rank_stabilized: self.rank_stabilized,
+            magnitudes: self.dora,
+            init: self.init,
             targets: self.targets.clone(),
             exclude: self.exclude.clone(),
             layers: self.layers.clone(),
@@ -82,6 +97,8 @@ impl LoraSection {
             ("lora.rank", self.rank != plain.rank),
             ("lora.alpha", self.alpha != plain.alpha),
             ("lora.rank_stabilized", self.rank_stabilized),
+            ("lora.dora", self.dora),
+            ("lora.init", !is_usual(&self.init)),
             ("lora.targets", self.targets != plain.targets),
             ("lora.exclude", self.exclude.is_some()),
             ("lora.layers", !self.layers.is_empty()),

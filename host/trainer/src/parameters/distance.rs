@@ -4,18 +4,23 @@
 //! B A is zero wherever B or A is. So the distance is that of the weights, the norm of
 //! scale * B A over all adapted matrices. |B A|^2 = trace((B^T B)(A A^T)), so only
 //! rank x rank products are formed. Plain loops in a fixed order: every rank of a run gets
-//! the same bits, whatever its processor.
+//! the same bits, whatever its processor. An adapter with magnitudes changes more than that
+//! ([`lengths`]).
 
+use host_model::Weights;
 use host_model::lora::Lora;
 
 use crate::error::Result;
-use crate::parameters::{Layout, Pair};
+use crate::parameters::{Layout, Pair, lengths};
 
-/// L2 norm of the update scale * B A over all adapted matrices.
-pub fn update_norm(adapter: &Lora) -> Result<f64> {
+/// L2 norm of what the adapter changes in all adapted matrices of these weights.
+pub fn update_norm(adapter: &Lora, weights: &Weights) -> Result<f64> {
+    if adapter.shape().magnitudes {
+        return lengths::update_norm(adapter, weights);
+    }
     let layout = Layout::new(adapter);
     let parameters = layout.read()?;
-    let squares = layout.pairs().map(|pair| pair.scaling.powi(2) * square(&pair, &parameters));
+    let squares = layout.pairs().map(|pair| pair.scaling.powi(2) * square(pair, &parameters));
     Ok(squares.sum::<f64>().max(0.0).sqrt())
 }
 
@@ -24,8 +29,8 @@ pub fn pull(layout: &Layout, strength: f64, parameters: &[f32], gradient: &mut [
     let mut value = 0.0;
     for pair in layout.pairs() {
         let strength = strength * pair.scaling * pair.scaling;
-        value += strength / 2.0 * square(&pair, parameters);
-        let (inner, outer) = grams(&pair, parameters);
+        value += strength / 2.0 * square(pair, parameters);
+        let (inner, outer) = grams(pair, parameters);
         let rank = pair.rank;
         // d |B A|^2 / 2 is B (A A^T) by B, and (B^T B) A by A.
         let b = &parameters[pair.b.clone()];
@@ -85,7 +90,7 @@ pub fn grams(pair: &Pair, parameters: &[f32]) -> (Vec<f64>, Vec<f64>) {
 mod tests {
     use candle_core::{Device, Tensor};
     use host_model::lora::{LoraConfig, Target};
-    use host_model::{LoadOptions, Source};
+    use host_model::{LoadOptions, Model, Source};
 
     use super::*;
 
@@ -93,10 +98,13 @@ mod tests {
         if target == Target::Q { 0.75 } else { 1.5 }
     }
 
+    fn model() -> Model {
+        let embedded = Source::Embedded(host_data::demo::MODEL);
+        host_model::load(&embedded, &LoadOptions::default()).expect("embedded")
+    }
+
     fn adapter() -> Lora {
-        let model =
-            host_model::load(&Source::Embedded(host_data::demo::MODEL), &LoadOptions::default());
-        let config = model.expect("embedded").config;
+        let config = model().config;
         let mut shape = LoraConfig::new(4, 6.0, &[Target::Q, Target::Down]);
         shape.alpha_pattern.insert("q_proj".into(), 3.0);
         Lora::new(&config, shape, 3, &Device::Cpu).expect("fits")
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn equals_the_norm_of_the_dense_updates() {
         let adapter = adapter();
-        assert_eq!(update_norm(&adapter).expect("computed"), 0.0);
+        assert_eq!(update_norm(&adapter, &model().decoder.weights).expect("computed"), 0.0);
         fill(&adapter);
         let mut sum = 0.0;
         for layer in 0..adapter.num_layers() {
@@ -127,7 +135,7 @@ mod tests {
                     scaling(target).powi(2) * f64::from(square.to_scalar::<f32>().expect("scalar"));
             }
         }
-        let norm = update_norm(&adapter).expect("computed");
+        let norm = update_norm(&adapter, &model().decoder.weights).expect("computed");
         assert!(sum > 1.0 && (norm / sum.sqrt() - 1.0).abs() < 1e-4, "{norm} {}", sum.sqrt());
     }
 
@@ -139,7 +147,7 @@ mod tests {
         let parameters = layout.read().expect("values");
         let mut gradient = vec![1.0; parameters.len()];
         let value = pull(&layout, 3.0, &parameters, &mut gradient);
-        let norm = update_norm(&adapter).expect("computed");
+        let norm = update_norm(&adapter, &model().decoder.weights).expect("computed");
         assert!((value / (1.5 * norm * norm) - 1.0).abs() < 1e-9);
         let value_at = |parameters: &[f32]| {
             let mut ignored = vec![0.0; parameters.len()];

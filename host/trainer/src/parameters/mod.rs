@@ -5,6 +5,7 @@
 //! device, and independent of hash-map order.
 
 pub mod distance;
+pub mod lengths;
 pub mod optimizer;
 pub mod schedule;
 
@@ -19,6 +20,9 @@ use crate::error::{Error, Result};
 /// Where each adapter tensor lies in the flat vector.
 pub struct Layout {
     entries: Vec<Entry>,
+    pairs: Vec<Pair>,
+    /// The second half of every rank isn't trained.
+    half_held: bool,
     len: usize,
 }
 
@@ -27,11 +31,10 @@ struct Entry {
     var: Var,
     start: usize,
     len: usize,
-    /// What B A is multiplied by.
-    scaling: f64,
 }
 
 /// Where the two factors of one adapted matrix lie: A [rank, in], B [out, rank].
+#[derive(Clone)]
 pub struct Pair {
     pub a: Range<usize>,
     pub b: Range<usize>,
@@ -43,23 +46,26 @@ pub struct Pair {
 impl Layout {
     pub fn new(adapter: &Lora) -> Self {
         let mut start = 0;
-        let mut scalings = HashMap::new();
-        for (_, _, pair) in adapter.pairs() {
-            let ids = [&pair.a, &pair.b].map(|var| var.as_tensor().id());
-            scalings.extend(ids.map(|id| (id, pair.scaling)));
-        }
-        let entries = adapter
+        let entries: Vec<Entry> = adapter
             .named()
             .map(|(name, var)| {
                 let len = var.elem_count();
-                // Every tensor belongs to a pair.
-                let scaling = scalings.get(&var.as_tensor().id()).copied().unwrap_or(0.0);
-                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len, scaling };
+                let entry = Entry { name: name.to_owned(), var: var.clone(), start, len };
                 start += len;
                 entry
             })
             .collect();
-        Self { entries, len: start }
+        let places: HashMap<_, _> = entries
+            .iter()
+            .map(|entry| (entry.var.as_tensor().id(), entry.start..entry.start + entry.len))
+            .collect();
+        let place = |var: &Var| places.get(&var.as_tensor().id()).cloned().unwrap_or_default();
+        let pairs = adapter.pairs().map(|(_, _, pair)| {
+            let (a, b) = (place(&pair.a), place(&pair.b));
+            Pair { a, b, rank: pair.rank, scaling: pair.scaling }
+        });
+        let pairs = pairs.collect();
+        Self { entries, pairs, half_held: adapter.half_is_held(), len: start }
     }
 
     /// Number of parameters.
@@ -71,14 +77,35 @@ impl Layout {
         self.len == 0
     }
 
-    /// One per adapted matrix. In name order `lora_A` stands right before its `lora_B`.
-    pub fn pairs(&self) -> impl Iterator<Item = Pair> {
-        self.entries.chunks_exact(2).map(|pair| Pair {
-            a: pair[0].start..pair[0].start + pair[0].len,
-            b: pair[1].start..pair[1].start + pair[1].len,
-            rank: pair[0].var.dims()[0],
-            scaling: pair[0].scaling,
+    /// One per adapted matrix.
+    pub fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.iter()
+    }
+
+    /// Every run of values that isn't trained.
+    fn held(&self) -> impl Iterator<Item = Range<usize>> {
+        let pairs = self.pairs.iter().filter(|_| self.half_held);
+        pairs.flat_map(|Pair { a, b, rank, .. }| {
+            let of_a = a.start + a.len() / 2..a.end;
+            let rows = b.clone().step_by(*rank);
+            let rank = *rank;
+            std::iter::once(of_a).chain(rows.map(move |row| row + rank / 2..row + rank))
         })
+    }
+
+    /// Takes the gradient from what isn't trained.
+    pub fn hold_gradient(&self, gradient: &mut [f32]) {
+        self.held().for_each(|range| gradient[range].fill(0.0));
+    }
+
+    /// Makes what isn't trained what it was.
+    pub fn hold(&self, before: &[f32], parameters: &mut [f32]) {
+        self.held().for_each(|at| parameters[at.clone()].copy_from_slice(&before[at]));
+    }
+
+    /// What isn't trained, to [hold](Layout::hold) it: nothing if all is.
+    pub fn held_values(&self, parameters: &[f32]) -> Vec<f32> {
+        if self.half_held { parameters.to_vec() } else { Vec::new() }
     }
 
     /// Where the tensor of an adapter lies.
@@ -129,6 +156,7 @@ impl Layout {
         for (total, value) in sum.iter_mut().zip(flat(parts.into_iter())?) {
             *total += value;
         }
+        self.hold_gradient(sum);
         Ok(())
     }
 

@@ -9,12 +9,13 @@ use host_eval::canary::Canary;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 
-/// Capabilities of a run with this configuration, data and canary.
+/// Capabilities of a run with this configuration, data, canary and adapter, which may have magnitudes.
 pub fn capabilities<'a>(
     config: &RunConfig,
     plan: &Plan,
     canary: Option<&Canary>,
     judges: &'a [String],
+    magnitudes: bool,
 ) -> RunCapabilities<'a> {
     let has = |origin| plan.samples().iter().any(|sample| sample.origin == origin);
     RunCapabilities {
@@ -22,6 +23,7 @@ pub fn capabilities<'a>(
         task: has(Origin::Task),
         alignment: has(Origin::Alignment),
         base: config.model.base.is_some(),
+        additive: !magnitudes,
         anchors: [&config.anchors.harmful, &config.anchors.harmless].map(|all| !all.is_empty()),
         judges,
     }

@@ -220,11 +220,12 @@ pub fn first_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
     if let Some(folder) = &config.lora.start {
         return Ok(Lora::load_peft(folder, &model.config, device)?);
     }
-    Ok(Lora::new(&model.config, config.lora.resolve(), config.seed.0, device)?)
+    let (weights, fresh) = (&model.decoder.weights, config.lora.resolve());
+    Ok(Lora::for_weights(&model.config, weights, fresh, config.seed.0)?)
 }
 
 /// What [`first_adapter`] looks like; of a fresh one no value is drawn for that.
-fn first_shape(config: &RunConfig, model: &Model) -> Result<Shape> {
+pub fn first_shape(config: &RunConfig, model: &Model) -> Result<Shape> {
     match config.lora.start {
         Some(_) => Ok(first_adapter(config, model)?.shape().clone()),
         None => Ok(config.lora.resolve().shape(&model.config)?),

@@ -15,7 +15,7 @@ impl MeasuredSignal for Drift {
 
     fn measure(&self, at: &Moment<'_>, to: &mut Measurements) -> Result<()> {
         if at.needs.iter().any(|needs| needs.drift) {
-            to.signals.drift = Some(distance::update_norm(at.adapter)?);
+            to.signals.drift = Some(distance::update_norm(at.adapter, &at.decoder.weights)?);
         }
         Ok(())
     }

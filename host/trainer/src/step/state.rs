@@ -110,7 +110,12 @@ impl<'a> State<'a> {
         let policy_set = (!spec.policies.is_empty())
             .then(|| PolicySet::new(spec.policies, spec.on_fault, spec.require));
         let may = |actuator| any_may(spec.needs, actuator).then_some(&spec.context.plan);
-        let parameters = layout.read()?;
+        let mut parameters = layout.read()?;
+        if spec.adapter.half_is_held() {
+            // Singular vectors are rounded as the processor rounds.
+            spec.ranks.broadcast_values(&mut parameters)?;
+            layout.write(&parameters)?;
+        }
         Ok(Self {
             spec,
             gradient: vec![0.0; layout.len()],
@@ -198,6 +203,7 @@ impl<'a> State<'a> {
         if let Some(asked) = asked {
             let mut added = self.hold(measured.context.step, asked, record)?;
             self.act(|actuator, at| added += actuator.gradient(asked, at));
+            self.layout.hold_gradient(&mut self.gradient);
             record.loss += added;
         }
         if self.spec.ranks.is_root() {
@@ -319,10 +325,13 @@ impl<'a> State<'a> {
         record.learning_rate =
             self.schedule.at(record.step) * asked.map_or(1.0, |asked| asked.learning_rate_scale);
         self.act(|actuator, at| actuator.before_update(at));
+        // Decay and averages are for what is trained.
+        let held = self.layout.held_values(&self.parameters);
         self.optimizer.step(&mut self.parameters, &self.gradient, record.learning_rate);
         if let Some(asked) = asked {
             self.act(|actuator, at| actuator.after_update(asked, at));
         }
+        self.layout.hold(&held, &mut self.parameters);
         self.layout.write(&self.parameters)?;
         let projection =
             asked.map(|asked| (asked.adapter_projection, asked.adapter_projection_count));

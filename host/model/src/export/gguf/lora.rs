@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::Names;
 use super::file::{Make, Metadata, PlannedTensor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lora::Lora;
 use crate::peft::{self, AdaptedModule};
 
@@ -20,6 +20,12 @@ pub fn tensors<'a>(
     names: &Names,
     metadata: &mut Metadata,
 ) -> Result<Vec<PlannedTensor<'a>>> {
+    if adapter.shape().magnitudes {
+        return Err(Error::adapter(
+            "GGUF has no place for the magnitudes of DoRA",
+            "write the merged model (--gguf)",
+        ));
+    }
     let modules = peft::modules(adapter, &names.config)?;
     let numerator = |module: &AdaptedModule| module.scaling * rank(module) as f64;
     let alpha = modules.first().map_or(1.0, numerator) as f32;

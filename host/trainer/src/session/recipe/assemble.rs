@@ -38,7 +38,8 @@ pub(super) fn prepare_all<'a>(
     let info = loaded.info(&config);
     let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
-    let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges);
+    let magnitudes = prepare::first_shape(&config, &model)?.magnitudes;
+    let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges, magnitudes);
     check_all(&found, &config, &info, &capabilities)?;
     let fitting = Fitting {
         run: &config,

@@ -1,15 +1,16 @@
-//! What holds the adapter beside the batch: safety anchors and the alignment subspace.
+//! What holds the adapter beside the batch: safety anchors, the reference and the alignment subspace.
 
-use host_contract::Regularization;
+use host_contract::{Anchor, AnchorTarget, Regularization};
 
 use super::State;
 use crate::error::Result;
+use crate::parameters::{distance, lengths};
 use crate::records::StepRecord;
 use crate::step::context::TrainingSpec;
 
 impl State<'_> {
-    /// Adds the gradients that hold the model beside the batch: on safety anchors, and within
-    /// the alignment subspace. Returns their loss.
+    /// Adds the gradients that hold the model beside the batch: on safety anchors, at the
+    /// reference, and within the alignment subspace. Returns their loss.
     pub(super) fn hold(
         &mut self,
         step: u64,
@@ -25,6 +26,9 @@ impl State<'_> {
             added += loss;
             record.visited(anchors.seen.as_ref(), tokens);
         }
+        if let Some(Anchor { target: AnchorTarget::Reference, strength }) = asked.anchor {
+            added += self.pull(strength)?;
+        }
         if let Some(strength) = asked.alignment_complement.filter(|strength| *strength > 0.0) {
             let mut value = 0.0;
             // The root is the only one that has the base model.
@@ -37,6 +41,25 @@ impl State<'_> {
             added += value;
         }
         Ok(added)
+    }
+
+    /// Adds the gradient of strength / 2 * distance^2 from the reference, the distance being that of
+    /// the weights, as the signal `drift` has it. Returns its value.
+    fn pull(&mut self, strength: f64) -> Result<f64> {
+        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
+        let (layout, gradient) = (&self.layout, &mut self.gradient);
+        if !adapter.shape().magnitudes {
+            return Ok(distance::pull(layout, strength, &self.parameters, gradient));
+        }
+        // Products of libraries are rounded as the processor rounds: one rank's are everybody's.
+        let mut value = 0.0;
+        if ranks.is_root() {
+            let weights = &context.model.decoder.weights;
+            value = lengths::pull(adapter, weights, layout, strength, gradient)?;
+        }
+        ranks.broadcast_values(&mut self.gradient)?;
+        let [value] = ranks.totals([value])?;
+        Ok(value)
     }
 
     /// Projects the adapter onto what alignment changed. The root does it, the only

@@ -47,6 +47,7 @@ impl State<'_> {
                     let (mut parameters, mut optimizer) =
                         (self.parameters.clone(), self.optimizer.clone());
                     optimizer.step(&mut parameters, &gradient, rate * scale);
+                    self.layout.hold(&self.parameters, &mut parameters);
                     self.layout.write(&parameters)?;
                     let margins = canary
                         .margins(&self.spec.context.model.decoder, Some(self.spec.adapter))?;

@@ -16,7 +16,11 @@ fn an_anchor_at_the_reference_keeps_the_weights_near_it() {
                     ..plain(samples.len())
                 });
             }
-            crate::parameters::distance::update_norm(state.spec.adapter).expect("computed")
+            crate::parameters::distance::update_norm(
+                state.spec.adapter,
+                &state.spec.context.model.decoder.weights,
+            )
+            .expect("computed")
         })
     };
     let (free, held) = (drift(0.0), drift(100.0));

@@ -41,7 +41,7 @@ fn holding(weight: f64) -> impl Fn(&[&Sample]) -> Regularization {
 }
 
 /// Largest difference of a gradient to the slope of the loss along some directions, as a share.
-fn worst_slope(state: &mut State, ask: &dyn Fn(&[&Sample]) -> Regularization) -> f64 {
+pub(super) fn worst_slope(state: &mut State, ask: &dyn Fn(&[&Sample]) -> Regularization) -> f64 {
     let number = state.anchors.as_ref().map_or(0, |anchors| anchors.visits);
     let (_, _) = descend(state, 1, ask);
     let gradient = state.gradient.clone();

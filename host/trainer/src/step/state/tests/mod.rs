@@ -4,6 +4,7 @@ mod extra;
 mod gradients;
 mod holds;
 mod ratios;
+mod starts;
 mod streams;
 mod trials;
 
@@ -24,6 +25,7 @@ struct Bench {
     context: RunContext,
     config: TrainConfig,
     needs: Vec<Needs>,
+    shape: LoraConfig,
 }
 
 const TASK: [(&str, &str); 4] = [
@@ -107,13 +109,13 @@ impl Bench {
                 ..TrainConfig::default()
             },
             needs: vec![needs],
+            shape: LoraConfig::new(2, 4.0, &[Target::Q, Target::Down]),
         }
     }
 
     fn adapter(&self) -> Lora {
-        let shape = LoraConfig::new(2, 4.0, &[Target::Q, Target::Down]);
-        let model = &self.context.model;
-        Lora::new(&model.config, shape, 3, model.decoder.device()).expect("fits")
+        let (model, shape) = (&self.context.model, self.shape.clone());
+        Lora::for_weights(&model.config, &model.decoder.weights, shape, 3).expect("fits")
     }
 
     /// Lets `work` have a state as one of some ranks.
