@@ -66,7 +66,7 @@ fn magnitudes_and_a_start_at_singular_values_leave_the_reference_what_it_is() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout).to_owned()
     };
-    say(&["export", "--run", "run", "--merged", "merged"]);
+    say(&["export", "--run", "run", "--merged", "--output", "merged"]);
     let asked = "Is the soup good?";
     let adapted = say(&["generate", "--quiet", "--run", "run", asked]);
     assert_eq!(adapted, say(&["generate", "--quiet", "--model", "merged", asked]));
@@ -80,7 +80,8 @@ fn magnitudes_and_a_start_at_singular_values_leave_the_reference_what_it_is() {
     assert_eq!(adapted, say(&["generate", "--quiet", "--model", "merged.gguf", asked]));
     // Projections are of an update that is B A alone.
     let safe = plugin("safe-lora.wasm");
-    let refused = train(&folder, "no", &["--dora", "--policy", &safe, "--base", "merged"]);
+    let refused =
+        train(&folder, "no", &["--dora", "--policy", &safe, "--set", "model.base='merged'"]);
     assert!(text(&refused.stderr).contains("lora.dora"), "{}", text(&refused.stderr));
 }
 

@@ -2,6 +2,7 @@
 
 mod fresh;
 pub(crate) mod modules;
+mod named;
 mod principal;
 mod shape;
 

@@ -58,7 +58,7 @@ impl Lora {
                 Init::Kaiming => kaiming(model, (layer, target, place), seed, device)?,
                 Init::Pissa => {
                     let mut random = dice(seed, layer, target);
-                    pissa(linear, (target, place), config.rank_stabilized, &mut random)?
+                    pissa(linear, place, config.rank_stabilized, &mut random)?
                 }
             };
             if config.magnitudes {
@@ -112,22 +112,12 @@ fn kaiming(
 /// [A; A0] and [B, -B0], where A is A0 and B is B0 at first.
 fn pissa(
     linear: &Linear,
-    (target, place): (Target, Place),
+    place: Place,
     rank_stabilized: bool,
     random: &mut ChaCha8Rng,
 ) -> Result<Vec<(Side, Tensor)>> {
     let weight = linear.weight.tensor()?.to_dtype(DType::F32)?;
-    let (rank, (rows, cols)) = (place.rank / 2, weight.dims2()?);
-    if rank > rows.min(cols) {
-        return Err(Error::adapter(
-            format!(
-                "{} has {} singular values, fewer than rank {rank}",
-                target.name(),
-                rows.min(cols)
-            ),
-            "choose a lower rank, or the usual start",
-        ));
-    }
+    let rank = place.rank / 2;
     let scaling = place.scaling(rank_stabilized);
     let (b, a) = principal::factors(&weight, rank, random)?;
     // Half of the scaling is taken out of each, so that scaling B A is the nearest matrix.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::modules::{Modules, ends, pattern};
-use crate::config::{Config, Module, Target};
+use super::modules::Modules;
+use super::named::{Numbers, modules, unreadable};
+use crate::config::{Config, Target};
 use crate::error::{Error, Result};
 
 /// The highest rank of a projection.
@@ -167,6 +167,7 @@ impl LoraConfig {
             if chosen && held(&targets) && !exclude.as_ref().is_some_and(held) {
                 let rank = ranks.of(&module)?.unwrap_or(self.rank);
                 let alpha = alphas.of(&module)?.unwrap_or(self.alpha);
+                self.check_start(model, module.target, rank)?;
                 places[module.layer][module.target as usize] = Some(stacked(rank, alpha));
             }
         }
@@ -183,100 +184,19 @@ impl LoraConfig {
         shape.check(model)?;
         Ok(shape)
     }
-}
 
-/// A projection under all its names.
-struct Named {
-    layer: usize,
-    target: Target,
-    own: String,
-    /// Of the module that it is stored in with others.
-    stacked: Option<String>,
-}
-
-impl Named {
-    fn names(&self) -> Vec<&str> {
-        std::iter::once(self.own.as_str()).chain(self.stacked.as_deref()).collect()
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.names().iter().any(|own| ends(own, name))
-    }
-}
-
-/// Every projection of the model, by layer.
-fn modules(model: &Config) -> impl Iterator<Item = Named> {
-    let of_layer = |layer: usize, module: &'static Module| {
-        module.parts.iter().map(move |target| Named {
-            layer,
-            target: *target,
-            own: format!("model.layers.{layer}.{}.{}", target.part(), target.name()),
-            stacked: (!module.is_separate())
-                .then(|| format!("model.layers.{layer}.{}", module.path)),
-        })
-    };
-    (0..model.num_layers)
-        .flat_map(move |layer| model.modules(layer).flat_map(move |module| of_layer(layer, module)))
-}
-
-/// Numbers for modules whose names end as an expression says.
-struct Numbers<N> {
-    key: &'static str,
-    /// With whether any module matched.
-    entries: Vec<(String, Regex, N, bool)>,
-}
-
-impl<N: Copy + PartialEq + std::fmt::Display> Numbers<N> {
-    fn new(key: &'static str, numbers: &BTreeMap<String, N>) -> Result<Self> {
-        let entry = |(text, number): (&String, &N)| {
-            let expression = pattern(text).map_err(|error| unreadable(key, text, &error))?;
-            Ok((text.clone(), expression, *number, false))
-        };
-        Ok(Self { key, entries: numbers.iter().map(entry).collect::<Result<_>>()? })
-    }
-
-    /// The keys of a table have no order, so several that fit must agree.
-    fn of(&mut self, module: &Named) -> Result<Option<N>> {
-        let mut found: Option<(&str, N)> = None;
-        for (text, expression, number, used) in &mut self.entries {
-            if !module.names().iter().any(|name| expression.is_match(name)) {
-                continue;
-            }
-            *used = true;
-            match found {
-                Some((first, other)) if other != *number => {
-                    return Err(Error::adapter(
-                        format!(
-                            "{}: {first:?} gives {} {other}, and {text:?} gives it {number}",
-                            self.key, module.own
-                        ),
-                        "change the patterns so that one fits",
-                    ));
-                }
-                _ => found = Some((text, *number)),
-            }
+    /// A matrix has as many singular values as its shorter side is long.
+    fn check_start(&self, model: &Config, target: Target, rank: usize) -> Result<()> {
+        let (out, input) = model.shape(target);
+        let values = out.min(input);
+        if self.init == Init::Kaiming || rank <= values {
+            return Ok(());
         }
-        Ok(found.map(|(_, number)| number))
+        Err(Error::adapter(
+            format!("{} has {values} singular values, fewer than rank {rank}", target.name()),
+            "choose a lower rank, or the usual start",
+        ))
     }
-
-    fn refuse_unused(&self) -> Result<()> {
-        match self.entries.iter().find(|(.., used)| !used) {
-            None => Ok(()),
-            Some((text, ..)) => Err(Error::adapter(
-                format!("{}: {text:?} fits no adapted module", self.key),
-                "a pattern must match the end of a name after a point, such as q_proj or layers\\.0\\..*",
-            )),
-        }
-    }
-}
-
-fn unreadable(key: &str, text: &str, error: &regex::Error) -> Error {
-    let error = error.to_string();
-    let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    Error::adapter(
-        format!("{key}: {text:?} is no regular expression ({last})"),
-        "correct it; look-around and back-references aren't known here",
-    )
 }
 
 /// Rank and alpha of one adapted projection.
