@@ -20,6 +20,8 @@ import warnings
 import parity
 from parity import FUSED, SEPARATE, SIZES, peft, torch, transformers
 
+import safetensors.torch  # after parity, which skips where there is no torch
+
 TOLERANCE = 1e-5
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7, 250, 251], [299, 17, 17, 4], list(range(100, 190))]
 # What the model says without an adapter must be another loss than under it.
@@ -253,7 +255,7 @@ def shapes(report):
             compare(report, name, "written by the host", work / "model", work / "adapter", losses(adapted), plain)
             ids = [torch.tensor([prompt]) for prompt in PROMPTS]
             sum(adapted(prompt, labels=prompt).loss for prompt in ids).backward()
-            theirs = {key.replace(".default", ""): value.grad for key, value in adapted.named_parameters() if value.requires_grad}
+            theirs = {parity.stored(key): value.grad for key, value in adapted.named_parameters() if value.requires_grad}
             ours, refusal = host("gradients", work / "model", work / "adapter", json.dumps(PROMPTS))
             if refusal or any(found.keys() != theirs.keys() for found in ours):
                 report.line(name, "gradients", False, refusal or "other tensors than peft's")
@@ -266,10 +268,32 @@ def shapes(report):
             report.line(name, "gradients", worst < 1e-4, f"worst relative difference {worst:.1e} of {len(theirs)} tensors")
 
 
+def start(report):
+    """PiSSA's start beside peft's, which has all singular values: the product is the nearest matrix of its rank."""
+    for name, shape in [("pissa", {}), ("pissa, rslora", dict(rank_stabilized=True))]:
+        with tempfile.TemporaryDirectory() as work:
+            work = pathlib.Path(work)
+            base(work / "model")
+            shape = dict(rank=4, alpha=6.0, targets=SEPARATE, init="pissa", **shape)
+            subprocess.run([parity.HOST, "fresh", work / "model", work / "adapter", json.dumps(shape)], check=True)
+            ours = safetensors.torch.load_file(work / "adapter/adapter_model.safetensors")
+            config = lora(init_lora_weights="pissa", use_rslora="rslora" in name)
+            theirs = peft.get_peft_model(model_at(work / "model"), config).state_dict()
+            least = 1.0
+            for key in [key for key in ours if "lora_A" in key]:
+                a, b = ours[key], ours[key.replace("lora_A", "lora_B")]
+                assert torch.equal(a[:4], a[4:]) and torch.equal(b[:, :4], -b[:, 4:]), key
+                of_peft = key.replace(".weight", ".default.weight")
+                expected = theirs[of_peft.replace("lora_A", "lora_B")] @ theirs[of_peft]
+                # Values of random matrices lie close together: which of two is taken says little, how large it is much.
+                least = min(least, ((b[:, :4] @ a[:4]).norm() / expected.norm()).item() ** 2)
+            report.line(name, "start", least > 0.99, f"at least {least:.4f} of the square of the nearest matrix")
+
+
 def main():
     print(f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}")
     report = Report()
-    for part in (adapters, bias, embeddings, stacked, shapes):
+    for part in (adapters, bias, embeddings, stacked, shapes, start):
         part(report)
     print(f"{report.counts['ok']} ok, {report.counts['FAILED']} failed")
     sys.exit(1 if report.counts["FAILED"] else 0)

@@ -158,6 +158,11 @@ def peft_adapter(model, modules, folder):
     return python_logits(adapted)
 
 
+def stored(parameter):
+    """The name that a parameter of peft's has in a file."""
+    return parameter.replace(".default", "").replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+
+
 def gradients(model_folder, adapter):
     """Largest difference of any tensor's gradient, relative to its largest value, with both kinds of kernels."""
     model = peft.PeftModel.from_pretrained(read(model_folder), adapter, is_trainable=True)
@@ -165,7 +170,7 @@ def gradients(model_folder, adapter):
     for prompt in prompts:
         ids = torch.tensor([prompt])
         model(input_ids=ids, labels=ids).loss.backward()
-    expected = {name.replace(".default", ""): p.grad for name, p in model.named_parameters() if p.requires_grad}
+    expected = {stored(name): p.grad for name, p in model.named_parameters() if p.requires_grad}
     worst = 0.0
     for found in json.loads(host("gradients", model_folder, adapter, json.dumps(prompts))):
         assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
@@ -216,6 +221,16 @@ def compare(config, modules, work):
     if modules in (SEPARATE, ATTENTION):
         worst = gradients(model_folder, ours)
         yield "gradients", torch.tensor(worst), torch.tensor(0.0), None
+
+    if modules is not HALF_FUSED:
+        # Lengths of rows, of all parts of a stacked module.
+        dora = work / "dora"
+        targets = ATTENTION if modules is ATTENTION else SEPARATE
+        host("shaped", model_folder, dora, json.dumps(dict(rank=4, alpha=6.0, targets=targets, magnitudes=True)))
+        adapted = peft.PeftModel.from_pretrained(read(model_folder), dora).eval()
+        yield "dora: host -> peft", host_logits(model_folder, dora), python_logits(adapted), plain
+        if modules is not FUSED:
+            yield "dora: gradients", torch.tensor(gradients(model_folder, dora)), torch.tensor(0.0), None
 
     theirs = work / "theirs"
     expected = peft_adapter(read(model_folder), modules, theirs)

@@ -5,6 +5,7 @@
 //!     peft_parity steps MODEL PROMPTS              last-row logits while the second half is decoded, per kernels
 //!     peft_parity adapter MODEL OUT SEED           write a random adapter on every projection
 //!     peft_parity shaped MODEL OUT SHAPE           write a random adapter of that shape (keys of `[lora]`, as JSON)
+//!     peft_parity fresh MODEL OUT SHAPE            write an adapter of that shape as it is before training
 //!     peft_parity gradients MODEL ADAPTER PROMPTS  of the mean loss of each prompt, summed, by tensor and kernels
 //!     peft_parity merge MODEL ADAPTER OUT          write the merged model
 //!
@@ -48,6 +49,11 @@ fn run(arguments: &[String]) -> Outcome {
         }
         ["shaped", model, out, shape] => {
             random_adapter(&open(model)?, Path::new(out), serde_json::from_str(shape)?, 9)
+        }
+        ["fresh", model, out, shape] => {
+            let (model, shape) = (open(model)?, serde_json::from_str(shape)?);
+            let adapter = Lora::for_weights(&model.config, &model.decoder.weights, shape, 9)?;
+            Ok(adapter.save_peft(Path::new(out), &model.config, &model.name)?)
         }
         ["gradients", model, adapter, prompts] => gradients(model, Path::new(adapter), prompts),
         ["merge", model, adapter, out] => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::{Init, Lora, LoraConfig, Place, Side, principal};
 use crate::config::{Config, Target};
@@ -76,15 +77,17 @@ impl Lora {
         model: &Config,
         config: &LoraConfig,
         device: &Device,
-        mut draw: impl FnMut(usize, Target, Place) -> Result<Vec<(Side, Tensor)>>,
+        draw: impl Fn(usize, Target, Place) -> Result<Vec<(Side, Tensor)>> + Sync,
     ) -> Result<Self> {
         let shape = config.shape(model)?;
-        let mut tensors = BTreeMap::new();
-        for (layer, target, place) in shape.adapted() {
-            for (side, tensor) in draw(layer, target, place)? {
-                tensors.insert(Self::var_name(layer, target, side), tensor);
-            }
-        }
+        let places: Vec<(usize, Target, Place)> = shape.adapted().collect();
+        let drawn = places.into_par_iter().map(|(layer, target, place)| {
+            let found = draw(layer, target, place)?.into_iter();
+            let named = |(side, tensor)| (Self::var_name(layer, target, side), tensor);
+            Ok(found.map(named).collect::<Vec<_>>())
+        });
+        let drawn: Vec<Vec<(String, Tensor)>> = drawn.collect::<Result<_>>()?;
+        let tensors: BTreeMap<String, Tensor> = drawn.into_iter().flatten().collect();
         Self::from_tensors(model, shape, tensors, device)
     }
 }
