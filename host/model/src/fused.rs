@@ -38,7 +38,6 @@ use crate::pass::{
 use crate::weights::Weights;
 use adapter::Flat;
 use frozen::Frozen;
-pub(crate) use lengths::Gains;
 use operation::Operation;
 
 /// A model that the kernels run.

@@ -1,6 +1,7 @@
 //! Arguments and results of passes, for all implementations.
 
 mod cache;
+mod gains;
 mod implementation;
 mod memory;
 mod noise;
@@ -14,6 +15,7 @@ use candle_core::Tensor;
 
 pub use cache::KvCache;
 pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
+pub(crate) use gains::Gains;
 pub(crate) use implementation::Implementation;
 pub use implementation::Kernels;
 pub use memory::{MicroBatchShape, StepMemory};

@@ -109,7 +109,7 @@ fn train(model: &Model) -> Trained {
         layout.write(&parameters).unwrap();
         assert_eq!(layout.read().unwrap(), parameters);
     }
-    trained.drift = update_norm(&adapter).unwrap();
+    trained.drift = update_norm(&adapter, &model.decoder.weights).unwrap();
     trained
 }
 

@@ -18,6 +18,9 @@ use host_kernels::low_rank::sum_rows;
 use host_kernels::view::Mat;
 use host_kernels::{gated, norm, rotate, softmax};
 
+/// A projection with its rows of x, the gradient of its output, and that output.
+type Source<'a> = (&'a Projection<'a>, &'a [f32], &'a [f32], &'a [f32]);
+
 /// Columns of an adapter's gradient in a piece of work.
 const STRIPE: usize = 128;
 
@@ -313,7 +316,7 @@ impl Layer<'_> {
         if let Some(dropout) = shape.dropout(self.index, Input::Mixed) {
             dropout.rows(self.o.input, mixed.to_mut());
         }
-        let mut sources: Vec<(&Projection, &[f32], &[f32], &[f32])> = vec![
+        let mut sources: Vec<Source> = vec![
             (&self.q, x, &scratch.dq, &tape.q_raw),
             (&self.k, x, &scratch.dk, &tape.k_raw),
             (&self.v, x, &scratch.dv, &tape.v),

@@ -1,6 +1,6 @@
 //! A model's frozen weights, and the walk over its blocks.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use host_kernels::packed_lhs::PackedLhs;
@@ -10,15 +10,15 @@ use rayon::prelude::*;
 
 use super::adapter::{Extent, Factors, LayerAdapter};
 use super::layer::LayerValues;
-use super::lengths::{Gains, Source};
+use super::lengths::{Source, SquareLengths};
 use super::shape::{BLOCK, Shape};
 use super::tape::Tape;
 use super::tape_pool::TapePool;
-use crate::config::{Config, Target};
+use crate::config::Config;
 use crate::error::Result;
 use crate::head::LossHead;
 use crate::matrix::Matrix;
-use crate::pass::{Overlay, Packed, TapRows};
+use crate::pass::{Gains, Overlay, Packed, TapRows};
 use crate::slices::{MatrixValues, Values};
 use crate::steering::Steering;
 use crate::weights::{ExpertWeights, GatedWeights, LayerWeights, Linear, MlpWeights, Weights};
@@ -31,11 +31,8 @@ pub(super) struct Frozen {
     pub final_norm: Tensor,
     pub head: Matrix,
     pub tapes: TapePool,
-    squares: OnceLock<SquareLengths>,
+    pub squares: SquareLengths,
 }
-
-/// The squared length of every row of every projection [out], by layer and target.
-pub(super) type SquareLengths = Vec<[Vec<f64>; 7]>;
 
 /// The adapter of one pass.
 pub(super) struct Adapted<'a> {
@@ -46,7 +43,7 @@ pub(super) struct Adapted<'a> {
 impl<'a> Adapted<'a> {
     /// For the first `layers`.
     pub fn new(frozen: &Frozen, source: Source<'a>, layers: usize) -> Result<Self> {
-        let gains = source.gains(frozen, layers)?;
+        let gains = source.gains((&frozen.layers, &frozen.squares), layers)?;
         Ok(Self { source, gains })
     }
 
@@ -121,27 +118,9 @@ impl Frozen {
             final_norm: norm(&weights.final_norm)?,
             head: weights.head_matrix().contiguous()?,
             tapes: TapePool::default(),
-            squares: OnceLock::new(),
+            squares: SquareLengths::default(),
             config,
         })
-    }
-
-    /// Computed when an adapter with magnitudes first needs them.
-    pub fn square_lengths(&self) -> Result<&SquareLengths> {
-        if let Some(known) = self.squares.get() {
-            return Ok(known);
-        }
-        let of = |layer: &LayerWeights| -> Result<[Vec<f64>; 7]> {
-            let mut row: [Vec<f64>; 7] = Default::default();
-            for (target, squares) in Target::ALL.into_iter().zip(&mut row) {
-                if let Some(linear) = layer.linear(target) {
-                    *squares = linear.weight.square_lengths()?;
-                }
-            }
-            Ok(row)
-        };
-        let found = self.layers.par_iter().map(of).collect::<Result<_>>()?;
-        Ok(self.squares.get_or_init(|| found))
     }
 
     /// The head, and what becomes of products with it.

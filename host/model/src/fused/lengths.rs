@@ -6,23 +6,46 @@
 //!
 //! Nothing as large as W is formed: A W^T costs as much as `rank` rows of a batch, once per pass.
 
+use std::sync::OnceLock;
+
 use host_kernels::pool::on_pool;
 use host_kernels::{skinny, softmax};
 use rayon::prelude::*;
 
 use super::adapter::{Factors, Flat, LayerAdapter, Lengths, LowRank};
-use super::frozen::Frozen;
 use super::projection::Projection;
 use crate::config::Target;
 use crate::error::Result;
+use crate::pass::Gains;
 use crate::slices::MatrixValues;
+use crate::weights::LayerWeights;
 
 /// Columns in a piece of work.
 const STRIPE: usize = 128;
 
-/// The gain of every row, by layer and target; empty without magnitudes.
+/// The squared length of every row of every projection, computed when an adapter with magnitudes
+/// first needs them.
 #[derive(Default)]
-pub(crate) struct Gains(Vec<[Vec<f32>; 7]>);
+pub(super) struct SquareLengths(OnceLock<Vec<[Vec<f64>; 7]>>);
+
+impl SquareLengths {
+    fn of(&self, layers: &[LayerWeights]) -> Result<&[[Vec<f64>; 7]]> {
+        if let Some(known) = self.0.get() {
+            return Ok(known);
+        }
+        let of = |layer: &LayerWeights| -> Result<[Vec<f64>; 7]> {
+            let mut row: [Vec<f64>; 7] = Default::default();
+            for (target, squares) in Target::ALL.into_iter().zip(&mut row) {
+                if let Some(linear) = layer.linear(target) {
+                    *squares = linear.weight.square_lengths()?;
+                }
+            }
+            Ok(row)
+        };
+        let found = layers.par_iter().map(of).collect::<Result<_>>()?;
+        Ok(self.0.get_or_init(|| found))
+    }
+}
 
 /// Adapter values for the layers of one pass.
 pub(super) enum Source<'a> {
@@ -52,14 +75,17 @@ impl Source<'_> {
         row
     }
 
-    /// What the first `layers` are brought to their lengths with.
-    pub fn gains(&self, frozen: &Frozen, layers: usize) -> Result<Gains> {
+    /// What the rows of the first `count` of a model's layers are brought to their lengths with.
+    pub fn gains(
+        &self,
+        (layers, squares): (&[LayerWeights], &SquareLengths),
+        count: usize,
+    ) -> Result<Gains> {
         let mut work = Vec::new();
-        for index in 0..layers {
+        for (index, weights) in layers.iter().enumerate().take(count) {
             for (target, low) in Target::ALL.into_iter().zip(self.layer(index)) {
                 let Some(low) = low else { continue };
-                let linear = frozen.layers[index].linear(target);
-                if let (Some(lengths), Some(linear)) = (low.lengths, linear) {
+                if let (Some(lengths), Some(linear)) = (low.lengths, weights.linear(target)) {
                     work.push((index, target, low, lengths, &linear.weight));
                 }
             }
@@ -67,7 +93,7 @@ impl Source<'_> {
         if work.is_empty() {
             return Ok(Gains::default());
         }
-        let squares = frozen.square_lengths()?;
+        let squares = squares.of(layers)?;
         let found = on_pool(|| {
             let found = work.into_par_iter().map(|(index, target, low, lengths, weight)| {
                 let values = MatrixValues::of(weight)?;
@@ -77,7 +103,7 @@ impl Source<'_> {
             });
             found.collect::<Result<Vec<_>>>()
         })?;
-        let mut gains: Vec<[Vec<f32>; 7]> = (0..layers).map(|_| Default::default()).collect();
+        let mut gains: Vec<[Vec<f32>; 7]> = (0..count).map(|_| Default::default()).collect();
         for (index, target, gain) in found {
             gains[index][target as usize] = gain;
         }

@@ -7,14 +7,14 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 use super::adapter::{Extent, Flat};
 use super::frozen::{Adapted, Frozen, Keep};
 use super::layer::LayerValues;
-use super::lengths::{Gains, Source};
+use super::lengths::Source;
 use super::scratch::Scratch;
 use super::shape::Shape;
 use super::tape::Tape;
 use crate::slices::Values;
 
 use crate::error::Result;
-use crate::pass::{Noise, Packed, TapRows};
+use crate::pass::{Gains, Noise, Packed, TapRows};
 use host_kernels::norm;
 use host_kernels::pool::on_pool;
 

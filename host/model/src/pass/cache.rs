@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
+use super::gains::Gains;
 use crate::error::{Error, Result};
-use crate::fused::Gains;
 
 /// Keys and values per layer and sequence, after norm and rotation.
 pub struct KvCache {

@@ -110,11 +110,7 @@ fn the_gradient_of_magnitudes_is_the_slope_of_the_loss() {
             .zip(&moves)
             .map(|((_, var), change)| {
                 let gradient = flat(gradients.get(var).unwrap());
-                gradient
-                    .iter()
-                    .zip(flat(change))
-                    .map(|(g, d)| f64::from(*g) * f64::from(d))
-                    .sum::<f64>()
+                gradient.iter().zip(flat(change)).map(|(g, d)| g * d).sum::<f64>()
             })
             .sum();
         assert!((slope - along).abs() < 0.03 * along.abs().max(0.05), "{name}: {slope} {along}");
