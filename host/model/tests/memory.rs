@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use candle_core::{Device, Tensor};
 use host_model::{
-    Config, Decoder, Forward, HeadRows, Kernels, Lora, MicroBatchShape, Noise, NoiseLevels, Packed,
-    Target,
+    Config, Decoder, Forward, HeadRows, Kernels, Lora, LoraConfig, MicroBatchShape, Noise,
+    NoiseLevels, Packed, Target,
 };
 
 struct Counting;
@@ -95,7 +95,9 @@ fn a_step_holds_what_was_told_and_checkpointing_little_more_than_the_inputs_of_b
     let words = Config { vocab_size: 20_000, ..random::llama() };
     for config in [deep, shallow, words, random::qwen3(), random::mixtral(), random::qwen3_moe()] {
         for lengths in [&[400, 400, 200][..], &[500; 5]] {
-            forecast(&config, lengths);
+            for magnitudes in [false, true] {
+                forecast(&config, lengths, magnitudes);
+            }
         }
     }
 }
@@ -114,10 +116,15 @@ fn checkpointing(config: &Config) {
     assert!(inputs * 2 < everything, "{inputs} {everything}");
 }
 
-fn forecast(config: &Config, lengths: &[usize]) {
-    let lora = random::adapter(config, &[Target::Q, Target::V, Target::Down]);
+fn forecast(config: &Config, lengths: &[usize], magnitudes: bool) {
     let batch = batch(lengths, config);
     let mut decoder = random::decoder(config, Kernels::Fused);
+    let mut settings = LoraConfig::new(5, 10.0, &[Target::Q, Target::V]);
+    settings.magnitudes = magnitudes;
+    if config.experts.is_none() {
+        settings.targets = (&[Target::Q, Target::V, Target::Down][..]).into();
+    }
+    let lora = Lora::for_weights(config, &decoder.weights, settings, 7).unwrap();
     let levels = NoiseLevels { dropout: 0.1, embedding: 0.0 };
     let noise = Noise { levels, keys: vec![1; lengths.len()] };
     for case in 0..8 {
@@ -137,7 +144,7 @@ fn forecast(config: &Config, lengths: &[usize]) {
         assert!(
             (0.95..1.08).contains(&ratio),
             "{ratio:.3}: {told} told, {found} found, {lengths:?}, {} blocks, vocabulary {}, \
-             recompute {recompute}, held {held}, dropout {dropout}",
+             recompute {recompute}, held {held}, dropout {dropout}, magnitudes {magnitudes}",
             config.num_layers,
             config.vocab_size
         );

@@ -64,7 +64,8 @@ impl Frozen {
         // The adapter as one vector, the stream after the last block, the hidden rows.
         let left = flat.size() + kept + 2 * stream;
         let forward = left + again + angles + packed + outputs + mixed.max(at_work);
-        let head = left + selected + head::fused::values(work, config, format);
+        // A tape that blocks are computed again with waits meanwhile.
+        let head = left + again + selected + head::fused::values(work, config, format);
 
         // The gradients of the answer rows, of the hidden rows (old and new), of the adapter.
         let slopes = 2 * selected + 2 * stream + flat.size();
