@@ -75,7 +75,14 @@ fn magnitudes_and_a_start_at_singular_values_leave_the_reference_what_it_is() {
         .args(["export", "--run", "run", "--gguf-adapter", "adapter.gguf"])
         .output()
         .unwrap();
-    assert!(!output.status.success() && text(&output.stderr).contains("--gguf"));
+    assert!(!output.status.success() && text(&output.stderr).contains("with --gguf FILE"));
+    let output = alone(folder.path())
+        .args(["export", "--run", "run", "--output", "adapter"])
+        .output()
+        .unwrap();
+    assert!(output.status.success() && text(&output.stderr).contains("vLLM and llama.cpp load no"));
+    let card = std::fs::read_to_string(folder.path().join("adapter/README.md")).unwrap();
+    assert!(card.contains("vllm serve MERGED") && !card.contains("--enable-lora"), "{card}");
     say(&["export", "--run", "run", "--gguf", "merged.gguf"]);
     assert_eq!(adapted, say(&["generate", "--quiet", "--model", "merged.gguf", asked]));
     // Projections are of an update that is B A alone.

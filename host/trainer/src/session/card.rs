@@ -190,6 +190,14 @@ impl Card<'_> {
                 | vLLM | `vllm serve FOLDER` |\n\
                 | host | `host generate --model FOLDER \"PROMPT\"` |\n\
                 | llama.cpp, Ollama | `host export --model FOLDER --gguf model.gguf`, then `llama-cli -m model.gguf` or `ollama create NAME -f model.Modelfile` |\n";
+        } else if self.adapter.is_some_and(|adapter| adapter.shape().magnitudes) {
+            // Nobody else loads magnitudes.
+            page += "| program | |\n|---|---|\n\
+                | peft | `AutoPeftModelForCausalLM.from_pretrained(\"FOLDER\")` |\n\
+                | host | `host generate --model BASE --adapter FOLDER \"PROMPT\"` |\n\
+                | vLLM | `host export --model BASE --adapter FOLDER --merged --output MERGED`, then `vllm serve MERGED` |\n\
+                | llama.cpp, Ollama | `host export --model BASE --adapter FOLDER --gguf model.gguf`, then `llama-cli -m model.gguf` or `ollama create NAME -f model.Modelfile` |\n";
+            page += &format!("\nBASE is {base}. The adapter means something on no other model.\n");
         } else {
             page += "| program | |\n|---|---|\n\
                 | peft | `AutoPeftModelForCausalLM.from_pretrained(\"FOLDER\")` |\n\
