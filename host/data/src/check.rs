@@ -5,23 +5,26 @@ mod page;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use host_model::{ChatTokenizer, Message};
 use serde::Serialize;
 
 use super::config::DataConfig;
 use super::encode::show_example;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::hub::{self, Located};
 use super::input::Input;
 use super::near::Known;
 use super::notices::{BadRows, Content, FileNotices, OnBadRow, Skipped};
 use super::rows;
+use super::samples::{Room, Stored};
 use super::source::{self, DataSource};
 use super::training::{Coded, Queue, Texts, read_samples};
 
-/// Rows among which near-duplicates are looked for.
+/// Rows, and bytes of what they ask for, among which near-duplicates are looked for.
 const MOST_COMPARED: usize = 200_000;
+const MOST_TEXT: usize = 128 << 20;
 /// Rows that are named of many.
 const FIRST: usize = 10;
 /// Every row that can be read is of interest here.
@@ -116,8 +119,25 @@ pub struct Overlap {
     pub first: Vec<(usize, usize)>,
 }
 
-/// What the rows of a file ask for, with their lines.
-type Asked = Vec<(usize, String)>;
+/// What the rows of a file ask for, with their lines, unless that is too much to be compared.
+#[derive(Default)]
+struct Asked {
+    rows: Vec<(usize, String)>,
+    bytes: usize,
+    is_too_much: bool,
+}
+
+impl Asked {
+    fn add(&mut self, number: usize, text: String) {
+        self.bytes += text.len();
+        self.is_too_much |= self.rows.len() == MOST_COMPARED || self.bytes > MOST_TEXT;
+        if self.is_too_much {
+            self.rows = Vec::new();
+        } else {
+            self.rows.push((number, text));
+        }
+    }
+}
 
 /// Reads the files as a training does, and looks at what comes of them.
 ///
@@ -130,10 +150,13 @@ pub fn check(question: &Question<'_>, tokenizer: &ChatTokenizer) -> Result<Check
     let (mut files, mut overlaps) = (Vec::new(), Vec::new());
     for source in config.sources() {
         for at in hub::locate(&source.path)? {
-            let (mut file, asked) = one_file(&at, config.max_tokens, examples, tokenizer);
-            file.duplicates.find_near(&asked);
-            overlaps.extend(sets.iter().map(|set| set.overlap(&file.file, &asked)));
-            files.push(file);
+            let mut overlap: Vec<Overlap> =
+                sets.iter().map(|set| Overlap::new(&at.name, set)).collect();
+            let look = |number: usize, text: &str| {
+                overlap.iter_mut().zip(&sets).for_each(|(one, set)| one.look(set, number, text));
+            };
+            files.push(one_file(&at, config, examples, tokenizer, look)?);
+            overlaps.extend(overlap);
         }
     }
     let all: usize = files.iter().map(|file| file.answer_tokens).sum();
@@ -145,15 +168,18 @@ pub fn check(question: &Question<'_>, tokenizer: &ChatTokenizer) -> Result<Check
     Ok(Check { limit: config.max_tokens, refused, files, against: overlaps })
 }
 
+/// Looks at a file; `look` sees what each row asks for that isn't the same as one before it.
 fn one_file(
     at: &Located,
-    limit: usize,
+    config: &DataConfig,
     examples: usize,
     tokenizer: &ChatTokenizer,
-) -> (FileCheck, Asked) {
+    mut look: impl FnMut(usize, &str),
+) -> Result<FileCheck> {
     let mut file = FileCheck { file: at.name.display().to_string(), ..FileCheck::default() };
-    let (mut asked, mut known) = (Asked::new(), HashMap::new());
-    let mut queue = Queue::new(tokenizer, Texts::Dropped);
+    let (mut asked, mut known) = (Asked::default(), HashMap::new());
+    let mut room = Room::new(config.memory());
+    let mut queue = Queue::new(tokenizer, Texts::Dropped, &mut room);
     let duplicates = &mut file.duplicates;
     let read = Input::open(at).and_then(|input| {
         rows::each_training_row(input, &LENIENT, &mut |row| {
@@ -161,23 +187,34 @@ fn one_file(
             match known.get(&row.id) {
                 None => {
                     known.insert(row.id, number);
-                    if asked.len() <= MOST_COMPARED {
-                        asked.push((number, question(&row.messages)));
-                    }
+                    let text = question(&row.messages);
+                    look(number, &text);
+                    asked.add(number, text);
                 }
                 Some(first) => {
                     duplicates.same += 1;
                     duplicates.name(*first, number);
                 }
             }
-            queue.push(row);
+            queue.push(row)
         })
     });
     match read {
+        Err(error @ Error::Spill { .. }) => return Err(error),
         Err(error) => file.problem = Some(error.to_string()),
-        Ok(notices) => file.fill(notices, queue.end(), limit, examples, tokenizer),
+        Ok(notices) => {
+            let coded = queue.end()?;
+            let example = |stored: &Stored| {
+                let sample = room.read(stored)?;
+                Ok(show_example(&sample, |tokens| {
+                    tokenizer.decode_with_special(tokens).unwrap_or_default()
+                }))
+            };
+            file.fill(notices, coded, config.max_tokens, examples, example)?;
+        }
     }
-    (file, asked)
+    file.duplicates.find_near(&asked);
+    Ok(file)
 }
 
 impl FileCheck {
@@ -187,25 +224,27 @@ impl FileCheck {
         coded: Vec<Coded>,
         limit: usize,
         examples: usize,
-        tokenizer: &ChatTokenizer,
-    ) {
+        example: impl Fn(&Stored) -> Result<String>,
+    ) -> Result<()> {
         let mut lengths = Vec::new();
-        for Coded { place, made } in coded {
-            match made {
-                Ok(made) => {
-                    let sample = &made.sample;
-                    lengths.push(sample.tokens.len());
-                    self.answer_tokens += sample.answer_tokens();
-                    self.over_limit += usize::from(sample.tokens.len() > limit);
+        for row in coded {
+            match row {
+                Coded::Made { stored, told } => {
+                    lengths.push(stored.tokens());
+                    self.answer_tokens += stored.answer_tokens();
+                    self.over_limit += usize::from(stored.tokens() > limit);
                     if self.examples.len() < examples {
-                        self.examples.push(show_example(sample, |tokens| {
-                            tokenizer.decode_with_special(tokens).unwrap_or_default()
-                        }));
+                        self.examples.push(example(&stored)?);
                     }
-                    notices.unfaithful(made.unfaithful);
+                    if let Some(told) = told {
+                        notices.unfaithful(told.unfaithful.clone());
+                    }
                 }
                 // Nothing is refused: all are left out.
-                Err(error) => drop(notices.skip(&LENIENT, &place, super::Error::Shared(error))),
+                Coded::Refused(row) => {
+                    let error = Error::Shared(Arc::clone(&row.error));
+                    drop(notices.skip(&LENIENT, &row.place, error));
+                }
             }
         }
         self.usable = lengths.len();
@@ -215,6 +254,7 @@ impl FileCheck {
         self.rows = notices.rows;
         self.content = notices.content;
         (self.ignored, self.not_rendered) = (notices.ignored, notices.not_rendered);
+        Ok(())
     }
 }
 
@@ -237,9 +277,10 @@ impl Duplicates {
 
     /// Looks for them among rows of which none is the same as another.
     fn find_near(&mut self, asked: &Asked) {
-        if asked.len() > MOST_COMPARED {
+        if asked.is_too_much {
             return;
         }
+        let asked = &asked.rows;
         let known = Known::of(asked.iter().map(|(_, text)| text.as_str()));
         let Some(pairs) = known.pairs() else { return };
         self.near = Some(pairs.len());
@@ -264,29 +305,29 @@ fn evaluation_set(path: &Path, seed: u64) -> Result<Set> {
     Ok(Set { name: path.display().to_string(), numbers, texts, known })
 }
 
-impl Set {
-    fn overlap(&self, file: &str, asked: &Asked) -> Overlap {
-        let (file, set) = (file.to_owned(), self.name.clone());
-        let mut overlap = Overlap { file, set, same: 0, near: 0, first: Vec::new() };
-        for (number, text) in asked {
-            let prompt = match self.texts.get(text) {
-                Some(prompt) => {
-                    overlap.same += 1;
-                    *prompt
-                }
-                None => match self.known.near(text) {
-                    Some(at) => {
-                        overlap.near += 1;
-                        self.numbers[at]
-                    }
-                    None => continue,
-                },
-            };
-            if overlap.first.len() < FIRST {
-                overlap.first.push((*number, prompt));
+impl Overlap {
+    fn new(file: &Path, set: &Set) -> Self {
+        let (file, set) = (file.display().to_string(), set.name.clone());
+        Self { file, set, same: 0, near: 0, first: Vec::new() }
+    }
+
+    fn look(&mut self, set: &Set, number: usize, text: &str) {
+        let prompt = match set.texts.get(text) {
+            Some(prompt) => {
+                self.same += 1;
+                *prompt
             }
+            None => match set.known.near(text) {
+                Some(at) => {
+                    self.near += 1;
+                    set.numbers[at]
+                }
+                None => return,
+            },
+        };
+        if self.first.len() < FIRST {
+            self.first.push((number, prompt));
         }
-        overlap
     }
 }
 

@@ -29,6 +29,9 @@ pub struct DataConfig {
     pub on_bad_row: OnBadRow,
     /// With skip: largest share of a file's rows that may be left out, rounded up.
     pub bad_row_limit: f64,
+    /// Memory for training rows as tokens (and as text, which judges read), in MiB. The others are kept in a
+    /// temporary file (in TMPDIR, else /var/tmp) and read from there when a step needs them.
+    pub memory_mib: u64,
 }
 
 impl Default for DataConfig {
@@ -40,6 +43,7 @@ impl Default for DataConfig {
             overlong: Overlong::default(),
             on_bad_row: OnBadRow::default(),
             bad_row_limit: 0.01,
+            memory_mib: 1024,
         }
     }
 }
@@ -48,6 +52,11 @@ impl DataConfig {
     /// How rows that can't be used are treated.
     pub fn bad_rows(&self) -> BadRows {
         BadRows { on_bad_row: self.on_bad_row, limit: self.bad_row_limit }
+    }
+
+    /// Bytes of training rows that stay in memory.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory_mib.saturating_mul(1 << 20)
     }
 
     /// All files to train on.

@@ -12,6 +12,7 @@ use super::error::{Error, Place, Result};
 use super::origin::Origin;
 use super::overlong::Overlong;
 use super::rows::{Message, Row};
+use super::samples::{self, Samples, Stored};
 
 /// A tokenised row. The label of answer token `p` is `tokens[p]`, predicted by
 /// the decoder's row `p - 1`.
@@ -63,8 +64,11 @@ impl Sample {
 
 /// Tokenised rows and what was lost.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Encoded {
-    pub samples: Vec<Sample>,
+pub struct Encoded<S = Vec<Sample>> {
+    pub samples: S,
+    /// Their number, and that of their answers.
+    kept: usize,
+    answers: usize,
     pub dropped: usize,
     pub cut: usize,
     /// The first row that was too long, with its number of tokens.
@@ -78,11 +82,11 @@ pub struct Encoded {
     pub first_unlike: Option<Unlike>,
 }
 
-impl Encoded {
+impl<S> Encoded<S> {
     /// Lines about answers that are learned without the thinking that they are asked for.
     pub fn about_thoughts(&self) -> Vec<String> {
         let ThoughtUse { emptied, earlier, .. } = self.thoughts;
-        let answers: usize = self.samples.iter().map(|sample| sample.answer.len()).sum();
+        let answers = self.answers;
         let empty = format!(
             "the chat template's prompt begins a thought, and {emptied} of {answers} answers have \
              none (reasoning_content): they are learned behind an empty one"
@@ -98,7 +102,7 @@ impl Encoded {
 
     fn about_beginnings(&self) -> Option<String> {
         let Unlike { asked, learned, switch } = self.first_unlike.as_ref()?;
-        let (rows, of) = (self.unlike, self.samples.len() + self.dropped);
+        let (rows, of) = (self.unlike, self.kept + self.dropped);
         let instead = "give a template where they are the same with --chat-template FILE";
         let remedy = switch.map_or_else(
             || instead.to_owned(),
@@ -113,7 +117,7 @@ impl Encoded {
     /// One line about the over-long rows, if there were any.
     pub fn warning(&self) -> Option<String> {
         let (place, tokens) = self.first.as_ref()?;
-        let rows = self.samples.len() + self.dropped;
+        let rows = self.kept + self.dropped;
         let what = match (self.dropped, self.cut) {
             (dropped, 0) => format!("dropped {dropped} of {rows} rows"),
             (0, cut) => format!("cut the answer of {cut} of {rows} rows"),
@@ -153,17 +157,19 @@ pub fn encode_rows<E: Display + Send>(
 ) -> Result<Encoded> {
     let samples: Vec<Result<Sample>> =
         rows.par_iter().map(|row| encode_row(row, &encode)).collect();
-    let mut encoded = Encoded::new(limit);
+    let mut encoded = Encoded::new(Vec::new(), limit);
     for sample in samples {
         encoded.take(sample?, overlong)?;
     }
     encoded.need_rows(rows.len())
 }
 
-impl Encoded {
-    pub(super) fn new(limit: usize) -> Self {
+impl<S> Encoded<S> {
+    pub(super) fn new(samples: S, limit: usize) -> Self {
         Self {
-            samples: Vec::new(),
+            samples,
+            kept: 0,
+            answers: 0,
             dropped: 0,
             cut: 0,
             first: None,
@@ -177,7 +183,7 @@ impl Encoded {
     /// An error if all of `rows` rows were too long.
     pub(super) fn need_rows(self, rows: usize) -> Result<Self> {
         match &self.first {
-            Some((place, tokens)) if self.samples.is_empty() => Err(Error::AllTooLong {
+            Some((place, tokens)) if self.kept == 0 => Err(Error::AllTooLong {
                 rows,
                 place: place.clone(),
                 tokens: *tokens,
@@ -187,29 +193,55 @@ impl Encoded {
         }
     }
 
-    pub(super) fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
+    /// Whether a sample is kept; it is cut if it has to be.
+    fn fitting(&mut self, sample: &mut Sample, overlong: Overlong) -> Result<bool> {
         let (tokens, limit) = (sample.tokens.len(), self.limit);
-        if tokens <= limit {
+        if tokens > limit {
+            if overlong == Overlong::Error {
+                return Err(Error::TooLong {
+                    place: sample.place.clone(),
+                    tokens,
+                    prompt: sample.prompt_len,
+                    limit,
+                });
+            }
+            self.first.get_or_insert_with(|| (sample.place.clone(), tokens));
+            if overlong == Overlong::Drop || sample.prompt_len >= limit {
+                self.dropped += 1;
+                return Ok(false);
+            }
+            samples::cut(sample, limit);
+            self.cut += 1;
+        }
+        self.count(sample.answer.len());
+        Ok(true)
+    }
+
+    fn count(&mut self, answers: usize) {
+        self.kept += 1;
+        self.answers += answers;
+    }
+}
+
+impl Encoded {
+    fn take(&mut self, mut sample: Sample, overlong: Overlong) -> Result<()> {
+        if self.fitting(&mut sample, overlong)? {
             self.samples.push(sample);
+        }
+        Ok(())
+    }
+}
+
+impl Encoded<Samples> {
+    pub(super) fn take_stored(&mut self, stored: Stored, overlong: Overlong) -> Result<()> {
+        if stored.tokens() <= self.limit {
+            self.count(stored.answers());
+            self.samples.push(stored);
             return Ok(());
         }
-        if overlong == Overlong::Error {
-            return Err(Error::TooLong {
-                place: sample.place,
-                tokens,
-                prompt: sample.prompt_len,
-                limit,
-            });
-        }
-        self.first.get_or_insert_with(|| (sample.place.clone(), tokens));
-        if overlong == Overlong::Answer && sample.prompt_len < limit {
-            sample.tokens.truncate(limit);
-            sample.answer.retain(|answer| answer.start < limit);
-            sample.answer.iter_mut().for_each(|answer| answer.end = answer.end.min(limit));
-            self.samples.push(sample);
-            self.cut += 1;
-        } else {
-            self.dropped += 1;
+        let mut sample = self.samples.read(&stored)?.into_owned();
+        if self.fitting(&mut sample, overlong)? {
+            self.samples.push_cut(&stored, sample);
         }
         Ok(())
     }

@@ -221,6 +221,13 @@ pub enum Error {
     )]
     AllTooLong { rows: usize, place: Place, tokens: usize, limit: usize },
 
+    #[error(
+        "the temporary file for training rows in {} can't be {doing}: {source}; free space there, name another folder \
+         in TMPDIR, or raise data.memory_mib",
+        folder.display()
+    )]
+    Spill { doing: &'static str, folder: PathBuf, source: std::io::Error },
+
     #[error("{field} {what}")]
     Batch { field: &'static str, what: String },
 }

@@ -4,7 +4,7 @@
 //! unpacked if they are packed; [`shape`]
 //! recognises what a record means by its keys; [`rows`] checks it and makes a
 //! [`Row`] (a conversation that ends with an answer) or a [`Prompt`] of it;
-//! [`source`] mixes several files; [`encode`] turns rows into token [`Sample`]s;
+//! [`source`] mixes several files; [`encode`] turns rows into token [`Sample`]s, which [`Samples`] keeps in memory or in a file;
 //! [`plan`] orders samples into optimizer steps, [`streams`] does where a policy mixes
 //! task and alignment data; [`pack`] lays a micro-batch out for the decoder.
 
@@ -41,9 +41,11 @@ mod refused;
 mod rendered;
 mod request;
 pub mod rows;
+mod samples;
 pub mod shape;
 mod shown;
 pub mod source;
+mod spill;
 pub mod split;
 pub mod streams;
 mod switches;
@@ -71,6 +73,7 @@ pub use progress::{Progress, Silent};
 pub use reader::Reader;
 pub use request::Request;
 pub use rows::{Message, Prompt, Row, parse_prompts, parse_rows, read_rows_with};
+pub use samples::{Samples, Stored, borrowed};
 pub use source::{DataSource, Mixable, OneOrMany, mix, one_or_many, read_prompts, read_rows};
 pub use split::{assign_splits, need_both_labels};
 pub use streams::{Extra, ExtraStream, Mix, Streams};

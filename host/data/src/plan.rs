@@ -9,8 +9,8 @@ use crate::random;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::encode::Sample;
 use super::error::{Error, Result};
+use super::samples::{Samples, Stored};
 
 /// Steps within which samples are sorted by length. Larger windows waste less of
 /// a step on samples of unequal length, smaller ones mix more freely.
@@ -29,7 +29,7 @@ type Epoch = Arc<Vec<Vec<usize>>>;
 /// The samples of a run and the order in which it takes them.
 #[derive(Debug)]
 pub struct Plan {
-    samples: Vec<Sample>,
+    samples: Samples,
     batch: usize,
     seed: u64,
     total_steps: u64,
@@ -44,13 +44,14 @@ impl Plan {
     /// # Errors
     /// [`Error::Batch`] if there are no samples or one of the numbers isn't above 0.
     pub fn new(
-        samples: Vec<Sample>,
+        samples: impl Into<Samples>,
         batch: usize,
         epochs: f64,
         max_steps: Option<u64>,
         seed: u64,
     ) -> Result<Self> {
         let wrong = |field, what: String| Err(Error::Batch { field, what });
+        let samples = samples.into();
         if samples.is_empty() {
             return wrong("data", "has no samples; add rows".into());
         }
@@ -71,7 +72,7 @@ impl Plan {
     }
 
     /// All samples, in the order of their rows.
-    pub fn samples(&self) -> &[Sample] {
+    pub fn samples(&self) -> &Samples {
         &self.samples
     }
 
@@ -102,9 +103,10 @@ impl Plan {
 
     /// The samples of optimizer step `step`, shortest first. Any step can be asked
     /// for, those behind the end of the run too.
-    pub fn step(&self, step: u64) -> Vec<&Sample> {
+    pub fn step(&self, step: u64) -> Vec<&Stored> {
         let cursor = self.cursor(step);
-        self.epoch(cursor.epoch)[cursor.step].iter().map(|index| &self.samples[*index]).collect()
+        let epoch = self.epoch(cursor.epoch);
+        epoch[cursor.step].iter().filter_map(|index| self.samples.get(*index)).collect()
     }
 
     fn epoch(&self, number: u64) -> Epoch {
@@ -114,7 +116,7 @@ impl Plan {
         {
             return Arc::clone(epoch);
         }
-        let lengths: Vec<usize> = self.samples.iter().map(|sample| sample.tokens.len()).collect();
+        let lengths: Vec<usize> = self.samples.iter().map(Stored::tokens).collect();
         let epoch = Arc::new(order(&lengths, self.batch, self.seed, "batches", number));
         *current = Some((number, Arc::clone(&epoch)));
         epoch

@@ -10,6 +10,7 @@ use super::error::{Error, Result};
 use super::notices::{BadRows, Notices, Read};
 use super::rendered;
 use super::rows::{Prompt, Row};
+use super::samples::Samples;
 use super::source::{self, DataSource};
 use super::training::{Texts, read_samples};
 
@@ -37,7 +38,7 @@ impl Reader {
         config: &DataConfig,
         tokenizer: &ChatTokenizer,
         texts: Texts,
-    ) -> Result<Encoded> {
+    ) -> Result<Encoded<Samples>> {
         let sources = config.sources();
         let (encoded, notices) = read_samples(&sources, self.seed, config, tokenizer, texts)?;
         self.keep(notices);
@@ -64,7 +65,7 @@ impl Reader {
         let mut notices = self.notices.borrow_mut();
         for prompt in prompts {
             let unfaithful = rendered::unfaithful(&prompt.place, prompt.chat(), tokenizer)?;
-            if unfaithful.changed || !unfaithful.left_out.is_empty() {
+            if !unfaithful.is_empty() {
                 notices.of(&prompt.place.file).unfaithful(unfaithful);
             }
             let wrong = |error: host_model::Error| Error::Encode {

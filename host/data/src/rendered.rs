@@ -20,6 +20,12 @@ pub(super) struct Unfaithful {
     pub changed: bool,
 }
 
+impl Unfaithful {
+    pub fn is_empty(&self) -> bool {
+        self.left_out.is_empty() && !self.changed
+    }
+}
+
 /// Looks for what of a conversation isn't in what its template renders.
 ///
 /// # Errors

@@ -154,7 +154,7 @@ pub(super) fn training_rows(input: Input<'_>, bad: &BadRows) -> Result<(Vec<Row>
 pub(super) fn each_training_row(
     input: Input<'_>,
     bad: &BadRows,
-    take: &mut dyn FnMut(Row),
+    take: &mut dyn FnMut(Row) -> Result<()>,
 ) -> Result<FileNotices> {
     each_record(input, bad, Purpose::Training, &mut |record| record.into_row(), take)
 }
@@ -176,7 +176,11 @@ pub fn read_rows_with(path: &Path, key: &str) -> Result<Read<(Row, Value)>> {
             let value = record.fields.take(key).unwrap_or(Value::Null);
             Ok((record.into_row()?, value))
         };
-        let read = each_record(input, &bad, Purpose::Answers, visit, &mut |row| rows.push(row));
+        let take = &mut |row| {
+            rows.push(row);
+            Ok(())
+        };
+        let read = each_record(input, &bad, Purpose::Answers, visit, take);
         notices.add(read.map_err(|error| match error {
             Error::BadRow(error) => *error,
             other => other,
@@ -247,7 +251,11 @@ fn collected<T>(
     visit: &mut dyn FnMut(Record<'_, '_>) -> Result<T>,
 ) -> Result<(Vec<T>, FileNotices)> {
     let mut found = Vec::new();
-    let notices = each_record(input, bad, purpose, visit, &mut |made| found.push(made))?;
+    let take = &mut |made| {
+        found.push(made);
+        Ok(())
+    };
+    let notices = each_record(input, bad, purpose, visit, take)?;
     Ok((found, notices))
 }
 
@@ -258,7 +266,7 @@ fn each_record<T>(
     bad: &BadRows,
     purpose: Purpose,
     visit: &mut dyn FnMut(Record<'_, '_>) -> Result<T>,
-    take: &mut dyn FnMut(T),
+    take: &mut dyn FnMut(T) -> Result<()>,
 ) -> Result<FileNotices> {
     let mut first = None;
     let mut notices = FileNotices::of(&input.name);
@@ -275,8 +283,7 @@ fn each_record<T>(
         match read {
             Ok(made) => {
                 notices.ignore(ignored);
-                take(made);
-                Ok(())
+                take(made)
             }
             Err(error) => notices.skip(bad, &place, error),
         }

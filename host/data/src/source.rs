@@ -92,12 +92,17 @@ pub(super) fn read_with<T: Mixable>(
         for file in hub::locate(&source.path)? {
             let (found, of_file) = parse(Input::open(&file)?)?;
             notices.add(of_file);
-            rows.extend(found);
+            extend(&mut rows, found);
         }
         Ok((source.clone(), rows))
     };
     let rows = mix(sources.iter().map(part).collect::<Result<_>>()?, seed)?;
     Ok(Read { rows, notices })
+}
+
+/// Without copying the first.
+fn extend<T>(rows: &mut Vec<T>, more: Vec<T>) {
+    if rows.is_empty() { *rows = more } else { rows.extend(more) }
 }
 
 /// What can be drawn from several sources.
@@ -136,7 +141,7 @@ pub fn mix<T: Mixable>(parts: Vec<(DataSource, Vec<T>)>, seed: u64) -> Result<Ve
     let mut mixed = Vec::new();
     for (position, (source, rows)) in parts.into_iter().enumerate() {
         let Some(share) = source.share else {
-            mixed.extend(rows);
+            extend(&mut mixed, rows);
             continue;
         };
         let wanted = ((total * share).round() as usize).max(1);

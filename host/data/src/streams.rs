@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::encode::Sample;
 use super::origin::Origin;
 use super::plan::{Plan, order};
+use super::samples::Stored;
 
 /// Where a run stands in its streams. With the seed it decides every later draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,17 +60,17 @@ impl<'a> ExtraStream<'a> {
     }
 
     /// The samples that the next step has beyond its batch, shortest first.
-    pub fn next_batch(&mut self) -> Vec<&'a Sample> {
+    pub fn next_batch(&mut self) -> Vec<&'a Stored> {
         let count = self.extra.count as usize;
         let mut samples = self.alignment.draw(&mut self.extra.drawn, count);
-        samples.sort_by_key(|sample| sample.tokens.len());
+        samples.sort_by_key(|sample| sample.tokens());
         samples
     }
 }
 
 #[derive(Debug)]
 struct Stream<'a> {
-    samples: Vec<&'a Sample>,
+    samples: Vec<&'a Stored>,
     /// Of the generator that orders them.
     name: &'static str,
     batch: usize,
@@ -101,14 +101,14 @@ impl<'a> Streams<'a> {
     }
 
     /// The samples of the next step, shortest first.
-    pub fn next_batch(&mut self) -> Vec<&'a Sample> {
+    pub fn next_batch(&mut self) -> Vec<&'a Stored> {
         let mix = &mut self.mix;
         let wanted = mix.share * self.batch as f64 + mix.owed;
         let alignment = (wanted.round().max(0.0) as usize).min(self.batch);
         mix.owed = wanted - alignment as f64;
         let mut samples = self.task.draw(&mut mix.task, self.batch - alignment);
         samples.extend(self.alignment.draw(&mut mix.alignment, alignment));
-        samples.sort_by_key(|sample| sample.tokens.len());
+        samples.sort_by_key(|sample| sample.tokens());
         samples
     }
 
@@ -126,7 +126,7 @@ impl<'a> Streams<'a> {
 impl<'a> Stream<'a> {
     fn new(plan: &'a Plan, origin: Origin, name: &'static str) -> Option<Self> {
         let samples = plan.samples().iter();
-        let samples: Vec<&Sample> = samples.filter(|sample| sample.origin == origin).collect();
+        let samples: Vec<&Stored> = samples.filter(|sample| sample.origin() == origin).collect();
         (!samples.is_empty()).then(|| Self {
             samples,
             name,
@@ -137,17 +137,17 @@ impl<'a> Stream<'a> {
     }
 
     /// The next `count` samples; `drawn` counts them.
-    fn draw(&mut self, drawn: &mut u64, count: usize) -> Vec<&'a Sample> {
+    fn draw(&mut self, drawn: &mut u64, count: usize) -> Vec<&'a Stored> {
         let places = *drawn..*drawn + count as u64;
         *drawn = places.end;
         places.map(|place| self.at(place)).collect()
     }
 
-    fn at(&mut self, place: u64) -> &'a Sample {
+    fn at(&mut self, place: u64) -> &'a Stored {
         let size = self.samples.len() as u64;
         let (number, place) = (place / size, (place % size) as usize);
         if self.epoch.as_ref().is_none_or(|(known, _)| *known != number) {
-            let lengths = self.samples.iter().map(|sample| sample.tokens.len());
+            let lengths = self.samples.iter().map(|sample| sample.tokens());
             let lengths: Vec<usize> = lengths.collect();
             let steps = order(&lengths, self.batch, self.seed, self.name, number);
             self.epoch = Some((number, steps.concat()));

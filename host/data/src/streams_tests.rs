@@ -3,7 +3,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::encode::Sample;
 use crate::error::Place;
+use crate::samples::Samples;
 
 const BATCH: usize = 8;
 
@@ -22,15 +24,16 @@ fn plan(task: usize, alignment: usize, seed: u64) -> Plan {
     };
     let task = (0..task).map(|id| sample(id, Origin::Task));
     let alignment = (1000..1000 + alignment).map(|id| sample(id, Origin::Alignment));
-    Plan::new(task.chain(alignment).collect(), BATCH, 1.0, None, seed).unwrap()
+    Plan::new(task.chain(alignment).collect::<Vec<_>>(), BATCH, 1.0, None, seed).unwrap()
 }
 
-fn ids(samples: &[&Sample]) -> Vec<u64> {
-    samples.iter().map(|sample| sample.id).collect()
+fn ids(samples: &[&Stored]) -> Vec<u64> {
+    let all = Samples::default();
+    samples.iter().map(|stored| all.read(stored).unwrap().id).collect()
 }
 
-fn alignment(samples: &[&Sample]) -> usize {
-    let origins = samples.iter().map(|sample| sample.origin);
+fn alignment(samples: &[&Stored]) -> usize {
+    let origins = samples.iter().map(|sample| sample.origin());
     origins.filter(|one| *one == Origin::Alignment).count()
 }
 
@@ -136,7 +139,7 @@ fn extra_samples_come_from_alignment_in_rounds_of_their_own() {
         assert_eq!(drawn, [1000, 1001, 1002]);
     }
     extra.extra.count = 2;
-    let lengths: Vec<usize> = extra.next_batch().iter().map(|one| one.tokens.len()).collect();
+    let lengths: Vec<usize> = extra.next_batch().iter().map(|one| one.tokens()).collect();
     assert!(lengths.is_sorted(), "{lengths:?}");
 }
 

@@ -1,11 +1,11 @@
 //! Training rows to samples while their files are read: of a row nothing stays but its tokens, unless somebody asks
-//! for its text.
+//! for its text; and of these what memory has no room for goes to a file.
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use host_model::{ChatTokenizer, ThoughtUse, Unlike};
+use host_model::{ChatTokenizer, TemplateInputs, ThoughtUse, Unlike};
 use rayon::prelude::*;
 
 use super::config::DataConfig;
@@ -15,6 +15,7 @@ use super::notices::{Notices, Read};
 use super::origin::Origin;
 use super::rendered::{self, Unfaithful};
 use super::rows::{self, Row};
+use super::samples::{Room, Samples, Stored};
 use super::source::{self, DataSource, Mixable};
 
 /// Rows, and bytes of their text, that are encoded at once.
@@ -31,24 +32,28 @@ pub enum Texts {
 
 /// A row that was encoded, before it is known whether the mix takes it.
 #[derive(Clone)]
-pub(super) struct Coded {
-    pub place: Place,
-    pub made: std::result::Result<Made, Arc<Error>>,
+pub(super) enum Coded {
+    Made { stored: Stored, told: Option<Arc<Told>> },
+    Refused(Arc<RefusedRow>),
 }
 
-/// What became of a row.
-#[derive(Clone)]
-pub(super) struct Made {
-    pub sample: Sample,
+/// What there is to tell of a row.
+pub(super) struct Told {
+    pub place: Place,
     pub unfaithful: Unfaithful,
     pub thoughts: ThoughtUse,
     pub unlike: Option<Unlike>,
 }
 
+pub(super) struct RefusedRow {
+    pub place: Place,
+    pub error: Arc<Error>,
+}
+
 impl Mixable for Coded {
     fn set_origin(&mut self, origin: Origin) {
-        if let Ok(made) = &mut self.made {
-            made.sample.origin = origin;
+        if let Self::Made { stored, .. } = self {
+            stored.set_origin(origin);
         }
     }
 }
@@ -65,14 +70,15 @@ pub fn read_samples(
     config: &DataConfig,
     tokenizer: &ChatTokenizer,
     texts: Texts,
-) -> Result<(Encoded, Notices)> {
+) -> Result<(Encoded<Samples>, Notices)> {
     let bad = config.bad_rows();
+    let mut room = Room::new(config.memory());
     let Read { rows, mut notices } = source::read_with(sources, seed, |input| {
-        let mut queue = Queue::new(tokenizer, texts);
+        let mut queue = Queue::new(tokenizer, texts, &mut room);
         let notices = rows::each_training_row(input, &bad, &mut |row| queue.push(row))?;
-        Ok((queue.end(), notices))
+        Ok((queue.end()?, notices))
     })?;
-    let encoded = gather(rows, config, tokenizer, &mut notices)?;
+    let encoded = gather(rows, room, config, tokenizer, &mut notices)?;
     Ok((encoded, notices))
 }
 
@@ -83,51 +89,64 @@ pub(super) fn encode_training(
     config: &DataConfig,
     tokenizer: &ChatTokenizer,
     notices: &mut Notices,
-) -> Result<Encoded> {
-    let mut queue = Queue::new(tokenizer, Texts::Kept);
-    rows.iter().for_each(|row| queue.push(row.clone()));
-    gather(queue.end(), config, tokenizer, notices)
+) -> Result<Encoded<Samples>> {
+    let mut room = Room::new(config.memory());
+    let mut queue = Queue::new(tokenizer, Texts::Kept, &mut room);
+    rows.iter().try_for_each(|row| queue.push(row.clone()))?;
+    let coded = queue.end()?;
+    gather(coded, room, config, tokenizer, notices)
 }
 
 /// Rows that wait to be encoded, and what became of those before.
 pub(super) struct Queue<'t> {
     tokenizer: &'t ChatTokenizer,
     texts: Texts,
+    room: &'t mut Room,
     rows: Vec<Row>,
     bytes: usize,
     coded: Vec<Coded>,
 }
 
 impl<'t> Queue<'t> {
-    pub fn new(tokenizer: &'t ChatTokenizer, texts: Texts) -> Self {
-        Self { tokenizer, texts, rows: Vec::new(), bytes: 0, coded: Vec::new() }
+    pub fn new(tokenizer: &'t ChatTokenizer, texts: Texts, room: &'t mut Room) -> Self {
+        Self { tokenizer, texts, room, rows: Vec::new(), bytes: 0, coded: Vec::new() }
     }
 
-    pub fn push(&mut self, row: Row) {
+    pub fn push(&mut self, row: Row) -> Result<()> {
         self.bytes += row.messages.iter().map(|message| message.content.len()).sum::<usize>();
         self.rows.push(row);
         if self.rows.len() >= ROWS || self.bytes >= BYTES {
-            self.encode();
+            self.encode()?;
         }
+        Ok(())
     }
 
-    fn encode(&mut self) {
+    fn encode(&mut self) -> Result<()> {
         let (tokenizer, texts) = (self.tokenizer, self.texts);
-        let coded = std::mem::take(&mut self.rows).into_par_iter().map(|row| {
-            let made = made(&row, tokenizer, texts).map_err(Arc::new);
-            Coded { place: row.place, made }
+        let made = std::mem::take(&mut self.rows).into_par_iter().map(|row| {
+            made(&row, tokenizer, texts)
+                .map_err(|error| RefusedRow { place: row.place, error: error.into() })
         });
-        self.coded.par_extend(coded);
+        for made in made.collect::<Vec<_>>() {
+            self.coded.push(match made {
+                Ok((sample, told)) => {
+                    Coded::Made { stored: self.room.keep(sample)?, told: told.map(Arc::new) }
+                }
+                Err(refused) => Coded::Refused(refused.into()),
+            });
+        }
         self.bytes = 0;
+        self.room.settle()
     }
 
-    pub fn end(mut self) -> Vec<Coded> {
-        self.encode();
-        self.coded
+    pub fn end(mut self) -> Result<Vec<Coded>> {
+        self.encode()?;
+        Ok(self.coded)
     }
 }
 
-fn made(row: &Row, tokenizer: &ChatTokenizer, texts: Texts) -> Result<Made> {
+/// What becomes of a row, and what there is to tell of it.
+fn made(row: &Row, tokenizer: &ChatTokenizer, texts: Texts) -> Result<(Sample, Option<Told>)> {
     let unfaithful = rendered::unfaithful(&row.place, row.chat(), tokenizer)?;
     let more = Cell::default();
     let mut sample = encode_row(row, |chat| {
@@ -138,45 +157,65 @@ fn made(row: &Row, tokenizer: &ChatTokenizer, texts: Texts) -> Result<Made> {
     })?;
     sample.tokens.shrink_to_fit();
     if texts == Texts::Dropped {
-        (sample.messages, sample.inputs) = (Arc::default(), Arc::default());
+        static NONE: LazyLock<Arc<TemplateInputs>> = LazyLock::new(Arc::default);
+        (sample.messages, sample.inputs) = (Arc::default(), Arc::clone(&NONE));
     }
     let (thoughts, unlike) = more.into_inner();
-    Ok(Made { sample, unfaithful, thoughts, unlike })
+    let told = Told { place: row.place.clone(), unfaithful, thoughts, unlike };
+    Ok((sample, Some(told).filter(|told| !told.is_empty())))
+}
+
+impl Told {
+    fn is_empty(&self) -> bool {
+        let Self { unfaithful, thoughts, unlike, .. } = self;
+        unfaithful.is_empty() && *thoughts == ThoughtUse::default() && unlike.is_none()
+    }
 }
 
 fn gather(
     rows: Vec<Coded>,
+    room: Room,
     config: &DataConfig,
     tokenizer: &ChatTokenizer,
     notices: &mut Notices,
-) -> Result<Encoded> {
+) -> Result<Encoded<Samples>> {
     let bad = config.bad_rows();
     // What is wrong with every row is no fault of a row: leaving it out can't help.
-    let any_good = rows.iter().any(|row| row.made.is_ok());
-    let mut encoded = Encoded::new(config.max_tokens);
+    let any_good = rows.iter().any(|row| matches!(row, Coded::Made { .. }));
+    let mut encoded = Encoded::new(Samples::of(room), config.max_tokens);
     // A row may stand more than once in a mix.
     let mut seen = HashSet::new();
+    let mut is_first = |place: &Place| seen.insert((place.file.clone(), place.number));
     let count = rows.len();
-    for Coded { place, made } in rows {
-        let is_first = seen.insert((place.file.clone(), place.number));
-        let of_file = notices.of(&place.file);
-        match made {
-            Ok(Made { sample, mut unfaithful, thoughts, unlike }) => {
-                // Counted by answers.
-                unfaithful.left_out.remove(rendered::LAST_THOUGHT);
-                if is_first {
-                    of_file.unfaithful(unfaithful);
-                    of_file.thoughts += thoughts.given;
-                    of_file.thoughts_left_out += thoughts.left_out;
+    for row in rows {
+        match row {
+            Coded::Made { stored, told } => {
+                if let Some(told) = told {
+                    let Told { place, unfaithful, thoughts, unlike } = &*told;
+                    if is_first(place) {
+                        let mut unfaithful = unfaithful.clone();
+                        // Counted by answers.
+                        unfaithful.left_out.remove(rendered::LAST_THOUGHT);
+                        let of_file = notices.of(&place.file);
+                        of_file.unfaithful(unfaithful);
+                        of_file.thoughts += thoughts.given;
+                        of_file.thoughts_left_out += thoughts.left_out;
+                    }
+                    encoded.thoughts += *thoughts;
+                    encoded.unlike += usize::from(unlike.is_some());
+                    if encoded.first_unlike.is_none() {
+                        encoded.first_unlike.clone_from(unlike);
+                    }
                 }
-                encoded.thoughts += thoughts;
-                encoded.unlike += usize::from(unlike.is_some());
-                encoded.first_unlike = encoded.first_unlike.or(unlike);
-                encoded.take(sample, config.overlong)?;
+                encoded.take_stored(stored, config.overlong)?;
             }
-            Err(error) if !any_good => return Err(alone(error)),
-            Err(error) if is_first => of_file.skip(&bad, &place, alone(error))?,
-            Err(_) => {}
+            Coded::Refused(row) if !any_good => return Err(alone(row)),
+            Coded::Refused(row) => {
+                let place = row.place.clone();
+                if is_first(&place) {
+                    notices.of(&place.file).skip(&bad, &place, alone(row))?;
+                }
+            }
         }
     }
     notices.check(&bad)?;
@@ -185,6 +224,10 @@ fn gather(
 }
 
 /// The error itself, unless another row of the mix is the same one.
-fn alone(error: Arc<Error>) -> Error {
+fn alone(row: Arc<RefusedRow>) -> Error {
+    let error = match Arc::try_unwrap(row) {
+        Ok(row) => row.error,
+        Err(row) => Arc::clone(&row.error),
+    };
     Arc::try_unwrap(error).unwrap_or_else(Error::Shared)
 }

@@ -47,7 +47,10 @@ impl JudgePrefetcher<'_> {
             if !self.judges.progress.wait_until(step.saturating_sub(STEPS), over) {
                 return;
             }
-            let samples = self.plan.step(step);
+            let Ok(samples) = self.plan.samples().read_all(&self.plan.step(step)) else {
+                return;
+            };
+            let samples = host_data::borrowed(&samples);
             let needs = needs.iter().copied();
             // Training asks again, and says what is wrong.
             if let Err(error) = (self.judges).ask_ahead(needs, &samples, self.tokenizer, over) {
@@ -144,7 +147,8 @@ mod tests {
         ahead.of(0, || {
             for step in 0..plan.total_steps() {
                 judges.come_to(step);
-                let samples = plan.step(step);
+                let samples = plan.samples().read_all(&plan.step(step)).expect("read");
+                let samples = host_data::borrowed(&samples);
                 let asked = judges.of_step(needs[0].judges.iter(), &samples, &model.tokenizer);
                 assert_eq!(asked.expect("judged")[0].scores.judgements.len(), 2);
                 if step == 3 {

@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let samples = if needs.calibration_rows > 0 {
         prepare::load_samples(&config, &model, &reader, &mut screen)?
     } else {
-        Vec::new()
+        host_data::Samples::default()
     };
     let judges = Judges::load(&config.judges, None).map_err(Error::from)?;
     let fitting = Fitting {

@@ -141,7 +141,7 @@ flags! {
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf> => [output],
         /// Go on with the run in this folder, from its newest checkpoint. Its configuration
-        /// stays what it was, but for --checkpoint-activations and --checkpoint-every; a --key is
+        /// stays what it was, but for --checkpoint-activations, --data-memory and --checkpoint-every; a --key is
         /// named again.
         #[arg(long, value_name = "DIR", conflicts_with_all = refused_on_resume())]
         resume: Option<PathBuf>,
@@ -165,6 +165,9 @@ flags! {
         /// of the memory per token, slower steps, the same result.
         #[arg(long)]
         checkpoint_activations: bool => [train.checkpoint_activations, on resume],
+        /// Memory for training rows; the others are kept in a temporary file.
+        #[arg(long, value_name = "MIB")]
+        data_memory: Option<u64> => [data.memory_mib, on resume],
         /// Highest learning rate.
         #[arg(long = "lr", value_name = "X")]
         learning_rate: Option<f64> => [train.learning_rate],

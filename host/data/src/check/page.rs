@@ -75,7 +75,7 @@ impl Duplicates {
     fn told(&self) -> String {
         let near = match self.near {
             Some(near) => format!("{near} near ones"),
-            None => "near ones not looked for: too many rows are alike".into(),
+            None => "near ones not looked for: too many rows, or too many that are alike".into(),
         };
         format!("{} the same, {near}{}", self.same, pairs(&self.first))
     }

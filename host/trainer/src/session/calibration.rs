@@ -1,5 +1,6 @@
 //! Lets a policy fit itself: labelled prompts in, parameters and a report out.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use host_contract::{
     self as wit, Activations, Calibration, Candidate, Examples, JudgeNeed, JudgeScores, Needs,
     RunInfo, Source, Tap,
 };
-use host_data::{Failure, Notices, Origin, Overlong, Prompt, Reader, Sample, Split, encode_chats};
+use host_data::{
+    Failure, Notices, Origin, Overlong, Prompt, Reader, Sample, Samples, Split, encode_chats,
+};
 use host_judges::Judges;
 use host_model::decoder::Packed;
 use host_model::{Chat, Model};
@@ -144,7 +147,7 @@ pub struct Fitting<'a> {
     pub info: &'a RunInfo,
     pub model: &'a Model,
     /// Training samples, of which a policy may see some without labels.
-    pub samples: &'a [Sample],
+    pub samples: &'a Samples,
     pub judges: &'a Judges,
 }
 
@@ -175,7 +178,7 @@ impl Fitting<'_> {
         };
         let title = format!("reading activations of {} labelled prompts", prompts.len());
         let (activations, judges) = self.measure(needs, &labelled, &title, observer)?;
-        let own = self.own_rows(needs);
+        let own = self.own_rows(needs)?;
         let (row_activations, row_judges) = if own.is_empty() {
             (Vec::new(), Vec::new())
         } else {
@@ -211,11 +214,12 @@ impl Fitting<'_> {
     }
 
     /// Task samples of the run, evenly spread over its data.
-    fn own_rows(&self, needs: &Needs) -> Vec<Sample> {
-        let task = self.samples.iter().filter(|sample| sample.origin == Origin::Task);
-        let task: Vec<&Sample> = task.collect();
+    fn own_rows(&self, needs: &Needs) -> Result<Vec<Sample>> {
+        let task = self.samples.iter().filter(|sample| sample.origin() == Origin::Task);
+        let task: Vec<_> = task.collect();
         let count = (needs.calibration_rows as usize).min(task.len());
-        (0..count).map(|i| task[i * task.len() / count].clone()).collect()
+        let own = (0..count).map(|i| self.samples.read(task[i * task.len() / count]));
+        Ok(own.map(|sample| sample.map(Cow::into_owned)).collect::<host_data::Result<_>>()?)
     }
 
     fn measure(

@@ -17,7 +17,7 @@ pub fn capabilities<'a>(
     judges: &'a [String],
     magnitudes: bool,
 ) -> RunCapabilities<'a> {
-    let has = |origin| plan.samples().iter().any(|sample| sample.origin == origin);
+    let has = |origin| plan.samples().iter().any(|sample| sample.origin() == origin);
     RunCapabilities {
         canary: canary.is_some(),
         task: has(Origin::Task),

@@ -315,6 +315,7 @@ pub fn settled(config: &RunConfig) -> Result<String> {
     settled.output = None;
     settled.checkpoints = usual.checkpoints;
     settled.journal.key = None;
+    settled.data.memory_mib = usual.data.memory_mib;
     let (train, usual) = (&mut settled.train, usual.train);
     train.checkpoint_activations = usual.checkpoint_activations;
     train.reference_cache_mib = usual.reference_cache_mib;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use host_contract::RunInfo;
 use host_data::load_model;
-use host_data::{DataConfig, Plan, Reader, Sample, Texts};
+use host_data::{DataConfig, Plan, Reader, Samples, Texts};
 use host_eval::canary::Canary;
 use host_eval::evaluation::EvalSets;
 use host_judges::{FailureLimit, Judges};
@@ -133,7 +133,7 @@ pub fn load_samples(
     model: &Model,
     reader: &Reader,
     observer: &mut dyn Observer,
-) -> Result<Vec<Sample>> {
+) -> Result<Samples> {
     let tokenizer = &model.tokenizer;
     // What is longer than the model's context can't go through the model, whatever the limit.
     let context = model.config.max_position;
@@ -148,48 +148,54 @@ pub fn load_samples(
             ));
         }
     }
-    if let Some(warning) = without_end(&encoded.samples, tokenizer) {
+    if let Some(warning) = without_end(&encoded.samples, tokenizer)? {
         observer.notice(&warning);
     }
     for line in encoded.about_thoughts() {
         observer.notice(&line);
     }
-    let example = host_data::show_example(&encoded.samples[0], |tokens| {
-        tokenizer.decode_with_special(tokens).unwrap_or_default()
-    });
-    observer.show("first training example", &example);
-    Ok(encoded.samples)
+    let samples = encoded.samples;
+    if let Some(line) = samples.about_memory() {
+        observer.notice(&line);
+    }
+    if let Some(first) = samples.get(0) {
+        let example = host_data::show_example(&*samples.read(first)?, |tokens| {
+            tokenizer.decode_with_special(tokens).unwrap_or_default()
+        });
+        observer.show("first training example", &example);
+    }
+    Ok(samples)
 }
 
 /// Says so if answers don't end with a token at which generation stops: a model learns to stop
 /// from them alone.
-fn without_end(samples: &[Sample], tokenizer: &ChatTokenizer) -> Option<String> {
+fn without_end(samples: &Samples, tokenizer: &ChatTokenizer) -> Result<Option<String>> {
     let stop = tokenizer.stop_tokens();
-    let ends = samples.iter().flat_map(|sample| {
-        let answers = sample.answer.iter().filter_map(|answer| sample.tokens.get(answer.clone()));
-        answers.filter_map(|answer| tokenizer.ending(answer))
-    });
     let (mut answers, mut open, mut last) = (0, 0, None);
-    for end in ends {
-        answers += 1;
-        if !stop.contains(&end) {
-            open += 1;
-            last.get_or_insert(end);
+    for stored in samples {
+        let sample = samples.read(stored)?;
+        let texts = sample.answer.iter().filter_map(|answer| sample.tokens.get(answer.clone()));
+        for end in texts.filter_map(|answer| tokenizer.ending(answer)) {
+            answers += 1;
+            if !stop.contains(&end) {
+                open += 1;
+                last.get_or_insert(end);
+            }
         }
     }
     // A few may have been cut.
     if 2 * open <= answers {
-        return None;
+        return Ok(None);
     }
     let last = last.and_then(|id| tokenizer.token(id)).unwrap_or_default();
     let stop: Vec<String> =
         stop.iter().filter_map(|id| tokenizer.token(*id)).map(|it| format!("{it:?}")).collect();
     let stop = if stop.is_empty() { "none".into() } else { stop.join(", ") };
-    Some(format!(
+    Ok(Some(format!(
         "{open} of {answers} answers don't end with a token at which generation stops ({stop}) but \
          with {last:?}, so the model won't learn to stop; give a chat template that ends answers \
          with one of them (--chat-template FILE)"
-    ))
+    )))
 }
 
 pub fn run_info(run: &RunConfig, model: &Model, total_steps: u64) -> RunInfo {
@@ -208,7 +214,7 @@ pub fn canary(run: &RunConfig, model: &Model, reader: &Reader) -> Result<Option<
     Ok(Canary::load(&run.canary, model, reader)?)
 }
 
-pub fn plan(run: &RunConfig, samples: Vec<Sample>) -> Result<Plan> {
+pub fn plan(run: &RunConfig, samples: Samples) -> Result<Plan> {
     let train = &run.train;
     Ok(Plan::new(samples, train.batch, train.epochs, train.max_steps, run.seed.0)?)
 }
@@ -241,7 +247,8 @@ pub fn agree(ranks: &Ranks, model: &Model, plan: &Plan) -> Result<()> {
     ranks.agree("the model", digest(&model.digest))?;
     ranks.agree("the tokenizer", digest(&model.tokenizer.digest()))?;
     let mut data = XxHash64::with_seed(0);
-    for sample in plan.samples() {
+    for stored in plan.samples() {
+        let sample = plan.samples().read(stored)?;
         sample.tokens.hash(&mut data);
         sample.answer.hash(&mut data);
     }

@@ -43,7 +43,8 @@ pub fn run(
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
-        let samples = state.next_batch(step);
+        let batch = state.next_batch(step)?;
+        let samples = host_data::borrowed(&batch);
         let shard = ranks.shard(&samples, spec.config.micro_batch());
         let mine = &samples[shard.samples.clone()];
         let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());

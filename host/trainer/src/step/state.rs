@@ -8,6 +8,7 @@ mod steer;
 mod trial;
 mod weights;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use host_contract::{
@@ -156,18 +157,22 @@ impl<'a> State<'a> {
 
     /// The samples of a step, those beyond its batch last. Those of one origin are together
     /// if gradients are told apart by it.
-    pub fn next_batch(&mut self, step: u64) -> Vec<&'a Sample> {
+    ///
+    /// # Errors
+    /// If samples can't be read.
+    pub fn next_batch(&mut self, step: u64) -> Result<Vec<Cow<'a, Sample>>> {
+        let plan = &self.spec.context.plan;
         let mut samples = match &mut self.streams {
             Some(streams) => streams.next_batch(),
-            None => self.spec.context.plan.step(step),
+            None => plan.step(step),
         };
         if self.tells_apart() {
-            samples.sort_by_key(|sample| sample.origin);
+            samples.sort_by_key(|sample| sample.origin());
         }
         if let Some(extra) = &mut self.extra {
             samples.extend(extra.next_batch());
         }
-        samples
+        Ok(plan.samples().read_all(&samples)?)
     }
 
     pub fn tells_apart(&self) -> bool {

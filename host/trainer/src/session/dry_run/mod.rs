@@ -157,7 +157,9 @@ pub fn dry_run(
         let step = decoder.step_memory(&adapter, work);
         step.is_none_or(|step| step.peak < room)
     };
-    let speed = speed::measure(decoder, &adapter, (train, &noise), &walk.typical(fits))?;
+    let typical = walk.typical(fits)?;
+    let typical = host_data::borrowed(&typical);
+    let speed = speed::measure(decoder, &adapter, (train, &noise), &typical)?;
     let disk = if on_disk { train.reference_cache_disk_mib } else { 0 };
     let cached = (train.reference_cache_mib as u64 + disk) << 20;
     Ok(Estimate {

@@ -1,15 +1,17 @@
 //! Through all steps of a run without taking them: how much work there is.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use host_data::{Plan, Sample};
+use host_data::{Plan, Sample, Stored};
 use host_model::decoder::{Decoder, MicroBatchShape, StepMemory};
 use host_model::lora::Lora;
 
 use super::PolicyDemands;
 use super::speed::products;
 use crate::config::{TrainConfig, TrainingNoise};
+use crate::error::Result;
 
 /// What the steps of a run consist of.
 pub struct StepPlan<'a> {
@@ -74,11 +76,11 @@ impl<'a> StepPlan<'a> {
             let part = if first { &mut walk.first } else { &mut walk.later };
             part.steps += 1;
             for sample in &samples {
-                let work = products(&decoder.config, sample.tokens.len());
-                part.tokens += sample.tokens.len() as u64;
+                let work = products(&decoder.config, sample.tokens());
+                part.tokens += sample.tokens() as u64;
                 part.answer_tokens += sample.answer_tokens() as u64;
                 part.products += work;
-                if seen.insert(std::ptr::from_ref::<Sample>(sample)) {
+                if seen.insert(std::ptr::from_ref::<Stored>(sample)) {
                     walk.distinct.products += work;
                     walk.distinct.bytes += entry_bytes(sample, decoder, asked);
                 }
@@ -115,34 +117,37 @@ impl<'a> StepPlan<'a> {
     }
 
     /// A micro-batch of middling length, or as much of it as `fits`; at least one sample.
-    pub fn typical(&self, fits: impl Fn(&MicroBatchShape) -> bool) -> Vec<&'a Sample> {
+    ///
+    /// # Errors
+    /// If samples can't be read.
+    pub fn typical(&self, fits: impl Fn(&MicroBatchShape) -> bool) -> Result<Vec<Cow<'a, Sample>>> {
         let (_, step, place) = &self.micro[self.micro.len() / 2];
         let mut samples = self.plan.step(*step)[place.clone()].to_vec();
         while samples.len() > 1 && !fits(&step_work(&samples, true, &self.noise)) {
             samples.truncate(samples.len() / 2);
         }
-        samples
+        Ok(self.plan.samples().read_all(&samples)?)
     }
 }
 
 /// The longest samples: no micro-batch of a step with more alignment samples holds more.
-fn longest(plan: &Plan, count: usize) -> Vec<&Sample> {
-    let mut samples: Vec<&Sample> = plan.samples().iter().collect();
-    samples.sort_by_key(|sample| std::cmp::Reverse(sample.tokens.len()));
+fn longest(plan: &Plan, count: usize) -> Vec<&Stored> {
+    let mut samples: Vec<&Stored> = plan.samples().iter().collect();
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.tokens()));
     samples.truncate(count);
     samples
 }
 
-fn step_work(samples: &[&Sample], held: bool, noise: &TrainingNoise) -> MicroBatchShape {
+fn step_work(samples: &[&Stored], held: bool, noise: &TrainingNoise) -> MicroBatchShape {
     MicroBatchShape {
-        lengths: samples.iter().map(|sample| sample.tokens.len()).collect(),
+        lengths: samples.iter().map(|sample| sample.tokens()).collect(),
         answer_tokens: samples.iter().map(|sample| sample.answer_tokens()).sum(),
         has_kl: held,
         has_dropout: noise.levels.dropout > 0.0,
     }
 }
 
-fn entry_bytes(sample: &Sample, decoder: &Decoder, asked: Option<&PolicyDemands>) -> u64 {
+fn entry_bytes(sample: &Stored, decoder: &Decoder, asked: Option<&PolicyDemands>) -> u64 {
     let Some(asked) = asked else {
         return 0;
     };

@@ -30,16 +30,13 @@ fn added_samples_come_last_and_the_batch_stays_as_it_is() {
         bench.alone(|mut state| {
             state.set_alignment(Some(&adding(5)(&[])));
             for number in 0..4 {
-                let mut batch = bench.context.plan.step(number);
-                let samples = state.next_batch(number);
-                let ids = |samples: &[&Sample]| -> Vec<u64> {
-                    samples.iter().map(|sample| sample.id).collect()
-                };
+                let mut batch = bench.planned(number);
+                let samples = state.next_batch(number).expect("read");
                 let (first, added) = samples.split_at(batch.len());
                 if state.tells_apart() {
                     batch.sort_by_key(|sample| sample.origin);
                 }
-                assert_eq!(ids(first), ids(&batch));
+                assert_eq!(first, batch);
                 assert_eq!(added.len(), 5);
                 assert!(added.iter().all(|sample| sample.origin == Origin::Alignment));
             }

@@ -78,7 +78,8 @@ fn the_conflict_is_of_the_step_before_and_of_no_other() {
         assert!(state.conflict.is_none(), "a step of task data alone");
         step(&mut state, 1, sharing(0.0));
         assert!(state.conflict.is_some());
-        let samples = state.next_batch(2);
+        let batch = state.next_batch(2).expect("read");
+        let samples = host_data::borrowed(&batch);
         let shard = state.spec.ranks.shard(&samples, 4);
         let micro = MicroBatch::divide(&samples, 4, true);
         let measured = state.measure(2, &samples, shard, &micro).expect("measured");

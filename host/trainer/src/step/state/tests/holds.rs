@@ -15,7 +15,8 @@ fn anchored(divergence: AnchorDivergence) -> Bench {
     let need = AnchorNeed { harmful: 1, harmless: 1, answer_tokens: 4, divergence };
     let needs = Needs { anchors: Some(need), ..may(Actuator::SAFETY_ANCHORS) };
     let mut bench = Bench::new(4, needs);
-    let samples: Vec<Sample> = bench.context.plan.samples().to_vec();
+    let samples = bench.context.plan.samples();
+    let samples = samples.read_all(&samples.iter().collect::<Vec<_>>()).expect("read");
     let anchor = |sample: &Sample| AnchorPrompt {
         tokens: sample.tokens[..sample.prompt_len + need.tokens()].to_vec(),
         prompt: sample.prompt_len,
@@ -159,7 +160,8 @@ fn the_agreement_of_a_sample_is_the_inner_product_of_its_gradient() {
         step(&mut state, 0, |samples| plain(samples.len()));
         let direction = state.direction.clone().expect("kept");
         assert!((norm(&direction) - 1.0).abs() < 1e-4);
-        let samples = state.next_batch(1);
+        let batch = state.next_batch(1).expect("read");
+        let samples = host_data::borrowed(&batch);
         let shard = state.spec.ranks.shard(&samples, 6);
         let micro = MicroBatch::divide(&samples, 6, true);
         let measured = state.measure(1, &samples, shard, &micro).expect("measured");

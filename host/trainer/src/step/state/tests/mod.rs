@@ -8,6 +8,8 @@ mod starts;
 mod streams;
 mod trials;
 
+use std::borrow::Cow;
+
 use host_contract::{Divergence, RatioClip, TokenNeeds};
 use host_data::{Overlong, Plan, encode_chats, parse_rows};
 use host_eval::canary::Canary;
@@ -118,6 +120,12 @@ impl Bench {
         Lora::for_weights(&model.config, &model.decoder.weights, shape, 3).expect("fits")
     }
 
+    /// The samples of a step of the plan.
+    fn planned(&self, step: u64) -> Vec<Cow<'_, Sample>> {
+        let plan = &self.context.plan;
+        plan.samples().read_all(&plan.step(step)).expect("read")
+    }
+
     /// Lets `work` have a state as one of some ranks.
     fn with<T>(&self, ranks: &Ranks, work: impl FnOnce(State) -> T) -> T {
         let adapter = self.adapter();
@@ -146,7 +154,8 @@ fn descend(
     step: u64,
     ask: impl Fn(&[&Sample]) -> Regularization,
 ) -> (Regularization, StepRecord) {
-    let (spec, samples) = (state.spec, state.next_batch(step));
+    let (spec, batch) = (state.spec, state.next_batch(step).expect("read"));
+    let samples = host_data::borrowed(&batch);
     let shard = spec.ranks.shard(&samples, spec.config.micro_batch());
     let mine = &samples[shard.samples.clone()];
     let micro = MicroBatch::divide(mine, shard.micro_batch, state.tells_apart());

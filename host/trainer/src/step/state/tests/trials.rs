@@ -10,7 +10,8 @@ fn a_trial_is_the_update_it_foretells_and_leaves_no_trace() {
     bench.alone(|mut state| {
         step(&mut state, 0, |samples| plain(samples.len()));
         let before = (bits(&state.parameters), state.optimizer.clone());
-        let samples = state.next_batch(1);
+        let batch = state.next_batch(1).expect("read");
+        let samples = host_data::borrowed(&batch);
         let shard = state.spec.ranks.shard(&samples, 4);
         let micro = MicroBatch::divide(&samples, 4, false);
         let measured = state.measure(1, &samples, shard, &micro).expect("measured");
