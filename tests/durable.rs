@@ -235,7 +235,7 @@ fn what_saves_memory_may_be_switched_on_when_a_run_goes_on() {
     process.kill().unwrap();
     process.wait().unwrap();
 
-    let more = ["--checkpoint-activations", "--checkpoint-every", "2"];
+    let more = ["--checkpoint-activations", "--data-memory", "0", "--checkpoint-every", "2"];
     let mut command = alone(&folder);
     let output = command.args(["train", "--quiet", "--resume", "run"]).args(more).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -243,6 +243,7 @@ fn what_saves_memory_may_be_switched_on_when_a_run_goes_on() {
     // And stays so for whoever goes on after that.
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
     assert!(config.contains("checkpoint_activations = true"), "{config}");
+    assert!(config.contains("memory_mib = 0"), "{config}");
     assert!(config.contains("every_steps = 2"), "{config}");
     resumed(&folder, "run");
     assert_eq!(std::fs::read_to_string(run.join("config.toml")).unwrap(), config);

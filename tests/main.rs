@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../host/data/tests/fake_hub/mod.rs"]
+mod fake_hub;
 mod program;
 #[allow(dead_code)]
 #[path = "../host/audit/tests/support/mod.rs"]
@@ -18,6 +20,7 @@ mod bad_input;
 mod builtin;
 mod cases;
 mod consent;
+mod data;
 mod dry_run;
 mod durable;
 mod evaluation;

@@ -2,65 +2,16 @@
 
 use std::fmt::Display;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
-use host_model::{Chat, ChatTokenizer, TemplateInputs, ThoughtUse, Unlike};
+use host_model::{Chat, ChatTokenizer, ThoughtUse, Unlike};
 use rayon::prelude::*;
 
 use super::error::{Error, Place, Result};
-use super::origin::Origin;
 use super::overlong::Overlong;
-use super::rows::{Message, Row};
-use super::samples::{self, Samples, Stored};
-
-/// A tokenised row. The label of answer token `p` is `tokens[p]`, predicted by
-/// the decoder's row `p - 1`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// The id of its row.
-    pub id: u64,
-    pub origin: Origin,
-    /// The row's, for judges, which read text.
-    pub messages: Arc<[Message]>,
-    /// As its row's.
-    pub inputs: Arc<TemplateInputs>,
-    pub tokens: Vec<u32>,
-    /// Token ranges of the answers, end-of-turn tokens included: one per assistant
-    /// message that is learned, ascending, not empty.
-    pub answer: Vec<Range<usize>>,
-    /// Tokens before the first answer, at least 1.
-    pub prompt_len: usize,
-    pub place: Place,
-}
-
-impl Sample {
-    /// A prompt without an answer, for reading activations; `tokens` is not empty.
-    pub fn prompt_only(tokens: Vec<u32>) -> Self {
-        let prompt_len = tokens.len();
-        let place = Place::line(&Path::new("prompt").into(), 0);
-        Self {
-            id: 0,
-            origin: Origin::Task,
-            messages: Arc::default(),
-            inputs: Arc::default(),
-            tokens,
-            answer: Vec::new(),
-            prompt_len,
-            place,
-        }
-    }
-
-    /// The conversation as a template renders it.
-    pub fn chat(&self) -> Chat<'_> {
-        Chat { messages: &self.messages, inputs: &self.inputs }
-    }
-
-    /// Number of answer tokens, over all answers.
-    pub fn answer_tokens(&self) -> usize {
-        self.answer.iter().map(ExactSizeIterator::len).sum()
-    }
-}
+use super::rows::Row;
+use super::sample::Sample;
+use super::samples::{Samples, Stored};
 
 /// Tokenised rows and what was lost.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,7 +161,7 @@ impl<S> Encoded<S> {
                 self.dropped += 1;
                 return Ok(false);
             }
-            samples::cut(sample, limit);
+            sample.cut(limit);
             self.cut += 1;
         }
         self.count(sample.answer.len());

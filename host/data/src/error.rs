@@ -51,6 +51,9 @@ pub enum Error {
     #[error("can't read the data file {}: {source}; check the path", file.display())]
     Read { file: PathBuf, source: std::io::Error },
 
+    #[error("{} was changed while it was read; read it when nobody writes to it", file.display())]
+    Changed { file: PathBuf },
+
     /// A data set that can't be fetched.
     #[error(transparent)]
     Hub(Box<host_model::Error>),

@@ -34,14 +34,24 @@ impl fmt::Display for Format {
     }
 }
 
+impl Format {
+    /// As it is told, if a file's name doesn't say that it has this format.
+    pub(super) fn guessed(self, name: &Path) -> Option<String> {
+        match (self, extension(name).as_str()) {
+            (Self::Delimited(Separator::Comma), "csv")
+            | (Self::Delimited(Separator::Tab), "tsv") => None,
+            (Self::Delimited(_), _) => Some(self.to_string()),
+            _ => None,
+        }
+    }
+}
+
 impl Serialize for Format {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Bytes of a Parquet file: its index stands at its end, so all of it is in memory.
-const LARGEST_PARQUET: usize = 4 << 30;
 /// Of the start of a file, which says what it is.
 const HEAD: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -102,14 +112,7 @@ pub(super) fn records(
         Format::JsonArray => json::array(input, &mut counted)?,
         Format::Delimited(separator) => delimited::rows(input, separator, &mut counted)?,
         Format::Parquet => {
-            let Some(bytes) = input.take_rest(LARGEST_PARQUET)? else {
-                let what = format!(
-                    "is a Parquet file of more than {} GiB; write it in several files",
-                    LARGEST_PARQUET >> 30
-                );
-                return Err(Error::Source { file: input.name.to_path_buf(), what });
-            };
-            parquet_file::rows(&input.name, bytes, unread, &mut counted)?;
+            parquet_file::rows(input, unread, &mut counted)?;
         }
     }
     if count == 0 {

@@ -12,6 +12,7 @@
 mod choice;
 mod pattern;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use host_files::sha256;
@@ -24,6 +25,9 @@ use super::error::{Error, Result};
 use super::extension::{EXTENSIONS, extension};
 
 const PREFIX: &str = "hf:datasets/";
+
+/// SHA-256 of files as they were read, by their names.
+pub type Digests = BTreeMap<String, String>;
 
 /// A name, taken apart.
 #[derive(Debug, PartialEq)]
@@ -78,15 +82,19 @@ pub fn pinned(path: &Path) -> Result<PathBuf> {
     Ok(format!("{PREFIX}{}@{}{what}", name.id, dataset.commit).into())
 }
 
-/// The files that a data source names, each with the SHA-256 of its bytes, where they can be read.
-pub fn digests(path: &Path) -> Vec<(PathBuf, Option<String>)> {
+/// The files that a data source names, each with the SHA-256 of its bytes, where they can be read. What is `known`
+/// isn't read again.
+pub fn digests(path: &Path, known: &Digests) -> Vec<(PathBuf, Option<String>)> {
+    // Of a name that is no text another one may be shown in the same way.
+    let known = |name: &Path| name.to_str().and_then(|name| known.get(name)).cloned();
     if let Some(bytes) = crate::embedded(path) {
         return vec![(path.into(), Some(sha256::hex(bytes)))];
     }
     let Ok(files) = locate(path) else {
         return vec![(path.into(), None)];
     };
-    files.into_iter().map(|file| (file.name, sha256::file(&file.path).ok())).collect()
+    let digest = |file: &Located| known(&file.name).or_else(|| sha256::file(&file.path).ok());
+    files.into_iter().map(|file| (file.name.clone(), digest(&file))).collect()
 }
 
 /// The data set that a path names, if it is none of a file.

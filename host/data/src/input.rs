@@ -1,7 +1,7 @@
 //! A data file while it is read: in pieces, unpacked, and with the digest of what is on the disk.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::error::{Error, Place, Result};
 use super::hub::Located;
 use super::packed::{Damaged, Meter, Metered, Packing, unpacked};
+use super::pieces::Content;
 use super::window::Window;
 
 /// Bytes of what is no plain file, such as a pipe, which may have no end.
@@ -22,6 +23,8 @@ pub(super) struct Input<'a> {
     pub packing: Option<Packing>,
     pub window: Window<'a>,
     meter: Rc<RefCell<Meter>>,
+    /// The file itself, if it is one, and what it was when it was opened.
+    file: Option<(File, Metadata)>,
 }
 
 impl<'a> Input<'a> {
@@ -32,9 +35,13 @@ impl<'a> Input<'a> {
         }
         let failed = |source| Error::Read { file: at.name.clone(), source };
         let file = File::open(&at.path).map_err(failed)?;
-        let is_file = file.metadata().map_err(failed)?.is_file();
-        let most = if is_file { u64::MAX } else { LONGEST_STREAM };
-        Input::of(&at.name, file.take(most))
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() {
+            return Input::of(&at.name, file.take(LONGEST_STREAM));
+        }
+        let again = file.try_clone().map_err(failed)?;
+        let input = Input::of(&at.name, file)?;
+        Ok(Input { file: Some((again, about)), ..input })
     }
 
     /// What is called `name` and has this content.
@@ -53,7 +60,7 @@ impl<'a> Input<'a> {
                 Window::new(unpacked(packing, content, meter.clone()).map_err(failed)?)
             }
         };
-        Ok(Self { name: name.into(), packing, window, meter })
+        Ok(Self { name: name.into(), packing, window, meter, file: None })
     }
 
     /// The next bytes: `wanted` or more, fewer only where the file ends.
@@ -90,10 +97,17 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// All that follows, if that is no more than `most` bytes.
-    pub fn take_rest(&mut self, most: usize) -> Result<Option<Vec<u8>>> {
+    /// All of it from its first byte, to be read in any order; what is no file is kept in memory, and must have no
+    /// more than `most` bytes.
+    pub fn take_all(&mut self, most: usize) -> Result<Option<Content>> {
         let failed = |source| failed(&self.name, self.packing, source);
-        self.window.take_rest(most).map_err(failed)
+        let Some((file, about)) = self.file.take() else {
+            let bytes = self.window.take_rest(most).map_err(failed)?;
+            return Ok(bytes.map(|bytes| Content::Memory(bytes.into())));
+        };
+        // So that it is measured.
+        self.window.pass().map_err(failed)?;
+        Ok(Some(Content::File(file, about)))
     }
 
     /// The place of a record that begins at the next byte.

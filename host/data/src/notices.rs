@@ -44,6 +44,9 @@ pub struct FileNotices {
     pub file: String,
     /// All rows of the file.
     pub rows: usize,
+    /// What it was read as, where its name doesn't say so and its first line had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guessed: Option<String>,
     /// Keys that nobody reads, with the number of rows that have them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ignored: BTreeMap<String, usize>,
@@ -170,6 +173,7 @@ impl FileNotices {
 
     fn is_empty(&self) -> bool {
         self.ignored.is_empty()
+            && self.guessed.is_none()
             && self.not_rendered.is_empty()
             && self.thoughts_left_out == 0
             && self.changed == 0
@@ -189,6 +193,12 @@ impl FileNotices {
             let more = (more > 0).then(|| format!("{more} more"));
             named.chain(more).collect::<Vec<_>>().join(", ")
         };
+        if let Some(format) = &self.guessed {
+            lines.push(format!(
+                "{file}: read as {format}, because the names in its first line make a row so; call it .csv with \
+                 commas or .tsv with tabs to say so"
+            ));
+        }
         if !self.ignored.is_empty() {
             lines.push(format!("{file}: ignored: {}", counted(&self.ignored)));
         }
@@ -308,6 +318,13 @@ impl Notices {
             }
         }
         Ok(())
+    }
+
+    /// SHA-256 of each file that was read, as it was read, by its name.
+    pub(super) fn digests(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .filter_map(|one| Some((one.file.as_str(), one.content.as_ref()?.sha256.as_str())))
     }
 
     /// The files of which there is something to tell.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use host_model::Packed;
 
-use super::encode::Sample;
+use super::sample::Sample;
 
 /// A micro-batch as the decoder and the loss take it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,57 +1,80 @@
 //! Records from Parquet. Columns whose type no row can hold are left out and told.
 //!
 //! A kilobyte can unfold to gigabytes, in one row or in many: the file is decoded in a process with a limit on memory,
-//! and what comes out of it is counted.
+//! and what comes out of it is counted. That process can open nothing. It asks for the pieces of the file that it
+//! needs, which are pages of columns, so neither process has more of the file in memory.
 
 mod decode;
+mod ranges;
+mod worker;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use host_files::apart::{self, Budget, End, Worker};
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
+use host_files::apart::{Budget, End, Worker};
+use serde::Deserialize;
 
 use super::error::{Error, Place, Result};
+use super::input::Input;
 use super::json::LONGEST_ROW;
+use super::pieces::{Content, Pieces as _};
 use super::visit::Visit;
 use decode::{Fault, Record, Table};
+use worker::{ANSWER, Batch, PIECE, batch, length};
+
+pub use worker::serve;
 
 /// Name of the job, as a worker is started with it.
 pub const JOB: &str = "parquet";
-/// Beside the file itself.
+/// Beside what a small file takes.
 const MEMORY: u64 = 2 << 30;
 /// For one batch.
 const TIME: Duration = Duration::from_secs(60);
-const BATCH: usize = 4 << 20;
 /// Text may be stored once for many rows. More than this many times the file isn't data.
 const UNFOLDED: u64 = 256;
 const LITTLE: u64 = 256 << 20;
-
-/// Rows, and what comes behind them.
-#[derive(Default, Serialize, Deserialize)]
-struct Batch {
-    rows: VecDeque<Record>,
-    ended: bool,
-    fault: Option<Fault>,
-}
+/// Bytes of what is no file and has to be in memory.
+const LARGEST_STREAM: usize = 4 << 30;
 
 type Opened = std::result::Result<BTreeSet<String>, Fault>;
 
 /// Calls `visit` for every row of a Parquet file. Adds the columns that can't be read to
 /// `unread`.
 pub(super) fn rows(
-    file: &Arc<Path>,
-    bytes: Vec<u8>,
+    input: &mut Input<'_>,
     unread: &mut BTreeSet<String>,
     visit: Visit<'_>,
 ) -> Result<()> {
-    let most = LITTLE + UNFOLDED * bytes.len() as u64;
+    let file = &input.name.clone();
+    let Some(content) = input.take_all(LARGEST_STREAM)? else {
+        let what = format!(
+            "is Parquet of more than {} GiB that is no file; save it as one",
+            LARGEST_STREAM >> 30
+        );
+        return Err(Error::Source { file: file.to_path_buf(), what });
+    };
+    let content = Arc::new(content);
+    let read = read(file, &content, unread, visit);
+    if !content.is_unchanged() {
+        return Err(Error::Changed { file: file.to_path_buf() });
+    }
+    read
+}
+
+fn read(
+    file: &Arc<Path>,
+    content: &Arc<Content>,
+    unread: &mut BTreeSet<String>,
+    visit: Visit<'_>,
+) -> Result<()> {
+    let most = LITTLE + UNFOLDED.saturating_mul(content.length());
     let broken = |message: String| Error::Parquet { file: file.to_path_buf(), message };
     let faulty = |fault: Fault| explained(file, fault);
-    let mut source = Source::open(bytes).map_err(faulty)?;
+    let mut source = Source::open(content).map_err(faulty)?;
     unread.append(&mut source.unread);
     let (mut number, mut total) = (0, 0);
     while let Some((record, length)) = source.next().map_err(faulty)? {
@@ -106,19 +129,21 @@ struct Source {
 
 enum Decoder {
     Here(Box<Table>),
-    Apart(Worker),
+    Apart(Worker, Arc<Content>),
 }
 
 impl Source {
-    fn open(bytes: Vec<u8>) -> std::result::Result<Self, Fault> {
-        let memory = MEMORY + 2 * bytes.len() as u64;
+    fn open(content: &Arc<Content>) -> std::result::Result<Self, Fault> {
+        let memory = MEMORY + 2 * content.length().min(MEMORY / 4);
         let budget = Budget::reading(memory, TIME, memory);
         if let Some(mut worker) = Worker::start(JOB, budget).map_err(unreadable)? {
-            let unread = answer::<Opened>(&mut worker, &bytes)??;
-            let decoder = Decoder::Apart(worker);
+            let length = content.length().to_le_bytes();
+            let unread = answer::<Opened>(&mut worker, content, &length)??;
+            let decoder = Decoder::Apart(worker, Arc::clone(content));
             return Ok(Self { unread, decoder, batch: Batch::default() });
         }
-        let mut table = Table::open(bytes)?;
+        let pieces = Arc::clone(content);
+        let mut table = Table::open(pieces)?;
         let unread = std::mem::take(&mut table.unread);
         let decoder = Decoder::Here(Box::new(table));
         Ok(Self { unread, decoder, batch: Batch::default() })
@@ -139,7 +164,7 @@ impl Source {
             }
             self.batch = match &mut self.decoder {
                 Decoder::Here(table) => batch(table),
-                Decoder::Apart(worker) => answer(worker, b"")?,
+                Decoder::Apart(worker, content) => answer(worker, content, b"")?,
             };
         }
     }
@@ -149,72 +174,34 @@ fn unreadable(end: End) -> Fault {
     Fault::Broken(end.to_string())
 }
 
+/// What a worker answers, which gets the pieces that it asks for until it does.
 fn answer<T: for<'a> Deserialize<'a>>(
     worker: &mut Worker,
+    content: &Content,
     question: &[u8],
 ) -> std::result::Result<T, Fault> {
-    let answer = worker.ask(question).map_err(unreadable)?;
-    serde_json::from_slice(&answer)
-        .map_err(|error| Fault::Broken(format!("isn't answered ({error})")))
-}
-
-/// Rows up to a few megabytes.
-fn batch(table: &mut Table) -> Batch {
-    let (mut batch, mut bytes) = (Batch::default(), 0);
-    while bytes < BATCH {
-        match table.next() {
-            Ok(Some(row)) => {
-                bytes += 64 + length(&row);
-                batch.rows.push_back(row);
+    let (begun, mut question) = (Instant::now(), Bytes::copy_from_slice(question));
+    loop {
+        let left = TIME.saturating_sub(begun.elapsed());
+        let answer = worker.ask_within(&question, left, 2 * MEMORY).map_err(|end| match end {
+            End::Time(_) => unreadable(End::Time(TIME)),
+            end => unreadable(end),
+        })?;
+        question = match answer.split_first() {
+            Some((&ANSWER, answer)) => return serde_json::from_slice(answer).map_err(unanswered),
+            Some((&PIECE, piece)) => {
+                let (at, length) = serde_json::from_slice(piece).map_err(unanswered)?;
+                content.asked(at, length).map_err(|error| Fault::Broken(error.to_string()))?
             }
-            Ok(None) => {
-                batch.ended = true;
-                break;
-            }
-            Err(fault) => {
-                batch.fault = Some(fault);
-                break;
-            }
-        }
-    }
-    batch
-}
-
-/// What a row takes as JSON, about.
-fn length(record: &Record) -> usize {
-    fn of(value: &serde_json::Value) -> usize {
-        match value {
-            serde_json::Value::String(text) => 2 + text.len(),
-            serde_json::Value::Array(list) => 2 + list.iter().map(|it| 1 + of(it)).sum::<usize>(),
-            serde_json::Value::Object(map) => {
-                2 + map.iter().map(|(key, it)| 4 + key.len() + of(it)).sum::<usize>()
-            }
-            _ => 8,
-        }
-    }
-    let whole = |map: &serde_json::Map<_, _>| map.values().map(|value| 8 + of(value)).sum();
-    record.as_ref().map_or(0, whole)
-}
-
-/// The worker's side of [`JOB`]: the first question is the file, every other one asks for a batch.
-///
-/// # Errors
-/// As [`apart::serve`].
-pub fn serve(arguments: &[OsString]) -> std::io::Result<()> {
-    let mut table = None;
-    apart::serve(arguments, |question| {
-        let answer = match &mut table {
-            None => json(&Table::open(question.to_vec()).map(|mut opened| {
-                let unread = std::mem::take(&mut opened.unread);
-                table = Some(opened);
-                unread
-            })),
-            Some(table) => json(&batch(table)),
+            _ => return Err(unanswered("nothing was said")),
         };
-        answer.unwrap_or_default()
-    })
+    }
 }
 
-fn json(answer: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(answer)
+fn unanswered(why: impl fmt::Display) -> Fault {
+    Fault::Broken(format!("isn't answered ({why})"))
 }
+
+#[cfg(test)]
+#[path = "parquet_file/tests.rs"]
+mod tests;

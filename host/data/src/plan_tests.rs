@@ -4,9 +4,9 @@ use std::path::Path;
 use rand::RngExt;
 
 use super::*;
-use crate::encode::Sample;
 use crate::error::Place;
 use crate::origin::Origin;
+use crate::sample::Sample;
 
 /// Lengths as they are found in chat data: many short, some long.
 fn lengths(count: usize, seed: u64) -> Vec<usize> {

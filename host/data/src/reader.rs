@@ -7,6 +7,7 @@ use host_model::{ChatTokenizer, Model};
 use super::config::DataConfig;
 use super::encode::Encoded;
 use super::error::{Error, Result};
+use super::hub::Digests;
 use super::notices::{BadRows, Notices, Read};
 use super::rendered;
 use super::rows::{Prompt, Row};
@@ -20,11 +21,12 @@ pub struct Reader {
     pub seed: u64,
     bad: BadRows,
     notices: RefCell<Notices>,
+    digests: RefCell<Digests>,
 }
 
 impl Reader {
     pub fn new(seed: u64, bad: BadRows) -> Self {
-        Self { seed, bad, notices: RefCell::default() }
+        Self { seed, bad, ..Self::default() }
     }
 
     /// Rows with answers that are read and not learned, mixed; see [`source::read_answers`].
@@ -88,7 +90,14 @@ impl Reader {
 
     /// Keeps what was noticed elsewhere.
     pub fn keep(&self, notices: Notices) {
+        let read = notices.digests().map(|(file, digest)| (file.to_owned(), digest.to_owned()));
+        self.digests.borrow_mut().extend(read);
         self.notices.borrow_mut().extend(notices);
+    }
+
+    /// Digests of all files that were read, so that they needn't be read again for that.
+    pub fn digests(&self) -> Digests {
+        self.digests.borrow().clone()
     }
 
     /// What a person should know of all that was read.
@@ -96,3 +105,7 @@ impl Reader {
         self.notices.borrow().worth_telling()
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -289,6 +289,7 @@ fn each_record<T>(
         }
     })?;
     notices.ignored.extend(unread.into_iter().map(|column| (column, notices.rows)));
+    notices.guessed = format.guessed(&input.name);
     notices.check(bad)?;
     let (bytes, sha256) = input.measured();
     let shape = first.map(|shape| shape.to_string()).unwrap_or_default();

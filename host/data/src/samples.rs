@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use host_model::{Message, TemplateInputs};
 
-use super::encode::Sample;
 use super::error::Result;
 use super::origin::Origin;
+use super::sample::Sample;
 use super::spill::{Spill, Spot};
 
 /// A sample, wherever it is kept; [`Samples::read`] reads it.
@@ -137,6 +137,9 @@ impl Samples {
     pub fn about_memory(&self) -> Option<String> {
         let spill = self.spill.as_ref()?;
         let away = self.list.iter().filter(|one| matches!(one.kept, Kept::Away(_))).count();
+        if away == 0 {
+            return None;
+        }
         let (rows, mib, folder) =
             (self.len(), spill.bytes().div_ceil(1 << 20), spill.folder().display());
         let advice = if spill.is_in_memory() {
@@ -214,18 +217,11 @@ fn read<'s>(stored: &'s Stored, spill: Option<&Spill>) -> Result<Cow<'s, Sample>
         (Kept::Here(sample), _) => Ok(Cow::Borrowed(sample)),
         (Kept::Away(spot), Some(spill)) => {
             let mut sample = spill.read(*spot, stored.origin)?;
-            cut(&mut sample, stored.tokens());
+            sample.cut(stored.tokens());
             Ok(Cow::Owned(sample))
         }
         (Kept::Away(_), None) => unreachable!("a sample is read where it was kept"),
     }
-}
-
-/// Cuts the end off.
-pub(super) fn cut(sample: &mut Sample, limit: usize) {
-    sample.tokens.truncate(limit);
-    sample.answer.retain(|answer| answer.start < limit);
-    sample.answer.iter_mut().for_each(|answer| answer.end = answer.end.min(limit));
 }
 
 /// What a sample takes in memory, about.

@@ -81,11 +81,18 @@ fn origin_and_cut_are_those_of_the_run_wherever_a_sample_is() {
         let mut samples = Samples::of(room);
         let mut short = samples.read(&stored[1]).unwrap().into_owned();
         let length = short.tokens.len() - 2;
-        cut(&mut short, length);
+        short.cut(length);
         samples.push_cut(&stored[1], short.clone());
         let [one] = samples.list.as_slice() else { panic!("one") };
         assert_eq!((one.origin(), one.tokens()), (Origin::Alignment, length));
         assert_eq!(one.answer_tokens(), short.answer_tokens());
         assert_eq!(*samples.read(one).unwrap(), short);
     }
+}
+
+/// The guide has these figures.
+#[test]
+fn a_row_takes_little_beside_its_tokens() {
+    assert_eq!(size_of::<Stored>(), 40);
+    assert_eq!(size_of::<crate::training::Coded>(), 48);
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use host_model::{Message, TemplateInputs};
 use serde_json::Value;
 
-use super::encode::Sample;
 use super::error::{Error, Place, Result, Unit};
 use super::origin::Origin;
+use super::sample::Sample;
 
 /// Bytes that are written at once.
 const BLOCK: usize = 4 << 20;

@@ -3,8 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::encode::Sample;
 use crate::error::Place;
+use crate::sample::Sample;
 use crate::samples::Samples;
 
 const BATCH: usize = 8;

@@ -9,12 +9,13 @@ use host_model::{ChatTokenizer, TemplateInputs, ThoughtUse, Unlike};
 use rayon::prelude::*;
 
 use super::config::DataConfig;
-use super::encode::{Encoded, Sample, encode_row};
+use super::encode::{Encoded, encode_row};
 use super::error::{Error, Place, Result};
 use super::notices::{Notices, Read};
 use super::origin::Origin;
 use super::rendered::{self, Unfaithful};
 use super::rows::{self, Row};
+use super::sample::Sample;
 use super::samples::{Room, Samples, Stored};
 use super::source::{self, DataSource, Mixable};
 

@@ -93,6 +93,14 @@ impl<'a> Window<'a> {
         }
     }
 
+    /// Goes to the end.
+    pub fn pass(&mut self) -> io::Result<()> {
+        while !self.fill(CHUNK)?.is_empty() {
+            self.at = self.bytes.len();
+        }
+        Ok(())
+    }
+
     /// All that follows, if that is no more than `most` bytes.
     pub fn take_rest(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
         self.fill(most.saturating_add(1))?;

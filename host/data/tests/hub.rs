@@ -1,58 +1,32 @@
 //! Data sets of the Hub, from a server on this machine that speaks its protocol.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+mod fake_hub;
 
+use std::net::TcpListener;
+use std::path::Path;
+
+use fake_hub::{COMMIT, FakeHub, NEXT_COMMIT};
 use host_data::hub::{Located, locate_at};
-use host_files::sha256;
 use host_model::HubAccess;
 use serde_json::{Value, json};
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const ROW: &str = "{\"prompt\":\"Hello?\",\"answer\":\"Yes.\"}\n";
 
-/// Serves one data set, org/rows, of these files.
+/// The server, and a cache of its own.
 struct Server {
-    endpoint: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    hub: FakeHub,
     cache: tempfile::TempDir,
 }
 
 impl Server {
     fn start(files: &[(&str, &str)], configs: &Value, token: Option<&'static str>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let files: BTreeMap<String, String> =
-            files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let (told, configs) = (asked.clone(), configs.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let Some((path, authorization)) = request(&stream) else { continue };
-                let expected = token.map(|token| format!("Bearer {token}"));
-                let (status, body) = if expected.is_some() && authorization != expected {
-                    ("401 Unauthorized", Vec::new())
-                } else {
-                    answer(&files, &configs, &path)
-                };
-                told.lock().unwrap().push(path);
-                let length = body.len();
-                let head = format!(
-                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-                );
-                let _ = (&stream).write_all(&[head.as_bytes(), &body].concat());
-            }
-        });
-        Self { endpoint, asked, cache: tempfile::tempdir().unwrap() }
+        Self { hub: FakeHub::start(files, configs, token), cache: tempfile::tempdir().unwrap() }
     }
 
     fn access(&self) -> HubAccess {
         HubAccess {
-            endpoint: Some(self.endpoint.clone()),
+            endpoint: Some(self.hub.endpoint.clone()),
             cache: Some(self.cache.path().to_owned()),
             ..HubAccess::default()
         }
@@ -70,46 +44,7 @@ impl Server {
     }
 
     fn count(&self, part: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|path| path.contains(part)).count()
-    }
-}
-
-fn request(stream: &TcpStream) -> Option<(String, Option<String>)> {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let path = lines.next()?.split([' ', '?']).nth(1)?.to_owned();
-    let mut authorization = None;
-    for line in lines.take_while(|line| !line.is_empty()) {
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("authorization")
-        {
-            authorization = Some(value.trim().to_owned());
-        }
-    }
-    Some((path, authorization))
-}
-
-fn answer(
-    files: &BTreeMap<String, String>,
-    configs: &Value,
-    path: &str,
-) -> (&'static str, Vec<u8>) {
-    if let Some(revision) = path.strip_prefix("/api/datasets/org/rows/revision/") {
-        if !["main", "v1", COMMIT].contains(&revision) {
-            return ("404 Not Found", Vec::new());
-        }
-        let file = |(name, text): (&String, &String)| {
-            let lfs = json!({ "sha256": sha256::hex(text), "size": text.len() });
-            json!({ "rfilename": name, "size": text.len(), "lfs": lfs })
-        };
-        let siblings: Vec<Value> = files.iter().map(file).collect();
-        let card = json!({ "configs": configs });
-        let described = json!({ "sha": COMMIT, "siblings": siblings, "cardData": card });
-        return ("200 OK", described.to_string().into_bytes());
-    }
-    let name = path.strip_prefix(&format!("/datasets/org/rows/resolve/{COMMIT}/"));
-    match name.and_then(|name| files.get(name)) {
-        Some(text) => ("200 OK", text.clone().into_bytes()),
-        None => ("404 Not Found", Vec::new()),
+        self.hub.count(part)
     }
 }
 
@@ -140,6 +75,16 @@ fn a_split_is_fetched_once_by_its_commit() {
     assert!(
         path.starts_with(server.cache.path().join("datasets--org--rows/snapshots").join(COMMIT))
     );
+}
+
+#[test]
+fn a_commit_is_what_it_was_after_its_branch_has_moved() {
+    let server = Server::start(&[("train.jsonl", ROW)], &Value::Null, None);
+    let pinned = format!("org/rows@{COMMIT}");
+    let before = server.names(&pinned);
+    server.hub.commit(NEXT_COMMIT, &[("train.jsonl", &ROW.repeat(2))]);
+    assert_eq!(server.names(&pinned), before);
+    assert_eq!(server.names("org/rows"), ["org/rows@fedcba987654:train.jsonl"]);
 }
 
 #[test]

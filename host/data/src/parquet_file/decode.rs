@@ -11,6 +11,8 @@ use parquet::schema::types::Type;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::ranges::Ranges;
+use crate::pieces::Pieces;
 use crate::shape;
 use host_files::{quiet, text};
 
@@ -42,8 +44,8 @@ pub struct Table {
 
 impl Table {
     /// Reads what is at the end of the file.
-    pub fn open(bytes: Vec<u8>) -> Result<Self> {
-        let reader = guarded(|| SerializedFileReader::new(bytes::Bytes::from(bytes)))?;
+    pub fn open(pieces: Arc<dyn Pieces>) -> Result<Self> {
+        let reader = guarded(|| SerializedFileReader::new(Ranges(pieces)))?;
         let mut unread = BTreeSet::new();
         let columns = columns(reader.metadata().file_metadata().schema(), &mut unread)?;
         let rows =

@@ -1,10 +1,12 @@
 //! manifest.json: what a run was made of, and how it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use host_audit::journal::Identity;
 use host_contract::Version;
+use host_data::Digests;
 use host_files::sha256::hex as sha256;
 use host_sandbox::Confinement;
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,9 @@ pub struct Manifest {
     /// What a person was told that is no error, such as a field that another one overrides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notices: Vec<String>,
+    /// Of the files that were read.
+    #[serde(skip)]
+    read: Digests,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +105,13 @@ fn contracts(policies: &[ActivePolicy]) -> String {
 }
 
 impl Manifest {
-    pub fn new(config: &RunConfig, context: &RunContext, policies: &[ActivePolicy]) -> Self {
+    /// `read` are the digests of what was read already.
+    pub fn new(
+        config: &RunConfig,
+        context: &RunContext,
+        policies: &[ActivePolicy],
+        read: Digests,
+    ) -> Self {
         let RunContext { model, plan, judges, .. } = context;
         Self {
             host: env!("CARGO_PKG_VERSION").into(),
@@ -119,7 +130,12 @@ impl Manifest {
                 .map(|(name, identity)| (name.to_owned(), sha256(identity)))
                 .collect(),
             steering_sha256: context.steering.as_ref().map(Vectors::digest),
-            data: config.data.sources().iter().flat_map(|source| entries(&source.path)).collect(),
+            data: config
+                .data
+                .sources()
+                .iter()
+                .flat_map(|source| entries(&source.path, &read))
+                .collect(),
             samples: plan.samples().len(),
             steps: plan.total_steps(),
             started: now(),
@@ -127,6 +143,7 @@ impl Manifest {
             status: "running".into(),
             error: None,
             notices: Vec::new(),
+            read,
         }
     }
 
@@ -244,7 +261,8 @@ impl Manifest {
         let main = main.map(|(of, sources)| (of.to_owned(), sources));
         for (of, sources) in main.chain(further) {
             for (number, source) in sources.iter().enumerate() {
-                parts.extend(digest(&source.path).map(|digest| (format!("{of}.{number}"), digest)));
+                let digest = digest(&source.path, &self.read);
+                parts.extend(digest.map(|digest| (format!("{of}.{number}"), digest)));
             }
         }
         Ok(Identity::new(parts))
@@ -324,14 +342,14 @@ pub fn settled(config: &RunConfig) -> Result<String> {
 }
 
 /// The files of a data source.
-fn entries(path: &std::path::Path) -> impl Iterator<Item = FileEntry> {
-    let files = host_data::hub::digests(path).into_iter();
+fn entries(path: &Path, read: &Digests) -> impl Iterator<Item = FileEntry> {
+    let files = host_data::hub::digests(path, read).into_iter();
     files.map(|(name, sha256)| FileEntry { file: name.display().to_string(), sha256 })
 }
 
 /// Digest of a data source: of its file, or of the digests of several.
-fn digest(path: &std::path::Path) -> Option<String> {
-    let digests: Option<Vec<String>> = entries(path).map(|entry| entry.sha256).collect();
+fn digest(path: &Path, read: &Digests) -> Option<String> {
+    let digests: Option<Vec<String>> = entries(path, read).map(|entry| entry.sha256).collect();
     digests.map(|digests| match digests.as_slice() {
         [one] => one.clone(),
         several => host_files::sha256::hex_of(several),

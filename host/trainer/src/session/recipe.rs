@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_audit::journal::Identity;
 use host_contract::{Actuators, Needs};
-use host_data::{Failure, Notices};
+use host_data::{Digests, Failure, Notices};
 use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use host_eval::report::{Report, Trained};
 use host_model::lora::Lora;
@@ -43,8 +43,9 @@ pub struct Prepared<'r> {
     /// One per policy that calibrates itself, with the policy's position.
     calibrations: Vec<(usize, CalibrationFile)>,
     sets: EvalSets,
-    /// What a person should know of the data.
+    /// What a person should know of the data, and what files were read.
     notices: Notices,
+    digests: Digests,
     /// What the run is made of, if that is signed; known when all else is.
     identity: Identity,
 }
@@ -175,9 +176,8 @@ impl Prepared<'_> {
             observer.show("calibration", calibration.table().as_str());
         }
         self.announce(observer);
-        let result = self
-            .run_stages(folder, &mut stages, observer, stop)
-            .map_err(|error| self.resumable(error, folder));
+        let result = self.run_stages(folder, &mut stages, observer, stop);
+        let result = result.map_err(|error| self.resumable(error, folder));
         match &result {
             Ok(report) => manifest.end(report.ending_name(), None),
             Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),

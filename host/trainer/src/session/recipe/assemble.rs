@@ -92,6 +92,7 @@ pub(super) fn prepare_all<'a>(
     notices.lines().for_each(|line| observer.notice(&line));
     Ok(Prepared {
         notices,
+        digests: reader.digests(),
         ranks,
         config,
         context: RunContext {

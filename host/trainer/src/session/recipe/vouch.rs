@@ -19,7 +19,8 @@ impl Prepared<'_> {
         settled: &str,
         goes_on: Option<(&RunDir, Option<&Stages>)>,
     ) -> Result<Manifest> {
-        let mut manifest = Manifest::new(&self.config, &self.context, &self.policies);
+        let mut manifest =
+            Manifest::new(&self.config, &self.context, &self.policies, self.digests.clone());
         // The program and the files of evaluations are read whole for it.
         if self.signer.is_some() {
             self.identity = manifest.identity(&self.config, settled, &self.policies)?;
