@@ -189,8 +189,7 @@ flags! {
         /// Train a length for every row of an adapted weight as well (DoRA).
         #[arg(long)]
         dora: bool => [lora.dora],
-        /// What the adapter starts from: kaiming, or the largest singular values of each weight
-        /// (pissa).
+        /// Start at singular values of the weights (pissa) instead of zero (kaiming).
         #[arg(long, value_name = "START", value_parser = ["kaiming", "pissa"])]
         init: Option<String> => [lora.init],
         /// Chance that a value which the adapter takes is dropped in a training pass.
@@ -209,8 +208,7 @@ flags! {
         /// Don't train without the policy for comparison.
         #[arg(long)]
         no_baseline: bool => [train.baseline, by set_no_baseline],
-        /// Load and check everything, print how much memory and time the training would take,
-        /// and stop there. Writes no run folder.
+        /// Check everything, print the memory and time that the training would take, and stop.
         #[arg(long)]
         dry_run: bool,
     }

@@ -19,6 +19,7 @@ use host_model::{LoadOptions, Source};
 
 use super::*;
 use crate::config::{Layers, OnFault, TrainConfig, TrainingNoise};
+use crate::parameters::norm;
 use crate::ranks::Ranks;
 use crate::step::context::RunContext;
 
