@@ -222,15 +222,14 @@ def compare(config, modules, work):
         worst = gradients(model_folder, ours)
         yield "gradients", torch.tensor(worst), torch.tensor(0.0), None
 
-    if modules is not HALF_FUSED:
-        # Lengths of rows, of all parts of a stacked module.
-        dora = work / "dora"
-        targets = ATTENTION if modules is ATTENTION else SEPARATE
-        host("shaped", model_folder, dora, json.dumps(dict(rank=4, alpha=6.0, targets=targets, magnitudes=True)))
-        adapted = peft.PeftModel.from_pretrained(read(model_folder), dora).eval()
-        yield "dora: host -> peft", host_logits(model_folder, dora), python_logits(adapted), plain
-        if modules is not FUSED:
-            yield "dora: gradients", torch.tensor(gradients(model_folder, dora)), torch.tensor(0.0), None
+    # Lengths of rows, of all parts of a stacked module.
+    dora = work / "dora"
+    targets = ATTENTION if modules is ATTENTION else SEPARATE
+    host("shaped", model_folder, dora, json.dumps(dict(rank=4, alpha=6.0, targets=targets, magnitudes=True)))
+    adapted = peft.PeftModel.from_pretrained(read(model_folder), dora).eval()
+    yield "dora: host -> peft", host_logits(model_folder, dora), python_logits(adapted), plain
+    if modules in (SEPARATE, ATTENTION):
+        yield "dora: gradients", torch.tensor(gradients(model_folder, dora)), torch.tensor(0.0), None
 
     theirs = work / "theirs"
     expected = peft_adapter(read(model_folder), modules, theirs)
