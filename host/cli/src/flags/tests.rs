@@ -11,9 +11,10 @@ use crate::Cli;
 /// The argument as it may be typed.
 fn typed(argument: &clap::Arg) -> Vec<String> {
     let name = format!("--{}", argument.get_long().unwrap());
+    let known = argument.get_possible_values();
     let value = match argument.get_id().as_str() {
         "on_fault" => "stop",
-        _ => "1",
+        _ => known.first().map_or("1", |known| known.get_name()),
     };
     match argument.get_action() {
         ArgAction::SetTrue | ArgAction::Count => vec![name],
