@@ -63,22 +63,32 @@ impl Pair {
     /// What stands in the place of `weight` W [out, in] where the adapter is merged into it, in at
     /// least single precision.
     pub(crate) fn merged(&self, weight: &Tensor) -> candle_core::Result<Tensor> {
-        let weight = wide(weight)?;
-        let like = |var: &Var| -> candle_core::Result<Tensor> {
-            var.as_detached_tensor().to_device(weight.device())?.to_dtype(weight.dtype())
-        };
-        let sum = (&weight + (like(&self.b)?.matmul(&like(&self.a)?)? * self.scaling)?)?;
+        let sum = updated(weight, [&self.a, &self.b], self.scaling)?;
         match &self.magnitude {
             None => Ok(sum),
-            Some(magnitude) => sum.broadcast_mul(&gain(&sum, &like(magnitude)?)?.unsqueeze(1)?),
+            Some(magnitude) => {
+                let magnitude = like(&magnitude.detach(), &sum)?;
+                sum.broadcast_mul(&(magnitude / lengths(&sum)?)?.unsqueeze(1)?)
+            }
         }
     }
 }
 
-/// m / |V| for every row of V [out, in]; 0 for rows that are zero.
-pub(crate) fn gain(sum: &Tensor, magnitude: &Tensor) -> candle_core::Result<Tensor> {
-    // The shortest length that isn't zero keeps 0 / 0 out.
-    magnitude / sum.sqr()?.sum(1)?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))?
+/// W + scaling B A [out, in], off the graph of A and B, in at least single precision.
+pub fn updated(weight: &Tensor, [a, b]: [&Tensor; 2], scaling: f64) -> candle_core::Result<Tensor> {
+    let weight = wide(weight)?;
+    let change = like(&b.detach(), &weight)?.matmul(&like(&a.detach(), &weight)?)?;
+    &weight + (change * scaling)?
+}
+
+/// The length of every row of V [out, in]; of rows that are zero the shortest that isn't, so that what is divided by it
+/// is zero as well.
+pub fn lengths(sum: &Tensor) -> candle_core::Result<Tensor> {
+    sum.sqr()?.sum(1)?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))
+}
+
+fn like(tensor: &Tensor, other: &Tensor) -> candle_core::Result<Tensor> {
+    tensor.to_device(other.device())?.to_dtype(other.dtype())
 }
 
 /// A trainable adapter: A, B and perhaps magnitudes per adapted projection, f32.

@@ -234,17 +234,14 @@ impl<'a> Export<'a> {
             );
             return Err(Error::config("--adapter", problem));
         }
-        if adapter.is_some_and(|adapter| adapter.shape().magnitudes) {
-            if gguf_adapter.is_some() {
-                let problem = "GGUF has no place for the magnitudes of DoRA; write the merged model with --gguf FILE";
-                return Err(Error::config("--gguf-adapter", problem));
-            }
-            if output.is_some() && !merged {
-                tell(
-                    "vLLM and llama.cpp load no adapters with magnitudes (DoRA); --merged and --gguf FILE write the \
-                     model for them",
-                );
-            }
+        if let (Some(_), Some(adapter)) = (gguf_adapter, adapter) {
+            self.gguf(model).check_adapter(adapter)?;
+        }
+        if output.is_some() && !merged && adapter.is_some_and(|it| it.shape().magnitudes) {
+            tell(
+                "vLLM and llama.cpp load no adapters with magnitudes (DoRA); --merged and --gguf FILE write the model for \
+                 them",
+            );
         }
         if self.arguments.gguf.is_some() {
             self.gguf(model).check()?;

@@ -100,6 +100,14 @@ impl GgufExport<'_> {
         self.described(&origin).map(|_| ())
     }
 
+    /// The same of an adapter alone, of which [`GgufExport::adapter`] is to write a file.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] for what GGUF has no form for.
+    pub fn check_adapter(&self, adapter: &Lora) -> Result<()> {
+        lora::check(adapter)
+    }
+
     /// Write the adapter alone to the new file `path`, for the base as a GGUF file of this architecture.
     ///
     /// # Errors

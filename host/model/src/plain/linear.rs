@@ -5,7 +5,7 @@ use candle_core::op::Add;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::factors::Pair;
-use crate::lora::gain;
+use crate::lora;
 use crate::operation::{StorageKind, wide};
 use crate::weights::Linear;
 
@@ -23,10 +23,8 @@ pub(super) fn linear(
         return sum(x, linear.clone(), pair, mask);
     };
     let bare = Linear { weight: linear.weight.clone(), bias: None };
-    let weight = wide(&linear.weight.tensor()?)?;
-    let like = |factor: &Tensor| factor.to_dtype(weight.dtype());
-    let change = (like(&b.detach())?.matmul(&like(&a.detach())?)? * *scaling)?;
-    let gain = gain(&(&weight + change)?, &like(magnitude)?)?;
+    let updated = lora::updated(&linear.weight.tensor()?, [a, b], *scaling)?;
+    let gain = (magnitude.to_dtype(updated.dtype())? / lora::lengths(&updated)?)?;
     let y = wide(&sum(x, bare, pair, mask)?)?.broadcast_mul(&gain)?;
     let y = match &linear.bias {
         Some(bias) => y.broadcast_add(&wide(bias)?)?,

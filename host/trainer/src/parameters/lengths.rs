@@ -9,7 +9,7 @@
 
 use candle_core::{DType, Tensor};
 use host_model::Weights;
-use host_model::lora::{Lora, Pair, Target};
+use host_model::lora::{self, Lora, Pair, Target};
 
 use crate::error::Result;
 use crate::parameters::Layout;
@@ -79,9 +79,8 @@ impl Change {
             return Ok(None);
         };
         let weight = linear.weight.tensor()?.to_dtype(DType::F32)?;
-        let product = detached(&pair.b)?.matmul(&detached(&pair.a)?)?;
-        let sum = (&weight + (product * pair.scaling)?)?;
-        let lengths = sum.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))?;
+        let sum = lora::updated(&weight, [&pair.a, &pair.b], pair.scaling)?;
+        let lengths = lora::lengths(&sum)?.unsqueeze(1)?;
         let gain = (detached(magnitude)?.unsqueeze(1)? / &lengths)?;
         let moved = (sum.broadcast_mul(&gain)? - weight)?;
         Ok(Some(Self { sum, lengths, gain, moved }))

@@ -5,17 +5,18 @@ use host_contract::{
 };
 use host_data::{Origin, Plan};
 use host_eval::canary::Canary;
+use host_model::lora::Shape;
 
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 
-/// Capabilities of a run with this configuration, data, canary and adapter, which may have magnitudes.
+/// Capabilities of a run with this configuration, data, canary and adapter.
 pub fn capabilities<'a>(
     config: &RunConfig,
     plan: &Plan,
     canary: Option<&Canary>,
     judges: &'a [String],
-    magnitudes: bool,
+    adapter: &Shape,
 ) -> RunCapabilities<'a> {
     let has = |origin| plan.samples().iter().any(|sample| sample.origin() == origin);
     RunCapabilities {
@@ -23,7 +24,7 @@ pub fn capabilities<'a>(
         task: has(Origin::Task),
         alignment: has(Origin::Alignment),
         base: config.model.base.is_some(),
-        additive: !magnitudes,
+        additive: !adapter.magnitudes,
         anchors: [&config.anchors.harmful, &config.anchors.harmless].map(|all| !all.is_empty()),
         judges,
     }

@@ -66,7 +66,7 @@ pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool
     let Some(config) = ranks.receive::<RunConfig>()? else {
         return Ok(());
     };
-    let (model, plan) = prepare::load_training(&config, &config.reader(), &mut Silent)?;
+    let (model, plan, _) = prepare::load_training(&config, &config.reader(), &mut Silent)?;
     prepare::agree(ranks, &model, &plan)?;
     let context = RunContext::new(model, plan);
     let mut follower = Follower { config, context, reference_cache, ranks };

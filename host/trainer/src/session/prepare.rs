@@ -39,6 +39,8 @@ pub struct Loaded<'a> {
     pub signer: Option<Signer>,
     pub model: Model,
     pub plan: Plan,
+    /// What the adapter looks like.
+    pub shape: Shape,
     pub canary: Option<Canary>,
 }
 
@@ -62,12 +64,12 @@ impl<'a> Loaded<'a> {
         let sets = EvalSets::load(&config.eval, reader)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = if policies.is_empty() { None } else { signer()? };
-        let (model, plan) = load_training(config, reader, observer)?;
+        let (model, plan, shape) = load_training(config, reader, observer)?;
         sets.check(&model, reader)?;
         let planned = plan.total_steps() as usize * config.train.batch;
         judges.limit_failures(FailureLimit { share: config.trust.judge_failures, planned });
         let canary = canary(config, &model, reader)?;
-        Ok(Self { policies, judges, sets, signer, model, plan, canary })
+        Ok(Self { policies, judges, sets, signer, model, plan, shape, canary })
     }
 
     /// What the policies are told of the run.
@@ -76,12 +78,12 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// The model, and the order in which it takes the samples.
+/// The model, the order in which it takes the samples, and what its adapter looks like.
 pub fn load_training(
     config: &RunConfig,
     reader: &Reader,
     observer: &mut dyn Observer,
-) -> Result<(Model, Plan)> {
+) -> Result<(Model, Plan, Shape)> {
     if config.data.sources().is_empty() {
         let problem =
             "names no files; give --data FILE, or leave the key out to train on the demo data";
@@ -89,7 +91,7 @@ pub fn load_training(
     }
     let mut model = load_model(&config.model, observer)?;
     // What fits nothing in the model is told before anything is written.
-    first_shape(config, &model)?;
+    let shape = first_shape(config, &model)?;
     if let Some(folder) = &config.lora.start {
         observer.notice(&format!(
             "training goes on with the adapter {}; the reference is the model without it (model.adapter \
@@ -101,13 +103,13 @@ pub fn load_training(
     model.decoder.recompute = config.train.checkpoint_activations;
     let samples = load_samples(config, &model, reader, observer)?;
     let plan = plan(config, samples)?;
-    Ok((model, plan))
+    Ok((model, plan, shape))
 }
 
 /// The base model that the configuration names, if it names one.
 pub fn load_base(
     config: &RunConfig,
-    model: &Model,
+    (model, shape): (&Model, &Shape),
     observer: &mut dyn Observer,
 ) -> Result<Option<Base>> {
     let Some(source) = &config.model.base else {
@@ -121,10 +123,7 @@ pub fn load_base(
     };
     let base = load_model(&base, observer)?;
     let (aligned, weights) = (&model.decoder.weights, &base.decoder.weights);
-    Ok(Some(Base {
-        subspaces: Subspaces::new(aligned, weights, &first_shape(config, model)?)?,
-        digest: base.digest,
-    }))
+    Ok(Some(Base { subspaces: Subspaces::new(aligned, weights, shape)?, digest: base.digest }))
 }
 
 /// Reads, mixes and tokenises the training data, and shows its first example.
@@ -231,7 +230,7 @@ pub fn first_adapter(config: &RunConfig, model: &Model) -> Result<Lora> {
 }
 
 /// What [`first_adapter`] looks like; of a fresh one no value is drawn for that.
-pub fn first_shape(config: &RunConfig, model: &Model) -> Result<Shape> {
+fn first_shape(config: &RunConfig, model: &Model) -> Result<Shape> {
     match config.lora.start {
         Some(_) => Ok(first_adapter(config, model)?.shape().clone()),
         None => Ok(config.lora.resolve().shape(&model.config)?),

@@ -14,18 +14,25 @@ use crate::error::{Error, Result};
 use crate::lora::Lora;
 use crate::peft::{self, AdaptedModule};
 
+/// # Errors
+/// [`Error::Adapter`] for an adapter that GGUF has no form for.
+pub fn check(adapter: &Lora) -> Result<()> {
+    if adapter.shape().magnitudes {
+        return Err(Error::adapter(
+            "GGUF has no place for the magnitudes of DoRA",
+            "write the merged model with --gguf FILE",
+        ));
+    }
+    Ok(())
+}
+
 /// The tensors, and the alpha in the metadata.
 pub fn tensors<'a>(
     adapter: &Lora,
     names: &Names,
     metadata: &mut Metadata,
 ) -> Result<Vec<PlannedTensor<'a>>> {
-    if adapter.shape().magnitudes {
-        return Err(Error::adapter(
-            "GGUF has no place for the magnitudes of DoRA",
-            "write the merged model (--gguf)",
-        ));
-    }
+    check(adapter)?;
     let modules = peft::modules(adapter, &names.config)?;
     let numerator = |module: &AdaptedModule| module.scaling * rank(module) as f64;
     let alpha = modules.first().map_or(1.0, numerator) as f32;

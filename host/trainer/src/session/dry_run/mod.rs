@@ -26,7 +26,7 @@ use crate::records::run_dir::RunDir;
 use crate::session::anchors::Beside;
 use crate::session::capabilities::capabilities;
 use crate::session::load_policies::check_all;
-use crate::session::prepare::{Caches, Loaded, first_adapter, first_shape};
+use crate::session::prepare::{Caches, Loaded, first_adapter};
 use crate::session::steering;
 use crate::signals::reference;
 use crate::signals::sensors;
@@ -95,9 +95,8 @@ pub fn dry_run(
         RunDir::check_free(output)?;
     }
     let info = loaded.info(config);
-    let magnitudes = first_shape(config, &loaded.model)?.magnitudes;
     let capabilities =
-        capabilities(config, &loaded.plan, loaded.canary.as_ref(), &info.judges, magnitudes);
+        capabilities(config, &loaded.plan, loaded.canary.as_ref(), &info.judges, &loaded.shape);
     let policies = std::mem::take(&mut loaded.policies);
     check_all(&policies, config, &info, &capabilities)?;
     let needs = policies

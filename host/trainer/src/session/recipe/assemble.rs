@@ -36,10 +36,9 @@ pub(super) fn prepare_all<'a>(
     let loaded = Loaded::new(&config, signer, engine, judge_cache, &reader, observer)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
-    let Loaded { policies: found, judges, sets, signer, model, plan, canary } = loaded;
+    let Loaded { policies: found, judges, sets, signer, model, plan, shape, canary } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
-    let magnitudes = prepare::first_shape(&config, &model)?.magnitudes;
-    let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges, magnitudes);
+    let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges, &shape);
     check_all(&found, &config, &info, &capabilities)?;
     let fitting = Fitting {
         run: &config,
@@ -58,7 +57,7 @@ pub(super) fn prepare_all<'a>(
         observer.notice(line);
     }
     let base = if policies.iter().any(|active| active.needs.base()) {
-        prepare::load_base(&config, &model, observer)?
+        prepare::load_base(&config, (&model, &shape), observer)?
     } else {
         None
     };

@@ -42,7 +42,7 @@ fn holding(weight: f64) -> impl Fn(&[&Sample]) -> Regularization {
 }
 
 /// Largest difference of a gradient to the slope of the loss along some directions, as a share.
-pub(super) fn worst_slope(state: &mut State, ask: &dyn Fn(&[&Sample]) -> Regularization) -> f64 {
+fn worst_slope(state: &mut State, ask: &dyn Fn(&[&Sample]) -> Regularization) -> f64 {
     let number = state.anchors.as_ref().map_or(0, |anchors| anchors.visits);
     let (_, _) = descend(state, 1, ask);
     let gradient = state.gradient.clone();
@@ -254,18 +254,24 @@ fn the_pull_into_the_alignment_subspace_is_the_slope_of_its_value() {
         for number in 0..4 {
             step(&mut state, number, |samples| plain(samples.len()));
         }
-        let (_, record) = descend(&mut state, 1, pulling(1.0));
-        assert!(record.loss > 0.0);
-        let worst = worst_slope(&mut state, &pulling(3.0));
-        assert!(worst < 1e-2, "{worst}");
-        // Following it alone, what lies outside shrinks.
-        let (_, before) = descend(&mut state, 1, pulling(1.0));
-        for number in 4..12 {
-            step(&mut state, number, pulling(10.0));
-        }
-        let (_, after) = descend(&mut state, 1, pulling(1.0));
-        assert!(after.loss < before.loss / 2.0, "{} {}", after.loss, before.loss);
+        pulls_back(&mut state, &pulling, 1e-2);
     });
+}
+
+/// The gradient of a pull is the slope of its value, and following it alone, the value shrinks.
+pub(super) fn pulls_back<P>(state: &mut State, pulling: &impl Fn(f64) -> P, tolerance: f64)
+where
+    P: Fn(&[&Sample]) -> Regularization,
+{
+    let (_, before) = descend(state, 1, pulling(1.0));
+    assert!(before.loss > 0.0);
+    let worst = worst_slope(state, &pulling(3.0));
+    assert!(worst < tolerance, "{worst}");
+    for number in 4..12 {
+        step(state, number, pulling(10.0));
+    }
+    let (_, after) = descend(state, 1, pulling(1.0));
+    assert!(after.loss < before.loss / 2.0, "{} {}", after.loss, before.loss);
 }
 
 /// Over all tokens at temperature 1 it is the KL; over a few it pulls at those alone.
