@@ -156,7 +156,14 @@ fn resolve(table: &Table) -> Result<RunConfig> {
 
 /// serde's words on an unknown key, with the nearest known one.
 fn explain(path: &str, message: &str) -> (String, String) {
-    let message = message.lines().next().unwrap_or(message).to_owned();
+    let message = match message.lines().next().unwrap_or(message) {
+        // What serde says of a number, true or a list where a word belongs.
+        "invalid type: unit variant, expected string only" => {
+            "must be a word in quotes; docs/reference/configuration.md has those that it takes"
+                .into()
+        }
+        line => line.to_owned(),
+    };
     let Some(rest) = message.strip_prefix("unknown field `") else {
         return (if path == "." { "file".into() } else { path.into() }, message);
     };
@@ -261,6 +268,15 @@ mod tests {
             message(|layers| layers.add_assignment("policy.1.path=a.wasm")),
             "configuration: policy.1: there is no policy 0; policies are numbered from 0"
         );
+    }
+
+    #[test]
+    fn a_number_where_a_word_belongs_is_told_in_words() {
+        for assignment in ["lora.init=5", "data.overlong=true", "trust.on_fault=[1]"] {
+            let (key, _) = assignment.split_once('=').expect("an assignment");
+            let text = message(|layers| layers.add_assignment(assignment));
+            assert!(text.starts_with(&format!("configuration: {key}: must be a word")), "{text}");
+        }
     }
 
     #[test]
