@@ -90,6 +90,10 @@ fn magnitudes_and_a_start_at_singular_values_leave_the_reference_what_it_is() {
     let refused =
         train(&folder, "no", &["--dora", "--policy", &safe, "--set", "model.base='merged'"]);
     assert!(text(&refused.stderr).contains("lora.dora"), "{}", text(&refused.stderr));
+    // So it is where an adapter brings them.
+    let under = ["--policy", &safe, "--set", "model.base='merged'"];
+    let refused = train(&folder, "no", &[&["--start", "run/adapter"][..], &under].concat());
+    assert!(text(&refused.stderr).contains("lora.start"), "{}", text(&refused.stderr));
 }
 
 #[test]

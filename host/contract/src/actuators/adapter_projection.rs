@@ -52,7 +52,7 @@ pub(super) fn by_base(run: &RunCapabilities<'_>, need: &str) -> Option<Unmet> {
     let remedy = if !run.base {
         "name the model before its alignment in model.base"
     } else if !run.additive {
-        "train without magnitudes (lora.dora): with them the update is more than scaling B A"
+        "train without magnitudes (lora.dora, or those of the adapter in lora.start): with them the update is more than scaling B A"
     } else {
         return None;
     };
