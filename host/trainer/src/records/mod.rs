@@ -2,6 +2,7 @@
 //! they are in; and how it tells a person.
 
 pub mod checkpoint;
+mod loss_trend;
 pub mod notary;
 pub mod observer;
 mod recorder;
@@ -9,5 +10,6 @@ pub mod run_dir;
 mod step;
 
 pub use host_eval::report::{Ending, Totals};
+pub use loss_trend::LossTrend;
 pub use recorder::RunRecorder;
 pub use step::{StepRecord, add_step};

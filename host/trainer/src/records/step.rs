@@ -178,6 +178,12 @@ impl StepRecord {
         self.tokens_per_second = tokens as f64 / self.seconds.max(1e-9);
     }
 
+    /// The task loss, if the step computed one that counts.
+    pub fn known_task_loss(&self) -> Option<f64> {
+        let known = self.task_tokens > 0 && self.not_applied.is_none();
+        Some(self.task_loss).filter(|loss| known && loss.is_finite())
+    }
+
     pub fn outcome(&self, action: Action) -> Outcome {
         if self.not_applied.is_some() {
             // As of a step that was skipped: what was not finite has no place in signals.
@@ -214,6 +220,8 @@ pub fn add_step(totals: &mut Totals, record: &StepRecord) {
     for (name, tally) in &record.judged {
         totals.judges.entry(name.clone()).or_default().add(tally);
     }
+    let highest = totals.learning_rate.unwrap_or(0.0).max(record.learning_rate);
+    totals.learning_rate = Some(highest);
     if let Some(milliseconds) = record.policy_milliseconds {
         *totals.policy_seconds.get_or_insert(0.0) += milliseconds / 1e3;
     }

@@ -80,6 +80,7 @@ pub fn run(
             recorder.records.step(&record, outcome)?;
         }
         add_step(&mut totals, &record);
+        state.loss_trend.add(&record, &mut totals);
         totals.steering = state.steering();
         for fault in decision.iter().flat_map(StepDecision::faults) {
             observer.notice(&format!("{fault}; this step is held to the reference"));

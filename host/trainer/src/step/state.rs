@@ -28,7 +28,7 @@ use crate::parameters::optimizer::AdamW;
 use crate::parameters::schedule::Schedule;
 use crate::parameters::{Layout, add};
 use crate::policies::PolicySet;
-use crate::records::StepRecord;
+use crate::records::{LossTrend, StepRecord};
 use crate::signals::reference::{self, Reference};
 use crate::signals::sensors::Sensors;
 use crate::step::anchors::AnchorHold;
@@ -73,6 +73,7 @@ pub struct State<'a> {
     pub(crate) conflict: Option<GradientConflict>,
     /// Steps in a row that were not applied because a number was not finite.
     pub(crate) not_finite: u64,
+    pub(crate) loss_trend: LossTrend,
 }
 
 /// Whether the gradients of task and alignment samples are told apart.
@@ -151,6 +152,7 @@ impl<'a> State<'a> {
             previous: None,
             conflict: None,
             not_finite: 0,
+            loss_trend: LossTrend::default(),
             parameters,
             layout,
         })

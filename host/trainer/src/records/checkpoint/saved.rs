@@ -9,8 +9,8 @@ use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
 use crate::policies::PolicyState;
-use crate::records::Totals;
 use crate::records::run_dir::RecordsMark;
+use crate::records::{LossTrend, Totals};
 
 pub const FORMAT: u32 = 2;
 
@@ -44,6 +44,8 @@ pub struct Progress {
     /// Steps in a row that were not applied because a number was not finite.
     pub not_finite: u64,
     pub totals: Totals,
+    #[serde(default)]
+    pub loss_trend: LossTrend,
     pub records: RecordsMark,
 }
 

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::policies::PolicyState;
-use crate::records::Totals;
 use crate::records::run_dir::RecordsMark;
+use crate::records::{LossTrend, Totals};
 use host_contract::Standing;
 
 struct Desk {
@@ -43,6 +43,7 @@ fn progress(step: u64) -> Progress {
             seconds: 0.1 + 0.2,
             ..Totals::default()
         },
+        loss_trend: LossTrend::default(),
         records: RecordsMark { metrics_bytes: 12, journal: None },
     }
 }

@@ -27,6 +27,7 @@ impl State<'_> {
             previous: self.previous,
             not_finite: self.not_finite,
             totals: totals.clone(),
+            loss_trend: self.loss_trend.clone(),
             records: recorder.records.mark()?,
         };
         let mut tensors: Tensors = vec![
@@ -80,6 +81,7 @@ impl State<'_> {
         }
         self.previous = progress.previous;
         self.not_finite = progress.not_finite;
+        self.loss_trend = progress.loss_trend;
         self.layout.write(&self.parameters)?;
         let mut totals = progress.totals;
         // What was interrupted goes on; what a policy stopped does not.
