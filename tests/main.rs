@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../host/trackers/tests/support/event_file.rs"]
+mod event_file;
 #[path = "../host/data/tests/fake_hub/mod.rs"]
 mod fake_hub;
 mod program;
@@ -50,5 +52,6 @@ mod study;
 mod tampering;
 mod thinking;
 mod together;
+mod trackers;
 mod train;
 mod trust;

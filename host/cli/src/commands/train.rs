@@ -11,8 +11,8 @@ use host_trainer::{Error, dry_run, follow};
 use super::{engine, signer};
 use crate::exit::Failed;
 use crate::flags::{
-    BaseFlags, ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrainFlags,
-    with_defaults,
+    BaseFlags, ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrackFlags,
+    TrainFlags, with_defaults,
 };
 use crate::home;
 use crate::out::{print, say};
@@ -34,6 +34,8 @@ pub struct Arguments {
     pub train: TrainFlags,
     #[command(flatten)]
     pub base: BaseFlags,
+    #[command(flatten)]
+    pub track: TrackFlags,
 }
 
 impl Arguments {
@@ -45,6 +47,7 @@ impl Arguments {
             self.eval.apply(&mut layers)?;
             self.train.apply(&mut layers)?;
             self.base.apply(&mut layers)?;
+            self.track.apply(&mut layers)?;
             return with_defaults(layers);
         };
         let mut layers = Layers::default();
@@ -52,6 +55,7 @@ impl Arguments {
         layers.allow_endpoints(&self.config.allowed_endpoints);
         // Of these, clap has refused all that would change what the run learns.
         self.train.apply(&mut layers)?;
+        self.track.apply(&mut layers)?;
         layers.resolve()
     }
 }

@@ -1,14 +1,18 @@
 //! Every flag that sets a key of the configuration, in groups that commands share.
 
+mod several;
 mod table;
+mod track;
 
 use std::path::{Path, PathBuf};
 
 use host_trainer::config::{Layers, OnFault, RunConfig};
 use host_trainer::{Error, demo};
 
+use several::{on_fault, set_calibrations, set_no_baseline, set_on_fault, set_policies};
 pub use table::FlagGroup;
-use table::{Flag, flags, key, set, text};
+use table::{Flag, flags, key, set};
+pub use track::TrackFlags;
 
 flags! {
     /// Where a configuration comes from: file, then --set, then the flags.
@@ -321,6 +325,7 @@ pub fn keys() -> impl Iterator<Item = (&'static str, String)> {
         keys_of::<DataFlags>(),
         keys_of::<EvalFlags>(),
         keys_of::<TrainFlags>(),
+        keys_of::<TrackFlags>(),
         keys_of::<BaseFlags>(),
         keys_of::<FitFlags>(),
         keys_of::<EffectFlags>(),
@@ -345,55 +350,12 @@ fn refused_on_resume() -> Vec<&'static str> {
         DataFlags::FLAGS,
         EvalFlags::FLAGS,
         TrainFlags::FLAGS,
+        TrackFlags::FLAGS,
         BaseFlags::FLAGS,
     ]
     .concat();
     let refused = groups.iter().filter(|flag| !flag.on_resume).map(|flag| flag.id);
     refused.filter(|id| !["json", "quiet", "resume", "allowed_endpoints"].contains(id)).collect()
-}
-
-fn set_policies(layers: &mut Layers, files: &[PathBuf]) -> Result<(), Error> {
-    if !files.is_empty() {
-        let files: Vec<String> = files.iter().map(|file| text(file)).collect();
-        layers.set_policies(&files);
-    }
-    Ok(())
-}
-
-fn set_calibrations(layers: &mut Layers, files: &[PathBuf]) -> Result<(), Error> {
-    let mut numbered = files.iter().enumerate();
-    numbered.try_for_each(|(number, file)| {
-        layers.set(&format!("policy.{number}.calibration"), text(file))
-    })
-}
-
-fn set_on_fault(layers: &mut Layers, on_fault: &Option<OnFault>) -> Result<(), Error> {
-    let mode = key!(trust.on_fault);
-    match on_fault {
-        None => Ok(()),
-        Some(OnFault::Stop) => layers.set(mode, "stop"),
-        Some(OnFault::Strict(steps)) => {
-            layers.set(mode, "strict")?;
-            set(layers, key!(trust.strict_steps), &Some(*steps))
-        }
-    }
-}
-
-fn set_no_baseline(layers: &mut Layers, no_baseline: &bool) -> Result<(), Error> {
-    if *no_baseline { layers.set(key!(train.baseline), false) } else { Ok(()) }
-}
-
-/// `stop`, `strict` or `strict=N`.
-fn on_fault(text: &str) -> Result<OnFault, String> {
-    match text.split_once('=').unwrap_or((text, "3")) {
-        ("stop", _) if text == "stop" => Ok(OnFault::Stop),
-        ("strict", steps) => match steps.parse() {
-            Ok(0) => Err("strict=0 survives no fault; use stop".into()),
-            Ok(steps) => Ok(OnFault::Strict(steps)),
-            Err(_) => Err(format!("{steps:?} is no number of steps; write strict=3")),
-        },
-        _ => Err("use stop, strict or strict=N".into()),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! The key is a path into [`RunConfig`](host_trainer::config::RunConfig): a wrong one does
 //! not compile. `[KEY, on resume]` says that the flag may be used with --resume, since it
 //! changes how a run is computed and not what comes out; the others are refused there.
-//! `[KEY, by FUNCTION]` sets more than that one value. A flag without a key is the
+//! `[KEY, by FUNCTION]` sets more than that one value, and `[KEY, on resume, by FUNCTION]` is both. A flag without a key is the
 //! command's own.
 
 use std::path::{Path, PathBuf};
@@ -159,9 +159,12 @@ macro_rules! flags {
             on_resume: flags!(@on_resume $key),
         }
     };
-    (@on_resume [$($path:ident).+, on resume]) => { true };
+    (@on_resume [$($path:ident).+, on resume $($rule:tt)*]) => { true };
     (@on_resume $key:tt) => { false };
     (@set $layers:ident, $value:expr, [$($path:ident).+, by $function:path]) => {
+        $function($layers, $value)?
+    };
+    (@set $layers:ident, $value:expr, [$($path:ident).+, on resume, by $function:path]) => {
         $function($layers, $value)?
     };
     (@set $layers:ident, $value:expr, $key:tt) => {

@@ -14,6 +14,7 @@ fn typed(argument: &clap::Arg) -> Vec<String> {
     let known = argument.get_possible_values();
     let value = match argument.get_id().as_str() {
         "on_fault" => "stop",
+        "trackers" => "tensorboard",
         _ => known.first().map_or("1", |known| known.get_name()),
     };
     match argument.get_action() {
@@ -30,6 +31,7 @@ fn every_flag_is_honoured_or_refused_on_resume() {
         DataFlags::FLAGS,
         EvalFlags::FLAGS,
         TrainFlags::FLAGS,
+        TrackFlags::FLAGS,
     ];
     let train = train.concat();
     let command = Cli::command();
@@ -79,6 +81,7 @@ fn each_flag_sets_its_key() {
     each_sets_its_key::<DataFlags>();
     each_sets_its_key::<EvalFlags>();
     each_sets_its_key::<TrainFlags>();
+    each_sets_its_key::<TrackFlags>();
     each_sets_its_key::<FitFlags>();
     each_sets_its_key::<EffectFlags>();
 }

@@ -136,6 +136,7 @@ impl RunConfig {
             "trust.judge_failures",
             "is a share of the judgements, in [0, 1]",
         )?;
+        self.trackers.check()?;
         self.trust.guardrails()?;
         require(
             self.trust.strict_steps >= 1,

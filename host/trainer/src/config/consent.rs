@@ -34,6 +34,7 @@ impl Said {
         let key = config.journal.key.as_deref().and_then(Path::to_str);
         config.journal.key_is_of_run =
             self.of_run && config.journal.key.is_some() && said.and_then(Value::as_str) != key;
+        self.mark_folder(config);
         let endpoints = config.judges.iter_mut().filter_map(|(name, judge)| match judge {
             JudgeConfig::Endpoint(endpoint) => Some((name, endpoint)),
             _ => None,
@@ -57,6 +58,16 @@ impl Said {
                 let problem = format!("the configuration {there}, and not {word}");
                 Err(Error::config("--allow-endpoint", problem))
             }
+        }
+    }
+
+    /// Event files go where a run's folder says only if the command line says so, too.
+    fn mark_folder(&self, config: &mut RunConfig) {
+        let said = self.keys.get("trackers").and_then(|trackers| trackers.get("tensorboard"));
+        let said = said.and_then(|tensorboard| tensorboard.get("dir")).and_then(Value::as_str);
+        if let Some(tensorboard) = &mut config.trackers.tensorboard {
+            let dir = tensorboard.dir.as_deref().and_then(Path::to_str);
+            tensorboard.dir_is_of_run = self.of_run && tensorboard.dir.is_some() && said != dir;
         }
     }
 

@@ -33,6 +33,7 @@ pub use host_judges::{
     Asks, ClassifierConfig, Consent, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig,
     Reads,
 };
+pub use host_trackers::{TensorBoardConfig, TrackersConfig};
 pub use layers::Layers;
 pub use lora::LoraSection;
 pub use noise::TrainingNoise;
@@ -65,6 +66,9 @@ pub struct RunConfig {
     pub journal: JournalConfig,
     /// How often a run saves all that it needs to go on.
     pub checkpoints: CheckpointConfig,
+    /// What is told of the run to trackers of experiments, while it goes on.
+    #[serde(skip_serializing_if = "TrackersConfig::is_default")]
+    pub trackers: TrackersConfig,
     /// Labelled prompts for policies that calibrate themselves.
     pub calibration: CalibrationConfig,
     /// Held-out harmful prompts on which refusals are measured during training.

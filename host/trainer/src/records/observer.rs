@@ -1,5 +1,7 @@
 //! How a run tells a person what it is doing.
 
+use std::time::SystemTime;
+
 pub use host_data::{Progress, Silent};
 
 use crate::records::StepRecord;
@@ -18,21 +20,28 @@ impl Observer for Silent {
 pub struct NoticeKeeper<'a> {
     to: &'a mut dyn Observer,
     notices: Vec<String>,
+    stages: Vec<(String, SystemTime)>,
 }
 
 impl<'a> NoticeKeeper<'a> {
     pub fn new(to: &'a mut dyn Observer) -> Self {
-        Self { to, notices: Vec::new() }
+        Self { to, notices: Vec::new(), stages: Vec::new() }
     }
 
     /// Every notice so far, each once, in order.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
+
+    /// Every stage so far, and when it began.
+    pub fn stages(&self) -> &[(String, SystemTime)] {
+        &self.stages
+    }
 }
 
 impl Progress for NoticeKeeper<'_> {
     fn stage(&mut self, what: &str, length: Option<u64>) {
+        self.stages.push((what.to_owned(), SystemTime::now()));
         self.to.stage(what, length);
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host_audit::journal::Identity;
 use host_contract::Version;
@@ -278,6 +278,25 @@ impl Manifest {
         self.started
     }
 
+    /// When it began.
+    pub fn moment(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.started)
+    }
+
+    /// Names and digests of model and policies, for who compares runs.
+    pub fn tags(&self) -> Vec<(String, String)> {
+        let mut tags = vec![
+            ("host.version".to_owned(), self.host.clone()),
+            ("model.sha256".to_owned(), self.model.sha256.clone()),
+        ];
+        for (number, policy) in self.policies.iter().enumerate() {
+            tags.push((format!("policy.{number}.name"), policy.name.clone()));
+            tags.push((format!("policy.{number}.version"), policy.version.clone()));
+            tags.push((format!("policy.{number}.sha256"), policy.sha256.clone()));
+        }
+        tags
+    }
+
     /// What a person was told.
     pub fn notices(&self) -> &[String] {
         &self.notices
@@ -333,6 +352,7 @@ pub fn settled(config: &RunConfig) -> Result<String> {
     settled.output = None;
     settled.checkpoints = usual.checkpoints;
     settled.journal.key = None;
+    settled.trackers = usual.trackers;
     settled.data.memory_mib = usual.data.memory_mib;
     let (train, usual) = (&mut settled.train, usual.train);
     train.checkpoint_activations = usual.checkpoint_activations;

@@ -16,4 +16,5 @@ pub mod recipe;
 mod recomputed;
 pub mod stages;
 pub mod steering;
+mod tracking;
 pub mod training;

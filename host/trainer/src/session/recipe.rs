@@ -1,21 +1,19 @@
 //! A whole fine-tune: load, calibrate, measure, train, measure again, report.
 
 mod assemble;
+mod told;
 mod vouch;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_audit::journal::Identity;
-use host_contract::{Actuators, Needs};
 use host_data::{Digests, Failure, Notices};
 use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
 use host_eval::report::{Report, Trained};
 use host_model::lora::Lora;
 use host_sandbox::{Engine, Signer};
 
-use crate::actuators::any_may;
 use crate::config::{Layers, RunConfig};
 use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
@@ -28,9 +26,9 @@ use crate::session::dry_run;
 use crate::session::manifest::{self, Manifest};
 use crate::session::prepare::Caches;
 use crate::session::stages::Stages;
+use crate::session::tracking::{self, Tracking, Watched};
 use crate::session::training::Training;
 use crate::step::RunContext;
-use crate::step::state::tells_apart;
 
 /// Everything that was loaded and checked before the first step.
 pub struct Prepared<'r> {
@@ -71,6 +69,7 @@ pub fn fine_tune(
     stop: &AtomicBool,
 ) -> Result<Report> {
     let observer = &mut NoticeKeeper::new(observer);
+    config.trackers.ready()?;
     if let Some(path) = resume {
         let folder = RunDir::open(path)?;
         let _lock = folder.lock()?;
@@ -88,7 +87,7 @@ pub fn fine_tune(
         let reconfigured = reconfigured.map(|config| folder.reconfigure(&config));
         let _lock_of_the_new_file = reconfigured.transpose()?;
         let stages = stages.unwrap_or_else(|| prepared.stages(&manifest));
-        return prepared.execute(&folder, manifest, stages, observer, stop);
+        return prepared.execute(&folder, manifest, stages, true, observer, stop);
     }
     let signer = || signer().map(Some);
     config.pin_data()?;
@@ -104,7 +103,7 @@ pub fn fine_tune(
     let fill = |folder: &Path| prepared.fill(folder, &mut stages);
     let folder = RunDir::create_with(&prepared.output(), &config, fill)?;
     let _lock = folder.lock()?;
-    prepared.execute(&folder, manifest, stages, observer, stop)
+    prepared.execute(&folder, manifest, stages, false, observer, stop)
 }
 
 /// The text of a configuration that is not the one the run was begun or resumed with.
@@ -141,28 +140,13 @@ impl Prepared<'_> {
         self.config.output.clone().unwrap_or_else(|| RunDir::free_path(&name))
     }
 
-    /// Those that the policies ask, and those that evaluate.
-    fn try_judges(&self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
-        let mut names = self.asked_judges();
-        names.extend(self.config.eval.judges.iter().map(String::as_str));
-        let unchecked = &self.config.trust.unchecked_judges;
-        let notices = self.context.judges.try_out(names, unchecked, stop)?;
-        notices.iter().for_each(|notice| observer.notice(notice));
-        Ok(())
-    }
-
-    /// Those that the policies ask.
-    fn asked_judges(&self) -> BTreeSet<&str> {
-        let needs = self.policies.iter().flat_map(|one| &one.needs.judges);
-        needs.map(|need| need.judge.as_str()).collect()
-    }
-
     /// Writes what the run is made of, runs its stages, and writes how it ended.
     fn execute(
         &self,
         folder: &RunDir,
         mut manifest: Manifest,
         mut stages: Stages,
+        resumed: bool,
         observer: &mut NoticeKeeper,
         stop: &AtomicBool,
     ) -> Result<Report> {
@@ -176,13 +160,18 @@ impl Prepared<'_> {
             observer.show("calibration", calibration.table().as_str());
         }
         self.announce(observer);
-        let result = self.run_stages(folder, &mut stages, observer, stop);
+        let tracking = Tracking::start(&self.config, &manifest, folder, resumed);
+        let watched = &mut Watched::new(observer, &tracking);
+        let result = self.run_stages(folder, &mut stages, watched, stop);
         let result = result.map_err(|error| self.resumable(error, folder));
         match &result {
             Ok(report) => manifest.end(report.ending_name(), None),
             Err(Error::Failure(Failure::Interrupted)) => manifest.end("interrupted", None),
             Err(error) => manifest.end("failed", Some(error.to_string())),
         }
+        let report = result.as_ref().unwrap_or(&stages.report);
+        let left_out = tracking.end(manifest.status(), report);
+        left_out.iter().for_each(|line| observer.notice(line));
         manifest.note(observer.notices());
         // The run's own error comes first: on a full disk both fail.
         let written = manifest.write(folder).and_then(|()| match self.notary() {
@@ -215,7 +204,7 @@ impl Prepared<'_> {
         &self,
         folder: &RunDir,
         stages: &mut Stages,
-        observer: &mut dyn Observer,
+        observer: &mut Watched,
         stop: &AtomicBool,
     ) -> Result<Report> {
         let notary = self.notary();
@@ -232,6 +221,8 @@ impl Prepared<'_> {
         }
         for arm in self.arms(folder)? {
             let training = self.training(arm.name, arm.policies, &arm.folder);
+            let tracked = tracking::arm(!arm.policies.is_empty());
+            observer.train(tracked, stages.report.before.as_ref());
             let adapter = match (arm.place)(&mut stages.report) {
                 (Some(_), Some(_)) => continue,
                 (Some(_), None) => training.adapter()?,
@@ -253,8 +244,11 @@ impl Prepared<'_> {
                     adapter
                 }
             };
-            *(arm.place)(&mut stages.report).1 =
-                self.evaluate(arm.name, Some(&adapter), &mut answers, observer, stop)?;
+            let after = self.evaluate(arm.name, Some(&adapter), &mut answers, observer, stop)?;
+            if let Some(after) = &after {
+                observer.evaluated(tracked, self.context.plan.total_steps(), after);
+            }
+            *(arm.place)(&mut stages.report).1 = after;
             stages.keep(&mut answers, folder, notary)?;
         }
         save(stages.report.clone(), folder)
@@ -303,47 +297,8 @@ impl Prepared<'_> {
         }
     }
 
-    /// The policies for tables: anyone can give a file a name, and nobody a digest.
-    fn names(&self) -> Option<String> {
-        let name = |one: &ActivePolicy| format!("{} {:.8}", one.policy.name(), one.policy.digest());
-        let names: Vec<String> = self.policies.iter().map(name).collect();
-        (!names.is_empty()).then(|| names.join(" + "))
-    }
-
     fn with_baseline(&self) -> bool {
         !self.policies.is_empty() && self.config.train.baseline.unwrap_or(false)
-    }
-
-    fn announce(&self, observer: &mut dyn Observer) {
-        if self.ranks.size() > 1 {
-            observer.notice(&format!(
-                "{} processes train together, each on its share of every step",
-                self.ranks.size()
-            ));
-        }
-        for active in &self.policies {
-            let needs = host_contract::needs_summary(&active.needs);
-            let text = if needs.is_empty() {
-                "nothing; it steers the loss weights alone".to_owned()
-            } else {
-                needs.join("\n")
-            };
-            observer.show(&format!("{} asks for", active.policy.name()), &text);
-        }
-        let judges = &self.config.eval.judges;
-        if let Some(notice) = evaluation::dependent(&self.asked_judges(), judges) {
-            observer.notice(&notice);
-        }
-        let reads_current =
-            |active: &ActivePolicy| crate::signals::sensors::reads_current(&active.needs);
-        let (micro, batch) = (self.config.train.micro_batch(), self.config.train.batch);
-        let needs: Vec<Needs> = self.policies.iter().map(|one| one.needs.clone()).collect();
-        let divided = micro < batch.div_ceil(self.ranks.size())
-            || tells_apart(&needs)
-            || any_may(&needs, Actuators::ALIGNMENT_EXTRA);
-        if divided && self.policies.iter().any(reads_current) {
-            observer.notice("a policy reads the current model and a step has several micro-batches: each step takes one more forward");
-        }
     }
 
     fn evaluate(

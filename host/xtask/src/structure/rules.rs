@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["host-kernels", "host-contract"],
     &["host-model", "host-sandbox"],
     &["host-data"],
-    &["host-judges", "host-audit", "host-serve"],
+    &["host-judges", "host-audit", "host-serve", "host-trackers"],
     &["host-eval"],
     &["host-trainer"],
     &["host-study"],
