@@ -1,30 +1,17 @@
 //! The plots of the study, as SVG.
 
 mod lines;
-mod pareto;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::anyhow;
-use host_eval::compare::Pooled;
+use host_eval::compare::{Placed, Pooled, pareto};
+use host_html::Chart;
+use host_html::chart::Frame;
 use host_trainer::run_dir::write_atomically;
-use plotters::prelude::*;
 
 use crate::scenario::Scenario;
 use crate::summary::{Group, Row, Summary};
-
-/// Colours that stay apart for most eyes (Okabe and Ito 2008).
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(120, 94, 240),
-    RGBColor(0, 0, 0),
-];
 
 /// What is plotted: its name in the file's name, on the axis, and its value.
 type Quantity = (&'static str, &'static str, fn(&Row) -> Option<Pooled>);
@@ -43,25 +30,42 @@ pub fn draw(summary: &Summary, out: &Path) -> anyhow::Result<()> {
     let groups: Vec<(&Group, Row)> =
         summary.groups.iter().map(|group| (group, group.row(group.scenario.variation()))).collect();
     let mut scenarios: Vec<Scenario> = Vec::new();
+    let mut arms: Vec<&str> = Vec::new();
     for (group, _) in &groups {
         if !scenarios.contains(&group.scenario) {
             scenarios.push(group.scenario);
         }
+        if !arms.contains(&group.arm.as_str()) {
+            arms.push(&group.arm);
+        }
     }
+    // In all plots a policy has one colour.
+    let colour = |arm: &str| arms.iter().position(|one| *one == arm).unwrap_or(0);
     let rates: BTreeSet<u64> =
         groups.iter().map(|(group, _)| group.learning_rate.to_bits()).collect();
     let rates: Vec<f64> = rates.into_iter().map(f64::from_bits).collect();
     for (scenario, rate) in
         scenarios.iter().flat_map(|one| rates.iter().map(move |rate| (one, rate)))
     {
-        let mut rows = vec![];
-        rows.extend(groups.iter().filter_map(|(group, row)| {
+        let rows = groups.iter().filter_map(|(group, row)| {
             (group.scenario == *scenario && group.learning_rate == *rate).then_some(row)
-        }));
+        });
+        let share = |pooled: Pooled| (pooled.mean, Some(pooled.interval));
+        let placed = rows.filter_map(|row| {
+            Some(Placed {
+                name: row.name.clone(),
+                utility: share(row.utility?),
+                attack_success: share(row.attack_success?),
+                colour: colour(&row.name),
+            })
+        });
         let reference = summary.reference_row(scenario.variation());
+        let level = reference.attack_success.map(|success| (reference.name.clone(), success.mean));
         let title = format!("{scenario}, learning rate {rate:e}");
+        let placed: Vec<Placed> = placed.collect();
+        let plot = pareto(title, "task above chance", level, &placed);
         let name = format!("pareto-{}-lr-{rate:e}.svg", scenario.slug());
-        write(&folder.join(name), |svg| pareto::paint(svg, &title, &reference, &rows))?;
+        write(&folder.join(name), &plot)?;
     }
     for (file, up, value) in QUANTITIES {
         for rate in &rates {
@@ -74,9 +78,9 @@ pub fn draw(summary: &Summary, out: &Path) -> anyhow::Result<()> {
                 across: "attack",
                 up,
                 places: scenarios.iter().map(Scenario::to_string).collect(),
-                lines: lines::of(&groups, place, value),
+                series: lines::of(&groups, place, value, colour),
             };
-            write(&folder.join(format!("{file}-lr-{rate:e}.svg")), |svg| plot.paint(svg))?;
+            write(&folder.join(format!("{file}-lr-{rate:e}.svg")), &plot.chart())?;
         }
         for scenario in scenarios.iter().filter(|_| rates.len() > 1) {
             let place = |group: &Group| {
@@ -88,19 +92,15 @@ pub fn draw(summary: &Summary, out: &Path) -> anyhow::Result<()> {
                 across: "learning rate",
                 up,
                 places: rates.iter().map(|rate| format!("{rate:e}")).collect(),
-                lines: lines::of(&groups, place, value),
+                series: lines::of(&groups, place, value, colour),
             };
-            write(&folder.join(format!("{file}-{}.svg", scenario.slug())), |svg| plot.paint(svg))?;
+            write(&folder.join(format!("{file}-{}.svg", scenario.slug())), &plot.chart())?;
         }
     }
     Ok(())
 }
 
-/// What drawing may fail with.
-type Painted = Result<(), String>;
-
-fn write(path: &Path, paint: impl FnOnce(&mut String) -> Painted) -> anyhow::Result<()> {
-    let mut svg = String::new();
-    paint(&mut svg).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+fn write(path: &Path, chart: &Chart) -> anyhow::Result<()> {
+    let svg = chart.svg(Frame::File, 760.0, 440.0);
     Ok(write_atomically(path, svg.as_bytes())?)
 }

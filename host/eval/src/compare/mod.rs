@@ -11,6 +11,7 @@ mod method;
 mod metric;
 mod outcomes;
 mod paired;
+mod plot;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub use method::{Against, is_named};
 pub use metric::{Judged, Metric, Unit};
 pub use outcomes::Outcomes;
 pub use paired::{Paired, Pooled};
+pub use plot::{Placed, pareto};
 pub use spread::Spread;
 
 /// A run that has ended, as far as a comparison reads it.

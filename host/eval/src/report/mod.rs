@@ -87,6 +87,11 @@ impl Report {
         models::table(&self.columns(), str::to_owned)
     }
 
+    /// The same as rows of cells, the first row the names of the models, and what is said below them.
+    pub fn rows(&self) -> (Vec<Vec<String>>, Vec<String>) {
+        models::rows(&self.columns())
+    }
+
     /// The same as Markdown.
     pub fn markdown(&self) -> Page {
         models::table(&self.columns(), escape_markdown)

@@ -11,8 +11,22 @@ use crate::measure::{Mean, Rate, RefusalsBy};
 /// One model: its name, what it did, and how it was trained.
 pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 
-/// Leaves out rows that no model has. `escape` is what the format asks for of every text.
+/// The table as text. `escape` is what the format asks for of every text.
 pub(super) fn table(columns: &[Column], escape: impl Fn(&str) -> String) -> Page {
+    let (rows, notes) = rows(columns);
+    let mut rows = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect::<Vec<_>>());
+    let mut table = Table::plain();
+    table.header(rows.next().unwrap_or_default());
+    rows.for_each(|row| table.row(row));
+    table.align_right(1);
+    let mut page = table.page();
+    page.lines(notes.iter().map(|line| escape(line)));
+    page
+}
+
+/// Rows of cells, the first row the names of the models, and what has to be said below them. Leaves
+/// out rows that no model has.
+pub(super) fn rows(columns: &[Column]) -> (Vec<Vec<String>>, Vec<String>) {
     let evaluations = columns.iter().filter_map(|(_, eval, _)| *eval);
     let judges: BTreeSet<&str> =
         evaluations.flat_map(|eval| eval.judges.keys()).map(String::as_str).collect();
@@ -30,24 +44,20 @@ pub(super) fn table(columns: &[Column], escape: impl Fn(&str) -> String) -> Page
     // A model that was not evaluated has fewer, and none that others lack.
     let names = cells.iter().max_by_key(|cells| cells.len());
     let names = names.into_iter().flatten().map(|(name, _)| name);
-    let mut table = Table::plain();
-    let names_of = columns.iter().map(|(name, ..)| escape(name));
-    table.header(std::iter::once(String::new()).chain(names_of));
+    let names_of = columns.iter().map(|(name, ..)| (*name).to_owned());
+    let mut rows = vec![std::iter::once(String::new()).chain(names_of).collect::<Vec<_>>()];
     for name in names {
         let row: Vec<Option<&str>> = cells.iter().map(|cells| cell(cells, name)).collect();
         if row.iter().any(Option::is_some) {
-            let row = row.into_iter().map(|cell| cell.map_or_else(|| "-".to_owned(), &escape));
-            table.row(std::iter::once(escape(name)).chain(row));
+            let row = row.into_iter().map(|cell| cell.unwrap_or("-").to_owned());
+            rows.push(std::iter::once(name.clone()).chain(row).collect());
         }
     }
-    table.align_right(1);
-    let mut page = table.page();
     let evaluations = columns.iter().filter_map(|(name, eval, _)| Some((name, (*eval)?)));
     let notes = footnotes(evaluations.clone().filter_map(|(_, eval)| eval.refusals_by.as_ref()));
     let unread =
         evaluations.filter_map(|(name, eval)| Some(format!("{name}: {}.", eval.told_unread()?)));
-    page.lines(notes.into_iter().chain(unread).map(|line| escape(&line)));
-    page
+    (rows, notes.into_iter().chain(unread).collect())
 }
 
 /// What found the refusals of a table, each once, with its error rates.

@@ -11,13 +11,13 @@ use super::modules::{Crate, rust_files};
 /// Crates by floor, bottom to top: a crate uses those of lower floors alone.
 const FLOORS: &[&[&str]] = &[
     &["host-files", "host-stats"],
-    &["host-kernels", "host-contract"],
+    &["host-kernels", "host-contract", "host-html"],
     &["host-model", "host-sandbox"],
     &["host-data"],
     &["host-judges", "host-audit", "host-serve", "host-trackers"],
     &["host-eval"],
     &["host-trainer"],
-    &["host-study"],
+    &["host-study", "host-report"],
     &["host"],
 ];
 

@@ -1,9 +1,11 @@
 //! A comparison as text: one file per format.
 
 mod csv;
+mod html;
 mod json;
 mod latex;
 mod markdown;
+mod svg;
 mod text;
 
 use std::path::Path;
@@ -13,7 +15,7 @@ use host_data::failure::{Failure as Error, Result};
 use super::Compared;
 
 /// Below a table of paired tests.
-const PAIRED: &str = "Paired by prompt: difference in points [95% interval, bootstrap over prompts \
+pub const PAIRED: &str = "Paired by prompt: difference in points [95% interval, bootstrap over prompts \
                       and seeds]; p of the exact McNemar test, per seed.";
 
 /// How a table is written.
@@ -27,15 +29,21 @@ pub enum Format {
     /// A tabular with booktabs' rules.
     Latex,
     Json,
+    /// A page of its own with table and plot.
+    Html,
+    /// The plot of attack success over the task.
+    Svg,
 }
 
 /// Each format's name and the ending of its files.
-const FORMATS: [(Format, &str, &str); 5] = [
+const FORMATS: [(Format, &str, &str); 7] = [
     (Format::Text, "text", "txt"),
     (Format::Markdown, "markdown", "md"),
     (Format::Csv, "csv", "csv"),
     (Format::Latex, "latex", "tex"),
     (Format::Json, "json", "json"),
+    (Format::Html, "html", "html"),
+    (Format::Svg, "svg", "svg"),
 ];
 
 impl Format {
@@ -67,7 +75,7 @@ impl Compared {
     /// The table in a format, ending in a line break.
     ///
     /// # Errors
-    /// None in practice: writing to memory.
+    /// Of a plot, if there is nothing to plot; of the others none in practice: writing to memory.
     pub fn to(&self, format: Format) -> Result<String> {
         match format {
             Format::Text => Ok(text::table(self)),
@@ -75,12 +83,14 @@ impl Compared {
             Format::Csv => Ok(csv::table(self)),
             Format::Latex => Ok(latex::table(self)),
             Format::Json => json::table(self),
+            Format::Html => html::page(self),
+            Format::Svg => svg::plot(self),
         }
     }
 
     /// The rows of a table for people, the first of them its head. `escape` makes text of a
     /// report fit for a cell; the others are of our own making.
-    fn rows(&self, escape: fn(&str) -> String) -> Vec<Vec<String>> {
+    pub fn rows(&self, escape: fn(&str) -> String) -> Vec<Vec<String>> {
         let metrics = self.metrics();
         let titles = metrics.iter().map(|metric| escape(&metric.title()));
         let head = ["method".to_owned(), "seeds".to_owned()];
@@ -98,7 +108,7 @@ impl Compared {
     }
 
     /// The paired tests as a table for people, the first row its head; empty if there are none.
-    fn paired_rows(&self, escape: fn(&str) -> String) -> Vec<Vec<String>> {
+    pub fn paired_rows(&self, escape: fn(&str) -> String) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
         for method in &self.methods {
             let Some(against) = &method.against else { continue };
@@ -121,7 +131,7 @@ impl Compared {
     }
 
     /// What the numbers of [`Compared::rows`] are, and how sure the refusals: lines.
-    fn legend(&self) -> Vec<String> {
+    pub fn legend(&self) -> Vec<String> {
         std::iter::once(self.numbers().to_owned()).chain(self.footnotes()).collect()
     }
 
