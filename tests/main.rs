@@ -42,6 +42,7 @@ mod policy_tools;
 mod readers;
 mod readme;
 mod reference;
+mod report;
 mod rows;
 mod serve;
 mod shown;

@@ -3,12 +3,14 @@
 //!
 //! [`engine`](Served) runs the model on a thread of its own: answers join those that are being generated and leave when
 //! they end. Alone and in company an answer is the same up to rounding. `api` reads and checks requests and writes replies,
-//! `server` keeps the connections.
+//! `server` keeps the connections, and `site` is what it asks for answers. [`watch`] serves a page in place of the API.
 #![warn(missing_docs)]
 
 mod api;
 mod engine;
+mod pages;
 mod server;
+mod site;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub use api::Counts;
 use api::{Limits, Service};
 use engine::Engine;
 pub use engine::Served;
+pub use pages::{Watched, watch};
 
 /// Time for what a thread of the runtime has begun, at the end.
 const LAST_SECONDS: Duration = Duration::from_secs(1);

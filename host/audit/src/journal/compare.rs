@@ -148,7 +148,7 @@ impl Journal {
         self.by_step().len() as u64
     }
 
-    fn by_step(&self) -> Vec<Step<'_>> {
+    pub(super) fn by_step(&self) -> Vec<Step<'_>> {
         let mut steps: Vec<Step<'_>> = Vec::new();
         for entry in &self.entries {
             match entry {
@@ -187,22 +187,25 @@ impl Journal {
 }
 
 /// What was recorded of one step.
-struct Step<'a> {
+pub(super) struct Step<'a> {
     /// One per policy; there is at least one.
-    records: Vec<&'a Record>,
+    pub records: Vec<&'a Record>,
     combined: Option<&'a Value>,
 }
 
 impl Step<'_> {
-    /// What the step did: the combination, or the only policy's assessment.
     fn effect(&self) -> Option<Summary> {
+        Some(Summary::new(&self.assessment()?))
+    }
+
+    /// What the step did: the combination, or the only policy's assessment.
+    pub fn assessment(&self) -> Option<Assessment> {
         let alone = || match &self.records.first()?.answer {
             Answer::Assessment { assessment, .. } => Some(assessment),
             Answer::Fault { stands_in, .. } => stands_in.as_ref(),
         };
         let value = self.combined.or_else(alone)?;
-        let assessment = super::entry::without_state(value).ok()?;
-        Some(Summary::new(&assessment))
+        super::entry::without_state(value).ok()
     }
 }
 

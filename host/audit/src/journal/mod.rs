@@ -36,6 +36,7 @@ mod finding;
 mod order;
 mod reader;
 mod replay;
+mod rows;
 mod writer;
 
 pub use compare::{Comparison, StepComparison, Summary};
@@ -43,6 +44,7 @@ pub use entry::{Answer, Entry, Identity, Mode, PolicySlot, Record, Run, stand_in
 pub use finding::Finding;
 pub use reader::{Journal, Standing, Verified, standing};
 pub use replay::{Difference, Replay};
+pub use rows::{ReasonCount, RowRecord};
 pub use writer::{Answered, JournalWriter, Mark, Start};
 
 /// The format that this host writes. It also reads 1, which names nothing but the policies.

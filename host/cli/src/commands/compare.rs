@@ -14,7 +14,7 @@ pub struct Arguments {
     /// Folders of runs. Those that differ only in the seed are one method.
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// What to print: text, markdown, csv, latex or json.
+    /// What to print: text, markdown, csv, latex, json, html or svg.
     #[arg(short, long, default_value = "text", value_parser = Format::named)]
     pub format: Format,
     /// Print JSON; the same as --format json.
@@ -24,8 +24,8 @@ pub struct Arguments {
     /// the policy sft.
     #[arg(long, value_name = "METHOD")]
     pub against: Option<String>,
-    /// Also write the table, in the format of the name's ending: .txt, .md, .csv, .tex or
-    /// .json. Can be repeated.
+    /// Also write the table, in the format of the name's ending: .txt, .md, .csv, .tex,
+    /// .json or .html; .svg is the plot of attack success over the task. Can be repeated.
     #[arg(short, long = "output", value_name = "FILE")]
     pub outputs: Vec<PathBuf>,
 }

@@ -11,12 +11,14 @@ mod export;
 mod generate;
 mod judge;
 mod policy;
+mod report;
 mod serve;
 mod steer;
 mod study;
 mod subject;
 mod train;
 mod vector;
+mod watch;
 
 use std::path::Path;
 
@@ -35,6 +37,8 @@ pub enum Command {
     Calibrate(Box<calibrate::Arguments>),
     Eval(Box<eval::Arguments>),
     Compare(Box<compare::Arguments>),
+    Report(Box<report::Arguments>),
+    Watch(Box<watch::Arguments>),
     Study(Box<study::Arguments>),
     Generate(Box<generate::Arguments>),
     Serve(Box<serve::Arguments>),
@@ -59,6 +63,8 @@ impl Command {
             Self::Calibrate(arguments) => calibrate::run(arguments),
             Self::Eval(arguments) => eval::run(arguments),
             Self::Compare(arguments) => compare::run(arguments),
+            Self::Report(arguments) => report::run(arguments),
+            Self::Watch(arguments) => watch::run(arguments),
             Self::Study(arguments) => study::run(arguments),
             Self::Generate(arguments) => generate::run(arguments),
             Self::Data(command) => data::run(command),

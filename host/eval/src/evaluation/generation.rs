@@ -167,13 +167,28 @@ const LONGEST: u64 = 16 << 20;
 /// # Errors
 /// One that names the first line that is no answer.
 pub fn read_generations(path: &Path, refusals: &RefusalDetector) -> Result<Vec<Generation>> {
+    let generations = generations_in(path, refusals)?.collect::<Result<Vec<_>>>()?;
+    if generations.is_empty() {
+        Err(Error::file(path, "has no answers; name the generations.jsonl of a run"))
+    } else {
+        Ok(generations)
+    }
+}
+
+/// The answers in a file one by one, marked anew, up to the first line that is none.
+///
+/// # Errors
+/// A file that can't be opened.
+pub fn generations_in<'a>(
+    path: &'a Path,
+    refusals: &'a RefusalDetector,
+) -> Result<impl Iterator<Item = Result<Generation>> + 'a> {
     let file = std::fs::File::open(path).map_err(|source| Error::read(path, source))?;
-    let mut generations = Vec::new();
-    for (number, line) in capped::lines(std::io::BufReader::new(file), LONGEST).enumerate() {
+    let lines = capped::lines(std::io::BufReader::new(file), LONGEST).enumerate();
+    let lines =
+        lines.filter(|(_, line)| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
+    Ok(lines.map(move |(number, line)| {
         let line = line.map_err(|source| Error::read(path, source))?;
-        if line.trim().is_empty() {
-            continue;
-        }
         let generation: Generation = serde_json::from_str(&line).map_err(|error| {
             let number = number + 1;
             Error::file(
@@ -184,13 +199,8 @@ pub fn read_generations(path: &Path, refusals: &RefusalDetector) -> Result<Vec<G
                 ),
             )
         })?;
-        generations.push(generation.marked(refusals));
-    }
-    if generations.is_empty() {
-        Err(Error::file(path, "has no answers; name the generations.jsonl of a run"))
-    } else {
-        Ok(generations)
-    }
+        Ok(generation.marked(refusals))
+    }))
 }
 
 #[cfg(test)]

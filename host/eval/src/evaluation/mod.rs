@@ -33,7 +33,7 @@ use crate::measure::{Mean, RefusalDetector};
 
 pub use asked::Set;
 pub use further::Further;
-pub use generation::{Generation, Marking, read_generations};
+pub use generation::{Generation, Marking, generations_in, read_generations};
 pub use judged::{dependent, judge, unjudged};
 pub use rescore::rescore;
 pub use score::Evaluation;

@@ -17,7 +17,7 @@ use crate::evaluation::Evaluation;
 
 pub use markdown::escape as escape_markdown;
 pub use models::{footnotes, rate};
-pub use policies::{candidates_table, what_if_table};
+pub use policies::{candidates_rows, candidates_table, what_if_table};
 pub use table::Table;
 pub use training::{Ending, SteeringState, Totals};
 

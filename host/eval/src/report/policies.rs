@@ -8,19 +8,25 @@ use super::Table;
 
 /// What was tried, and which of it was chosen.
 pub fn candidates_table(candidates: &[Candidate], summary: &str) -> Page {
+    let mut rows = candidates_rows(candidates).into_iter();
+    let mut table = Table::plain();
+    table.header(rows.next().unwrap_or_default());
+    rows.for_each(|row| table.row(row));
+    let mut page = table.page();
+    page.line(summary);
+    page
+}
+
+/// The same as rows of cells, the first row the head.
+pub fn candidates_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
     let mut names: Vec<&str> = Vec::new();
     for metric in candidates.iter().flat_map(|candidate| &candidate.metrics) {
         if !names.contains(&metric.name.as_str()) {
             names.push(&metric.name);
         }
     }
-    let mut table = Table::plain();
-    table.header(
-        ["", "candidate", "layer"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(names.iter().map(|name| heading(name))),
-    );
+    let head = ["", "candidate", "layer"].into_iter().map(str::to_owned);
+    let mut rows = vec![head.chain(names.iter().map(|name| heading(name))).collect::<Vec<_>>()];
     for candidate in candidates {
         let metric = |name: &&str| {
             let found = candidate.metrics.iter().find(|metric| metric.name == **name);
@@ -29,11 +35,9 @@ pub fn candidates_table(candidates: &[Candidate], summary: &str) -> Page {
         let mark = if candidate.chosen { "*" } else { "" };
         let layer = candidate.layer.map_or_else(|| "-".into(), |layer| layer.to_string());
         let head = [mark.to_owned(), candidate.name.clone(), layer];
-        table.row(head.into_iter().chain(names.iter().map(metric)));
+        rows.push(head.into_iter().chain(names.iter().map(metric)).collect());
     }
-    let mut page = table.page();
-    page.line(summary);
-    page
+    rows
 }
 
 /// Steps that a what-if shows: the first, the last, and some between.

@@ -50,7 +50,7 @@ impl Dots {
         let height: f64 =
             self.lines.iter().map(|one| HEIGHTS.0 + HEIGHTS.1 * one.dots.len() as f64).sum();
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {}\" role=\"img\" aria-label=\"{}\">",
+            "<svg viewBox=\"0 0 {width} {}\" role=\"img\" aria-label=\"{}\">",
             height + 24.0,
             escape(&self.words(), 4000)
         );

@@ -50,11 +50,11 @@ impl Chart {
         let x = Scale::new(&self.across, acrosses, false, (left, width - 14.0));
         let total = top + height + bottom;
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {total}\" role=\"img\" aria-label=\"{}\">",
+            "<svg viewBox=\"0 0 {width} {total}\" role=\"img\" aria-label=\"{}\">",
             escape(&self.words(), 4000)
         );
         if frame == Frame::File {
-            svg = svg.replacen("<svg ", &format!("<svg width=\"{width}\" height=\"{total}\" "), 1);
+            svg = svg.replacen("<svg ", &format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{total}\" "), 1);
             let _ = write!(svg, "<title>{}</title>", escape(&self.title, 400));
             let _ = write!(svg, "<style>{STYLE}{}</style>", palette::css());
             let _ = write!(svg, "<rect class=\"paper\" width=\"{width}\" height=\"{total}\"/>");
@@ -172,10 +172,13 @@ fn draw(svg: &mut String, series: &Series, x: &Scale, y: &Scale) {
 
 /// A line through the points; where one is missing it breaks.
 fn line(svg: &mut String, series: &Series, x: &Scale, y: &Scale) {
-    let dash = if series.style == Style::Dashed { " stroke-dasharray=\"5 4\"" } else { "" };
+    let (thick, dash) = match series.style {
+        Style::Dashed => ("1.25", " stroke-dasharray=\"4 3\""),
+        _ => ("1.75", ""),
+    };
     let _ = write!(
         svg,
-        "<path fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.75\" stroke-linejoin=\"round\"{dash} d=\""
+        "<path fill=\"none\" stroke=\"currentColor\" stroke-width=\"{thick}\" stroke-linejoin=\"round\"{dash} d=\""
     );
     let mut joins = false;
     for point in &series.points {

@@ -140,7 +140,7 @@ impl Chart {
     pub fn words(&self) -> String {
         let series = self.series.iter().filter_map(|series| {
             let seen = || series.points.iter().filter(|point| point.is_finite());
-            let (first, last) = (seen().next()?, seen().last()?);
+            let (first, last) = (seen().next()?, seen().next_back()?);
             let low = seen().map(|point| point.y).fold(f64::INFINITY, f64::min);
             let high = seen().map(|point| point.y).fold(f64::NEG_INFINITY, f64::max);
             Some(format!(

@@ -12,11 +12,8 @@ mod service;
 mod tokens;
 mod usage;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -24,17 +21,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::engine::{Answer, Ask};
+use crate::site::{Body, Held};
 use error::ApiError;
-pub use error::unread;
-pub use routes::answer;
 pub use service::{Counts, Limits, Service};
 use usage::Usage;
-
-/// What a reply says, at once or in pieces.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-/// Kept for as long as a request is worked on.
-pub type Held = Box<dyn Send>;
 
 /// A reply in JSON.
 fn reply(status: StatusCode, json: &Value) -> Response<Body> {

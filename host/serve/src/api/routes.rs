@@ -10,9 +10,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::ApiError;
+use super::error::{ApiError, unread};
 use super::service::{Limits, Service};
-use super::{Body, Held, chat, completions, reply, tokens};
+use super::{chat, completions, reply, tokens};
+use crate::site::{Body, Held, Site, is_local};
 
 /// Behind it stands the name of a model.
 const MODEL: &str = "/v1/models/";
@@ -22,10 +23,10 @@ const THROWN_AWAY: usize = 64 << 20;
 const LARGE: usize = 64 << 10;
 
 /// The reply to a request. `begin` is called once it is there as a whole; what it gives is kept until it is answered.
-pub async fn answer(
+async fn answer(
     service: Arc<Service>,
     request: Request<Incoming>,
-    begin: impl FnOnce() -> Held,
+    begin: impl FnOnce() -> Held + Send,
 ) -> Response<Body> {
     let answered = match stranger(&service, &request) {
         Some(error) => Err(error),
@@ -35,6 +36,22 @@ pub async fn answer(
         service.count_failed(&error);
         error.reply()
     })
+}
+
+impl Site for Service {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        begin: impl FnOnce() -> Held + Send,
+    ) -> Response<Body> {
+        answer(self, request, begin).await
+    }
+
+    fn unread(&self, status: StatusCode) -> String {
+        let error = unread(status);
+        self.count_failed(&error);
+        error.json().to_string()
+    }
 }
 
 /// The addresses that are served.
@@ -99,16 +116,6 @@ fn stranger(service: &Service, request: &Request<Incoming>) -> Option<ApiError> 
     }
     let host = header(HOST).or_else(|| request.uri().host());
     (!host.is_some_and(is_local)).then(ApiError::host)
-}
-
-/// Whether a host header names this machine.
-fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or(rest, |(name, _)| name),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    let is_loopback = |address: std::net::IpAddr| address.is_loopback();
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
 }
 
 /// The body of a request.

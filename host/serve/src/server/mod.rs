@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::api::{Held, Service, answer};
+use crate::site::{Held, Site};
 use patient::Patient;
 use places::{Place, Places};
 use unread::Worded;
@@ -38,9 +38,9 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` says so. Then no connection is taken, `ending` is called, and requests that are being answered
 /// come to their ends, for at most `patience`. Whether they all did.
-pub async fn serve(
+pub async fn serve<S: Site>(
     listener: TcpListener,
-    service: Arc<Service>,
+    site: Arc<S>,
     most: usize,
     stop: impl Fn() -> bool,
     ending: impl FnOnce(),
@@ -62,8 +62,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let (service, over) = (service.clone(), over.subscribe());
-        tokio::spawn(connection(stream, service, place, over));
+        let (site, over) = (site.clone(), over.subscribe());
+        tokio::spawn(connection(stream, site, place, over));
     }
     drop(listener);
     ending();
@@ -87,19 +87,19 @@ async fn accept(listener: &TcpListener, places: &Arc<Places>) -> io::Result<(Tcp
 }
 
 /// One connection, until either side has enough of it or somebody else needs its place.
-async fn connection(
+async fn connection<S: Site>(
     stream: TcpStream,
-    service: Arc<Service>,
+    site: Arc<S>,
     place: Place,
     mut over: watch::Receiver<bool>,
 ) {
     let place = Arc::new(place);
-    let io = TokioIo::new(Worded::new(Patient::new(stream, WRITE_TIME), service.clone()));
+    let io = TokioIo::new(Worded::new(Patient::new(stream, WRITE_TIME), site.clone()));
     let own = place.clone();
     let service = service_fn(move |request| {
-        let (service, place) = (service.clone(), own.clone());
+        let (site, place) = (site.clone(), own.clone());
         let begin = move || -> Held { Box::new(place.work()) };
-        async move { Ok::<_, Infallible>(answer(service, request, begin).await) }
+        async move { Ok::<_, Infallible>(site.answer(request, begin).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

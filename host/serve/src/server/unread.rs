@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::api::{Service, unread};
+use crate::site::Site;
 
 /// How long, and how many bytes, of what else is sent is read and thrown away: a connection that is closed before would
 /// take the answer with it.
@@ -24,9 +24,9 @@ const OWN: [StatusCode; 2] = [StatusCode::BAD_REQUEST, StatusCode::REQUEST_HEADE
 const EMPTY: &str = "content-length: 0\r\n";
 
 /// A connection on which hyper's own answers get a body.
-pub struct Worded<S> {
-    stream: S,
-    service: Arc<Service>,
+pub struct Worded<C, S> {
+    stream: C,
+    site: Arc<S>,
     /// What goes out instead, and how much of it has.
     instead: Option<(Vec<u8>, usize)>,
     drain: Option<Drain>,
@@ -37,9 +37,9 @@ struct Drain {
     bytes: usize,
 }
 
-impl<S> Worded<S> {
-    pub fn new(stream: S, service: Arc<Service>) -> Self {
-        Self { stream, service, instead: None, drain: None }
+impl<C, S> Worded<C, S> {
+    pub fn new(stream: C, site: Arc<S>) -> Self {
+        Self { stream, site, instead: None, drain: None }
     }
 }
 
@@ -59,7 +59,7 @@ fn worded(bare: &[u8], json: &str) -> Vec<u8> {
     (head + json).into_bytes()
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
+impl<C: AsyncRead + Unpin, S: Site> AsyncRead for Worded<C, S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -69,7 +69,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Worded<S> {
+impl<C: AsyncRead + AsyncWrite + Unpin, S: Site> AsyncWrite for Worded<C, S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -80,9 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Worded<S> {
             let Some(status) = own(bytes) else {
                 return Pin::new(&mut this.stream).poll_write(context, bytes);
             };
-            let error = unread(status);
-            this.service.count_failed(&error);
-            this.instead = Some((worded(bytes, &error.json().to_string()), 0));
+            this.instead = Some((worded(bytes, &this.site.unread(status)), 0));
         }
         while let Some((answer, written)) = &mut this.instead {
             let rest = &answer[*written..];

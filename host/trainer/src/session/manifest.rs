@@ -24,61 +24,61 @@ pub(crate) const FILE: &str = "manifest.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    pub(super) host: String,
+    pub host: String,
     /// Contracts of its policies.
-    wit: String,
-    pub(super) seed: u64,
-    pub(super) model: ModelEntry,
-    pub(super) policies: Vec<PolicyEntry>,
+    pub wit: String,
+    pub seed: u64,
+    pub model: ModelEntry,
+    pub policies: Vec<PolicyEntry>,
     /// How the policies were kept from the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    sandbox: Option<Confinement>,
+    pub sandbox: Option<Confinement>,
     /// sha256 of all that decides what each says.
-    judges: BTreeMap<String, String>,
+    pub judges: BTreeMap<String, String>,
     /// Of the vectors that a policy steers by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    steering_sha256: Option<String>,
-    pub(super) data: Vec<FileEntry>,
-    pub(super) samples: usize,
-    pub(super) steps: u64,
+    pub steering_sha256: Option<String>,
+    pub data: Vec<FileEntry>,
+    pub samples: usize,
+    pub steps: u64,
     /// Seconds since 1970.
-    started: u64,
-    ended: Option<u64>,
+    pub started: u64,
+    pub ended: Option<u64>,
     /// running, finished, interrupted, stopped or failed.
-    pub(super) status: String,
-    error: Option<String>,
+    pub status: String,
+    pub error: Option<String>,
     /// What a person was told that is no error, such as a field that another one overrides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    notices: Vec<String>,
+    pub notices: Vec<String>,
     /// Of the files that were read.
     #[serde(skip)]
     read: Digests,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct ModelEntry {
-    pub(super) name: String,
-    pub(super) sha256: String,
-    pub(super) tokenizer_sha256: String,
+pub struct ModelEntry {
+    pub name: String,
+    pub sha256: String,
+    pub tokenizer_sha256: String,
     /// Of the model before its alignment, if a policy compares the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) base_sha256: Option<String>,
+    pub base_sha256: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct PolicyEntry {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) file: String,
-    pub(super) sha256: String,
-    pub(super) settings: serde_json::Value,
-    pub(super) parameters_sha256: Option<String>,
+pub struct PolicyEntry {
+    pub name: String,
+    pub version: String,
+    pub file: String,
+    pub sha256: String,
+    pub settings: serde_json::Value,
+    pub parameters_sha256: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct FileEntry {
-    pub(super) file: String,
-    pub(super) sha256: Option<String>,
+pub struct FileEntry {
+    pub file: String,
+    pub sha256: Option<String>,
 }
 
 impl PolicyEntry {
