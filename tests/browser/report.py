@@ -37,7 +37,7 @@ def pages(folder):
     """A run, its comparison with another one, a study: each with something hostile in it where a person could put it."""
     host(folder, "train", "--quiet", "--policy", "builtin:probe", "--output", "run")
     host(folder, "train", "--quiet", "--policy", "builtin:fixed-kl", "--no-baseline", "--output", "other")
-    host(folder, "study", "--out", "study", "--attacks", "0%,30%", "--policies", "sft,probe", "--seeds", "17")
+    host(folder, "study", "--out", "study", "--attacks", "harmless,30%", "--policies", "sft,probe", "--seeds", "17")
     answers = folder / "run/generations.jsonl"
     lines = answers.read_text().splitlines()
     lines[0] = lines[0].replace('"answer":"', '"answer":"' + HOSTILE.replace("\\", "\\\\") + " " + "wide" * 300, 1)

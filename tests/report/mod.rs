@@ -28,6 +28,9 @@ fn is_inert(page: &str) {
         "http://",
         "https://",
         " src=",
+        " onerror=",
+        " onload=",
+        " style=\"",
         "url(",
         "@import",
         "<link",
@@ -51,9 +54,6 @@ fn is_inert(page: &str) {
     assert!(links.clone().count() > 0);
     for link in links {
         assert!(link.starts_with('#'), "{}", &link[..link.len().min(60)]);
-    }
-    for event in page.match_indices(" on").map(|(at, _)| &page[at..at + 12]) {
-        assert!(!event.contains('='), "{event}");
     }
     assert!(page.contains("default-src &#x27;none&#x27;"), "no policy");
     assert!(!page.contains("connect-src"), "a page of its own asks nobody");

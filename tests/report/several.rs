@@ -106,7 +106,7 @@ fn a_study_is_one_page_with_its_tables_and_plots() {
         "--out",
         "study",
         "--attacks",
-        "0%,30%",
+        "harmless,30%",
         "--policies",
         "sft,probe",
         "--seeds",

@@ -8,7 +8,7 @@ use host_trainer::evidence;
 use serde::Serialize;
 
 /// Bytes of records.jsonl that are read: a report keeps them in memory.
-const RECORDS: u64 = 2 << 30;
+const RECORDS: u64 = 512 << 20;
 /// The same while the run goes on.
 const GLANCE: u64 = 32 << 20;
 /// Findings, and kinds of reasons, that are shown.
