@@ -13,7 +13,7 @@ const STUDY: &str = include_str!("study.html");
 
 /// Width and height of a chart among others, and of one by itself.
 const SMALL: (f64, f64) = (440.0, 250.0);
-const LARGE: (f64, f64) = (560.0, 380.0);
+const LARGE: (f64, f64) = (460.0, 330.0);
 
 #[derive(Serialize)]
 struct RunPage<'a> {

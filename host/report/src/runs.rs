@@ -69,10 +69,11 @@ impl Runs {
         if folders.len() > LISTED {
             problems.add(format!("the first {LISTED} of {} runs are listed", folders.len()));
         }
+        let colours = [0, 2, 3, 4, 5, 6, 1].into_iter().cycle();
         let trained: Vec<Trained<'_>> = steps
             .iter()
-            .enumerate()
-            .map(|(colour, (name, steps))| Trained { name, colour, steps })
+            .zip(colours)
+            .map(|((name, steps), colour)| Trained { name, colour, steps })
             .collect();
         let listed = folders.iter().take(LISTED).map(|folder| {
             let run = Run::outline(folder);

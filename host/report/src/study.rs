@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use host_eval::compare::{Placed, pareto};
+use host_eval::compare::{Placed, colours_of, pareto};
 use host_html::Chart;
 use host_html::chart::{Axis, Point, Series, Style};
 use host_trainer::{Error, Result};
@@ -180,14 +180,9 @@ fn capped(lines: impl Iterator<Item = String>) -> Vec<String> {
 
 type Of = fn(&Row) -> Option<Share>;
 
-/// The colour of a policy, the same everywhere: by the order of the groups.
+/// The colour of a policy, the same everywhere.
 fn colours(groups: &[Group]) -> BTreeMap<&str, usize> {
-    let mut colours = BTreeMap::new();
-    for group in groups {
-        let next = colours.len();
-        colours.entry(group.policy.as_str()).or_insert(next);
-    }
-    colours
+    colours_of(groups.iter().map(|group| group.policy.as_str()))
 }
 
 fn tables(summary: &Summary) -> Vec<Attack> {

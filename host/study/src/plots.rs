@@ -5,7 +5,7 @@ mod lines;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use host_eval::compare::{Placed, Pooled, pareto};
+use host_eval::compare::{Placed, Pooled, colours_of, pareto};
 use host_html::Chart;
 use host_html::chart::Frame;
 use host_trainer::run_dir::write_atomically;
@@ -30,17 +30,14 @@ pub fn draw(summary: &Summary, out: &Path) -> anyhow::Result<()> {
     let groups: Vec<(&Group, Row)> =
         summary.groups.iter().map(|group| (group, group.row(group.scenario.variation()))).collect();
     let mut scenarios: Vec<Scenario> = Vec::new();
-    let mut arms: Vec<&str> = Vec::new();
     for (group, _) in &groups {
         if !scenarios.contains(&group.scenario) {
             scenarios.push(group.scenario);
         }
-        if !arms.contains(&group.arm.as_str()) {
-            arms.push(&group.arm);
-        }
     }
     // In all plots a policy has one colour.
-    let colour = |arm: &str| arms.iter().position(|one| *one == arm).unwrap_or(0);
+    let colours = colours_of(groups.iter().map(|(group, _)| group.arm.as_str()));
+    let colour = |arm: &str| colours.get(arm).copied().unwrap_or(0);
     let rates: BTreeSet<u64> =
         groups.iter().map(|(group, _)| group.learning_rate.to_bits()).collect();
     let rates: Vec<f64> = rates.into_iter().map(f64::from_bits).collect();

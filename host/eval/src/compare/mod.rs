@@ -29,7 +29,7 @@ pub use method::{Against, is_named};
 pub use metric::{Judged, Metric, Unit};
 pub use outcomes::Outcomes;
 pub use paired::{Paired, Pooled};
-pub use plot::{Placed, pareto};
+pub use plot::{Placed, colours_of, pareto};
 pub use spread::Spread;
 
 /// A run that has ended, as far as a comparison reads it.

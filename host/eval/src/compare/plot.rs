@@ -1,5 +1,7 @@
 //! Attack success over utility: the lower right corner is where a defence wants to be.
 
+use std::collections::BTreeMap;
+
 use host_html::Chart;
 use host_html::chart::{Axis, Point, Series, Style};
 
@@ -58,19 +60,18 @@ impl Compared {
         let task = tasks.into_iter().max_by_key(|task| {
             trained().filter(|method| method.metrics.contains_key(task)).count()
         })?;
-        let mut others = 0;
-        let placed = |method: &Method| {
-            // Plain fine-tuning is what the others are measured by: always the same colour.
-            let colour = if method.name == PLAIN { 1 } else { [0, 2, 3, 4, 5, 6][others % 6] };
-            others += usize::from(method.name != PLAIN);
+        let titles: Vec<String> = trained().map(Method::title).collect();
+        let colours = colours_of(titles.iter().map(String::as_str));
+        let placed = |(method, title): (&Method, &String)| {
+            let colour = colours[title.as_str()];
             Some(Placed {
-                name: method.title(),
+                name: title.clone(),
                 utility: share(method.metrics.get(&task)?),
                 attack_success: share(method.metrics.get(&Metric::AttackSuccess)?),
                 colour,
             })
         };
-        let placed: Vec<Placed> = trained().filter_map(placed).collect();
+        let placed: Vec<Placed> = trained().zip(&titles).filter_map(placed).collect();
         let before = self.methods.iter().find(|method| method.name == BEFORE);
         let level = before.and_then(|method| method.metrics.get(&Metric::AttackSuccess));
         let level = level.map(|spread| ("before training".to_owned(), spread.mean));
@@ -83,9 +84,32 @@ impl Compared {
     }
 }
 
-/// Names of methods that are no policy.
+/// The name of the model before any step.
 const BEFORE: &str = "before";
-const PLAIN: &str = "plain fine-tuning";
+/// Names of what the others are measured by.
+const PLAIN: [&str; 2] = ["plain fine-tuning", "sft"];
+
+/// Colours of methods in their order; plain fine-tuning has the same everywhere.
+pub fn colours_of<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeMap<&'n str, usize> {
+    let mut colours = BTreeMap::new();
+    let mut others = [0, 2, 3, 4, 5, 6].into_iter().cycle();
+    for name in names {
+        let is_plain = PLAIN.iter().any(|plain| {
+            name.strip_prefix(plain)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ',']))
+        });
+        let known = colours.contains_key(name);
+        let next = if is_plain {
+            Some(1)
+        } else if known {
+            None
+        } else {
+            others.next()
+        };
+        colours.entry(name).or_insert(next.unwrap_or(0));
+    }
+    colours
+}
 
 /// The interval of one seed, the standard deviation over several.
 fn share(spread: &Spread) -> Share {

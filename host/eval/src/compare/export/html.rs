@@ -29,7 +29,7 @@ pub(super) fn page(compared: &Compared) -> Result<String> {
     let data = Data {
         rows: compared.rows(str::to_owned),
         legend: compared.legend(),
-        plot: compared.plot().map(|plot| Figure::new(&plot, 560.0, 380.0)),
+        plot: compared.plot().map(|plot| Figure::new(&plot, 460.0, 330.0)),
         paired: compared.paired_rows(str::to_owned),
         paired_legend: PAIRED,
         notices: compared.notices.clone(),
