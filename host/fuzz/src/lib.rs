@@ -9,7 +9,7 @@ mod targets;
 
 use std::path::{Path, PathBuf};
 
-use targets::{data, models, network, policies};
+use targets::{data, models, network, policies, reports};
 
 /// One reader.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("packed", data::packed, 16 << 10),
     Target::new("parquet", data::parquet, 32 << 10),
     Target::new("generations", data::generations, 16 << 10),
+    Target::new("report", reports::report, 16 << 10),
     Target::new("model-config", models::config, 4 << 10),
     Target::new("template", models::template, 4 << 10),
     Target::new("tokenizer", models::tokenizer, 32 << 10),

@@ -4,3 +4,4 @@ pub mod data;
 pub mod models;
 pub mod network;
 pub mod policies;
+pub mod reports;
