@@ -59,7 +59,7 @@ impl Scale {
         let step = self.step;
         let first = (self.low / step - 1e-9).ceil();
         let last = (self.high / step + 1e-9).floor();
-        if !(first.is_finite() && last.is_finite()) || last - first > 50.0 {
+        if !(step.is_finite() && first.is_finite() && last.is_finite()) || last - first > 50.0 {
             return Vec::new();
         }
         let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
