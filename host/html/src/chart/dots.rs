@@ -40,7 +40,7 @@ pub struct Dot {
 }
 
 /// Height of a metric's name, and of each of its dots.
-const HEIGHTS: (f64, f64) = (22.0, 13.0);
+const HEIGHTS: (f64, f64) = (27.0, 13.0);
 
 impl Dots {
     /// The drawing for a page, so many units wide.
@@ -72,7 +72,7 @@ impl Dots {
             let _ = write!(
                 svg,
                 "<text class=\"row\" x=\"{left}\" y=\"{:.1}\">{}</text>",
-                y + 15.0,
+                y + 20.0,
                 escape(&line.name, 60)
             );
             y += HEIGHTS.0;
