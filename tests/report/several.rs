@@ -20,7 +20,7 @@ fn is_well_formed(xml: &str) -> Result<(), String> {
         }
         let name = tag.split([' ', '/']).next().unwrap_or_default();
         let quotes = tag.matches('"').count();
-        if quotes % 2 != 0 || quotes / 2 != tag.matches("=\"").count() {
+        if !quotes.is_multiple_of(2) || quotes / 2 != tag.matches("=\"").count() {
             return Err(format!("attributes of {tag}"));
         }
         entities(tag)?;
