@@ -5,6 +5,7 @@
 
 mod binary;
 mod check;
+mod dist;
 mod fuzz;
 mod guest;
 mod mutate;
@@ -47,6 +48,8 @@ enum Chore {
     /// Damages policies at random and loads them: what is refused where, what answers,
     /// and that nothing crashes or hangs.
     Mutate(mutate::Mutate),
+    /// Makes the tarball and the wheel that users install.
+    Dist(dist::Dist),
     /// Fuzzes every reader by coverage.
     Fuzz(fuzz::Fuzz),
 }
@@ -93,6 +96,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Structure(options) => options.run(),
         Chore::Hostile(options) => options.run(),
         Chore::Mutate(options) => options.run(),
+        Chore::Dist(options) => options.run(&root()?),
         Chore::Fuzz(options) => options.run(&root()?),
     }
 }
