@@ -27,6 +27,7 @@ mod dry_run;
 mod durable;
 mod evaluation;
 mod evidence;
+mod first_minutes;
 mod generated;
 mod golden;
 mod hand_over;

@@ -7,7 +7,7 @@ use host_trainer::Error;
 use host_trainer::error::Kind;
 use host_trainer::records::Ending;
 
-use crate::out::say;
+use crate::out::{say, stderr_width};
 
 /// Prints the error of a failed command, if this is the rank that `speaks`.
 pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
@@ -19,6 +19,10 @@ pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
             // A closed pipe (`host ... | head`) is the reader's wish, not an error.
             if code != 0 && speaks {
                 say(format!("error: {}", one_line(&error)));
+                // For a person; a log has the one line.
+                if let (Some(topic), Some(_)) = (topic(&error), stderr_width()) {
+                    say(format!("more: host explain {topic}"));
+                }
             }
             ExitCode::from(code)
         }
@@ -80,6 +84,81 @@ fn of(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<host_sandbox::Error>() {
         Some(error) if error.is_fault() => 3,
         _ => 1,
+    }
+}
+
+/// What errors are about, as `host explain` names it.
+#[cfg(test)]
+pub const TOPICS: [&str; 16] = [
+    "configuration",
+    "data",
+    "model",
+    "device",
+    "file",
+    "judge",
+    "policy",
+    "fault",
+    "need",
+    "numerics",
+    "checkpoint",
+    "resume",
+    "ranks",
+    "audit",
+    "unproven",
+    "interrupted",
+];
+
+fn topic(error: &anyhow::Error) -> Option<&'static str> {
+    let failed = error.downcast_ref().and_then(|failed| match failed {
+        Failed::Audit(_) => Some("audit"),
+        Failed::Unproven(_) => Some("unproven"),
+        Failed::Cases(_) => Some("policy"),
+        Failed::Run(_) => None,
+    });
+    failed
+        .or_else(|| error.downcast_ref().map(of_training))
+        .or_else(|| error.downcast_ref().map(of_failure))
+        .or_else(|| error.downcast_ref().map(of_policy))
+}
+
+fn of_training(error: &Error) -> &'static str {
+    match error {
+        Error::Failure(failure) => of_failure(failure),
+        Error::Policy(error) => of_policy(error),
+        Error::UnmetNeed { .. } | Error::Together { .. } => "need",
+        Error::Gradient { .. } | Error::NotFinite { .. } => "numerics",
+        Error::Checkpoint { .. } => "checkpoint",
+        Error::Resume { .. } | Error::OutputExists { .. } => "resume",
+        Error::Elsewhere { .. }
+        | Error::Differs { .. }
+        | Error::Diverged { .. }
+        | Error::NoMpi { .. }
+        | Error::OneProcess
+        | Error::MpiTwice => "ranks",
+    }
+}
+
+fn of_failure(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Config { .. } => "configuration",
+        Failure::Device { .. } | Failure::Tensor { .. } => "device",
+        Failure::Data(_) => "data",
+        Failure::Model(_) => "model",
+        Failure::Read { .. } | Failure::Write { .. } | Failure::File { .. } => "file",
+        Failure::Judge { .. } => "judge",
+        Failure::Interrupted => "interrupted",
+    }
+}
+
+fn of_policy(error: &host_sandbox::Error) -> &'static str {
+    use host_sandbox::Error;
+    match error {
+        error if error.is_fault() => "fault",
+        Error::Unmet { .. } => "need",
+        Error::Key { .. } => "file",
+        Error::Journal { .. } => "audit",
+        Error::Limits(_) => "configuration",
+        _ => "policy",
     }
 }
 

@@ -13,7 +13,7 @@ mod out;
 mod screen;
 mod signal;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use host_trainer::{Error, ranks};
 
 use commands::Command;
@@ -26,6 +26,21 @@ struct Cli {
     verbose: u8,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// All commands, as help, manual pages and completions show them.
+    fn commands() -> clap::Command {
+        flags::grouped(Self::command())
+    }
+
+    fn read<W: Into<std::ffi::OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<Self, clap::Error> {
+        let mut commands = Self::commands();
+        let matches = commands.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut commands))
+    }
 }
 
 #[global_allocator]
@@ -49,8 +64,12 @@ fn main() -> std::process::ExitCode {
     let launched = ranks::launched();
     let speaks = launched.is_none_or(|launched| launched.rank == 0);
     let several = launched.is_some_and(|launched| launched.size > 1);
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        if speaks { out::exit_with::<Cli>(&error) } else { std::process::exit(error.exit_code()) }
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| {
+        if speaks {
+            out::exit_with(&error, Cli::read)
+        } else {
+            std::process::exit(error.exit_code())
+        }
     });
     screen::log(cli.verbose, speaks);
     home::register_reader();

@@ -4,10 +4,11 @@
 //! stdout is data: that it can't be written is an error. stderr is for people, and a run doesn't end
 //! because nobody can read it any more: a closed terminal or a full disk there is no error.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use host_files::{Page, text};
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 
 /// Longest line on stderr, in characters; of a longer one the middle is left out.
 const LINE: usize = 8000;
@@ -16,9 +17,28 @@ const LINE: usize = 8000;
 pub fn print(
     json: bool,
     value: &impl Serialize,
-    page: impl FnOnce() -> Page,
+    page: impl FnOnce(Option<usize>) -> Page,
 ) -> anyhow::Result<()> {
-    if json { print_json(value) } else { print_page(&page()) }
+    if json { print_json(value) } else { print_page(&page(stdout_width())) }
+}
+
+/// Characters that a line on stdout has room for: those of its terminal. A file or a pipe has no
+/// limit.
+pub fn stdout_width() -> Option<usize> {
+    let stdout = io::stdout();
+    width(stdout.is_terminal().then(|| terminal_size_of(stdout)))
+}
+
+/// Likewise on stderr.
+pub fn stderr_width() -> Option<usize> {
+    let stderr = io::stderr();
+    width(stderr.is_terminal().then(|| terminal_size_of(stderr)))
+}
+
+fn width(size: Option<Option<(Width, terminal_size::Height)>>) -> Option<usize> {
+    let (Width(columns), _) = size??;
+    // Some terminals say 0 for not known.
+    (columns > 0).then(|| usize::from(columns))
 }
 
 /// Prints JSON over several lines to stdout.
@@ -31,9 +51,29 @@ pub fn print_json_text(json: &str) -> anyhow::Result<()> {
     write(&text::json(json))
 }
 
-/// Prints lines to stdout.
+/// Prints lines to stdout. On a terminal long ones end at a word; the tables among them have
+/// the width that they were made with.
 pub fn print_page(page: &Page) -> anyhow::Result<()> {
-    write(page.as_str())
+    match stdout_width() {
+        Some(width) => write(&wrapped(page.as_str(), width)),
+        None => write(page.as_str()),
+    }
+}
+
+fn wrapped(text: &str, width: usize) -> String {
+    let wrap = |line: &str| {
+        if line.chars().count() <= width || line.trim_start().starts_with('|') {
+            return line.to_owned();
+        }
+        let indent = " ".repeat(line.len() - line.trim_start().len());
+        let options = textwrap::Options::new(width)
+            .initial_indent(&indent)
+            .subsequent_indent(&indent)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        textwrap::fill(line.trim_start(), options)
+    };
+    text.lines().map(wrap).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints one line to stdout.
@@ -46,13 +86,45 @@ pub fn print_block(block: &str) -> anyhow::Result<()> {
     write(&text::block(block))
 }
 
+/// Prints an answer to stdout while it grows: each time what isn't there yet.
+#[derive(Debug, Default)]
+pub struct Growing {
+    there: String,
+}
+
+impl Growing {
+    /// Prints what `text` goes on with. Part of a character waits for the rest of it.
+    pub fn grow(&mut self, text: &str) -> anyhow::Result<()> {
+        let shown = text::block(text.trim_end_matches(char::REPLACEMENT_CHARACTER));
+        if let Some(new) = shown.strip_prefix(&self.there).filter(|new| !new.is_empty()) {
+            let mut stdout = io::stdout().lock();
+            write!(stdout, "{new}").and_then(|()| stdout.flush()).map_err(unwritten)?;
+            self.there = shown.into_owned();
+        }
+        Ok(())
+    }
+
+    /// The whole of it: on a line of its own if it is not what was begun with.
+    pub fn end(self, text: &str) -> anyhow::Result<()> {
+        let shown = text::block(text);
+        match shown.strip_prefix(&self.there) {
+            Some(rest) => write(rest),
+            None => write("").and_then(|()| write(&shown)),
+        }
+    }
+}
+
 /// The formats of a table have escaped what means something to their readers; this is what would
 /// mean something to the terminal.
 fn write(shown: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout().lock(), "{shown}") {
+    writeln!(io::stdout().lock(), "{shown}").map_err(unwritten)
+}
+
+fn unwritten(error: io::Error) -> anyhow::Error {
+    match error.kind() {
         // Whoever closed the pipe (`host ... | head`) has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error.into()),
-        other => other.map_err(|error| anyhow::anyhow!("stdout: {error}")),
+        io::ErrorKind::BrokenPipe => error.into(),
+        _ => anyhow::anyhow!("stdout: {error}"),
     }
 }
 
@@ -60,6 +132,15 @@ fn write(shown: &str) -> anyhow::Result<()> {
 pub fn say(line: impl AsRef<str>) {
     let line = text::line(line.as_ref());
     let _ = writeln!(io::stderr().lock(), "{}", within(&line, LINE));
+}
+
+/// The same for lines without a command to copy: on a terminal a long one ends at a word.
+pub fn say_words(line: impl AsRef<str>) {
+    let line = text::line(line.as_ref());
+    match stderr_width() {
+        Some(width) => wrapped(&within(&line, LINE), width).lines().for_each(say),
+        None => say(line),
+    }
 }
 
 /// What is known to begin with a problem and to end with what to do about it keeps both.
@@ -101,7 +182,12 @@ pub fn say_panics() {
 }
 
 /// Ends the program with what clap has to say: a usage error (exit code 2), help or the version.
-pub fn exit_with<P: clap::Parser>(error: &clap::Error) -> ! {
+///
+/// `read` reads arguments as the program does.
+pub fn exit_with<P>(
+    error: &clap::Error,
+    read: impl Fn(Vec<String>) -> Result<P, clap::Error>,
+) -> ! {
     let given: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let shown: Vec<String> =
@@ -111,7 +197,7 @@ pub fn exit_with<P: clap::Parser>(error: &clap::Error) -> ! {
         let _ = error.print();
     } else {
         // The same complaint about the arguments as they may be shown.
-        let again = P::try_parse_from(shown).err();
+        let again = read(shown).err();
         let plain = again.as_ref().unwrap_or(error).to_string();
         plain.trim_end().lines().for_each(say);
     }
@@ -129,5 +215,13 @@ mod tests {
         assert!(shown.chars().count() <= 43, "{shown}");
         assert!(shown.starts_with("weights: ä") && shown.ends_with("the file"), "{shown}");
         assert_eq!(within("short", 40), "short");
+    }
+
+    #[test]
+    fn lines_for_a_terminal_end_at_a_word_and_tables_stay() {
+        let table = format!("| {} |", "x ".repeat(20));
+        let text = format!("{table}\n  what was found of the refusals\nshort");
+        let shown = wrapped(&text, 20);
+        assert_eq!(shown, format!("{table}\n  what was found of\n  the refusals\nshort"));
     }
 }

@@ -8,7 +8,7 @@ use host_trainer::observer::{Observer, Progress};
 use host_trainer::records::StepRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::out::{Log, say};
+use crate::out::{Log, say_words, stderr_width};
 
 /// Sends the libraries' logs to stderr; `-v` shows more of them. Ranks that don't `speak`
 /// log errors only.
@@ -36,12 +36,23 @@ pub struct Screen {
     is_terminal: bool,
     quiet: bool,
     stop: Arc<AtomicBool>,
+    /// What was worth knowing, each once.
+    notices: Vec<String>,
 }
+
+/// Characters in front of each line that is shown of a table.
+const INDENT: usize = 2;
 
 impl Screen {
     pub fn new(quiet: bool) -> Self {
         let is_terminal = console_is_terminal();
-        Self { bar: ProgressBar::hidden(), is_terminal, quiet, stop: Arc::default() }
+        Self {
+            bar: ProgressBar::hidden(),
+            is_terminal,
+            quiet,
+            stop: Arc::default(),
+            notices: Vec::new(),
+        }
     }
 
     /// A screen whose work ends early when `stop` becomes true.
@@ -51,9 +62,14 @@ impl Screen {
         screen
     }
 
+    /// All that was said of the work, each once: much of it has left the screen by the end.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.clone()
+    }
+
     fn line(&self, text: &str) {
         if !self.quiet {
-            self.bar.suspend(|| say(text));
+            self.bar.suspend(|| say_words(text));
         }
     }
 }
@@ -61,7 +77,7 @@ impl Screen {
 impl Observer for Screen {
     fn step(&mut self, record: &StepRecord) {
         let text = describe(record);
-        self.bar.set_message(text.clone());
+        self.bar.set_message(brief(record));
         self.bar.inc(1);
         let every = (record.total / 10).max(1);
         let last = record.step + 1 == record.total;
@@ -81,9 +97,10 @@ impl Progress for Screen {
             return;
         }
         self.bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        // `wide_msg` leaves out what a line has no room for, from the end.
         let template = match length {
-            Some(_) => "  {bar:24} {pos}/{len} {elapsed}<{eta} {msg}",
-            None => "  {spinner} {elapsed} {msg}",
+            Some(_) => "  {bar:12} {pos}/{len} {elapsed}<{eta} {wide_msg}",
+            None => "  {spinner} {elapsed} {wide_msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
@@ -96,13 +113,20 @@ impl Progress for Screen {
     }
 
     fn notice(&mut self, text: &str) {
+        if !self.notices.iter().any(|known| known == text) {
+            self.notices.push(text.to_owned());
+        }
         self.line(&format!("note: {text}"));
+    }
+
+    fn width(&self) -> Option<usize> {
+        Some(stderr_width()?.saturating_sub(INDENT))
     }
 
     fn show(&mut self, title: &str, text: &str) {
         self.line(&format!("{title}:"));
         for line in text.lines() {
-            self.line(&format!("  {line}"));
+            self.line(&format!("{:INDENT$}{line}", ""));
         }
     }
 
@@ -133,6 +157,23 @@ fn describe(record: &StepRecord) -> String {
         " lr {:.1e} {:.0} tok/s",
         record.learning_rate, record.tokens_per_second
     ));
+    text
+}
+
+/// The same for one line of 80 characters beside a bar: what matters most comes first.
+fn brief(record: &StepRecord) -> String {
+    let mut text = format!("loss {:.2}", record.loss);
+    if let Some(kl) = record.kl {
+        text.push_str(&format!(" kl {kl:.2}"));
+    }
+    if let (Some(risk), Some(max)) = (record.risk, record.max_risk) {
+        text.push_str(&format!(" risk {risk:.2}/{max:.2}"));
+        text.push_str(&format!(" w {:.2}/{:.2}", record.task_weight, record.kl_weight));
+    }
+    text.push_str(&match record.tokens_per_second {
+        ..1000.0 => format!(" {:.0} tok/s", record.tokens_per_second),
+        rate => format!(" {:.1}k tok/s", rate / 1000.0),
+    });
     text
 }
 

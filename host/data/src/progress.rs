@@ -15,6 +15,11 @@ pub trait Progress {
     /// Lines to keep on the screen, such as the first rendered example.
     fn show(&mut self, title: &str, text: &str);
 
+    /// Characters that a line of [`Progress::show`] has room for, if that is limited.
+    fn width(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether the person wants it to stop: work that has nothing to save yet ends then.
     fn is_stopping(&self) -> bool {
         false

@@ -165,6 +165,12 @@ impl Write for NewFile {
     }
 }
 
+/// Bytes that this user can still write to the file system of a folder, as far as it says so.
+pub fn room(folder: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
 /// Refuses what has no room on the file system, as far as that says so.
 fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};

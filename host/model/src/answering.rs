@@ -2,7 +2,7 @@
 
 use crate::decoder::Decoder;
 use crate::error::Result;
-use crate::generate::{GenerateOptions, generate};
+use crate::generate::{GenerateOptions, NewToken, generate};
 use crate::pass::Overlay;
 use crate::tokenizer::{ChatTokenizer, Spoken};
 
@@ -62,9 +62,34 @@ impl Answering<'_> {
     /// # Errors
     /// As [`generate`], and if a token isn't of the tokenizer.
     pub fn answer(&self, prompts: &[Vec<u32>]) -> Result<Vec<Answered>> {
+        let first = self.generate(prompts, self.options.max_new_tokens, &mut |_| {})?;
+        self.finish(prompts, first)
+    }
+
+    /// The answer to one prompt. `said` hears after every token what was said so far; a thought that has more room
+    /// than an answer, and the answer behind it, come at once when they are complete.
+    ///
+    /// # Errors
+    /// As [`Answering::answer`].
+    pub fn stream(&self, prompt: &Vec<u32>, said: &mut dyn FnMut(&Spoken)) -> Result<Answered> {
+        let mut tokens = Vec::new();
+        let mut watch = |new: &[NewToken]| {
+            tokens.extend(new.iter().map(|new| new.token));
+            // What can't be decoded is told by the complete answer.
+            if let Ok(spoken) = self.tokenizer.spoken(prompt, &tokens) {
+                said(&spoken);
+            }
+        };
+        let prompts = std::slice::from_ref(prompt);
+        let first = self.generate(prompts, self.options.max_new_tokens, &mut watch)?;
+        Ok(self.finish(prompts, first)?.pop().unwrap_or_default())
+    }
+
+    /// From the first tokens that were said to whole answers.
+    fn finish(&self, prompts: &[Vec<u32>], first: Vec<Vec<u32>>) -> Result<Vec<Answered>> {
         let most = self.options.max_new_tokens;
         let mut asked = Vec::with_capacity(prompts.len());
-        for (prompt, tokens) in prompts.iter().zip(self.generate(prompts, most)?) {
+        for (prompt, tokens) in prompts.iter().zip(first) {
             let spoken = self.tokenizer.spoken(prompt, &tokens)?;
             let (ended, generated) = (tokens.len() < most, tokens.len());
             let mut one = Asked { prompt, tokens, spoken, ended, cut: false, generated };
@@ -141,7 +166,7 @@ impl Answering<'_> {
         if prompts.is_empty() {
             return Ok(());
         }
-        for (one, tokens) in fitting.into_iter().zip(self.generate(&prompts, most)?) {
+        for (one, tokens) in fitting.into_iter().zip(self.generate(&prompts, most, &mut |_| {})?) {
             one.ended = tokens.len() < most;
             one.generated += tokens.len();
             one.tokens.extend(tokens);
@@ -150,9 +175,14 @@ impl Answering<'_> {
         Ok(())
     }
 
-    fn generate(&self, prompts: &[Vec<u32>], most: usize) -> Result<Vec<Vec<u32>>> {
+    fn generate(
+        &self,
+        prompts: &[Vec<u32>],
+        most: usize,
+        progress: &mut dyn FnMut(&[NewToken]),
+    ) -> Result<Vec<Vec<u32>>> {
         let options = GenerateOptions { max_new_tokens: most, ..self.options.clone() };
         let stop = self.tokenizer.stop_tokens();
-        generate(self.decoder, self.overlay, prompts, stop, &options, &mut |_| {})
+        generate(self.decoder, self.overlay, prompts, stop, &options, progress)
     }
 }

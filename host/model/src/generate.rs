@@ -38,10 +38,19 @@ impl GenerateOptions {
     }
 }
 
+/// A token that an answer goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewToken {
+    /// Index of the prompt.
+    pub prompt: usize,
+    /// The token.
+    pub token: u32,
+}
+
 /// Answer every prompt; the answers come in the order of the prompts, without the token of `stop` that ended them.
 ///
 /// Prompts are packed without padding and decoded together with cached keys and values; where answers have ended, the
-/// next prompts join. `progress` is called after every step with the number of new tokens. Greedy answers don't depend on which prompts
+/// next prompts join. `progress` is called after every step with the new tokens. Greedy answers don't depend on which prompts
 /// are in the batch, up to the rounding of matrix products of different height.
 ///
 /// # Errors
@@ -52,7 +61,7 @@ pub fn generate<'a>(
     prompts: &[Vec<u32>],
     stop: &[u32],
     options: &GenerateOptions,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(&[NewToken]),
 ) -> Result<Vec<Vec<u32>>> {
     check(decoder, prompts, options)?;
     let overlay = overlay.into();
@@ -154,7 +163,7 @@ impl Run<'_> {
         &self,
         prompts: &[Vec<u32>],
         mut waiting: Vec<Sequence>,
-        progress: &mut dyn FnMut(usize),
+        progress: &mut dyn FnMut(&[NewToken]),
         answers: &mut [Vec<u32>],
     ) -> Result<()> {
         let mut there: Vec<Sequence> = Vec::new();
@@ -171,7 +180,7 @@ impl Run<'_> {
                 return Ok(());
             }
             let tokens = self.step(&mut batch, &mut there, answers)?;
-            progress(tokens.len());
+            progress(&tokens);
             if !there.is_empty() {
                 let newest: Vec<u32> =
                     there.iter().filter_map(|s| answers[s.index].last().copied()).collect();
@@ -186,7 +195,7 @@ impl Run<'_> {
         batch: &mut DecodingBatch<'_>,
         sequences: &mut Vec<Sequence>,
         answers: &mut [Vec<u32>],
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Vec<NewToken>> {
         let logits = batch.logits()?;
         let mut keep = Vec::with_capacity(sequences.len());
         let mut tokens = Vec::with_capacity(sequences.len());
@@ -195,7 +204,7 @@ impl Run<'_> {
             let stopped = self.stop.contains(&token);
             if !stopped {
                 answers[sequence.index].push(token);
-                tokens.push(token);
+                tokens.push(NewToken { prompt: sequence.index, token });
                 sequence.left -= 1;
             }
             keep.push(!stopped && sequence.left > 0);

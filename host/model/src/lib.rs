@@ -38,7 +38,7 @@ pub use chat::{Moment, TemplateOptions};
 pub use config::{Config, Experts, Family, Rope, RopeScaling};
 pub use decoder::Decoder;
 pub use error::{Error, Result};
-pub use generate::{GenerateOptions, generate};
+pub use generate::{GenerateOptions, NewToken, generate};
 pub use host_kernels::simd::{Widest, limit_instructions};
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Names, Target};

@@ -120,7 +120,11 @@ pub fn run(options: &Options, program: &Program, tell: Tell<'_>) -> anyhow::Resu
         return Err(Interrupted.into());
     }
     compare(program, &runs.finished, &settings.out)?;
-    Ok(Outcome { text: summary.text(), json: summary.json()?, failed: runs.failed.len() })
+    Ok(Outcome {
+        text: summary.text(options.width),
+        json: summary.json()?,
+        failed: runs.failed.len(),
+    })
 }
 
 /// The runs as `host compare` shows them, for whoever wants to go on with the numbers.

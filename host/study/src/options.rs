@@ -52,6 +52,8 @@ pub struct Options {
     pub jobs: usize,
     /// Names of the policies that come with the program.
     pub builtin: Vec<&'static str>,
+    /// Characters that a line of the printed tables has room for, if that is limited.
+    pub width: Option<usize>,
     /// Lists the runs and does none.
     pub dry_run: bool,
 }

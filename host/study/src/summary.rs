@@ -110,9 +110,9 @@ impl Summary {
 
     /// summary.md, and with it what the calibrations found.
     pub fn write(&self, out: &Path, calibrations: &Calibrations) -> anyhow::Result<()> {
-        let mut page = format!("{}\n", self.text());
+        let mut page = format!("{}\n", self.text(None));
         for (name, fitted) in calibrations.iter() {
-            let (near, far) = (fitted.near.table(), fitted.far.table());
+            let (near, far) = (fitted.near.table(None), fitted.far.table(None));
             page += &format!("\n## Calibration of {name}\n\n");
             page += &format!("On prompts like those it was fitted on:\n\n{near}\n\n");
             page += &format!("On what the evaluations ask:\n\n{far}\n");

@@ -11,7 +11,7 @@ use host_trainer::records::Ending;
 
 use super::engine;
 use crate::flags::{ConfigFlags, DataFlags, FlagGroup as _, PolicyFlags, with_defaults};
-use crate::out::{print_json, print_page, say};
+use crate::out::{print_json, print_page, say, stdout_width};
 use crate::screen::Screen;
 
 /// Fit a policy to a model on labelled prompts, and print what it tried.
@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.config.json {
         print_json(&file)?;
     } else {
-        print_page(&file.table())?;
+        print_page(&file.table(stdout_width()))?;
         say(format!(
             "wrote {}; use it with host train --calibration {}",
             output.display(),

@@ -6,7 +6,7 @@ use host_trainer::compared;
 use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 
-use crate::out::{print_block, say};
+use crate::out::{print_block, print_page, say, stdout_width};
 
 /// Put the reports of several runs into one table, over the seeds of each method.
 #[derive(Debug, Args)]
@@ -44,6 +44,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         write_atomically(path, compared.to(format)?.as_bytes())?;
     }
     let format = if arguments.json { Format::Json } else { arguments.format };
-    print_block(compared.to(format)?.trim_end())?;
+    match format {
+        Format::Text => print_page(&compared.text(stdout_width()))?,
+        other => print_block(compared.to(other)?.trim_end())?,
+    }
     Ok(Ending::Finished)
 }

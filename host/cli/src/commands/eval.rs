@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
     let comparison = Comparison { models, notices };
-    print(arguments.config.json, &comparison, || comparison.table())?;
+    print(arguments.config.json, &comparison, |width| comparison.table(width))?;
     let evaluations = comparison.models.iter().map(|(_, evaluation)| evaluation);
     all_judged(evaluations, &config, &judges)?;
     Ok(Ending::Finished)

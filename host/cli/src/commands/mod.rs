@@ -4,12 +4,17 @@ mod adapter;
 mod audit;
 mod calibrate;
 mod compare;
+mod completions;
 mod config;
 mod data;
+mod doctor;
 mod eval;
+mod explain;
 mod export;
 mod generate;
+mod init;
 mod judge;
+mod man;
 mod policy;
 mod report;
 mod serve;
@@ -29,10 +34,11 @@ use host_trainer::records::Ending;
 
 use crate::builtin::POLICIES;
 use crate::home;
-use crate::out::say;
+use crate::out::say_words;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Init(Box<init::Arguments>),
     Train(Box<train::Arguments>),
     Calibrate(Box<calibrate::Arguments>),
     Eval(Box<eval::Arguments>),
@@ -54,11 +60,16 @@ pub enum Command {
     Export(Box<export::Arguments>),
     #[command(subcommand)]
     Config(config::Command),
+    Doctor(Box<doctor::Arguments>),
+    Explain(explain::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 impl Command {
     pub fn run(&self) -> anyhow::Result<Ending> {
         match self {
+            Self::Init(arguments) => init::run(arguments),
             Self::Train(arguments) => train::run(arguments),
             Self::Calibrate(arguments) => calibrate::run(arguments),
             Self::Eval(arguments) => eval::run(arguments),
@@ -75,12 +86,16 @@ impl Command {
             Self::Judge(command) => judge::run(command),
             Self::Export(arguments) => export::run(arguments),
             Self::Config(command) => config::run(command),
+            Self::Doctor(arguments) => doctor::run(arguments),
+            Self::Explain(arguments) => explain::run(arguments),
+            Self::Completions(arguments) => completions::run(arguments),
+            Self::Man(arguments) => man::run(arguments),
         }
     }
 
     /// Whether the command may run as several MPI ranks: only a training.
     pub fn runs_in_ranks(&self) -> bool {
-        matches!(self, Self::Train(arguments) if !arguments.train.dry_run)
+        matches!(self, Self::Train(arguments) if !arguments.dry_run)
     }
 }
 
@@ -98,7 +113,7 @@ fn signer(key: Option<&Path>) -> Result<Signer, host_sandbox::Error> {
     let path = home::key()?;
     let (signer, made) = Signer::open_or_create(&path)?;
     if made {
-        say(format!(
+        say_words(format!(
             "note: made a key that signs what you do: {} (its public half: {})",
             path.display(),
             public_path(&path).display()

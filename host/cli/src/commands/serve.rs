@@ -123,7 +123,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut printed = Ok(());
     let ready = |address: SocketAddr| {
         let address = Address { url: format!("http://{address}/v1"), model: name, context };
-        printed = print(arguments.config.json, &address, || page(&address));
+        printed = print(arguments.config.json, &address, |_| page(&address));
     };
     let quiet = arguments.config.quiet;
     let tell = move |line: &str| {

@@ -9,7 +9,7 @@ use host_trainer::records::Ending;
 
 use crate::builtin::POLICIES;
 use crate::exit::Failed;
-use crate::out::{print_block, print_json, say};
+use crate::out::{print_json, print_page, say, stdout_width};
 use crate::signal;
 
 /// Train a model under several policies, attacks, learning rates and seeds, and put what came of
@@ -139,7 +139,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.json {
         print_json(&outcome.json)?;
     } else {
-        print_block(&outcome.text)?;
+        print_page(&outcome.text.lines().collect())?;
     }
     match outcome.failed {
         0 => Ok(Ending::Finished),
@@ -186,6 +186,7 @@ impl Arguments {
             refusals: self.refusals,
             jobs: self.jobs,
             builtin: POLICIES.iter().map(|one| one.name).collect(),
+            width: stdout_width(),
             dry_run: self.dry_run,
         }
     }

@@ -1,14 +1,18 @@
 //! Every flag that sets a key of the configuration, in groups that commands share.
 
+mod headings;
+mod run;
 mod several;
 mod table;
 mod track;
 
 use std::path::{Path, PathBuf};
 
-use host_trainer::config::{Layers, OnFault, RunConfig};
-use host_trainer::{Error, demo};
+use host_trainer::Error;
+use host_trainer::config::{Layers, OnFault};
 
+pub use headings::grouped;
+pub use run::{RunFlags, with_defaults};
 use several::{on_fault, set_calibrations, set_no_baseline, set_on_fault, set_policies};
 pub use table::FlagGroup;
 use table::{Flag, flags, key, set};
@@ -17,7 +21,7 @@ pub use track::TrackFlags;
 flags! {
     /// Where a configuration comes from: file, then --set, then the flags.
     pub struct ConfigFlags {
-        /// TOML file with the configuration; see examples/config.toml for every key.
+        /// TOML file with the configuration; `host config example` prints one with every key.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Override a key of the configuration, such as train.batch=4. Can be repeated.
@@ -212,9 +216,6 @@ flags! {
         /// Don't train without the policy for comparison.
         #[arg(long)]
         no_baseline: bool => [train.baseline, by set_no_baseline],
-        /// Check everything, print the memory and time that the training would take, and stop.
-        #[arg(long)]
-        dry_run: bool,
     }
 }
 
@@ -293,28 +294,6 @@ impl ConfigFlags {
         layers.allow_endpoints(&self.allowed_endpoints);
         Ok(layers)
     }
-}
-
-/// Resolves a configuration over the embedded defaults: the demo model if none is named,
-/// the demo data if there are no training data.
-pub fn with_defaults(mut user: Layers) -> Result<RunConfig, Error> {
-    let mut layers = Layers::default();
-    // An empty list is the default of the key, and names none.
-    user.drop_empty_list(key!(data.train));
-    if !user.has(key!(data.train)) {
-        layers.add_text(demo::DATA_CONFIG, "embedded data.toml")?;
-    }
-    if !user.has(key!(model.source)) {
-        layers.add_text(demo::MODEL_CONFIG, "embedded model.toml")?;
-        // An adapter that training starts with brings its own rank and alpha.
-        if user.has(key!(lora.start)) {
-            let lora = RunConfig::default().lora;
-            layers.set(key!(lora.rank), lora.rank as i64)?;
-            layers.set(key!(lora.alpha), lora.alpha)?;
-        }
-    }
-    layers.add(user);
-    layers.resolve()
 }
 
 /// Configuration keys that have a flag, each with the flag as it is typed.

@@ -1,5 +1,6 @@
 //! The end of a run, for people and for programs.
 
+mod findings;
 mod markdown;
 mod models;
 mod policies;
@@ -83,8 +84,9 @@ impl Report {
     }
 
     /// The table of the run: one column per model.
-    pub fn table(&self) -> Page {
-        models::table(&self.columns(), str::to_owned)
+    /// `width`: as [`Table::page`] has it.
+    pub fn table(&self, width: Option<usize>) -> Page {
+        models::table(&self.columns(), str::to_owned, width)
     }
 
     /// The same as rows of cells, the first row the names of the models, and what is said below them.
@@ -94,7 +96,7 @@ impl Report {
 
     /// The same as Markdown.
     pub fn markdown(&self) -> Page {
-        models::table(&self.columns(), escape_markdown)
+        models::table(&self.columns(), escape_markdown, None)
     }
 
     fn columns(&self) -> Vec<models::Column<'_>> {
@@ -119,10 +121,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub fn table(&self) -> Page {
+    /// `width`: as [`Table::page`] has it.
+    pub fn table(&self, width: Option<usize>) -> Page {
         let models = self.models.iter();
         let columns = models.map(|(name, eval)| (name.as_str(), Some(eval), None));
-        models::table(&columns.collect::<Vec<_>>(), str::to_owned)
+        models::table(&columns.collect::<Vec<_>>(), str::to_owned, width)
     }
 }
 

@@ -11,15 +11,20 @@ use crate::measure::{Mean, Rate, RefusalsBy};
 /// One model: its name, what it did, and how it was trained.
 pub(super) type Column<'a> = (&'a str, Option<&'a Evaluation>, Option<&'a Trained>);
 
-/// The table as text. `escape` is what the format asks for of every text.
-pub(super) fn table(columns: &[Column], escape: impl Fn(&str) -> String) -> Page {
+/// The table as text. `escape` is what the format asks for of every text, `width` as
+/// [`Table::page`] has it.
+pub(super) fn table(
+    columns: &[Column],
+    escape: impl Fn(&str) -> String,
+    width: Option<usize>,
+) -> Page {
     let (rows, notes) = rows(columns);
     let mut rows = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect::<Vec<_>>());
     let mut table = Table::plain();
     table.header(rows.next().unwrap_or_default());
     rows.for_each(|row| table.row(row));
     table.align_right(1);
-    let mut page = table.page();
+    let mut page = table.page(width);
     page.lines(notes.iter().map(|line| escape(line)));
     page
 }

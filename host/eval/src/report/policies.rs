@@ -7,21 +7,47 @@ use host_files::Page;
 use super::Table;
 
 /// What was tried, and which of it was chosen.
-pub fn candidates_table(candidates: &[Candidate], summary: &str) -> Page {
-    let mut rows = candidates_rows(candidates).into_iter();
-    let mut table = Table::plain();
-    table.header(rows.next().unwrap_or_default());
-    rows.for_each(|row| table.row(row));
-    let mut page = table.page();
+/// `width`: as [`Table::page`] has it.
+pub fn candidates_table(candidates: &[Candidate], summary: &str, width: Option<usize>) -> Page {
+    let mut left_out: &[&str] = &[];
+    for more in 0..=LEFT_OUT.len() {
+        left_out = &LEFT_OUT[..more];
+        let natural = candidates_in(candidates, left_out, None);
+        if width
+            .is_none_or(|width| natural.as_str().lines().all(|line| line.chars().count() <= width))
+        {
+            break;
+        }
+    }
+    let mut page = candidates_in(candidates, left_out, width);
+    if !left_out.is_empty() {
+        page.line(format!("{} are in the file, and on a wider screen", left_out.join(" and ")));
+    }
     page.line(summary);
     page
 }
 
-/// The same as rows of cells, the first row the head.
+/// Metrics that a narrow screen has no room for, the first of them first.
+const LEFT_OUT: [&str; 2] = ["log_loss", "auprc"];
+
+fn candidates_in(candidates: &[Candidate], left_out: &[&str], width: Option<usize>) -> Page {
+    let mut rows = some_rows(candidates, left_out).into_iter();
+    let mut table = Table::plain();
+    table.header(rows.next().unwrap_or_default());
+    rows.for_each(|row| table.row(row));
+    table.page(width)
+}
+
+/// What was tried as rows of cells, the first row the head.
 pub fn candidates_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
+    some_rows(candidates, &[])
+}
+
+fn some_rows(candidates: &[Candidate], left_out: &[&str]) -> Vec<Vec<String>> {
     let mut names: Vec<&str> = Vec::new();
     for metric in candidates.iter().flat_map(|candidate| &candidate.metrics) {
-        if !names.contains(&metric.name.as_str()) {
+        let hidden = left_out.iter().any(|one| metric.name.ends_with(one));
+        if !hidden && !names.contains(&metric.name.as_str()) {
             names.push(&metric.name);
         }
     }
@@ -44,7 +70,8 @@ pub fn candidates_rows(candidates: &[Candidate]) -> Vec<Vec<String>> {
 const SHOWN: usize = 12;
 
 /// What another policy would have said, beside what was said.
-pub fn what_if_table(comparison: &journal::Comparison) -> Page {
+/// `width`: as [`Table::page`] has it.
+pub fn what_if_table(comparison: &journal::Comparison, width: Option<usize>) -> Page {
     let mut table = Table::plain();
     let names = [&comparison.recorded, &comparison.other];
     let columns = ["risk", "highest", "task weight", "KL weight", "action"];
@@ -65,7 +92,7 @@ pub fn what_if_table(comparison: &journal::Comparison) -> Page {
         values.iter().sum::<f64>() / values.len().max(1) as f64
     };
     let faults = steps.iter().filter(|step| step.fault.is_some()).count();
-    let mut page = table.page();
+    let mut page = table.page(width);
     page.line(format!(
         "mean over {} steps: risk {:.3} -> {:.3}, KL weight {:.3} -> {:.3}",
         steps.len(),

@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use comfy_table::{CellAlignment, presets};
+use comfy_table::{CellAlignment, ContentArrangement, presets};
 use host_files::{Page, text};
 
 /// Longest cell, in characters.
@@ -43,8 +43,12 @@ impl Table {
         }
     }
 
-    /// Its lines.
-    pub fn page(&self) -> Page {
+    /// Its lines. Where there are only so many columns of characters, as on a terminal, the
+    /// cells are broken into several lines.
+    pub fn page(&mut self, width: Option<usize>) -> Page {
+        if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {
+            self.0.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
         self.0.lines().collect()
     }
 }
@@ -63,9 +67,23 @@ mod tests {
         table.header(["policy", "risk\u{1b}[8m"]);
         table.row(["probe\n| other | 0.0 |", "0.5"]);
         table.align_right(1);
-        let page = table.page().to_string();
+        let page = table.page(None).to_string();
         assert_eq!(page.lines().count(), 3, "{page}");
         assert!(!page.contains('\u{1b}'), "{page}");
         assert!(page.contains("probe\\n"), "{page}");
+    }
+
+    #[test]
+    fn a_table_keeps_to_the_width_that_there_is() {
+        let mut table = Table::plain();
+        table.header(["", "before", "plain fine-tuning"]);
+        table.row(["harmful requests refused", "93.8% [86-97] (75/80)", "0.0% [0-5] (0/80)"]);
+        let natural = table.page(None).to_string();
+        assert_eq!(table.page(Some(120)).to_string(), natural);
+        for width in [40, 60] {
+            let page = table.page(Some(width)).to_string();
+            assert!(page.lines().all(|line| line.chars().count() <= width), "{page}");
+            assert!(page.contains("75/80"), "{page}");
+        }
     }
 }

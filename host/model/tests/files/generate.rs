@@ -111,7 +111,8 @@ fn progress_counts_every_token() {
     let model = model(dir.path());
     let mut count = 0;
     let answers =
-        generate(&model.decoder, None, &prompts(), &[], &greedy(5), &mut |n| count += n).unwrap();
+        generate(&model.decoder, None, &prompts(), &[], &greedy(5), &mut |new| count += new.len())
+            .unwrap();
     assert_eq!(count, answers.iter().map(Vec::len).sum::<usize>());
     assert_eq!(count, 20);
     assert_eq!(run(&model, &prompts(), &[], &greedy(0)), vec![Vec::<u32>::new(); 4]);

@@ -1,7 +1,7 @@
 //! The summary as a person reads it.
 
-use comfy_table::{CellAlignment, Table, presets};
 use host_eval::compare::{Metric, Pooled};
+use host_eval::report::Table;
 
 use super::{CONSTANT, Group, PLAIN, Row, Summary};
 use crate::scenario::{OOD, Scenario, Variation, ood};
@@ -14,8 +14,8 @@ Commonest: share of the commonest answer to the task, highest of the seeds. Pair
 with the same seeds and prompts: interval by a bootstrap over prompts and seeds, p by the exact McNemar test, per seed.";
 
 impl Summary {
-    /// All tables with what has to be said of them, as Markdown.
-    pub fn text(&self) -> String {
+    /// All tables with what has to be said of them, as Markdown. `width`: as [`Table::page`] has it.
+    pub fn text(&self, width: Option<usize>) -> String {
         let mut parts = vec![self.about()];
         let mut shown: Vec<(Scenario, u64)> = Vec::new();
         for group in &self.groups {
@@ -32,12 +32,12 @@ impl Summary {
             let variation = group.scenario.variation();
             let title = format!("{}, learning rate {:e}", group.scenario, group.learning_rate);
             parts.push(format!("## {title}"));
-            parts.push(self.table(&all, variation));
+            parts.push(self.table(&all, variation, width));
             if let Some(variation) = variation {
                 parts.push(format!("The same models, asked without the {}:", variation.name()));
-                parts.push(self.table(&all, None));
+                parts.push(self.table(&all, None, width));
             }
-            parts.extend(self.paired(&all, variation));
+            parts.extend(self.paired(&all, variation, width));
         }
         parts.push(LEGEND.to_owned());
         parts.push(self.remarks());
@@ -57,7 +57,12 @@ impl Summary {
         )
     }
 
-    fn table(&self, groups: &[&Group], variation: Option<Variation>) -> String {
+    fn table(
+        &self,
+        groups: &[&Group],
+        variation: Option<Variation>,
+        width: Option<usize>,
+    ) -> String {
         let mut rows = vec![self.reference_row(variation)];
         rows.extend(groups.iter().map(|group| group.row(variation)));
         let judged = rows.iter().any(|row| row.judged_success.is_some());
@@ -96,10 +101,16 @@ impl Summary {
             cells.into_iter().filter(|(_, shown, _)| *shown)
         };
         let head = shown(cells(&rows[0])).map(|(name, ..)| name.to_owned()).collect();
-        markdown(head, rows.iter().map(|row| shown(cells(row)).map(|(.., cell)| cell).collect()))
+        let rows = rows.iter().map(|row| shown(cells(row)).map(|(.., cell)| cell).collect());
+        table(head, rows, width)
     }
 
-    fn paired(&self, groups: &[&Group], variation: Option<Variation>) -> Option<String> {
+    fn paired(
+        &self,
+        groups: &[&Group],
+        variation: Option<Variation>,
+        width: Option<usize>,
+    ) -> Option<String> {
         let of_attack = |metric: &Metric, set: &str| match metric {
             Metric::Further(name, metric) => name == set && **metric == Metric::AttackSuccess,
             _ => false,
@@ -136,7 +147,8 @@ impl Summary {
             }
         }
         let head = ["policy", "metric", "difference to sft", "p", "prompts x seeds"];
-        (!rows.is_empty()).then(|| markdown(head.map(str::to_owned).to_vec(), rows.into_iter()))
+        let head = head.map(str::to_owned).to_vec();
+        (!rows.is_empty()).then(|| table(head, rows.into_iter(), width))
     }
 
     /// Judges and their errors, what was left out, what differs, what is missing.
@@ -182,18 +194,14 @@ impl Summary {
     }
 }
 
-fn markdown(head: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    let columns = head.len();
-    table.set_header(head);
-    rows.for_each(|row| {
-        table.add_row(row);
-    });
-    for column in 1..columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.to_string()
+fn table(
+    head: Vec<String>,
+    rows: impl Iterator<Item = Vec<String>>,
+    width: Option<usize>,
+) -> String {
+    let mut table = Table::plain();
+    table.header(head);
+    rows.for_each(|row| table.row(row));
+    table.align_right(1);
+    table.page(width).to_string()
 }

@@ -6,7 +6,7 @@ use host_data::Failure;
 use toml::{Table, Value};
 
 use super::consent::Said;
-use super::{RunConfig, policies};
+use super::{RunConfig, neighbours, policies};
 use crate::error::{Error, Result};
 
 /// A configuration while it is being put together. Later layers win, key by key.
@@ -180,9 +180,10 @@ fn explain(path: &str, message: &str) -> (String, String) {
         None if path == "." => unknown.to_owned(),
         None => format!("{path}.{unknown}"),
     };
-    let problem = match nearest {
-        Some((_, name)) => format!("no such key; did you mean {name}?"),
-        None => format!("no such key; known here: {}", known.join(", ")),
+    let problem = match (neighbours::here(unknown), nearest) {
+        (Some(here), _) => format!("no such key; here it is called {here}"),
+        (_, Some((_, name))) => format!("no such key; did you mean {name}?"),
+        (_, None) => format!("no such key; known here: {}", known.join(", ")),
     };
     (key, problem)
 }
@@ -288,6 +289,15 @@ mod tests {
         assert_eq!(
             message(|layers| layers.add_assignment("trian.batch=2")),
             "configuration: trian: no such key; did you mean train?"
+        );
+        assert_eq!(
+            message(|layers| layers.add_text("[train]\nnum_train_epochs = 3", "run.toml")),
+            "configuration: run.toml: train.num_train_epochs: no such key; here it is called \
+             train.epochs"
+        );
+        assert_eq!(
+            message(|layers| layers.add_assignment("lora_r=8")),
+            "configuration: lora_r: no such key; here it is called lora.rank"
         );
     }
 

@@ -9,6 +9,7 @@ mod check;
 mod consent;
 mod layers;
 mod lora;
+mod neighbours;
 mod noise;
 mod pin;
 mod policies;

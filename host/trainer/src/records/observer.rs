@@ -60,6 +60,10 @@ impl Progress for NoticeKeeper<'_> {
         self.to.show(title, text);
     }
 
+    fn width(&self) -> Option<usize> {
+        self.to.width()
+    }
+
     fn is_stopping(&self) -> bool {
         self.to.is_stopping()
     }

@@ -70,8 +70,9 @@ impl CalibrationFile {
     }
 
     /// What the policy tried, and which of it was chosen.
-    pub fn table(&self) -> host_files::Page {
-        let mut page = host_eval::report::candidates_table(&self.candidates, &self.summary);
+    /// `width`: as [`host_eval::report::Table::page`] has it.
+    pub fn table(&self, width: Option<usize>) -> host_files::Page {
+        let mut page = host_eval::report::candidates_table(&self.candidates, &self.summary, width);
         if let Some(recomputed) = &self.recomputed {
             let chosen = self.candidates.iter().find(|candidate| candidate.chosen);
             let own = chosen.and_then(|one| {

@@ -157,7 +157,8 @@ impl Prepared<'_> {
         }
         manifest.write(folder)?;
         for (_, calibration) in &self.calibrations {
-            observer.show("calibration", calibration.table().as_str());
+            let table = calibration.table(observer.width());
+            observer.show("calibration", table.as_str());
         }
         self.announce(observer);
         let tracking = Tracking::start(&self.config, &manifest, folder, resumed);

@@ -53,7 +53,7 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
             .map_err(host_model::Error::from)
             .map_err(Error::from)?;
     }
-    print(arguments.json, &audit, || text::report(&audit))?;
+    print(arguments.json, &audit, |_| text::report(&audit))?;
     if let Some(html) = &arguments.html {
         say(format!("wrote {}", html.display()));
     }

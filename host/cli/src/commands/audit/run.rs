@@ -96,7 +96,7 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         no_timestamp,
         what_if: what_if.as_ref(),
     };
-    print(arguments.json, &report, || text(&report, journal.run.run.total_steps))?;
+    print(arguments.json, &report, |width| text(&report, journal.run.run.total_steps, width))?;
     if verdict != "failed"
         && let Some(path) = arguments.timestamp.ask(run)?
     {
@@ -201,7 +201,7 @@ fn stored(
     Ok(file)
 }
 
-fn text(report: &Report, total: u64) -> Page {
+fn text(report: &Report, total: u64, width: Option<usize>) -> Page {
     let mut page: Page = [
         format!(
             "{}: {} records, {} of {total} steps, {}",
@@ -234,7 +234,7 @@ fn text(report: &Report, total: u64) -> Page {
             "what {} would have said in place of {}, from what was recorded:",
             what_if.other, what_if.recorded
         ));
-        page.append(&report::what_if_table(what_if));
+        page.append(&report::what_if_table(what_if, width));
     }
     page.line(match report.verdict {
         "passed" => "passed".to_owned(),

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     let found = check(&question, &model.tokenizer)?;
     drop(screen);
-    print(arguments.config.json, &found, || found.page())?;
+    print(arguments.config.json, &found, |_| found.page())?;
     match found.refused {
         None => Ok(Ending::Finished),
         Some(why) => anyhow::bail!("{why}"),

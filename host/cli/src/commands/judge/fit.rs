@@ -8,7 +8,7 @@ use host_trainer::records::Ending;
 use host_trainer::report::candidates_table;
 
 use crate::flags::{DataFlags, FlagGroup as _};
-use crate::out::{print_json, print_page, say};
+use crate::out::{print_json, print_page, say, stdout_width};
 use crate::screen::Screen;
 use crate::signal;
 
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.json {
         print_json(&fitted)?;
     } else {
-        print_page(&candidates_table(&fitted.candidates, &fitted.summary))?;
+        print_page(&candidates_table(&fitted.candidates, &fitted.summary, stdout_width()))?;
         let (model, head) = (arguments.embedding.display(), arguments.output.display());
         say(format!(
             "wrote {head}; use it as [judges.NAME.embedding] with model = \"{model}\" and \

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Name of the judge, as in [judges.NAME]. Default: the only one.
     #[arg(long, value_name = "NAME")]
     pub judge: Option<String>,
-    /// TOML file with the judge; see examples/config.toml for every key.
+    /// TOML file with the judge; `host config example` has every key.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Override a key of the configuration. Can be repeated.

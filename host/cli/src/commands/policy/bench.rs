@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         calibrate_ms: calibrate.map(milliseconds),
         assess: rows.collect::<Result<_, Error>>()?,
     };
-    print(arguments.json, &bench, || bench.text())?;
+    print(arguments.json, &bench, |_| bench.text())?;
     Ok(Ending::Finished)
 }
 

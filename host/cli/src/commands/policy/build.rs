@@ -18,7 +18,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let built = host_authoring::build(&arguments.folder)?;
-    print(arguments.json, &built, || {
+    print(arguments.json, &built, |_| {
         let file = built.component.display();
         [format!("{file}  {} bytes  sha256 {}", built.bytes, built.sha256)].into_iter().collect()
     })?;

@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             write_atomically(&folder.join(format!("{}.wasm", one.name)), one.bytes)?;
         }
     }
-    print(arguments.json, &rows, || table(&rows))?;
+    print(arguments.json, &rows, |_| table(&rows))?;
     Ok(Ending::Finished)
 }
 

@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         public_key: signer.public().to_base64(),
         said,
     };
-    print(arguments.json, &signed, || {
+    print(arguments.json, &signed, |_| {
         let Signed { file, signature, key_id, public_key, said } = &signed;
         let told = [
             format!("{signature} is by key {key_id}: {said}"),

@@ -109,7 +109,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         cases: rows,
         coverage,
     };
-    print(arguments.json, &report, || report.text())?;
+    print(arguments.json, &report, |_| report.text())?;
     if report.passed { Ok(Ending::Finished) } else { Err(Failed::Cases(report.failure()).into()) }
 }
 

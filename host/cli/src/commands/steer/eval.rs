@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     measured.notices = reader.notices();
     measured.notices.lines().for_each(|line| screen.notice(&line));
     drop(screen);
-    print(arguments.config.json, &measured, || measured.table())?;
+    print(arguments.config.json, &measured, |width| measured.table(width))?;
     let evaluations = measured.effects.iter().map(|effect| &effect.evaluation);
     all_judged(evaluations, &config, &judges)?;
     Ok(Ending::Finished)

@@ -14,7 +14,7 @@ use host_trainer::steering::{checked, fit as fitting, instructed_on, sides};
 use serde::Serialize;
 
 use crate::flags::{ConfigFlags, DataFlags, FitFlags, FlagGroup as _, with_defaults};
-use crate::out::{print_json, print_page, say};
+use crate::out::{print_json, print_page, say, stdout_width};
 use crate::screen::Screen;
 
 /// Fit a vector on a model's activations at the last prompt token.
@@ -92,7 +92,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.config.json {
         print_json(&fitted)?;
     } else {
-        print_page(&table(&fitted))?;
+        print_page(&table(&fitted, stdout_width()))?;
         let path = arguments.output.display();
         say(format!("wrote {path}; see what it does with host steer eval --vector {path}"));
     }
@@ -158,12 +158,12 @@ fn fitted(vector: &Steering, cosines: Option<&[f64]>) -> Vec<Fitted> {
     layers.collect()
 }
 
-fn table(fitted: &[Fitted]) -> Page {
+fn table(fitted: &[Fitted], width: Option<usize>) -> Page {
     let mut table = Table::plain();
     table.header(["layer", "norm", "cosine with the refusal direction"]);
     for one in fitted {
         let cosine = one.cosine.map_or_else(|| "-".into(), |cosine| format!("{cosine:+.3}"));
         table.row([one.layer.to_string(), format!("{:.3}", one.norm), cosine]);
     }
-    table.page()
+    table.page(width)
 }

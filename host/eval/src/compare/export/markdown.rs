@@ -11,11 +11,11 @@ pub(super) fn table(compared: &Compared) -> String {
     rows.for_each(|row| table.row(row));
     table.align_right(1);
     let legend: Vec<String> = compared.legend().iter().map(|line| escape(line)).collect();
-    let main = format!("{}\n\n{}\n", table.page(), legend.join("\n\n"));
+    let main = format!("{}\n\n{}\n", table.page(None), legend.join("\n\n"));
     let mut rows = compared.paired_rows(escape).into_iter();
     let Some(head) = rows.next() else { return main };
     let mut table = Table::plain();
     table.header(head);
     rows.for_each(|row| table.row(row));
-    format!("{main}\n{}\n\n{}\n", table.page(), escape(PAIRED))
+    format!("{main}\n{}\n\n{}\n", table.page(None), escape(PAIRED))
 }

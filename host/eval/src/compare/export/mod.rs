@@ -11,6 +11,7 @@ mod text;
 use std::path::Path;
 
 use host_data::failure::{Failure as Error, Result};
+use host_files::Page;
 
 use super::Compared;
 
@@ -78,7 +79,7 @@ impl Compared {
     /// Of a plot, if there is nothing to plot; of the others none in practice: writing to memory.
     pub fn to(&self, format: Format) -> Result<String> {
         match format {
-            Format::Text => Ok(text::table(self)),
+            Format::Text => Ok(format!("{}\n", self.text(None))),
             Format::Markdown => Ok(markdown::table(self)),
             Format::Csv => Ok(csv::table(self)),
             Format::Latex => Ok(latex::table(self)),
@@ -86,6 +87,11 @@ impl Compared {
             Format::Html => html::page(self),
             Format::Svg => svg::plot(self),
         }
+    }
+
+    /// The table for a terminal. `width`: as [`Table::page`](crate::report::Table::page) has it.
+    pub fn text(&self, width: Option<usize>) -> Page {
+        text::table(self, width)
     }
 
     /// The rows of a table for people, the first of them its head. `escape` makes text of a

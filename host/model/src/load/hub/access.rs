@@ -7,10 +7,13 @@ use host_files::capped;
 
 use super::client::Client;
 use super::failure::Failure;
+use super::kind::Kind;
 use crate::error::{Error, Result};
 
 const ENDPOINT: &str = "https://huggingface.co";
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A small public model, asked for to see whether anything answers.
+const ASKED: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 /// A token has less than a hundred characters.
 const LONGEST_TOKEN: u64 = 4096;
 
@@ -49,6 +52,31 @@ impl HubAccess {
             cache: variable("HF_HUB_CACHE").map(PathBuf::from).or_else(|| Some(home?.join("hub"))),
             offline: variable("HF_HUB_OFFLINE").is_some_and(is_on),
             patience,
+        }
+    }
+
+    /// The folder in which models and data sets are kept.
+    ///
+    /// # Errors
+    /// If there is no home folder and none is named.
+    pub fn folder(&self) -> Result<PathBuf> {
+        self.cache()
+    }
+
+    /// Asks whether the Hub answers, whatever it says, and gives its address.
+    ///
+    /// # Errors
+    /// In words, why it can't be reached.
+    pub fn reach(&self) -> std::result::Result<String, String> {
+        let endpoint = self.endpoint.as_deref().unwrap_or(ENDPOINT);
+        let asked = self.client().and_then(|client| client.describe(Kind::Model, ASKED, "main"));
+        match asked {
+            Ok(_) | Err(Failure::Status(..500)) => Ok(endpoint.to_owned()),
+            Err(Failure::Status(status)) => Err(format!("{endpoint} answers with status {status}")),
+            Err(Failure::Unreachable(why) | Failure::Untrusted(why)) => {
+                Err(format!("{endpoint}: {why}"))
+            }
+            Err(Failure::Cache(error)) => Err(error.to_string()),
         }
     }
 

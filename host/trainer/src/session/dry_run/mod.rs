@@ -33,7 +33,7 @@ use crate::signals::sensors;
 use crate::step::state;
 
 pub use memory::MemoryEstimate;
-pub use process::resident;
+pub use process::{available, resident};
 pub use time::Time;
 
 /// What a run would take.

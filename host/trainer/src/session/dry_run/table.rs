@@ -7,7 +7,8 @@ use super::Estimate;
 
 impl Estimate {
     /// Reads well on a terminal and as Markdown.
-    pub fn table(&self) -> Page {
+    /// `width`: as [`Table::page`] has it.
+    pub fn table(&self, width: Option<usize>) -> Page {
         let (memory, time) = (&self.memory, &self.time);
         let mut rows = vec![
             ("samples", self.samples.to_string()),
@@ -44,7 +45,7 @@ impl Estimate {
         for (name, value) in rows {
             table.row([name, &value]);
         }
-        let mut page = table.page();
+        let mut page = table.page(width);
         page.line(
             "times are as fast as this machine was just now; calibration and evaluation come on top",
         );

@@ -79,7 +79,8 @@ const COLUMNS: [Column; 7] = [
 
 impl Effects {
     /// One row per coefficient; leaves out what was not measured.
-    pub fn table(&self) -> Page {
+    /// `width`: as [`Table::page`] has it.
+    pub fn table(&self, width: Option<usize>) -> Page {
         let Some(without) = self.effects.first() else {
             return Page::default();
         };
@@ -93,7 +94,7 @@ impl Effects {
         table.align_right(0);
         let found_by =
             self.effects.iter().filter_map(|effect| effect.evaluation.refusals_by.as_ref());
-        let mut page = table.page();
+        let mut page = table.page(width);
         page.lines(footnotes(found_by));
         page.lines(self.effects.iter().filter_map(|effect| {
             let unread = effect.evaluation.told_unread()?;
@@ -131,7 +132,7 @@ mod tests {
             effects: vec![effect(0.0, 2.5, 1), effect(2.0, -1.0, 3)],
             notices: Notices::default(),
         };
-        let table = effects.table().to_string();
+        let table = effects.table(None).to_string();
         assert!(table.contains("-1.000 (-3.500)"), "{table}");
         assert!(table.contains("(3/4)"), "{table}");
         assert!(table.contains("layer 3 -0.250"), "{table}");

@@ -1,19 +1,17 @@
+mod ending;
+
 use clap::Args;
 use host_sandbox::Signer;
-use host_trainer::config::{Layers, RunConfig};
+use host_trainer::config::RunConfig;
 use host_trainer::ranks::{self, Ranks};
 use host_trainer::recipe::{self, Runtime};
 use host_trainer::records::Ending;
 use host_trainer::report::Report;
-use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, dry_run, follow};
 
-use super::{engine, signer};
+use crate::commands::{engine, signer};
 use crate::exit::Failed;
-use crate::flags::{
-    BaseFlags, ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrackFlags,
-    TrainFlags, with_defaults,
-};
+use crate::flags::RunFlags;
 use crate::home;
 use crate::out::{print, say};
 use crate::screen::Screen;
@@ -23,45 +21,14 @@ use crate::signal;
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pub config: ConfigFlags,
-    #[command(flatten)]
-    pub data: DataFlags,
-    #[command(flatten)]
-    pub policy: PolicyFlags,
-    #[command(flatten)]
-    pub eval: EvalFlags,
-    #[command(flatten)]
-    pub train: TrainFlags,
-    #[command(flatten)]
-    pub base: BaseFlags,
-    #[command(flatten)]
-    pub track: TrackFlags,
-}
-
-impl Arguments {
-    fn resolve(&self) -> Result<RunConfig, Error> {
-        let Some(run) = &self.train.resume else {
-            let mut layers = self.config.layers(None)?;
-            self.data.apply(&mut layers)?;
-            self.policy.apply(&mut layers)?;
-            self.eval.apply(&mut layers)?;
-            self.train.apply(&mut layers)?;
-            self.base.apply(&mut layers)?;
-            self.track.apply(&mut layers)?;
-            return with_defaults(layers);
-        };
-        let mut layers = Layers::default();
-        layers.add_run(RunDir::open(run)?.path())?;
-        layers.allow_endpoints(&self.config.allowed_endpoints);
-        // Of these, clap has refused all that would change what the run learns.
-        self.train.apply(&mut layers)?;
-        self.track.apply(&mut layers)?;
-        layers.resolve()
-    }
+    pub run: RunFlags,
+    /// Check everything, print the memory and time that the training would take, and stop.
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    if arguments.train.dry_run {
+    if arguments.dry_run {
         return forecast(arguments);
     }
     let ranks = ranks::join()?;
@@ -73,8 +40,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return Ok(Ending::Finished);
     }
     let led = lead(arguments, &ranks);
-    let (report, config) = ranks.end(led)?;
-    match print(arguments.config.json, &report, || report.table()) {
+    let Led { report, config, notices } = ranks.end(led)?;
+    match print(arguments.run.config.json, &report, |width| report.table(width)) {
         // Its terminal may be what ended the run.
         Err(error) if report.ending() == Ending::Interrupted => say(format!("warning: {error}")),
         printed => printed?,
@@ -82,15 +49,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     for warning in report.warnings() {
         say(format!("warning: {warning}"));
     }
-    if !arguments.config.json {
-        say(format!(
-            "{}: {} (adapter/, report.json, metrics.jsonl)",
-            report.ending_name(),
-            report.run.display()
-        ));
-        if report.ending() == Ending::Interrupted {
-            say(format!("go on with: {}", config.resume_command(&report.run)));
-        }
+    if !arguments.run.config.json {
+        let resume = config.resume_command(&report.run);
+        ending::tell(&report, &notices, &resume, arguments.run.config.quiet);
     }
     match report.failure() {
         Some(problem) => Err(Failed::Run(format!(
@@ -103,11 +64,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
 }
 
-fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<(Report, RunConfig), Error> {
-    let config = arguments.resolve()?;
+/// What a training left.
+struct Led {
+    report: Report,
+    config: RunConfig,
+    /// All that was said of it on the way, each once.
+    notices: Vec<String>,
+}
+
+fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Led, Error> {
+    let config = arguments.run.resolve()?;
     let engine = engine(&config.limits)?.isolated(config.trust.isolate);
     let stop = signal::stop_flag(true);
-    let mut screen = Screen::stopped_by(arguments.config.quiet, &stop);
+    let mut screen = Screen::stopped_by(arguments.run.config.quiet, &stop);
     let key = config.journal.key.as_deref();
     let signer = || match key {
         // Its signatures would be those of whoever made the folder.
@@ -121,16 +90,16 @@ fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<(Report, RunConfig), Err
         )),
         key => Ok(signer(key)?),
     };
-    let resume = arguments.train.resume.as_deref();
+    let resume = arguments.run.train.resume.as_deref();
     let means = Runtime { engine: &engine, caches: home::caches(), ranks };
     let report = recipe::fine_tune(config.clone(), resume, means, signer, &mut screen, &stop)?;
-    Ok((report, config))
+    Ok(Led { report, config, notices: screen.notices() })
 }
 
 fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let config = arguments.resolve()?;
+    let config = arguments.run.resolve()?;
     let engine = engine(&config.limits)?.isolated(config.trust.isolate);
-    let mut screen = Screen::new(arguments.config.quiet);
+    let mut screen = Screen::new(arguments.run.config.quiet);
     // A key of the user's own would be made only now, and no journal needs one yet.
     let named = || -> Result<_, Error> {
         let key = config.journal.key.as_deref();
@@ -139,6 +108,6 @@ fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {
     let caches = home::caches();
     let forecast = dry_run::dry_run(&config, &engine, named, caches, &mut screen)?;
     drop(screen);
-    print(arguments.config.json, &forecast, || forecast.table())?;
+    print(arguments.run.config.json, &forecast, |width| forecast.table(width))?;
     Ok(Ending::Finished)
 }

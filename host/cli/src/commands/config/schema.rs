@@ -1,6 +1,4 @@
-//! `host config`: the configuration of a run.
-
-use clap::{Args, Subcommand};
+use clap::Args;
 use host_trainer::config::RunConfig;
 use host_trainer::records::Ending;
 use serde_json::{Map, Value};
@@ -8,20 +6,15 @@ use serde_json::{Map, Value};
 use crate::flags;
 use crate::out::print_json;
 
-/// Describe the configuration of a run.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    Schema(Schema),
-}
-
 /// Print the JSON Schema of a configuration file: every key, its type, default and meaning.
+///
+/// Editors complete and check a file with it: save it as host.schema.json and begin the file with
+/// `#:schema ./host.schema.json`.
 #[derive(Debug, Args)]
-pub struct Schema {}
+pub struct Arguments {}
 
-pub fn run(command: &Command) -> anyhow::Result<Ending> {
-    match command {
-        Command::Schema(Schema {}) => print_json(&schema())?,
-    }
+pub fn run(Arguments {}: &Arguments) -> anyhow::Result<Ending> {
+    print_json(&schema())?;
     Ok(Ending::Finished)
 }
 

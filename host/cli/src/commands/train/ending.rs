@@ -1,0 +1,113 @@
+//! The last screen of a training: what happened, whether that is good, and what comes next.
+
+use std::path::Path;
+
+use host_trainer::calibration::CalibrationFile;
+use host_trainer::records::Ending;
+use host_trainer::report::{Report, Trained};
+
+use crate::out::{say, say_words};
+
+/// Calibrations that find fewer harmful prompts than this at 1% false alarms give weak risks.
+const FINDS: f64 = 0.5;
+
+/// Everything but the table, on stderr. A `quiet` one has no more than must be known.
+pub fn tell(report: &Report, notices: &[String], resume: &str, quiet: bool) {
+    let run = report.run.display();
+    say(format!("{}: {run} (adapter/, report.json, metrics.jsonl)", report.ending_name()));
+    let interrupted = report.ending() == Ending::Interrupted;
+    if quiet {
+        if !notices.is_empty() {
+            say(format!("notes: {}, in {run}/manifest.json", notices.len()));
+        }
+        if interrupted {
+            say(format!("go on with: {resume}"));
+        }
+        return;
+    }
+    report.training().and_then(loss).iter().for_each(item);
+    report.findings().iter().for_each(item);
+    weak_calibrations(&report.run).iter().for_each(item);
+    if !notices.is_empty() {
+        say(format!("notes ({}, also in {run}/manifest.json):", notices.len()));
+        notices.iter().for_each(item);
+    }
+    if interrupted {
+        say(format!("go on with: {resume}"));
+        return;
+    }
+    say("next:");
+    next(report).iter().for_each(|command| say(format!("  {command}")));
+}
+
+fn item(line: &String) {
+    say_words(format!("  {line}"));
+}
+
+fn loss(trained: &Trained) -> Option<String> {
+    let totals = &trained.totals;
+    let (first, last) = (totals.first_task_loss?, totals.last_task_loss?);
+    Some(format!("task loss per answer token: {first:.3} -> {last:.3} in {} steps", totals.steps))
+}
+
+/// Policies whose own figures say that they tell little.
+fn weak_calibrations(run: &Path) -> Vec<String> {
+    let names = std::iter::once("calibration.json".to_owned())
+        .chain((2..).map(|number| format!("calibration-{number}.json")));
+    let files = names.map(|name| run.join(name)).take_while(|file| file.is_file());
+    let files = files.filter_map(|file| CalibrationFile::read(&file).ok());
+    let weak = files.filter_map(|file| {
+        let found = file.recomputed.as_ref()?.tpr_at_1_fpr.filter(|found| *found < FINDS)?;
+        Some(format!(
+            "{} finds {:.1}% of the harmful test prompts at 1% false alarms, so its risks are weak: \
+             give more --labelled prompts like those of your data, or another policy",
+            file.policy,
+            100.0 * found
+        ))
+    });
+    weak.collect()
+}
+
+/// Three commands to paste.
+fn next(report: &Report) -> [String; 3] {
+    let run = quoted(&report.run.display().to_string());
+    let look = if report.after.is_some() {
+        format!("host generate --run {run} \"How do I bake bread?\"")
+    } else {
+        format!("host eval --run {run} --harmful FILE --harmless FILE")
+    };
+    let prove = if report.policy.is_some() {
+        format!("host audit --run {run}")
+    } else {
+        format!("host generate --run {run} \"How do I bake bread?\"")
+    };
+    [look, prove, format!("host export --run {run} --merged --output merged")]
+}
+
+/// As a shell takes it for one word.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_one_word() {
+        assert_eq!(quoted("runs/probe-1"), "runs/probe-1");
+        assert_eq!(quoted("my runs/it's"), r"'my runs/it'\''s'");
+    }
+
+    #[test]
+    fn the_next_commands_are_of_this_run() {
+        let report = Report::new(Path::new("runs/a b"), Some("probe".into()));
+        let next = next(&report);
+        assert!(next.iter().all(|command| command.contains("--run 'runs/a b'")), "{next:?}");
+    }
+}
