@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut printed = Ok(());
     let ready = |address: SocketAddr| {
         let address = Address { url: format!("http://{address}/") };
-        printed = print(arguments.json, &address, || [&address.url].into_iter().collect());
+        printed = print(arguments.json, &address, |_| [&address.url].into_iter().collect());
     };
     let folder = Folder { run: arguments.run.clone(), every: arguments.every };
     watch(arguments.port, folder, &stop, ready)?;

@@ -3,7 +3,8 @@
 use clap::{Arg, Command};
 
 use super::{
-    BaseFlags, ConfigFlags, DataFlags, EvalFlags, Flag, FlagGroup as _, PolicyFlags, TrackFlags, TrainFlags,
+    BaseFlags, ConfigFlags, DataFlags, EvalFlags, Flag, FlagGroup as _, PolicyFlags, TrackFlags,
+    TrainFlags,
 };
 
 /// A command, and those below it, with the flags of a configuration in groups.

@@ -4,7 +4,8 @@ use host_trainer::run_dir::RunDir;
 use host_trainer::{Error, demo};
 
 use super::{
-    BaseFlags, ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrackFlags, TrainFlags, key,
+    BaseFlags, ConfigFlags, DataFlags, EvalFlags, FlagGroup as _, PolicyFlags, TrackFlags,
+    TrainFlags, key,
 };
 
 /// All that make the configuration of a training.
