@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# The program of target/dist in a bare Debian, as a user without rights: the image of Containerfile where podman
-# or a docker engine runs, else the same by debootstrap and chroot (as root). Exit 77: neither is there.
+# Tries the tarball of target/dist, or of the folder that is named, in a bare Debian, as a user without rights: in the
+# image of Containerfile where podman or a docker engine runs, else by debootstrap and chroot (as root). Exit code 77:
+# neither is there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+dist=${1:-target/dist}
 command='host doctor && host train --policy builtin:probe --steps 5 --eval-limit 10 --no-baseline --output run'
 
 for engine in podman docker; do
     if "$engine" info >/dev/null 2>&1; then
-        "$engine" build -q -f examples/container/Containerfile -t host-smoke target/dist
+        "$engine" build -q -f examples/container/Containerfile -t host-smoke "$dist"
         exec "$engine" run --rm --network none --entrypoint sh host-smoke -c "$command"
     fi
 done
@@ -19,8 +21,11 @@ fi
 folder=$(mktemp -d /var/tmp/host-container.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
 debootstrap --variant=minbase bookworm "$folder" ${DEBIAN_MIRROR:-} >/dev/null
-tar -xzf target/dist/host-*.tar.gz -C "$folder/opt"
+tar -xzf "$dist"/host-*.tar.gz -C "$folder/opt"
 mv "$folder"/opt/host-* "$folder/opt/host"
 chroot "$folder" useradd --create-home host
-chroot --userspec=host:host "$folder" \
+chmod 755 "$folder"
+# As in a container: no network, processes and /proc of its own.
+unshare --net --mount --pid --fork --mount-proc="$folder/proc" \
+    chroot --userspec=host:host "$folder" \
     env -i HOME=/home/host PATH=/opt/host/bin:/usr/bin:/bin sh -c "cd && $command"

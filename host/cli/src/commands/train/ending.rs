@@ -68,20 +68,15 @@ fn weak_calibrations(run: &Path) -> Vec<String> {
     weak.collect()
 }
 
-/// Three commands to paste.
+/// Three commands to paste: look at it, ask it, hand it over.
 fn next(report: &Report) -> [String; 3] {
     let run = quoted(&report.run.display().to_string());
-    let look = if report.after.is_some() {
+    let ask = if report.after.is_some() {
         format!("host generate --run {run} \"How do I bake bread?\"")
     } else {
         format!("host eval --run {run} --harmful FILE --harmless FILE")
     };
-    let prove = if report.policy.is_some() {
-        format!("host audit --run {run}")
-    } else {
-        format!("host generate --run {run} \"How do I bake bread?\"")
-    };
-    [look, prove, format!("host export --run {run} --merged --output merged")]
+    [format!("host report {run}"), ask, format!("host export --run {run} --merged --output merged")]
 }
 
 /// As a shell takes it for one word.
@@ -108,6 +103,6 @@ mod tests {
     fn the_next_commands_are_of_this_run() {
         let report = Report::new(Path::new("runs/a b"), Some("probe".into()));
         let next = next(&report);
-        assert!(next.iter().all(|command| command.contains("--run 'runs/a b'")), "{next:?}");
+        assert!(next.iter().all(|command| command.contains("'runs/a b'")), "{next:?}");
     }
 }
