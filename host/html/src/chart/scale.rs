@@ -39,7 +39,7 @@ impl Scale {
         }
         let step = step(high - low);
         if whole && step.is_finite() && step > 0.0 {
-            (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+            (low, high) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
         }
         Self { low, high, from, to, step, places: Vec::new() }
     }
