@@ -84,7 +84,7 @@ fn checked(folder: &Path) -> Result<PathBuf> {
     } else if !folder.is_dir() {
         "is no folder; name the folder of a run, such as runs/probe-1"
     } else {
-        "is no folder of a run, in which there is a config.toml, and none of a study, in which there is a study.json"
+        "has neither the config.toml of a run nor the study.json of a study; name such a folder, as runs/probe-1"
     };
     Err(Error::file(folder, problem))
 }
