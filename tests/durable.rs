@@ -35,6 +35,14 @@ fn arguments(output: &str) -> Vec<String> {
         "2",
         "--eval-limit",
         "4",
+        "--eval-every",
+        "3",
+        "--validation",
+        "0.1",
+        "--keep",
+        "best",
+        "--set",
+        "eval.during.max_new_tokens=4",
         "--checkpoint-every",
         "1",
         "--output",
@@ -62,6 +70,7 @@ fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
     for part in [run.to_owned(), run.join("baseline")] {
         for file in [
             "adapter/adapter_model.safetensors",
+            "adapter-last/adapter_model.safetensors",
             "calibration.json",
             "generations.jsonl",
             "journal/records.jsonl",
@@ -71,16 +80,23 @@ fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
                 results.push((part.join(file).display().to_string(), bytes));
             }
         }
-        let metrics = std::fs::read_to_string(part.join("metrics.jsonl")).unwrap();
-        let untimed = metrics.lines().map(|line| {
-            let mut line: Value = serde_json::from_str(line).unwrap();
-            for clock in ["seconds", "tokens_per_second", "policy_milliseconds"] {
-                line.as_object_mut().unwrap().remove(clock);
-            }
-            line.to_string()
-        });
-        let untimed: Vec<String> = untimed.collect();
-        results.push(("metrics.jsonl".into(), untimed.join("\n").into_bytes()));
+        for name in ["metrics.jsonl", "evaluations.jsonl"] {
+            let records = std::fs::read_to_string(part.join(name)).unwrap();
+            let untimed = records.lines().map(|line| {
+                let mut line: Value = serde_json::from_str(line).unwrap();
+                for clock in ["seconds", "tokens_per_second", "policy_milliseconds"] {
+                    line.as_object_mut().unwrap().remove(clock);
+                }
+                line.to_string()
+            });
+            let untimed: Vec<String> = untimed.collect();
+            results.push((name.into(), untimed.join("\n").into_bytes()));
+        }
+        let mut report = crate::program::json(&run.join("report.json"));
+        for trained in ["trained", "baseline"] {
+            let kept = report[trained]["evaluations"]["kept"].take();
+            results.push((format!("what {trained} kept"), kept.to_string().into_bytes()));
+        }
     }
     results
 }
@@ -114,7 +130,7 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
     assert!(first.status.success(), "{}", text(&first.stderr));
     let took = began.elapsed();
     let whole = results(&folder.path().join("whole"));
-    assert_eq!(whole.len(), 8);
+    assert_eq!(whole.len(), 14);
 
     let wanted = std::env::var("HOST_TEST_KILLS").map_or(5, |kills| kills.parse().unwrap());
     let (mut kills, mut dice, mut repeated) = (0, Dice(17), 0);

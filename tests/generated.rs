@@ -169,8 +169,15 @@ impl Schema {
                     leaves.extend(keys);
                 }
             } else if self.is_section(one) {
-                let keys = self.properties(one).into_iter();
-                leaves.extend(keys.map(|(key, one)| (format!("{name}.{key}"), one)));
+                for (key, one) in self.properties(one) {
+                    let inner = self.properties(one).into_iter();
+                    let mut inner: Vec<_> =
+                        inner.map(|(inner, one)| (format!("{name}.{key}.{inner}"), one)).collect();
+                    if inner.is_empty() {
+                        inner.push((format!("{name}.{key}"), one));
+                    }
+                    leaves.extend(inner);
+                }
             } else {
                 leaves.push((name, one));
             }
@@ -190,7 +197,14 @@ impl Schema {
             *page += &format!("\n{}\n", line(about));
         }
         let Some(kinds) = table.get("additionalProperties") else {
-            *page += &self.rows(&self.properties(table));
+            let (tables, values): (Vec<_>, Vec<_>) = self
+                .properties(table)
+                .into_iter()
+                .partition(|(_, one)| !self.properties(one).is_empty());
+            *page += &self.rows(&values);
+            for (inner, table) in tables {
+                self.add_section(page, &format!("{name}.{inner}"), table);
+            }
             return;
         };
         let described = self.resolved(kinds)["oneOf"].as_array().unwrap();

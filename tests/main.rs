@@ -25,6 +25,7 @@ mod consent;
 mod data;
 mod dry_run;
 mod durable;
+mod during;
 mod evaluation;
 mod evidence;
 mod first_minutes;

@@ -341,6 +341,26 @@ fn a_run_that_was_interrupted_goes_on_to_the_same_bytes() {
     assert_same_bytes(&whole, &run);
 }
 
+#[test]
+fn evaluations_and_what_they_decide_are_those_of_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    // The margin falls from the start, so patience ends both long before step 40.
+    let evaluated = ["--eval-every", "4", "--validation", "0.1", "--keep", "best"];
+    let arguments = [&evaluated[..], &["--best", "margin", "--patience", "2", "--steps", "40"]];
+    let arguments = arguments.concat();
+    let one = trained(&folder, "one", &[&arguments[..], &["--micro-batch", "4"]].concat());
+    let two = trained_by(&folder, 2, "two", &arguments);
+    assert_same_bytes(&one, &two);
+    let found = |run: &Path| {
+        let mut all = lines(&run.join("evaluations.jsonl"));
+        all.iter_mut().for_each(|one| drop(one["seconds"].take()));
+        (all, json(&run.join("report.json"))["trained"]["evaluations"]["kept"].take())
+    };
+    assert_eq!(found(&one), found(&two));
+    assert_eq!(json(&two.join("manifest.json"))["status"], "early-stop");
+    assert!(metrics(&two).len() < 40);
+}
+
 /// mpirun gives its ranks a second, and its own exit code.
 #[test]
 fn ctrl_c_at_mpirun_leaves_no_rank_behind() {

@@ -149,7 +149,7 @@ fn the_first_command_is_the_main_job_and_ci_runs_the_test_command() {
 #[test]
 fn the_configuration_of_the_guides_and_of_the_examples_is_valid() {
     use host_trainer::config::{Layers, RunConfig};
-    for (page, sources, judges) in [("data.md", 2, 0), ("judges.md", 0, 5)] {
+    for (page, sources, judges) in [("data.md", 2, 0), ("judges.md", 0, 5), ("train.md", 1, 0)] {
         let text = std::fs::read_to_string(root().join("docs/guide").join(page)).unwrap();
         let mut layers = Layers::default();
         layers.add_text(&blocks(&text, "toml").join("\n"), page).unwrap();
@@ -174,7 +174,8 @@ fn the_configuration_of_the_guides_and_of_the_examples_is_valid() {
         };
         assert!(names(&format!("[{section}")), "{section}");
         for key in table.keys() {
-            assert!(names(&format!("{key} =")), "{section}.{key}");
+            let there = names(&format!("{key} =")) || names(&format!("[{section}.{key}]"));
+            assert!(there, "{section}.{key}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::out::{say, stderr_width};
 /// Prints the error of a failed command, if this is the rank that `speaks`.
 pub fn code(result: anyhow::Result<Ending>, speaks: bool) -> ExitCode {
     match result {
-        Ok(Ending::Finished | Ending::Stopped) => ExitCode::SUCCESS,
+        Ok(Ending::Finished | Ending::Stopped | Ending::EarlyStop) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(130),
         Err(error) => {
             let code = of(&error);

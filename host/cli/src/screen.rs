@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use host_trainer::observer::{Observer, Progress};
 use host_trainer::records::StepRecord;
+use host_trainer::selection::EvaluationRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::out::{Log, say_words, stderr_width};
@@ -86,6 +87,10 @@ impl Observer for Screen {
         {
             self.line(&format!("  step {}/{} {text}", record.step + 1, record.total));
         }
+    }
+
+    fn evaluated(&mut self, record: &EvaluationRecord) {
+        self.line(&format!("  evaluation at {}", record.line()));
     }
 }
 

@@ -20,6 +20,10 @@ pub struct DataConfig {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<DataSource>")]
     pub alignment: Vec<DataSource>,
+    /// Takes a part of the task rows out of training, drawn by the seed, to measure the loss on
+    /// them during training: below 1 a share of the rows, else their number. Rows with the same
+    /// prompt stay together.
+    pub validation: Option<f64>,
     /// Rows longer than this many tokens are treated as `overlong` says.
     pub max_tokens: usize,
     /// drop, error, or answer (cut the end of the answer).
@@ -39,6 +43,7 @@ impl Default for DataConfig {
         Self {
             train: Vec::new(),
             alignment: Vec::new(),
+            validation: None,
             max_tokens: 1024,
             overlong: Overlong::default(),
             on_bad_row: OnBadRow::default(),

@@ -117,6 +117,12 @@ impl Samples {
         });
     }
 
+    /// Those of some places.
+    pub(super) fn keep_only(&mut self, keeps: impl Fn(usize) -> bool) {
+        let mut index = 0..;
+        self.list.retain(|_| index.next().is_some_and(&keeps));
+    }
+
     /// One of these samples.
     ///
     /// # Errors

@@ -42,9 +42,35 @@ pub struct EvalConfig {
     pub max_thinking_tokens: usize,
     /// Prompts that are generated together.
     pub batch: usize,
+    /// Small evaluations between the steps of a training.
+    pub during: DuringConfig,
     /// More sets by name, asked in the same way and reported apart.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub further: BTreeMap<String, FurtherConfig>,
+}
+
+/// Small evaluations between the steps of a training: of the model as it is then, and once of the
+/// reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DuringConfig {
+    /// After so many optimizer steps, and at the last one; absent: none.
+    pub every: Option<u64>,
+    /// Rows of `eval.task` whose loss is measured, drawn by the seed; 0 for none. Where
+    /// `data.validation` holds rows out, it is all of these instead.
+    pub rows: usize,
+    /// Prompts of `eval.harmful` that are answered, drawn by the seed; 0 for none.
+    pub harmful: usize,
+    /// Prompts of `eval.harmless` likewise.
+    pub harmless: usize,
+    /// Longest generated answer.
+    pub max_new_tokens: usize,
+}
+
+impl Default for DuringConfig {
+    fn default() -> Self {
+        Self { every: None, rows: 64, harmful: 32, harmless: 32, max_new_tokens: 32 }
+    }
 }
 
 /// A set beside the main ones, such as requests of another kind, with a trigger, or with an
@@ -80,6 +106,7 @@ impl Default for EvalConfig {
             max_task_tokens: None,
             max_thinking_tokens: 256,
             batch: 64,
+            during: DuringConfig::default(),
             further: BTreeMap::new(),
         }
     }

@@ -6,3 +6,4 @@ pub mod config;
 pub mod evaluation;
 pub mod measure;
 pub mod report;
+pub mod selection;

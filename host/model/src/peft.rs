@@ -50,15 +50,34 @@ impl Lora {
     /// # Errors
     /// [`Error::Io`] when the folder can't be written.
     pub fn save_peft(&self, dir: &Path, model: &Config, base: &str) -> Result<()> {
-        let Written { tensors, entries, parts } = stacked::stack(self, model)?;
-        let mut header = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        header.extend(parts.map(|parts| (PARTS.to_owned(), parts)));
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         let path = dir.join(WEIGHTS);
-        let bytes = tensor_file::to_bytes(tensors, header, &path, "check the adapter")?;
+        let (bytes, entries) = self.peft_bytes(model, &path)?;
         atomic::write(&path, &bytes)?;
         let text = config_file::to_json(self.shape(), &entries, base);
         Ok(atomic::write(&dir.join(CONFIG), text.as_bytes())?)
+    }
+
+    /// SHA-256 of the weights' file as [`save_peft`](Self::save_peft) would write it now.
+    ///
+    /// # Errors
+    /// If the adapter can't be written as a file.
+    pub fn peft_sha256(&self, model: &Config) -> Result<String> {
+        let (bytes, _) = self.peft_bytes(model, Path::new(WEIGHTS))?;
+        Ok(host_files::sha256::hex(bytes))
+    }
+
+    /// The weights' file, and what it holds.
+    fn peft_bytes(
+        &self,
+        model: &Config,
+        path: &Path,
+    ) -> Result<(Vec<u8>, Vec<config_file::Entry>)> {
+        let Written { tensors, entries, parts } = stacked::stack(self, model)?;
+        let mut header = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        header.extend(parts.map(|parts| (PARTS.to_owned(), parts)));
+        let bytes = tensor_file::to_bytes(tensors, header, path, "check the adapter")?;
+        Ok((bytes, entries))
     }
 
     /// Read an adapter that this crate or `peft` wrote, for a model of the shape `model`. Modules may differ in rank and

@@ -38,7 +38,7 @@ pub fn run(run: &Run, refresh: Refresh) -> Result<String, Error> {
     let page = RunPage {
         run,
         ending: match run.status.as_str() {
-            "finished" => "good",
+            "finished" | "early-stop" => "good",
             "failed" => "bad",
             _ => "note",
         },

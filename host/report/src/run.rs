@@ -247,6 +247,7 @@ fn summary(
         manifest.and_then(|manifest| manifest.error.as_deref()).unwrap_or("no reason is recorded");
     let ending = match status {
         "finished" => format!("Finished: {steps}."),
+        "early-stop" => format!("Ended early, as evaluations brought no improvement: {steps}."),
         "stopped" => format!("Stopped by its policy: {steps}."),
         "interrupted" => format!("Interrupted: {steps}; it goes on with {resume}."),
         "failed" => format!("Failed: {error} ({steps})."),

@@ -33,5 +33,5 @@ pub use step::micro_batch;
 
 pub use host_data as data;
 pub use host_data::demo;
-pub use host_eval::{canary, compare, evaluation, measure, report};
+pub use host_eval::{canary, compare, evaluation, measure, report, selection};
 pub use host_judges as judges;

@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
         let fits = match ending {
             "finished" => whole && steps == total && !stopped,
             "stopped" => whole && stopped,
-            "interrupted" => whole && steps < total && !stopped,
+            "interrupted" | "early-stop" => whole && steps < total && !stopped,
             "failed" => true,
             _ => false,
         };

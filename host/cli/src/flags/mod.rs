@@ -3,6 +3,7 @@
 mod headings;
 mod run;
 mod several;
+mod steer;
 mod table;
 mod track;
 
@@ -13,10 +14,12 @@ use host_trainer::config::{Layers, OnFault};
 
 pub use headings::grouped;
 pub use run::{RunFlags, with_defaults};
-use several::{on_fault, set_calibrations, set_no_baseline, set_on_fault, set_policies};
+pub use steer::{EffectFlags, FitFlags};
 pub use table::FlagGroup;
-use table::{Flag, flags, key, set};
 pub use track::TrackFlags;
+
+use several::{on_fault, set_calibrations, set_no_baseline, set_on_fault, set_policies};
+use table::{Flag, flags, key, set};
 
 flags! {
     /// Where a configuration comes from: file, then --set, then the flags.
@@ -145,6 +148,10 @@ flags! {
         /// them. Can be repeated.
         #[arg(long, value_name = "FILE")]
         alignment: Vec<PathBuf> => [data.alignment],
+        /// Part of the training rows that is held out to measure the loss on them during
+        /// training: a share below 1, or a number of rows.
+        #[arg(long, value_name = "SHARE|N")]
+        validation: Option<f64> => [data.validation],
         /// Folder for the run; must not exist. Default: runs/POLICY-N.
         #[arg(short, long, value_name = "DIR")]
         output: Option<PathBuf> => [output],
@@ -210,6 +217,20 @@ flags! {
         /// reference is the model without it; --model-adapter takes one into the reference.
         #[arg(long, value_name = "DIR")]
         start: Option<PathBuf> => [lora.start],
+        /// Evaluate the model after every N optimizer steps, on a few rows and prompts.
+        #[arg(long, value_name = "N")]
+        eval_every: Option<u64> => [eval.during.every],
+        /// Which adapter becomes that of the run: of the last step, or of the best evaluation
+        /// (--eval-every).
+        #[arg(long, value_name = "last|best")]
+        keep: Option<String> => [train.keep],
+        /// Which evaluation is the best: loss, refusal, margin, or safe-loss, the lowest loss that
+        /// costs no refusals.
+        #[arg(long, value_name = "RULE")]
+        best: Option<String> => [train.best],
+        /// End the training after N evaluations in a row that are no improvement.
+        #[arg(long, value_name = "N")]
+        patience: Option<u64> => [train.patience],
         /// Also train without the policy and show both (default on the demo data).
         #[arg(long, overrides_with = "no_baseline")]
         baseline: bool => [train.baseline],
@@ -226,53 +247,6 @@ flags! {
         /// Hub id, or a Hugging Face folder. Default: the id of a model from the Hub.
         #[arg(long, value_name = "ORG/NAME")]
         base_name: Option<String> => [model.base_name],
-    }
-}
-
-flags! {
-    pub struct FitFlags {
-        /// Prompts that show what to steer towards. Can be repeated.
-        #[arg(long, value_name = "FILE")]
-        positive: Vec<PathBuf> => [steering.positive],
-        /// Prompts that show what to steer away from. Can be repeated.
-        #[arg(long, value_name = "FILE")]
-        negative: Vec<PathBuf> => [steering.negative],
-        /// Prompts to add the safety instruction to; default: the labelled ones.
-        #[arg(long, value_name = "FILE")]
-        prompts: Vec<PathBuf> => [steering.prompts],
-        /// The safety instruction.
-        #[arg(long, value_name = "TEXT")]
-        instruction: Option<String> => [steering.instruction],
-        /// Labelled prompts (rows of prompt and label 1 or 0) for the refusal direction, which
-        /// every vector is compared with if they are there.
-        #[arg(long, value_name = "FILE")]
-        labelled: Vec<PathBuf> => [calibration.data],
-        /// Layers to fit it at: 0 the embeddings, N the output of block N. Default: all blocks.
-        #[arg(long, value_name = "N,...", value_delimiter = ',')]
-        layers: Vec<u32> => [steering.layers],
-    }
-}
-
-flags! {
-    pub struct EffectFlags {
-        /// Steering vector, made by `host steer fit` or left by a run.
-        #[arg(long, value_name = "FILE")]
-        vector: Option<PathBuf> => [steering.vector],
-        /// How much of it is added at every position. Can be repeated.
-        #[arg(long = "coefficient", value_name = "C", allow_negative_numbers = true)]
-        coefficients: Vec<f64>,
-        /// Remove the part along the refusal direction first (needs --labelled).
-        #[arg(long)]
-        project: bool,
-        /// Labelled prompts for the refusal direction, which the vector is compared with.
-        #[arg(long, value_name = "FILE")]
-        labelled: Vec<PathBuf> => [calibration.data],
-        /// Held-out harmful prompts for the refusal margin.
-        #[arg(long, value_name = "FILE")]
-        canary: Vec<PathBuf> => [canary.prompts],
-        /// Layers of the vector to steer at. Default: all it has.
-        #[arg(long, value_name = "N,...", value_delimiter = ',')]
-        layers: Vec<u32> => [steering.layers],
     }
 }
 

@@ -30,6 +30,9 @@ struct Sums {
     tokens: usize,
 }
 
+/// Loss and KL per answer token; no KL where it isn't asked for.
+type PerToken = (Vec<f32>, Vec<f32>);
+
 impl Likelihood<'_> {
     /// Mean loss and, of a model that isn't the reference, KL per answer token.
     pub fn of_answers(&self, prompts: &[Prompt]) -> Result<(Option<Mean>, Option<Mean>)> {
@@ -74,6 +77,27 @@ impl Likelihood<'_> {
         }
         let samples =
             encode_chats(rows, usize::MAX, Overlong::Error, &self.model.tokenizer)?.samples;
+        self.sums_of(&samples, openings, &|batch| self.per_token(batch))
+    }
+
+    /// Mean loss per answer token of rows that are encoded already.
+    pub fn loss_of(&self, samples: &[Sample]) -> Result<Option<Mean>> {
+        let sums = self.sums_of(samples, &[], &|batch| {
+            let hidden = answer_rows(&self.model.decoder, self.applied, batch)?;
+            let scores = self.model.decoder.label_log_probs(&hidden, &batch.labels)?;
+            Ok((scores.iter().map(|score| -score).collect(), Vec::new()))
+        })?;
+        let parts: Vec<_> = sums.iter().map(|sums| (sums.loss, sums.tokens)).collect();
+        Ok(Mean::per_token(&parts))
+    }
+
+    /// What `per_token` finds, added up for each sample.
+    fn sums_of(
+        &self,
+        samples: &[Sample],
+        openings: &[Vec<u32>],
+        per_token: &dyn Fn(&PackedSamples) -> Result<PerToken>,
+    ) -> Result<Vec<Sums>> {
         let mut order: Vec<usize> = (0..samples.len()).collect();
         order.sort_by_key(|index| samples[*index].tokens.len());
         let mut sums = vec![Sums::default(); samples.len()];
@@ -83,7 +107,7 @@ impl Likelihood<'_> {
             }
             let members: Vec<&Sample> = chunk.iter().map(|index| &samples[*index]).collect();
             let batch = pack(&members);
-            let (loss, kl) = self.per_token(&batch)?;
+            let (loss, kl) = per_token(&batch)?;
             for ((index, span), sample) in chunk.iter().zip(batch.offsets.windows(2)).zip(&members)
             {
                 let opening = openings.get(*index).map_or(&[][..], Vec::as_slice);
@@ -103,7 +127,7 @@ impl Likelihood<'_> {
     }
 
     /// Loss per answer token, and KL unless this is the reference.
-    fn per_token(&self, batch: &PackedSamples) -> Result<(Vec<f32>, Vec<f32>)> {
+    fn per_token(&self, batch: &PackedSamples) -> Result<PerToken> {
         let decoder = &self.model.decoder;
         let hidden = answer_rows(decoder, self.applied, batch)?;
         if self.applied.is_reference() {

@@ -6,6 +6,7 @@
 
 mod answers;
 mod asked;
+mod during;
 mod further;
 mod generation;
 mod judged;
@@ -32,6 +33,7 @@ use crate::config::EvalConfig;
 use crate::measure::{Mean, RefusalDetector};
 
 pub use asked::Set;
+pub use during::Examination;
 pub use further::Further;
 pub use generation::{Generation, Marking, generations_in, read_generations};
 pub use judged::{dependent, judge, unjudged};

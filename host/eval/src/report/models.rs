@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use host_files::Page;
 
-use super::{Table, Trained};
+use super::{Table, Totals, Trained};
 use crate::evaluation::Evaluation;
 use crate::measure::{Mean, Rate, RefusalsBy};
 
@@ -144,6 +144,7 @@ fn training(trained: Option<&Trained>) -> Vec<Cell> {
     let untaught = totals.filter(|totals| totals.untaught > 0);
     let mut cells = vec![
         ("optimizer steps".into(), totals.map(|totals| totals.steps.to_string())),
+        ("adapter of step".into(), totals.and_then(kept)),
         ("seconds per step".into(), per_step),
         ("of it signals, policy, journal".into(), of_it),
         ("faults held to the reference".into(), (faults > 0).then(|| faults.to_string())),
@@ -163,6 +164,16 @@ fn training(trained: Option<&Trained>) -> Vec<Cell> {
         cells.push((format!("judge {name}: no score in training"), text));
     }
     cells
+}
+
+/// The step whose adapter was kept, if there was a choice, and by which rule.
+fn kept(totals: &Totals) -> Option<String> {
+    let selection = totals.evaluations.as_ref()?;
+    let kept = selection.kept.as_ref()?;
+    let best = selection.best.as_ref().is_some_and(|best| best.step == kept.step);
+    let what =
+        if best { format!("best by {}", selection.choice.rule.name()) } else { "last".into() };
+    Some(format!("{} ({what})", kept.step))
 }
 
 /// 93.8% [85-98] (60/64): share, 95% interval, count.

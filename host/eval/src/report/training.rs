@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use host_judges::Tally;
 use serde::{Deserialize, Serialize};
 
+use crate::selection::Selection;
+
 /// Fewest steps whose first and last losses say anything.
 const LEAST_STEPS: u64 = 10;
 /// A task loss below which there is nothing to learn.
@@ -46,6 +48,9 @@ pub struct Totals {
     /// Highest learning rate of any step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
+    /// Evaluations between the steps; absent where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<Selection>,
     /// What the judges that policies asked said of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub judges: BTreeMap<String, Tally>,
@@ -86,6 +91,7 @@ impl Totals {
             ));
         }
         warnings.extend(self.about_loss());
+        warnings.extend(self.evaluations.as_ref().and_then(Selection::warning));
         warnings
     }
 
@@ -140,6 +146,8 @@ pub enum Ending {
     Interrupted,
     /// The policy said stop.
     Stopped,
+    /// Evaluations brought no improvement for as long as `train.patience` allows.
+    EarlyStop,
 }
 
 impl Ending {
@@ -148,6 +156,7 @@ impl Ending {
             Self::Finished => "finished",
             Self::Interrupted => "interrupted",
             Self::Stopped => "stopped",
+            Self::EarlyStop => "early-stop",
         }
     }
 }

@@ -72,6 +72,7 @@ impl RunConfig {
             "eval.max_task_tokens",
             "must be at least 1",
         )?;
+        self.check_evaluations()?;
         require(self.eval.batch >= 1, "eval.batch", "must be at least 1")?;
         require(
             self.eval.refusal_phrases.iter().all(|phrase| !phrase.trim().is_empty()),
@@ -144,6 +145,31 @@ impl RunConfig {
             "must be at least 1; on_fault = \"stop\" survives no fault",
         )?;
         Ok(())
+    }
+
+    /// Those during training.
+    fn check_evaluations(&self) -> Result<()> {
+        let (train, during) = (&self.train, &self.eval.during);
+        require(during.every != Some(0), "eval.during.every", "must be at least 1")?;
+        require(
+            during.max_new_tokens >= 1,
+            "eval.during.max_new_tokens",
+            "must be at least 1; eval.during.harmful and harmless = 0 generate nothing",
+        )?;
+        require(train.patience != Some(0), "train.patience", "must be at least 1")?;
+        require(
+            (0.0..=1.0).contains(&train.best_tolerance),
+            "train.best_tolerance",
+            "is a share of the harmful prompts, in [0, 1]",
+        )?;
+        let part =
+            |part: f64| part > 0.0 && part.is_finite() && (part < 1.0 || part.fract() == 0.0);
+        require(
+            self.data.validation.is_none_or(part),
+            "data.validation",
+            "must be a share of the rows in (0, 1), or a number of rows",
+        )?;
+        self.choice().map(drop)
     }
 }
 

@@ -13,6 +13,7 @@ mod neighbours;
 mod noise;
 mod pin;
 mod policies;
+mod selection;
 mod steering;
 mod trust;
 
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use host_data::{DataSource, OneOrMany, one_or_many};
+use host_eval::selection::BestRule;
 use host_model::decoder::NoiseLevels;
 use host_sandbox::Limits;
 use schemars::JsonSchema;
@@ -29,7 +31,7 @@ use crate::parameters::optimizer::AdamWConfig;
 
 pub use anchors::AnchorsConfig;
 pub use host_data::{DataConfig, ModelConfig, WeightType};
-pub use host_eval::config::{CanaryConfig, EvalConfig};
+pub use host_eval::config::{CanaryConfig, DuringConfig, EvalConfig};
 pub use host_judges::{
     Asks, ClassifierConfig, Consent, EmbeddingConfig, EndpointConfig, GuardConfig, JudgeConfig,
     Reads,
@@ -38,6 +40,7 @@ pub use host_trackers::{TensorBoardConfig, TrackersConfig};
 pub use layers::Layers;
 pub use lora::LoraSection;
 pub use noise::TrainingNoise;
+pub use selection::Keep;
 pub use steering::SteeringConfig;
 pub use trust::{JournalConfig, OnFault, TrustConfig};
 
@@ -172,6 +175,16 @@ pub struct TrainConfig {
     /// NEFTune (arXiv 2310.05914): embeddings of a row of L tokens get noise that is uniform in
     /// +- alpha / sqrt(L * hidden) while it is trained; 0 switches it off.
     pub neftune_alpha: f64,
+    /// Which adapter becomes that of the run: of the last step, or of the best evaluation during
+    /// training; then the last one lies in adapter-last/.
+    pub keep: Keep,
+    /// Which evaluation is the best. Default: safe-loss, or what can be measured of it.
+    pub best: Option<BestRule>,
+    /// Of safe-loss: how much smaller than the reference's the share of harmful prompts that are
+    /// refused may be.
+    pub best_tolerance: f64,
+    /// So many evaluations in a row that are no improvement end the training.
+    pub patience: Option<u64>,
     /// Also train without the policy, from the same seed, and compare.
     /// Default: only on the embedded demo.
     pub baseline: Option<bool>,
@@ -203,6 +216,10 @@ impl Default for TrainConfig {
             weight_decay: 0.0,
             gradient_clip: 1.0,
             neftune_alpha: 0.0,
+            keep: Keep::Last,
+            best: None,
+            best_tolerance: 0.05,
+            patience: None,
             baseline: None,
             reference_cache_mib: 1024,
             reference_cache_disk_mib: 4096,

@@ -4,12 +4,17 @@ use std::time::SystemTime;
 
 pub use host_data::{Progress, Silent};
 
+use host_eval::selection::EvaluationRecord;
+
 use crate::records::StepRecord;
 
 /// Progress of a whole run.
 pub trait Observer: Progress {
     /// An optimizer step is done.
     fn step(&mut self, record: &StepRecord);
+
+    /// The model was evaluated between two steps.
+    fn evaluated(&mut self, _: &EvaluationRecord) {}
 }
 
 impl Observer for Silent {
@@ -72,5 +77,9 @@ impl Progress for NoticeKeeper<'_> {
 impl Observer for NoticeKeeper<'_> {
     fn step(&mut self, record: &StepRecord) {
         self.to.step(record);
+    }
+
+    fn evaluated(&mut self, record: &EvaluationRecord) {
+        self.to.evaluated(record);
     }
 }

@@ -6,11 +6,13 @@
 //! calibration.json    the policy's fitted parameters and its report
 //! steering/           the vectors that a policy steers by
 //! metrics.jsonl       one line per optimizer step
+//! evaluations.jsonl   one line per evaluation between steps, if there are any
 //! journal/            what the policies were asked and answered, see host_audit::journal
 //! checkpoints/        what the run needs to go on, see crate::checkpoint
 //! stages.json         what the run has behind it and what it left, signed
 //! generations.jsonl   every answer the evaluation judged
 //! adapter/            the result, in peft's format
+//! adapter-last/       the adapter of the last step, where the result is that of a better one
 //! steering.safetensors what the policies allow the model to be steered by
 //! report.json         the evaluation before and after
 //! ```
@@ -25,6 +27,7 @@ use std::time::Instant;
 use host_audit::journal::{Answered, JournalWriter, Mark};
 use host_contract::Outcome;
 use host_data::Failure;
+use host_eval::selection::EvaluationRecord;
 pub use host_files::Lines;
 use host_files::atomic::{self, Folder};
 use host_files::{json, own, private};
@@ -167,7 +170,8 @@ impl RunDir {
 
     /// `journal` is absent without a policy.
     pub fn records<'a>(&self, journal: Option<JournalWriter<'a>>) -> Result<Records<'a>> {
-        Ok(Records { metrics: Lines::create(&self.file("metrics.jsonl"))?, journal, last: None })
+        let metrics = Lines::create(&self.file("metrics.jsonl"))?;
+        Ok(Records { metrics, evaluations: None, journal, last: None })
     }
 
     /// Records that go on from a mark; what came after it is cut off.
@@ -179,6 +183,7 @@ impl RunDir {
     ) -> Result<Records<'a>> {
         Ok(Records {
             metrics: Lines::reopen(&self.file("metrics.jsonl"), mark.metrics_bytes)?,
+            evaluations: None,
             journal,
             last,
         })
@@ -198,8 +203,16 @@ pub struct JournalHead {
 #[serde(deny_unknown_fields)]
 pub struct RecordsMark {
     pub metrics_bytes: u64,
+    /// Of evaluations.jsonl.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evaluations_bytes: u64,
     /// Absent without a policy.
     pub journal: Option<Mark>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// The whole file or nothing; see [`host_files::atomic`].
@@ -210,12 +223,27 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// metrics.jsonl and, if there is a policy, the journal.
 pub struct Records<'a> {
     metrics: Lines,
+    /// If there are evaluations between the steps.
+    evaluations: Option<Lines>,
     journal: Option<JournalWriter<'a>>,
     /// What became of the last step.
     last: Option<Outcome>,
 }
 
 impl Records<'_> {
+    /// Also keeps evaluations, in `lines`.
+    pub fn evaluated_in(&mut self, lines: Lines) {
+        self.evaluations = Some(lines);
+    }
+
+    /// What an evaluation found.
+    pub fn evaluated(&mut self, record: &EvaluationRecord) -> Result<()> {
+        match &mut self.evaluations {
+            Some(lines) => Ok(lines.write(record)?),
+            None => Ok(()),
+        }
+    }
+
     /// What the policies were asked and said, before it is acted upon.
     pub fn assessed(&mut self, step: u64, decision: &mut StepDecision) -> Result<()> {
         let started = Instant::now();
@@ -252,6 +280,13 @@ impl Records<'_> {
     /// Puts all of it on the disk, and says how far it reaches.
     pub fn mark(&mut self) -> Result<RecordsMark> {
         self.metrics.sync()?;
+        let evaluations_bytes = match &mut self.evaluations {
+            Some(lines) => {
+                lines.sync()?;
+                lines.bytes()?
+            }
+            None => 0,
+        };
         let journal = match &mut self.journal {
             Some(journal) => {
                 journal.sync()?;
@@ -259,7 +294,7 @@ impl Records<'_> {
             }
             None => None,
         };
-        Ok(RecordsMark { metrics_bytes: self.metrics.bytes()?, journal })
+        Ok(RecordsMark { metrics_bytes: self.metrics.bytes()?, evaluations_bytes, journal })
     }
 
     /// How the run ended.

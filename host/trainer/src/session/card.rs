@@ -143,6 +143,9 @@ impl Card<'_> {
         if let Some(trained) = report.and_then(|report| report.trained.as_ref()) {
             let totals = &trained.totals;
             rows.push(("optimizer steps", format!("{} of {}", totals.steps, trained.total)));
+            if let Some(kept) = totals.evaluations.as_ref().and_then(|all| all.kept.as_ref()) {
+                rows.push(("adapter of step", format!("{}: {}", kept.step, kept.why)));
+            }
             rows.push(("steps skipped by policies", totals.skipped.to_string()));
             rows.push(("steps not applied", totals.not_applied.to_string()));
             rows.push(("seconds", format!("{:.0}", totals.seconds)));

@@ -1,5 +1,7 @@
 //! Whether what lies in the folder of a run is what the run left, as its owner signed it.
 
+mod evaluations;
+
 use std::path::Path;
 
 use host_audit::journal::{Entry, Journal, Summary};
@@ -19,7 +21,8 @@ use crate::session::stages::{FILE, Seal, Stages, names};
 /// Most bytes of metrics.jsonl and of report.json that are compared with the journal.
 const FILE_BYTES: u64 = 1 << 30;
 /// Folders in which whoever takes the result takes everything.
-const TAKEN_WHOLE: [&str; 3] = ["adapter/", "baseline/adapter/", "steering/"];
+const TAKEN_WHOLE: [&str; 5] =
+    ["adapter/", "adapter-last/", "baseline/adapter/", "baseline/adapter-last/", "steering/"];
 const ADAPTER: &str = "adapter/adapter_model.safetensors";
 
 /// What was found.
@@ -144,11 +147,12 @@ impl Evidence {
     /// What is signed must also agree with itself: whoever has the key can sign anything.
     fn contents(&mut self, run: &Path, seal: &Seal, journal: &Journal, ending: &str) {
         let mut layers = Layers::default();
-        let settled = layers
-            .add_file(&run.join("config.toml"))
-            .and_then(|()| layers.resolve())
-            .and_then(|config| manifest::settled(&config));
-        match settled {
+        let config = layers.add_file(&run.join("config.toml")).and_then(|()| layers.resolve());
+        match config
+            .as_ref()
+            .map_err(ToString::to_string)
+            .and_then(|config| manifest::settled(config).map_err(|error| error.to_string()))
+        {
             Ok(settled) if Some(&settled) == seal.identity.parts.get("config") => {}
             Ok(_) => self.find("config.toml is not the configuration that the journal names"),
             Err(error) => self.find(format!("config.toml can't be read ({error})")),
@@ -162,6 +166,9 @@ impl Evidence {
             let said = (&report["trained"]["steps"], &report["trained"]["ending"]);
             if said != (&Value::from(journal.steps()), &Value::from(ending)) {
                 self.find("report.json has another number of steps or ending than the journal");
+            }
+            if let Ok(config) = &config {
+                self.evaluations(run, config, seal, &report["trained"]);
             }
         } else if seal.files.contains_key("report.json") {
             self.find("report.json can't be read");

@@ -16,9 +16,10 @@ use crate::ranks::Ranks;
 use crate::records::checkpoint::{self, Progress, Saved, Tensors};
 use crate::records::observer::Silent;
 use crate::session::prepare;
-use crate::session::prepare::first_adapter;
+use crate::session::prepare::{Trainable, first_adapter};
 use crate::signals::reference;
 use crate::signals::sensors;
+use crate::step::evaluations::Evaluations;
 use crate::step::{RunContext, TrainingSpec, run};
 
 /// A training, as the root tells of it. The tensors of the checkpoint come after it.
@@ -66,7 +67,8 @@ pub fn follow(ranks: &Ranks, reference_cache: Option<PathBuf>, stop: &AtomicBool
     let Some(config) = ranks.receive::<RunConfig>()? else {
         return Ok(());
     };
-    let (model, plan, _) = prepare::load_training(&config, &config.reader(), &mut Silent)?;
+    let Trainable { model, plan, .. } =
+        prepare::load_training(&config, &config.reader(), &mut Silent)?;
     prepare::agree(ranks, &model, &plan)?;
     let context = RunContext::new(model, plan);
     let mut follower = Follower { config, context, reference_cache, ranks };
@@ -116,6 +118,7 @@ impl Follower<'_> {
             on_fault: OnFault::Stop,
             require: Guardrails::none(),
             ranks: self.ranks,
+            evaluations: Evaluations::of(&self.config, None)?,
         };
         run(&spec, saved, None, &mut Silent, stop).map(drop)
     }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use host_contract::RunInfo;
 use host_data::load_model;
-use host_data::{DataConfig, Plan, Reader, Samples, Texts};
+use host_data::{DataConfig, HeldOut, Plan, Reader, Sample, Samples, Texts};
 use host_eval::canary::Canary;
-use host_eval::evaluation::EvalSets;
+use host_eval::evaluation::{EvalSets, Examination};
 use host_judges::{FailureLimit, Judges};
 use host_model::lora::{Lora, Shape};
 use host_model::{ChatTokenizer, Model};
@@ -42,6 +42,18 @@ pub struct Loaded<'a> {
     /// What the adapter looks like.
     pub shape: Shape,
     pub canary: Option<Canary>,
+    /// Rows that were taken out of the training data.
+    pub validation: Vec<Sample>,
+}
+
+/// A model and what it is trained on.
+pub struct Trainable {
+    pub model: Model,
+    pub plan: Plan,
+    /// What the adapter looks like.
+    pub shape: Shape,
+    /// Rows that were taken out of the training data.
+    pub validation: Vec<Sample>,
 }
 
 impl<'a> Loaded<'a> {
@@ -64,12 +76,21 @@ impl<'a> Loaded<'a> {
         let sets = EvalSets::load(&config.eval, reader)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
         let signer = if policies.is_empty() { None } else { signer()? };
-        let (model, plan, shape) = load_training(config, reader, observer)?;
+        let Trainable { model, plan, shape, validation } = load_training(config, reader, observer)?;
         sets.check(&model, reader)?;
         let planned = plan.total_steps() as usize * config.train.batch;
         judges.limit_failures(FailureLimit { share: config.trust.judge_failures, planned });
         let canary = canary(config, &model, reader)?;
-        Ok(Self { policies, judges, sets, signer, model, plan, shape, canary })
+        Ok(Self { policies, judges, sets, signer, model, plan, shape, canary, validation })
+    }
+
+    /// What is asked between the steps, if that is wanted.
+    pub fn examination(&mut self, config: &RunConfig) -> Result<Option<Examination>> {
+        if config.eval.during.every.is_none() {
+            return Ok(None);
+        }
+        let (rows, seed) = (std::mem::take(&mut self.validation), config.seed.0);
+        Ok(Some(Examination::new(&config.eval, &self.sets, rows, &self.model, seed)?))
     }
 
     /// What the policies are told of the run.
@@ -83,7 +104,7 @@ pub fn load_training(
     config: &RunConfig,
     reader: &Reader,
     observer: &mut dyn Observer,
-) -> Result<(Model, Plan, Shape)> {
+) -> Result<Trainable> {
     if config.data.sources().is_empty() {
         let problem =
             "names no files; give --data FILE, or leave the key out to train on the demo data";
@@ -101,9 +122,19 @@ pub fn load_training(
     }
     config.demo_data().iter().for_each(|line| observer.notice(line));
     model.decoder.recompute = config.train.checkpoint_activations;
-    let samples = load_samples(config, &model, reader, observer)?;
+    let mut samples = load_samples(config, &model, reader, observer)?;
+    let mut validation = Vec::new();
+    if let Some(part) = config.data.validation {
+        let HeldOut { rows, of, groups } = samples.hold_out_of(part, config.seed.0)?;
+        observer.notice(&format!(
+            "{} of {of} task rows, with {groups} prompts, are held out of training to measure the \
+             loss on them (data.validation = {part})",
+            rows.len()
+        ));
+        validation = rows;
+    }
     let plan = plan(config, samples)?;
-    Ok((model, plan, shape))
+    Ok(Trainable { model, plan, shape, validation })
 }
 
 /// The base model that the configuration names, if it names one.

@@ -1,5 +1,6 @@
 //! A whole fine-tune: load, calibrate, measure, train, measure again, report.
 
+mod arms;
 mod assemble;
 mod told;
 mod vouch;
@@ -9,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_audit::journal::Identity;
 use host_data::{Digests, Failure, Notices};
-use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator};
-use host_eval::report::{Report, Trained};
+use host_eval::evaluation::{self, EvalSets, Evaluation, Evaluator, Examination};
+use host_eval::report::Report;
 use host_model::lora::Lora;
 use host_sandbox::{Engine, Signer};
 
@@ -27,7 +28,6 @@ use crate::session::manifest::{self, Manifest};
 use crate::session::prepare::Caches;
 use crate::session::stages::Stages;
 use crate::session::tracking::{self, Tracking, Watched};
-use crate::session::training::Training;
 use crate::step::RunContext;
 
 /// Everything that was loaded and checked before the first step.
@@ -41,6 +41,8 @@ pub struct Prepared<'r> {
     /// One per policy that calibrates itself, with the policy's position.
     calibrations: Vec<(usize, CalibrationFile)>,
     sets: EvalSets,
+    /// What is asked between the steps, if that is wanted.
+    examination: Option<Examination>,
     /// What a person should know of the data, and what files were read.
     notices: Notices,
     digests: Digests,
@@ -255,53 +257,6 @@ impl Prepared<'_> {
         save(stages.report.clone(), folder)
     }
 
-    /// The trainings of the run, in order.
-    fn arms<'a>(&'a self, folder: &RunDir) -> Result<Vec<Arm<'a>>> {
-        let mut arms = Vec::new();
-        if self.with_baseline() {
-            arms.push(Arm {
-                name: "plain",
-                title: "plain fine-tuning, no policy".into(),
-                policies: &[],
-                folder: folder.child("baseline")?,
-                place: |report| (&mut report.baseline, &mut report.baseline_after),
-            });
-        }
-        arms.push(Arm {
-            name: "after",
-            title: match self.names() {
-                Some(names) => format!("fine-tuning under {names}"),
-                None => "fine-tuning, no policy".into(),
-            },
-            policies: &self.policies,
-            folder: folder.child("")?,
-            place: |report| (&mut report.trained, &mut report.after),
-        });
-        Ok(arms)
-    }
-
-    fn training<'a>(
-        &'a self,
-        arm: &'a str,
-        policies: &'a [ActivePolicy],
-        folder: &'a RunDir,
-    ) -> Training<'a> {
-        Training {
-            config: &self.config,
-            context: &self.context,
-            policies,
-            notary: self.notary(),
-            identity: &self.identity,
-            arm,
-            folder,
-            ranks: self.ranks,
-        }
-    }
-
-    fn with_baseline(&self) -> bool {
-        !self.policies.is_empty() && self.config.train.baseline.unwrap_or(false)
-    }
-
     fn evaluate(
         &self,
         name: &str,
@@ -328,17 +283,6 @@ impl Prepared<'_> {
             None => Ok(Some(evaluation)),
         }
     }
-}
-
-/// One training and what is measured after it.
-struct Arm<'a> {
-    /// Labels the answers.
-    name: &'static str,
-    title: String,
-    policies: &'a [ActivePolicy],
-    folder: RunDir,
-    /// Where its results go.
-    place: fn(&mut Report) -> (&mut Option<Trained>, &mut Option<Evaluation>),
 }
 
 /// The first policy's is `calibration.json`, the second's `calibration-2.json`.

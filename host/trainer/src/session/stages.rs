@@ -106,8 +106,8 @@ impl Stages {
             None => (false, name),
         };
         let trained = if baseline { &self.report.baseline } else { &self.report.trained };
-        let of_training = name.starts_with("adapter/")
-            || ["metrics.jsonl", "steering.safetensors"].contains(&name);
+        let of_training = ["adapter/", "adapter-last/"].iter().any(|one| name.starts_with(one))
+            || ["metrics.jsonl", "evaluations.jsonl", "steering.safetensors"].contains(&name);
         (trained.is_some() && of_training) || (!baseline && name == GENERATIONS)
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use host_audit::journal::{Identity, JournalWriter, Mark, Mode, Start};
 use host_contract::Needs;
+use host_eval::evaluation::Examination;
 use host_eval::report::Trained;
 use host_judges::JudgePrefetcher;
 use host_model::lora::Lora;
@@ -12,17 +13,23 @@ use host_model::steering::Origin;
 
 use crate::config::RunConfig;
 use crate::error::Result;
+use crate::parameters::Layout;
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::records::RunRecorder;
-use crate::records::Totals;
 use crate::records::checkpoint::{Checkpoints, Saved};
 use crate::records::notary::Notary;
 use crate::records::observer::Observer;
 use crate::records::run_dir::{JournalHead, Records, RunDir};
+use crate::records::{Ending, Totals};
 use crate::session::follow;
 use crate::session::prepare::first_adapter;
-use crate::step::{RunContext, TrainingSpec, run};
+use crate::step::evaluations::{Best, Evaluations};
+use crate::step::{Ended, RunContext, TrainingSpec, run};
+
+/// Where the adapter of the last step lies, if the result is another one.
+pub const LAST_ADAPTER: &str = "adapter-last";
+pub const EVALUATIONS: &str = "evaluations.jsonl";
 
 /// One training of a run, on the root.
 pub struct Training<'a> {
@@ -38,6 +45,8 @@ pub struct Training<'a> {
     pub arm: &'a str,
     pub folder: &'a RunDir,
     pub ranks: &'a Ranks,
+    /// What is asked between the steps, if there are evaluations.
+    pub examination: Option<&'a Examination>,
 }
 
 impl<'a> Training<'a> {
@@ -63,6 +72,7 @@ impl<'a> Training<'a> {
             on_fault: config.trust.on_fault(),
             require: &require,
             ranks: self.ranks,
+            evaluations: Evaluations::of(config, self.examination)?,
         };
         observer.stage(title, Some(self.context.plan.total_steps()));
         let mut checkpoints = self.checkpoints();
@@ -77,10 +87,10 @@ impl<'a> Training<'a> {
         };
         let first = saved.as_ref().map_or(0, |saved| saved.progress.step);
         let result = ahead.of(first, || run(&spec, saved, Some(recorder), observer, stop));
-        let ending = result.as_ref().map_or("failed", |totals| totals.ending.name());
+        let ending = result.as_ref().map_or("failed", |ended| ended.totals.ending.name());
         // The run's own error comes first: on a full disk both fail.
         let ended = records.end(ending);
-        let mut totals = result?;
+        let Ended { mut totals, best } = result?;
         ended?;
         for (name, tally) in &mut totals.judges {
             let problem = self.context.judges.problem(name).filter(|_| tally.unscored() > 0);
@@ -94,14 +104,41 @@ impl<'a> Training<'a> {
             );
             observer.notice(&notice);
         }
-        adapter.save_peft(
-            self.folder.child("adapter")?.path(),
-            &self.context.model.config,
-            self.context.model.base(),
-        )?;
+        self.save_adapter(&adapter, &mut totals, best, observer)?;
         self.save_steering(&totals)?;
         let total = self.context.plan.total_steps();
         Ok((Trained { totals, total }, adapter, records.head()))
+    }
+
+    /// The result: the adapter of the last step, or of the best evaluation once the training is
+    /// over.
+    fn save_adapter(
+        &self,
+        adapter: &Lora,
+        totals: &mut Totals,
+        best: Option<Best>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let model = &self.context.model;
+        let save = |name: &str| -> Result<()> {
+            let folder = self.folder.child(name)?;
+            Ok(adapter.save_peft(folder.path(), &model.config, model.base())?)
+        };
+        self.folder.remove(LAST_ADAPTER)?;
+        let over = totals.ending != Ending::Interrupted;
+        if let Some(selection) = totals.evaluations.as_mut().filter(|_| over) {
+            selection.keep(totals.steps, best.is_some());
+            let kept = selection.kept.as_ref().map(|kept| kept.step);
+            if let (Some(kept), true) = (&selection.kept, best.is_some()) {
+                observer.notice(&format!("the adapter is of step {}: {}", kept.step, kept.why));
+            }
+            if let Some(best) = best.filter(|_| kept != Some(totals.steps)) {
+                save(LAST_ADAPTER)?;
+                Layout::new(adapter).write(&best.parameters)?;
+                totals.steering = best.steering;
+            }
+        }
+        save("adapter")
     }
 
     /// Those of this training, signed if there are policies.
@@ -156,7 +193,8 @@ impl<'a> Training<'a> {
             };
             let mark = &saved.progress.records;
             let journal = self.journal(mark.journal.as_ref())?;
-            let records = self.folder.records_from(mark, saved.progress.previous, journal)?;
+            let mut records = self.folder.records_from(mark, saved.progress.previous, journal)?;
+            self.keep_evaluations(&mut records, mark.evaluations_bytes)?;
             let (step, total) = (saved.progress.step, self.context.plan.total_steps());
             observer
                 .notice(&format!("going on from {}, step {step} of {total}", one.path.display()));
@@ -169,7 +207,17 @@ impl<'a> Training<'a> {
         // Of a process that was killed before its first checkpoint.
         self.folder.remove("metrics.jsonl")?;
         self.folder.remove("journal")?;
-        Ok((self.folder.records(self.journal(None)?)?, None))
+        let mut records = self.folder.records(self.journal(None)?)?;
+        self.keep_evaluations(&mut records, 0)?;
+        Ok((records, None))
+    }
+
+    /// What lies behind so many bytes of it is cut off.
+    fn keep_evaluations(&self, records: &mut Records, bytes: u64) -> Result<()> {
+        if self.examination.is_some() {
+            records.evaluated_in(self.folder.lines_from(EVALUATIONS, bytes)?);
+        }
+        Ok(())
     }
 
     /// A new journal, or the one that stands at `mark`.

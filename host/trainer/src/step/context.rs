@@ -18,6 +18,7 @@ use crate::config::{OnFault, TrainConfig, TrainingNoise};
 use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::signals::reference;
+use crate::step::evaluations::Evaluations;
 
 /// What a run has, loaded and checked once. All ranks have the model, the data, the store of
 /// the reference and the vectors; what else serves signals is there on the root alone.
@@ -76,6 +77,8 @@ pub struct TrainingSpec<'a> {
     /// Rules that every assessment must keep.
     pub require: &'a Guardrails,
     pub ranks: &'a Ranks,
+    /// If the training is evaluated while it goes on.
+    pub evaluations: Option<Evaluations<'a>>,
 }
 
 impl<'a> TrainingSpec<'a> {

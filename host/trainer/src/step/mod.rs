@@ -2,9 +2,10 @@
 
 pub mod anchors;
 pub mod context;
+pub mod evaluations;
 pub mod micro_batch;
 pub mod run;
 pub mod state;
 
 pub use context::{Base, RunContext, TrainingSpec};
-pub use run::run;
+pub use run::{Ended, run};

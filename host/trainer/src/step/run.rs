@@ -23,8 +23,16 @@ use crate::records::checkpoint::Saved;
 use crate::records::observer::Observer;
 use crate::records::{Ending, StepRecord, Totals, add_step};
 use crate::step::context::TrainingSpec;
+use crate::step::evaluations::{Best, conclude};
 use crate::step::micro_batch::MicroBatch;
 use crate::step::state::State;
+
+/// A training that is over.
+pub struct Ended {
+    pub totals: Totals,
+    /// The adapter of the best evaluation, where it is kept; the root alone has it.
+    pub best: Option<Best>,
+}
 
 /// Trains from the start, or from what `saved` holds.
 pub fn run(
@@ -33,13 +41,16 @@ pub fn run(
     mut recorder: Option<RunRecorder>,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<Totals> {
+) -> Result<Ended> {
     let mut state = State::new(spec)?;
     let mut totals = match saved {
         Some(saved) => state.restore(saved)?,
         None => Totals::default(),
     };
     let (ranks, total) = (spec.ranks, spec.context.plan.total_steps());
+    // What the run has not done when it was left; at the start, the reference.
+    let evaluated = state.evaluate(&mut totals, &mut recorder, observer, stop)?;
+    conclude(evaluated, &mut totals, total)?;
     while totals.ending == Ending::Finished && totals.steps < total {
         let step = totals.steps;
         let started = Instant::now();
@@ -88,11 +99,16 @@ pub fn run(
         observer.step(&record);
         state.previous = Some(outcome);
 
-        let stop = ranks.step_end(step, &state.parameters, stop.load(Ordering::Relaxed))?;
-        if action == Action::Stop {
-            totals.ending = Ending::Stopped;
-        } else if stop && step + 1 < total {
+        let stops = ranks.step_end(step, &state.parameters, stop.load(Ordering::Relaxed))?;
+        let mut concluded = Ok(());
+        if action != Action::Stop && stops && step + 1 < total {
             totals.ending = Ending::Interrupted;
+        } else {
+            if action == Action::Stop {
+                totals.ending = Ending::Stopped;
+            }
+            let evaluated = state.evaluate(&mut totals, &mut recorder, observer, stop)?;
+            concluded = conclude(evaluated, &mut totals, total);
         }
         let over = totals.ending != Ending::Finished || step + 1 == total;
         if let Some(recorder) = &mut recorder
@@ -101,14 +117,18 @@ pub fn run(
             let saved = state.save(&totals, recorder)?;
             state.check_streak(&record, saved)?;
         }
+        concluded?;
         if let Some(problem) = &record.not_applied {
             observer.notice(&format!("step {step}: {problem}; it was not applied"));
         }
     }
     state.close()?;
-    Ok(totals)
+    Ok(Ended { totals, best: state.best })
 }
 
+#[cfg(test)]
+#[path = "run_evaluations_tests.rs"]
+mod evaluations_tests;
 #[cfg(test)]
 #[path = "run_tests.rs"]
 mod tests;

@@ -22,12 +22,12 @@ use crate::records::observer::Silent;
 use crate::records::run_dir::RunDir;
 use crate::step::context::RunContext;
 
-fn model() -> Model {
+pub(super) fn model() -> Model {
     let embedded = Source::Embedded(host_data::demo::MODEL);
     host_model::load(&embedded, &LoadOptions::default()).expect("embedded")
 }
 
-fn samples(model: &Model, answers: &[&str]) -> Vec<Sample> {
+pub(super) fn samples(model: &Model, answers: &[&str]) -> Vec<Sample> {
     let rows: String = answers
         .iter()
         .map(|answer| format!("{{\"prompt\": \"Say it.\", \"answer\": \"{answer}\"}}\n"))
@@ -78,11 +78,12 @@ fn train(model: &Model, decoder: Decoder, samples: Vec<Sample>, epochs: f64, at:
         on_fault: OnFault::Stop,
         require: host_contract::Guardrails::none(),
         ranks: &Ranks::alone(),
+        evaluations: None,
     };
     let folder = RunDir::create(&at.join("run"), "").expect("fresh");
     let mut records = folder.records(None).expect("made");
     let mut checkpoints = Checkpoints::new(&folder, &CheckpointConfig::default());
-    let totals = run(
+    let ended = run(
         &spec,
         None,
         Some(RunRecorder { records: &mut records, checkpoints: &mut checkpoints }),
@@ -92,7 +93,7 @@ fn train(model: &Model, decoder: Decoder, samples: Vec<Sample>, epochs: f64, at:
     let metrics = std::fs::read_to_string(folder.file("metrics.jsonl")).expect("written");
     let metrics = metrics.lines().map(serde_json::from_str);
     Ran {
-        totals,
+        totals: ended.map(|ended| ended.totals),
         metrics: metrics.collect::<Result<_, _>>().expect("lines"),
         parameters: Layout::new(&adapter).read().expect("values"),
         checkpoints: checkpoints.newest_first(),

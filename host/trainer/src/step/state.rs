@@ -2,6 +2,7 @@
 
 mod agreement;
 mod checkpoint;
+mod evaluate;
 mod hold;
 mod measure;
 mod steer;
@@ -33,6 +34,7 @@ use crate::signals::reference::{self, Reference};
 use crate::signals::sensors::Sensors;
 use crate::step::anchors::AnchorHold;
 use crate::step::context::TrainingSpec;
+use crate::step::evaluations::Best;
 use crate::step::micro_batch::MicroBatch;
 
 pub use measure::Measured;
@@ -74,6 +76,10 @@ pub struct State<'a> {
     /// Steps in a row that were not applied because a number was not finite.
     pub(crate) not_finite: u64,
     pub(crate) loss_trend: LossTrend,
+    /// Steps behind the model when it was evaluated last.
+    pub(crate) evaluated: Option<u64>,
+    /// If the best adapter is kept; the root alone has it.
+    pub(crate) best: Option<Best>,
 }
 
 /// Whether the gradients of task and alignment samples are told apart.
@@ -153,6 +159,8 @@ impl<'a> State<'a> {
             conflict: None,
             not_finite: 0,
             loss_trend: LossTrend::default(),
+            evaluated: None,
+            best: None,
             parameters,
             layout,
         })
@@ -352,10 +360,12 @@ impl<'a> State<'a> {
 
     /// A policy that averaged the parameters gets the average exported.
     pub fn close(&self) -> Result<()> {
-        match self.actuators.iter().find_map(|actuator| actuator.exported()) {
-            Some(exported) => self.layout.write(exported),
-            None => Ok(()),
-        }
+        self.exported().map_or(Ok(()), |exported| self.layout.write(exported))
+    }
+
+    /// What the adapter of the run would be now, if that isn't what is trained.
+    pub(super) fn exported(&self) -> Option<&[f32]> {
+        self.actuators.iter().find_map(|actuator| actuator.exported())
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! checkpoints/step-000040/
 //!   tensors.safetensors   adapter, both moments, moving average, the way back,
-//!                         the last switch of the alignment share
+//!                         the last switch of the alignment share, the best adapter so far
 //!   state.json            step, counters, place in the data streams, policies' states,
 //!                         how far the records reach
 //!   manifest.json         size and SHA-256 of the two, written last

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use host_contract::{AnchorSignals, GradientConflict, Outcome};
 use host_data::{Extra, Mix};
+use host_eval::report::SteeringState;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct Progress {
     /// Steps in a row that were not applied because a number was not finite.
     pub not_finite: u64,
     pub totals: Totals,
+    /// What the policies had in force at the best evaluation, whose adapter is `best`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_steering: Option<SteeringState>,
     #[serde(default)]
     pub loss_trend: LossTrend,
     pub records: RecordsMark,

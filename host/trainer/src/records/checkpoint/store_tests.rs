@@ -43,8 +43,9 @@ fn progress(step: u64) -> Progress {
             seconds: 0.1 + 0.2,
             ..Totals::default()
         },
+        best_steering: None,
         loss_trend: LossTrend::default(),
-        records: RecordsMark { metrics_bytes: 12, journal: None },
+        records: RecordsMark { metrics_bytes: 12, evaluations_bytes: 0, journal: None },
     }
 }
 

@@ -5,6 +5,7 @@ use host_model::lora::Lora;
 use serde::Serialize;
 
 use super::PolicyDemands;
+use super::evaluation::EvaluationEstimate;
 use super::process::{self, Resident};
 use super::walk::StepPlan;
 use crate::config::TrainConfig;
@@ -27,6 +28,9 @@ pub struct MemoryEstimate {
     /// On top of these: in the loss, and in the backward pass.
     pub loss: Option<u64>,
     pub backward: Option<u64>,
+    /// On top of what is loaded and kept: in an evaluation between the steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<u64>,
     /// All that is there at the same time.
     pub peak: Option<u64>,
     /// What programs could still get before any of it was trained.
@@ -63,9 +67,22 @@ impl MemoryEstimate {
             activations: walk.memory.map(|step| step.activations),
             loss: walk.memory.map(|step| step.head),
             backward: walk.memory.map(|step| step.backward),
+            evaluation: None,
             peak,
             available: process::available(),
         }
+    }
+
+    /// With evaluations between the steps.
+    pub fn with(mut self, evaluations: Option<&EvaluationEstimate>) -> Self {
+        let Some(EvaluationEstimate { bytes, best, .. }) = evaluations.copied() else {
+            return self;
+        };
+        self.adapter += best;
+        self.evaluation = bytes;
+        let kept = self.loaded.unwrap_or(self.weights) + self.adapter + self.reference_cache;
+        self.peak = self.peak.map(|peak| (peak + best).max(kept + bytes.unwrap_or(0)));
+        self
     }
 
     /// What the training adds to what is there, if that is more than there is room for.

@@ -4,6 +4,7 @@
 //! them, and writes nothing. Memory is counted on the structures that a step fills; time
 //! is measured on some samples of the run and extended to all of them.
 
+mod evaluation;
 mod memory;
 mod process;
 mod speed;
@@ -32,6 +33,7 @@ use crate::signals::reference;
 use crate::signals::sensors;
 use crate::step::state;
 
+pub use evaluation::EvaluationEstimate;
 pub use memory::MemoryEstimate;
 pub use process::{available, resident};
 pub use time::Time;
@@ -47,6 +49,9 @@ pub struct Estimate {
     pub memory: MemoryEstimate,
     /// Seconds.
     pub time: Time,
+    /// Those between the steps, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<EvaluationEstimate>,
 }
 
 /// The micro-batch that needs most memory.
@@ -94,6 +99,7 @@ pub fn dry_run(
     if let Some(output) = &config.output {
         RunDir::check_free(output)?;
     }
+    let examination = loaded.examination(config)?;
     let info = loaded.info(config);
     let capabilities =
         capabilities(config, &loaded.plan, loaded.canary.as_ref(), &info.judges, &loaded.shape);
@@ -143,13 +149,24 @@ pub fn dry_run(
         );
     }
 
+    if examination.is_some() {
+        observer.stage("timing an evaluation", None);
+    }
+    let evaluations = EvaluationEstimate::measure(
+        examination.as_ref(),
+        config,
+        loaded.plan.total_steps(),
+        (model, loaded.canary.as_ref()),
+        &adapter,
+    )?;
     // Before anything of a training is made.
     let resident = process::resident();
     let decoder = &model.decoder;
     let (train, asked) = (&config.train, asked.as_ref());
     let noise = config.noise();
     let walk = StepPlan::new(&loaded.plan, (train, &noise), decoder, &adapter, asked);
-    let memory = MemoryEstimate::of(decoder, &adapter, train, asked, &walk, resident);
+    let memory = MemoryEstimate::of(decoder, &adapter, train, asked, &walk, resident)
+        .with(evaluations.as_ref());
     observer.stage("timing the parts of a step", None);
     let room = memory.available.unwrap_or(u64::MAX);
     let fits = |work: &MicroBatchShape| {
@@ -171,6 +188,7 @@ pub fn dry_run(
             answer_tokens: walk.largest.answer_tokens,
         },
         memory,
-        time: Time::of(&walk, &speed, train, asked, cached),
+        time: Time::of(&walk, &speed, train, asked, cached).with(evaluations.as_ref(), train),
+        evaluations,
     })
 }

@@ -34,11 +34,18 @@ impl Estimate {
         add("memory: activations", memory.activations);
         add("memory: or, in the loss, also", memory.loss);
         add("memory: or, in the backward pass, also", memory.backward);
+        if memory.evaluation.is_some() {
+            add("memory: or, in an evaluation", memory.evaluation);
+        }
         add("memory at its highest", memory.peak);
         let seconds = |name, seconds: Option<f64>| seconds.map(|seconds| (name, duration(seconds)));
         rows.extend(seconds("time: a plain step", Some(time.plain_step)));
         rows.extend(seconds("time: a held step, first epoch", time.first_held_step));
         rows.extend(seconds("time: a held step, later", time.later_held_step));
+        if let Some(one) = &self.evaluations {
+            let each = duration(one.seconds);
+            rows.push(("time: evaluations", format!("{each} each, {} of a training", one.count)));
+        }
         rows.extend(seconds("time of the training", Some(time.total)));
         let mut table = Table::plain();
         table.header(["", "predicted"]);
@@ -47,7 +54,8 @@ impl Estimate {
         }
         let mut page = table.page(width);
         page.line(
-            "times are as fast as this machine was just now; calibration and evaluation come on top",
+            "times are as fast as this machine was just now; calibration and the evaluations before \
+             and after come on top",
         );
         if let Some(lacking) = memory.lacking() {
             page.line(format!(

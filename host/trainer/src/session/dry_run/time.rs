@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::PolicyDemands;
+use super::evaluation::EvaluationEstimate;
 use super::speed::Speed;
 use super::walk::{StepPlan, Work};
 use crate::config::TrainConfig;
 
 /// Seconds. Under policies the most it can be: every sample held to the reference, none
-/// of them known from another run. Calibration and evaluation come on top.
+/// of them known from another run. Calibration and the evaluations before and
+/// after come on top.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Time {
     /// A step without a policy, on average.
@@ -16,7 +18,10 @@ pub struct Time {
     /// Under the policies, where the reference is asked for the first time, and later.
     pub first_held_step: Option<f64>,
     pub later_held_step: Option<f64>,
-    /// All trainings of the run.
+    /// All evaluations between the steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<f64>,
+    /// All trainings of the run, with these.
     pub total: f64,
 }
 
@@ -38,7 +43,13 @@ impl Time {
         let steps = |work: &Work| work.steps.max(1) as f64;
         let plain_step = both / (walk.first.steps + walk.later.steps).max(1) as f64;
         let Some(asked) = asked else {
-            return Self { plain_step, first_held_step: None, later_held_step: None, total: both };
+            return Self {
+                plain_step,
+                first_held_step: None,
+                later_held_step: None,
+                evaluations: None,
+                total: both,
+            };
         };
         // A policy that reads the model in training does so before the micro-batches.
         let divided = train.micro_batch() < train.batch || asked.adds_samples;
@@ -61,8 +72,22 @@ impl Time {
             plain_step,
             first_held_step: Some(first / steps(&walk.first)),
             later_held_step: (walk.later.steps > 0).then(|| later / steps(&walk.later)),
+            evaluations: None,
             total: baseline + first + later,
         }
+    }
+
+    /// With evaluations between the steps.
+    pub fn with(mut self, evaluations: Option<&EvaluationEstimate>, train: &TrainConfig) -> Self {
+        let Some(evaluations) = evaluations else {
+            return self;
+        };
+        let also_plainly = self.first_held_step.is_some() && train.baseline.unwrap_or(false);
+        let trainings = 1.0 + f64::from(u8::from(also_plainly));
+        let seconds = trainings * evaluations.count as f64 * evaluations.seconds;
+        self.evaluations = Some(seconds);
+        self.total += seconds;
+        self
     }
 }
 

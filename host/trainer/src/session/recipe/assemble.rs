@@ -33,10 +33,11 @@ pub(super) fn prepare_all<'a>(
     ranks.broadcast(&config)?;
     let reader = config.reader();
     let judge_cache = caches.judges.as_deref();
-    let loaded = Loaded::new(&config, signer, engine, judge_cache, &reader, observer)?;
+    let mut loaded = Loaded::new(&config, signer, engine, judge_cache, &reader, observer)?;
+    let examination = loaded.examination(&config)?;
     prepare::agree(ranks, &loaded.model, &loaded.plan)?;
     let info = loaded.info(&config);
-    let Loaded { policies: found, judges, sets, signer, model, plan, shape, canary } = loaded;
+    let Loaded { policies: found, judges, sets, signer, model, plan, shape, canary, .. } = loaded;
     let (mut policies, mut calibrations) = (Vec::new(), Vec::new());
     let capabilities = capabilities(&config, &plan, canary.as_ref(), &info.judges, &shape);
     check_all(&found, &config, &info, &capabilities)?;
@@ -109,6 +110,7 @@ pub(super) fn prepare_all<'a>(
         signer,
         calibrations,
         sets,
+        examination,
         identity: Identity::default(),
     })
 }

@@ -53,6 +53,7 @@ impl Prepared<'_> {
             };
             observer.show(&format!("{} asks for", active.policy.name()), &text);
         }
+        self.announce_evaluations(observer);
         let judges = &self.config.eval.judges;
         if let Some(notice) = evaluation::dependent(&self.asked_judges(), judges) {
             observer.notice(&notice);

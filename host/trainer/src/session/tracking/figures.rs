@@ -3,6 +3,7 @@
 
 use host_eval::evaluation::Evaluation;
 use host_eval::report::{Report, Trained};
+use host_eval::selection::EvaluationRecord;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,6 +19,13 @@ pub fn of_step(record: &StepRecord) -> Vec<(String, f64)> {
 /// Shares, means and counts of an evaluation.
 pub fn of_evaluation(evaluation: &Evaluation) -> Vec<(String, f64)> {
     numbers("eval", evaluation)
+}
+
+/// Of an evaluation between two steps.
+pub fn of_evaluation_during(record: &EvaluationRecord) -> Vec<(String, f64)> {
+    let mut figures = numbers("during", record);
+    figures.retain(|(name, _)| name != "during/step");
+    figures
 }
 
 /// What a report says of each of its models.

@@ -47,7 +47,7 @@ impl Tracking {
             return Vec::new();
         }
         let status = match status {
-            "finished" => Status::Finished,
+            "finished" | "early-stop" => Status::Finished,
             "interrupted" => Status::Interrupted,
             "stopped" => Status::Stopped,
             _ => Status::Failed,

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use host_eval::evaluation::Evaluation;
+use host_eval::selection::EvaluationRecord;
 use host_trackers::{Arm, Event};
 
 use super::{Tracking, figures};
@@ -53,9 +54,10 @@ impl<'a, 'k> Watched<'a, 'k> {
         }
     }
 
-    fn tell(&mut self, record: &StepRecord) {
-        let (tracking, step) = (self.tracking, record.step);
-        let Some(training) = &mut self.training else { return };
+    /// The training that goes on, which has begun at this step if nothing was told of it.
+    fn begun(&mut self, step: u64) -> Option<Arm> {
+        let tracking = self.tracking;
+        let training = self.training.as_mut()?;
         let arm = training.arm;
         if !std::mem::replace(&mut training.has_begun, true) {
             tracking.tell(|| Event::Training { arm, step, at: SystemTime::now() });
@@ -65,6 +67,12 @@ impl<'a, 'k> Watched<'a, 'k> {
                 tracking.tell(|| scalars(arm, 0, before));
             }
         }
+        Some(arm)
+    }
+
+    fn tell(&mut self, record: &StepRecord) {
+        let (tracking, step) = (self.tracking, record.step);
+        let Some(arm) = self.begun(step) else { return };
         tracking.tell(|| scalars(arm, step, figures::of_step(record)));
         let words = [("action", record.action), ("not_applied", record.not_applied.as_deref())];
         for (name, text) in words {
@@ -112,6 +120,17 @@ impl Observer for Watched<'_, '_> {
         self.to.step(record);
         if !self.tracking.trackers.is_empty() {
             self.tell(record);
+            self.news();
+        }
+    }
+
+    fn evaluated(&mut self, record: &EvaluationRecord) {
+        self.to.evaluated(record);
+        if !self.tracking.trackers.is_empty() {
+            if let Some(arm) = self.begun(record.step) {
+                let values = || figures::of_evaluation_during(record);
+                self.tracking.tell(|| scalars(arm, record.step, values()));
+            }
             self.news();
         }
     }

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use host_eval::selection::Selection;
+
 use super::State;
 use crate::error::{Error, Result};
 use crate::policies::PolicySet;
 use crate::records::RunRecorder;
 use crate::records::checkpoint::{FORMAT, Progress, Saved, Tensors};
 use crate::records::{Ending, Totals};
+use crate::step::evaluations::Best;
 
 impl State<'_> {
     /// Writes a checkpoint, to be gone on from at the step after this one.
@@ -27,6 +30,7 @@ impl State<'_> {
             previous: self.previous,
             not_finite: self.not_finite,
             totals: totals.clone(),
+            best_steering: self.best.as_ref().and_then(|best| best.steering),
             loss_trend: self.loss_trend.clone(),
             records: recorder.records.mark()?,
         };
@@ -41,6 +45,7 @@ impl State<'_> {
         }
         let direction = self.direction.iter().filter(|direction| !direction.is_empty());
         tensors.extend(direction.map(|direction| ("direction", &direction[..])));
+        tensors.extend(self.best.iter().map(|best| ("best", &best.parameters[..])));
         recorder.checkpoints.write(&progress, &tensors)
     }
 
@@ -62,6 +67,10 @@ impl State<'_> {
         if self.direction.is_some() && saved.tensors.contains_key("direction") {
             self.direction = Some(saved.take("direction", size).map_err(wrong)?);
         }
+        if saved.tensors.contains_key("best") {
+            let parameters = saved.take("best", size).map_err(wrong)?;
+            self.best = Some(Best { parameters, steering: progress.best_steering });
+        }
         if let (Some(anchors), Some((visits, seen))) = (&mut self.anchors, progress.anchors.clone())
         {
             (anchors.visits, anchors.seen) = (visits, seen);
@@ -82,6 +91,7 @@ impl State<'_> {
         self.previous = progress.previous;
         self.not_finite = progress.not_finite;
         self.loss_trend = progress.loss_trend;
+        self.evaluated = progress.totals.evaluations.as_ref().and_then(Selection::reached);
         self.layout.write(&self.parameters)?;
         let mut totals = progress.totals;
         // What was interrupted goes on; what a policy stopped does not.

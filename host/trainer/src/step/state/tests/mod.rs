@@ -140,6 +140,7 @@ impl Bench {
             on_fault: OnFault::Stop,
             require: host_contract::Guardrails::none(),
             ranks,
+            evaluations: None,
         };
         work(State::new(&spec).expect("made"))
     }
