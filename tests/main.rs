@@ -56,5 +56,6 @@ mod tampering;
 mod thinking;
 mod together;
 mod trackers;
+mod trackers_servers;
 mod train;
 mod trust;

@@ -12,6 +12,8 @@ pub struct About {
     pub folder: PathBuf,
     /// Whether it was begun before, and goes on.
     pub resumed: bool,
+    /// Its trainings.
+    pub arms: Vec<Arm>,
     pub started: SystemTime,
     /// Keys of the configuration with their values.
     pub parameters: Vec<(String, String)>,

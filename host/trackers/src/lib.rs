@@ -1,4 +1,4 @@
-//! Trackers of experiments: what a run tells TensorBoard and the like while it goes on.
+//! Trackers of experiments: what a run tells TensorBoard, MLflow and the like while it goes on.
 //!
 //! A run tells [`Trackers`] what happens as [`Event`]s: named numbers of a step, what an
 //! evaluation found, a stage that begins. Each tracker is whatever implements
@@ -14,9 +14,10 @@ mod event;
 mod kinds;
 mod tracker;
 mod trackers;
+mod web;
 mod worker;
 
-pub use config::TrackersConfig;
+pub use config::{Asked, TrackersConfig};
 pub use event::{About, Arm, Ending, Event, Status};
-pub use kinds::TensorBoardConfig;
+pub use kinds::{MlflowConfig, OtlpConfig, TensorBoardConfig, WebhookConfig};
 pub use trackers::Trackers;

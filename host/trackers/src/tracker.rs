@@ -36,14 +36,22 @@ pub trait Tracker: Send {
 pub struct Trouble {
     /// In a few words, without a full stop.
     pub problem: String,
-    /// Whether another attempt may come to something else.
-    pub passing: bool,
-    /// For how long it wants to be left alone.
-    pub rest: Option<Duration>,
+    pub next: Next,
+}
+
+/// What to do after trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another attempt may come to something else, after a rest that was asked for.
+    Retry(Option<Duration>),
+    /// These events are lost, and later ones may be delivered.
+    Skip,
+    /// Nothing more will be delivered.
+    Stop,
 }
 
 impl Trouble {
     pub fn lasting(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), passing: false, rest: None }
+        Self { problem: problem.into(), next: Next::Stop }
     }
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use host_data::Failure;
+
+use crate::clock::Clock;
 use crate::config::TrackersConfig;
 use crate::event::{About, Ending, Event};
-use crate::kinds::TensorBoard;
-use crate::tracker::Tracker;
+use crate::kinds::{Mlflow, Otlp, TensorBoard, Webhook};
+use crate::tracker::{Tracker, Trouble};
 use crate::worker::Worker;
 
 /// Those of a configuration, each on its own thread.
@@ -55,5 +58,38 @@ fn named(config: &TrackersConfig, about: &About) -> Vec<(&'static str, Box<dyn T
     if let Some(config) = &config.tensorboard {
         trackers.push(("tensorboard", Box::new(TensorBoard::new(config, about))));
     }
+    if let Some(config) = &config.mlflow {
+        trackers.push(("mlflow", made(Mlflow::new(config, about))));
+    }
+    if let Some(config) = &config.otlp {
+        trackers.push(("otlp", made(Otlp::new(config, about))));
+    }
+    if let Some(config) = &config.webhook {
+        match Webhook::new(config, about) {
+            Ok(None) => {}
+            Ok(Some(webhook)) => trackers.push(("webhook", Box::new(webhook))),
+            Err(error) => trackers.push(("webhook", Box::new(Idle(error.to_string())))),
+        }
+    }
     trackers
+}
+
+fn made<T: Tracker + 'static>(tracker: Result<T, Failure>) -> Box<dyn Tracker> {
+    match tracker {
+        Ok(tracker) => Box::new(tracker),
+        Err(error) => Box::new(Idle(error.to_string())),
+    }
+}
+
+/// Stands for one that can't work any more, since the configuration was checked.
+struct Idle(String);
+
+impl Tracker for Idle {
+    fn take(&mut self, _: &[Arc<Event>], _: &Clock) -> Result<(), Trouble> {
+        Err(Trouble::lasting(&self.0))
+    }
+
+    fn end(&mut self, _: &Ending, _: &Clock) -> Result<(), Trouble> {
+        Err(Trouble::lasting(&self.0))
+    }
 }

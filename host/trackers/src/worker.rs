@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::event::{Ending, Event};
-use crate::tracker::{Tracker, Trouble};
+use crate::tracker::{Next, Tracker, Trouble};
 
 /// Events that wait for a tracker; a step is one or two.
 const QUEUE: usize = 4096;
@@ -138,11 +138,11 @@ impl Shared {
 
     /// Waits before the next attempt; the end of the run cuts a wait short that nobody asked for.
     /// Whether there is time for another attempt.
-    fn rest(&self, trouble: &Trouble, attempt: u32) -> bool {
+    fn rest(&self, asked: Option<Duration>, attempt: u32) -> bool {
         let usual = (FIRST_WAIT * 2u32.saturating_pow(attempt.min(10))).min(LONGEST_WAIT);
         let now = Instant::now();
-        let until = now + trouble.rest.unwrap_or(usual);
-        let in_a_hurry = now + trouble.rest.unwrap_or(FIRST_WAIT);
+        let until = now + asked.unwrap_or(usual);
+        let in_a_hurry = now + asked.unwrap_or(FIRST_WAIT);
         let mut state = self.lock();
         loop {
             let until = if state.ending.is_some() { until.min(in_a_hurry) } else { until };
@@ -192,32 +192,49 @@ fn work(tracker: &mut dyn Tracker, shared: &Shared) {
         }
         if events.is_empty() {
             let Some(ending) = shared.lock().ending.clone() else { continue };
-            if attempt(shared, || tracker.end(&ending, clock)) {
-                shared.lock().ended = true;
-            }
+            shared.lock().ended = attempt(shared, || tracker.end(&ending, clock)) == Came::Through;
             return;
         }
-        if !attempt(shared, || tracker.take(&events, clock)) {
-            return;
+        match attempt(shared, || tracker.take(&events, clock)) {
+            Came::Through => shared.lock().delivered += events.len() as u64,
+            Came::ToNothing => {}
+            Came::ToTheEnd => return,
         }
-        shared.lock().delivered += events.len() as u64;
     }
 }
 
-/// Tries until it works, the trouble lasts, or the time is over. Whether it worked.
-fn attempt(shared: &Shared, mut act: impl FnMut() -> Result<(), Trouble>) -> bool {
+/// What became of an attempt.
+#[derive(PartialEq, Eq)]
+enum Came {
+    Through,
+    /// It is left out.
+    ToNothing,
+    /// Of the time, or of what the tracker takes.
+    ToTheEnd,
+}
+
+/// Tries until it works, the trouble lasts, or the time is over.
+fn attempt(shared: &Shared, mut act: impl FnMut() -> Result<(), Trouble>) -> Came {
     let mut number = 0;
     loop {
-        let Err(trouble) = act() else { return true };
-        if !trouble.passing {
-            shared.lock().give_up(trouble.problem);
-            return false;
+        let Err(Trouble { problem, next }) = act() else { return Came::Through };
+        match next {
+            Next::Stop => {
+                shared.lock().give_up(problem);
+                return Came::ToTheEnd;
+            }
+            Next::Skip => {
+                shared.lock().failed(problem, "that is left out, and the run goes on");
+                return Came::ToNothing;
+            }
+            Next::Retry(rest) => {
+                shared.lock().failed(problem, "it is tried again, and the run goes on");
+                if !shared.rest(rest, number) {
+                    return Came::ToTheEnd;
+                }
+                number += 1;
+            }
         }
-        shared.lock().failed(trouble.problem.clone(), "it is tried again, and the run goes on");
-        if !shared.rest(&trouble, number) {
-            return false;
-        }
-        number += 1;
     }
 }
 

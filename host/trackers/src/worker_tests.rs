@@ -55,7 +55,7 @@ fn end(worker: &Worker, time: Duration) -> Option<String> {
 }
 
 fn busy() -> Trouble {
-    Trouble { problem: "answered 503".into(), passing: true, rest: None }
+    Trouble { problem: "answered 503".into(), next: Next::Retry(None) }
 }
 
 #[test]
@@ -137,4 +137,19 @@ fn a_tracker_that_panics_is_over_and_no_more() {
     let told = end(&worker, Duration::from_secs(10)).expect("told");
     assert!(told.contains("1 of 1 records"), "{told}");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn what_is_refused_is_left_out_alone() {
+    let refused = || Trouble { problem: "answered 400".into(), next: Next::Skip };
+    let (worker, delivered) =
+        start(move |attempt| if attempt == 1 { Err(refused()) } else { Ok(()) });
+    push(&worker, "a");
+    while worker.news().is_none() {
+        std::thread::yield_now();
+    }
+    push(&worker, "b");
+    let told = end(&worker, Duration::from_secs(10)).expect("told");
+    assert!(told.contains("1 of 2 records were left out (answered 400)"), "{told}");
+    assert_eq!(*delivered.lock().expect("whole"), ["b", "finished"]);
 }

@@ -9,8 +9,9 @@ use super::table::{Flag, FlagGroup, flags, key};
 flags! {
     /// Trackers of a run; none changes what it learns.
     pub struct TrackFlags {
-        /// Tell a tracker of the run while it goes on: tensorboard[=DIR], or none of those that
-        /// the configuration names. Can be repeated.
+        /// Tell a tracker of the run while it goes on: tensorboard[=DIR], mlflow=URL, otlp=URL,
+        /// webhook=URL or webhook=env:NAME (an environment variable with the address), or none of
+        /// those that the configuration names. Can be repeated.
         #[arg(long = "track", value_name = "TRACKER", value_parser = named)]
         trackers: Vec<Named> => [trackers, on resume, by set_trackers],
     }
@@ -22,6 +23,8 @@ pub enum Named {
     /// Nothing is told to anybody.
     None,
     TensorBoard(Option<String>),
+    /// The key that holds an address, with it.
+    Server(&'static str, &'static str, String),
 }
 
 /// `NAME` or `NAME=VALUE`.
@@ -33,7 +36,14 @@ fn named(text: &str) -> Result<Named, String> {
     match (name, value) {
         ("none", None) => Ok(Named::None),
         ("tensorboard", dir) => Ok(Named::TensorBoard(dir)),
-        _ => Err("use tensorboard, tensorboard=DIR or none".into()),
+        ("mlflow", Some(url)) => Ok(Named::Server("mlflow", "url", url)),
+        ("otlp", Some(url)) => Ok(Named::Server("otlp", "url", url)),
+        ("webhook", Some(url)) => Ok(match url.strip_prefix("env:") {
+            Some(variable) => Named::Server("webhook", "url_variable", variable.into()),
+            None => Named::Server("webhook", "url", url),
+        }),
+        ("mlflow" | "otlp" | "webhook", None) => Err(format!("name its address: {name}=URL")),
+        _ => Err("use tensorboard[=DIR], mlflow=URL, otlp=URL, webhook=URL or none".into()),
     }
 }
 
@@ -49,6 +59,9 @@ fn set_trackers(layers: &mut Layers, trackers: &[Named]) -> Result<(), Error> {
         Named::TensorBoard(dir) => {
             let dir = dir.as_deref().map(|dir| ("dir", Value::from(dir)));
             set_table(layers, key!(trackers.tensorboard), dir)
+        }
+        Named::Server(kind, key, url) => {
+            set_table(layers, &format!("trackers.{kind}"), Some((key, url.as_str().into())))
         }
     })
 }
@@ -86,7 +99,12 @@ mod tests {
         assert_eq!(dir(&["tensorboard"]).as_deref(), Some("b"));
         assert_eq!(dir(&["none"]), None);
         assert!(layers(&["none", "tensorboard"]).is_err());
-        for wrong in ["none=1", "wandb", "", "=x", "tensorboards"] {
+        let config = layers(&["mlflow=http://127.0.0.1:1", "webhook=env:HOOK"]).expect("good");
+        let trackers = config.resolve().expect("good").trackers;
+        let mlflow = trackers.mlflow.expect("named");
+        assert_eq!((mlflow.url.as_str(), mlflow.agreed), ("http://127.0.0.1:1", true));
+        assert_eq!(trackers.webhook.expect("named").url_variable.as_deref(), Some("HOOK"));
+        for wrong in ["none=1", "wandb", "mlflow", "otlp=", "webhook", "", "=x", "tensorboards"] {
             assert!(named(wrong).is_err(), "{wrong}");
         }
     }

@@ -48,6 +48,15 @@ impl Said {
             endpoint.consent = if agreed { Consent::Given } else { Consent::Missing };
             words.push(word);
         }
+        for asked in config.trackers.asked() {
+            *asked.agreed = self.words.contains(&asked.word)
+                || asked
+                    .keys
+                    .iter()
+                    .all(|(key, value)| self.tracker(asked.kind, key) == Some(value.as_str()))
+                || (!self.of_run && asked.stays_here);
+            words.push(asked.word);
+        }
         match self.words.iter().find(|word| !words.contains(word)) {
             None => Ok(()),
             Some(word) => {
@@ -63,12 +72,16 @@ impl Said {
 
     /// Event files go where a run's folder says only if the command line says so, too.
     fn mark_folder(&self, config: &mut RunConfig) {
-        let said = self.keys.get("trackers").and_then(|trackers| trackers.get("tensorboard"));
-        let said = said.and_then(|tensorboard| tensorboard.get("dir")).and_then(Value::as_str);
+        let said = self.tracker("tensorboard", "dir");
         if let Some(tensorboard) = &mut config.trackers.tensorboard {
             let dir = tensorboard.dir.as_deref().and_then(Path::to_str);
             tensorboard.dir_is_of_run = self.of_run && tensorboard.dir.is_some() && said != dir;
         }
+    }
+
+    /// What the command line set of a tracker.
+    fn tracker(&self, kind: &str, key: &str) -> Option<&str> {
+        self.keys.get("trackers")?.get(kind)?.get(key)?.as_str()
     }
 
     /// Whether the command line set all that says what goes where.
@@ -99,9 +112,21 @@ impl RunConfig {
             }
             _ => None,
         });
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+        let mut trackers = self.trackers.clone();
+        // The address of a webhook is not written down, so nobody need agree to it again.
+        let trackers = trackers.asked().into_iter().filter(|asked| {
+            *asked.agreed
+                && !(asked.kind == "webhook" && asked.keys.iter().any(|(key, _)| *key == "url"))
+        });
+        let trackers = trackers.map(|asked| format!(" --allow-endpoint {}", quoted(&asked.word)));
+        let dir = self.trackers.tensorboard.iter().filter_map(|one| one.dir.as_ref());
+        let dir = dir
+            .map(|dir| format!(" --track {}", quoted(&format!("tensorboard={}", dir.display()))));
+        let trackers: Vec<String> = trackers.chain(dir).collect();
         let key = self.journal.key.iter();
         let key = key.map(|key| format!(" --key {}", key.display()));
-        let flags: String = flags.chain(key).collect();
+        let flags: String = flags.chain(trackers).chain(key).collect();
         format!("host train --resume {}{flags}", folder.display())
     }
 }

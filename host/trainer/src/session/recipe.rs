@@ -163,7 +163,8 @@ impl Prepared<'_> {
             observer.show("calibration", table.as_str());
         }
         self.announce(observer);
-        let tracking = Tracking::start(&self.config, &manifest, folder, resumed);
+        let arms = tracking::arms(!self.policies.is_empty(), self.with_baseline());
+        let tracking = Tracking::start(&self.config, &manifest, folder, resumed, arms);
         let watched = &mut Watched::new(observer, &tracking);
         let result = self.run_stages(folder, &mut stages, watched, stop);
         let result = result.map_err(|error| self.resumable(error, folder));

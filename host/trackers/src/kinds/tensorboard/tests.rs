@@ -20,6 +20,7 @@ fn about(folder: &Path, resumed: bool) -> About {
         name: "a/b".into(),
         folder: folder.into(),
         resumed,
+        arms: vec![Arm::Policy],
         started: UNIX_EPOCH + Duration::from_secs(5),
         parameters: vec![("train.batch".into(), "4".into()), ("a|b".into(), "c\n|".into())],
         tags: vec![("model".into(), "demo".into())],

@@ -67,7 +67,7 @@ impl Prepared<'_> {
         }
     }
 
-    fn with_baseline(&self) -> bool {
+    pub(super) fn with_baseline(&self) -> bool {
         !self.policies.is_empty() && self.config.train.baseline.unwrap_or(false)
     }
 

@@ -20,7 +20,13 @@ pub struct Tracking {
 
 impl Tracking {
     /// Starts those of the configuration.
-    pub fn start(config: &RunConfig, manifest: &Manifest, folder: &RunDir, resumed: bool) -> Self {
+    pub fn start(
+        config: &RunConfig,
+        manifest: &Manifest,
+        folder: &RunDir,
+        resumed: bool,
+        arms: Vec<Arm>,
+    ) -> Self {
         let absolute = std::path::absolute(folder.path());
         let name = absolute.as_deref().unwrap_or(folder.path()).file_name();
         let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -28,6 +34,7 @@ impl Tracking {
             name: config.trackers.name.clone().unwrap_or(name),
             folder: folder.path().into(),
             resumed,
+            arms,
             started: manifest.moment(),
             parameters: parameters::of(config),
             tags: manifest.tags(),
@@ -58,6 +65,12 @@ impl Tracking {
         left_out.extend(self.trackers.news());
         left_out
     }
+}
+
+/// The trainings of a run, in order.
+pub fn arms(has_policies: bool, with_baseline: bool) -> Vec<Arm> {
+    let baseline = with_baseline.then_some(Arm::Plain);
+    baseline.into_iter().chain([arm(has_policies)]).collect()
 }
 
 /// Which training it is: one that no policy steers is plain.
