@@ -52,7 +52,14 @@ pub(super) fn write(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// A frame of at most `most` bytes; none where the other side has closed.
 pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 8];
-    match from.read(&mut length[..1])? {
+    // A read with a timeout ends at any signal, such as Ctrl-C, which is no reason to give up.
+    let first = loop {
+        match from.read(&mut length[..1]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    match first {
         0 => return Ok(None),
         _ => from.read_exact(&mut length[1..])?,
     }
@@ -64,4 +71,29 @@ pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<Option<Vec<u8>
     from.take(length).read_to_end(&mut bytes)?;
     let is_whole = bytes.len() as u64 == length;
     if is_whole { Ok(Some(bytes)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every other read is interrupted by a signal.
+    struct Disturbed<'a>(&'a [u8], bool);
+
+    impl Read for Disturbed<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(into) }
+        }
+    }
+
+    #[test]
+    fn a_signal_while_an_answer_is_awaited_loses_nothing() {
+        let mut sent = Vec::new();
+        write(&mut sent, b"answer").expect("written");
+        let mut from = Disturbed(&sent, false);
+        let read = |from: &mut Disturbed| super::read(from, 100).expect("read");
+        assert_eq!(read(&mut from).as_deref(), Some(&b"answer"[..]));
+        assert_eq!(read(&mut from), None);
+    }
 }
