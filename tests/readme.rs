@@ -76,7 +76,8 @@ fn run(page: &Path) {
             .strip_prefix("cargo run --release -- ")
             .or_else(|| line.strip_prefix("host "))
             .unwrap_or_else(|| panic!("{}: a command that is not host's: {line}", page.display()));
-        Command::cargo_bin("host")
+        let (rest, kept) = rest.split_once(" > ").map_or((rest, None), |(a, b)| (a, Some(b)));
+        let done = Command::cargo_bin("host")
             .unwrap()
             .current_dir(folder.path())
             .env("XDG_CACHE_HOME", folder.path().join("cache"))
@@ -84,6 +85,9 @@ fn run(page: &Path) {
             .args(words(rest))
             .assert()
             .success();
+        if let Some(file) = kept {
+            std::fs::write(folder.path().join(file), &done.get_output().stdout).unwrap();
+        }
     }
 }
 

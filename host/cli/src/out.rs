@@ -22,6 +22,11 @@ pub fn print(
     if json { print_json(value) } else { print_page(&page(stdout_width())) }
 }
 
+/// Whether a person reads stdout as it comes.
+pub fn is_on_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Characters that a line on stdout has room for: those of its terminal. A file or a pipe has no
 /// limit.
 pub fn stdout_width() -> Option<usize> {

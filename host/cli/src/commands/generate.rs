@@ -1,4 +1,4 @@
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::BufRead as _;
 
 use clap::Args;
 use host_model::decoder::Overlay;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::commands::adapter::AdapterFlags;
 use crate::commands::vector::VectorFlags;
 use crate::flags::{ConfigFlags, with_defaults};
-use crate::out::{Growing, print_block, print_json_text};
+use crate::out::{Growing, is_on_terminal, print_block, print_json_text};
 use crate::screen::Screen;
 
 /// Answer prompts with a model and, if given, an adapter. On a terminal each answer appears while
@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     drop(screen);
     // A person reads one answer at a time.
-    if std::io::stdout().is_terminal() && !arguments.config.json {
+    if is_on_terminal() && !arguments.config.json {
         for prompt in prompts {
             let encoded = encode(&model, arguments, &prompt?)?;
             let mut shown = Shown::default();
