@@ -171,7 +171,7 @@ fn a_tracker_that_cannot_write_is_told_once_and_the_run_succeeds() {
     let output = alone(&folder).args([&SHORT[..], &arguments].concat()).output().unwrap();
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    // Once while it goes on; all notes are repeated at the end.
+    // A log has each once.
     let noted = |what: &str| {
         said.lines().filter(|line| line.starts_with("note: ") && line.contains(what)).count()
     };

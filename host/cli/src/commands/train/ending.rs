@@ -6,7 +6,7 @@ use host_trainer::calibration::CalibrationFile;
 use host_trainer::records::Ending;
 use host_trainer::report::{Report, Trained};
 
-use crate::out::{say, say_words};
+use crate::out::{say, say_words, stderr_width};
 
 /// Calibrations that find fewer harmful prompts than this at 1% false alarms give weak risks.
 const FINDS: f64 = 0.5;
@@ -28,7 +28,8 @@ pub fn tell(report: &Report, notices: &[String], resume: &str, quiet: bool) {
     report.training().and_then(loss).iter().for_each(item);
     report.findings().iter().for_each(item);
     weak_calibrations(&report.run).iter().for_each(item);
-    if !notices.is_empty() {
+    // On a screen they have scrolled away; a log has them once.
+    if !notices.is_empty() && stderr_width().is_some() {
         say(format!("notes ({}, also in {run}/manifest.json):", notices.len()));
         notices.iter().for_each(item);
     }
