@@ -13,8 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--no-baseline", "--set", "eval.harmful=[]", "--set", "eval.harmless=[]", "--set", "eval.task=[]"]
 
 
+def there(name):
+    """Whether a package can be imported. Its parents are asked first: a missing one is an error to `find_spec`."""
+    parts = name.split(".")
+    return all(importlib.util.find_spec(".".join(parts[: end + 1])) for end in range(len(parts)))
+
+
 def need(*packages):
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if not there(name)]
     if missing:
         print(f"skipped: Python has no {', '.join(missing)}")
         sys.exit(77)
