@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use host_files::{Page, text};
 use serde::Serialize;
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
 
 /// Longest line on stderr, in characters; of a longer one the middle is left out.
 const LINE: usize = 8000;
@@ -30,20 +30,16 @@ pub fn is_on_terminal() -> bool {
 /// Characters that a line on stdout has room for: those of its terminal. A file or a pipe has no
 /// limit.
 pub fn stdout_width() -> Option<usize> {
-    let stdout = io::stdout();
-    width(stdout.is_terminal().then(|| terminal_size_of(stdout)))
+    width(terminal_size_of(io::stdout()))
 }
 
 /// Likewise on stderr.
 pub fn stderr_width() -> Option<usize> {
-    let stderr = io::stderr();
-    width(stderr.is_terminal().then(|| terminal_size_of(stderr)))
+    width(terminal_size_of(io::stderr()))
 }
 
-fn width(size: Option<Option<(Width, terminal_size::Height)>>) -> Option<usize> {
-    let (Width(columns), _) = size??;
-    // Some terminals say 0 for not known.
-    (columns > 0).then(|| usize::from(columns))
+fn width(size: Option<(Width, Height)>) -> Option<usize> {
+    size.map(|(Width(columns), _)| columns.into())
 }
 
 /// Prints JSON over several lines to stdout.

@@ -1,5 +1,5 @@
 //! File operations used by all crates: atomic writes, owner-only folders and files, JSON Lines,
-//! SHA-256 digests, and how foreign text is shown.
+//! SHA-256 digests, how foreign text is shown, and words for a shell.
 #![warn(missing_docs)]
 
 pub mod apart;
@@ -14,6 +14,7 @@ mod page;
 pub mod private;
 pub mod quiet;
 pub mod sha256;
+pub mod shell;
 pub mod text;
 pub mod ulimit;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use host_audit::journal::{Finding, Journal, ReasonCount};
+use host_files::shell;
 use host_sandbox::PublicKey;
 use host_trainer::evidence;
 use serde::Serialize;
@@ -101,13 +102,10 @@ pub fn read(
         }
         State::Broken => "BROKEN: don't rely on this run.",
     };
-    let result = evidence.and_then(|evidence| match (evidence.not_shown, evidence.ended) {
+    let result = evidence.and_then(|evidence| match (&evidence.not_shown, &evidence.ended) {
         _ if !evidence.findings.is_empty() => Some("not what the run left".into()),
         (Some(why), _) => Some(format!("not shown: {why}")),
-        (None, Some(ended)) => Some(format!(
-            "the run {ended}; adapter, configuration, metrics and report are those it left ({} files)",
-            evidence.files.len()
-        )),
+        (None, Some(_)) => evidence.left(),
         (None, None) => None,
     });
     if findings.len() > SHOWN.0 {
@@ -116,14 +114,6 @@ pub fn read(
         findings.push(format!("and {more} more"));
     }
     let verified = &journal.verified;
-    let signature = if verified.key_is_recorded {
-        format!(
-            "by key {}, which lies beside the journal: whoever changed one can have changed the other (--key names the one to trust)",
-            verified.key
-        )
-    } else {
-        format!("checked with the key {} that was named", verified.key)
-    };
     let mut reasons = journal.reasons();
     let more_reasons = reasons.len().saturating_sub(SHOWN.1);
     reasons.truncate(SHOWN.1);
@@ -132,7 +122,7 @@ pub fn read(
         words: words.into(),
         records: verified.records,
         head: verified.head.clone(),
-        signature,
+        signature: verified.signature(),
         result,
         findings,
         replay: command(run),
@@ -142,5 +132,5 @@ pub fn read(
 }
 
 fn command(run: &Path) -> String {
-    format!("host audit --run {}", run.display())
+    format!("host audit --run {}", shell::path(run))
 }

@@ -6,6 +6,7 @@ use host_audit::journal::ReasonCount;
 use host_eval::evaluation::Evaluation;
 use host_eval::measure::{Rate, RefusalDetector};
 use host_eval::report::Report;
+use host_files::shell;
 use host_html::chart::Dots;
 use host_html::{Chart, Shown, shown};
 use host_trainer::RunConfig;
@@ -192,11 +193,7 @@ fn resolved(folder: &Path, problems: &mut Problems) -> Option<RunConfig> {
 }
 
 fn calibrations(folder: &Path, problems: &mut Problems) -> Vec<Calibration> {
-    let name = |number: usize| match number {
-        1 => "calibration.json".to_owned(),
-        _ => format!("calibration-{number}.json"),
-    };
-    let files = (1..=CALIBRATIONS).map(name).filter_map(|name| {
+    let files = (0..CALIBRATIONS).map(CalibrationFile::name).filter_map(|name| {
         let file: CalibrationFile = problems.json(folder, &name)?;
         Some(Calibration::of(&file, &name))
     });
@@ -241,7 +238,7 @@ fn summary(
         [one] => format!("under the policy {one}"),
         several => format!("under the policies {}", several.join(", ")),
     };
-    let resume = format!("host train --resume {}", folder.display());
+    let resume = format!("host train --resume {}", shell::path(folder));
     let steps = format!("{done}{of_planned} optimizer steps {under}");
     let error =
         manifest.and_then(|manifest| manifest.error.as_deref()).unwrap_or("no reason is recorded");

@@ -1,5 +1,6 @@
 //! The folder of a study: tables per attack and learning rate, and their plots.
 
+use host_files::shell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -130,7 +131,7 @@ impl Study {
             });
             let problem = format!(
                 "{why}; go on with host study --out {}, or name single runs in its folder runs",
-                folder.display()
+                shell::path(folder)
             );
             return Err(Error::file(folder, problem));
         };

@@ -1,23 +1,15 @@
-//! Dates of the Gregorian calendar.
+//! Dates and lengths of time, for people.
+
+use chrono::{DateTime, Datelike as _};
 
 /// Seconds since 1970 as "2026-11-29 19:36 UTC".
 pub fn date(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let date = i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     // Beyond the year 9999 a number says as much.
-    if days > 2_932_896 {
-        return format!("{seconds} s since 1970");
+    match date.filter(|date| date.year() <= 9999) {
+        Some(date) => date.format("%Y-%m-%d %H:%M UTC").to_string(),
+        None => format!("{seconds} s since 1970"),
     }
-    // Years begin in March, so that the leap day is the last (Hinnant, days_from_civil).
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let day = days % 146_097;
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month < 3);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest / 60 % 60)
 }
 
 /// A length of time as "5 s", "12 min" or "3 h 5 min".

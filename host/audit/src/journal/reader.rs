@@ -53,6 +53,21 @@ pub struct Verified {
     pub findings: Vec<Finding>,
 }
 
+impl Verified {
+    /// Who signed it, and what that shows, in words.
+    pub fn signature(&self) -> String {
+        if self.key_is_recorded {
+            format!(
+                "by key {}, which lies beside the journal: whoever changed one can have changed \
+                 the other (--key FILE names the one to trust)",
+                self.key
+            )
+        } else {
+            format!("checked with the key {} that was named", self.key)
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {

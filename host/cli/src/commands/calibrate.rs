@@ -1,3 +1,4 @@
+use host_files::shell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,7 +84,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         say(format!(
             "wrote {}; use it with host train --calibration {}",
             output.display(),
-            output.display()
+            shell::path(&output)
         ));
     }
     Ok(Ending::Finished)

@@ -66,7 +66,7 @@ fn paragraph(text: &str) -> String {
 }
 
 fn first(text: &str) -> String {
-    text.split("\n\n").next().unwrap_or_default().replace('\n', " ")
+    paragraph(text.split("\n\n").next().unwrap_or_default())
 }
 
 /// The topics of an exit code, from the page's table.

@@ -1,6 +1,6 @@
 //! Whether a run did what it is for: what the figures of its report amount to, in words.
 
-use super::{Report, Trained};
+use super::Report;
 use crate::evaluation::Evaluation;
 use crate::measure::Rate;
 
@@ -76,11 +76,6 @@ impl Report {
                 })
             }
         }
-    }
-
-    /// The training whose adapter the run left.
-    pub fn training(&self) -> Option<&Trained> {
-        self.trained.as_ref().or(self.baseline.as_ref())
     }
 }
 

@@ -65,8 +65,12 @@ impl Report {
     }
 
     pub fn ending(&self) -> Ending {
-        let ended = self.trained.as_ref().or(self.baseline.as_ref());
-        ended.map_or(Ending::Finished, |trained| trained.totals.ending)
+        self.training().map_or(Ending::Finished, |trained| trained.totals.ending)
+    }
+
+    /// The training whose adapter the run left.
+    pub fn training(&self) -> Option<&Trained> {
+        self.trained.as_ref().or(self.baseline.as_ref())
     }
 
     pub fn ending_name(&self) -> &'static str {

@@ -9,16 +9,13 @@ use super::Table;
 /// What was tried, and which of it was chosen.
 /// `width`: as [`Table::page`] has it.
 pub fn candidates_table(candidates: &[Candidate], summary: &str, width: Option<usize>) -> Page {
-    let mut left_out: &[&str] = &[];
-    for more in 0..=LEFT_OUT.len() {
-        left_out = &LEFT_OUT[..more];
+    let fits = |left_out: &&[&str]| {
         let natural = candidates_in(candidates, left_out, None);
-        if width
-            .is_none_or(|width| natural.as_str().lines().all(|line| line.chars().count() <= width))
-        {
-            break;
-        }
-    }
+        let longest = natural.as_str().lines().map(|line| line.chars().count()).max();
+        width.is_none_or(|width| longest <= Some(width))
+    };
+    let left_out = (0..LEFT_OUT.len()).map(|more| &LEFT_OUT[..more]).find(fits);
+    let left_out = left_out.unwrap_or(&LEFT_OUT);
     let mut page = candidates_in(candidates, left_out, width);
     if !left_out.is_empty() {
         page.line(format!("{} are in the file, and on a wider screen", left_out.join(" and ")));

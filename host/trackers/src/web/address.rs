@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use host_data::failure::{Failure as Error, Result};
+use host_files::shell::quoted;
 use host_model::load::hub::is_loopback;
 use ureq::http::Uri;
 
@@ -83,9 +84,9 @@ impl Address<'_> {
             told += &format!(", and {} says which servers to believe", file.display());
         }
         let problem = format!(
-            "a file says that {told}; if you want that, say so: --allow-endpoint '{}'; if not, \
+            "a file says that {told}; if you want that, say so: --allow-endpoint {}; if not, \
              --track none",
-            self.word().replace('\'', "'\\''")
+            quoted(&self.word())
         );
         Err(Error::config(format!("trackers.{}", self.kind), problem))
     }

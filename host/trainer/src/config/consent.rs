@@ -5,6 +5,7 @@
 //! with `--allow-endpoint`. Without that word the judge can't be loaded; whatever needs no judge
 //! works.
 
+use host_files::shell::{self, quoted};
 use std::path::Path;
 
 use host_judges::{Consent, EndpointConfig, JudgeConfig};
@@ -112,7 +113,6 @@ impl RunConfig {
             }
             _ => None,
         });
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
         let mut trackers = self.trackers.clone();
         // The address of a webhook is not written down, so nobody need agree to it again.
         let trackers = trackers.asked().into_iter().filter(|asked| {
@@ -125,9 +125,9 @@ impl RunConfig {
             .map(|dir| format!(" --track {}", quoted(&format!("tensorboard={}", dir.display()))));
         let trackers: Vec<String> = trackers.chain(dir).collect();
         let key = self.journal.key.iter();
-        let key = key.map(|key| format!(" --key {}", key.display()));
+        let key = key.map(|key| format!(" --key {}", shell::path(key)));
         let flags: String = flags.chain(trackers).chain(key).collect();
-        format!("host train --resume {}{flags}", folder.display())
+        format!("host train --resume {}{flags}", shell::path(folder))
     }
 }
 

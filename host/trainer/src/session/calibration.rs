@@ -65,6 +65,15 @@ impl CalibrationFile {
         })
     }
 
+    /// Its name in the folder of a run, by the number of its policy from 0: `calibration.json`,
+    /// `calibration-2.json` and so on.
+    pub fn name(policy: usize) -> String {
+        match policy {
+            0 => "calibration.json".into(),
+            _ => format!("calibration-{}.json", policy + 1),
+        }
+    }
+
     pub fn write(&self, path: &Path) -> Result<()> {
         Ok(host_files::json::write(path, self)?)
     }

@@ -1,5 +1,6 @@
 //! Runs that have ended, read for a comparison.
 
+use host_files::shell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -62,8 +63,9 @@ fn read(folder: &Path) -> Result<Read> {
     // An interrupted run has a report as well.
     let Some(report) = report.filter(|report| report.ending() != Ending::Interrupted) else {
         return Ok(Read::Unfinished(format!(
-            "{} has not ended, so it is left out; go on with it by host train --resume {0}",
-            folder.display()
+            "{} has not ended, so it is left out; go on with it by host train --resume {}",
+            folder.display(),
+            shell::path(folder)
         )));
     };
     let mut layers = Layers::default();

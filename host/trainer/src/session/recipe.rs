@@ -120,7 +120,7 @@ fn reconfigured(config: &RunConfig, folder: &RunDir) -> Result<Option<String>> {
 /// A run that goes on keeps the parameters that were fitted when it began.
 fn use_fitted(config: &mut RunConfig, folder: &RunDir) {
     for (number, policy) in config.policies.iter_mut().enumerate() {
-        let fitted = folder.file(&calibration_name(number));
+        let fitted = folder.file(&CalibrationFile::name(number));
         if fitted.is_file() {
             policy.calibration = Some(fitted);
         }
@@ -283,14 +283,6 @@ impl Prepared<'_> {
             Some((judge, what)) => Err(self.context.judges.failure(judge, &what).into()),
             None => Ok(Some(evaluation)),
         }
-    }
-}
-
-/// The first policy's is `calibration.json`, the second's `calibration-2.json`.
-fn calibration_name(number: usize) -> String {
-    match number {
-        0 => "calibration.json".into(),
-        _ => format!("calibration-{}.json", number + 1),
     }
 }
 

@@ -211,7 +211,7 @@ fn text(report: &Report, total: u64, width: Option<usize>) -> Page {
             names(report)
         ),
         format!("  chain      {}", chain(report)),
-        format!("  signature  {}", signature(report)),
+        format!("  signature  {}", report.verified.signature()),
         format!("  replay     {}", replayed(report)),
         format!("  result     {}", result(report.result)),
     ]
@@ -258,31 +258,12 @@ fn chain(report: &Report) -> &'static str {
     }
 }
 
-fn signature(report: &Report) -> String {
-    let verified = report.verified;
-    if verified.key_is_recorded {
-        format!(
-            "by key {}, which lies beside the journal: whoever changed one can have changed \
-             the other (--key FILE names the one to trust)",
-            verified.key
-        )
-    } else {
-        format!("checked with the key {} that was named", verified.key)
-    }
-}
-
 fn result(result: &Evidence) -> String {
     if !result.findings.is_empty() {
         return "NOT what the run left".into();
     }
-    match (&result.not_shown, &result.ended) {
-        (None, Some(ended)) => format!(
-            "the run {ended}; adapter, configuration, metrics and report are those it left \
-             ({} files)",
-            result.files.len()
-        ),
-        _ => "not shown".into(),
-    }
+    let left = result.not_shown.is_none().then(|| result.left()).flatten();
+    left.unwrap_or_else(|| "not shown".into())
 }
 
 fn replayed(report: &Report) -> String {

@@ -1,3 +1,4 @@
+use host_files::shell;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -51,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         say(format!(
             "{} files; its README.md says what is what. Next: host policy build {}",
             created.files.len(),
-            folder.display()
+            shell::path(&folder)
         ));
     }
     Ok(Ending::Finished)

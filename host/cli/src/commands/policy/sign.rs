@@ -1,3 +1,4 @@
+use host_files::shell;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -79,10 +80,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         said,
     };
     print(arguments.json, &signed, |_| {
-        let Signed { file, signature, key_id, public_key, said } = &signed;
+        let Signed { signature, key_id, public_key, said, .. } = &signed;
         let told = [
             format!("{signature} is by key {key_id}: {said}"),
-            format!("to check it: host policy verify {file} --key {public_key}"),
+            format!("to check it: host policy verify {} --key {public_key}", shell::path(file)),
         ];
         told.into_iter().collect()
     })?;

@@ -1,3 +1,4 @@
+use host_files::shell;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -93,8 +94,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         print_json(&fitted)?;
     } else {
         print_page(&table(&fitted, stdout_width()))?;
-        let path = arguments.output.display();
-        say(format!("wrote {path}; see what it does with host steer eval --vector {path}"));
+        say(format!(
+            "wrote {}; see what it does with host steer eval --vector {}",
+            arguments.output.display(),
+            shell::path(&arguments.output)
+        ));
     }
     Ok(Ending::Finished)
 }

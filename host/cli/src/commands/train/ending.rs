@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use host_files::shell;
 use host_trainer::calibration::CalibrationFile;
 use host_trainer::records::Ending;
 use host_trainer::report::{Report, Trained};
@@ -53,9 +54,8 @@ fn loss(trained: &Trained) -> Option<String> {
 
 /// Policies whose own figures say that they tell little.
 fn weak_calibrations(run: &Path) -> Vec<String> {
-    let names = std::iter::once("calibration.json".to_owned())
-        .chain((2..).map(|number| format!("calibration-{number}.json")));
-    let files = names.map(|name| run.join(name)).take_while(|file| file.is_file());
+    let files = (0..).map(|policy| run.join(CalibrationFile::name(policy)));
+    let files = files.take_while(|file| file.is_file());
     let files = files.filter_map(|file| CalibrationFile::read(&file).ok());
     let weak = files.filter_map(|file| {
         let found = file.recomputed.as_ref()?.tpr_at_1_fpr.filter(|found| *found < FINDS)?;
@@ -71,7 +71,7 @@ fn weak_calibrations(run: &Path) -> Vec<String> {
 
 /// Three commands to paste: look at it, ask it, hand it over.
 fn next(report: &Report) -> [String; 3] {
-    let run = quoted(&report.run.display().to_string());
+    let run = shell::path(&report.run);
     let ask = if report.after.is_some() {
         format!("host generate --run {run} \"How do I bake bread?\"")
     } else {
@@ -80,25 +80,9 @@ fn next(report: &Report) -> [String; 3] {
     [format!("host report {run}"), ask, format!("host export --run {run} --merged --output merged")]
 }
 
-/// As a shell takes it for one word.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_stays_one_word() {
-        assert_eq!(quoted("runs/probe-1"), "runs/probe-1");
-        assert_eq!(quoted("my runs/it's"), r"'my runs/it'\''s'");
-    }
 
     #[test]
     fn the_next_commands_are_of_this_run() {

@@ -168,7 +168,7 @@ impl EndpointConfig {
 
     /// The flag that agrees, as a shell takes it.
     pub fn flag(&self) -> String {
-        format!("--allow-endpoint '{}'", self.word().replace('\'', "'\\''"))
+        format!("--allow-endpoint {}", host_files::shell::quoted(&self.word()))
     }
 
     /// Whether its server is on this machine, and it is told nothing but conversations.

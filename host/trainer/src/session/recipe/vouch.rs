@@ -4,10 +4,11 @@ use std::path::Path;
 
 use host_eval::report::Report;
 
-use super::{Prepared, calibration_name};
+use super::Prepared;
 use crate::error::{Error, Result};
 use crate::records::notary::Notary;
 use crate::records::run_dir::RunDir;
+use crate::session::calibration::CalibrationFile;
 use crate::session::manifest::Manifest;
 use crate::session::stages::{Seal, Stages};
 
@@ -83,7 +84,7 @@ impl Prepared<'_> {
             steering.save(folder, &self.context.model.digest)?;
         }
         for (number, calibration) in &self.calibrations {
-            calibration.write(&folder.join(calibration_name(*number)))?;
+            calibration.write(&folder.join(CalibrationFile::name(*number)))?;
         }
         match self.notary() {
             Some(notary) => stages.begin(folder, Some(notary)),
