@@ -48,12 +48,15 @@ impl Answers {
     }
 
     /// Evaluation and calibration files must be there; models and training data may be of the Hub.
-    pub fn check_files(&self) -> anyhow::Result<()> {
+    /// No policy is none beside another.
+    pub fn check(&self) -> anyhow::Result<()> {
         let lists = [&self.labelled, &self.alignment, &self.harmful, &self.harmless, &self.task];
         for file in lists.into_iter().flatten() {
             let found = file.starts_with("demo:") || Path::new(file).exists();
             ensure!(found, "there is no file {file}; check the path");
         }
+        let alone = self.policies.len() == 1 || !self.policies.iter().any(|name| name == "none");
+        ensure!(alone, "--policy none goes with no other --policy; leave one of them out");
         Ok(())
     }
 
@@ -83,7 +86,7 @@ impl Answers {
 
     fn policy_sections(&self, text: &mut String) {
         let named: Vec<&String> = self.policies.iter().filter(|name| *name != "none").collect();
-        if named.is_empty() && self.policies.is_empty() {
+        if self.policies.is_empty() {
             *text += "\n[[policy]]\npath = \"builtin:anchored\"     # `host policy list` has the others\n";
         }
         for path in named {
@@ -97,7 +100,7 @@ impl Answers {
 
     fn data_sections(&self, text: &mut String) {
         if self.data.is_empty() {
-            *text += "\n# [data]\n# train = [\"rows.jsonl\"]      # now: the embedded demo data, with its own evaluation\n";
+            self.demo_sections(text);
             return;
         }
         let _ = writeln!(text, "\n[data]\ntrain = {}", list(&self.data));
@@ -126,6 +129,22 @@ impl Answers {
                 text,
                 "limit = {PROMPTS}                    # prompts of each kind; 0 for all"
             );
+        }
+    }
+
+    /// Beside the demo data stands what was named of the rest.
+    fn demo_sections(&self, text: &mut String) {
+        *text += "\n[data]\n# train = [\"rows.jsonl\"]      # now: the embedded demo data, with its own evaluation\n";
+        if !self.alignment.is_empty() {
+            let _ = writeln!(text, "alignment = {}", list(&self.alignment));
+        }
+        let sets = [("harmful", &self.harmful), ("harmless", &self.harmless), ("task", &self.task)];
+        let named: Vec<_> = sets.iter().filter(|(_, files)| !files.is_empty()).collect();
+        if !named.is_empty() {
+            *text += "\n[eval]\n";
+        }
+        for (key, files) in named {
+            let _ = writeln!(text, "{key} = {}", list(files));
         }
     }
 
@@ -196,5 +215,29 @@ mod tests {
 
         let plain = Answers { policies: vec!["none".into()], ..Answers::default() };
         assert!(resolved(&plain).policies.is_empty());
+    }
+
+    #[test]
+    fn what_was_named_beside_the_demo_data_is_kept() {
+        let one = |name: &str| vec![format!("{name}.jsonl")];
+        let named = Answers {
+            alignment: one("alignment"),
+            harmful: one("harmful"),
+            harmless: one("harmless"),
+            task: one("task"),
+            labelled: one("labelled"),
+            ..Answers::default()
+        };
+        let config = resolved(&named);
+        let (data, eval) = (&config.data, &config.eval);
+        let sets =
+            [&data.alignment, &eval.harmful, &eval.harmless, &eval.task, &config.calibration.data];
+        let names = ["alignment", "harmful", "harmless", "task", "labelled"];
+        for (set, name) in sets.into_iter().zip(names) {
+            assert_eq!(set[0].path.to_str(), Some(&*format!("{name}.jsonl")));
+        }
+        let both =
+            Answers { policies: vec!["none".into(), "builtin:sft".into()], ..Answers::default() };
+        assert!(both.check().is_err());
     }
 }

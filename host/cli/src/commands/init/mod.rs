@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
+use host_files::shell;
 use host_trainer::config::Layers;
 use host_trainer::data::{BadRows, DataSource, Reader};
 use host_trainer::records::Ending;
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if !arguments.yes && ask::can_ask() {
         ask::fill(&mut answers)?;
     }
-    answers.check_files()?;
+    answers.check()?;
     answers.rows = count(&answers.data)?;
     let text = answers.toml();
     // What was written must run.
@@ -71,8 +72,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     layers.add_text(&text, &path.display().to_string())?;
     with_defaults(layers)?;
     write_atomically(path, text.as_bytes())?;
-    let shown = path.display();
-    say(format!("wrote {shown}; next:"));
+    say(format!("wrote {}; next:", path.display()));
+    let shown = shell::path(path);
     say(format!("  host train --config {shown} --dry-run"));
     say(format!("  host train --config {shown}"));
     Ok(Ending::Finished)
