@@ -1,0 +1,77 @@
+"""Which needs of a policy a trainer can meet. What it can't is refused before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import UnmetNeed
+
+_ELSEWHERE = "choose another policy or other settings, or train with `host train`, which has it"
+
+#: Fields of the needs that nothing here measures.
+_UNMEASURED = {
+    "judges": "judges' scores",
+    "trial_scales": "trial updates",
+    "gradient_conflict": "the conflict of task and alignment gradient",
+    "gradient_agreement": "the agreement of each sample with the alignment gradient",
+    "token_set": "a set of safety tokens",
+    "steering": "steering vectors",
+    "calibration_rows": "rows of the run for its calibration",
+}
+
+#: Actuators that act here; the others of the contract are refused.
+ACTUATORS = frozenset(
+    "token-weights label-divergence learning-rate gradient-clip ema anchor ratio-clip roll-back alignment-extra safety-anchors "
+    "layer-scale".split()
+)
+
+
+def check(
+    name: str,
+    needs: Mapping[str, Any],
+    *,
+    canary: bool = False,
+    anchors: tuple[bool, bool] = (False, False),
+    alignment: bool = False,
+    additive: bool = True,
+    calibrated: bool = True,
+    sharded: bool = False,
+    engine_optimizer: bool = False,
+) -> None:
+    """Raises :class:`UnmetNeed` for the first need that this training can't meet.
+
+    ``sharded``: parameters lie in parts on several processes. ``engine_optimizer``: clipping and update are made by an
+    engine (DeepSpeed), where nothing can be put between them.
+    """
+    for field, what in _UNMEASURED.items():
+        # Rows of the run are only for a calibration that is to be made.
+        if needs.get(field) and not (field == "calibration_rows" and calibrated):
+            raise UnmetNeed(what, _ELSEWHERE, name)
+    declared = set(needs["actuators"])
+    unknown = sorted(declared - ACTUATORS)
+    if unknown:
+        raise UnmetNeed(f"the actuator {unknown[0]}", _ELSEWHERE, name)
+    if needs["canary_every"] and not canary:
+        raise UnmetNeed("canary margins", "give held-out harmful prompts as RiskPolicyConfig(canary=[...])", name)
+    wanted = needs.get("anchors")
+    if wanted:
+        for kind, there in zip(("harmful", "harmless"), anchors):
+            if wanted[kind] and not there:
+                raise UnmetNeed(f"{kind} safety anchors", f"give prompts as RiskPolicyConfig(anchors_{kind}=[...])", name)
+    if "alignment-extra" in declared and not alignment:
+        raise UnmetNeed("alignment samples", "give tokenised rows as RiskPolicyConfig(alignment=[...])", name)
+    if needs["drift"] and not additive:
+        raise UnmetNeed("the distance from the reference", "use an adapter without use_dora=True", name)
+    if needs["calibration"] and not calibrated:
+        raise UnmetNeed(
+            "parameters from a calibration",
+            "give PolicyChoice(calibration=FILE) from `host calibrate`, or RiskPolicyConfig(labelled=[(prompt, harmful), ...])",
+            name,
+        )
+    whole = declared & {"ema", "anchor", "roll-back", "layer-scale", "alignment-extra", "safety-anchors", "gradient-clip", "learning-rate"}
+    if engine_optimizer and whole:
+        raise UnmetNeed(f"the actuator {min(whole)}", "train without DeepSpeed, whose engine makes the update by itself", name)
+    parts = declared & {"ema", "anchor", "roll-back", "layer-scale", "alignment-extra", "safety-anchors"}
+    if sharded and parts:
+        raise UnmetNeed(f"the actuator {min(parts)}", "train without FSDP, under which no process has whole parameters", name)
