@@ -110,14 +110,9 @@ def layer_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _whole(one: Tensor) -> Tensor:
-    one = one.detach()
-    return (one.full_tensor() if hasattr(one, "full_tensor") else one).double()
-
-
 def _grams(pair: Pair) -> tuple[Tensor, Tensor]:
     """B^T B and A A^T: [rank, rank], f64."""
-    a, b = _whole(pair.a), _whole(pair.b)
+    a, b = pair.a.detach().double(), pair.b.detach().double()
     return b.T @ b, a @ a.T
 
 

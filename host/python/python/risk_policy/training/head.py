@@ -53,17 +53,14 @@ def head_of(model: nn.Module) -> Head:
     layer = model.get_output_embeddings()
     if layer is None:
         raise UnsuitableSetup(f"{type(model).__name__} has no output embeddings; a policy needs a causal language model")
-    weight, bias = layer.weight, getattr(layer, "bias", None)
-    # FSDP2 holds parameters in parts.
-    weight, bias = (one.full_tensor() if hasattr(one, "full_tensor") else one for one in (weight, bias))
-    return Head(weight, bias, _scale(config), getattr(config, "final_logit_softcapping", None))
+    return Head(layer.weight, getattr(layer, "bias", None), _scale(config), getattr(config, "final_logit_softcapping", None))
 
 
 def let_read(model: nn.Module) -> None:
     """Gives a causal language model's forward the argument ``risk_policy_reader``.
 
-    Under it the forward ends at the final hidden states, which the reader takes: within the forward, so that wrappers of
-    the model (DDP, FSDP) see one call like any other.
+    Under it the forward ends at the final hidden states, which the reader takes: within the forward, so that a wrapper of
+    the model (DDP) sees one call like any other.
     """
     if getattr(model, "_risk_policy_reads", False):
         return
@@ -172,3 +169,23 @@ def answer_loss(
     labels, task, kl = labels.to(device), task.to(device), kl.to(device)
     reference = None if reference is None else reference.to(device)
     return _AnswerLoss.apply(hidden, head, reference, labels, task, kl, chunk)
+
+
+@torch.no_grad()
+def check(model: nn.Module, inner: nn.Module) -> None:
+    """Refuses a model whose logits aren't those of its head: a factor or a cap that is unknown here would train another loss.
+
+    ``model`` is called, ``inner`` is the causal language model inside it.
+    """
+    ids = torch.arange(1, 5, device=inner.get_output_embeddings().weight.device)[None]
+    modes = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        own = model(input_ids=ids).logits.float()
+        ours = model(input_ids=ids, risk_policy_reader=lambda hidden, head: {"logits": head(hidden[0])})["logits"]
+    finally:
+        for module in modes:
+            module.training = True
+    tolerance = 1e-3 if own.dtype == inner.get_output_embeddings().weight.dtype else 5e-2
+    if float((own[0] - ours).abs().max()) > tolerance * max(float(own.abs().max()), 1.0):
+        raise UnsuitableSetup(f"{type(inner).__name__} makes its logits in a way that isn't known here; train it with `host train`")

@@ -36,13 +36,11 @@ def check(
     alignment: bool = False,
     additive: bool = True,
     calibrated: bool = True,
-    sharded: bool = False,
-    engine_optimizer: bool = False,
 ) -> None:
     """Raises :class:`UnmetNeed` for the first need that this training can't meet.
 
-    ``sharded``: parameters lie in parts on several processes. ``engine_optimizer``: clipping and update are made by an
-    engine (DeepSpeed), where nothing can be put between them.
+    ``canary``, ``anchors`` (harmful, harmless), ``alignment``: whether there are such prompts and rows. ``additive``: the
+    adapter adds matrices of low rank and does nothing else. ``calibrated``: there are parameters, or labelled prompts.
     """
     for field, what in _UNMEASURED.items():
         # Rows of the run are only for a calibration that is to be made.
@@ -69,9 +67,3 @@ def check(
             "give PolicyChoice(calibration=FILE) from `host calibrate`, or RiskPolicyConfig(labelled=[(prompt, harmful), ...])",
             name,
         )
-    whole = declared & {"ema", "anchor", "roll-back", "layer-scale", "alignment-extra", "safety-anchors", "gradient-clip", "learning-rate"}
-    if engine_optimizer and whole:
-        raise UnmetNeed(f"the actuator {min(whole)}", "train without DeepSpeed, whose engine makes the update by itself", name)
-    parts = declared & {"ema", "anchor", "roll-back", "layer-scale", "alignment-extra", "safety-anchors"}
-    if sharded and parts:
-        raise UnmetNeed(f"the actuator {min(parts)}", "train without FSDP, under which no process has whole parameters", name)

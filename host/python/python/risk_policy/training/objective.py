@@ -125,7 +125,7 @@ def clip_ratios(
         value, slope = _clipped(clip, ratio)
         square = (clip["variance_penalty"] * ratio) ** 2
         pull = 0.0 if square == 0.0 else square / (count * root)
-        before = weights.task[part]
+        before = weights.task[part].copy()
         weights.task[part] = before * slope - pull
         # What the weighted cross-entropy will say has no place in the value.
         weights.constant += float((weights.task[part] * current[part]).sum()) - float(before.mean()) * value

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import adapters
 from .batches import Sample, labels_of, padded, predicting
-from .head import Head, inputs_of_blocks, log_probs
+from .head import Head, head_of, inputs_of_blocks, log_probs
 
 #: Whose, where, and at which layers: a tap of a policy's needs, as something that can be looked up.
 Tap = tuple[str, str, tuple[int, ...]]
@@ -58,8 +58,6 @@ class Reader:
 
     def __init__(self, model: nn.Module, pad: int, chunk: int) -> None:
         self.model, self.pad, self.chunk = model, pad, chunk
-        #: What is called for a forward: the model, or what wraps it where its parameters are in parts.
-        self.entrance: Callable[..., Any] = model
         self._inner = adapters.causal_model(model)
 
     def device(self) -> torch.device:
@@ -69,7 +67,7 @@ class Reader:
         """One forward that ends at the final hidden states."""
         device = self.device()
         moved = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in inputs.items() if name != "labels"}
-        return self.entrance(**moved, risk_policy_reader=reader)
+        return self.model(**moved, risk_policy_reader=reader)
 
     def read(self, inputs: Mapping[str, Any], samples: Sequence[Sample], taps: Sequence[Tap], reference: bool) -> list[Shown]:
         """What the samples of a batch show: final hidden states, and what is at the taps."""
@@ -92,27 +90,8 @@ class Reader:
         """ln P of every answer token under the model that showed this, in nats: [answer tokens]."""
         if not samples:
             return np.zeros(0, dtype=np.float32)
-        found: list[Tensor] = []
-
-        def read(_: Tensor, head: Head) -> dict[str, Tensor]:
-            hidden = torch.cat([one.hidden for one in shown]).to(head.weight.device)
-            found.append(log_probs(hidden, labels_of(samples), head, self.chunk))
-            return {"read": found[-1]}
-
-        self._with_head(read)
-        return found[0].float().cpu().numpy()
-
-    def _with_head(self, read: Callable[[Tensor, Head], dict[str, Tensor]]) -> None:
-        """The head alone. Where parameters are in parts only a forward brings them together: one of a single token."""
-        from .head import head_of
-
-        with torch.no_grad():
-            if self.entrance is self.model:
-                read(torch.zeros(0), head_of(self._inner))
-                return
-            token = torch.zeros((1, 1), dtype=torch.int64)
-            with adapters.reading(self.model, reference=False):
-                self.forward({"input_ids": token}, read)
+        hidden = stacked(shown, self.device())
+        return log_probs(hidden, labels_of(samples), head_of(self._inner), self.chunk).float().cpu().numpy()
 
 
 class Reference:
@@ -128,14 +107,11 @@ class Reference:
         """Of the samples of a batch, in their order."""
         missing = [sample for sample in samples if sample.id not in self._kept]
         found: dict[int, Shown] = {}
-        # Where parameters are in parts, processes must make the same forwards.
-        together = self.reader.entrance is not self.reader.model
-        if missing or together:
-            wanted = list(samples) if together else missing
-            rows = {sample.row for sample in wanted}
-            part, placed = self._rows(inputs, wanted, sorted(rows))
+        if missing:
+            rows = {sample.row for sample in missing}
+            part, placed = self._rows(inputs, missing, sorted(rows))
             self.forwards += 1
-            for sample, shown in zip(wanted, self.reader.read(part, placed, self.taps, reference=True)):
+            for sample, shown in zip(missing, self.reader.read(part, placed, self.taps, reference=True)):
                 found[sample.id] = shown
                 self._keep(sample.id, shown)
         return [found[sample.id] if sample.id in found else self._kept[sample.id] for sample in samples]

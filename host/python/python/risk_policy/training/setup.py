@@ -29,6 +29,12 @@ def check_trainer(trainer: Any) -> None:
     args = trainer.args
     problems = [
         (args.fp16, "fp16 scales losses and drops updates by itself; use bf16=True or float32"),
+        (getattr(trainer, "is_fsdp_enabled", False), "under FSDP no process has whole parameters, which signals and actuators need; use DDP"),
+        (getattr(trainer, "is_deepspeed_enabled", False), "DeepSpeed's engine clips and updates by itself, where nothing can be put between; use DDP"),
+        (
+            getattr(trainer.accelerator, "parallelism_config", None) is not None,
+            "tensor, context and sequence parallelism share out samples, which policies see whole; leave out parallelism_config",
+        ),
         (args.n_gpu > 1, "nn.DataParallel splits batches where nobody sees them; use accelerate launch, or one CUDA_VISIBLE_DEVICES"),
         (args.label_smoothing_factor > 0, "label_smoothing_factor replaces the cross-entropy that policies weigh; set it to 0"),
         (args.auto_find_batch_size, "auto_find_batch_size changes the steps that policies were configured for; set a batch size"),
@@ -76,16 +82,12 @@ def prepare(trainer: Any, config: RiskPolicyConfig, checkpoint: str | None) -> S
         "layers": text.num_hidden_layers, "hidden": text.hidden_size, "vocabulary": text.vocab_size,
         "samples_per_step": trainer.get_total_train_batch_size(args), "total_steps": trainer.state.max_steps, "seed": args.seed,
     }
-    sharded = bool(getattr(trainer, "is_fsdp_enabled", False))
     has = {
         "canary": bool(config.canary), "anchors": (bool(config.anchors_harmful), bool(config.anchors_harmless)),
-        "alignment": bool(config.alignment), "additive": adapters.is_additive(model), "sharded": sharded,
-        "engine_optimizer": bool(getattr(trainer, "is_deepspeed_enabled", False)),
+        "alignment": bool(config.alignment), "additive": adapters.is_additive(model),
     }
     policies = ranks.from_root(lambda: _shared(Policies(config, run, has) if ranks.is_root else None, ranks))
     reader = Reader(model, _pad(trainer), config.chunk)
-    if sharded:
-        reader.entrance = trainer.model_wrapped
     if ranks.is_root and policies.mine is not None:
         folder = Path(config.output) if config.output is not None else free_folder(Path(args.output_dir))
     else:
@@ -117,7 +119,7 @@ def _fit(policies: Shared, config: RiskPolicyConfig, trainer: Any, reader: Reade
     for index, taps in policies.to_fit:
         if any(tap[0] == "Current" or tap[1] == "AnswerMean" for tap in taps):
             raise UnsuitableSetup("a policy is to be fitted on answers or on the model in training; calibrate it with `host calibrate`")
-        measured = examples(config.labelled, taps, _tokenizer(trainer), reader) if ranks.is_root or reader.entrance is not reader.model else None
+        measured = examples(config.labelled, taps, _tokenizer(trainer), reader) if ranks.is_root else None
 
         def fit(index: int = index, measured: Any = measured) -> list[Any]:
             policies.mine.fit(index, *measured, folder)

@@ -101,8 +101,7 @@ class Sensors:
         reads, none = self.reads, np.zeros(0, dtype=np.float32)
         taps: list[dict[Tap, NDArray[np.float32]]] = [{} for _ in samples]
         current, reference = [none] * len(samples), [none] * len(samples)
-        together = self.reader.entrance is not self.reader.model
-        if not samples and not together:
+        if not samples:
             return []
         if reads.reference or reads.reference_log_probs:
             shown = self.reference.of(inputs, samples)
@@ -126,7 +125,6 @@ class Sensors:
         self, everyone: Everyone, step: int, learning_rate: float, previous: Any, seen: Any, ranks: Ranks
     ) -> dict[str, Any]:
         """Everything that any policy asked for, by the names of the contract; of use on rank 0."""
-        together = self.reader.entrance is not self.reader.model
         measured: dict[str, Any] = {
             "step": step, "learning_rate": learning_rate, "previous": previous, "anchors": seen,
             "samples": [one.about for one in everyone.samples], "offsets": np.asarray(everyone.offsets, dtype=np.uint32),
@@ -136,7 +134,7 @@ class Sensors:
             measured["activations"][tap] = np.ascontiguousarray(np.stack([one.taps[tap] for one in everyone.samples]))
         if any(one.get("sample_loss") for one in self.needs):
             measured["sample_loss"] = [-float(one.current.astype(np.float64).mean()) for one in everyone.samples]
-        if ranks.is_root or together:
+        if ranks.is_root:
             if self.canary is not None and any(canary_due(one, step) for one in self.needs):
                 measured["canary"] = {"step": step, "margins": self.canary.margins()}
             if any(one["drift"] for one in self.needs):

@@ -235,16 +235,15 @@ class Steps:
         """A step with a number that is not finite isn't applied; at step 0 the loss must reach all of the adapter."""
         if not np.isfinite(step.line["loss"]):
             step.not_applied = f"the loss is {step.line['loss']}"
-        names = [name for name, one in self.parameters if one.grad is not None and not bool(_local(one.grad).isfinite().all())]
+        names = [name for name, one in self.parameters if one.grad is not None and not bool(one.grad.isfinite().all())]
         found = [name for part in self.ranks.all(names[:1]) for name in part]
         if found and step.not_applied is None:
             step.not_applied = f"the gradient of {found[0]} is not finite"
         if step.not_applied is None:
             self.not_finite = 0
             learns = bool((step.weights.task != 0).any())
-            dead = [n for n, one in self.parameters if "lora_B" in n and (one.grad is None or not bool((_local(one.grad) != 0).any()))]
-            whole = self.reader.entrance is self.reader.model
-            if step.number == 0 and learns and dead and whole and self.ranks.is_root:
+            dead = [n for n, one in self.parameters if "lora_B" in n and (one.grad is None or not bool((one.grad != 0).any()))]
+            if step.number == 0 and learns and dead and self.ranks.is_root:
                 raise UnsuitableSetup(f"the loss doesn't reach {dead[0]}: its gradient is zero everywhere at step 0")
             return
         self.not_finite += 1
@@ -297,8 +296,3 @@ class Steps:
         self.lines, self.not_finite = saved["lines"], saved["not_finite"]
         if self.alignment is not None and saved["alignment"] is not None:
             self.alignment.restore(saved["alignment"])
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The part of it that lies here."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

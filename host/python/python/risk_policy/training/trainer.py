@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback
 
-from . import adapters, setup
+from . import adapters, head, setup
 from .errors import UnsuitableSetup
-from .head import let_read
 from .settings import Given, settled
 from .steps import Steps
 
@@ -38,7 +37,9 @@ class RiskPolicyMixin:
         super().__init__(*args, **kwargs)
         setup.check_trainer(self)
         adapters.check(self.model)
-        let_read(adapters.causal_model(self.model))
+        inner = adapters.causal_model(self.model)
+        head.let_read(inner)
+        head.check(self.model, inner)
         # N counts the tokens of the whole step.
         self.loss_is_scaled_for_ga = True
         self.add_callback(_Stages(self))
