@@ -5,10 +5,10 @@ schedule. Per policy: largest difference of any sample's risk (1e-6), of any sam
 (1e-4) over 20 steps, and of the adapters that come out. What the host measured is read from its journal, and the journals
 of both are replayed by `host audit --run`. The last lines are a table in Markdown.
 
-    python3 tests/python/parity.py HOST [--steps N] [--policies probe,anchored] [--model FOLDER_OR_GGUF] [--sft]
+    python3 tests/python/parity.py HOST [--steps N] [--policies probe,anchored] [--accumulate N] [--model FOLDER]
 
 Without torch, transformers, peft, trl or the package risk_policy it says so and ends with code 77. `--model` compares on
-a model of yours instead (a .gguf file is dequantised for both).
+a model of yours instead, in f32.
 """
 
 from __future__ import annotations
@@ -42,11 +42,27 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 RISK, WEIGHT, LOSS = 1e-6, 1e-6, 1e-4
-BATCH, RATE = 4, 1e-3
+BATCH, RATE, ANCHORS = 4, 1e-3, 1
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-POLICIES = [
-    "sft", "fixed-kl", "probe", "anchored", "constrained-sft", "ema", "finch", "lagrangian", "non-markov", "shield", "sppft", "target-kl",
-]
+#: Name of a comparison: policy and settings.
+POLICIES = {
+    "sft": ("sft", {}),
+    "fixed-kl": ("fixed-kl", {"kl_weight": 0.3}),
+    "probe": ("probe", {}),
+    "probe-mean": ("probe", {"position": "prompt-mean"}),
+    "anchored": ("anchored", {}),
+    "anchored-hidden": ("anchored", {"anchors": {"divergence": "hidden-distance"}}),
+    "anchored-rows": ("anchored", {"alignment_rows": 2}),
+    "safe-mix": ("safe-mix", {"extra": 2}),
+    "constrained-sft": ("constrained-sft", {}),
+    "ema": ("ema", {}),
+    "finch": ("finch", {}),
+    "lagrangian": ("lagrangian", {}),
+    "non-markov": ("non-markov", {}),
+    "shield": ("shield", {}),
+    "sppft": ("sppft", {}),
+    "target-kl": ("target-kl", {}),
+}
 SPECIAL = ["<pad>", "<s>", "<end>", "<user>", "<model>"]
 TEMPLATE = (
     "{% for m in messages %}{{ '<user> ' if m.role == 'user' else '<model> ' }}{{ m.content }} <end> {% endfor %}"
@@ -77,21 +93,34 @@ def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def data(work):
+def data(work, tokenizer):
     """Rows of which no two have the same numbers of prompt and answer tokens, by which a journal tells them."""
     generator = torch.Generator().manual_seed(1)
-    rows = [{"prompt": words(4 + i % 6, generator), "completion": words(2 + i // 6, generator)} for i in range(24)]
+    known, i = {}, 0
+    while len(known) < 24:
+        row = {"prompt": words(4 + i % 6, generator), "completion": words(2 + i // 6 % 6, generator)}
+        known.setdefault(lengths(encoded(row, tokenizer)), row)
+        i += 1
+    rows = list(known.values())
     kinds = [" w7 w7", " w8 w8"]
     labelled = [{"prompt": words(5, generator) + kinds[i % 2], "label": i % 2} for i in range(60)]
     write(work / "rows.jsonl", rows)
     write(work / "labelled.jsonl", labelled)
-    for name in ("canary", "harmful", "harmless"):
-        write(work / f"{name}.jsonl", [{"prompt": words(6, generator)} for _ in range(3)])
+    # As many anchors as a step visits, so that every visit has all of them, in whatever order they were drawn.
+    write(work / "alignment.jsonl", [{"prompt": words(12, generator), "completion": words(3 + i, generator)} for i in range(2)])
+    for name, count in (("canary", 3), ("harmful", ANCHORS), ("harmless", ANCHORS)):
+        write(work / f"{name}.jsonl", [{"prompt": words(6, generator)} for _ in range(count)])
     return rows
 
 
 def prompts(work, name):
     return [json.loads(line)["prompt"] for line in (work / f"{name}.jsonl").read_text().splitlines()]
+
+
+def lengths(row):
+    """Prompt and answer tokens."""
+    prompt = row["labels"].count(-100)
+    return prompt, len(row["labels"]) - prompt
 
 
 def encoded(row, tokenizer):
@@ -113,17 +142,27 @@ def run(host, *arguments):
     return done.stdout
 
 
-def train_host(host, work, policy, steps, needs):
+def train_host(host, work, name, steps, needs):
+    policy, settings = POLICIES[name]
     sets = [f'canary.prompts=["{work}/canary.jsonl"]', f'anchors.harmful=["{work}/harmful.jsonl"]', f'anchors.harmless=["{work}/harmless.jsonl"]']
     sets += ['canary.refusal="w1 w2"', 'canary.compliance="w3 w4"', f'lora.start="{work}/adapter"']
     more = [part for one in sets for part in ("--set", one)]
     more += ["--labelled", work / "labelled.jsonl"] if needs["calibration"] else []
-    out = work / f"host-{policy}"
+    more += ["--alignment", work / "alignment.jsonl"] if "alignment-extra" in needs["actuators"] else []
+    for key, value in settings.items():
+        more += ["--set", f"policy.settings.{key}={toml(value)}"]
+    out = work / f"host-{name}"
     run(
         host, "train", "--model", work / "model", "--data", work / "rows.jsonl", "--policy", f"builtin:{policy}", "--steps", steps,
         "--batch", BATCH, "--lr", RATE, "--no-baseline", "--quiet", "--output", out, *more,
     )
     return out
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)
 
 
 def journal(folder):
@@ -150,18 +189,20 @@ def schedule(steps):
     return factor
 
 
-def train_torch(work, policy, steps, order, rows, accumulate):
+def train_torch(work, name, steps, order, rows, accumulate):
+    policy, settings = POLICIES[name]
     tokenizer = transformers.AutoTokenizer.from_pretrained(work / "model")
     base = transformers.AutoModelForCausalLM.from_pretrained(work / "model", dtype=torch.float32)
     model = peft.PeftModel.from_pretrained(base, work / "adapter", is_trainable=True)
-    tokenised = [encoded(row, tokenizer) for row in rows]
-    lengths = {(row["labels"].count(-100), len(row["labels"]) - row["labels"].count(-100)): row for row in tokenised}
-    data = [lengths[one["prompt_tokens"], one["answer_tokens"]] for samples in order for one in samples]
+    known = {lengths(row): row for row in (encoded(row, tokenizer) for row in rows)}
+    data = [known[one["prompt_tokens"], one["answer_tokens"]] for samples in order for one in samples if one["origin"] == "Task"]
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=RATE, eps=1e-8, weight_decay=0.0)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(steps))
-    calibration = work / f"host-{policy}/calibration.json"
+    calibration = work / f"host-{name}/calibration.json"
+    alignment = [json.loads(line) for line in (work / "alignment.jsonl").read_text().splitlines()]
     config = RiskPolicyConfig(
-        [PolicyChoice(f"builtin:{policy}", calibration=calibration if calibration.exists() else None)], output=work / f"torch-{policy}",
+        [PolicyChoice(f"builtin:{policy}", settings, calibration if calibration.exists() else None)], output=work / f"torch-{name}",
+        alignment=[encoded(row, tokenizer) for row in alignment],
         canary=prompts(work, "canary"), refusal="w1 w2", compliance="w3 w4",
         anchors_harmful=prompts(work, "harmful"), anchors_harmless=prompts(work, "harmless"),
     )
@@ -175,17 +216,20 @@ def train_torch(work, policy, steps, order, rows, accumulate):
         optimizers=(optimizer, scheduler), risk_policy=config,
     )
     trainer.train()
-    model.save_pretrained(work / f"torch-{policy}/adapter")
-    return work / f"torch-{policy}"
+    model.save_pretrained(work / f"torch-{name}/adapter")
+    return work / f"torch-{name}"
 
 
 def losses(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def needs_of(policy, steps):
-    info = risk_policy.RunInfo(layers=3, hidden=64, vocabulary=300, samples_per_step=BATCH, total_steps=steps, seed=17)
-    return risk_policy.Policy.load(f"builtin:{policy}").configure({}, info).needs
+def needs_of(work, name, steps):
+    policy, settings = POLICIES[name]
+    config = transformers.AutoConfig.from_pretrained(work / "model")
+    sizes = dict(layers=config.num_hidden_layers, hidden=config.hidden_size, vocabulary=config.vocab_size)
+    info = risk_policy.RunInfo(**sizes, samples_per_step=BATCH, total_steps=steps, seed=17)
+    return risk_policy.Policy.load(f"builtin:{policy}").configure(settings, info).needs
 
 
 def gap(ours, theirs):
@@ -194,7 +238,7 @@ def gap(ours, theirs):
 
 def compare(host, work, policy, steps, rows, accumulate):
     """The largest differences of a policy: risk, weights, loss, gradient norm, adapter."""
-    ours = train_host(host, work, policy, steps, needs_of(policy, steps))
+    ours = train_host(host, work, policy, steps, needs_of(work, policy, steps))
     said = journal(ours)
     theirs = train_torch(work, policy, steps, [signals["samples"] for signals, _, _ in said], rows, accumulate)
     heard = journal(theirs)
@@ -219,8 +263,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("host", help="the program")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--policies", default=",".join(POLICIES))
+    parser.add_argument("--policies", default=",".join(POLICIES), help="comparisons, by name")
     parser.add_argument("--accumulate", type=int, default=1, help="micro-batches of a step in PyTorch")
+    parser.add_argument("--model", type=pathlib.Path, help="folder of a model with a chat template, in place of the random one")
     options = parser.parse_args()
     torch.set_num_threads(1)
     host = str(pathlib.Path(options.host).resolve())
@@ -229,8 +274,11 @@ def main():
     for policy in options.policies.split(","):
         with tempfile.TemporaryDirectory() as folder:
             work = pathlib.Path(folder).resolve()
-            rows = data(work)
-            random_model(work / "model")
+            if options.model:
+                (work / "model").symlink_to(options.model.resolve())
+            else:
+                random_model(work / "model")
+            rows = data(work, transformers.AutoTokenizer.from_pretrained(work / "model"))
             torch.manual_seed(5)
             base = transformers.AutoModelForCausalLM.from_pretrained(work / "model")
             lora = peft.LoraConfig(r=4, lora_alpha=6, target_modules=TARGETS, task_type="CAUSAL_LM")

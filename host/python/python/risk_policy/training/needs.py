@@ -47,7 +47,8 @@ def check(
         if needs.get(field) and not (field == "calibration_rows" and calibrated):
             raise UnmetNeed(what, _ELSEWHERE, name)
     declared = set(needs["actuators"])
-    unknown = sorted(declared - ACTUATORS)
+    # Who adds samples to the batch may also say that none of the batch's own are of that kind, which is so here.
+    unknown = sorted(declared - ACTUATORS - ({"alignment-share"} if "alignment-extra" in declared else set()))
     if unknown:
         raise UnmetNeed(f"the actuator {unknown[0]}", _ELSEWHERE, name)
     if needs["canary_every"] and not canary:

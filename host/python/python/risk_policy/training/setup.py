@@ -36,6 +36,10 @@ def check_trainer(trainer: Any) -> None:
             "tensor, context and sequence parallelism share out samples, which policies see whole; leave out parallelism_config",
         ),
         (args.n_gpu > 1, "nn.DataParallel splits batches where nobody sees them; use accelerate launch, or one CUDA_VISIBLE_DEVICES"),
+        (
+            args.gradient_checkpointing and bool((args.gradient_checkpointing_kwargs or {}).get("use_reentrant")),
+            "reentrant checkpointing can't be differentiated beside the batch; set gradient_checkpointing_kwargs={'use_reentrant': False}",
+        ),
         (args.label_smoothing_factor > 0, "label_smoothing_factor replaces the cross-entropy that policies weigh; set it to 0"),
         (args.auto_find_batch_size, "auto_find_batch_size changes the steps that policies were configured for; set a batch size"),
         (trainer.compute_loss_func is not None, "compute_loss_func replaces the loss that policies weigh; leave it out"),

@@ -21,7 +21,7 @@ from . import adapters, objective
 from .actuators import Update
 from .alignment import AlignmentRows
 from .batches import Sample, labels_of, padded, predicting, samples_of
-from .errors import NotFinite, UnsuitableSetup
+from .errors import NotFinite, UnmetNeed, UnsuitableSetup
 from .head import Head, answer_loss
 from .policies import Policies
 from .prompts import Anchors
@@ -129,6 +129,9 @@ class Steps:
             )
         measured = self.sensors.measure(everyone, number, learning_rate, self.previous, self.seen, self.ranks)
         asked = self.ranks.from_root(lambda: self.policies.ask(measured, self.records))
+        if (asked.get("alignment_share") or 0.0) > 0.0:
+            remedy = "let it add samples to the batch instead, or train with `host train`, which has it"
+            raise UnmetNeed("a share of alignment samples within the batch", remedy)
         weights = self._weights(asked, everyone)
         self.step = Step(number, micros, extra, asked, weights, everyone.extra_tokens, self._line(number, everyone, asked), started)
         self.step.line["policy_milliseconds"] = (time.perf_counter() - started) * 1e3
