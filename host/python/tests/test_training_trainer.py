@@ -225,8 +225,8 @@ def test_two_processes_train_as_one_does(tmp_path, key, accumulate):
     script = tmp_path / "script.py"
     tests = str(pathlib.Path(__file__).parent)
     script.write_text(SCRIPT.format(tests=tests, folder=str(folder), key=str(key), batch=2 // accumulate, accumulate=accumulate))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert gap(weights(whole), torch.load(folder / "weights.pt")) < 1e-3
     both = [[json.loads(line) for line in (where / "risk_policy/metrics.jsonl").read_text().splitlines()] for where in (tmp_path / "one/out", folder / "out")]
@@ -245,7 +245,7 @@ def test_a_fault_on_the_asking_process_ends_both(tmp_path, key):
         f"one = trainer(pathlib.Path({str(tmp_path)!r}), config({str(key)!r}, 'builtin:sft', require=['kl_weight >= 0.5']), batch=2)\n"
         "try:\n    one.train()\nexcept risk_policy.PolicyFault as fault:\n    print('FAULT', one.args.process_index, fault, flush=True)\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("FAULT") == 2
