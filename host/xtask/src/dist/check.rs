@@ -1,7 +1,7 @@
 //! Installs what was made where nothing of this repository is, and runs the first command.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 use tar::Archive;
 
 use super::said;
+use super::tarball::files;
 
 /// Unpacks it and runs its program.
 pub fn tarball(path: &Path, name: &str) -> Result<()> {
@@ -41,6 +42,12 @@ pub fn wheel(path: &Path, python: &Path) -> Result<()> {
     let installed = started.elapsed().as_secs_f64();
     first_command(&bin, folder.path())?;
     ensure!(environment.join("share/man/man1/host-train.1").is_file(), "no manual pages");
+    let inside = files(&environment.join("lib"))?;
+    let bill = |file: &PathBuf| {
+        file.components().any(|part| part.as_os_str() == "sboms")
+            && file.extension().is_some_and(|end| end == "json")
+    };
+    ensure!(inside.iter().any(bill), "no bill of materials");
     println!(
         "wheel: installed after {installed:.1} s, first training done after {:.1} s",
         started.elapsed().as_secs_f64()

@@ -2,6 +2,8 @@
 //! with manual pages, completions and examples, and `--check` installs both where nothing else is.
 
 mod check;
+mod release;
+mod sbom;
 mod share;
 mod tarball;
 mod wheel;
@@ -12,6 +14,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use host_files::{atomic, sha256};
+
+use release::Release;
+use wheel::Wheel;
 
 use crate::binary;
 
@@ -26,6 +31,13 @@ pub struct Dist {
     /// Python whose maturin builds the wheel.
     #[arg(long, value_name = "FILE", default_value = "python3")]
     python: PathBuf,
+    /// Build the program anew from the last commit, so that the same commit gives the same bytes
+    /// everywhere; without it the program is taken that was built beside this one.
+    #[arg(long)]
+    rebuild: bool,
+    /// Build it a second time in another folder, and compare.
+    #[arg(long, requires = "rebuild")]
+    twice: bool,
     /// Install what was made in empty environments, and run the first command there.
     #[arg(long)]
     check: bool,
@@ -35,20 +47,31 @@ impl Dist {
     /// # Errors
     /// If the program is not built, a tool is missing, or what was made doesn't run.
     pub fn run(&self, root: &Path) -> Result<()> {
-        let host = binary::host()?;
+        let release = self.rebuild.then(|| Release::build(root)).transpose()?;
+        if let Some(release) = release.as_ref().filter(|_| self.twice) {
+            release.is_same_again(root)?;
+        }
+        let (host, sources) = match &release {
+            Some(release) => (release.program(), release.sources()),
+            None => (binary::host()?, root.to_owned()),
+        };
         std::fs::create_dir_all(&self.output)?;
         let share = tempfile::tempdir().context("no temporary folder can be made")?;
-        share::fill(&host, root, share.path())?;
+        share::fill(&host, &sources, share.path())?;
         let target = said(Command::new("rustc").arg("-vV"))?;
         let target = target.lines().find_map(|line| line.strip_prefix("host: "));
         let target = target.context("rustc doesn't say for which target it builds")?;
         let name = format!("host-{}-{target}", env!("CARGO_PKG_VERSION"));
         let date = date(root);
+        let bill = self.output.join(format!("{name}.cdx.json"));
+        sbom::write(&sources, target, date, &bill)?;
+        std::fs::copy(&bill, share.path().join("share/doc/host/host.cdx.json"))?;
         let tarball = self.output.join(format!("{name}.tar.gz"));
         tarball::write(&tarball, &name, &host, share.path(), date)?;
-        let mut made = vec![tarball];
+        let mut made = vec![tarball, bill];
         if !self.no_wheel {
-            made.push(wheel::build(root, &self.python, share.path(), &self.output)?);
+            let wheel = Wheel { sources: &sources, share: share.path(), bill: &made[1] };
+            made.push(wheel.build(&self.python, release.as_ref(), &self.output)?);
         }
         let mut sums = String::new();
         for file in &made {
@@ -60,7 +83,7 @@ impl Dist {
         atomic::write(&self.output.join("SHA256SUMS"), sums.as_bytes())?;
         if self.check {
             check::tarball(&made[0], &name)?;
-            if let Some(wheel) = made.get(1) {
+            if let Some(wheel) = made.get(2) {
                 check::wheel(wheel, &self.python)?;
             }
         }
