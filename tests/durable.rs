@@ -302,7 +302,7 @@ fn a_run_goes_on_only_as_what_it_was() {
     let again = resume(&folder, "run");
     assert!(again.status.success() && text(&again.stdout).contains("optimizer steps"));
 
-    refused("absent", &[], 1, "no config.toml");
+    refused("absent", &[], 1, "is not there");
     refused("run", &["--lr", "1e-3"], 2, "--lr");
     std::fs::write(&data, rows.replace("A number.", "No number.")).unwrap();
     refused("run", &[], 1, "the data rows.jsonl are not what");

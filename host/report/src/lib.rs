@@ -28,6 +28,7 @@ mod time;
 use std::path::{Path, PathBuf};
 
 use host_sandbox::PublicKey;
+use host_trainer::config::check_run;
 use host_trainer::{Error, Result};
 use serde::Serialize;
 
@@ -76,17 +77,8 @@ pub fn read(folders: &[PathBuf], options: &Options) -> Result<Report> {
 
 /// A folder that a run was begun in.
 fn checked(folder: &Path) -> Result<PathBuf> {
-    if folder.join("config.toml").is_file() {
-        return Ok(folder.into());
-    }
-    let problem = if !folder.exists() {
-        "is not there; name the folder of a run, such as runs/probe-1"
-    } else if !folder.is_dir() {
-        "is no folder; name the folder of a run, such as runs/probe-1"
-    } else {
-        "has neither the config.toml of a run nor the study.json of a study; name such a folder, as runs/probe-1"
-    };
-    Err(Error::file(folder, problem))
+    check_run(folder)?;
+    Ok(folder.into())
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use host_data::Failure;
 use toml::{Table, Value};
 
 use super::consent::Said;
+use super::run_folder::{CONFIG, check_run};
 use super::{RunConfig, neighbours, policies};
 use crate::error::{Error, Result};
 
@@ -25,8 +26,9 @@ impl Layers {
 
     /// Adds the configuration of a run, which may be anybody's.
     pub fn add_run(&mut self, folder: &Path) -> Result<()> {
+        check_run(folder)?;
         self.mark_as_of_run();
-        self.add_file(&folder.join("config.toml"))
+        self.add_file(&folder.join(CONFIG))
     }
 
     /// From here on no endpoint is asked that the command line doesn't agree to.

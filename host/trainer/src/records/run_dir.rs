@@ -33,11 +33,10 @@ use host_files::atomic::{self, Folder};
 use host_files::{json, own, private};
 use serde::{Deserialize, Serialize};
 
+use crate::config::{CONFIG, check_run};
 use crate::error::{Error, Result};
 use crate::policies::StepDecision;
 use crate::records::StepRecord;
-
-const CONFIG: &str = "config.toml";
 
 #[derive(Debug)]
 pub struct RunDir {
@@ -80,15 +79,7 @@ impl RunDir {
     /// The folder of a run that is to go on. Nothing in it may be a link or somebody else's, as
     /// it is going to be cut and written on.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.join(CONFIG).is_file() {
-            return Err(Error::Resume {
-                path: path.into(),
-                problem: format!(
-                    "there is no {CONFIG} in it, so nothing was begun there; name the folder of a \
-                     run, or start a new one"
-                ),
-            });
-        }
+        check_run(path)?;
         match own::check(path) {
             Ok(()) => Ok(Self { path: path.into() }),
             Err(strange) => Err(Error::Resume { path: strange.path, problem: strange.problem }),

@@ -9,7 +9,7 @@ use host_eval::report::{Ending, Report};
 use serde::de::DeserializeOwned;
 use toml::Value;
 
-use crate::config::{Layers, RunConfig};
+use crate::config::{CONFIG, Layers, RunConfig, check_run};
 use crate::error::{Error, Result};
 use crate::session::manifest::{FILE as MANIFEST, Manifest};
 
@@ -53,11 +53,8 @@ pub fn compare(folders: &[PathBuf], against: Option<&str>) -> Result<Compared> {
 }
 
 fn read(folder: &Path) -> Result<Read> {
-    let config = folder.join("config.toml");
-    if !config.is_file() {
-        let problem = "is no folder of a run: there is no config.toml in it";
-        return Err(Error::file(folder, problem));
-    }
+    check_run(folder)?;
+    let config = folder.join(CONFIG);
     let path = folder.join("report.json");
     let report: Option<Report> = if path.is_file() { Some(json(&path)?) } else { None };
     // An interrupted run has a report as well.

@@ -9,6 +9,7 @@ use host_contract::Needs;
 use host_files::Page;
 use host_sandbox::{Engine, Policy, PublicKey};
 use host_trainer::calibration::CalibrationFile;
+use host_trainer::config::check_run;
 use host_trainer::evidence::{self, Evidence};
 use host_trainer::records::Ending;
 use host_trainer::{Error, report};
@@ -142,6 +143,7 @@ pub fn journal_folder(run: &Path) -> Result<PathBuf, Error> {
         (true, _) => Ok(inside),
         (false, true) => Ok(run.to_owned()),
         (false, false) => {
+            check_run(run)?;
             Err(Error::file(run, "has no journal; name the folder of a run that had a policy"))
         }
     }
