@@ -80,12 +80,12 @@ fn parquet_that_unfolds_to_more_than_there_is() {
     let text = "x".repeat(1 << 16);
     let rows = parquet(
         "message m { required binary prompt (UTF8); required binary answer (UTF8); }",
-        &[(&text, 200_000, None), ("yes", 200_000, None)],
+        &[(&text, 20_000, None), ("yes", 20_000, None)],
     );
     let list = parquet(
         "message m { required group messages (LIST) { repeated group list { required group element {
             required binary role (UTF8); required binary content (UTF8); } } } }",
-        &[("user", 1_000_000, Some(true)), (&text, 1_000_000, Some(true))],
+        &[("user", 60_000, Some(true)), (&text, 60_000, Some(true))],
     );
     for (bytes, expected) in [(rows, "unfolds to more than"), (list, "of memory")] {
         assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
