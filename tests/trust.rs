@@ -175,7 +175,7 @@ fn an_audit_replays_a_run_and_finds_what_was_changed() {
 
     let (code, _, stderr) = audit(&folder, &["--run", "cache"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("has no journal"), "{stderr}");
+    assert!(stderr.contains("is no folder of a run"), "{stderr}");
 }
 
 #[test]
