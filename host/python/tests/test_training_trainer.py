@@ -16,10 +16,9 @@ KL = PolicyChoice("builtin:fixed-kl", {"kl_weight": 0.3})
 PROMPTS = ["w1 w2 w3", "w4 w5", "w6 w7 w8 w9"]
 
 
-@pytest.fixture(autouse=True)
-def key(tmp_path, monkeypatch):
+@pytest.fixture
+def key(tmp_path):
     """A journal's key that isn't the person's own."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tmp_path / "journal.key"
     risk_policy.create_key(path)
     return path
@@ -55,7 +54,7 @@ def test_under_sft_a_trainer_trains_as_it_does_without_a_policy(tmp_path, key):
     assert under._steps.reference.forwards == 0, "no KL weight, so nothing is to be read of the reference"
 
 
-@pytest.mark.parametrize("fields", [dict(batch=2, accumulate=2), dict(batch=1, accumulate=4), dict(padding_free=True, max_length=None)])
+@pytest.mark.parametrize("fields", [dict(batch=2, accumulate=2), dict(batch=1, accumulate=4), dict(padding_free=True, max_length=None), dict(gradient_checkpointing=True)])
 def test_how_a_step_is_split_and_laid_out_changes_nothing(tmp_path, key, fields):
     whole = trained(tmp_path / "whole", everything(key))
     parts = trained(tmp_path / "parts", everything(key), **fields)
@@ -67,7 +66,7 @@ def test_how_a_step_is_split_and_laid_out_changes_nothing(tmp_path, key, fields)
 
 def test_the_kl_holds_the_model_to_the_reference(tmp_path, key):
     free = trained(tmp_path / "free", config(key, "builtin:sft"))
-    held = trained(tmp_path / "held", config(key, PolicyChoice("builtin:fixed-kl", {"kl_weight": 10.0})))
+    held = trained(tmp_path / "held", config(key, PolicyChoice("builtin:fixed-kl", {"kl_weight": 10.0, "task_weight": 1.0})))
     from risk_policy.training.adapters import drift
 
     assert drift(held.model) < drift(free.model)
