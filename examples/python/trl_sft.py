@@ -9,6 +9,7 @@ MODEL is a folder or a Hub id with a chat template. ROWS have `prompt` and `comp
 import json
 import sys
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig
@@ -26,7 +27,10 @@ def main(model, rows, labelled):
     data = [{"prompt": said("user", row["prompt"]), "completion": said("assistant", row["completion"])} for row in read(rows)]
     trainer = RiskPolicyTrainer(
         model=model,
-        args=SFTConfig(output_dir="out", per_device_train_batch_size=4, gradient_accumulation_steps=2, learning_rate=2e-4),
+        args=SFTConfig(
+            output_dir="out", per_device_train_batch_size=4, gradient_accumulation_steps=2, learning_rate=2e-4,
+            use_cpu=not torch.cuda.is_available(),
+        ),
         train_dataset=Dataset.from_list(data),
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
         risk_policy=RiskPolicyConfig(

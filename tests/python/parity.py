@@ -8,7 +8,7 @@ of both are replayed by `host audit --run`. The last lines are a table in Markdo
     python3 tests/python/parity.py HOST [--steps N] [--policies probe,anchored] [--accumulate N] [--model FOLDER]
 
 Without torch, transformers, peft, trl or the package risk_policy it says so and ends with code 77. `--model` compares on
-a model of yours instead, in f32.
+a model of yours instead, in f32, with 1e-4 for risks and weights.
 """
 
 from __future__ import annotations
@@ -292,7 +292,8 @@ def main():
             lora = peft.LoraConfig(r=4, lora_alpha=6, target_modules=TARGETS, task_type="CAUSAL_LM")
             peft.get_peft_model(base, lora).save_pretrained(work / "adapter")
             found, passed, last = compare(host, work, policy, options.steps, rows, options.accumulate)
-        good = found["risk"] <= RISK and found["weights"] <= WEIGHT and found["loss"] <= LOSS and passed
+        # Activations of a trained model reach hundreds, and both sides round to f32.
+        good = found["risk"] <= (1e-4 if options.model else RISK) and found["weights"] <= (1e-4 if options.model else WEIGHT) and found["loss"] <= LOSS and passed
         failures += not good
         shown = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
         print(f"{'ok' if good else 'FAILED':6} {policy:16} {shown}; last loss {last:.3f}; journal {'replayed' if passed else 'NOT REPLAYED'}", flush=True)
