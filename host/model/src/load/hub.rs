@@ -7,17 +7,14 @@
 //! announced digest, the token goes nowhere else, and everything has a time limit.
 
 mod access;
-mod address;
 mod cache;
 mod client;
 pub mod datasets;
 mod exported;
-mod failure;
 mod kind;
 mod models;
 pub mod push;
 mod request;
 
 pub use self::access::HubAccess;
-pub use self::address::is_loopback;
 pub use self::models::{Snapshot, fetch};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use host_data::failure::{Failure as Error, Result};
 use host_files::shell::quoted;
-use host_model::load::hub::is_loopback;
+use host_web::is_loopback;
 use ureq::http::Uri;
 
 /// Where a tracker is, as a configuration says.
@@ -94,8 +94,7 @@ impl Address<'_> {
     /// Scheme, machine and port, for a message: the path of a webhook is a secret.
     pub fn shown(&self) -> String {
         let uri: Uri = self.url.parse().unwrap_or_default();
-        let authority = uri.authority().map_or("", ureq::http::uri::Authority::as_str);
-        format!("{}://{authority}", uri.scheme_str().unwrap_or_default())
+        host_web::address::shown(&uri)
     }
 
     pub fn is_local(&self) -> bool {

@@ -1,14 +1,15 @@
 //! One request: how long it may take, what of its answer is read, and what becomes of it if it
 //! fails.
 
-use std::time::{Duration, SystemTime};
+use std::io::ErrorKind;
+use std::time::Duration;
 
 use host_data::failure::{Failure as Error, Result};
 use host_files::text::clean;
+use host_web::{agent, wait};
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::{HeaderMap, StatusCode, header};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::{StatusCode, header};
 
 use super::address::Address;
 use crate::clock::Clock;
@@ -42,32 +43,14 @@ impl Client {
         address.check()?;
         address.need_consent()?;
         let authorization = address.token_variable.map(|variable| token(address, variable));
-        let roots = match address.certificates {
-            None => RootCerts::WebPki,
-            Some(path) => {
-                let pem = host_files::capped::read(path, LONGEST_REPLY)
-                    .map_err(|source| Error::read(path, source))?;
-                let items = parse_pem(&pem).filter_map(|item| match item {
-                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                    _ => None,
-                });
-                let certificates: Vec<_> = items.collect();
-                if certificates.is_empty() {
-                    let problem = format!("{} holds no certificate in PEM", path.display());
-                    return Err(Error::config(address.key("certificates"), problem));
-                }
-                certificates.into()
+        let roots = agent::authorities(address.certificates);
+        let roots = roots.map_err(|error| match (error.kind(), address.certificates) {
+            (ErrorKind::InvalidData, _) | (_, None) => {
+                Error::config(address.key("certificates"), error.to_string())
             }
-        };
-        let agent = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .http_status_as_error(false)
-            .max_redirects(0)
-            // What is for this machine goes through no other.
-            .proxy(if address.is_local() { None } else { ureq::Proxy::try_from_env() })
-            .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+            (_, Some(path)) => Error::read(path, error),
+        })?;
+        let agent = agent::builder(roots, address.is_local()).build().into();
         Ok(Self { agent, authorization: authorization.transpose()?, shown: address.shown() })
     }
 
@@ -100,7 +83,7 @@ impl Client {
         .map_err(|error| self.broken(&error))?;
         let status = response.status();
         if !status.is_success() {
-            let rest = told_rest(response.headers());
+            let rest = wait::told(response.headers()).map(|rest| rest.min(LONGEST_REST));
             let reader = response.body_mut().with_config().limit(LONGEST_COMPLAINT);
             // The status says enough, if the body doesn't come.
             let body = reader.read_to_vec().unwrap_or_default();
@@ -131,10 +114,8 @@ impl Client {
     }
 
     fn refused(&self, status: StatusCode, rest: Option<Duration>, body: &[u8]) -> Trouble {
-        let passes =
-            [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
         let next = match status {
-            status if status.is_server_error() || passes.contains(&status) => Next::Retry(rest),
+            status if wait::passes(status) => Next::Retry(rest),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Next::Skip,
             _ => Next::Stop,
         };
@@ -164,16 +145,4 @@ fn words(body: &[u8]) -> String {
         found.iter().find_map(|key| value.get(*key)?.as_str().map(str::to_owned))
     });
     clean(message.as_deref().unwrap_or(&text), 200)
-}
-
-/// For how long the headers ask the client to wait.
-fn told_rest(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = text.parse::<f64>().ok();
-    let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let rest = seconds.or_else(|| {
-        let until = httpdate::parse_http_date(text).ok()?;
-        Some(until.duration_since(SystemTime::now()).unwrap_or_default())
-    })?;
-    Some(rest.min(LONGEST_REST))
 }

@@ -11,7 +11,7 @@ use super::modules::{Crate, rust_files};
 /// Crates by floor, bottom to top: a crate uses those of lower floors alone.
 const FLOORS: &[&[&str]] = &[
     &["host-files", "host-stats"],
-    &["host-kernels", "host-contract", "host-html"],
+    &["host-kernels", "host-contract", "host-html", "host-web"],
     &["host-model", "host-sandbox"],
     &["host-data"],
     &["host-judges", "host-audit", "host-serve", "host-trackers"],

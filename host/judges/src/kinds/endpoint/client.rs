@@ -1,14 +1,15 @@
 //! One request: its time limits, and how often and when it is made again.
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use host_contract::JudgementStatus;
 use host_data::failure::{Failure as Error, Result};
+use host_web::agent;
+use host_web::wait::{self, passes};
 use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::complaint::{Complaint, duration, spelled};
 use super::config::{EndpointConfig, is_local};
@@ -104,18 +105,15 @@ impl Client {
                 Some(format!("Bearer {}", secret.trim()))
             }
         };
-        let roots = match &config.certificates {
-            None => RootCerts::WebPki,
-            Some(path) => read_certificates(path, key("certificates"))?,
-        };
-        let agent = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
+        let roots = agent::authorities(config.certificates.as_deref());
+        let roots = roots.map_err(|error| match (error.kind(), &config.certificates) {
+            (ErrorKind::InvalidData, _) | (_, None) => {
+                Error::config(key("certificates"), error.to_string())
+            }
+            (_, Some(path)) => Error::read(path, error),
+        })?;
+        let agent = agent::builder(roots, local)
             .timeout_global(Some(Duration::from_secs_f64(config.timeout_seconds)))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            // What is for this machine goes through no other.
-            .proxy(if local { None } else { ureq::Proxy::try_from_env() })
-            .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
         Ok(Self {
@@ -238,27 +236,6 @@ impl Client {
     }
 }
 
-/// The certificates of a PEM file, which the field `key` names.
-fn read_certificates(path: &Path, key: String) -> Result<RootCerts> {
-    let pem = std::fs::read(path).map_err(|source| Error::read(path, source))?;
-    let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>();
-    let items = items
-        .map_err(|error| Error::config(&key, format!("{}: {error}", path.display())))?
-        .into_iter();
-    let certificates: Vec<_> = items
-        .filter_map(|item| match item {
-            PemItem::Certificate(certificate) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        let problem = format!("{} holds no certificate in PEM", path.display());
-        Err(Error::config(key, problem))
-    } else {
-        Ok(certificates.into())
-    }
-}
-
 /// An error status, or an error `inside` a reply whose status is none.
 fn refused(status: StatusCode, told: Option<Duration>, it: &Complaint, inside: bool) -> Failure {
     let named = it.status.filter(|_| inside).and_then(|code| StatusCode::from_u16(code).ok());
@@ -278,25 +255,12 @@ fn refused(status: StatusCode, told: Option<Duration>, it: &Complaint, inside: b
     Failure { problem, passing, retry_after: told.or(it.wait), refused }
 }
 
-/// Whether another request may come to something else.
-fn passes(status: StatusCode) -> bool {
-    status.is_server_error()
-        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
-            .contains(&status)
-}
-
-/// For how long the headers ask the client to wait.
+/// For how long the headers ask the client to wait, as `Retry-After` or as services have it besides.
 fn told_wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let milliseconds = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok());
-    let by_milliseconds = milliseconds.and_then(|number| duration(number / 1e3));
-    let by_header = || {
-        let text = text(header::RETRY_AFTER.as_str())?;
-        let seconds = text.parse::<f64>().ok().and_then(duration).or_else(|| spelled(text));
-        seconds.or_else(|| {
-            let until = httpdate::parse_http_date(text).ok()?;
-            Some(until.duration_since(SystemTime::now()).unwrap_or_default())
-        })
-    };
-    by_milliseconds.or_else(by_header)
+    milliseconds
+        .and_then(|number| duration(number / 1e3))
+        .or_else(|| wait::told(headers))
+        .or_else(|| spelled(text(header::RETRY_AFTER.as_str())?))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use host_data::failure::{Failure as Error, Result};
-use host_model::load::hub::is_loopback;
+use host_web::is_loopback;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;

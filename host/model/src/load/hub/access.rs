@@ -6,9 +6,9 @@ use std::time::Duration;
 use host_files::capped;
 
 use super::client::Client;
-use super::failure::Failure;
 use super::kind::Kind;
 use crate::error::{Error, Result};
+use host_web::Failure;
 
 const ENDPOINT: &str = "https://huggingface.co";
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,29 +1,20 @@
 //! Requests to a Hub: where they may go, with which token, how long they may take and how much they may bring.
 
-use std::io::Read;
+use std::io::Read as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use host_web::{Client as Web, Failure, Result, Visit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use ureq::{Agent, Body, SendBody};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use ureq::tls::RootCerts;
+use ureq::{Body, SendBody};
 
-use super::address::{address, allowed, is_loopback, origin, target};
-use super::failure::{Failure, Result};
 use super::kind::Kind;
 
-/// Hops from a file's address to the store that has it; the Hub takes two.
-const REDIRECTS: usize = 8;
-/// Requests for one thing, as long as nothing more of it comes.
-const TRIES: u32 = 3;
-/// Bytes a second below which a transfer is given up.
-const SLOWEST: u64 = 1024;
-/// Wait before the second try; each later one is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// A description of a repository with ten thousand files.
 pub const LARGEST_DESCRIPTION: u64 = 16 << 20;
-const CHUNK: usize = 1 << 16;
 /// Messages about large files.
 pub const LFS: &str = "application/vnd.git-lfs+json";
 
@@ -72,18 +63,17 @@ pub struct Pointer {
 
 /// A connection to one Hub.
 pub struct Client {
-    agent: Agent,
+    web: Web,
     endpoint: String,
     /// Sent to the endpoint alone.
     token: Option<HeaderValue>,
-    patience: Duration,
 }
 
 impl Client {
     /// `patience` is the longest wait for a connection, for the head of an answer and for more of its body.
     pub fn new(endpoint: &str, token: Option<&str>, patience: Duration) -> Result<Self> {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
-        allowed(&address(&endpoint)?, true)?;
+        let web = Web::new(&endpoint, RootCerts::WebPki, patience)?;
         let token = token.map(|token| {
             let value = HeaderValue::try_from(format!("Bearer {}", token.trim()));
             value.map_err(|_| {
@@ -94,19 +84,7 @@ impl Client {
         });
         let mut token = token.transpose()?;
         token.iter_mut().for_each(|token| token.set_sensitive(true));
-        let agent = Agent::config_builder()
-            .timeout_resolve(Some(patience))
-            .timeout_connect(Some(patience))
-            .timeout_send_request(Some(patience))
-            .timeout_recv_response(Some(patience))
-            .timeout_per_read(Some(patience))
-            .timeout_per_write(Some(patience))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("host/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Ok(Self { agent, endpoint, token, patience })
+        Ok(Self { web, endpoint, token })
     }
 
     /// What the endpoint answers to a message; `path` begins behind its address. One that `is_repeatable` is sent
@@ -129,30 +107,20 @@ impl Client {
         body: &[u8],
         is_repeatable: bool,
     ) -> Result<Vec<u8>> {
-        let at = address(url)?;
-        let endpoint = address(&self.endpoint)?;
-        allowed(&at, endpoint.host().is_some_and(is_loopback))?;
-        let token = self.token.as_ref().filter(|_| origin(&at) == origin(&endpoint));
+        let at = self.web.named(url)?;
+        let token = self.token.as_ref().filter(|_| self.web.is_home(&at));
         let send = || {
-            let mut request = self.agent.post(&at).header(header::CONTENT_TYPE, kind);
+            let mut request = Request::post(&at).header(header::CONTENT_TYPE, kind);
             if kind == LFS {
                 request = request.header(header::ACCEPT, LFS);
             }
             if let Some(token) = token {
                 request = request.header(header::AUTHORIZATION, token.clone());
             }
-            let mut response = request.send(body).map_err(unreachable)?;
-            if !response.status().is_success() {
-                return Err(Failure::Status(response.status().as_u16()));
-            }
-            let mut answer = Vec::new();
-            self.receive(&mut response, LARGEST_DESCRIPTION, |bytes| {
-                answer.extend_from_slice(bytes);
-                Ok(())
-            })?;
-            Ok(answer)
+            let mut response = succeeded(self.web.send(request, body)?)?;
+            self.web.content(&mut response, LARGEST_DESCRIPTION)
         };
-        if is_repeatable { again(send) } else { send() }
+        if is_repeatable { Web::again(send) } else { send() }
     }
 
     /// The page of a commit.
@@ -163,19 +131,14 @@ impl Client {
     /// Puts `length` bytes of a file from `from` on to an address that the endpoint gave, without the token: the address
     /// holds a signature. The answer's headers.
     pub fn put(&self, url: &str, file: &Path, from: u64, length: u64) -> Result<HeaderMap> {
-        let at = address(url)?;
-        let endpoint = address(&self.endpoint)?;
-        allowed(&at, endpoint.host().is_some_and(is_loopback))?;
-        again(|| {
+        let at = self.web.named(url)?;
+        Web::again(|| {
             let mut file = std::fs::File::open(file)?;
             std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from))?;
             let mut part = file.take(length);
-            let request = self.agent.put(&at).header(header::CONTENT_LENGTH, length);
-            let response = request.send(SendBody::from_reader(&mut part)).map_err(unreachable)?;
-            match response.status() {
-                status if status.is_success() => Ok(response.headers().clone()),
-                status => Err(Failure::Status(status.as_u16())),
-            }
+            let request = Request::put(&at).header(header::CONTENT_LENGTH, length);
+            let response = self.web.send(request, SendBody::from_reader(&mut part))?;
+            Ok(succeeded(response)?.headers().clone())
         })
     }
 
@@ -183,14 +146,9 @@ impl Client {
     pub fn describe(&self, kind: Kind, id: &str, revision: &str) -> Result<Description> {
         let (revision, kinds) = (revision.replace('/', "%2F"), kind.plural());
         let url = format!("{}/api/{kinds}/{id}/revision/{revision}?blobs=true", self.endpoint);
-        let body = again(|| {
+        let body = Web::again(|| {
             let mut response = self.get(&url, None)?;
-            let mut body = Vec::new();
-            self.receive(&mut response, LARGEST_DESCRIPTION, |bytes| {
-                body.extend_from_slice(bytes);
-                Ok(())
-            })?;
-            Ok(body)
+            self.web.content(&mut response, LARGEST_DESCRIPTION)
         })?;
         serde_json::from_slice(&body).map_err(|error| {
             Failure::Untrusted(format!("describes {id} in no known form ({error})"))
@@ -219,10 +177,9 @@ impl Client {
                 (before, tries) = (sink.length(), 0);
             }
             tries += 1;
-            if !failure.is_passing() || tries == TRIES {
+            if !failure.is_passing() || !Web::pause(tries) {
                 return Err(failure);
             }
-            std::thread::sleep(FIRST_WAIT * tries);
         }
     }
 
@@ -274,98 +231,27 @@ impl Client {
             return Err(Failure::Untrusted(problem));
         }
         let left = size.saturating_sub(sink.length());
-        self.receive(&mut response, left, |bytes| Ok(sink.append(bytes)?))?;
+        self.web.receive(&mut response, left, |bytes| Ok(sink.append(bytes)?))?;
         match sink.length() {
             whole if whole == size => Ok(()),
             got => Err(Failure::Unreachable(format!("{name} ends after {got} of {size} bytes"))),
         }
     }
 
-    /// Gives the body of a response to `each`, piece by piece; more than `most` bytes are an error, and so is less than
-    /// [`SLOWEST`] over the time of the patience.
-    fn receive(
-        &self,
-        response: &mut Response<Body>,
-        most: u64,
-        mut each: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut body = response.body_mut().as_reader();
-        let mut chunk = vec![0; CHUNK];
-        let (mut total, mut window, mut since) = (0, 0, Instant::now());
-        loop {
-            let read = match body.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(read) => read,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Failure::Unreachable(error.to_string())),
-            };
-            total += read as u64;
-            window += read as u64;
-            if total > most {
-                return Err(Failure::Untrusted(format!(
-                    "sends more than the {most} bytes expected"
-                )));
-            }
-            each(&chunk[..read])?;
-            let passed = since.elapsed();
-            if passed >= self.patience {
-                if window < (SLOWEST as f64 * passed.as_secs_f64()) as u64 {
-                    let problem = format!("sent {window} bytes in {} s", passed.as_secs());
-                    return Err(Failure::Unreachable(problem));
-                }
-                (window, since) = (0, Instant::now());
-            }
-        }
-    }
-
-    /// The answer behind all redirects. The token goes to the endpoint alone, and to nothing that a redirect away from
-    /// it leads back to.
+    /// The answer behind all redirects. The token goes to the endpoint alone.
     fn get(&self, url: &str, from: Option<u64>) -> Result<Response<Body>> {
-        let endpoint = address(&self.endpoint)?;
-        let local = endpoint.host().is_some_and(is_loopback);
-        let (mut at, mut is_home) = (address(url)?, true);
-        for _ in 0..=REDIRECTS {
-            allowed(&at, local)?;
-            is_home &= origin(&at) == origin(&endpoint);
-            let mut request = self.agent.get(&at);
-            if let Some(token) = self.token.as_ref().filter(|_| is_home) {
-                request = request.header(header::AUTHORIZATION, token.clone());
-            }
-            if let Some(from) = from.filter(|from| *from > 0) {
-                request = request.header(header::RANGE, format!("bytes={from}-"));
-            }
-            let response = request.call().map_err(unreachable)?;
-            let status = response.status();
-            if status.is_success() {
-                return Ok(response);
-            }
-            if ![301, 302, 303, 307, 308].contains(&status.as_u16()) {
-                return Err(Failure::Status(status.as_u16()));
-            }
-            at = target(&at, response.headers())?;
-        }
-        Err(Failure::Untrusted(format!("redirects more than {REDIRECTS} times")))
+        let range = from.filter(|from| *from > 0).map(|from| format!("bytes={from}-"));
+        let headers: Vec<_> = range.iter().map(|range| (header::RANGE, range.as_str())).collect();
+        let token = self.token.as_ref();
+        let visit = Visit { authorization: token, headers: &headers, ..Visit::default() };
+        succeeded(self.web.visit(url, &visit)?)
     }
 }
 
-/// Makes a request again where that may help.
-fn again<T>(mut request: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match request() {
-            Err(failure) if failure.is_passing() && tries < TRIES => {
-                std::thread::sleep(FIRST_WAIT * tries);
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-fn unreachable(error: ureq::Error) -> Failure {
-    match error {
-        ureq::Error::Timeout(_) => Failure::Unreachable("no answer in time".into()),
-        error => Failure::Unreachable(error.to_string()),
+fn succeeded(response: Response<Body>) -> Result<Response<Body>> {
+    match response.status() {
+        status if status.is_success() => Ok(response),
+        status => Err(Failure::Status(status.as_u16())),
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::access::HubAccess;
 use super::client::Client;
-use super::failure::Failure;
 use super::kind::Kind;
 use super::request::Request;
 use crate::error::Result;
+use host_web::Failure;
 
 /// Of one file of weights: five times the largest that is usual.
 const LARGEST_WEIGHTS: u64 = 256 << 30;

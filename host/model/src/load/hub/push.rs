@@ -13,9 +13,9 @@ use ureq::http::header;
 use super::HubAccess;
 use super::cache::is_commit;
 use super::client::{Client, LFS};
-use super::failure::Failure;
 use super::kind::Kind;
 use crate::error::{Error, Result};
+use host_web::Failure;
 
 pub use super::exported::{Sent, files};
 

@@ -5,9 +5,9 @@ use host_files::text;
 use super::access::HubAccess;
 use super::cache::{Repository, is_commit};
 use super::client::{Client, Description, Sibling, Sink as _};
-use super::failure::Failure;
 use super::kind::Kind;
 use crate::error::{Error, Result};
+use host_web::Failure;
 
 /// What takes longer than a moment is told.
 const LARGE: u64 = 32 << 20;

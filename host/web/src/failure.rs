@@ -1,20 +1,20 @@
-//! Why a model isn't fetched.
+//! Why there is no answer.
 
-/// Why there is nothing.
+/// Why there is nothing. The words continue a sentence that begins with the server's name.
 #[derive(Debug)]
 pub enum Failure {
     /// What the server answered.
     Status(u16),
     /// The network or the server failed; trying again may help.
     Unreachable(String),
-    /// The server answered what isn't trusted; said of "the Hub".
+    /// The server answered what isn't trusted.
     Untrusted(String),
     /// The cache can't be written.
     Cache(std::io::Error),
 }
 
 impl Failure {
-    /// Whether what the cache holds may be used instead.
+    /// Whether what a cache holds may be used instead, and trying again may help.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Status(500..))
     }

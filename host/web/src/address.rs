@@ -4,15 +4,21 @@ use std::net::IpAddr;
 
 use ureq::http::{HeaderMap, Uri, header};
 
-use super::failure::{Failure, Result};
+use crate::failure::{Failure, Result};
 
 /// A URL.
+///
+/// # Errors
+/// [`Failure::Untrusted`] for a text that is none.
 pub fn address(text: &str) -> Result<Uri> {
     text.parse()
         .map_err(|error| Failure::Untrusted(format!("has an address that is no URL ({error})")))
 }
 
-/// https; plain http only on this machine, for a mirror that is on it.
+/// https; plain http only on this machine, for a server that is on it (`local`).
+///
+/// # Errors
+/// [`Failure::Untrusted`] for every other address, and for one with a password in it.
 pub fn allowed(at: &Uri, local: bool) -> Result<()> {
     let host = at.host().unwrap_or_default();
     let here = is_loopback(host) && local;
@@ -38,9 +44,10 @@ pub fn is_loopback(host: &str) -> bool {
         || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Scheme and host, for a message: the rest may hold a signature or a password.
-fn shown(at: &Uri) -> String {
-    format!("{}://{}", at.scheme_str().unwrap_or("?"), at.host().unwrap_or_default())
+/// Scheme, host and port, for a message: the rest may hold a signature or a password.
+pub fn shown(at: &Uri) -> String {
+    let port = at.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", at.scheme_str().unwrap_or("?"), at.host().unwrap_or_default())
 }
 
 /// What a token belongs to: scheme, host and port.
@@ -54,6 +61,9 @@ pub fn origin(at: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
 }
 
 /// Where a redirect leads.
+///
+/// # Errors
+/// [`Failure::Untrusted`] if it names no address.
 pub fn target(at: &Uri, headers: &HeaderMap) -> Result<Uri> {
     let untrusted = |problem: &str| Failure::Untrusted(format!("redirects {problem}"));
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
