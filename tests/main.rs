@@ -44,6 +44,7 @@ mod policy_tools;
 mod readers;
 mod readme;
 mod reference;
+mod registry;
 mod report;
 mod rows;
 mod serve;

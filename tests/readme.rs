@@ -65,17 +65,25 @@ fn write_templates(text: &str, folder: &Path) {
     }
 }
 
+/// The registry of a page.
+const REGISTRY: &str = "localhost:5000";
+
 /// Runs every command of a page, in order, in one folder.
 fn run(page: &Path) {
     let text = std::fs::read_to_string(page).unwrap();
     let folder = tempfile::tempdir().unwrap();
     copy_policies(&folder.path().join("plugins"));
     write_templates(&text, folder.path());
+    // Pages that name a registry on this machine get one.
+    let registry = text.contains(REGISTRY).then(|| hostile::Registry::start().unwrap());
     for line in blocks(&text, "sh") {
         let rest = line
             .strip_prefix("cargo run --release -- ")
             .or_else(|| line.strip_prefix("host "))
             .unwrap_or_else(|| panic!("{}: a command that is not host's: {line}", page.display()));
+        let host = registry.as_ref().map_or(REGISTRY.to_owned(), hostile::Registry::host);
+        let rest = rest.replace(REGISTRY, &host);
+        let rest = rest.as_str();
         let (rest, kept) = rest.split_once(" > ").map_or((rest, None), |(a, b)| (a, Some(b)));
         let done = Command::cargo_bin("host")
             .unwrap()

@@ -21,6 +21,7 @@ pub mod rust;
 mod template;
 pub mod toolchain;
 mod tools;
+mod wit;
 
 pub use build::{Built, build};
 pub use error::{Error, Result};
@@ -29,3 +30,4 @@ pub use language::Language;
 pub use manifest::Manifest;
 pub use name::Name;
 pub use project::{Created, create};
+pub use wit::{WitPackage, wit_package};

@@ -1,4 +1,4 @@
-//! Files kept between runs: compiled policies, outputs of the reference and scores of judges
+//! Files kept between runs: compiled policies, those of registries, outputs of the reference and scores of judges
 //! in the user's cache folder (`~/.cache/host`), keys in `~/.config/host`.
 
 use std::path::PathBuf;
@@ -57,6 +57,11 @@ pub fn caches() -> Caches {
     let folders = choose_base_strategy().ok();
     let folder = |name: &str| Some(folders.as_ref()?.cache_dir().join("host").join(name));
     Caches { reference: folder("reference"), judges: folder("judgements") }
+}
+
+/// What was pulled from registries, if the system names a folder for it.
+pub fn registry() -> Option<PathBuf> {
+    Some(choose_base_strategy().ok()?.cache_dir().join("host/registry"))
 }
 
 /// The default signing key, used where no --key is given.

@@ -7,6 +7,8 @@
 //!
 //! An [`Endpoint`] is a judge's server that fails in the ways in which servers do.
 //!
+//! A [`Registry`] is an OCI registry that keeps what it is sent, and lies where a test has it lie.
+//!
 //! For the tests and chores of this repository alone.
 
 mod endpoint;
@@ -15,6 +17,7 @@ mod hostile_policy;
 mod image;
 mod leftovers;
 pub mod mutation;
+mod registry;
 pub mod template;
 mod trial;
 
@@ -23,4 +26,5 @@ pub use error::{Error, Result};
 pub use hostile_policy::{HostilePolicy, Stopped, native};
 pub use image::Image;
 pub use leftovers::{Answered, Journalled, Leftovers};
+pub use registry::{Answer, Asked, Registry, Then};
 pub use trial::{Mode, Outcome, Trial};

@@ -8,6 +8,7 @@ use crate::{
     compile,
     error::{Error, FileProblem, REBUILD, Result},
     limits::{Limit, Limits},
+    registry::{Nowhere, Registry},
     watch::Watch,
     worker::{Job, Worker},
 };
@@ -36,6 +37,7 @@ pub struct Engine {
     isolate: bool,
     watch: Option<Arc<Watch>>,
     pub(crate) builtin: &'static [Builtin],
+    pub(crate) registry: Arc<dyn Registry>,
 }
 
 /// What stands between policies and the machine, beside the engine itself.
@@ -81,6 +83,12 @@ impl Engine {
     #[must_use]
     pub fn with_builtin(self, builtin: &'static [Builtin]) -> Self {
         Self { builtin, ..self }
+    }
+
+    /// Policies are also found in this registry, by the names that it has for them.
+    #[must_use]
+    pub fn with_registry(self, registry: Arc<dyn Registry>) -> Self {
+        Self { registry, ..self }
     }
 
     /// Policies run in processes of their own, which have neither files nor a network; only for
@@ -146,6 +154,7 @@ impl Engine {
             isolate: false,
             watch: None,
             builtin: &[],
+            registry: Arc::new(Nowhere),
         })
     }
 

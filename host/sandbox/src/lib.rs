@@ -32,6 +32,7 @@ mod linked;
 mod policy;
 mod question;
 mod quota;
+mod registry;
 mod runner;
 mod serve;
 mod signature;
@@ -48,7 +49,10 @@ pub use engine::{Confinement, Engine};
 pub use error::{Error, FileProblem, Result};
 pub use limits::{BadLimit, Limit, Limits};
 pub use linked::Cost;
-pub use policy::{Assessed, Call, Policy, Trust, check_revoked, check_signature, digest, read};
+pub use policy::{
+    Assessed, Call, Policy, Trust, check_revoked, check_signature, digest, read, signature_of,
+};
+pub use registry::Registry;
 pub use serve::serve;
 pub use signature::{
     PublicKey, Signer, Statement, claimed_key, public_path, read_signature, signature_path,

@@ -2,7 +2,7 @@
 
 mod load;
 
-pub use load::{Trust, check_revoked, check_signature, digest, read};
+pub use load::{Trust, check_revoked, check_signature, digest, read, signature_of};
 
 use crate::{
     call_site::{CallSite, Function},

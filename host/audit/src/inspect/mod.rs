@@ -17,7 +17,7 @@ use host_contract::{Needs, actuators_summary, signals_summary};
 use host_files::text::clean;
 use host_sandbox::{
     Engine, Error, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest, read,
-    read_signature, signature_path,
+    signature_of,
 };
 
 /// A policy, described.
@@ -49,7 +49,7 @@ pub struct Inspection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Signature {
-    /// No signature lies beside the file.
+    /// No signature lies beside the file, and the registry has none.
     Absent,
     /// There is one, and no key was given to check it.
     Unchecked {
@@ -65,17 +65,17 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// Looks for `FILE.minisig` and checks it if there is a key.
-    pub fn of(path: &Path, bytes: &[u8], signed_by: Option<&PublicKey>) -> Self {
+    /// Looks for `FILE.minisig`, or in the registry, and checks what is there if there is a key.
+    pub fn of(engine: &Engine, path: &Path, bytes: &[u8], signed_by: Option<&PublicKey>) -> Self {
         if let Some(key) = signed_by {
-            return match check_signature(path, bytes, key) {
+            return match check_signature(engine, path, bytes, key) {
                 Ok(said) => Self::Valid { key: key.id(), comment: said.to_string() },
                 Err(error) => Self::Invalid { problem: error.to_string() },
             };
         }
-        match read_signature(&signature_path(path)) {
-            Ok(text) => Self::Unchecked { claims: claimed_key(&text) },
-            Err(_) => Self::Absent,
+        match signature_of(engine, path) {
+            Some(text) => Self::Unchecked { claims: claimed_key(&text) },
+            None => Self::Absent,
         }
     }
 }
@@ -113,7 +113,7 @@ pub fn inspect(
         file: policy.path().to_owned(),
         bytes: bytes.len() as u64,
         sha256: policy.digest().to_owned(),
-        signature: Signature::of(path, bytes, signed_by),
+        signature: Signature::of(policy.engine(), path, bytes, signed_by),
         name: descriptor.name.clone(),
         version: descriptor.version.clone(),
         summary: descriptor.summary.clone(),

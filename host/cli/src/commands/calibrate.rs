@@ -10,7 +10,7 @@ use host_trainer::load_policies::LoadedPolicy;
 use host_trainer::prepare;
 use host_trainer::records::Ending;
 
-use super::engine;
+use crate::commands::registry::RegistryFlags;
 use crate::flags::{ConfigFlags, DataFlags, FlagGroup as _, PolicyFlags, with_defaults};
 use crate::out::{print_json, print_page, say, stdout_width};
 use crate::screen::Screen;
@@ -24,6 +24,8 @@ pub struct Arguments {
     pub data: DataFlags,
     #[command(flatten)]
     pub policy: PolicyFlags,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     /// Where to write the calibration.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -33,7 +35,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut layers = arguments.config.layers(None)?;
     arguments.data.apply(&mut layers)?;
     arguments.policy.apply(&mut layers)?;
-    let config = with_defaults(layers)?;
+    let mut config = with_defaults(layers)?;
+    arguments.registry.pin_all(&mut config)?;
     let [policy] = config.policies.as_slice() else {
         let problem = if config.policies.is_empty() {
             "names no file; give --policy FILE"
@@ -43,7 +46,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         return Err(Error::config("policy.path", problem).into());
     };
     let mut screen = Screen::new(arguments.config.quiet);
-    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
+    let engine = arguments.registry.engine(&config.limits)?.isolated(config.trust.isolate);
     let loaded = LoadedPolicy::load(policy, &config.trust, &engine)?;
     let model = host_data::load_model(&config.model, &mut screen)?;
     let info = prepare::run_info(&config, &model, 0);

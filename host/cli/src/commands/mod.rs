@@ -16,6 +16,7 @@ mod init;
 mod judge;
 mod man;
 mod policy;
+mod registry;
 mod report;
 mod serve;
 mod steer;

@@ -70,8 +70,8 @@ flags! {
 
 flags! {
     pub struct PolicyFlags {
-        /// Policy: a WebAssembly component that exports risk:policy 0.1 or 0.2, or builtin:NAME
-        /// (host policy list). With several, each assesses every step and the most restrictive
+        /// Policy: a WebAssembly component that exports risk:policy 0.1 or 0.2, builtin:NAME
+        /// (host policy list), or oci://REGISTRY/NAME:TAG. With several, each assesses every step and the most restrictive
         /// answer wins, field by field.
         #[arg(short, long = "policy", value_name = "FILE")]
         policies: Vec<PathBuf> => [policy.path, by set_policies],

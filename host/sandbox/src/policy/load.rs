@@ -7,9 +7,9 @@ use crate::{
     component,
     endorsement::{Endorsement, Revocations},
     engine::Engine,
-    error::{Error, Result},
+    error::{Error, FileProblem, Result},
     runner::Runner,
-    signature::{PublicKey, Statement, read_signature, signature_path},
+    signature::{PublicKey, Statement, claimed_key, read_signature, signature_path},
 };
 use host_files::text::clean;
 use std::{fs, io::Read as _, path::Path, time::Instant};
@@ -19,7 +19,7 @@ use std::{fs, io::Read as _, path::Path, time::Instant};
 pub struct Trust<'a> {
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: Option<&'a str>,
-    /// Whose signature lies beside it, as `FILE.minisig`.
+    /// Whose signature lies beside it, as `FILE.minisig`, or refers to it in its registry.
     pub signed_by: Option<&'a PublicKey>,
     /// What is refused whoever signed it.
     pub revoked: Option<&'a Revocations>,
@@ -59,7 +59,8 @@ impl Policy {
         if let Some(revoked) = trust.revoked {
             check_revoked(revoked, &file, &digest(&bytes), trust.signed_by)?;
         }
-        let endorsed = trust.signed_by.map(|key| check_signature(path, &bytes, key)).transpose()?;
+        let endorsed =
+            trust.signed_by.map(|key| check_signature(engine, path, &bytes, key)).transpose()?;
         let policy = Self::from_bytes(engine, &file, &bytes)?;
         if let Some(endorsed) = endorsed {
             let named = endorsed.names(policy.name(), &policy.descriptor().version);
@@ -91,7 +92,7 @@ impl Policy {
 }
 
 /// Reads a policy file, but no more of it than a policy may have; or one that comes with the
-/// program.
+/// program, or one of a registry.
 pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     if let Some(name) = Builtin::named(path) {
         let bytes = Builtin::bytes(engine.builtin, name).map_err(|problem| Error::File {
@@ -99,6 +100,12 @@ pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
             problem,
         })?;
         return Ok(bytes.to_vec());
+    }
+    if let Some(bytes) = engine.registry.open(path, engine.limits.component_bytes) {
+        let bytes = bytes.map_err(|problem| of_file(path, problem))?;
+        let size = bytes.len() as u64;
+        component::check_size(size, &engine.limits).map_err(|problem| of_file(path, problem))?;
+        return Ok(bytes);
     }
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(failed)?;
@@ -110,26 +117,70 @@ pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Checks the signature that lies beside a policy file, and what it says of it. Whether the
-/// policy calls itself so is known only once it was loaded.
+/// Checks the signature that lies beside a policy file, or one of those that a registry has of it, and what it says.
+/// Whether the policy calls itself so is known only once it was loaded.
 ///
 /// # Errors
 /// If there is none, if it is by another key or of other bytes, or if it no longer holds.
-pub fn check_signature(path: &Path, bytes: &[u8], key: &PublicKey) -> Result<Endorsement> {
+pub fn check_signature(
+    engine: &Engine,
+    path: &Path,
+    bytes: &[u8],
+    key: &PublicKey,
+) -> Result<Endorsement> {
+    let without = |problem: String| Error::Unsigned { file: path.display().to_string(), problem };
     if Builtin::named(path).is_some() {
-        let file = path.display().to_string();
         let problem = "it comes with the program, and no signature lies beside it; host policy \
                        list --output DIR writes its file";
-        return Err(Error::Unsigned { file, problem: problem.into() });
+        return Err(without(problem.into()));
     }
-    let signature = signature_path(path);
-    let text = read_signature(&signature).map_err(|e| Error::Unsigned {
-        file: path.display().to_string(),
-        problem: format!("its signature {} can't be read ({e})", signature.display()),
-    })?;
-    let said = key.verify(Statement::Policy, bytes, &text);
-    said.and_then(|comment| Endorsement::of(&comment, &digest(bytes)))
-        .map_err(|why| unsigned(path, &why))
+    let check = |text: &str| {
+        let said = key.verify(Statement::Policy, bytes, text);
+        said.and_then(|comment| Endorsement::of(&comment, &digest(bytes)))
+    };
+    let Some(known) = engine.registry.signatures(path, false) else {
+        let signature = signature_path(path);
+        let text = read_signature(&signature).map_err(|e| {
+            without(format!("its signature {} can't be read ({e})", signature.display()))
+        })?;
+        return check(&text).map_err(|why| unsigned(path, &why));
+    };
+    let best = |texts: &[String]| {
+        let mut failed = None;
+        for text in texts {
+            match check(text) {
+                Ok(said) => return Ok(said),
+                // One by that key says more than those by others.
+                Err(why) if claimed_key(text).is_some_and(|by| by == key.id()) => {
+                    failed = Some(why);
+                }
+                Err(why) => failed = failed.or(Some(why)),
+            }
+        }
+        Err(failed)
+    };
+    let first = match best(&known.map_err(|problem| of_file(path, problem))?) {
+        Ok(said) => return Ok(said),
+        Err(why) => why,
+    };
+    // It may have been signed since, by this key.
+    let again = engine.registry.signatures(path, true).and_then(Result::ok).unwrap_or_default();
+    best(&again).map_err(|why| match why.or(first) {
+        Some(why) => unsigned(path, &why),
+        None => without("the registry has no signature of it".into()),
+    })
+}
+
+/// The text of the signature that lies beside a policy file, or the first that a registry has of it.
+pub fn signature_of(engine: &Engine, path: &Path) -> Option<String> {
+    match engine.registry.signatures(path, false) {
+        Some(texts) => texts.ok()?.into_iter().next(),
+        None => read_signature(&signature_path(path)).ok(),
+    }
+}
+
+fn of_file(path: &Path, problem: FileProblem) -> Error {
+    Error::File { file: clean(&path.display().to_string(), 1000), problem }
 }
 
 fn unsigned(path: &Path, why: &str) -> Error {

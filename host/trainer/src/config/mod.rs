@@ -281,7 +281,8 @@ impl Default for CheckpointConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// The component file, or `builtin:NAME` for one that comes with the program.
+    /// The component file, `builtin:NAME` for one that comes with the program, or
+    /// `oci://REGISTRY/NAME:TAG` for one of a registry; a run's own configuration has its digest.
     pub path: PathBuf,
     /// If given, the file must have this digest (64 hex digits).
     pub sha256: Option<String>,

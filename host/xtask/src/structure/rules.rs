@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["host-files", "host-stats"],
     &["host-kernels", "host-contract", "host-html", "host-web"],
     &["host-model", "host-sandbox"],
-    &["host-data"],
+    &["host-data", "host-registry"],
     &["host-judges", "host-audit", "host-serve", "host-trackers"],
     &["host-eval"],
     &["host-trainer"],

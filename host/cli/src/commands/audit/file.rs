@@ -13,7 +13,6 @@ use host_trainer::records::Ending;
 
 use super::run::{calibrated, journal_folder};
 use super::{Arguments, page, text};
-use crate::commands::engine;
 use crate::commands::subject::public_key;
 use crate::exit::Failed;
 use crate::out::{print, say};
@@ -29,7 +28,9 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         .map(|(_, field)| *field)
         .collect();
     let config = arguments.config()?;
-    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
+    let registry = arguments.registry;
+    let engine = registry.engine(&config.limits)?.isolated(config.trust.isolate);
+    let path = &registry.pin(path, &config.limits)?;
     let policy = Policy::load(&engine, path).map_err(Error::from)?;
     let recorded = arguments.run.iter().map(|run| Recorded::read(run, &policy, arguments));
     let recorded = recorded.collect::<anyhow::Result<Vec<_>>>()?;

@@ -16,13 +16,14 @@ use host_trainer::Error;
 use host_trainer::config::{Layers, RunConfig};
 use host_trainer::records::Ending;
 
+use crate::commands::registry::RegistryFlags;
 use crate::commands::subject::SubjectFlags;
 
 /// Check a policy before it is trusted, or the journal of a run after it ended.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("audited").required(true).multiple(true).args(["file", "run"])))]
 pub struct Arguments {
-    /// Policy to audit before it is trusted.
+    /// Policy to audit before it is trusted: a file, builtin:NAME, or oci://REGISTRY/NAME:TAG.
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Folder of a run: verifies its journal and replays every assessment. With FILE, which can
@@ -40,6 +41,8 @@ pub struct Arguments {
     timestamp: timestamp::TimestampFlags,
     #[command(flatten)]
     pub subject: SubjectFlags,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     /// Public key that must have signed the policy: a file, or the key itself.
     #[arg(long, value_name = "KEY", requires = "file")]
     pub signed_by: Option<String>,

@@ -16,7 +16,6 @@ use host_trainer::{Error, report};
 use serde::Serialize;
 
 use super::Arguments;
-use crate::commands::engine;
 use crate::exit::Failed;
 use crate::out::{print, say};
 
@@ -59,7 +58,8 @@ pub fn audit(run: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
     let folder = journal_folder(run)?;
     let journal = Journal::read(&folder, key.as_ref())?;
     let config = arguments.config()?;
-    let engine = engine(&journal.limits(&config.limits)?)?.isolated(config.trust.isolate);
+    let engine = arguments.registry.engine(&journal.limits(&config.limits)?)?;
+    let engine = engine.isolated(config.trust.isolate);
     let replay = journal.replay(&engine, || {})?;
     let result = evidence::check((folder != run).then_some(run), &journal);
     let what_if = match &arguments.policy {
@@ -156,6 +156,7 @@ fn compare(
     arguments: &Arguments,
     engine: &Engine,
 ) -> anyhow::Result<Comparison> {
+    let file = arguments.registry.pin(file, engine.limits())?;
     let other = Policy::load(engine, file)?;
     let settings = arguments.subject.settings();
     let calibration = arguments.subject.calibration.as_deref();

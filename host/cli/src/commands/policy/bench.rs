@@ -1,6 +1,7 @@
 //! What a policy costs, on synthetic signals.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,7 +13,7 @@ use host_trainer::records::Ending;
 use serde::Serialize;
 
 use crate::builtin::POLICIES;
-use crate::commands::engine;
+use crate::commands::registry::RegistryFlags;
 use crate::commands::subject::SubjectFlags;
 use crate::home;
 use crate::out::print;
@@ -20,9 +21,11 @@ use crate::out::print;
 /// Measure what a policy costs per call.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Policy to measure.
+    /// Policy to measure: a file, builtin:NAME, or oci://REGISTRY/NAME:TAG.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     #[command(flatten)]
     pub subject: SubjectFlags,
     /// Samples of a step. Can be repeated.
@@ -65,12 +68,13 @@ struct Row {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let limits = Limits::default();
-    let path = &arguments.file;
+    let path = &arguments.registry.pin(&arguments.file, &limits)?;
     let cold = Engine::guarded(&limits, home::worker().map_err(Error::from)?, None);
     let cold = cold.map_err(Error::from)?.with_builtin(POLICIES);
+    let cold = cold.with_registry(Arc::new(arguments.registry.registry()));
     let (_, load_cold) = timed(|| Policy::load(&cold, path))?;
     // The first load fills the cache if it has to.
-    let engine = engine(&limits)?;
+    let engine = arguments.registry.engine(&limits)?;
     timed(|| Policy::load(&engine, path))?;
     let (policy, load_warm) = timed(|| Policy::load(&engine, path))?;
     let started = Instant::now();

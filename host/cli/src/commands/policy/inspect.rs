@@ -6,16 +6,19 @@ use host_sandbox::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
+use crate::commands::audit;
+use crate::commands::registry::RegistryFlags;
 use crate::commands::subject::{SubjectFlags, public_key};
-use crate::commands::{audit, engine};
 use crate::out::{print_json, print_page};
 
 /// Show what is in a policy file and what it says of itself.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Policy to look into.
+    /// Policy to look into: a file, builtin:NAME, or oci://REGISTRY/NAME:TAG.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     #[command(flatten)]
     pub subject: SubjectFlags,
     /// Public key to check its signature with: a file, or the key itself.
@@ -31,8 +34,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let signed_by = public_key(arguments.signed_by.as_deref())?;
-    let path = &arguments.file;
-    let policy = Policy::load(&engine(&Limits::default())?, path).map_err(Error::from)?;
+    let limits = Limits::default();
+    let path = &arguments.registry.pin(&arguments.file, &limits)?;
+    let policy = Policy::load(&arguments.registry.engine(&limits)?, path).map_err(Error::from)?;
     let settings = arguments.subject.settings().to_string();
     let subject = Subject::configure(
         &policy,

@@ -6,6 +6,8 @@ mod inspect;
 mod list;
 mod new;
 mod project;
+mod pull;
+mod push;
 mod run;
 mod sign;
 mod test;
@@ -14,7 +16,7 @@ mod verify;
 use clap::Subcommand;
 use host_trainer::records::Ending;
 
-/// List, write, build, test, measure, look into and sign policies.
+/// List, write, build, test, measure, look into, sign and send around policies.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     List(Box<list::Arguments>),
@@ -26,6 +28,8 @@ pub enum Command {
     Run(Box<run::Arguments>),
     Sign(Box<sign::Arguments>),
     Verify(Box<verify::Arguments>),
+    Push(Box<push::Arguments>),
+    Pull(Box<pull::Arguments>),
 }
 
 pub fn run(command: &Command) -> anyhow::Result<Ending> {
@@ -39,5 +43,7 @@ pub fn run(command: &Command) -> anyhow::Result<Ending> {
         Command::Run(arguments) => run::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Push(arguments) => push::run(arguments),
+        Command::Pull(arguments) => pull::run(arguments),
     }
 }

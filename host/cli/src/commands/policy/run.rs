@@ -5,14 +5,14 @@ use host_audit::{
     cases::{Case, pretty},
     journal::Journal,
 };
-use host_sandbox::Policy;
+use host_sandbox::{Limits, Policy};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde_json::json;
 
 use super::test::case_error;
 use crate::commands::audit::{calibrated, journal_folder};
-use crate::commands::engine;
+use crate::commands::registry::RegistryFlags;
 use crate::commands::subject::SubjectFlags;
 use crate::out::{print_json_text, say};
 
@@ -20,9 +20,11 @@ use crate::out::{print_json_text, say};
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("asked").required(true).args(["case", "run"])))]
 pub struct Arguments {
-    /// Policy to ask.
+    /// Policy to ask: a file, builtin:NAME, or oci://REGISTRY/NAME:TAG.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     /// Case with the function and its arguments.
     #[arg(value_name = "CASE.json")]
     pub case: Option<PathBuf>,
@@ -34,7 +36,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let policy = Policy::load(&engine(&Default::default())?, &arguments.file);
+    let limits = Limits::default();
+    let file = arguments.registry.pin(&arguments.file, &limits)?;
+    let policy = Policy::load(&arguments.registry.engine(&limits)?, &file);
     let policy = policy.map_err(Error::from)?;
     match (&arguments.case, &arguments.run) {
         (Some(case), _) => one(case, &policy),

@@ -8,6 +8,7 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
+use crate::commands::registry::named;
 use crate::commands::{engine, signer};
 use crate::out::print;
 
@@ -46,6 +47,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if Builtin::named(file).is_some() {
         let problem = "comes with the program; host policy list --output DIR writes its file, \
                        which can be signed";
+        return Err(Error::file(file, problem).into());
+    }
+    if named(file).is_some() {
+        let problem = "is in a registry; pull it to a file (host policy pull -o FILE), sign that, and push it";
         return Err(Error::file(file, problem).into());
     }
     // Asked for its name: a signature is of a policy, and never of any other file.

@@ -14,16 +14,18 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use super::project::Project;
-use crate::commands::engine;
+use crate::commands::registry::{RegistryFlags, named};
 use crate::exit::Failed;
 use crate::out::print;
 
 /// Run a policy's recorded cases.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Policy file, or the folder of a policy's project.
+    /// Policy file, or the folder of a policy's project; oci://REGISTRY/NAME:TAG with CASES.
     #[arg(value_name = "POLICY.wasm|DIR", default_value = ".")]
     pub policy: PathBuf,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     /// Folder with the cases. Default: `cases` in the project.
     #[arg(value_name = "CASES")]
     pub cases: Option<PathBuf>,
@@ -84,8 +86,19 @@ struct Coverage {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let project = Project::find(&arguments.policy)?;
-    let policy = Policy::load(&engine(&Limits::default())?, &project.policy);
+    let limits = Limits::default();
+    let project = match named(&arguments.policy) {
+        Some(_) if arguments.cases.is_none() => {
+            let problem = "has no cases in its registry; name the folder with them as well";
+            return Err(Error::file(&arguments.policy, problem).into());
+        }
+        Some(_) => Project {
+            policy: arguments.registry.pin(&arguments.policy, &limits)?,
+            folder: PathBuf::new(),
+        },
+        None => Project::find(&arguments.policy)?,
+    };
+    let policy = Policy::load(&arguments.registry.engine(&limits)?, &project.policy);
     let policy = policy.map_err(Error::from)?;
     let paths = match &arguments.cases {
         Some(folder) => cases::files(folder),

@@ -5,15 +5,17 @@ use host_sandbox::{Limits, Policy, PublicKey, Revocations, Trust, check_revoked,
 use host_trainer::records::Ending;
 use serde_json::json;
 
-use crate::commands::engine;
+use crate::commands::registry::RegistryFlags;
 use crate::exit::Failed;
 use crate::out::{print_json, print_line};
 
 /// Check the signature of a policy.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The policy's .wasm; its signature lies beside it.
+    /// The policy's .wasm, beside which its signature lies, or oci://REGISTRY/NAME:TAG.
     pub file: PathBuf,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     /// Public key: a file, or the key itself.
     #[arg(long, value_name = "KEY")]
     pub key: String,
@@ -27,13 +29,14 @@ pub struct Arguments {
 
 /// A signature that doesn't fit is a failed audit; a file that can't be read an error.
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let file = &arguments.file;
+    let limits = Limits::default();
+    let file = &arguments.registry.pin(&arguments.file, &limits)?;
     let key = PublicKey::read(&arguments.key)?;
     let revoked = arguments.revoked.as_deref().map(Revocations::read).transpose()?;
-    let engine = engine(&Limits::default())?;
+    let engine = arguments.registry.engine(&limits)?;
     let bytes = host_sandbox::read(&engine, file)?;
     let named = file.display().to_string();
-    let result = check_signature(file, &bytes, &key).and_then(|said| {
+    let result = check_signature(&engine, file, &bytes, &key).and_then(|said| {
         if let Some(revoked) = &revoked {
             check_revoked(revoked, &named, &said.sha256, Some(&key))?;
         }

@@ -9,7 +9,8 @@ use host_trainer::records::Ending;
 use host_trainer::report::Report;
 use host_trainer::{Error, dry_run, follow};
 
-use crate::commands::{engine, signer};
+use crate::commands::registry::RegistryFlags;
+use crate::commands::signer;
 use crate::exit::Failed;
 use crate::flags::RunFlags;
 use crate::home;
@@ -22,9 +23,20 @@ use crate::signal;
 pub struct Arguments {
     #[command(flatten)]
     pub run: RunFlags,
+    #[command(flatten)]
+    pub registry: RegistryFlags,
     /// Check everything, print the memory and time that the training would take, and stop.
     #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
+}
+
+impl Arguments {
+    /// The configuration, in which policies of registries are named by their digests.
+    fn resolve(&self) -> Result<RunConfig, Error> {
+        let mut config = self.run.resolve()?;
+        self.registry.pin_all(&mut config)?;
+        Ok(config)
+    }
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
@@ -73,8 +85,8 @@ struct Led {
 }
 
 fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Led, Error> {
-    let config = arguments.run.resolve()?;
-    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
+    let config = arguments.resolve()?;
+    let engine = arguments.registry.engine(&config.limits)?.isolated(config.trust.isolate);
     let stop = signal::stop_flag(true);
     let mut screen = Screen::stopped_by(arguments.run.config.quiet, &stop);
     let key = config.journal.key.as_deref();
@@ -97,8 +109,8 @@ fn lead(arguments: &Arguments, ranks: &Ranks) -> Result<Led, Error> {
 }
 
 fn forecast(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let config = arguments.run.resolve()?;
-    let engine = engine(&config.limits)?.isolated(config.trust.isolate);
+    let config = arguments.resolve()?;
+    let engine = arguments.registry.engine(&config.limits)?.isolated(config.trust.isolate);
     let mut screen = Screen::new(arguments.run.config.quiet);
     // A key of the user's own would be made only now, and no journal needs one yet.
     let named = || -> Result<_, Error> {

@@ -1,0 +1,71 @@
+//! Policies of registries, as commands name them: found once, told, and from then on named by digest.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use host_registry::{Pinned, Reference, Registry};
+use host_sandbox::{Engine, Error as PolicyError, FileProblem, Limits};
+use host_trainer::Error;
+use host_trainer::config::RunConfig;
+
+use crate::commands::engine;
+use crate::home;
+use crate::out::say_words;
+
+/// How policies named oci://… are found.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct RegistryFlags {
+    /// Ask no registry: of a policy named oci://…, what was pulled before, and a tag as it was then.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+impl RegistryFlags {
+    /// The way to registries.
+    pub fn registry(self) -> Registry {
+        Registry::new(home::registry().as_deref(), self.offline)
+    }
+
+    /// The engine that loads policies, those of registries as well.
+    pub fn engine(self, limits: &Limits) -> Result<Engine, Error> {
+        Ok(engine(limits)?.with_registry(Arc::new(self.registry())))
+    }
+
+    /// A policy file as it was named, or the name of a registry's policy by its digest.
+    pub fn pin(self, path: &Path, limits: &Limits) -> Result<PathBuf, Error> {
+        let Some(reference) = named(path) else { return Ok(path.to_owned()) };
+        let pinned = self.registry().pin(&reference?, limits.component_bytes);
+        let Pinned { reference, notes } = pinned.map_err(of_registry)?;
+        notes.iter().for_each(|note| say_words(format!("note: {note}")));
+        Ok(reference.to_string().into())
+    }
+
+    /// The same for all policies of a run, whose folder then names what it used.
+    pub fn pin_all(self, config: &mut RunConfig) -> Result<(), Error> {
+        let limits = config.limits.clone();
+        for policy in &mut config.policies {
+            policy.path = self.pin(&policy.path, &limits)?;
+        }
+        Ok(())
+    }
+}
+
+/// The reference that is named in place of a file, if one is.
+pub fn named(path: &Path) -> Option<Result<Reference, Error>> {
+    let read = Reference::named(path)?;
+    Some(read.map_err(|problem| {
+        let (problem, remedy) = problem.split_once("; ").unwrap_or((&problem, "check the name"));
+        refused(&path.display().to_string(), FileProblem::new(problem, remedy))
+    }))
+}
+
+/// An error of a registry, as one of a policy file.
+pub fn of_registry(error: host_registry::Error) -> Error {
+    let file = error.reference.clone();
+    refused(&file, error.into())
+}
+
+fn refused(file: &str, problem: FileProblem) -> Error {
+    PolicyError::File { file: host_files::text::clean(file, 1000), problem }.into()
+}
