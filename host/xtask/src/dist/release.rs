@@ -1,5 +1,5 @@
 //! The program for others, built from the last commit in a folder of its own. No name of a folder
-//! gets into it, so the same commit gives the same bytes wherever it is built by the same
+//! and no time of day gets into it, so the same commit gives the same bytes wherever it is built by the same
 //! compilers of Rust and C.
 
 use std::path::{Path, PathBuf};
@@ -9,11 +9,13 @@ use anyhow::{Context, Result, ensure};
 use host_files::sha256;
 use tempfile::TempDir;
 
-use super::said;
+use super::{date, said};
 
 /// Sources of a commit, and what was built of them.
 pub struct Release {
     folder: TempDir,
+    /// Of the commit, in seconds since 1970.
+    date: u64,
 }
 
 impl Release {
@@ -27,7 +29,7 @@ impl Release {
             eprintln!("note: what is changed and not committed is not in the program");
         }
         let folder = tempfile::tempdir().context("no temporary folder can be made")?;
-        let release = Self { folder };
+        let release = Self { folder, date: date(root) };
         let mut archive = Command::new("git")
             .current_dir(root)
             .args(["archive", "--format=tar", "HEAD"])
@@ -74,7 +76,8 @@ impl Release {
             .env("CARGO_ENCODED_RUSTFLAGS", flags("--remap-path-prefix", "\x1f"))
             .env("CFLAGS", &in_c)
             .env("CXXFLAGS", &in_c)
-            .env_remove("SOURCE_DATE_EPOCH");
+            // What __DATE__ and __TIME__ are in C.
+            .env("SOURCE_DATE_EPOCH", self.date.to_string());
         Ok(())
     }
 
