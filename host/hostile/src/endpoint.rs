@@ -1,15 +1,16 @@
 //! A judge's endpoint that does what a test wants it to: answers, or fails in one of the
 //! ways in which servers do.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::server::{Server, read};
 
 /// What a request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Request {
 
 /// A server on this machine; it ends when it is dropped.
 pub struct Endpoint {
-    address: SocketAddr,
+    server: Server,
     scheme: &'static str,
     shared: Arc<Shared>,
 }
@@ -50,7 +51,6 @@ type Answer = dyn Fn(usize, &Request) -> Reply + Send + Sync;
 
 struct Shared {
     requests: Mutex<Vec<Request>>,
-    over: AtomicBool,
     reply: Box<Answer>,
 }
 
@@ -95,42 +95,19 @@ impl Endpoint {
         reply: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
         serve: impl Fn(&Shared, TcpStream) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let serve = Arc::new(serve);
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            requests: Mutex::default(),
-            over: AtomicBool::new(false),
-            reply: Box::new(reply),
-        });
+        let shared = Arc::new(Shared { requests: Mutex::default(), reply: Box::new(reply) });
         let served = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if served.over.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (served, serve) = (served.clone(), serve.clone());
-                std::thread::spawn(move || serve(&served, stream));
-            }
-        });
-        Ok(Self { address, scheme, shared })
+        let server = Server::start(|_| move |stream| serve(&served, stream))?;
+        Ok(Self { server, scheme, shared })
     }
 
     pub fn url(&self) -> String {
-        format!("{}://{}/v1", self.scheme, self.address)
+        format!("{}://{}/v1", self.scheme, self.server.address)
     }
 
     /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests().clone()
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
-        // So that the thread that waits for a connection sees it.
-        drop(TcpStream::connect(self.address));
     }
 }
 
@@ -140,9 +117,10 @@ impl Shared {
     }
 
     fn serve(&self, mut stream: impl Read + Write) {
-        let Ok(request) = read(&mut stream) else {
+        let Ok((head, body)) = read(&mut stream) else {
             return;
         };
+        let request = Request { head, body: String::from_utf8_lossy(&body).into_owned() };
         let mut requests = self.requests();
         let number = requests.len();
         requests.push(request.clone());
@@ -150,28 +128,6 @@ impl Shared {
         // Whoever asked may be gone.
         drop(write(&mut stream, &(self.reply)(number, &request)));
     }
-}
-
-fn read(stream: impl Read) -> io::Result<Request> {
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        let lower = line.to_ascii_lowercase();
-        if let Some(value) = lower.strip_prefix("content-length:") {
-            length = value.trim().parse().map_err(io::Error::other)?;
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(Request { head, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn write(mut stream: impl Write, reply: &Reply) -> io::Result<()> {

@@ -18,6 +18,7 @@ mod image;
 mod leftovers;
 pub mod mutation;
 mod registry;
+mod server;
 pub mod template;
 mod trial;
 

@@ -2,14 +2,15 @@
 //! whichever way the test is about.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_sandbox::digest;
 use serde_json::{Value, json};
+
+use crate::server::{self, Server};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -60,8 +61,8 @@ type Change = dyn Fn(&Asked, Answer) -> Answer + Send + Sync;
 
 /// The server; it ends when it is dropped.
 pub struct Registry {
-    address: SocketAddr,
-    shared: Arc<Shared>,
+    server: Server,
+    kept: Arc<Mutex<Kept>>,
 }
 
 struct Shared {
@@ -69,8 +70,7 @@ struct Shared {
     /// Whether it lists referrers, as OCI 1.1 has it.
     lists: bool,
     change: Box<Change>,
-    kept: Mutex<Kept>,
-    over: AtomicBool,
+    kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Default)]
@@ -99,57 +99,39 @@ impl Registry {
         lists: bool,
         change: impl Fn(&Asked, Answer) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            address,
-            lists,
-            change: Box::new(change),
-            kept: Mutex::default(),
-            over: AtomicBool::new(false),
-        });
-        let served = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if served.over.load(Ordering::Relaxed) {
-                    return;
-                }
-                let served = served.clone();
-                // Whoever asked may be gone.
-                std::thread::spawn(move || drop(served.serve(&stream)));
-            }
-        });
-        Ok(Self { address, shared })
+        let kept: Arc<Mutex<Kept>> = Arc::default();
+        let server = Server::start(|address| {
+            let shared = Shared { address, lists, change: Box::new(change), kept: kept.clone() };
+            // Whoever asked may be gone.
+            move |stream| drop(shared.serve(&stream))
+        })?;
+        Ok(Self { server, kept })
     }
 
     /// Host and port.
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.server.address.to_string()
     }
 
     /// All requests so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.shared.kept().asked.clone()
+        lock(&self.kept).asked.clone()
     }
 
     /// Puts a manifest under a tag, whatever it is.
     pub fn put(&self, repository: &str, tag: &str, kind: &str, manifest: &[u8]) {
-        self.shared.kept().put(repository, tag, kind, manifest);
+        lock(&self.kept).put(repository, tag, kind, manifest);
     }
 
     /// Keeps bytes by their digest.
     pub fn keep(&self, bytes: &[u8]) {
         let digest = named(bytes);
-        self.shared.kept().bytes.insert(digest, bytes.to_owned());
+        lock(&self.kept).bytes.insert(digest, bytes.to_owned());
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
-        // So that the thread that waits for a connection sees it.
-        drop(TcpStream::connect(self.address));
-    }
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {
@@ -183,14 +165,10 @@ impl Kept {
 }
 
 impl Shared {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         let asked = read(stream)?;
         let honest = self.answer(&asked);
-        self.kept().asked.push(asked.clone());
+        lock(&self.kept).asked.push(asked.clone());
         write(stream, &asked, &(self.change)(&asked, honest))
     }
 
@@ -200,7 +178,7 @@ impl Shared {
         let parts = ["/manifests/", "/blobs/uploads/", "/blobs/", "/referrers/"];
         let found = parts.iter().find_map(|part| Some((*part, rest.split_once(part)?)));
         let Some((part, (repository, named))) = found else { return Answer::new(404, "") };
-        let mut kept = self.kept();
+        let mut kept = lock(&self.kept);
         match (asked.method.as_str(), part) {
             ("GET" | "HEAD", "/manifests/") => {
                 let key = (repository.to_owned(), named.to_owned());
@@ -257,23 +235,13 @@ fn named(bytes: &[u8]) -> String {
 }
 
 fn read(stream: &TcpStream) -> io::Result<Asked> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
+    let (head, body) = server::read(stream)?;
+    let mut lines = head.lines();
+    let mut words = lines.next().unwrap_or_default().split_whitespace().map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let Some((name, value)) = line.trim().split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let headers =
+        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
     Ok(Asked { method, path, headers, body })
 }
 

@@ -1,7 +1,7 @@
 //! Policies of registries as the commands use them: pinned, pulled and pushed, through a cache.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host_sandbox::FileProblem;
@@ -23,7 +23,9 @@ const DAY: u64 = 86_400;
 #[derive(Debug, Clone)]
 pub struct Registry {
     access: Access,
-    cache: Option<Cache>,
+    folder: Option<PathBuf>,
+    /// Opened when the first policy is looked for: most commands name none of a registry.
+    opened: OnceLock<Option<Cache>>,
     offline: bool,
 }
 
@@ -52,14 +54,18 @@ pub struct Pulled {
 impl Registry {
     /// With the logins of docker and podman. A folder that can't be used costs the cache, and is told.
     pub fn new(cache: Option<&Path>, offline: bool) -> Self {
-        let cache = cache.and_then(|folder| {
-            Cache::open(folder)
-                .inspect_err(|error| tracing::warn!("{error}; what registries send is not kept"))
-                .ok()
-        });
         let access =
             Access { places: credentials::places(), patience: PATIENCE, shown: Arc::default() };
-        Self { access, cache, offline }
+        Self { access, folder: cache.map(Path::to_owned), opened: OnceLock::new(), offline }
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        let open = || {
+            Cache::open(self.folder.as_deref()?)
+                .inspect_err(|error| tracing::warn!("{error}; what registries send is not kept"))
+                .ok()
+        };
+        self.opened.get_or_init(open).as_ref()
     }
 
     /// With other files of logins.
@@ -180,7 +186,7 @@ impl Registry {
     }
 
     fn find_tag(&self, reference: &Reference, tag: &str, most: u64) -> Attempt<Found> {
-        let noted = self.cache.as_ref().and_then(|cache| cache.pin(reference));
+        let noted = self.cache().and_then(|cache| cache.pin(reference));
         let asked = || -> Attempt<(Digest, Vec<u8>)> {
             let session = Session::new(reference, Purpose::Pull, &self.access)?;
             let (digest, manifest) = session.digest(tag)?;
@@ -205,7 +211,7 @@ impl Registry {
                 reference.pinned(was.clone())
             );
         }
-        if let Some(cache) = &self.cache
+        if let Some(cache) = self.cache()
             && let Err(error) = cache.note(reference, &digest)
         {
             tracing::warn!("{error}; what {reference} is now is not noted");
@@ -214,7 +220,7 @@ impl Registry {
     }
 
     fn find_noted(&self, reference: &Reference, tag: &str, most: u64) -> Attempt<Found> {
-        let noted = self.cache.as_ref().and_then(|cache| cache.pin(reference));
+        let noted = self.cache().and_then(|cache| cache.pin(reference));
         let Some((digest, pin)) = noted else {
             return Err(Problem::new(
                 format!("nothing is known of the tag {tag}, and --offline asks no registry"),
@@ -234,7 +240,7 @@ impl Registry {
             return Ok(reference.clone());
         };
         if self.offline {
-            let noted = self.cache.as_ref().and_then(|cache| cache.pin(reference));
+            let noted = self.cache().and_then(|cache| cache.pin(reference));
             return Ok(noted.map_or(reference.clone(), |(digest, _)| reference.pinned(digest)));
         }
         let session = Session::new(reference, Purpose::Pull, &self.access)?;
@@ -259,7 +265,7 @@ impl Registry {
 
     /// A policy from the cache.
     fn kept(&self, digest: &Digest, most: u64) -> Attempt<Option<Vec<u8>>> {
-        let Some(cache) = &self.cache else { return Ok(None) };
+        let Some(cache) = self.cache() else { return Ok(None) };
         let Some(manifest) = cache.manifest(digest) else { return Ok(None) };
         let manifest = Manifest::read(&manifest)?;
         let (_, layer) = manifest.layer(CONFIG, COMPONENT, most)?;
@@ -269,7 +275,7 @@ impl Registry {
     /// Puts a policy into the cache: its bytes first, so that a manifest there is complete.
     fn keep(&self, component: Component) -> Vec<u8> {
         let Component { digest, manifest, layer, bytes } = component;
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = self.cache() {
             let kept = cache.keep(&layer, &bytes).and_then(|()| cache.keep(&digest, &manifest));
             if let Err(error) = kept {
                 tracing::warn!("{error}; the policy {} is not kept", digest.short());
@@ -288,7 +294,7 @@ impl Registry {
         }
         let session = Session::new(pinned, Purpose::Pull, &self.access)?;
         let texts = session.signatures(digest)?;
-        if let Some(cache) = &self.cache
+        if let Some(cache) = self.cache()
             && let Err(error) = cache.keep_signatures(digest, &texts)
         {
             tracing::warn!("{error}; the signatures of {pinned} are not kept");
@@ -298,7 +304,7 @@ impl Registry {
 
     /// The signatures of a pinned policy that are in the cache; none if they were never asked for.
     fn known_signatures(&self, pinned: &Reference) -> Option<Vec<String>> {
-        self.cache.as_ref()?.signatures(pinned.digest.as_ref()?)
+        self.cache()?.signatures(pinned.digest.as_ref()?)
     }
 }
 

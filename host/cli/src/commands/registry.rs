@@ -60,6 +60,13 @@ pub fn named(path: &Path) -> Option<Result<Reference, Error>> {
     }))
 }
 
+/// The reference that an argument must be.
+pub fn reference(path: &Path) -> Result<Reference, Error> {
+    named(path).unwrap_or_else(|| {
+        Err(Error::file(path, "is no name in a registry; write oci://REGISTRY/NAME:TAG"))
+    })
+}
+
 /// An error of a registry, as one of a policy file.
 pub fn of_registry(error: host_registry::Error) -> Error {
     let file = error.reference.clone();

@@ -108,3 +108,14 @@ fn a_cache_that_others_can_write_to_is_not_used() {
     }
     assert_eq!(client(Some(&cache)).pull(&named, MOST).unwrap().bytes, b"policy");
 }
+
+#[test]
+fn the_cache_is_made_when_a_policy_is_looked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("registry");
+    let client = offline(&folder);
+    assert!(!folder.exists());
+    let reference = "oci://localhost:1/team/probe:1".parse().unwrap();
+    assert!(client.pin(&reference, MOST).is_err());
+    assert!(folder.join("pins").is_dir());
+}

@@ -10,7 +10,7 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use crate::commands::registry::{RegistryFlags, named, of_registry};
+use crate::commands::registry::{RegistryFlags, of_registry, reference};
 use crate::out::{print, say, say_words};
 
 /// Fetch a policy from an OCI registry, check it, and keep it for commands that name it so.
@@ -52,10 +52,7 @@ struct Got {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let reference = named(&arguments.name).unwrap_or_else(|| {
-        let problem = "is no name in a registry; write oci://REGISTRY/NAME:TAG";
-        Err(Error::file(&arguments.name, problem))
-    })?;
+    let reference = reference(&arguments.name)?;
     let mut layers = Layers::default();
     if let Some(file) = &arguments.config {
         layers.add_file(file)?;

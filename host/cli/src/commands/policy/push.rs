@@ -8,7 +8,7 @@ use host_trainer::Error;
 use host_trainer::records::Ending;
 
 use crate::commands::engine;
-use crate::commands::registry::{RegistryFlags, named, of_registry};
+use crate::commands::registry::{RegistryFlags, named, of_registry, reference};
 use crate::out::{print, say};
 
 /// Send a policy to an OCI registry, with the signature that lies beside it.
@@ -29,10 +29,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let reference = named(&arguments.name).unwrap_or_else(|| {
-        let problem = "is no name in a registry; write oci://REGISTRY/NAME:TAG";
-        Err(Error::file(&arguments.name, problem))
-    })?;
+    let reference = reference(&arguments.name)?;
     if let Some(other) = named(&arguments.file) {
         let other = other?;
         let problem =
