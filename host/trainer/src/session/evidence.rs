@@ -2,6 +2,7 @@
 
 mod evaluations;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use host_audit::journal::{Entry, Journal, Summary};
@@ -23,6 +24,8 @@ const FILE_BYTES: u64 = 1 << 30;
 /// Folders in which whoever takes the result takes everything.
 const TAKEN_WHOLE: [&str; 5] =
     ["adapter/", "adapter-last/", "baseline/adapter/", "baseline/adapter-last/", "steering/"];
+/// Part of the identity of runs whose journal is that of a trainer of Python.
+const OF_PYTHON: &str = "trainer";
 const ADAPTER: &str = "adapter/adapter_model.safetensors";
 
 /// What was found.
@@ -80,6 +83,11 @@ impl Evidence {
 
     /// Says why nothing is shown, if something is missing rather than wrong.
     fn read(&mut self, run: &Path, journal: &Journal) -> Option<&'static str> {
+        let of_python = |parts: &BTreeMap<String, String>| parts.contains_key(OF_PYTHON);
+        let identity = journal.run.identity.as_ref().map(|identity| &identity.parts);
+        if identity.is_some_and(of_python) && !run.join(FILE).exists() {
+            return Some("a trainer of Python signs its journal, and not what it leaves beside it");
+        }
         let stages: Stages =
             match notary::read(&run.join(FILE), Statement::Run, journal.key.as_ref()) {
                 Ok(stages) => stages,
