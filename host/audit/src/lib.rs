@@ -2,6 +2,7 @@
 //! inspections, recorded cases, and the journal of a run.
 
 mod agreement;
+pub mod calibration;
 pub mod cases;
 pub mod checks;
 pub mod coverage;

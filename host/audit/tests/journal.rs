@@ -79,7 +79,7 @@ impl Desk {
     /// Asks the policy at each step, from a state, and returns its last one.
     fn steps(
         &self,
-        journal: &mut JournalWriter<'_>,
+        journal: &mut JournalWriter<&Signer>,
         steps: Range<u64>,
         mut state: Vec<u8>,
         alter: impl Fn(u64, &mut Assessment),

@@ -1,5 +1,5 @@
-//! Files kept between runs: compiled policies, those of registries, outputs of the reference and scores of judges
-//! in the user's cache folder (`~/.cache/host`), keys in `~/.config/host`.
+//! Files kept between runs: outputs of the reference, scores of judges and policies of registries in the user's cache
+//! folder (`~/.cache/host`), beside what every program of an installation keeps; and this program as a worker.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use etcetera::{BaseStrategy, choose_base_strategy};
 use host_data::parquet_file;
 use host_files::apart::{self, Program};
+pub use host_installed::{cache, key};
 use host_model::chat;
-use host_sandbox::{Cache, Error, Worker};
+use host_sandbox::{Error, Worker};
 use host_trainer::prepare::Caches;
 
 /// The argument that starts the program as its own worker, for work on what nobody vouches for.
@@ -42,16 +43,6 @@ pub fn worker() -> Result<Worker, Error> {
     Ok(Worker::new(program, &[WORKER]))
 }
 
-/// The cache of compiled policies; without a folder for it they are compiled at every start.
-pub fn cache() -> Option<Cache> {
-    let folders = choose_base_strategy().ok()?;
-    let (cache, key) =
-        (folders.cache_dir().join("host/policies"), folders.config_dir().join("host/cache.key"));
-    Cache::open(&cache, &key)
-        .inspect_err(|error| tracing::warn!("{error}; policies are compiled at every start"))
-        .ok()
-}
-
 /// The cache folders of reference outputs and judge scores, if the system names one.
 pub fn caches() -> Caches {
     let folders = choose_base_strategy().ok();
@@ -62,13 +53,4 @@ pub fn caches() -> Caches {
 /// What was pulled from registries, if the system names a folder for it.
 pub fn registry() -> Option<PathBuf> {
     Some(choose_base_strategy().ok()?.cache_dir().join("host/registry"))
-}
-
-/// The default signing key, used where no --key is given.
-pub fn key() -> Result<PathBuf, Error> {
-    let folders = choose_base_strategy().map_err(|error| Error::Key {
-        key: "of your own".into(),
-        problem: format!("there is no folder to keep one in ({error}); give --key FILE"),
-    })?;
-    Ok(folders.config_dir().join("host/host.key"))
 }

@@ -4,7 +4,6 @@
 //! 3 policy fault, 4 audit failed, 130 interrupted.
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "all text goes through `out`")]
 
-mod builtin;
 mod commands;
 mod exit;
 mod flags;

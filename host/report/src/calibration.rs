@@ -1,5 +1,6 @@
 //! calibration.json: how well a policy's risk tells harmful from harmless.
 
+use host_data::Notices;
 use host_eval::report::candidates_rows;
 use host_trainer::calibration::CalibrationFile;
 use serde::Serialize;
@@ -43,7 +44,7 @@ impl Calibration {
             problem: one.problem.clone(),
         });
         let mut candidates = candidates_rows(&file.candidates);
-        let mut notices: Vec<String> = file.notices.lines().collect();
+        let mut notices: Vec<String> = file.notices.iter().flat_map(Notices::lines).collect();
         if candidates.len() > CANDIDATES + 1 {
             notices.push(format!(
                 "{CANDIDATES} of {} candidates are shown; {name} has all",

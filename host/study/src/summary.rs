@@ -7,6 +7,7 @@ use std::path::Path;
 
 use host_eval::compare::{Outcomes, Paired};
 use host_eval::evaluation::Evaluation;
+use host_trainer::calibration::table;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 use serde_json::Value;
@@ -112,7 +113,7 @@ impl Summary {
     pub fn write(&self, out: &Path, calibrations: &Calibrations) -> anyhow::Result<()> {
         let mut page = format!("{}\n", self.text(None));
         for (name, fitted) in calibrations.iter() {
-            let (near, far) = (fitted.near.table(None), fitted.far.table(None));
+            let (near, far) = (table(&fitted.near, None), table(&fitted.far, None));
             page += &format!("\n## Calibration of {name}\n\n");
             page += &format!("On prompts like those it was fitted on:\n\n{near}\n\n");
             page += &format!("On what the evaluations ask:\n\n{far}\n");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use host_audit::calibration::CalibrationError;
 use host_data::Failure;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,15 @@ impl Error {
 
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
         Failure::file(path, problem).into()
+    }
+}
+
+impl From<CalibrationError> for Error {
+    fn from(error: CalibrationError) -> Self {
+        match error {
+            CalibrationError::Read { path, source } => Self::read(&path, source),
+            CalibrationError::File { path, problem } => Self::file(&path, problem),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod guest;
 mod mutate;
 mod overhead;
 mod pin;
+mod python;
 mod reference;
 mod structure;
 mod sums;
@@ -50,6 +51,8 @@ enum Chore {
     Mutate(mutate::Mutate),
     /// Makes the tarball and the wheel that users install.
     Dist(dist::Dist),
+    /// Makes the wheel of the Python package, and runs its tests.
+    Python(python::Python),
     /// Fuzzes every reader by coverage.
     Fuzz(fuzz::Fuzz),
 }
@@ -97,6 +100,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Hostile(options) => options.run(),
         Chore::Mutate(options) => options.run(),
         Chore::Dist(options) => options.run(&root()?),
+        Chore::Python(options) => options.run(&root()?),
         Chore::Fuzz(options) => options.run(&root()?),
     }
 }

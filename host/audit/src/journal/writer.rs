@@ -1,6 +1,7 @@
 //! Writes the journal of a run, record by record.
 
 use std::{
+    borrow::Borrow,
     fs::{self, File},
     io::{Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -55,11 +56,12 @@ pub struct Mark {
     pub unrecorded: u64,
 }
 
-pub struct JournalWriter<'a> {
+/// Signs with a key that it borrows or has.
+pub struct JournalWriter<S> {
     folder: PathBuf,
     records: File,
     blobs: BlobsWriter,
-    signer: &'a Signer,
+    signer: S,
     /// Lines that are not written yet.
     pending: Vec<u8>,
     count: u64,
@@ -68,13 +70,13 @@ pub struct JournalWriter<'a> {
     unrecorded: u64,
 }
 
-impl<'a> JournalWriter<'a> {
+impl<S: Borrow<Signer>> JournalWriter<S> {
     /// Makes the folder, which must not exist, and writes the first record.
     ///
     /// # Errors
     /// Files that can't be written, and policy files that changed since they were
     /// loaded.
-    pub fn create(folder: &Path, start: &Start<'_>, signer: &'a Signer) -> Result<Self> {
+    pub fn create(folder: &Path, start: &Start<'_>, signer: S) -> Result<Self> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source: std::io::Error| Error::journal(&path, &source)
@@ -96,7 +98,7 @@ impl<'a> JournalWriter<'a> {
             head: hash(b""),
             unrecorded: 0,
         };
-        let key = key_text(signer);
+        let key = key_text(journal.signer.borrow());
         fs::write(folder.join(KEY), key).map_err(failed(&folder.join(KEY)))?;
         if start.mode == Mode::Full {
             journal.keep_policies(start)?;
@@ -115,12 +117,7 @@ impl<'a> JournalWriter<'a> {
     /// A journal that is damaged before the mark, that was begun with other policies,
     /// settings or limits or by another version of the host, or signed by another key;
     /// nothing is cut off and nothing is signed then.
-    pub fn resume(
-        folder: &Path,
-        start: &Start<'_>,
-        mark: &Mark,
-        signer: &'a Signer,
-    ) -> Result<Self> {
+    pub fn resume(folder: &Path, start: &Start<'_>, mark: &Mark, signer: S) -> Result<Self> {
         let (records, tensors) = (folder.join(RECORDS), folder.join(TENSORS));
         let wrong =
             |problem: &str| Error::Journal { path: records.clone(), problem: problem.to_owned() };
@@ -139,12 +136,14 @@ impl<'a> JournalWriter<'a> {
                            know what happened";
             return Err(wrong(problem));
         }
-        if own::read_text(&folder.join(KEY), 1 << 14).is_ok_and(|key| key != key_text(signer)) {
+        if own::read_text(&folder.join(KEY), 1 << 14)
+            .is_ok_and(|key| key != key_text(signer.borrow()))
+        {
             return Err(wrong(
                 "is signed by another key; name the key that the run began with (journal.key)",
             ));
         }
-        check_head(folder, signer, &chain)?;
+        check_head(folder, signer.borrow(), &chain)?;
         let blobs = BlobsWriter::reopen(&tensors, mark.tensors_bytes, mark.budget_left)?;
         let mut journal = Self {
             records: file,
@@ -250,7 +249,7 @@ impl<'a> JournalWriter<'a> {
         let lines = std::mem::take(&mut self.pending);
         append(&mut self.records, &lines).map_err(|source| Error::journal(&path, &source))?;
         let text = head_text(FORMAT, self.count, &self.head);
-        let signature = self.signer.sign(Statement::Journal, text.as_bytes(), &text)?;
+        let signature = self.signer.borrow().sign(Statement::Journal, text.as_bytes(), &text)?;
         let path = self.folder.join(HEAD);
         atomic::write_unsynced(&path, signature.as_bytes())
             .map_err(|source| Error::journal(&path, &source))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_data::Progress as _;
 use host_trainer::Error;
-use host_trainer::calibration::Fitting;
+use host_trainer::calibration::{self, Fitting};
 use host_trainer::judges::Judges;
 use host_trainer::load_policies::LoadedPolicy;
 use host_trainer::prepare;
@@ -73,8 +73,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         judges: &judges,
     };
     let mut file = loaded.calibrate(&needs, &fitting, &mut screen)?;
-    file.notices = reader.notices();
-    file.notices.lines().for_each(|line| screen.notice(&line));
+    let notices = reader.notices();
+    notices.lines().for_each(|line| screen.notice(&line));
+    file.notices = (!notices.is_empty()).then_some(notices);
     let output = arguments
         .output
         .clone()
@@ -83,7 +84,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if arguments.config.json {
         print_json(&file)?;
     } else {
-        print_page(&file.table(stdout_width()))?;
+        print_page(&calibration::table(&file, stdout_width()))?;
         say(format!(
             "wrote {}; use it with host train --calibration {}",
             output.display(),

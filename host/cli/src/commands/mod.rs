@@ -33,9 +33,9 @@ use host_sandbox::{Engine, Limits, Signer, public_path};
 use host_trainer::Error;
 use host_trainer::records::Ending;
 
-use crate::builtin::POLICIES;
 use crate::home;
 use crate::out::say_words;
+use host_installed::POLICIES;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -7,10 +7,10 @@ use host_trainer::config::LossMean;
 use host_trainer::measure::RefusalJudge;
 use host_trainer::records::Ending;
 
-use crate::builtin::POLICIES;
 use crate::exit::Failed;
 use crate::out::{print_json, print_page, say, stdout_width};
 use crate::signal;
+use host_installed::POLICIES;
 
 /// Train a model under several policies, attacks, learning rates and seeds, and put what came of
 /// it into tables and plots. Goes on where it was stopped.

@@ -69,9 +69,7 @@ impl SubjectFlags {
                 "was made for other settings of the policy; give the same with --settings",
             ));
         }
-        let parameters = hex::decode(&file.parameters)
-            .map_err(|_| problem("parameters is not hex; run host calibrate again"))?;
-        Ok(Some((parameters, file.needs)))
+        Ok(Some((file.parameters(path)?, file.needs)))
     }
 
     /// Configured, and calibrated if the policy wants to be.

@@ -467,14 +467,15 @@ class Configured:
     def examples(
         self,
         harmful: NDArray[np.bool_] | Sequence[bool],
-        split: Sequence[Literal["Training", "Validation", "Test"]],
+        split: Sequence[str],
         *,
         activations: Sequence[NDArray[np.float32]] = (),
         judges: Sequence[JudgeScores] = (),
         row_activations: Sequence[NDArray[np.float32]] = (),
         row_judges: Sequence[JudgeScores] = (),
     ) -> Examples:
-        """Labelled examples, measured as `needs` asks: per tap one array (examples, layers of the
+        """Labelled examples, measured as `needs` asks. `split`: per example `"Training"` (to fit on),
+        `"Validation"` (to choose on) or `"Test"` (to report on). `activations`: per tap one array (examples, layers of the
         tap, hidden), float32, C-contiguous. `row_*`: the same of up to `calibration_rows` task
         rows of the run, unlabelled. Raises `SignalError`."""
     def calibrate(self, examples: Examples) -> Calibration:
@@ -677,7 +678,8 @@ class Journal:
         require: Guardrails | None = None,
         identity: Mapping[str, str] | None = None,
     ) -> Journal:
-        """Makes the folder, which must not exist, and writes and signs the first record.
+        """Makes the folder, which must not exist (those above it may), and writes and signs the
+        first record.
 
         `key`: secret key; that of `host` (made on first use) if none is given. `mode`: `"light"`
         keeps of tensors only their SHA-256, so nothing can be replayed. `identity`: SHA-256 of what
@@ -721,10 +723,14 @@ class Journal:
         """Writes what was added and signs it: before anything acts on it."""
     def end(
         self,
-        ending: Literal["finished", "interrupted", "stopped", "failed"],
+        ending: Literal["finished", "interrupted", "stopped", "early-stop", "failed"],
         last: Outcome | None = None,
     ) -> None:
-        """Adds the last record, seals, and waits for the disk. Nothing can be added afterwards."""
+        """Adds the last record, seals, and waits for the disk. Nothing can be added afterwards.
+
+        `"finished"`: all steps of the run; `"stopped"`: by a policy; `"interrupted"` and
+        `"early-stop"`: before. `last` is what became of the last step, which a replay misses
+        otherwise; None if it failed."""
     def sync(self) -> None: ...
     def mark(self) -> dict[str, Any]:
         """Where the journal stands, for a checkpoint. Everything must be sealed."""
@@ -746,7 +752,7 @@ def replay(
     `passed`, `verified` (`records`, `head`, `key`, `findings`), `replay` (`assessments`,
     `replayed`, `not_recorded`, `first_difference`, `findings`), as `host audit --run DIR --json`
     has them. What else a run left (stages.json) only the program checks. Raises `JournalError` for
-    what is no journal, `EngineError` if the run had higher limits than `engine` allows."""
+    what is no journal, and if the run had higher limits than `engine` allows."""
 
 def compare(
     folder: _Path,

@@ -31,6 +31,7 @@ use host_eval::selection::EvaluationRecord;
 pub use host_files::Lines;
 use host_files::atomic::{self, Folder};
 use host_files::{json, own, private};
+use host_sandbox::Signer;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CONFIG, check_run};
@@ -160,7 +161,7 @@ impl RunDir {
     }
 
     /// `journal` is absent without a policy.
-    pub fn records<'a>(&self, journal: Option<JournalWriter<'a>>) -> Result<Records<'a>> {
+    pub fn records<'a>(&self, journal: Option<JournalWriter<&'a Signer>>) -> Result<Records<'a>> {
         let metrics = Lines::create(&self.file("metrics.jsonl"))?;
         Ok(Records { metrics, evaluations: None, journal, last: None })
     }
@@ -170,7 +171,7 @@ impl RunDir {
         &self,
         mark: &RecordsMark,
         last: Option<Outcome>,
-        journal: Option<JournalWriter<'a>>,
+        journal: Option<JournalWriter<&'a Signer>>,
     ) -> Result<Records<'a>> {
         Ok(Records {
             metrics: Lines::reopen(&self.file("metrics.jsonl"), mark.metrics_bytes)?,
@@ -216,7 +217,7 @@ pub struct Records<'a> {
     metrics: Lines,
     /// If there are evaluations between the steps.
     evaluations: Option<Lines>,
-    journal: Option<JournalWriter<'a>>,
+    journal: Option<JournalWriter<&'a Signer>>,
     /// What became of the last step.
     last: Option<Outcome>,
 }

@@ -1,12 +1,11 @@
 //! Lets a policy fit itself: labelled prompts in, parameters and a report out.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
 use host_contract::{
-    self as wit, Activations, Calibration, Candidate, Examples, JudgeNeed, JudgeScores, Needs,
-    RunInfo, Source, Tap,
+    self as wit, Activations, Calibration, Examples, JudgeNeed, JudgeScores, Needs, RunInfo,
+    Source, Tap,
 };
 use host_data::{
     Failure, Notices, Origin, Overlong, Prompt, Reader, Sample, Samples, Split, encode_chats,
@@ -15,7 +14,6 @@ use host_judges::Judges;
 use host_model::decoder::Packed;
 use host_model::{Chat, Model};
 use host_sandbox::Policy;
-use serde::{Deserialize, Serialize};
 
 use crate::config::{CalibrationConfig, RunConfig};
 use crate::error::{Error, Result};
@@ -31,94 +29,21 @@ pub struct LabelledPrompt {
 }
 
 /// What `host calibrate` leaves and `policy.calibration` reads.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CalibrationFile {
-    pub policy: String,
-    pub policy_sha256: String,
-    pub settings: serde_json::Value,
-    pub model: String,
-    pub model_digest: String,
-    pub examples: usize,
-    pub summary: String,
-    pub needs: Needs,
-    pub candidates: Vec<Candidate>,
-    /// Hex.
-    pub parameters: String,
-    /// Figures of the host's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recomputed: Option<Recomputed>,
-    /// What a person should know of the prompts that were read.
-    #[serde(default, skip_serializing_if = "Notices::is_empty")]
-    pub notices: Notices,
-}
+pub type CalibrationFile = host_audit::calibration::CalibrationFile<Recomputed, Notices>;
 
-impl CalibrationFile {
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = host_files::capped::read_text(path, 64 << 20)
-            .map_err(|source| Error::read(path, source))?;
-        serde_json::from_str(&text).map_err(|error| {
-            Error::file(
-                path,
-                format!("is no calibration file ({error}); make one with host calibrate"),
-            )
-        })
+/// What the policy tried, and which of it was chosen.
+/// `width`: as [`host_eval::report::Table::page`] has it.
+pub fn table(file: &CalibrationFile, width: Option<usize>) -> host_files::Page {
+    let mut page = host_eval::report::candidates_table(&file.candidates, &file.summary, width);
+    if let Some(recomputed) = &file.recomputed {
+        let chosen = file.candidates.iter().find(|candidate| candidate.chosen);
+        let own = chosen.and_then(|one| {
+            let metric = one.metrics.iter().find(|metric| metric.name == "test.auroc")?;
+            Some(metric.value)
+        });
+        page.line(recomputed.line(own));
     }
-
-    /// Its name in the folder of a run, by the number of its policy from 0: `calibration.json`,
-    /// `calibration-2.json` and so on.
-    pub fn name(policy: usize) -> String {
-        match policy {
-            0 => "calibration.json".into(),
-            _ => format!("calibration-{}.json", policy + 1),
-        }
-    }
-
-    pub fn write(&self, path: &Path) -> Result<()> {
-        Ok(host_files::json::write(path, self)?)
-    }
-
-    /// What the policy tried, and which of it was chosen.
-    /// `width`: as [`host_eval::report::Table::page`] has it.
-    pub fn table(&self, width: Option<usize>) -> host_files::Page {
-        let mut page = host_eval::report::candidates_table(&self.candidates, &self.summary, width);
-        if let Some(recomputed) = &self.recomputed {
-            let chosen = self.candidates.iter().find(|candidate| candidate.chosen);
-            let own = chosen.and_then(|one| {
-                let metric = one.metrics.iter().find(|metric| metric.name == "test.auroc")?;
-                Some(metric.value)
-            });
-            page.line(recomputed.line(own));
-        }
-        page
-    }
-
-    /// Refuses a file that was fitted for another policy, other settings or another
-    /// model.
-    pub fn check(
-        &self,
-        path: &Path,
-        policy: &Policy,
-        settings: &serde_json::Value,
-        model_digest: &str,
-    ) -> Result<()> {
-        let stale = |what: &str| {
-            Err(Error::file(path, format!("was made for another {what}; run host calibrate again")))
-        };
-        if self.policy_sha256 != policy.digest() {
-            return stale("policy file");
-        }
-        if &self.settings != settings {
-            return stale("set of policy settings");
-        }
-        if self.model_digest != model_digest {
-            return stale("model");
-        }
-        match hex::decode(&self.parameters) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Error::file(path, "parameters is not hex; run host calibrate again")),
-        }
-    }
+    page
 }
 
 /// Reads and splits the labelled prompts. Splits named by a file's rows or by the

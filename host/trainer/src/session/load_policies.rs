@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use host_contract::{Needs, RunCapabilities, RunInfo};
-use host_data::{Notices, Reader};
+use host_data::Reader;
 use host_model::Model;
 use host_sandbox::{Engine, Policy, Trust};
 
@@ -168,7 +168,7 @@ impl<'a> LoadedPolicy<'a> {
             candidates: result.candidates,
             parameters: hex::encode(result.parameters),
             recomputed: Some(recomputed),
-            notices: Notices::default(),
+            notices: None,
         })
     }
 

@@ -22,7 +22,7 @@ use crate::ranks::Ranks;
 use crate::records::Ending;
 use crate::records::observer::{NoticeKeeper, Observer, Progress};
 use crate::records::run_dir::{Lines, RunDir};
-use crate::session::calibration::CalibrationFile;
+use crate::session::calibration::{self, CalibrationFile};
 use crate::session::dry_run;
 use crate::session::manifest::{self, Manifest};
 use crate::session::prepare::Caches;
@@ -159,7 +159,7 @@ impl Prepared<'_> {
         }
         manifest.write(folder)?;
         for (_, calibration) in &self.calibrations {
-            let table = calibration.table(observer.width());
+            let table = calibration::table(calibration, observer.width());
             observer.show("calibration", table.as_str());
         }
         self.announce(observer);

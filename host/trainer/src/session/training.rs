@@ -10,6 +10,7 @@ use host_eval::report::Trained;
 use host_judges::JudgePrefetcher;
 use host_model::lora::Lora;
 use host_model::steering::Origin;
+use host_sandbox::Signer;
 
 use crate::config::RunConfig;
 use crate::error::Result;
@@ -221,7 +222,7 @@ impl<'a> Training<'a> {
     }
 
     /// A new journal, or the one that stands at `mark`.
-    fn journal(&self, mark: Option<&Mark>) -> Result<Option<JournalWriter<'a>>> {
+    fn journal(&self, mark: Option<&Mark>) -> Result<Option<JournalWriter<&'a Signer>>> {
         let (Some(first), Some(notary)) = (self.policies.first(), self.notary) else {
             return Ok(None);
         };

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["host-files", "host-stats"],
     &["host-kernels", "host-contract", "host-html", "host-web"],
     &["host-model", "host-sandbox"],
-    &["host-data", "host-registry"],
+    &["host-data", "host-registry", "host-installed"],
     &["host-judges", "host-audit", "host-serve", "host-trackers"],
     &["host-eval"],
     &["host-trainer"],
@@ -25,6 +25,10 @@ const FLOORS: &[&[&str]] = &[
 const BESIDE: &[(&str, &[&str])] = &[
     ("host-authoring", &["host-contract", "host-files"]),
     ("host-fuzz", &[]),
+    (
+        "host-python",
+        &["host-audit", "host-contract", "host-files", "host-installed", "host-sandbox"],
+    ),
     ("hostile", &[]),
     ("xtask", &[]),
 ];
@@ -43,6 +47,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("host/cli/src/main.rs", "sets a variable of the environment before there are threads"),
     ("host/model/src/load/gguf.rs", "maps files of weights into memory"),
     ("host/model/src/load/safetensors.rs", "maps files of weights into memory"),
+    ("host/python/src/arrays.rs", "reads arrays of numpy where they lie"),
     ("host/sandbox/src/engine.rs", "takes compiled code from its own worker"),
 ];
 

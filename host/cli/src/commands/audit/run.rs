@@ -177,9 +177,7 @@ pub fn calibrated(
 ) -> Result<Option<(Vec<u8>, Needs)>, Error> {
     if let Some(path) = file {
         let file = stored(path, run, policy, settings)?;
-        let parameters = hex::decode(&file.parameters)
-            .map_err(|_| Error::file(path, "parameters is not hex; run host calibrate again"))?;
-        return Ok(Some((parameters, file.needs)));
+        return Ok(Some((file.parameters(path)?, file.needs)));
     }
     let mut own = journal.run.policies.iter();
     let own = own.find(|slot| slot.sha256 == policy.digest());

@@ -10,8 +10,8 @@ use host_trainer::dry_run::available;
 use host_trainer::ranks;
 
 use super::Check;
-use crate::builtin::POLICIES;
 use crate::home;
+use host_installed::POLICIES;
 
 /// Memory that the smallest model people fine-tune takes with its training.
 const LITTLE: u64 = 4 << 30;

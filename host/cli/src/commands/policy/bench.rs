@@ -12,11 +12,11 @@ use host_trainer::Error;
 use host_trainer::records::Ending;
 use serde::Serialize;
 
-use crate::builtin::POLICIES;
 use crate::commands::registry::RegistryFlags;
 use crate::commands::subject::SubjectFlags;
 use crate::home;
 use crate::out::print;
+use host_installed::POLICIES;
 
 /// Measure what a policy costs per call.
 #[derive(Debug, Args)]

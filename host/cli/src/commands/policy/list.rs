@@ -9,9 +9,9 @@ use host_trainer::records::Ending;
 use host_trainer::run_dir::write_atomically;
 use serde::Serialize;
 
-use crate::builtin::POLICIES;
 use crate::commands::engine;
 use crate::out::print;
+use host_installed::POLICIES;
 
 /// List the policies that come with the program: builtin:NAME stands for their files.
 #[derive(Debug, Args)]

@@ -1,0 +1,39 @@
+//! Rules that every assessment must keep.
+
+use pyo3::prelude::*;
+
+use crate::configured::Configured;
+use crate::errors::{SettingsError, UnmetNeed};
+
+/// See `_native.pyi`.
+#[pyclass(frozen, module = "risk_policy")]
+pub struct Guardrails {
+    pub rules: host_contract::Guardrails,
+    #[pyo3(get, name = "rules")]
+    pub texts: Vec<String>,
+}
+
+#[pymethods]
+impl Guardrails {
+    #[new]
+    fn new(rules: Vec<String>) -> PyResult<Self> {
+        match host_contract::Guardrails::parse(&rules) {
+            Ok(parsed) => Ok(Self { rules: parsed, texts: rules }),
+            Err((i, problem)) => {
+                let rule = host_files::text::brief(&rules[i], 80);
+                Err(SettingsError::new_err(format!("rules[{i}]: `{rule}`: it {problem}")))
+            }
+        }
+    }
+
+    fn check_needs(&self, configured: &Configured) -> PyResult<()> {
+        let setup = &configured.0;
+        match self.rules.forbids(&setup.needs) {
+            None => Ok(()),
+            Some((rule, actuator)) => Err(UnmetNeed::new_err(format!(
+                "`{rule}` forbids policy {}, which may use {actuator}; leave the policy or the rule out",
+                setup.policy.policy
+            ))),
+        }
+    }
+}
