@@ -13,10 +13,10 @@ use serde_json::json;
 use crate::assessment::Assessment;
 use crate::calls::detached;
 use crate::configured::Configured;
-use crate::errors::{JournalError, PolicyFault, SignatureError, raised};
+use crate::errors::{JournalError, PolicyFault, SignalError, SignatureError, raised};
 use crate::guardrails::Guardrails;
 use crate::records;
-use crate::signals::Signals;
+use crate::signals::{Signals, whole};
 
 /// As `journal.budget_mib` of the configuration has it.
 const BUDGET: u64 = 4 << 30;
@@ -223,6 +223,7 @@ impl Journal {
             let problem = format!("the run has {count} policies, and none of the number {policy}");
             return Err(JournalError::new_err(problem));
         }
+        whole(&signals.0).map_err(SignalError::new_err)?;
         let (signals, state) = (&signals.0, state.unwrap_or_default());
         self.with(py, |writer| writer.assessment(signals.step, policy, signals, state, answered))
     }

@@ -288,6 +288,37 @@ fn lengths(signals: &host_contract::Signals, needs: &Needs) -> Result<(), Proble
     Ok(())
 }
 
+/// Lists have the lengths that their own fields say: a journal cuts them by sample.
+///
+/// # Errors
+/// Lists of others, which only signals from a dict can have.
+pub fn whole(signals: &host_contract::Signals) -> Result<(), Problem> {
+    let samples = signals.samples.len();
+    for (i, one) in signals.activations.iter().enumerate() {
+        let count = [one.samples, one.layers, one.hidden].map(u64::from);
+        let count = count.iter().try_fold(1u64, |count, length| count.checked_mul(*length));
+        if count != Some(one.values.len() as u64) || one.samples as usize != samples {
+            return Err(format!(
+                "signals.activations[{i}].values aren't those of {samples} samples, {} layers and {} \
+                 units",
+                one.layers, one.hidden
+            ));
+        }
+    }
+    let Some(tokens) = &signals.tokens else { return Ok(()) };
+    let ascends = tokens.offsets.first() == Some(&0) && tokens.offsets.is_sorted();
+    let end = tokens.offsets.last().map_or(0, |end| *end as usize);
+    let fits = |list: &[f32]| list.is_empty() || list.len() == end;
+    if tokens.offsets.len() != samples + 1
+        || !ascends
+        || !fits(&tokens.current)
+        || !fits(&tokens.reference)
+    {
+        return Err(format!("signals.tokens.offsets don't cut its lists into {samples} samples"));
+    }
+    Ok(())
+}
+
 fn counted(place: &str, found: usize, must: usize, of: &str) -> Problem {
     format!("{place} has {found} entries, and there are {must} {of}")
 }

@@ -228,6 +228,9 @@ def test_a_journal_that_cant_be_begun_says_why(tmp_path: Path) -> None:
     given = signals(one, 0)
     with pytest.raises(rp.JournalError, match="none of the number 1"):
         journal.assessment(1, given, one.assess(given))
+    torn = given.to_dict() | {"tokens": {"offsets": [0, 9], "current": [1.0], "reference": []}}
+    with pytest.raises(rp.SignalError, match="signals.tokens.offsets don't cut"):
+        journal.assessment(0, rp.Signals.from_dict(torn), one.assess(given))
     with pytest.raises(rp.JournalError, match="takes a PolicyFault"):
         journal.fault(0, given, ValueError("x"))  # type: ignore[arg-type]
     with pytest.raises(rp.JournalError, match="is none of finished"):
