@@ -17,7 +17,7 @@ use crate::calls::{detached, interruptible};
 use crate::errors::{CalibrationError, UnmetNeed};
 use crate::examples::{self, Examples};
 use crate::guardrails::Guardrails;
-use crate::policy::Policy;
+use crate::loaded::Loaded;
 use crate::records;
 use crate::run::RunInfo;
 use crate::signals::{self, Signals};
@@ -25,7 +25,9 @@ use crate::signals::{self, Signals};
 /// What every question to the policy goes with.
 #[derive(Clone)]
 pub struct Setup {
-    pub policy: Policy,
+    pub policy: Loaded,
+    /// The same, as Python has it.
+    pub object: Arc<Py<PyAny>>,
     pub settings: Value,
     /// The same, as the policy gets it.
     pub text: String,
@@ -51,8 +53,8 @@ impl Configured {
 #[pymethods]
 impl Configured {
     #[getter]
-    fn policy(&self) -> Policy {
-        self.0.policy.clone()
+    fn policy(&self, py: Python<'_>) -> Py<PyAny> {
+        self.0.object.clone_ref(py)
     }
 
     #[getter]
@@ -180,6 +182,16 @@ impl Configured {
             needs: &setup.needs,
         };
         detached(py, || setup.policy.policy.assess(call)).map(Assessment::from)
+    }
+
+    fn check_rules(&self, rules: &Guardrails) -> PyResult<()> {
+        let policy = &self.0.policy.policy;
+        rules.rules.forbids(&self.0.needs).map_or(Ok(()), |(rule, actuator)| {
+            Err(UnmetNeed::new_err(format!(
+                "`{rule}` forbids policy {policy}, which may use {actuator}; leave the policy or the \
+                 rule out"
+            )))
+        })
     }
 
     fn require(

@@ -2,8 +2,7 @@
 
 use pyo3::prelude::*;
 
-use crate::configured::Configured;
-use crate::errors::{SettingsError, UnmetNeed};
+use crate::errors::SettingsError;
 
 /// See `_native.pyi`.
 #[pyclass(frozen, module = "risk_policy")]
@@ -23,17 +22,6 @@ impl Guardrails {
                 let rule = host_files::text::brief(&rules[i], 80);
                 Err(SettingsError::new_err(format!("rules[{i}]: `{rule}`: it {problem}")))
             }
-        }
-    }
-
-    fn check_needs(&self, configured: &Configured) -> PyResult<()> {
-        let setup = &configured.0;
-        match self.rules.forbids(&setup.needs) {
-            None => Ok(()),
-            Some((rule, actuator)) => Err(UnmetNeed::new_err(format!(
-                "`{rule}` forbids policy {}, which may use {actuator}; leave the policy or the rule out",
-                setup.policy.policy
-            ))),
         }
     }
 }

@@ -18,6 +18,7 @@ mod errors;
 mod examples;
 mod guardrails;
 mod journal;
+mod loaded;
 mod logging;
 mod policy;
 mod records;

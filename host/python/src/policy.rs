@@ -1,5 +1,6 @@
 //! A policy file: loaded, described, inspected, audited, tested.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,16 +16,20 @@ use crate::calls::{detached, interruptible};
 use crate::configured::{Configured, Setup};
 use crate::engine::Engine;
 use crate::errors::{PolicyFileError, SettingsError, raised};
+use crate::loaded::Loaded;
 use crate::run::RunInfo;
 use crate::{cases, records};
 
 /// See `_native.pyi`.
 #[pyclass(frozen, module = "risk_policy")]
-#[derive(Clone)]
-pub struct Policy {
-    pub policy: Arc<host_sandbox::Policy>,
-    engine: Engine,
-    file: PathBuf,
+pub struct Policy(Loaded);
+
+impl Deref for Policy {
+    type Target = Loaded;
+
+    fn deref(&self) -> &Loaded {
+        &self.0
+    }
 }
 
 #[pymethods]
@@ -49,7 +54,7 @@ impl Policy {
             let trust = Trust { sha256, signed_by: signed_by.as_ref(), revoked: revoked.as_ref() };
             host_sandbox::Policy::load_trusted(inner, &path, &trust)
         })?;
-        Ok(Self { policy: Arc::new(policy), engine, file: path })
+        Ok(Self(Loaded { policy: Arc::new(policy), engine, file: path }))
     }
 
     #[getter]
@@ -147,17 +152,19 @@ impl Policy {
     }
 
     fn configure(
-        &self,
+        slf: &Bound<'_, Self>,
         py: Python<'_>,
         settings: Option<&Bound<'_, PyAny>>,
         run: &RunInfo,
     ) -> PyResult<Configured> {
+        let loaded = &slf.get().0;
         let settings = records::settings(settings).map_err(SettingsError::new_err)?;
         let text = settings.to_string();
-        self.engine.here()?;
-        let needs = detached(py, || self.policy.configure(&text, &run.0))?;
+        loaded.runner()?;
+        let needs = detached(py, || loaded.policy.configure(&text, &run.0))?;
         Ok(Configured::new(Setup {
-            policy: self.clone(),
+            policy: loaded.clone(),
+            object: Arc::new(slf.clone().into_any().unbind()),
             settings,
             text,
             run: run.0.clone(),
@@ -219,13 +226,6 @@ impl Policy {
 
     fn __repr__(&self) -> String {
         format!("Policy({})", self.policy)
-    }
-}
-
-impl Policy {
-    /// The engine that runs it.
-    pub fn runner(&self) -> PyResult<&host_sandbox::Engine> {
-        self.engine.here()
     }
 }
 

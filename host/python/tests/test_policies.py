@@ -229,7 +229,7 @@ def test_rules_are_read_and_kept() -> None:
         rp.Guardrails(["monotone", "be good"])
     grad = rp.Policy.load("builtin:safegrad").configure({}, run())
     with pytest.raises(rp.UnmetNeed, match="forbids policy safegrad"):
-        rp.Guardrails(["without gradient-projection"]).check_needs(grad)
+        grad.check_rules(rp.Guardrails(["without gradient-projection"]))
 
 
 def test_an_assessment_is_arrays_and_reads_back() -> None:

@@ -323,6 +323,8 @@ class Configured:
         `parameters` those of `calibrated` unless others are given. Other threads run meanwhile.
 
         Raises `PolicyFault`: whatever goes wrong here, the update must not happen."""
+    def check_rules(self, rules: Guardrails) -> None:
+        """Raises `UnmetNeed` if the policy declares what a rule forbids."""
     def require(self, rules: Guardrails, assessment: Assessment, signals: Signals) -> None:
         """Raises `PolicyFault` if the assessment breaks a rule of the person who runs this."""
 
@@ -429,8 +431,6 @@ class Guardrails:
     def __new__(cls, rules: Sequence[str]) -> Guardrails: ...
     @property
     def rules(self) -> list[str]: ...
-    def check_needs(self, configured: Configured) -> None:
-        """Raises `UnmetNeed` if the policy declares what a rule forbids."""
 
 @final
 class Combiner:

@@ -36,7 +36,7 @@ class Policies:
             fits = bool(one.parameters) or bool(config.labelled)
             needs.check(policy.name, one.needs, calibrated=fits, **limits_of_setup)
             if self.guardrails is not None:
-                self.guardrails.check_needs(one)
+                one.check_rules(self.guardrails)
             self.configured.append(one)
         self.combiner = risk_policy.Combiner(self.configured)
         self.states = [b""] * len(self.configured)
