@@ -144,7 +144,7 @@ impl Policy {
             };
             // Also that it is still the file that was loaded, and what it calls itself.
             host_sandbox::Policy::load_trusted(engine, &self.file, &trust)?;
-            check_signature(&self.file, &host_sandbox::read(engine, &self.file)?, &key)
+            check_signature(engine, &self.file, &host_sandbox::read(engine, &self.file)?, &key)
         })?;
         let mut said = json!(said);
         said["key_id"] = json!(key.id());
