@@ -1,9 +1,6 @@
 //! The file of a calibration: what a policy made of labelled examples, for which model.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -11,6 +8,8 @@ use serde_json::Value;
 use host_contract::{Candidate, Needs};
 use host_files::{capped, json};
 use host_sandbox::Policy;
+
+use crate::error::FileError;
 
 /// Most bytes of a file; the parameters of a policy are most of it.
 const BYTES: u64 = 64 << 20;
@@ -44,31 +43,15 @@ fn none<T>() -> Option<T> {
     None
 }
 
-/// Why a file is no calibration, or not the one that is needed.
-#[derive(Debug, thiserror::Error)]
-pub enum CalibrationError {
-    #[error("can't read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}: {problem}", path.display())]
-    File { path: PathBuf, problem: String },
-}
-
-impl CalibrationError {
-    fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File { path: path.to_owned(), problem: problem.into() }
-    }
-}
-
 impl<F: Serialize + DeserializeOwned, N: Serialize + DeserializeOwned> CalibrationFile<F, N> {
     /// # Errors
     /// A file that can't be read or is something else.
-    pub fn read(path: &Path) -> Result<Self, CalibrationError> {
+    pub fn read(path: &Path) -> Result<Self, FileError> {
         let read = capped::read_text(path, BYTES);
-        let text =
-            read.map_err(|source| CalibrationError::Read { path: path.to_owned(), source })?;
+        let text = read.map_err(|source| FileError::read(path, source))?;
         serde_json::from_str(&text).map_err(|error| {
             let problem = format!("is no calibration file ({error}); make one with host calibrate");
-            CalibrationError::file(path, problem)
+            FileError::file(path, problem)
         })
     }
 
@@ -99,10 +82,10 @@ impl<F, N> CalibrationFile<F, N> {
         policy: &Policy,
         settings: &Value,
         model_digest: &str,
-    ) -> Result<(), CalibrationError> {
+    ) -> Result<(), FileError> {
         let stale = |what: &str| {
             let problem = format!("was made for another {what}; run host calibrate again");
-            Err(CalibrationError::file(path, problem))
+            Err(FileError::file(path, problem))
         };
         if self.policy_sha256 != policy.digest() {
             return stale("policy file");
@@ -120,8 +103,8 @@ impl<F, N> CalibrationFile<F, N> {
     ///
     /// # Errors
     /// Parameters that are not hex.
-    pub fn parameters(&self, path: &Path) -> Result<Vec<u8>, CalibrationError> {
+    pub fn parameters(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let problem = "parameters is not hex; run host calibrate again";
-        hex::decode(&self.parameters).map_err(|_| CalibrationError::file(path, problem))
+        hex::decode(&self.parameters).map_err(|_| FileError::file(path, problem))
     }
 }

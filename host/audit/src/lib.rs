@@ -6,7 +6,11 @@ pub mod calibration;
 pub mod cases;
 pub mod checks;
 pub mod coverage;
+mod error;
 pub mod inspect;
 pub mod journal;
+pub mod seal;
 pub mod synthetic;
 pub mod timestamp;
+
+pub use error::FileError;

@@ -28,4 +28,4 @@ pub use hostile_policy::{HostilePolicy, Stopped, native};
 pub use image::Image;
 pub use leftovers::{Answered, Journalled, Leftovers};
 pub use registry::{Answer, Asked, Registry, Then};
-pub use trial::{Mode, Outcome, Trial};
+pub use trial::{LIMITS, Mode, Outcome, Trial};

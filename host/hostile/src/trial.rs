@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Steps of a run that nothing stops.
 pub(crate) const STEPS: u64 = 6;
 /// Tight, so that each hostile policy is stopped within a second; its own come after.
-const LIMITS: [&str; 5] = [
+pub const LIMITS: [&str; 5] = [
     "limits.fuel_per_call=20_000_000",
     "limits.calibrate_fuel=20_000_000",
     "limits.memory_bytes=33_554_432",

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use host_audit::journal::{Answered, Identity, JournalWriter, Mark, Mode, Start};
+use host_audit::seal::{self, JournalHead, Notary, Seal};
 use host_sandbox::{Error, Signer};
 use pyo3::prelude::*;
 use serde_json::json;
@@ -28,7 +31,10 @@ type Writer = JournalWriter<Arc<Signer>>;
 pub struct Journal {
     writer: Mutex<Option<Writer>>,
     policies: usize,
-    public: String,
+    signer: Arc<Signer>,
+    /// What the run's files are signed as, once it ended.
+    seal: Mutex<Seal>,
+    folder: PathBuf,
 }
 
 /// Makes a secret key, and its public half beside it.
@@ -64,15 +70,14 @@ impl Journal {
     ) -> PyResult<Self> {
         let begun = Begun::new(&policies, mode, budget_bytes, on_fault, require, identity)?;
         let signer = signer(key)?;
-        let public = signer.public().to_base64();
         let writer = detached(py, || {
             // Of the folder itself the writer makes sure that it is new.
             if let Some(parent) = folder.parent() {
                 fs::create_dir_all(parent).map_err(|source| Error::journal(parent, &source))?;
             }
-            JournalWriter::create(&folder, &begun.start(), signer)
+            JournalWriter::create(&folder, &begun.start(), Arc::clone(&signer))
         })?;
-        Ok(Self::writing(writer, policies.len(), public))
+        Ok(Self::writing(writer, begun, signer, folder))
     }
 
     #[staticmethod]
@@ -96,10 +101,20 @@ impl Journal {
         let begun = Begun::new(&policies, mode, budget_bytes, on_fault, require, identity)?;
         let mark: Mark = records::read(mark, "mark").map_err(JournalError::new_err)?;
         let signer = signer(key)?;
-        let public = signer.public().to_base64();
-        let writer =
-            detached(py, || JournalWriter::resume(&folder, &begun.start(), &mark, signer))?;
-        Ok(Self::writing(writer, policies.len(), public))
+        let writer = detached(py, || {
+            let start = begun.start();
+            let writer = JournalWriter::resume(&folder, &start, &mark, Arc::clone(&signer))?;
+            // What was signed of the run is no longer all of it.
+            if let Some(run) = folder.parent() {
+                let gone = fs::remove_file(run.join(seal::FILE));
+                gone.or_else(|error| match error.kind() {
+                    ErrorKind::NotFound => Ok(()),
+                    _ => Err(Error::journal(run, &error)),
+                })?;
+            }
+            Ok(writer)
+        })?;
+        Ok(Self::writing(writer, begun, signer, folder))
     }
 
     #[pyo3(signature = (policy, signals, assessment, *, state = None))]
@@ -155,9 +170,38 @@ impl Journal {
         let last = last.map(|last| records::read(last, "last")).transpose();
         let last = last.map_err(JournalError::new_err)?;
         self.with(py, |writer| writer.end(ending, last))?;
+        let left = self.with(py, |writer| {
+            let (records, head) = writer.head();
+            Ok(JournalHead { records, head: head.to_owned() })
+        })?;
         // What is over takes nothing more.
         *self.lock() = None;
+        let mut seal = locked(&self.seal);
+        seal.ended = Some(ending.to_owned());
+        seal.journal = Some(left);
         Ok(())
+    }
+
+    #[pyo3(signature = (*, notices = Vec::new()))]
+    fn sign_run(&self, py: Python<'_>, notices: Vec<String>) -> PyResult<()> {
+        let Some(run) = self.folder.parent().filter(|_| self.folder.ends_with("journal")) else {
+            let path = self.folder.display();
+            let problem = "isn't the folder journal of a run's folder, so there is no run to sign";
+            return Err(JournalError::new_err(format!("{path} {problem}")));
+        };
+        detached(py, || {
+            let mut seal = locked(&self.seal);
+            let Some(ended) = seal.ended.clone() else {
+                let problem = "the journal hasn't ended; call end() first";
+                return Ok(Err(problem.to_owned()));
+            };
+            seal.notices = notices;
+            let name = seal.identity.run.clone();
+            let notary = Notary { signer: &self.signer, run: &name };
+            let signed = seal.close(run, seal::FILE, notary, &ended);
+            Ok(signed.and_then(|()| seal.write(run, notary)).map_err(|error| error.to_string()))
+        })?
+        .map_err(JournalError::new_err)
     }
 
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
@@ -186,18 +230,26 @@ impl Journal {
     }
 
     #[getter]
-    fn public_key(&self) -> &str {
-        &self.public
+    fn public_key(&self) -> String {
+        self.signer.public().to_base64()
     }
 }
 
 impl Journal {
-    fn writing(writer: Writer, policies: usize, public: String) -> Self {
-        Self { writer: Mutex::new(Some(writer)), policies, public }
+    fn writing(writer: Writer, begun: Begun, signer: Arc<Signer>, folder: PathBuf) -> Self {
+        let started = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let seal = Seal { identity: begun.identity, started, ..Seal::default() };
+        Self {
+            writer: Mutex::new(Some(writer)),
+            policies: begun.policies.len(),
+            signer,
+            seal: Mutex::new(seal),
+            folder,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.writer)
     }
 
     /// The lock is taken without the interpreter: whoever has it may be waiting for that.
@@ -295,6 +347,10 @@ impl Begun {
             policies: seats.collect(),
         }
     }
+}
+
+fn locked<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
+    one.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_hex(byte: u8) -> bool {

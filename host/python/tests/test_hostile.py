@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import risk_policy as rp
 
 STEPS = 5
@@ -34,18 +36,26 @@ def train(path: Path, engine: rp.Engine) -> None:
         state = configured.assess(signals, state).state
 
 
-def test_every_hostile_policy_is_stopped_with_the_words_of_the_host(hostile: Path) -> None:
+def test_every_hostile_policy_is_stopped_with_the_words_of_the_host(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong = []
     index = json.loads((hostile / "index.json").read_text())
     assert len(index) > 100
-    usual = rp.Engine()
+    engines: dict[str, rp.Engine] = {}
+    monkeypatch.chdir(hostile)
     for one in index:
         # The compiler is given up after seconds there; the program's own tests wait for that.
         if one["by"].startswith("limits.compile"):
             continue
-        engine = rp.Engine(limits(one["set"])) if one["set"] else usual
+        # What a loop has no code for, such as steering, it refuses itself.
+        if one["name"] == "needs-an-actuator":
+            continue
+        set_here = limits(one["set"])
+        key = json.dumps(set_here, sort_keys=True)
+        engine = engines.get(key) or engines.setdefault(key, rp.Engine(set_here))
         try:
-            train(hostile / f"{one['name']}.wasm", engine)
+            train(Path(f"{one['name']}.wasm"), engine)
             found = "never", ""
         except rp.PolicyFault as fault:
             found = "fault", str(fault)

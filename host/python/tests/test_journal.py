@@ -124,6 +124,65 @@ def test_the_program_replays_what_was_written_here(
     assert len(compared["steps"]) == STEPS and compared["other"] == "sft"
 
 
+def test_what_a_run_left_is_signed_and_checked_by_the_program(host: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "run"
+    (run_folder / "adapter").mkdir(parents=True)
+    weights = run_folder / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(b"weights")
+    journal, _ = write(run_folder / "journal", [calibrated()])
+    with pytest.raises(rp.JournalError, match="hasn't ended"):
+        journal.sign_run()
+    end(journal)
+    unsigned = audited(host, run_folder)
+    assert unsigned["verdict"] == "unproven" and not unsigned["findings"]
+    journal.sign_run(notices=["one row was left out"])
+    seal = json.loads((run_folder / "seal.json").read_text())
+    names = ["adapter/adapter_model.safetensors", "journal.key", "journal.pub"]
+    assert list(seal["files"]) == names
+    assert seal["ended"] == "finished" and seal["notices"] == ["one row was left out"]
+    assert audited(host, run_folder)["verdict"] == "passed"
+
+    def verdict_with(path: Path, content: bytes) -> str:
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes(content)
+        found: str = audited(host, run_folder)["verdict"]
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
+        return found
+
+    assert verdict_with(weights, b"others!") == "failed"
+    assert verdict_with(run_folder / "adapter" / "more.bin", b"more") == "failed"
+    seal["ended"] = "stopped"
+    assert verdict_with(run_folder / "seal.json", json.dumps(seal).encode()) == "failed"
+    assert audited(host, run_folder)["verdict"] == "passed"
+
+    other, _ = write(tmp_path / "elsewhere" / "records", [calibrated()])
+    end(other)
+    with pytest.raises(rp.JournalError, match="isn't the folder journal"):
+        other.sign_run()
+
+
+def test_a_run_that_goes_on_is_signed_anew(host: Path, tmp_path: Path) -> None:
+    run_folder, policies = tmp_path / "run", [calibrated("fixed-kl")]
+    run_folder.mkdir()
+    journal, states = write(run_folder / "journal", policies, steps=2)
+    mark = journal.mark()
+    journal.end("interrupted")
+    journal.sign_run()
+    again = rp.Journal.resume(
+        run_folder / "journal", policies, mark, key=tmp_path / "run" / "journal.key",
+        identity={"model": DIGEST},
+    )
+    assert not (run_folder / "seal.json").exists()
+    go_on(again, policies, states, range(2, STEPS))
+    assert audited(host, run_folder)["verdict"] == "failed"  # It has no end.
+    end(again)
+    again.sign_run()
+    assert audited(host, run_folder)["verdict"] == "passed"
+
+
 def test_what_was_changed_is_found(host: Path, tmp_path: Path) -> None:
     journal, _ = write(tmp_path / "journal", [calibrated("fixed-kl")])
     end(journal)

@@ -86,7 +86,27 @@ def test_a_journal_of_a_training_replays(tmp_path, key):
     found = risk_policy.replay(folder / "journal")
     assert found["passed"] and found["replay"]["replayed"] == 18
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["status"] == "finished" and [p["name"] for p in manifest["policies"]] == ["target-kl", "fixed-kl", "constrained-sft"]
+    made_of = json.loads((folder / "trainer.json").read_text())
+    assert manifest["status"] == "finished" and [p["name"] for p in made_of["policies"]] == ["target-kl", "fixed-kl", "constrained-sft"]
+
+
+def verdict(host, folder):
+    done = subprocess.run([host, "audit", "--run", folder, "--json"], capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    return done.returncode, told["verdict"], told["findings"]
+
+
+def test_the_program_vouches_for_the_adapter_that_a_training_left(tmp_path, key, host):
+    folder = trained(tmp_path, everything(key)).risk_policy_folder
+    assert verdict(host, folder) == (0, "passed", [])
+    adapter = folder / "adapter/adapter_model.safetensors"
+    made_of = folder / "trainer.json"
+    for path, pattern in ((adapter, b"x"), (made_of, b" "), (folder / "metrics.jsonl", b"{}\n")):
+        before = path.read_bytes()
+        path.write_bytes(before + pattern)
+        assert verdict(host, folder)[:2] == (4, "failed"), path
+        path.write_bytes(before)
+    assert verdict(host, folder) == (0, "passed", [])
 
 
 def test_a_plain_trainer_trains_under_a_policy_as_that_of_trl_does(tmp_path, key):

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use host_audit::calibration::CalibrationError;
+use host_audit::FileError;
 use host_data::Failure;
 use serde::{Deserialize, Serialize};
 
@@ -122,11 +122,13 @@ impl Error {
     }
 }
 
-impl From<CalibrationError> for Error {
-    fn from(error: CalibrationError) -> Self {
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
         match error {
-            CalibrationError::Read { path, source } => Self::read(&path, source),
-            CalibrationError::File { path, problem } => Self::file(&path, problem),
+            FileError::Read { path, source } => Self::read(&path, source),
+            FileError::File { path, problem } => Self::file(&path, problem),
+            FileError::Journal(error) => error.into(),
+            FileError::Write(error) => error.into(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use hostile::HostilePolicy;
+use hostile::{HostilePolicy, LIMITS};
 use serde_json::json;
 
 use crate::binary;
@@ -100,8 +100,9 @@ fn write_hostile(folder: &Path) -> Result<()> {
     let mut index = Vec::new();
     for one in HostilePolicy::all()? {
         fs::write(folder.join(format!("{}.wasm", one.name)), one.bytes()?)?;
+        let set: Vec<&str> = LIMITS.into_iter().chain(one.set.iter().map(String::as_str)).collect();
         index.push(json!({
-            "name": one.name, "by": one.by, "exit": one.exit, "says": one.says, "set": one.set,
+            "name": one.name, "by": one.by, "exit": one.exit, "says": one.says, "set": set,
         }));
     }
     fs::write(folder.join("index.json"), serde_json::to_vec_pretty(&index)?)?;

@@ -529,6 +529,11 @@ class Journal:
         `"finished"`: all steps of the run; `"stopped"`: by a policy; `"interrupted"` and
         `"early-stop"`: before. `last` is what became of the last step, which a replay misses
         otherwise; None if it failed."""
+    def sign_run(self, *, notices: Sequence[str] = ()) -> None:
+        """Signs, after `end`, everything that lies in the run's folder, in which the journal is the
+        folder `journal`, as what the run left: `seal.json`. `host audit --run` checks it. `notices`
+        is what a reader should know of the run. Raises `JournalError` if the journal isn't the one
+        that was written here any more."""
     def sync(self) -> None: ...
     def mark(self) -> dict[str, Any]:
         """Where the journal stands, for a checkpoint. Everything must be sealed."""

@@ -3,7 +3,6 @@
 
 pub mod checkpoint;
 mod loss_trend;
-pub mod notary;
 pub mod observer;
 mod recorder;
 pub mod run_dir;

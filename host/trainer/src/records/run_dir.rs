@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use host_audit::journal::{Answered, JournalWriter, Mark};
+use host_audit::seal::JournalHead;
 use host_contract::Outcome;
 use host_data::Failure;
 use host_eval::selection::EvaluationRecord;
@@ -180,14 +181,6 @@ impl RunDir {
             last,
         })
     }
-}
-
-/// The last record of a journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JournalHead {
-    pub records: u64,
-    pub head: String,
 }
 
 /// How far the records of a run reach at a checkpoint.

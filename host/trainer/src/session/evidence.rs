@@ -2,30 +2,29 @@
 
 mod evaluations;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use host_audit::journal::{Entry, Journal, Summary};
+use host_audit::journal::{Entry, Identity, Journal, Summary};
+use host_audit::seal::{self, JournalHead, Seal, names, notary};
 use host_contract::Action;
-use host_files::own;
+use host_files::{own, sha256};
 use host_sandbox::Statement;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Layers;
 use crate::error::{Error, Result};
-use crate::records::notary;
-use crate::records::run_dir::JournalHead;
+use crate::program;
 use crate::session::manifest;
-use crate::session::stages::{FILE, Seal, Stages, names};
+use crate::session::stages::{FILE, Stages};
 
 /// Most bytes of metrics.jsonl and of report.json that are compared with the journal.
 const FILE_BYTES: u64 = 1 << 30;
 /// Folders in which whoever takes the result takes everything.
 const TAKEN_WHOLE: [&str; 5] =
     ["adapter/", "adapter-last/", "baseline/adapter/", "baseline/adapter-last/", "steering/"];
-/// Part of the identity of runs whose journal is that of a trainer of Python.
-const OF_PYTHON: &str = "trainer";
+/// Part of the identity of runs of a trainer of Python, and the file that it is the digest of.
+const OF_PYTHON: (&str, &str) = ("trainer", "trainer.json");
 const ADAPTER: &str = "adapter/adapter_model.safetensors";
 
 /// What was found.
@@ -35,6 +34,9 @@ pub struct Evidence {
     pub files: Vec<String>,
     /// How the run ended, in the words of its owner.
     pub ended: Option<String>,
+    /// What of it is among the files.
+    #[serde(skip)]
+    holds: &'static str,
     /// What doesn't fit.
     pub findings: Vec<String>,
     /// Why the result is not shown to be that of the run, if nothing is wrong.
@@ -62,8 +64,52 @@ pub fn check(run: Option<&Path>, journal: &Journal) -> Evidence {
 /// # Errors
 /// A folder without it, as that of a run without policies.
 pub fn signed(run: &Path) -> Result<Vec<u8>> {
-    let path = run.join(FILE);
-    own::read(&path, notary::FILE_BYTES).map_err(|source| Error::read(&path, source))
+    let paths = [run.join(FILE), run.join(seal::FILE)];
+    let path = paths.iter().find(|path| path.symlink_metadata().is_ok()).unwrap_or(&paths[0]);
+    own::read(path, notary::FILE_BYTES).map_err(|source| Error::read(path, source))
+}
+
+/// What made a run, as its journal's identity tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    /// `host train`.
+    Host,
+    /// A trainer of the Python package.
+    Trainer,
+    /// Any other training loop with a journal.
+    Loop,
+}
+
+impl Maker {
+    fn of(identity: &Identity) -> Self {
+        match &identity.parts {
+            parts if parts.contains_key(program::PART) => Self::Host,
+            parts if parts.contains_key(OF_PYTHON.0) => Self::Trainer,
+            _ => Self::Loop,
+        }
+    }
+
+    /// The file that names what the run left.
+    fn seal(self) -> &'static str {
+        if self == Self::Host { FILE } else { seal::FILE }
+    }
+
+    /// Whether a run that ended so has one.
+    fn leaves_adapter(self, ended: &str) -> bool {
+        match self {
+            Self::Host => true,
+            Self::Trainer => ["finished", "stopped"].contains(&ended),
+            Self::Loop => false,
+        }
+    }
+
+    fn leaves(self) -> &'static str {
+        match self {
+            Self::Host => "adapter, configuration, metrics and report",
+            Self::Trainer => "adapter, arguments and metrics",
+            Self::Loop => "the files beside the journal",
+        }
+    }
 }
 
 impl Evidence {
@@ -71,8 +117,8 @@ impl Evidence {
     pub fn left(&self) -> Option<String> {
         let ended = self.ended.as_ref()?;
         Some(format!(
-            "the run {ended}; adapter, configuration, metrics and report are those it left \
-             ({} files)",
+            "the run {ended}; {} are those it left ({} files)",
+            self.holds,
             self.files.len()
         ))
     }
@@ -83,28 +129,39 @@ impl Evidence {
 
     /// Says why nothing is shown, if something is missing rather than wrong.
     fn read(&mut self, run: &Path, journal: &Journal) -> Option<&'static str> {
-        let of_python = |parts: &BTreeMap<String, String>| parts.contains_key(OF_PYTHON);
-        let identity = journal.run.identity.as_ref().map(|identity| &identity.parts);
-        if identity.is_some_and(of_python) && !run.join(FILE).exists() {
-            return Some("a trainer of Python signs its journal, and not what it leaves beside it");
+        let identity = journal.run.identity.clone().unwrap_or_default();
+        let by = Maker::of(&identity);
+        self.holds = by.leaves();
+        let (file, key) = (by.seal(), journal.key.as_ref());
+        let path = run.join(file);
+        if by != Maker::Host && path.symlink_metadata().is_err() {
+            return Some(
+                "the journal is of a training in Python that signed nothing beside it: it didn't \
+                 come to its end, or makes no seal.json",
+            );
         }
-        let stages: Stages =
-            match notary::read(&run.join(FILE), Statement::Run, journal.key.as_ref()) {
-                Ok(stages) => stages,
-                Err(problem) => {
-                    self.find(format!("{FILE}, which names what the run left, {problem}"));
-                    return None;
-                }
-            };
-        let Some(seal) = &stages.seal else {
-            self.find(format!("{FILE} does not name what the run left"));
-            return None;
+        let found = match by {
+            Maker::Host => {
+                notary::read(&path, Statement::Run, key).map(|stages: Stages| stages.seal)
+            }
+            _ => notary::read(&path, Statement::Run, key).map(Some),
         };
-        if Some(&seal.identity) != journal.run.identity.as_ref() {
-            self.find(format!("{FILE} and the journal are of different runs"));
+        let seal = match found {
+            Ok(Some(seal)) => seal,
+            Ok(None) => {
+                self.find(format!("{file} does not name what the run left"));
+                return None;
+            }
+            Err(problem) => {
+                self.find(format!("{file}, which names what the run left, {problem}"));
+                return None;
+            }
+        };
+        if seal.identity != identity {
+            self.find(format!("{file} and the journal are of different runs"));
             return None;
         }
-        self.files(run, seal);
+        self.files(run, &seal, file);
         self.ended.clone_from(&seal.ended);
         let Some(ended) = &seal.ended else {
             return Some("the run did not come to its end; go on with it by host train --resume");
@@ -117,7 +174,7 @@ impl Evidence {
                 "the run left a journal of {} records, and this is another one, of {}",
                 left.records, stands.records
             )),
-            None => self.find(format!("{FILE} names no journal")),
+            None => self.find(format!("{file} names no journal")),
         }
         let ending = journal.entries.iter().rev().find_map(|entry| match entry {
             Entry::End { ending, .. } => Some(ending.as_str()),
@@ -127,18 +184,22 @@ impl Evidence {
             if ended == "finished" {
                 self.find("the run finished, and its journal says that it failed");
             }
-        } else if !seal.files.contains_key(ADAPTER) {
-            self.find(format!("{FILE} names no adapter"));
+        } else if by.leaves_adapter(ended) && !seal.files.contains_key(ADAPTER) {
+            self.find(format!("{file} names no adapter"));
         }
-        if self.findings.is_empty() {
-            self.contents(run, seal, journal, ending.unwrap_or_default());
+        let ending = ending.unwrap_or_default();
+        match by {
+            _ if !self.findings.is_empty() => {}
+            Maker::Host => self.contents(run, &seal, journal, ending),
+            Maker::Trainer => self.of_python(run, &seal, journal, ending),
+            Maker::Loop => {}
         }
         None
     }
 
     /// Each file that was signed must be there as it was, and no other one among those of an
     /// adapter.
-    fn files(&mut self, run: &Path, seal: &Seal) {
+    fn files(&mut self, run: &Path, seal: &Seal, file: &str) {
         for (name, content) in &seal.files {
             let path = run.join(name);
             // A name leads nowhere else, not even through a link to a folder.
@@ -154,7 +215,7 @@ impl Evidence {
                 self.find(format!("{name} is not what the run left"));
             }
         }
-        for name in names(run).unwrap_or_default() {
+        for name in names(run, file).unwrap_or_default() {
             let taken = TAKEN_WHOLE.iter().any(|folder| name.starts_with(folder));
             if taken && seal.ended.is_some() && !seal.files.contains_key(&name) {
                 self.find(format!("{} is not of the run", host_files::text::brief(&name, 200)));
@@ -193,11 +254,26 @@ impl Evidence {
         }
     }
 
+    /// As [`Evidence::contents`], of a trainer of Python.
+    fn of_python(&mut self, run: &Path, seal: &Seal, journal: &Journal, ending: &str) {
+        let (part, file) = OF_PYTHON;
+        match own::read(&run.join(file), FILE_BYTES) {
+            Ok(bytes) if Some(&sha256::hex(&bytes)) == seal.identity.parts.get(part) => {}
+            Ok(_) => self.find(format!("{file} is not what the journal names")),
+            Err(error) => self.find(format!("{file} can't be read ({error})")),
+        }
+        match lines(&run.join("metrics.jsonl")) {
+            Ok(lines) => self.metrics(&lines, &journal.decided(), ending),
+            Err(problem) => self.find(format!("metrics.jsonl {problem}")),
+        }
+    }
+
     /// The metrics of a step repeat what the policies asked for there.
     fn metrics(&mut self, lines: &[Value], decided: &[(u64, Option<Summary>)], ending: &str) {
-        // A step that failed has records and no metrics.
+        // A step that failed or was cut off has records and no metrics.
         let steps = decided.len();
-        if lines.len() != steps && !(ending == "failed" && lines.len() + 1 == steps) {
+        let cut_off = ["failed", "interrupted"].contains(&ending);
+        if lines.len() != steps && !(cut_off && lines.len() + 1 == steps) {
             self.find(format!("metrics.jsonl has {} steps, and the journal {steps}", lines.len()));
             return;
         }

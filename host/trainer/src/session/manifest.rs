@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host_audit::journal::Identity;
+use host_audit::seal::Seal;
 use host_contract::Version;
 use host_data::Digests;
 use host_files::sha256::hex as sha256;
@@ -17,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::policies::ActivePolicy;
 use crate::program;
 use crate::records::run_dir::RunDir;
-use crate::session::stages::Seal;
 use crate::step::RunContext;
 
 pub(crate) const FILE: &str = "manifest.json";

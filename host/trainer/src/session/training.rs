@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use host_audit::journal::{Identity, JournalWriter, Mark, Mode, Start};
+use host_audit::seal::{JournalHead, Notary};
 use host_contract::Needs;
 use host_eval::evaluation::Examination;
 use host_eval::report::Trained;
@@ -19,9 +20,8 @@ use crate::policies::ActivePolicy;
 use crate::ranks::Ranks;
 use crate::records::RunRecorder;
 use crate::records::checkpoint::{Checkpoints, Saved};
-use crate::records::notary::Notary;
 use crate::records::observer::Observer;
-use crate::records::run_dir::{JournalHead, Records, RunDir};
+use crate::records::run_dir::{Records, RunDir};
 use crate::records::{Ending, Totals};
 use crate::session::follow;
 use crate::session::prepare::first_adapter;

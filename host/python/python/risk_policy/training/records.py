@@ -1,7 +1,8 @@
-"""The folder of a run: manifest.json, metrics.jsonl, and beside them the journal that `host audit --run` replays."""
+"""The folder of a run: trainer.json, manifest.json, metrics.jsonl, and beside them the journal that `host audit --run` replays."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -35,16 +36,24 @@ def versions() -> dict[str, str]:
 class Records:
     """What a run writes beside its journal; of rank 0."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(self, folder: Path, setup: Mapping[str, Any]) -> None:
+        """``setup`` is what the run is made of, which the journal names by its digest."""
+        self.folder, self.manifest = folder, {"format": FORMAT}
+        self.setup = (json.dumps(setup, indent=2, default=str) + "\n").encode()
         self.faults = 0
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Of ``trainer.json``, for record 0 of the journal."""
+        return {"trainer": hashlib.sha256(self.setup).hexdigest()}
 
     def begin(self) -> None:
         """Makes the folder, which must not exist, for its owner alone."""
         if (self.folder / "manifest.json").exists():
             raise FileExistsError(f"{self.folder} is there already; choose another RiskPolicyConfig(output=...)")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.manifest = {"format": FORMAT, "started": int(time.time()), "status": "running", **self.manifest}
+        (self.folder / "trainer.json").write_bytes(self.setup)
+        self.manifest |= {"started": int(time.time()), "status": "running"}
         self._write()
 
     def resume(self, lines: int) -> None:

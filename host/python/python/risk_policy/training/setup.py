@@ -163,14 +163,13 @@ def _begin(
     alignment = AlignmentRows(config.alignment, trainer.args.seed) if "alignment-extra" in declared else None
 
     def open_records() -> Any:
-        records = Records(folder, _manifest(trainer, run, policies.mine))
-        identity = {"trainer": hashlib.sha256(json.dumps(records.manifest, sort_keys=True, default=str).encode()).hexdigest()}
+        records = Records(folder, _made_of(trainer, run, policies.mine))
         if saved is None:
             records.begin()
         else:
             records.resume(saved["steps"]["lines"])
             policies.mine.restore(saved["policies"])
-        policies.mine.begin(folder / "journal", identity, None if saved is None else saved["policies"]["journal"])
+        policies.mine.begin(folder / "journal", records.identity, None if saved is None else saved["policies"]["journal"])
         return _Here(records)
 
     records = ranks.from_root(open_records)
@@ -191,7 +190,7 @@ class _Here:
         return {"mine": None}
 
 
-def _manifest(trainer: Any, run: dict[str, int], policies: Policies) -> dict[str, Any]:
+def _made_of(trainer: Any, run: dict[str, int], policies: Policies) -> dict[str, Any]:
     text = adapters.causal_model(trainer.model).config
     return {
         "risk_policy": risk_policy.__version__, "versions": versions(), "run": run,

@@ -34,6 +34,18 @@ from .signals import Sensors
 _NOT_FINITE_LIMIT = 3
 
 
+#: As metrics.jsonl calls what a step can come to besides an update.
+ACTIONS = {"Skip": "skip", "RollBack": "roll-back", "Stop": "stop"}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """In the order in which an audit adds them up, so that it finds the same bits."""
+    total = 0.0
+    for value in values:
+        total += float(value)
+    return total / max(len(values), 1)
+
+
 @dataclass
 class Micro:
     """A part of a step that goes through the model at once."""
@@ -154,12 +166,12 @@ class Steps:
         return weights
 
     def _line(self, number: int, everyone: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
-        action = asked["action"]
+        action, risk = asked["action"], asked["risk"].tolist()
         return {
-            "step": number, "risk": float(np.mean(asked["risk"])), "max_risk": float(np.max(asked["risk"])),
-            "task_weight": float(np.mean(asked["task_weight"])), "kl_weight": float(np.mean(asked["kl_weight"])),
+            "step": number, "risk": _mean(risk), "max_risk": max(0.0, *risk),
+            "task_weight": _mean(asked["task_weight"]), "kl_weight": _mean(asked["kl_weight"]),
             "samples": len(everyone.samples), "answer_tokens": everyone.offsets[-1],
-            "action": None if action == "Update" else action,
+            "action": None if action == "Update" else ACTIONS[action],
         }
 
     # ------------------------------------------------------------------ loss and gradient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback
 
+from risk_policy import PolicyError
+
 from . import adapters, head, setup
 from .errors import UnsuitableSetup
 from .settings import Given, settled
 from .steps import Steps
+
+logger = logging.getLogger("risk_policy")
 
 
 class RiskPolicyMixin:
@@ -72,10 +77,23 @@ class RiskPolicyMixin:
 
     def _end(self, ending: str, error: str | None) -> None:
         steps = self._steps
-        if steps is None or steps.records is None:
+        if steps is None:
             return
-        steps.policies.journal.end(ending, steps.previous)
+        whole = ending in ("finished", "stopped")
+        adapter = self.accelerator.get_state_dict(self.model) if whole else None
+        if steps.records is None:
+            return
+        journal, folder = steps.policies.journal, steps.records.folder
+        journal.end(ending, steps.previous)
+        if whole:
+            self.accelerator.unwrap_model(self.model).save_pretrained(folder / "adapter", state_dict=adapter)
         steps.records.end(ending, error)
+        try:
+            journal.sign_run()
+        except PolicyError as problem:
+            if whole:
+                raise
+            logger.warning("what the run left isn't signed: %s", problem)
 
     # ------------------------------------------------------------------ where the trainer is stepped into
 

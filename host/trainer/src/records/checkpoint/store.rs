@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use host_audit::seal::{Notary, notary};
 use host_files::{atomic, json, own, private, sha256};
 use host_sandbox::Statement;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::saved::{FORMAT, Progress, Saved, Tensors, from_bytes, to_bytes};
 use crate::config::CheckpointConfig;
 use crate::error::{Error, Result};
-use crate::records::notary::{self, Notary};
 use crate::records::run_dir::RunDir;
 
 const MANIFEST: &str = "manifest.json";

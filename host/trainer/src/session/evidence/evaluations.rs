@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use host_audit::seal::Seal;
 use host_eval::selection::{EvaluationRecord, Selection};
 use serde_json::Value;
 
 use super::{ADAPTER, Evidence, lines};
 use crate::config::{Keep, RunConfig};
-use crate::session::stages::Seal;
 use crate::session::training::{EVALUATIONS, LAST_ADAPTER};
 
 impl Evidence {

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use host_audit::seal::{Notary, Seal};
 use host_eval::report::Report;
 
 use super::Prepared;
 use crate::error::{Error, Result};
-use crate::records::notary::Notary;
 use crate::records::run_dir::RunDir;
 use crate::session::calibration::CalibrationFile;
 use crate::session::manifest::Manifest;
-use crate::session::stages::{Seal, Stages};
+use crate::session::stages::{self, Stages};
 
 impl Prepared<'_> {
     /// What the run is made of, and for one that goes on in a folder that this is what it was
@@ -34,7 +34,7 @@ impl Prepared<'_> {
         match (self.notary(), seal) {
             (None, _) => {}
             (Some(_), Some(seal)) => {
-                manifest.note(&seal.check(&self.identity, folder)?);
+                manifest.note(&stages::goes_on(seal, &self.identity, folder)?);
                 self.identity = seal.identity.clone();
             }
             (Some(notary), None) => self.check_vouched(folder, notary)?,

@@ -12,13 +12,13 @@ use serde_json::Value;
 /// Where the signature stands.
 const FIELD: &str = "signature";
 /// Most bytes of such a file.
-pub(crate) const FILE_BYTES: u64 = 64 << 20;
+pub const FILE_BYTES: u64 = 64 << 20;
 
 /// Signs the files of one run.
 #[derive(Debug, Clone, Copy)]
 pub struct Notary<'a> {
     pub signer: &'a Signer,
-    /// The run's name, [`host_audit::journal::Identity::run`].
+    /// The run's name, [`crate::journal::Identity::run`].
     pub run: &'a str,
 }
 
