@@ -223,38 +223,6 @@ def test_a_training_that_goes_on_from_a_checkpoint_ends_as_one_that_was_never_le
     assert again.risk_policy_folder == folder and risk_policy.replay(folder / "journal")["passed"]
 
 
-SCRIPT = """
-import pathlib, sys
-sys.path.insert(0, {tests!r})
-from training_setup import torch, trainer, weights
-from test_training_trainer import everything
-folder = pathlib.Path({folder!r})
-one = trainer(folder, everything({key!r}), batch={batch}, accumulate={accumulate})
-one.train()
-if one.accelerator.is_main_process:
-    torch.save(weights(one), folder / "weights.pt")
-"""
-
-
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_train_as_one_does(tmp_path, key, accumulate):
-    whole = trained(tmp_path / "one", everything(key))
-    folder = tmp_path / "two"
-    folder.mkdir()
-    script = tmp_path / "script.py"
-    tests = str(pathlib.Path(__file__).parent)
-    script.write_text(SCRIPT.format(tests=tests, folder=str(folder), key=str(key), batch=2 // accumulate, accumulate=accumulate))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert gap(weights(whole), torch.load(folder / "weights.pt")) < 1e-3
-    both = [[json.loads(line) for line in (where / "risk_policy/metrics.jsonl").read_text().splitlines()] for where in (tmp_path / "one/out", folder / "out")]
-    for one, two in zip(*both, strict=True):
-        for name in ("loss", "task_loss", "kl", "risk", "task_weight", "kl_weight", "gradient_norm"):
-            assert one[name] == pytest.approx(two[name], abs=1e-4), name
-    assert risk_policy.replay(folder / "out/risk_policy/journal")["passed"]
-
-
 def test_a_fault_on_the_asking_process_ends_both(tmp_path, key):
     script = tmp_path / "script.py"
     tests = str(pathlib.Path(__file__).parent)

@@ -53,7 +53,7 @@ def rows(count=24):
     return [row() for _ in range(count)]
 
 
-def trainer(folder, risk_policy=None, batch=4, accumulate=1, steps=6, cls=None, model=None, data=None, **fields):
+def trainer(folder, risk_policy=None, batch=4, accumulate=1, steps=6, cls=None, model=None, data=None, evaluation=None, **fields):
     import trl
 
     from risk_policy.training import RiskPolicyTrainer
@@ -73,7 +73,8 @@ def trainer(folder, risk_policy=None, batch=4, accumulate=1, steps=6, cls=None, 
     cls = cls or (trl.SFTTrainer if risk_policy is None else RiskPolicyTrainer)
     return cls(
         model=adapted() if model is None else model, args=arguments, processing_class=tokenizer(),
-        train_dataset=datasets.Dataset.from_list(rows() if data is None else data), **policy,
+        train_dataset=datasets.Dataset.from_list(rows() if data is None else data),
+        eval_dataset=None if evaluation is None else datasets.Dataset.from_list(evaluation), **policy,
     )
 
 

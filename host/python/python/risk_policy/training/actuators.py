@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import adapters
+from . import adapters, shards
 
 
 class Update:
@@ -96,7 +96,7 @@ class Update:
         square = 0.0
         for one, start in zip(self.parameters, self.start or []):
             distance = one.detach().double() - start.double()
-            square += float(distance.square().sum())
+            square += float(shards.whole(distance.square().sum()))
             adapters.add_gradient(one, strength * distance)
         return strength / 2.0 * square
 
@@ -107,15 +107,32 @@ class Update:
             one.copy_(average)
 
     def saved(self) -> dict[str, Any]:
-        """What goes into a checkpoint."""
-        return {"start": self.start, "average": self.average, "before": self.before}
+        """What goes into a checkpoint, whole."""
+        before = None
+        if self.before is not None:
+            before = (_whole(self.before[0]), {i: dict(zip(one, _whole(one.values()))) for i, one in self.before[1].items()})
+        return {"start": _whole(self.start), "average": _whole(self.average), "before": before}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The way back."""
-        device = self.parameters[0].device
 
         def here(values: Any) -> Any:
-            return None if values is None else [one.to(device) for one in values]
+            return None if values is None else [_as(one, to) for one, to in zip(values, self.parameters)]
 
         self.start, self.average = here(saved["start"]), here(saved["average"])
-        self.before = None if saved["before"] is None else (here(saved["before"][0]), saved["before"][1])
+        self.before = None
+        if saved["before"] is not None:
+            parameters, moments = saved["before"]
+            moments = {i: {name: _as(one, self.parameters[i]) for name, one in state.items()} for i, state in moments.items()}
+            self.before = (here(parameters), moments)
+
+
+def _whole(values: Any) -> Any:
+    return None if values is None else [shards.whole(one) if isinstance(one, torch.Tensor) else one for one in values]
+
+
+def _as(value: Any, parameter: nn.Parameter) -> Any:
+    """A value where and how its parameter is; the optimizer's count of steps stays as it is."""
+    if not isinstance(value, torch.Tensor) or value.shape != parameter.shape:
+        return value
+    return shards.like(value.to(parameter.device), parameter)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import shards
 from .errors import UnsuitableSetup
 
 #: Starts under which the base weights stay what they were; others take something away from them.
@@ -110,18 +111,19 @@ def layer_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _grams(pair: Pair) -> tuple[Tensor, Tensor]:
-    """B^T B and A A^T: [rank, rank], f64."""
-    a, b = pair.a.detach().double(), pair.b.detach().double()
-    return b.T @ b, a @ a.T
+def _grams(pair: Pair) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A, B, B^T B and A A^T, f64; the last two [rank, rank]."""
+    a, b = (shards.whole(one.detach()).double() for one in (pair.a, pair.b))
+    return a, b, b.T @ b, a @ a.T
 
 
 @torch.no_grad()
 def drift(model: nn.Module) -> float:
     """|s B A| over all adapted matrices, by |B A|^2 = trace((B^T B)(A A^T)), so no matrix is formed."""
+    shards.lay_down(model)
     squares = 0.0
     for pair in pairs(model):
-        inner, outer = _grams(pair)
+        _, _, inner, outer = _grams(pair)
         squares += pair.scaling**2 * float((inner * outer).sum())
     return math.sqrt(max(squares, 0.0))
 
@@ -129,37 +131,46 @@ def drift(model: nn.Module) -> float:
 @torch.no_grad()
 def pull_to_reference(model: nn.Module, strength: float) -> float:
     """Adds the gradient of strength / 2 * |s B A|^2, and returns its value: by B it is s^2 B (A A^T), by A s^2 (B^T B) A."""
+    shards.lay_down(model)
     value = 0.0
     for pair in pairs(model):
-        inner, outer = _grams(pair)
+        a, b, inner, outer = _grams(pair)
         factor = strength * pair.scaling**2
         value += factor / 2.0 * float((inner * outer).sum())
-        add_gradient(pair.b, factor * (pair.b.double() @ outer))
-        add_gradient(pair.a, factor * (inner @ pair.a.double()))
+        add_gradient(pair.b, factor * (b @ outer))
+        add_gradient(pair.a, factor * (inner @ a))
     return value
 
 
 def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Adds to what the parameter's gradient is."""
-    gradient = gradient.to(parameter.dtype)
+    """Adds to what the parameter's gradient is. Of a parameter in shards every process has the whole gradient."""
+    gradient = shards.like(gradient.to(parameter.dtype), parameter)
     parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+
+
+def _train(model: nn.Module, names: set[str]) -> None:
+    """Lets these parameters be trained, and no other."""
+    for name, one in model.named_parameters():
+        if one.requires_grad != (name in names):
+            one.requires_grad_(name in names)
 
 
 @contextlib.contextmanager
 def reading(model: nn.Module, reference: bool) -> Iterator[None]:
     """The model as it is read, without gradient and dropout; with the adapter off if ``reference``."""
     modes = [module for module in model.modules() if module.training]
-    # peft lets all of an adapter be trained again where it switches it on.
-    frozen = [one for one in model.parameters() if not one.requires_grad] if reference else []
+    learned = {name for name, _ in trained(model)}
     model.eval()
     try:
         with torch.no_grad(), model.disable_adapter() if reference else contextlib.nullcontext():
+            # peft says of an adapter that is off that it isn't trained, which FSDP would believe from then on.
+            _train(model, learned)
             yield
     finally:
         for module in modes:
             module.training = True
-        for one in frozen:
-            one.requires_grad_(False)
+        # And of one that is on that all of it is.
+        _train(model, learned)
 
 
 def describe(model: nn.Module) -> dict[str, Any]:

@@ -113,7 +113,10 @@ def samples_of(batch: Mapping[str, Any], origin: str = "task") -> tuple[list[Sam
 
 
 def padded(samples: Sequence[Sample], pad: int) -> tuple[dict[str, Tensor], list[Sample]]:
-    """One batch of samples, padded at the end, and the samples with their places in it."""
+    """One batch of samples, padded at the end, and the samples with their places in it. Of no samples it is one token, for
+    a process that goes along with others."""
+    if not samples:
+        return {"input_ids": torch.full((1, 1), pad), "attention_mask": torch.ones((1, 1), dtype=torch.int64)}, []
     length = max(sample.tokens.numel() for sample in samples)
     ids = torch.full((len(samples), length), pad, dtype=torch.int64)
     mask = torch.zeros_like(ids)

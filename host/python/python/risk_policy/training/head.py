@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import shards
 from .errors import UnsuitableSetup
 
 #: Reads what it wants of final hidden states [rows, tokens, hidden], while the model is in its forward.
@@ -48,12 +49,14 @@ def _scale(config: Any) -> float:
 
 
 def head_of(model: nn.Module) -> Head:
-    """The head of a causal language model."""
+    """The head of a causal language model, whole; where it is in shards every process must ask."""
     config = model.config.get_text_config()
     layer = model.get_output_embeddings()
     if layer is None:
         raise UnsuitableSetup(f"{type(model).__name__} has no output embeddings; a policy needs a causal language model")
-    return Head(layer.weight, getattr(layer, "bias", None), _scale(config), getattr(config, "final_logit_softcapping", None))
+    bias = getattr(layer, "bias", None)
+    bias = None if bias is None else shards.whole(bias.detach())
+    return Head(shards.whole(layer.weight.detach()), bias, _scale(config), getattr(config, "final_logit_softcapping", None))
 
 
 def let_read(model: nn.Module) -> None:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from . import adapters
-from .batches import Sample, padded
+from .batches import Sample, labels_of, padded, predicting
+from .beside import Beside
 from .errors import UnsuitableSetup
 from .head import answer_loss
 from .readout import Reader, Reference, Tap, stacked
@@ -78,7 +79,6 @@ class Visit:
     """What a visit of anchors adds to a step, and what it saw."""
 
     loss: float
-    gradients: Sequence[torch.Tensor | None]
     harmful: list[bool]
     #: Of this process's anchors: their places in the visit, and divergences.
     seen: list[tuple[int, float]]
@@ -144,36 +144,37 @@ class Anchors:
             flags += [name == "harmful"] * count
         return samples, flags
 
-    def visit(self, number: int, weight: float, parameters: Sequence[torch.nn.Parameter], rank: int, ranks: int, together: int) -> Visit:
+    def visit(self, number: int, weight: float, beside: Beside, together: int) -> Visit:
         """Loss and gradient of this process's share of a visit."""
         samples, harmful = self.turn(number)
+        ranks = beside.ranks
         each = weight / len(samples)
-        mine = list(range(len(samples)))[rank::ranks]
+        mine = list(range(len(samples)))[ranks.rank :: ranks.size]
         loss, seen = 0.0, []
-        gradients: list[torch.Tensor | None] = [None] * len(parameters)
-        for first in range(0, len(mine), together):
+        # In lockstep also those that the first process has and this one hasn't.
+        share = -(-len(samples) // ranks.size) if ranks.lockstep else len(mine)
+        for first in range(0, share, together):
             places = mine[first : first + together]
             part = [samples[place] for place in places]
             known = self.reference.of_alone(part)
             inputs, placed = padded(part, self.reader.pad)
             value, divergence = self._divergence(inputs, placed, known, each)
-            for index, gradient in enumerate(torch.autograd.grad(value, list(parameters), allow_unused=True)):
-                before = gradients[index]
-                gradients[index] = gradient if before is None or gradient is None else before + gradient
+            beside.add(value)
             loss += float(value.detach())
             # Rounding may leave a KL a hair below 0.
             seen += [(place, max(one, 0.0)) for place, one in zip(places, divergence)]
-        return Visit(loss, gradients, harmful, seen)
+        beside.close()
+        return Visit(loss, harmful, seen)
 
     def _divergence(self, inputs: Any, placed: Sequence[Sample], known: Any, each: float) -> tuple[torch.Tensor, list[float]]:
-        from .batches import labels_of, predicting
-
         rows, counts = predicting(placed), [one.answer_tokens for one in placed]
-        teacher = stacked(known, self.reader.device())
-        weights = torch.cat([torch.full((count,), each / count) for count in counts])
+        teacher = stacked(known, self.reader.device()) if placed else None
+        weights = torch.cat([torch.full((count,), each / count) for count in counts]) if placed else torch.zeros(0)
 
         def read(hidden: torch.Tensor, head: Any) -> dict[str, torch.Tensor]:
             current = rows.of(hidden)
+            if teacher is None:
+                return {"loss": current.sum(), "seen": torch.zeros(0)}
             if self.forward_kl:
                 value, _, kl = answer_loss(current, head, teacher, labels_of(placed), torch.zeros_like(weights), weights, self.reader.chunk)
                 return {"loss": value, "seen": torch.stack([one.mean() for one in kl.split(counts)])}

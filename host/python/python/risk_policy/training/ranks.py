@@ -15,12 +15,16 @@ T = TypeVar("T")
 
 
 class Ranks:
-    """The processes of a training; one where nothing is distributed."""
+    """The processes of a training; one where nothing is distributed.
 
-    def __init__(self) -> None:
+    ``lockstep``: parameters are in shards, so no process can run the model alone.
+    """
+
+    def __init__(self, sharded: bool = False) -> None:
         self.on = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.size = dist.get_world_size() if self.on else 1
         self.rank = dist.get_rank() if self.on else 0
+        self.lockstep = self.on and sharded
 
     @property
     def is_root(self) -> bool:
@@ -33,6 +37,10 @@ class Ranks:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, mine)
         return found
+
+    def due(self, here: bool) -> bool:
+        """Whether this process has to run the model, which it needs itself or others do: in lockstep every process must ask."""
+        return any(self.all(here)) if self.lockstep else here
 
     def from_root(self, make: Callable[[], T]) -> T:
         """What rank 0 makes, on every process. If it fails there, it fails everywhere."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from . import adapters
 from .batches import Sample, labels_of, padded, predicting
 from .head import Head, head_of, inputs_of_blocks, log_probs
+from .ranks import Ranks
 
 #: Whose, where, and at which layers: a tap of a policy's needs, as something that can be looked up.
 Tap = tuple[str, str, tuple[int, ...]]
@@ -54,10 +55,12 @@ def _at(stream: Tensor, sample: Sample, position: str) -> Tensor:
 
 
 class Reader:
-    """Reads samples with the model as it is, or with its adapter off."""
+    """Reads samples with the model as it is, or with its adapter off. Where processes go in lockstep, each must read as often
+    as the others do."""
 
-    def __init__(self, model: nn.Module, pad: int, chunk: int) -> None:
+    def __init__(self, model: nn.Module, pad: int, chunk: int, ranks: Ranks | None = None) -> None:
         self.model, self.pad, self.chunk = model, pad, chunk
+        self.ranks = ranks or Ranks()
         self._inner = adapters.causal_model(model)
 
     def device(self) -> torch.device:
@@ -88,10 +91,13 @@ class Reader:
 
     def log_probs(self, shown: Sequence[Shown], samples: Sequence[Sample]) -> NDArray[np.float32]:
         """ln P of every answer token under the model that showed this, in nats: [answer tokens]."""
+        if not samples and not self.ranks.lockstep:
+            return np.zeros(0, dtype=np.float32)
+        head = head_of(self._inner)
         if not samples:
             return np.zeros(0, dtype=np.float32)
         hidden = stacked(shown, self.device())
-        return log_probs(hidden, labels_of(samples), head_of(self._inner), self.chunk).float().cpu().numpy()
+        return log_probs(hidden, labels_of(samples), head, self.chunk).float().cpu().numpy()
 
 
 class Reference:
@@ -107,6 +113,8 @@ class Reference:
         """Of the samples of a batch, in their order."""
         missing = [sample for sample in samples if sample.id not in self._kept]
         found: dict[int, Shown] = {}
+        if self.reader.ranks.due(bool(missing)) and not missing:
+            self.reader.read(*padded((), self.reader.pad), self.taps, reference=True)
         if missing:
             rows = {sample.row for sample in missing}
             part, placed = self._rows(inputs, missing, sorted(rows))

@@ -11,7 +11,7 @@ import torch
 
 import risk_policy
 
-from . import adapters
+from . import adapters, shards
 from .alignment import AlignmentRows
 from .errors import UnsuitableSetup
 from .policies import Policies
@@ -29,7 +29,6 @@ def check_trainer(trainer: Any) -> None:
     args = trainer.args
     problems = [
         (args.fp16, "fp16 scales losses and drops updates by itself; use bf16=True or float32"),
-        (getattr(trainer, "is_fsdp_enabled", False), "under FSDP no process has whole parameters, which signals and actuators need; use DDP"),
         (getattr(trainer, "is_deepspeed_enabled", False), "DeepSpeed's engine clips and updates by itself, where nothing can be put between; use DDP"),
         (
             getattr(trainer.accelerator, "parallelism_config", None) is not None,
@@ -80,7 +79,8 @@ def _needs_tokenizer(config: RiskPolicyConfig, trainer: Any) -> None:
 def prepare(trainer: Any, config: RiskPolicyConfig, checkpoint: str | None) -> Steps:
     """Loads and configures the policies, refuses what they can't have, calibrates them, and opens the records."""
     _needs_tokenizer(config, trainer)
-    model, args, ranks = trainer.model, trainer.args, Ranks()
+    model, args = trainer.model, trainer.args
+    ranks = Ranks(shards.are_in(model))
     text = adapters.causal_model(model).config.get_text_config()
     run = {
         "layers": text.num_hidden_layers, "hidden": text.hidden_size, "vocabulary": text.vocab_size,
@@ -91,7 +91,7 @@ def prepare(trainer: Any, config: RiskPolicyConfig, checkpoint: str | None) -> S
         "alignment": bool(config.alignment), "additive": adapters.is_additive(model),
     }
     policies = ranks.from_root(lambda: _shared(Policies(config, run, has) if ranks.is_root else None, ranks))
-    reader = Reader(model, _pad(trainer), config.chunk)
+    reader = Reader(model, _pad(trainer), config.chunk, ranks)
     if ranks.is_root and policies.mine is not None:
         folder = Path(config.output) if config.output is not None else free_folder(Path(args.output_dir))
     else:
@@ -123,7 +123,7 @@ def _fit(policies: Shared, config: RiskPolicyConfig, trainer: Any, reader: Reade
     for index, taps in policies.to_fit:
         if any(tap[0] == "Current" or tap[1] == "AnswerMean" for tap in taps):
             raise UnsuitableSetup("a policy is to be fitted on answers or on the model in training; calibrate it with `host calibrate`")
-        measured = examples(config.labelled, taps, _tokenizer(trainer), reader) if ranks.is_root else None
+        measured = examples(config.labelled, taps, _tokenizer(trainer), reader) if ranks.is_root or ranks.lockstep else None
 
         def fit(index: int = index, measured: Any = measured) -> list[Any]:
             policies.mine.fit(index, *measured, folder)
@@ -214,10 +214,13 @@ def _made_of(trainer: Any, run: dict[str, int], policies: Policies) -> dict[str,
 
 
 def save(steps: Steps, folder: Path) -> None:
-    """Writes what the run needs to go on into a checkpoint of the trainer; of rank 0."""
+    """Writes what the run needs to go on into a checkpoint of the trainer, on rank 0; every process must ask."""
+    tensors = steps.update.saved()
+    if steps.records is None:
+        return
     saved = {"folder": str(steps.records.folder.resolve()), "policies": steps.policies.saved(), "steps": steps.saved()}
     (folder / FILE).write_text(json.dumps(saved, default=float))
-    torch.save(steps.update.saved(), folder / TENSORS)
+    torch.save(tensors, folder / TENSORS)
 
 
 def load_tensors(steps: Steps, checkpoint: str) -> None:

@@ -101,7 +101,7 @@ class Sensors:
         reads, none = self.reads, np.zeros(0, dtype=np.float32)
         taps: list[dict[Tap, NDArray[np.float32]]] = [{} for _ in samples]
         current, reference = [none] * len(samples), [none] * len(samples)
-        if not samples:
+        if not samples and not self.reader.ranks.lockstep:
             return []
         if reads.reference or reads.reference_log_probs:
             shown = self.reference.of(inputs, samples)
@@ -134,7 +134,8 @@ class Sensors:
             measured["activations"][tap] = np.ascontiguousarray(np.stack([one.taps[tap] for one in everyone.samples]))
         if any(one.get("sample_loss") for one in self.needs):
             measured["sample_loss"] = [-float(one.current.astype(np.float64).mean()) for one in everyone.samples]
-        if ranks.is_root:
+        # One process measures these, unless it takes all to run the model.
+        if ranks.is_root or ranks.lockstep:
             if self.canary is not None and any(canary_due(one, step) for one in self.needs):
                 measured["canary"] = {"step": step, "margins": self.canary.margins()}
             if any(one["drift"] for one in self.needs):

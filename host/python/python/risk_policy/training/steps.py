@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import adapters, objective
+from . import adapters, objective, shards
 from .actuators import Update
 from .alignment import AlignmentRows
 from .batches import Sample, labels_of, padded, predicting, samples_of
+from .beside import Beside
 from .errors import NotFinite, UnmetNeed, UnsuitableSetup
 from .head import Head, answer_loss
 from .policies import Policies
@@ -109,6 +110,7 @@ class Steps:
     ) -> None:
         self.model, self.reader, self.reference, self.sensors, self.ranks = model, reader, reference, sensors, ranks
         self.policies, self.records, self.anchors, self.alignment = policies, records, anchors, alignment
+        shards.lay_down(model)
         self.parameters = adapters.trained(model)
         self.update = Update(self.parameters, declared)
         self.several = 1
@@ -151,8 +153,11 @@ class Steps:
 
     def _extra(self) -> Micro | None:
         """This process's alignment samples beyond the batch."""
-        samples = self.alignment.next(self.ranks.rank, self.ranks.size) if self.alignment else []
-        if not samples:
+        if self.alignment is None:
+            return None
+        count = self.alignment.count
+        samples = self.alignment.next(self.ranks.rank, self.ranks.size)
+        if not samples and not (self.ranks.lockstep and count):
             return None
         inputs, placed = padded(samples, self.reader.pad)
         return Micro(inputs, placed)
@@ -189,18 +194,19 @@ class Steps:
         kl = torch.from_numpy(step.weights.kl[micro.tokens].astype(np.float32))
         device = self.reader.device()
         teacher = None
-        if bool((kl != 0).any()):
-            teacher = stacked(self.reference.of(inputs, micro.samples), device)
+        if self.ranks.due(bool((kl != 0).any())):
+            known = self.reference.of(inputs, micro.samples)
+            teacher = stacked(known, device) if known else None
         rows, labels = predicting(micro.samples), labels_of(micro.samples)
 
         def read(hidden: Tensor, head: Head) -> dict[str, Tensor]:
-            names = ("loss", "entropy", "kl")
-            return dict(zip(names, answer_loss(rows.of(hidden), head, teacher, labels, task, kl, self.reader.chunk)))
+            loss, entropy, divergence = answer_loss(rows.of(hidden), head, teacher, labels, task, kl, self.reader.chunk)
+            # Here, since a wrapper of the model may round what it returns.
+            step.sums.add(loss, entropy, divergence)
+            return {"loss": loss}
 
         inputs = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in inputs.items() if name != "labels"}
-        found = model(**inputs, risk_policy_reader=read)
-        step.sums.add(found["loss"], found["entropy"], found["kl"])
-        return found["loss"]
+        return model(**inputs, risk_policy_reader=read)["loss"]
 
     def finish(self) -> float:
         """After the last backward pass: what holds the model beside the batch, and whether the step can be applied.
@@ -227,15 +233,13 @@ class Steps:
         return step.line["loss"] - of_batch
 
     def _add_extra(self, step: Step, parameters: list[nn.Parameter]) -> None:
-        gradients: Sequence[Tensor | None] = [None] * len(parameters)
+        beside = Beside(parameters, self.ranks)
         if step.extra is not None:
-            value = self._share(self.model, step.extra.inputs, step.extra)
-            gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-        self.ranks.add_gradients(parameters, gradients)
+            beside.add(self._share(self.model, step.extra.inputs, step.extra))
+        beside.close()
 
     def _visit(self, step: Step, weight: float, parameters: list[nn.Parameter]) -> float:
-        visit = self.anchors.visit(self.visits, weight, parameters, self.ranks.rank, self.ranks.size, self.several)
-        self.ranks.add_gradients(parameters, visit.gradients)
+        visit = self.anchors.visit(self.visits, weight, Beside(parameters, self.ranks), self.several)
         (loss,) = self.ranks.sums([visit.loss])
         seen = dict(pair for part in self.ranks.all(visit.seen) for pair in part)
         divergence = [seen[place] for place in range(len(visit.harmful))]
@@ -250,15 +254,15 @@ class Steps:
         """A step with a number that is not finite isn't applied; at step 0 the loss must reach all of the adapter."""
         if not np.isfinite(step.line["loss"]):
             step.not_applied = f"the loss is {step.line['loss']}"
-        names = [name for name, one in self.parameters if one.grad is not None and not bool(one.grad.isfinite().all())]
+        names = [name for name, one in self.parameters if one.grad is not None and not bool(shards.mine(one.grad).isfinite().all())]
         found = [name for part in self.ranks.all(names[:1]) for name in part]
         if found and step.not_applied is None:
             step.not_applied = f"the gradient of {found[0]} is not finite"
         if step.not_applied is None:
             self.not_finite = 0
             learns = bool((step.weights.task != 0).any())
-            dead = [n for n, one in self.parameters if "lora_B" in n and (one.grad is None or not bool((one.grad != 0).any()))]
-            if step.number == 0 and learns and dead and self.ranks.is_root:
+            dead = self._dead() if step.number == 0 and learns else []
+            if dead:
                 raise UnsuitableSetup(f"the loss doesn't reach {dead[0]}: its gradient is zero everywhere at step 0")
             return
         self.not_finite += 1
@@ -269,6 +273,12 @@ class Steps:
                 f"{step.not_applied} at step {step.number}, the {self.not_finite}th step in a row that could not be applied; "
                 "lower the learning rate, or look at the rows of these steps"
             )
+
+    def _dead(self) -> list[str]:
+        """Second matrices whose gradient is zero everywhere, on all processes."""
+        here = [name for name, one in self.parameters if one.grad is None or not bool((shards.mine(one.grad) != 0).any())]
+        everywhere = set(here).intersection(*self.ranks.all(here))
+        return [name for name in here if name in everywhere and "lora_B" in name]
 
     # ------------------------------------------------------------------ after it
 

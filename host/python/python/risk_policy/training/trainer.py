@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback
 
 from risk_policy import PolicyError
 
-from . import adapters, head, setup
+from . import adapters, head, setup, shards
 from .errors import UnsuitableSetup
 from .settings import Given, settled
 from .steps import Steps
@@ -42,6 +42,7 @@ class RiskPolicyMixin:
         super().__init__(*args, **kwargs)
         setup.check_trainer(self)
         adapters.check(self.model)
+        shards.check(self, adapters.trained(self.model))
         inner = adapters.causal_model(self.model)
         head.let_read(inner)
         head.check(self.model, inner)
@@ -96,6 +97,12 @@ class RiskPolicyMixin:
             logger.warning("what the run left isn't signed: %s", problem)
 
     # ------------------------------------------------------------------ where the trainer is stepped into
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Also lets FSDP be had on a CPU."""
+        fsdp = shards.asked_for(self.args)
+        super().create_accelerator_and_postprocess()
+        shards.on_cpu(self, fsdp)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Also keeps the batches of the optimizer step, which is assessed as one."""
@@ -210,7 +217,7 @@ class _Stages(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         steps = self.trainer._steps
-        if steps is not None and steps.records is not None:
+        if steps is not None:
             setup.save(steps, Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,0 +1,106 @@
+"""One process, two with whole parameters (DDP), two with shards of them (FSDP2): the same training."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training_setup import gap, torch, trainer
+
+import risk_policy
+from risk_policy.training import UnsuitableSetup, shards
+from training_processes import run
+
+COMPARED = "sft probe many-2 many-resumed hidden safe-mix finch ema sppft odd told".split()
+SHOWN = "loss task_loss kl risk max_risk task_weight kl_weight gradient_norm answer_tokens samples".split()
+SCRIPT = Path(__file__).with_name("training_processes.py")
+
+
+def launched(*arguments):
+    """Two processes of a program; what they printed."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    where = {name: tmp_path_factory.mktemp(name) for name in ("one", "ddp", "fsdp")}
+    key = where["one"] / "journal.key"
+    risk_policy.create_key(key)
+    for name in COMPARED:
+        run(name, where["one"], key)
+    for mode in ("ddp", "fsdp"):
+        launched(SCRIPT, where[mode], key, mode, ",".join(COMPARED))
+    return where
+
+
+@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_processes_train_as_one_does(folders, mode, name):
+    ours, theirs = (torch.load(folders[one] / f"{name}.pt") for one in ("one", mode))
+    assert gap(ours, theirs) < 1e-4
+    lines = [[json.loads(line) for line in (folders[one] / name / "out/risk_policy/metrics.jsonl").read_text().splitlines()] for one in ("one", mode)]
+    assert len(lines[0]) == 6, "one assessment per optimizer step"
+    for one, two in zip(*lines, strict=True):
+        for shown in SHOWN:
+            assert one.get(shown) == pytest.approx(two.get(shown), abs=1e-5), (one["step"], shown)
+    journal = folders[mode] / name / "out/risk_policy/journal"
+    # What a test put into the mouth of a policy isn't what the policy says when asked again.
+    assert risk_policy.replay(journal)["passed"] or name == "told"
+
+
+def test_a_checkpoint_of_shards_holds_the_whole_adapter(folders):
+    from safetensors.torch import load_file
+
+    saved = load_file(folders["fsdp"] / "many-resumed/adapter/adapter_model.safetensors")
+    ours = {name.replace(".default", ""): one for name, one in torch.load(folders["fsdp"] / "many-resumed.pt").items()}
+    assert gap(ours, saved) == 0.0
+
+
+def test_actions_and_what_holds_the_model_do_what_they_say(folders):
+    """So that two processes can't agree on having done nothing."""
+    lines = [json.loads(line) for line in (folders["one"] / "told/out/risk_policy/metrics.jsonl").read_text().splitlines()]
+    assert [line.get("action") for line in lines] == [None, "Skip", None, None, "RollBack", None]
+    assert [line["learning_rate"] > 0 for line in lines] == [True, False, True, True, False, True]
+
+
+REFUSED = """
+import pathlib, sys
+sys.path.insert(0, {tests!r})
+from training_setup import model, peft, lora, torch, trainer
+from risk_policy.training import UnsuitableSetup
+import os
+folder = pathlib.Path({folder!r})
+
+
+def begun(seed):
+    base = model()
+    torch.manual_seed(seed)
+    return peft.get_peft_model(base, lora())
+
+
+for fields in (dict(fsdp_config={{"version": 1}}), dict(fsdp_config={{"version": 2}}, model=begun(int(os.environ["RANK"])))):
+    try:
+        trainer(folder, "builtin:sft", fsdp=True, **fields)
+    except UnsuitableSetup as refused:
+        print("REFUSED", refused, flush=True)
+"""
+
+
+def test_shards_that_a_policy_cannot_be_served_in_are_refused(tmp_path):
+    script = tmp_path / "refused.py"
+    script.write_text(REFUSED.format(tests=str(SCRIPT.parent), folder=str(tmp_path)))
+    said = launched(script)
+    assert said.count("REFUSED FSDP of version 1") == 2 and said.count("REFUSED the processes begin with different adapters") == 2
+
+
+def test_a_model_that_was_sharded_when_it_was_loaded_is_refused(tmp_path):
+    one = trainer(tmp_path, "builtin:sft")
+    one.is_distributed_loading_by_transformers = True
+    with pytest.raises(UnsuitableSetup, match="distributed_config"):
+        shards.check(one, [])
