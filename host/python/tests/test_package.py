@@ -13,13 +13,19 @@ from risk_policy import _native
 
 STUB = Path(rp.__file__).with_name("_native.pyi")
 RECORDS = STUB.with_name("_records.pyi")
+#: Those that `_native.pyi` takes the library's own names from.
+PARTS = [STUB.with_name(f"_{part}.pyi") for part in ("errors", "values", "policy", "journal")]
 
 
 def test_the_stub_has_what_the_library_has() -> None:
-    text = STUB.read_text()
+    text = "".join(part.read_text() for part in PARTS)
+    given = set(re.findall(r"^    (\w+) as \1,$", STUB.read_text(), re.MULTILINE))
+    records = set(re.findall(r"^(?:class (\w+)|(\w+): TypeAlias)", RECORDS.read_text(), re.MULTILINE))
+    theirs = {name for pair in records for name in pair if name}
+    assert given - theirs == {name for name in dir(_native) if not name.startswith("_")}
     for name in (name for name in dir(_native) if not name.startswith("_")):
         found = getattr(_native, name)
-        assert re.search(rf"^(class|def) {name}\b", text, re.MULTILINE), name
+        assert len(re.findall(rf"^(?:class|def) {name}\b", text, re.MULTILINE)) == 1, name
         if isinstance(found, type) and not issubclass(found, Exception):
             body = re.split(r"^(?=@final|class |def |# ---)", text, flags=re.MULTILINE)
             [body] = [part for part in body if part.startswith(f"class {name}:")]
@@ -68,7 +74,7 @@ def test_strict_mypy_takes_a_program(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", guide(), re.DOTALL)
     program = tmp_path / "program.py"
     program.write_text("\n".join(blocks))
-    command = [sys.executable, "-m", "mypy", "--strict", program]
+    command = [sys.executable, "-m", "mypy", "--strict", program, STUB, *PARTS]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout
 

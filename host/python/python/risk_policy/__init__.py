@@ -1,6 +1,6 @@
 """Policies of `host` in Python: load, configure, calibrate, assess, journal, replay.
 
-See docs/guide/python.md. Names and types are in `_native.pyi`.
+See docs/guide/python.md. Names and types are in the `.pyi` files beside this one.
 """
 
 from ._native import (
