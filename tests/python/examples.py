@@ -40,8 +40,8 @@ def check(folder):
     assert lines[-1]["kl"] > 0, "the model has moved"
     found = risk_policy.replay(folder / "risk_policy")
     assert found["passed"] and found["replay"]["replayed"] == STEPS, found
-    manifest = json.loads((folder / "risk_policy/manifest.json").read_text())
-    assert manifest["status"] == "finished" and manifest["processes"] == 2, manifest
+    manifest, made_of = (json.loads((folder / "risk_policy" / name).read_text()) for name in ("manifest.json", "trainer.json"))
+    assert manifest["status"] == "finished" and made_of["processes"] == 2, (manifest, made_of)
     assert (folder / "adapter/adapter_model.safetensors").stat().st_size > 0
 
 
