@@ -29,7 +29,7 @@ def check_trainer(trainer: Any) -> None:
     args = trainer.args
     problems = [
         (args.fp16, "fp16 scales losses and drops updates by itself; use bf16=True or float32"),
-        (getattr(trainer, "is_deepspeed_enabled", False), "DeepSpeed's engine clips and updates by itself, where nothing can be put between; use DDP"),
+        (getattr(trainer, "is_deepspeed_enabled", False), "DeepSpeed's engine clips and updates within the backward pass, where nothing can be put between; use fsdp=True, or DDP"),
         (
             getattr(trainer.accelerator, "parallelism_config", None) is not None,
             "tensor, context and sequence parallelism share out samples, which policies see whole; leave out parallelism_config",
