@@ -255,16 +255,21 @@ def compare(host, work, policy, steps, rows, accumulate):
     a, b = (load_file(folder / "adapter/adapter_model.safetensors") for folder in (ours, theirs))
     assert a.keys() == b.keys(), a.keys() ^ b.keys()
     adapter = max((a[name] - b[name]).abs().max().item() for name in a)
-    return dict(risk=risk, weights=weight, loss=loss, norm=norm, adapter=adapter), audited(host, theirs), lines[-1][0]["loss"]
+    return dict(risk=risk, weights=weight, loss=loss, norm=norm, adapter=adapter), audited(host, ours, True) and audited(host, theirs, False), lines[-1][0]["loss"]
 
 
-def audited(host, folder):
-    """Whether the journal verifies and every assessment gave the same bytes. The trainer signs nothing beside its journal,
-    so a run of its is unproven at best."""
-    done = subprocess.run([host, "audit", "--run", str(folder / "journal"), "--json"], capture_output=True, text=True)
+def audited(host, folder, by_host):
+    """Whether a run's audit finds nothing, and every assessment gave the same bytes: that of the host is shown to be right,
+    and that of the trainer, which signs nothing beside its journal, unproven at best."""
+    done = subprocess.run([host, "audit", "--run", str(folder), "--json"], capture_output=True, text=True)
     found = json.loads(done.stdout)
     replay = found["replay"]
-    return found["verdict"] == "unproven" and not found["findings"] and replay["replayed"] == replay["assessments"] > 0
+    again = replay["replayed"] == replay["assessments"] > 0 and not replay["findings"] and replay["first_difference"] is None
+    verdict = found["verdict"] == ("passed" if by_host else "unproven") and done.returncode == (0 if by_host else 5)
+    if not (verdict and again and not found["findings"]):
+        print(f"host audit --run {folder.name}: {found['verdict']}, code {done.returncode}, {replay}: {done.stderr.strip()}", file=sys.stderr)
+        return False
+    return True
 
 
 def main():
@@ -296,7 +301,7 @@ def main():
         good = found["risk"] <= (1e-4 if options.model else RISK) and found["weights"] <= (1e-4 if options.model else WEIGHT) and found["loss"] <= LOSS and passed
         failures += not good
         shown = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
-        print(f"{'ok' if good else 'FAILED':6} {policy:16} {shown}; last loss {last:.3f}; journal {'replayed' if passed else 'NOT REPLAYED'}", flush=True)
+        print(f"{'ok' if good else 'FAILED':6} {policy:16} {shown}; last loss {last:.3f}; journals {'replayed' if passed else 'NOT REPLAYED'}", flush=True)
         table.append([policy, *(f"{value:.1e}" for value in found.values())])
     for cells in [["policy", "risk", "weights", "loss", "gradient norm", "adapter"], ["---"] * 6, *table]:
         print(f"| {' | '.join(cells)} |")

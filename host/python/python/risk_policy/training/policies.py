@@ -42,6 +42,9 @@ class Policies:
         self.states = [b""] * len(self.configured)
         self.faults = [0] * len(self.configured)
         self.journal: Any = None
+        #: The last step that is wholly on record, and whether one is on record in part.
+        self.recorded: int | None = None
+        self.half = False
 
     @property
     def needs(self) -> list[Mapping[str, Any]]:
@@ -81,6 +84,7 @@ class Policies:
         """
         answers = []
         for index, one in enumerate(self.configured):
+            self.half = index > 0
             signals = one.signals(**view(one.needs, measured))
             state = self.states[index]
             try:
@@ -98,6 +102,7 @@ class Policies:
         if len(answers) > 1:
             self.journal.combined(measured["step"], combined)
         self.journal.seal()
+        self.half, self.recorded = False, measured["step"]
         asked = dict(combined.regularization)
         asked["risk"], asked["metrics"] = np.asarray(combined.risk), dict(combined.metrics)
         return asked

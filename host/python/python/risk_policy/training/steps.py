@@ -94,6 +94,8 @@ class Step:
     gradient_norm: float = 0.0
     learning_rate: float = 0.0
     not_applied: str | None = None
+    #: Whether the optimizer made its step.
+    updated: bool = False
 
     @property
     def applies(self) -> bool:
@@ -139,7 +141,8 @@ class Steps:
             micro.tokens = at
         if everyone.offsets[-1] == 0:
             raise UnsuitableSetup(
-                f"no row of step {number} has a token to learn: all labels are -100; look at the truncation and the loss mask of the data"
+                f"no row of step {number} has a token to learn: all labels are -100, but for first tokens, which nothing predicts; "
+                "look at the truncation and the loss mask of the data"
             )
         measured = self.sensors.measure(everyone, number, learning_rate, self.previous, self.seen, self.ranks)
         asked = self.ranks.from_root(lambda: self.policies.ask(measured, self.records))
@@ -307,6 +310,15 @@ class Steps:
         if self.records is not None:
             self.records.step(line)
         return line
+
+    def left(self) -> dict[str, Any] | None:
+        """What became of the last step on record, of a run that is left: one that was cut off in the middle did nothing."""
+        recorded, before = self.policies.recorded, self.previous
+        if recorded is None or (before is not None and before["step"] >= recorded):
+            return before
+        updated = self.step is not None and self.step.updated
+        nothing = {"task_loss": 0.0, "kl": None, "gradient_norm": 0.0, "learning_rate": 0.0}
+        return {"step": recorded, "action": "Update" if updated else "Skip", **nothing}
 
     def saved(self) -> dict[str, Any]:
         """What goes into a checkpoint, beside what the policies carry."""

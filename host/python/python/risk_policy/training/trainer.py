@@ -74,18 +74,22 @@ class RiskPolicyMixin:
 
     def _ending(self) -> str:
         stopped = self._steps is not None and self._steps.previous is not None and self._steps.previous["action"] == "Stop"
-        return "stopped" if stopped else "finished"
+        if stopped:
+            return "stopped"
+        # A callback may end a training before its last step.
+        return "finished" if self.state.global_step >= self.state.max_steps else "early-stop"
 
     def _end(self, ending: str, error: str | None) -> None:
         steps = self._steps
         if steps is None:
             return
-        whole = ending in ("finished", "stopped")
+        whole = ending in ("finished", "stopped", "early-stop")
         adapter = self.accelerator.get_state_dict(self.model) if whole else None
         if steps.records is None:
             return
         journal, folder = steps.policies.journal, steps.records.folder
-        journal.end(ending, steps.previous)
+        # Of a step that only some policies were asked about, no run that was whole can say anything.
+        journal.end("failed" if steps.policies.half else ending, steps.left())
         if whole:
             self.accelerator.unwrap_model(self.model).save_pretrained(folder / "adapter", state_dict=adapter)
         steps.records.end(ending, error)
@@ -101,6 +105,12 @@ class RiskPolicyMixin:
     def create_accelerator_and_postprocess(self) -> None:
         """Also lets FSDP be had on a CPU."""
         fsdp = shards.asked_for(self.args)
+        if getattr(self.args, "use_liger_kernel", False):
+            # Before its kernels are put into the classes of the model.
+            raise UnsuitableSetup(
+                "use_liger_kernel=True puts a fused loss into the model, whose parts policies can't weigh; leave it out: "
+                "no whole logits are made here either"
+            )
         super().create_accelerator_and_postprocess()
         shards.on_cpu(self, fsdp)
 
@@ -181,6 +191,7 @@ class RiskPolicyMixin:
     def _after_update(self) -> None:
         step = self._steps.step
         if step.applies and step.not_applied is None:
+            step.updated = True
             self._steps.update.finish(step.asked, self._optimizer())
 
     def _end_step(self) -> bool:
