@@ -90,7 +90,7 @@ def test_a_callback_may_end_a_training_early(tmp_path, key):  # noqa: F811
             ),
             6,
         ),
-        (dict(torch_compile=True, steps=2), 2),
+        (dict(torch_compile=True, torch_compile_backend="eager", steps=2), 2),
         (dict(steps=2, data=[{"input_ids": [5, 6], "labels": [-100, 6]}] * 8), 2),
         (dict(max_grad_norm=0.0, steps=2), 2),
     ],

@@ -11,7 +11,7 @@ import pytest
 from training_setup import gap, torch, trainer
 
 import risk_policy
-from risk_policy.training import UnsuitableSetup, shards
+from risk_policy.training import UnsuitableSetup, setup, shards
 from training_processes import run
 
 COMPARED = "sft probe many-2 many-resumed hidden safe-mix finch ema sppft odd told".split()
@@ -104,3 +104,10 @@ def test_a_model_that_was_sharded_when_it_was_loaded_is_refused(tmp_path):
     one.is_distributed_loading_by_transformers = True
     with pytest.raises(UnsuitableSetup, match="distributed_config"):
         shards.check(one, [])
+
+
+def test_the_engine_of_deepspeed_is_refused_with_what_does_the_same(tmp_path):
+    one = trainer(tmp_path, "builtin:sft")
+    one.is_deepspeed_enabled = True
+    with pytest.raises(UnsuitableSetup, match="fsdp=True"):
+        setup.check_trainer(one)

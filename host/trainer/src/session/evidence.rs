@@ -98,7 +98,7 @@ impl Maker {
     fn leaves_adapter(self, ended: &str) -> bool {
         match self {
             Self::Host => true,
-            Self::Trainer => ["finished", "stopped"].contains(&ended),
+            Self::Trainer => ["finished", "stopped", "early-stop"].contains(&ended),
             Self::Loop => false,
         }
     }
