@@ -10,7 +10,8 @@ use host_audit::{
 };
 use host_contract::{Calibration, Needs};
 use host_sandbox::{
-    Endorsement, Engine, Limits, Policy, PublicKey, Signer, Statement, digest, signature_path,
+    Endorsement, Engine, Limits, Policy, PolicyKey, PublicKey, Signer, Statement, digest,
+    signature_path,
 };
 
 /// Closed, with one number.
@@ -35,6 +36,7 @@ fn audit_but(
         std::fs::write(signature_path(&path), text).unwrap();
     }
     let policy = Policy::load(&Engine::new(limits).unwrap(), &path).unwrap();
+    let signed_by = key.map(|(_, public)| PolicyKey::Minisign(public.clone()));
     let options = Options {
         settings: "{}",
         run: run_info(30, 16, 17),
@@ -42,7 +44,7 @@ fn audit_but(
         depends_on,
         runs: Vec::new(),
         calibrated: None,
-        signed_by: key.map(|(_, public)| public),
+        signed_by: signed_by.as_ref(),
         repeats: 5,
     };
     host_audit::checks::audit(&policy, &path, &options, &mut |_| {}).unwrap()

@@ -9,8 +9,11 @@
 //!
 //! A [`Registry`] is an OCI registry that keeps what it is sent, and lies where a test has it lie.
 //!
+//! A [`Cosign`] signs as cosign does, in both of its formats.
+//!
 //! For the tests and chores of this repository alone.
 
+mod cosign;
 mod endpoint;
 mod error;
 mod hostile_policy;
@@ -22,6 +25,7 @@ mod server;
 pub mod template;
 mod trial;
 
+pub use cosign::Cosign;
 pub use endpoint::{Endpoint, Reply, Request};
 pub use error::{Error, Result};
 pub use hostile_policy::{HostilePolicy, Stopped, native};

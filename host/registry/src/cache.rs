@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `blobs/DIGEST` | a manifest or a component: checked against its name whenever it is read |
-//! | `signatures/DIGEST.json` | texts of the signatures of a manifest: each is verified when it counts |
+//! | `signatures/DIGEST.json` | the signatures of a manifest: each is verified when it counts |
 //! | `pins/HASH.json` | what a tag was when its registry was last asked |
 //!
 //! The last kind is believed as it stands, so a folder that another user can write to is not used.
@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest;
 use crate::reference::{Digest, Reference};
-use crate::referrers;
+use crate::referrers::Listed;
+
+/// Bytes of a list of signatures: as many as are looked at, with what JSON escapes of them.
+const SIGNATURES: u64 = 16 << 20;
 
 /// The digest of a tag, and when the registry said so.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,14 +86,14 @@ impl Cache {
     }
 
     /// The signatures of a manifest, as they were when they were last asked for.
-    pub fn signatures(&self, of: &Digest) -> Option<Vec<String>> {
-        let text = own::read_text(&self.listed(of), 64 * referrers::LARGEST).ok()?;
+    pub fn signatures(&self, of: &Digest) -> Option<Listed> {
+        let text = own::read_text(&self.listed(of), SIGNATURES).ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// Keeps them.
-    pub fn keep_signatures(&self, of: &Digest, texts: &[String]) -> io::Result<()> {
-        atomic::write_entry(&self.listed(of), &[&serde_json::to_vec(texts)?])
+    pub fn keep_signatures(&self, of: &Digest, listed: &Listed) -> io::Result<()> {
+        atomic::write_entry(&self.listed(of), &[&serde_json::to_vec(listed)?])
     }
 
     /// What a tag was when its registry was last asked.

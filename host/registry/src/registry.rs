@@ -1,10 +1,12 @@
 //! Policies of registries as the commands use them: pinned, pulled and pushed, through a cache.
 
+mod signatures;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use host_sandbox::FileProblem;
+use host_sandbox::{Attachment, FileProblem};
 
 use crate::cache::{Cache, Pin};
 use crate::credentials;
@@ -13,6 +15,7 @@ use crate::manifest::{COMPONENT, CONFIG, Manifest};
 use crate::pull::Component;
 use crate::push::{Artifact, Pushed};
 use crate::reference::{Digest, Reference};
+use crate::referrers::Listed;
 use crate::session::{Access, Purpose, Session};
 
 /// Longest wait for a connection, for an answer, and for more of it.
@@ -45,8 +48,10 @@ pub struct Pulled {
     pub reference: Reference,
     /// The component.
     pub bytes: Vec<u8>,
-    /// Texts of its signatures; none of them is verified.
+    /// Texts of its signatures in minisign's format; none of them is verified.
     pub signatures: Vec<String>,
+    /// What may be signatures of cosign.
+    pub cosign: Vec<Attachment>,
     /// What whoever named it should know, a line each.
     pub notes: Vec<String>,
 }
@@ -119,7 +124,8 @@ impl Registry {
                 Err(problem) => return Err(problem),
             };
             let Found { reference, bytes, notes, .. } = found;
-            Ok(Pulled { reference, bytes, signatures, notes })
+            let Listed { minisign: signatures, cosign } = signatures;
+            Ok(Pulled { reference, bytes, signatures, cosign, notes })
         };
         pulled().map_err(|problem| problem.of(reference))
     }
@@ -234,19 +240,6 @@ impl Registry {
         Ok(found)
     }
 
-    /// The reference with the digest that its tag has, offline that which it had last.
-    fn named(&self, reference: &Reference) -> Attempt<Reference> {
-        let Some(tag) = reference.tag.as_ref().filter(|_| reference.digest.is_none()) else {
-            return Ok(reference.clone());
-        };
-        if self.offline {
-            let noted = self.cache().and_then(|cache| cache.pin(reference));
-            return Ok(noted.map_or(reference.clone(), |(digest, _)| reference.pinned(digest)));
-        }
-        let session = Session::new(reference, Purpose::Pull, &self.access)?;
-        Ok(reference.pinned(session.digest(tag)?.0))
-    }
-
     /// A line if the tag of a reference isn't, any more, the digest that it has besides. Nothing is said if the registry
     /// can't be asked.
     fn moved(&self, pinned: &Reference) -> Option<String> {
@@ -283,29 +276,6 @@ impl Registry {
         }
         bytes
     }
-
-    /// The signatures of a pinned policy. `again` asks the registry even if some are known.
-    fn signatures_of(&self, pinned: &Reference, again: bool) -> Attempt<Vec<String>> {
-        let Some(digest) = &pinned.digest else { return Ok(Vec::new()) };
-        let known = self.known_signatures(pinned);
-        let is_known = known.as_ref().is_some_and(|texts| !texts.is_empty());
-        if self.offline || (is_known && !again) {
-            return Ok(known.unwrap_or_default());
-        }
-        let session = Session::new(pinned, Purpose::Pull, &self.access)?;
-        let texts = session.signatures(digest)?;
-        if let Some(cache) = self.cache()
-            && let Err(error) = cache.keep_signatures(digest, &texts)
-        {
-            tracing::warn!("{error}; the signatures of {pinned} are not kept");
-        }
-        Ok(texts)
-    }
-
-    /// The signatures of a pinned policy that are in the cache; none if they were never asked for.
-    fn known_signatures(&self, pinned: &Reference) -> Option<Vec<String>> {
-        self.cache()?.signatures(pinned.digest.as_ref()?)
-    }
 }
 
 struct Found {
@@ -315,38 +285,6 @@ struct Found {
     notes: Vec<String>,
     /// Whether its registry was reached.
     fetched: bool,
-}
-
-impl host_sandbox::Registry for Registry {
-    fn open(&self, named: &Path, most: u64) -> Option<std::result::Result<Vec<u8>, FileProblem>> {
-        let found = Reference::named(named)?;
-        Some(found.map_err(no_reference).and_then(|reference| {
-            let found = self.find(&reference, most).map_err(problem)?;
-            found.notes.iter().for_each(|note| tracing::warn!("{note}"));
-            Ok(found.bytes)
-        }))
-    }
-
-    fn signatures(
-        &self,
-        named: &Path,
-        again: bool,
-    ) -> Option<std::result::Result<Vec<String>, FileProblem>> {
-        let found = Reference::named(named)?;
-        Some(found.map_err(no_reference).and_then(|reference| {
-            let pinned = self.named(&reference).map_err(problem)?;
-            self.signatures_of(&pinned, again).map_err(problem)
-        }))
-    }
-}
-
-fn no_reference(error: String) -> FileProblem {
-    let (problem, remedy) = error.split_once("; ").unwrap_or((&error, "check the name"));
-    FileProblem::new(problem, remedy)
-}
-
-fn problem(problem: Problem) -> FileProblem {
-    FileProblem::new(host_files::text::line(&problem.problem), problem.action)
 }
 
 impl From<Error> for FileProblem {

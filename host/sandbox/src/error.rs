@@ -68,9 +68,9 @@ pub enum Error {
     /// The file is not signed by the key that was asked for.
     #[error(
         "policy {file}: {problem}; \
-         have it signed with host policy sign, or don't require a signature"
+         have it signed with {by}, or don't require a signature"
     )]
-    Unsigned { file: String, problem: String },
+    Unsigned { file: String, problem: String, by: &'static str },
 
     /// The file, or the key that signed it, is on the list of what is no longer trusted.
     #[error("policy {file}: {what} was revoked: {why}; take another policy")]

@@ -20,6 +20,7 @@ mod cache;
 mod call_site;
 mod compile;
 mod component;
+mod cosign;
 mod descriptor;
 mod endorsement;
 mod engine;
@@ -30,6 +31,7 @@ mod isolated;
 mod limits;
 mod linked;
 mod policy;
+mod policy_key;
 mod question;
 mod quota;
 mod registry;
@@ -44,15 +46,17 @@ mod worker;
 pub use builtin::Builtin;
 pub use cache::Cache;
 pub use call_site::{CallSite, Function};
+pub use cosign::{Attachment, BUNDLE as COSIGN_BUNDLE, CosignKey, SIGNED as COSIGN_SIGNED};
 pub use endorsement::{Endorsement, Revocations};
 pub use engine::{Confinement, Engine};
 pub use error::{Error, FileProblem, Result};
 pub use limits::{BadLimit, Limit, Limits};
 pub use linked::Cost;
 pub use policy::{
-    Assessed, Call, Policy, Trust, check_revoked, check_signature, digest, read, signature_of,
+    Assessed, Call, Policy, Trust, check_revoked, check_signature, claimed, digest, read,
 };
-pub use registry::Registry;
+pub use policy_key::{Endorsed, PolicyKey};
+pub use registry::{Claim, Registry, Signatures};
 pub use serve::serve;
 pub use signature::{
     PublicKey, Signer, Statement, claimed_key, public_path, read_signature, signature_path,

@@ -2,7 +2,7 @@
 
 mod load;
 
-pub use load::{Trust, check_revoked, check_signature, digest, read, signature_of};
+pub use load::{Trust, check_revoked, check_signature, claimed, digest, read};
 
 use crate::{
     call_site::{CallSite, Function},

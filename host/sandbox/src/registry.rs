@@ -2,7 +2,20 @@
 
 use std::path::Path;
 
+use crate::cosign::Attachment;
 use crate::error::FileProblem;
+use crate::signature::claimed_key;
+
+/// What a registry has beside a policy; none of it is verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signatures {
+    /// The manifest that the policy lies in; empty where it can't be had.
+    pub manifest: Vec<u8>,
+    /// Texts in minisign's format, of the policy's bytes.
+    pub minisign: Vec<String>,
+    /// What cosign attached to the manifest.
+    pub cosign: Vec<Attachment>,
+}
 
 /// Where such policies come from. This crate asks no server: it is told the bytes, and trusts them no more than a file's.
 pub trait Registry: Send + Sync {
@@ -12,12 +25,42 @@ pub trait Registry: Send + Sync {
     /// Why they can't be had.
     fn open(&self, named: &Path, most: u64) -> Option<Result<Vec<u8>, FileProblem>>;
 
-    /// The texts of its signatures in minisign's format; none if it is no such name. `again` has those be asked for that
-    /// were made since.
+    /// Its signatures; none if it is no such name. `again` has those be asked for that were made since.
     ///
     /// # Errors
     /// Why they can't be had.
-    fn signatures(&self, named: &Path, again: bool) -> Option<Result<Vec<String>, FileProblem>>;
+    fn signatures(&self, named: &Path, again: bool) -> Option<Result<Signatures, FileProblem>>;
+}
+
+/// What a signature that nobody checked says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// In minisign's format, by the key of this number.
+    Minisign(String),
+    /// One of cosign's, which names no key.
+    Cosign,
+    /// It is none.
+    Nothing,
+}
+
+impl Claim {
+    /// Of a text that should be one of minisign's.
+    pub fn of(text: &str) -> Self {
+        claimed_key(text).map_or(Self::Nothing, Self::Minisign)
+    }
+}
+
+impl Signatures {
+    /// What the first of them says of itself.
+    pub fn claim(&self) -> Option<Claim> {
+        let first = self.minisign.first().map(|text| Claim::of(text));
+        first.or_else(|| self.cosign.first().map(|_| Claim::Cosign))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.minisign.len() + self.cosign.len()
+    }
 }
 
 /// No registry.
@@ -29,7 +72,7 @@ impl Registry for Nowhere {
         None
     }
 
-    fn signatures(&self, _: &Path, _: bool) -> Option<Result<Vec<String>, FileProblem>> {
+    fn signatures(&self, _: &Path, _: bool) -> Option<Result<Signatures, FileProblem>> {
         None
     }
 }

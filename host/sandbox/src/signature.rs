@@ -21,7 +21,7 @@ const SIGNATURE_LINES: [(usize, usize, &str); 2] = [(1, 100, "="), (3, 88, "==")
 const ALGORITHM: &[u8] = b"Ed";
 
 /// Most bytes of a file with a key or a signature; real ones have a few hundred.
-const FILE_BYTES: u64 = 16 << 10;
+pub(crate) const FILE_BYTES: u64 = 16 << 10;
 
 /// What a signature is of. Each kind begins in its own way, and a key signs and verifies nothing
 /// that does not: so a signature of one kind never passes for one of another.
@@ -195,11 +195,17 @@ impl PublicKey {
             Ok(text) => text,
             Err(_) => file_or_key.to_owned(),
         };
+        let is_pem = text.trim_start().starts_with("-----BEGIN ");
         Self::parse(&text).ok_or_else(|| Error::Key {
             key: clean(file_or_key, 200),
-            problem: "it is neither a public key nor a file with one; \
-                      name the .pub file that belongs to the secret key"
-                .into(),
+            problem: if is_pem {
+                "it is one of cosign's form, which signs policies in registries and nothing else; \
+                 name the .pub file that belongs to the secret key"
+            } else {
+                "it is neither a public key nor a file with one; \
+                 name the .pub file that belongs to the secret key"
+            }
+            .into(),
         })
     }
 

@@ -37,7 +37,7 @@ use crate::{
 };
 use finding::Check;
 use host_contract::{Needs, RunInfo, exceeds};
-use host_sandbox::{Policy, PublicKey, Result};
+use host_sandbox::{Policy, PolicyKey, Result};
 use observed::Recorder;
 
 /// Samples of a step, where nothing else is said.
@@ -55,7 +55,7 @@ pub struct Options<'a> {
     /// Parameters that were calibrated elsewhere, and the needs that go with them;
     /// without them the policy is calibrated on synthetic examples.
     pub calibrated: Option<(Vec<u8>, Needs)>,
-    pub signed_by: Option<&'a PublicKey>,
+    pub signed_by: Option<&'a PolicyKey>,
     /// Calls with the same arguments.
     pub repeats: usize,
     /// What the answer may depend on beside the measurements, such as the step of a schedule.
@@ -219,11 +219,12 @@ fn signature(signature: &Signature) -> Finding {
             "The key that was asked for did not sign this file. Don't use it before \
              you know why.",
         ),
-        Signature::Absent | Signature::Unchecked { .. } => SIGNATURE.not_applicable(
-            measured,
-            "No key was given, so nothing is said about who made this file. Its \
+        Signature::Absent | Signature::Unchecked { .. } | Signature::UncheckedCosign => SIGNATURE
+            .not_applicable(
+                measured,
+                "No key was given, so nothing is said about who made this file. Its \
              sha256 is what identifies it.",
-        ),
+            ),
     }
 }
 

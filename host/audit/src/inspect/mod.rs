@@ -16,8 +16,7 @@ use serde::Serialize;
 use host_contract::{Needs, actuators_summary, signals_summary};
 use host_files::text::clean;
 use host_sandbox::{
-    Engine, Error, Job, Policy, PublicKey, Result, check_signature, claimed_key, digest, read,
-    signature_of,
+    Claim, Engine, Error, Job, Policy, PolicyKey, Result, check_signature, claimed, digest, read,
 };
 
 /// A policy, described.
@@ -55,6 +54,8 @@ pub enum Signature {
     Unchecked {
         claims: Option<String>,
     },
+    /// There is one of cosign, and no key was given to check it.
+    UncheckedCosign,
     Valid {
         key: String,
         comment: String,
@@ -66,15 +67,17 @@ pub enum Signature {
 
 impl Signature {
     /// Looks for `FILE.minisig`, or in the registry, and checks what is there if there is a key.
-    pub fn of(engine: &Engine, path: &Path, bytes: &[u8], signed_by: Option<&PublicKey>) -> Self {
+    pub fn of(engine: &Engine, path: &Path, bytes: &[u8], signed_by: Option<&PolicyKey>) -> Self {
         if let Some(key) = signed_by {
             return match check_signature(engine, path, bytes, key) {
                 Ok(said) => Self::Valid { key: key.id(), comment: said.to_string() },
                 Err(error) => Self::Invalid { problem: error.to_string() },
             };
         }
-        match signature_of(engine, path) {
-            Some(text) => Self::Unchecked { claims: claimed_key(&text) },
+        match claimed(engine, path) {
+            Some(Claim::Minisign(key)) => Self::Unchecked { claims: Some(key) },
+            Some(Claim::Nothing) => Self::Unchecked { claims: None },
+            Some(Claim::Cosign) => Self::UncheckedCosign,
             None => Self::Absent,
         }
     }
@@ -90,6 +93,9 @@ impl std::fmt::Display for Signature {
             Self::Unchecked { claims: None } => {
                 f.write_str("there is a file, and it is no signature")
             }
+            Self::UncheckedCosign => f.write_str(
+                "not checked; there is one of cosign (give --signed-by cosign.pub to check)",
+            ),
             Self::Valid { key, comment } => write!(f, "valid, by key {key}: {comment}"),
             Self::Invalid { problem } => f.write_str(problem),
         }
@@ -104,7 +110,7 @@ impl std::fmt::Display for Signature {
 pub fn inspect(
     policy: &Policy,
     path: &Path,
-    signed_by: Option<&PublicKey>,
+    signed_by: Option<&PolicyKey>,
     needs: Option<&Needs>,
 ) -> Result<Inspection> {
     let bytes = &bytes_of(policy, path)?;

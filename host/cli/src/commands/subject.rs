@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_audit::synthetic::{Subject, run_info};
 use host_contract::{Needs, RunInfo};
-use host_sandbox::{Policy, PublicKey};
+use host_sandbox::{Policy, PolicyKey};
 use host_trainer::Error;
 use host_trainer::calibration::CalibrationFile;
 use serde_json::{Map, Value};
@@ -94,8 +94,8 @@ impl SubjectFlags {
 }
 
 /// The key that was named, if one was.
-pub fn public_key(key: Option<&str>) -> Result<Option<PublicKey>, Error> {
-    Ok(key.map(PublicKey::read).transpose()?)
+pub fn public_key(key: Option<&str>) -> Result<Option<PolicyKey>, Error> {
+    Ok(key.map(PolicyKey::read).transpose()?)
 }
 
 /// A JSON object, or a key and its value: JSON, or else text as it stands.

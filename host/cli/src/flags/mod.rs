@@ -136,8 +136,8 @@ flags! {
         /// Secret key that signs the run's journal. Default: your own, made on first use.
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf> => [journal.key, on resume],
-        /// Refuse policies without a valid signature by this key: a public key file, or the
-        /// key itself.
+        /// Refuse policies without a valid signature by this key: a public key file of
+        /// minisign or, for policies of registries, of cosign, or the key itself.
         #[arg(long, value_name = "KEY")]
         require_signature: Option<String> => [trust.require_signature],
         /// Training data: JSON Lines, JSON, CSV, TSV or Parquet, or a data set of the Hub (org/name,

@@ -7,7 +7,9 @@ use host_audit::inspect::Structure;
 use host_audit::journal::Journal;
 use host_audit::synthetic::{Step, Subject, run_info};
 use host_audit::timestamp;
-use host_sandbox::{Engine, Limits, Policy, PublicKey, Revocations, Statement, claimed_key};
+use host_sandbox::{
+    Attachment, CosignKey, Engine, Limits, Policy, PublicKey, Revocations, Statement, claimed_key,
+};
 
 use crate::place;
 
@@ -43,7 +45,7 @@ pub fn policy(input: &[u8]) {
     }
 }
 
-/// A key and a signature, or a list of revocations.
+/// A key and a signature of either format, or a list of revocations.
 pub fn signature(input: &[u8]) {
     let (key, signature) = place::two(input);
     let (key, signature) = (String::from_utf8_lossy(key), String::from_utf8_lossy(signature));
@@ -53,8 +55,29 @@ pub fn signature(input: &[u8]) {
             let _ = key.verify(what, b"what is signed", &signature);
         }
     }
+    let _ = CosignKey::parse(&key);
+    if let Some(Ok(key)) = CosignKey::parse(COSIGN) {
+        let manifest = format!(
+            r#"{{"layers": [{{"digest": "sha256:{}"}}]}}"#,
+            host_sandbox::digest(b"what is signed")
+        );
+        let simple = Attachment::Simple {
+            payload: signature.clone().into_owned(),
+            signature: "MAA=".into(),
+            keyless: false,
+        };
+        let attached = [simple, Attachment::Bundle(signature.into_owned())];
+        assert!(key.verify(b"what is signed", manifest.as_bytes(), &attached).is_err());
+    }
     let _ = Revocations::read(&place::file("revoked", input));
 }
+
+/// A key whose secret half nobody has.
+const COSIGN: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEGxY9cYudvmoWdYyzd3LAY9DPPDiw
+1vaJCTRlObBBPyKanEYIyk9Ip/hOcv+GuMjKf9yhG19IG05NPNWhrw6SwA==
+-----END PUBLIC KEY-----
+";
 
 /// The records of a run, beside the policy that they name.
 pub fn journal(input: &[u8]) {

@@ -1,6 +1,8 @@
 //! Registries that are honest, and registries that lie, on this machine.
 #![allow(clippy::unwrap_used)]
 
+mod cosign;
+mod damage;
 mod honest;
 mod known;
 mod lies;

@@ -8,6 +8,8 @@ use crate::{
     endorsement::{Endorsement, Revocations},
     engine::Engine,
     error::{Error, FileProblem, Result},
+    policy_key::{Endorsed, PolicyKey},
+    registry::{Claim, Signatures},
     runner::Runner,
     signature::{PublicKey, Statement, claimed_key, read_signature, signature_path},
 };
@@ -20,7 +22,7 @@ pub struct Trust<'a> {
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: Option<&'a str>,
     /// Whose signature lies beside it, as `FILE.minisig`, or refers to it in its registry.
-    pub signed_by: Option<&'a PublicKey>,
+    pub signed_by: Option<&'a PolicyKey>,
     /// What is refused whoever signed it.
     pub revoked: Option<&'a Revocations>,
 }
@@ -59,12 +61,14 @@ impl Policy {
         if let Some(revoked) = trust.revoked {
             check_revoked(revoked, &file, &digest(&bytes), trust.signed_by)?;
         }
-        let endorsed =
-            trust.signed_by.map(|key| check_signature(engine, path, &bytes, key)).transpose()?;
+        let endorsed = match trust.signed_by {
+            Some(key) => Some((key, check_signature(engine, path, &bytes, key)?)),
+            None => None,
+        };
         let policy = Self::from_bytes(engine, &file, &bytes)?;
-        if let Some(endorsed) = endorsed {
+        if let Some((key, endorsed)) = endorsed {
             let named = endorsed.names(policy.name(), &policy.descriptor().version);
-            named.map_err(|why| unsigned(path, &why))?;
+            named.map_err(|why| unsigned(path, &why, key))?;
         }
         Ok(policy)
     }
@@ -117,7 +121,7 @@ pub fn read(engine: &Engine, path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Checks the signature that lies beside a policy file, or one of those that a registry has of it, and what it says.
+/// Checks the signature that lies beside a policy file, or those that a registry has of it, and what it says.
 /// Whether the policy calls itself so is known only once it was loaded.
 ///
 /// # Errors
@@ -126,56 +130,87 @@ pub fn check_signature(
     engine: &Engine,
     path: &Path,
     bytes: &[u8],
-    key: &PublicKey,
-) -> Result<Endorsement> {
-    let without = |problem: String| Error::Unsigned { file: path.display().to_string(), problem };
+    key: &PolicyKey,
+) -> Result<Endorsed> {
+    let without = |problem: String| unsigned_by(path, problem, key);
     if Builtin::named(path).is_some() {
         let problem = "it comes with the program, and no signature lies beside it; host policy \
                        list --output DIR writes its file";
         return Err(without(problem.into()));
     }
-    let check = |text: &str| {
-        let said = key.verify(Statement::Policy, bytes, text);
-        said.and_then(|comment| Endorsement::of(&comment, &digest(bytes)))
-    };
     let Some(known) = engine.registry.signatures(path, false) else {
-        let signature = signature_path(path);
-        let text = read_signature(&signature).map_err(|e| {
-            without(format!("its signature {} can't be read ({e})", signature.display()))
-        })?;
-        return check(&text).map_err(|why| unsigned(path, &why));
+        return beside(path, bytes, key);
     };
-    let best = |texts: &[String]| {
-        let mut failed = None;
-        for text in texts {
-            match check(text) {
-                Ok(said) => return Ok(said),
-                // One by that key says more than those by others.
-                Err(why) if claimed_key(text).is_some_and(|by| by == key.id()) => {
-                    failed = Some(why);
-                }
-                Err(why) => failed = failed.or(Some(why)),
-            }
-        }
-        Err(failed)
-    };
-    let first = match best(&known.map_err(|problem| of_file(path, problem))?) {
+    let first = match verified(&known.map_err(|problem| of_file(path, problem))?, bytes, key) {
         Ok(said) => return Ok(said),
         Err(why) => why,
     };
     // It may have been signed since, by this key.
     let again = engine.registry.signatures(path, true).and_then(Result::ok).unwrap_or_default();
-    best(&again).map_err(|why| match why.or(first) {
-        Some(why) => unsigned(path, &why),
-        None => without("the registry has no signature of it".into()),
+    verified(&again, bytes, key).map_err(|why| match why.or(first) {
+        Some(why) => unsigned(path, &why, key),
+        None if key.minisign().is_some() => without("the registry has no signature of it".into()),
+        None => without("the registry has no signature of cosign's of it".into()),
     })
 }
 
-/// The text of the signature that lies beside a policy file, or the first that a registry has of it.
-pub fn signature_of(engine: &Engine, path: &Path) -> Option<String> {
+/// Checks the signature that lies beside a file.
+fn beside(path: &Path, bytes: &[u8], key: &PolicyKey) -> Result<Endorsed> {
+    let without = |problem: String| unsigned_by(path, problem, key);
+    let PolicyKey::Minisign(minisign) = key else {
+        return Err(Error::Unsigned {
+            file: path.display().to_string(),
+            problem: format!(
+                "the key {} is cosign's, which signs policies in registries, and this is a file; name \
+                 it as oci://REGISTRY/NAME:TAG",
+                key.id()
+            ),
+            by: "host policy sign, by another key",
+        });
+    };
+    let signature = signature_path(path);
+    let text = read_signature(&signature).map_err(|e| {
+        without(format!("its signature {} can't be read ({e})", signature.display()))
+    })?;
+    endorsed(minisign, bytes, &text).map_err(|why| unsigned(path, &why, key))
+}
+
+/// What the first signature by a key that holds says; else why none does, if there are any.
+fn verified(
+    found: &Signatures,
+    bytes: &[u8],
+    key: &PolicyKey,
+) -> std::result::Result<Endorsed, Option<String>> {
+    let key = match key {
+        PolicyKey::Minisign(key) => key,
+        PolicyKey::Cosign(_) if found.cosign.is_empty() => return Err(None),
+        PolicyKey::Cosign(key) => {
+            let digest = key.verify(bytes, &found.manifest, &found.cosign).map_err(Some)?;
+            return Ok(Endorsed::Manifest { digest, sha256: self::digest(bytes) });
+        }
+    };
+    let mut failed = None;
+    for text in &found.minisign {
+        match endorsed(key, bytes, text) {
+            Ok(said) => return Ok(said),
+            // One by that key says more than those by others.
+            Err(why) if claimed_key(text).is_some_and(|by| by == key.id()) => failed = Some(why),
+            Err(why) => failed = failed.or(Some(why)),
+        }
+    }
+    Err(failed)
+}
+
+fn endorsed(key: &PublicKey, bytes: &[u8], text: &str) -> std::result::Result<Endorsed, String> {
+    let comment = key.verify(Statement::Policy, bytes, text)?;
+    Endorsement::of(&comment, &digest(bytes)).map(Endorsed::Policy)
+}
+
+/// What the signature that lies beside a policy file, or the first that a registry has of it, says of itself.
+pub fn claimed(engine: &Engine, path: &Path) -> Option<Claim> {
     match engine.registry.signatures(path, false) {
-        Some(texts) => texts.ok()?.into_iter().next(),
-        None => read_signature(&signature_path(path)).ok(),
+        Some(found) => found.ok()?.claim(),
+        None => read_signature(&signature_path(path)).ok().map(|text| Claim::of(&text)),
     }
 }
 
@@ -183,8 +218,17 @@ fn of_file(path: &Path, problem: FileProblem) -> Error {
     Error::File { file: clean(&path.display().to_string(), 1000), problem }
 }
 
-fn unsigned(path: &Path, why: &str) -> Error {
-    Error::Unsigned { file: path.display().to_string(), problem: format!("its signature {why}") }
+fn unsigned(path: &Path, why: &str, key: &PolicyKey) -> Error {
+    unsigned_by(path, format!("its signature {why}"), key)
+}
+
+/// A policy without the signature by a key.
+fn unsigned_by(path: &Path, problem: String, key: &PolicyKey) -> Error {
+    let by = match key {
+        PolicyKey::Minisign(_) => "host policy sign",
+        PolicyKey::Cosign(_) => "cosign sign --key",
+    };
+    Error::Unsigned { file: path.display().to_string(), problem, by }
 }
 
 /// Refuses a policy file that is revoked, or whose signer's key is.
@@ -195,7 +239,7 @@ pub fn check_revoked(
     revoked: &Revocations,
     file: &str,
     digest: &str,
-    key: Option<&PublicKey>,
+    key: Option<&PolicyKey>,
 ) -> Result<()> {
     let of_file = revoked.reason(digest).map(|why| ("this file".to_owned(), why));
     let of_key =

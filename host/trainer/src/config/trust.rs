@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use host_audit::journal::Mode;
 use host_contract::Guardrails;
-use host_sandbox::{PublicKey, Revocations};
+use host_sandbox::{PolicyKey, Revocations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,8 @@ pub struct TrustConfig {
     pub on_fault: FaultMode,
     /// With strict: how many steps in a row a policy may fail before the run ends.
     pub strict_steps: u64,
-    /// Only policies with a valid signature by this key: a public key file, or the
-    /// key itself.
+    /// Only policies with a valid signature by this key: a public key file of minisign's format or,
+    /// for policies of registries, of cosign's, or the key itself.
     pub require_signature: Option<String>,
     /// Policies and keys that are refused whoever signed them: a file of lines `policy SHA256 WHY`
     /// and `key ID WHY`.
@@ -73,9 +73,9 @@ pub enum OnFault {
 
 impl TrustConfig {
     /// The key that must have signed every policy.
-    pub fn signed_by(&self) -> Result<Option<PublicKey>> {
+    pub fn signed_by(&self) -> Result<Option<PolicyKey>> {
         let key = self.require_signature.as_deref();
-        Ok(key.map(PublicKey::read).transpose()?)
+        Ok(key.map(PolicyKey::read).transpose()?)
     }
 
     /// The rules of [`require`](Self::require).

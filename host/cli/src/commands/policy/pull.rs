@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use host_files::{capped, shell};
 use host_registry::Pulled;
-use host_sandbox::{Policy, PublicKey, Revocations, Statement, Trust, claimed_key, signature_path};
+use host_sandbox::{Claim, Policy, PolicyKey, Revocations, Statement, Trust, signature_path};
 use host_trainer::Error;
 use host_trainer::config::Layers;
 use host_trainer::records::Ending;
@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Also write it to this file, and its signature beside it.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Public key that must have signed it: a file, or the key itself. Default:
+    /// Public key that must have signed it, of minisign or cosign: a file, or the key itself. Default:
     /// trust.require_signature of the configuration.
     #[arg(long, value_name = "KEY")]
     pub signed_by: Option<String>,
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     let config = layers.resolve()?;
     let key = match &arguments.signed_by {
-        Some(key) => Some(PublicKey::read(key)?),
+        Some(key) => Some(PolicyKey::read(key)?),
         None => config.trust.signed_by()?,
     };
     let revoked: Option<Revocations> = config.trust.revoked()?;
@@ -83,21 +83,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         version: policy.descriptor().version.clone(),
         sha256: policy.digest().to_owned(),
         bytes: pulled.bytes.len(),
-        signatures: pulled.signatures.len(),
-        signed_by: key.as_ref().map(PublicKey::id),
+        signatures: pulled.signatures.len() + pulled.cosign.len(),
+        signed_by: key.as_ref().map(PolicyKey::id),
         file: arguments.output.clone(),
     };
     print(arguments.json, &got, |_| {
         let Got { reference, name, version, bytes, .. } = &got;
-        let signed = match (&got.signed_by, pulled.signatures.first()) {
+        let signed = match (&got.signed_by, claim(&pulled)) {
             (Some(key), _) => format!("signed by key {key}"),
             (None, None) => "not signed".to_owned(),
-            (None, Some(text)) => match claimed_key(text) {
-                Some(key) => {
-                    format!("says it is signed by key {key}; not checked (--signed-by KEY)")
-                }
-                None => "what is attached is no signature".to_owned(),
-            },
+            (None, Some(Claim::Minisign(key))) => {
+                format!("says it is signed by key {key}; not checked (--signed-by KEY)")
+            }
+            (None, Some(Claim::Cosign)) => {
+                "says it is signed by cosign; not checked (--signed-by cosign.pub)".to_owned()
+            }
+            (None, Some(Claim::Nothing)) => "what is attached is no signature".to_owned(),
         };
         [reference.clone(), format!("{name} {version}, {bytes} bytes, {signed}")]
             .into_iter()
@@ -105,8 +106,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     })?;
     if let (Some(file), false) = (&arguments.output, arguments.json) {
         say(format!("wrote {}", shell::path(file)));
+        if key.as_ref().is_some_and(|key| key.minisign().is_none()) {
+            say(
+                "note: cosign's signature is of the policy in its registry, so none lies beside the file",
+            );
+        }
     }
     Ok(Ending::Finished)
+}
+
+/// What the first of its signatures says of itself.
+fn claim(pulled: &Pulled) -> Option<Claim> {
+    let first = pulled.signatures.first().map(|text| Claim::of(text));
+    first.or_else(|| pulled.cosign.first().map(|_| Claim::Cosign))
 }
 
 /// Refuses a file that is there, unless it has these bytes already.
@@ -124,10 +136,13 @@ fn check_free(file: &Path, bytes: Option<&[u8]>) -> Result<(), Error> {
 }
 
 /// The policy, and the signature that holds or, where no key was named, the first one.
-fn write(file: &Path, pulled: &Pulled, key: Option<&PublicKey>) -> Result<(), Error> {
+fn write(file: &Path, pulled: &Pulled, key: Option<&PolicyKey>) -> Result<(), Error> {
     check_free(file, Some(&pulled.bytes))?;
     let holds = |text: &&String| {
-        key.is_none_or(|key| key.verify(Statement::Policy, &pulled.bytes, text).is_ok())
+        key.is_none_or(|key| {
+            let key = key.minisign();
+            key.is_some_and(|key| key.verify(Statement::Policy, &pulled.bytes, text).is_ok())
+        })
     };
     if let Some(text) = pulled.signatures.iter().find(holds) {
         write_atomically(&signature_path(file), text.as_bytes())?;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_sandbox::{Limits, Policy, PublicKey, Revocations, Trust, check_revoked, check_signature};
+use host_sandbox::{Limits, Policy, PolicyKey, Revocations, Trust, check_revoked, check_signature};
 use host_trainer::records::Ending;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ pub struct Arguments {
     pub file: PathBuf,
     #[command(flatten)]
     pub registry: RegistryFlags,
-    /// Public key: a file, or the key itself.
+    /// Public key, of minisign or cosign: a file, or the key itself.
     #[arg(long, value_name = "KEY")]
     pub key: String,
     /// List of policies and keys that are no longer trusted.
@@ -31,14 +31,14 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let limits = Limits::default();
     let file = &arguments.registry.pin(&arguments.file, &limits)?;
-    let key = PublicKey::read(&arguments.key)?;
+    let key = PolicyKey::read(&arguments.key)?;
     let revoked = arguments.revoked.as_deref().map(Revocations::read).transpose()?;
     let engine = arguments.registry.engine(&limits)?;
     let bytes = host_sandbox::read(&engine, file)?;
     let named = file.display().to_string();
     let result = check_signature(&engine, file, &bytes, &key).and_then(|said| {
         if let Some(revoked) = &revoked {
-            check_revoked(revoked, &named, &said.sha256, Some(&key))?;
+            check_revoked(revoked, &named, said.sha256(), Some(&key))?;
         }
         // Also what it calls itself.
         let trust = Trust { signed_by: Some(&key), ..Trust::default() };
@@ -47,8 +47,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     match (&result, arguments.json) {
         (Ok(said), true) => print_json(&json!({
             "file": file, "valid": true, "key_id": key.id(), "comment": said.to_string(),
-            "name": said.name, "version": said.version, "sha256": said.sha256,
-            "expires": said.expires,
+            "name": said.policy().map(|said| &said.name),
+            "version": said.policy().map(|said| &said.version),
+            "sha256": said.sha256(),
+            "expires": said.policy().and_then(|said| said.expires.as_ref()),
         }))?,
         (Err(problem), true) => print_json(&json!({
             "file": file, "valid": false, "key_id": key.id(), "problem": problem.to_string(),
