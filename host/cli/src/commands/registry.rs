@@ -1,7 +1,7 @@
 //! Policies of registries, as commands name them: found once, told, and from then on named by digest.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use host_registry::{Pinned, Reference, Registry};
@@ -14,26 +14,30 @@ use crate::home;
 use crate::out::say_words;
 
 /// How policies named oci://… are found.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct RegistryFlags {
     /// Ask no registry: of a policy named oci://…, what was pulled before, and a tag as it was then.
     #[arg(long)]
     pub offline: bool,
+    /// One for all that a command asks, so that logins and tokens are asked for once.
+    #[arg(skip)]
+    shared: OnceLock<Arc<Registry>>,
 }
 
 impl RegistryFlags {
     /// The way to registries.
-    pub fn registry(self) -> Registry {
-        Registry::new(home::registry().as_deref(), self.offline)
+    pub fn registry(&self) -> Arc<Registry> {
+        let new = || Arc::new(Registry::new(home::registry().as_deref(), self.offline));
+        Arc::clone(self.shared.get_or_init(new))
     }
 
     /// The engine that loads policies, those of registries as well.
-    pub fn engine(self, limits: &Limits) -> Result<Engine, Error> {
-        Ok(engine(limits)?.with_registry(Arc::new(self.registry())))
+    pub fn engine(&self, limits: &Limits) -> Result<Engine, Error> {
+        Ok(engine(limits)?.with_registry(self.registry()))
     }
 
     /// A policy file as it was named, or the name of a registry's policy by its digest.
-    pub fn pin(self, path: &Path, limits: &Limits) -> Result<PathBuf, Error> {
+    pub fn pin(&self, path: &Path, limits: &Limits) -> Result<PathBuf, Error> {
         let Some(reference) = named(path) else { return Ok(path.to_owned()) };
         let pinned = self.registry().pin(&reference?, limits.component_bytes);
         let Pinned { reference, notes } = pinned.map_err(of_registry)?;
@@ -42,7 +46,7 @@ impl RegistryFlags {
     }
 
     /// The same for all policies of a run, whose folder then names what it used.
-    pub fn pin_all(self, config: &mut RunConfig) -> Result<(), Error> {
+    pub fn pin_all(&self, config: &mut RunConfig) -> Result<(), Error> {
         let limits = config.limits.clone();
         for policy in &mut config.policies {
             policy.path = self.pin(&policy.path, &limits)?;

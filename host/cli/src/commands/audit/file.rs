@@ -28,7 +28,7 @@ pub fn audit(path: &Path, arguments: &Arguments) -> anyhow::Result<Ending> {
         .map(|(_, field)| *field)
         .collect();
     let config = arguments.config()?;
-    let registry = arguments.registry;
+    let registry = &arguments.registry;
     let engine = registry.engine(&config.limits)?.isolated(config.trust.isolate);
     let path = &registry.pin(path, &config.limits)?;
     let policy = Policy::load(&engine, path).map_err(Error::from)?;

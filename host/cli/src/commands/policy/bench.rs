@@ -1,7 +1,6 @@
 //! What a policy costs, on synthetic signals.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -71,7 +70,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let path = &arguments.registry.pin(&arguments.file, &limits)?;
     let cold = Engine::guarded(&limits, home::worker().map_err(Error::from)?, None);
     let cold = cold.map_err(Error::from)?.with_builtin(POLICIES);
-    let cold = cold.with_registry(Arc::new(arguments.registry.registry()));
+    let cold = cold.with_registry(arguments.registry.registry());
     let (_, load_cold) = timed(|| Policy::load(&cold, path))?;
     // The first load fills the cache if it has to.
     let engine = arguments.registry.engine(&limits)?;
