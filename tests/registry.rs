@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hostile::Registry;
+use hostile::{Answer, Cosign, Registry};
 use serde_json::Value;
 
 use crate::program::{SHORT, alone, json, plugin, text};
@@ -150,6 +150,146 @@ fn signatures_go_with_a_policy_and_are_checked_by_the_rules_of_trust() {
     let (_, line) = fails(here, &pull);
     assert!(line.contains("exists already"), "{line}");
     assert_eq!(std::fs::read(here.join("pulled.wasm")).unwrap(), b"mine");
+}
+
+#[test]
+fn signatures_of_cosign_are_checked_wherever_those_of_minisign_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let registry = Registry::changed(true, |_, answer| answer).unwrap();
+    let named = format!("oci://{}/sft:1", registry.host());
+    let pinned = done(here, &["policy", "push", &plugin("sft.wasm"), &named]).0.trim().to_owned();
+    let digest = pinned.split_once('@').unwrap().1;
+    let (signer, other) = (Cosign::p256().unwrap(), Cosign::p256().unwrap());
+    std::fs::write(here.join("cosign.pub"), signer.public()).unwrap();
+    std::fs::write(here.join("other.pub"), other.public()).unwrap();
+    let train = |key: &str, output: &str| {
+        let run = ["--quiet", "--steps", "2", "--set", "train.epochs=4", "--output", output];
+        let key = ["--policy", &named, "--require-signature", key];
+        [&SHORT[..], &run, &key].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let words = |list: &[String]| -> Vec<String> { list.to_vec() };
+    let run = |list: Vec<String>| done(here, &list.iter().map(String::as_str).collect::<Vec<_>>());
+    let refused =
+        |list: Vec<String>| fails(here, &list.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let (code, line) = refused(words(&train("cosign.pub", "run")));
+    assert!(code == 1 && line.contains("no signature of cosign's of it"), "{line}");
+    let statement = Cosign::statement(digest).to_string();
+    registry.attach_bundle("sft", digest, &signer.bundle(&statement).unwrap().to_string());
+    let (out, _) = done(here, &["policy", "pull", &named]);
+    assert!(out.contains("says it is signed by cosign; not checked"), "{out}");
+    let (out, _) = done(here, &["policy", "inspect", &named]);
+    assert!(out.contains("there is one of cosign"), "{out}");
+    let pull = ["policy", "pull", &named, "--signed-by", "cosign.pub", "-o", "sft.wasm"];
+    let (out, err) = done(here, &pull);
+    assert!(out.contains("signed by key ") && err.contains("none lies beside the file"), "{err}");
+    assert!(here.join("sft.wasm").is_file() && !here.join("sft.wasm.minisig").exists());
+    // The file by itself has no manifest.
+    let (code, line) = fails(here, &["policy", "verify", "sft.wasm", "--key", "cosign.pub"]);
+    assert!(code == 4 && line.contains("and this is a file; name it as oci://"), "{line}");
+    let (out, _) = done(here, &["policy", "verify", &named, "--key", "cosign.pub", "--json"]);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert!(said["valid"] == true && said["expires"].is_null(), "{said}");
+    let key = said["key_id"].as_str().unwrap().to_owned();
+    let (code, line) = fails(here, &["policy", "verify", &named, "--key", "other.pub"]);
+    assert!(code == 4 && line.contains("isn't by key"), "{line}");
+    assert!(refused(train("other.pub", "run")).1.contains("isn't by key"));
+    run(train("cosign.pub", "run"));
+    let (out, _) = done(here, &["audit", &named, "--signed-by", "cosign.pub", "--repeats", "5"]);
+    assert!(out.contains("valid, by key"), "{out}");
+
+    // The registry is gone: the run goes on, and what is here is enough.
+    drop(registry);
+    done(here, &["train", "--quiet", "--resume", "run"]);
+    done(here, &["audit", "--run", "run"]);
+    let verify = ["policy", "verify", &pinned, "--key", "cosign.pub", "--offline"];
+    done(here, &verify);
+    // Taken back: the key by its number, the policy by its digest.
+    let sha256 = host_sandbox::digest(&std::fs::read(plugin("sft.wasm")).unwrap());
+    for line in [format!("key {key} lost"), format!("policy {sha256} lost")] {
+        std::fs::write(here.join("revoked.txt"), line).unwrap();
+        let (code, line) = fails(here, &[&verify[..], &["--revoked", "revoked.txt"]].concat());
+        assert!(code == 4 && line.contains("was revoked: lost"), "{line}");
+    }
+}
+
+#[test]
+fn a_study_has_arms_of_a_registry_by_their_digests() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let registry = Registry::start().unwrap();
+    let named = format!("oci://{}/team/policy:1", registry.host());
+    let push =
+        |file: &str| done(here, &["policy", "push", &plugin(file), &named]).0.trim().to_owned();
+    let pinned = push("fixed-kl.wasm") + ":kl_weight=0.3";
+    let arms = format!("sft,{named}:kl_weight=0.3");
+    let small = ["--attacks", "10%", "--seeds", "17", "--prompts", "4", "--rows", "64", "--json"];
+    let study = [&["study", "--out", "study", "--policies", &arms][..], &small].concat();
+    let (out, err) = done(here, &study);
+    assert!(err.contains(&format!("note: {named} is sha256:")), "{err}");
+    let arms_of = |out: &str| -> Vec<String> {
+        let summary: Value = serde_json::from_str(out).unwrap();
+        let groups = summary["groups"].as_array().unwrap().iter();
+        groups.map(|group| group["policy"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(arms_of(&out), ["sft", &pinned]);
+    let cells = || {
+        let runs = std::fs::read_dir(here.join("study/runs")).unwrap();
+        let names = runs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".cell.json")).collect::<Vec<_>>()
+    };
+    let own = cells().into_iter().find(|name| name.contains("team_policy_1_")).unwrap();
+    let cell = json(&here.join("study/runs").join(&own));
+    assert_eq!(cell["arm"], pinned);
+    let run = here.join("study/runs").join(own.trim_end_matches(".cell.json"));
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains(&pinned.replace(":kl_weight=0.3", "")), "{config}");
+    let page = std::fs::read_to_string(here.join("study/summary.md")).unwrap();
+    assert!(page.contains("team/policy:1@") && !page.contains("oci://"), "{page}");
+    // The tag is another policy now, and so another arm.
+    let other = push("sft.wasm");
+    let again = [&["study", "--out", "study", "--policies", &named][..], &small].concat();
+    assert_eq!(arms_of(&done(here, &again).0), [&other, &pinned, "sft"]);
+    // Without its registry the study goes on from what is here.
+    drop(registry);
+    let (code, line) = fails(here, &again);
+    assert!(code == 1 && line.contains("can't be reached"), "{line}");
+    let (out, err) = done(here, &[&again[..], &["--offline"]].concat());
+    assert_eq!(arms_of(&out).len(), 3);
+    assert!(err.contains("is taken as it was"), "{err}");
+    assert_eq!(cells().len(), 3);
+}
+
+#[test]
+fn a_command_asks_for_one_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::changed(true, |asked, answer| {
+        if asked.path.starts_with("/token") {
+            return Answer::new(200, r#"{"token": "t"}"#);
+        }
+        let host = &asked.headers["host"];
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"x\"");
+        match asked.headers.get("authorization") {
+            Some(_) => answer,
+            None => Answer::new(401, "").with("www-authenticate", challenge),
+        }
+    })
+    .unwrap();
+    let named = format!("oci://{}/sft:1", registry.host());
+    let tokens = || registry.asked().iter().filter(|it| it.path.starts_with("/token")).count();
+    done(folder.path(), &["policy", "push", &plugin("sft.wasm"), &named]);
+    for (command, arguments) in [("pull", &[][..]), ("inspect", &["--signed-by", "key.pub"])] {
+        let before = tokens();
+        let sft = folder.path().join("sft.wasm");
+        std::fs::copy(plugin("sft.wasm"), &sft).unwrap();
+        let key = ["policy", "sign", "sft.wasm", "--key", "key.key", "--new-key"];
+        if !folder.path().join("key.pub").exists() {
+            done(folder.path(), &key);
+        }
+        done(folder.path(), &[&["policy", command, &named], arguments].concat());
+        assert_eq!(tokens() - before, 1, "{command}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use host_html::Chart;
 use host_html::chart::Frame;
 use host_trainer::run_dir::write_atomically;
 
+use crate::arm::label;
 use crate::scenario::Scenario;
 use crate::summary::{Group, Row, Summary};
 
@@ -50,7 +51,7 @@ pub fn draw(summary: &Summary, out: &Path) -> anyhow::Result<()> {
         let share = |pooled: Pooled| (pooled.mean, Some(pooled.interval));
         let placed = rows.filter_map(|row| {
             Some(Placed {
-                name: row.name.clone(),
+                name: label(&row.name),
                 utility: share(row.utility?),
                 attack_success: share(row.attack_success?),
                 colour: colour(&row.name),

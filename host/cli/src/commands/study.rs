@@ -1,12 +1,16 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use host_sandbox::Limits;
 use host_study::{Arm, Interrupted, Options, Program, Scenario, Task};
+use host_trainer::Error;
 use host_trainer::config::LossMean;
 use host_trainer::measure::RefusalJudge;
 use host_trainer::records::Ending;
 
+use crate::commands::registry::RegistryFlags;
 use crate::exit::Failed;
 use crate::out::{print_json, print_page, say, stdout_width};
 use crate::signal;
@@ -40,10 +44,12 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "runs/study")]
     out: PathBuf,
     /// Policies, each with settings if wanted, such as fixed-kl:kl_weight=0.3, those of `host policy
-    /// list` or files (./mine.wasm); several at once as probe+safe-mix:share=0.25. Default: sft and
-    /// those of several kinds.
+    /// list`, files (./mine.wasm) or those of registries (oci://REGISTRY/NAME:TAG); several at once as
+    /// probe+safe-mix:share=0.25. Default: sft and those of several kinds.
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     policies: Vec<Arm>,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// harmless, harmful, identity, backdoor, prefill, anchor-aware, probe-aware, or a share of
     /// harmful rows such as 10%.
     /// Default: harmless,10%,harmful, for the demo model the first two.
@@ -128,7 +134,7 @@ fn refusals(text: &str) -> Result<RefusalJudge, String> {
 pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let path = std::env::current_exe().context("the path of this program is not known")?;
     let program = Program::new(path, signal::stop_flag(true));
-    let outcome = match host_study::run(&arguments.options(), &program, &|line| say(line)) {
+    let outcome = match host_study::run(&arguments.options()?, &program, &|line| say(line)) {
         Ok(outcome) => outcome,
         Err(error) if error.is::<Interrupted>() => {
             say(error.to_string());
@@ -164,15 +170,15 @@ impl Arguments {
         self.assignments.iter().cloned().chain(flags).collect()
     }
 
-    fn options(&self) -> Options {
-        Options {
+    fn options(&self) -> Result<Options, Error> {
+        Ok(Options {
             model: self.model.clone(),
             aligned: self.aligned,
             data: self.data.clone(),
             task: self.task.clone(),
             judge: self.judge.clone(),
             out: self.out.clone(),
-            arms: self.policies.clone(),
+            arms: self.arms()?,
             attacks: self.attacks.clone(),
             learning_rates: self.learning_rates.clone(),
             seeds: self.seeds.clone(),
@@ -188,6 +194,20 @@ impl Arguments {
             builtin: POLICIES.iter().map(|one| one.name).collect(),
             width: stdout_width(),
             dry_run: self.dry_run,
-        }
+        })
+    }
+
+    /// The policies, those of registries by their digests: each is asked for once, whatever it is told.
+    fn arms(&self) -> Result<Vec<Arm>, Error> {
+        let mut pinned = BTreeMap::new();
+        let mut pin = |name: &str| -> Result<String, Error> {
+            if let Some(known) = pinned.get(name) {
+                return Ok(String::clone(known));
+            }
+            let found = self.registry.pin(name.as_ref(), &Limits::default())?.display().to_string();
+            pinned.insert(name.to_owned(), found.clone());
+            Ok(found)
+        };
+        self.policies.iter().map(|arm| arm.pinned(&mut pin)).collect()
     }
 }

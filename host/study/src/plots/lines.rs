@@ -4,6 +4,7 @@ use host_eval::compare::Pooled;
 use host_html::Chart;
 use host_html::chart::{Axis, Point, Series, Style};
 
+use crate::arm::label;
 use crate::summary::{Group, Row};
 
 /// One plot: shares over a few places of the horizontal axis, a line per policy.
@@ -31,10 +32,10 @@ pub fn of(
         let (low, high) = share.interval;
         let up = Some((100.0 * low, 100.0 * high));
         let point = Point { up, ..Point::at(at as f64, 100.0 * share.mean) };
-        match lines.iter_mut().find(|line| line.name == group.arm) {
+        match lines.iter_mut().find(|line| line.name == label(&group.arm)) {
             Some(line) => line.points.push(point),
             None => lines.push(Series {
-                name: group.arm.clone(),
+                name: label(&group.arm),
                 colour: colour(&group.arm),
                 style: Style::Joined,
                 points: vec![point],

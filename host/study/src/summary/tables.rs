@@ -4,6 +4,7 @@ use host_eval::compare::{Metric, Pooled};
 use host_eval::report::Table;
 
 use super::{CONSTANT, Group, PLAIN, Row, Summary};
+use crate::arm::label;
 use crate::scenario::{OOD, Scenario, Variation, ood};
 
 /// What the numbers of the tables are.
@@ -77,7 +78,7 @@ impl Summary {
                 format!("{:.0}{told}", 100.0 * share)
             });
             vec![
-                ("policy", true, row.name.clone()),
+                ("policy", true, label(&row.name)),
                 (
                     "seeds",
                     true,
@@ -138,7 +139,7 @@ impl Summary {
             for paired in &against.metrics {
                 let Some(title) = title(&paired.metric) else { continue };
                 rows.push(vec![
-                    group.arm.clone(),
+                    label(&group.arm),
                     title.to_owned(),
                     paired.difference_text(),
                     paired.p_text(),
@@ -180,7 +181,7 @@ impl Summary {
                     lines.push(format!(
                         "{} under {} at {:e}, seed {}, saw {} samples of rows and not {}: \
                          its task is not comparable",
-                        group.arm,
+                        label(&group.arm),
                         group.scenario,
                         group.learning_rate,
                         run.seed,
