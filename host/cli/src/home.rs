@@ -1,7 +1,6 @@
 //! Files kept between runs: outputs of the reference, scores of judges and policies of registries in the user's cache
 //! folder (`~/.cache/host`), beside what every program of an installation keeps; and this program as a worker.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
@@ -48,9 +47,4 @@ pub fn caches() -> Caches {
     let folders = choose_base_strategy().ok();
     let folder = |name: &str| Some(folders.as_ref()?.cache_dir().join("host").join(name));
     Caches { reference: folder("reference"), judges: folder("judgements") }
-}
-
-/// What was pulled from registries, if the system names a folder for it.
-pub fn registry() -> Option<PathBuf> {
-    Some(choose_base_strategy().ok()?.cache_dir().join("host/registry"))
 }

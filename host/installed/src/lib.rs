@@ -25,6 +25,11 @@ pub fn cache() -> Option<Cache> {
         .ok()
 }
 
+/// The folder of policies from registries, if the system has one for such things.
+pub fn registry() -> Option<PathBuf> {
+    Some(choose_base_strategy().ok()?.cache_dir().join("host/registry"))
+}
+
 /// The default signing key, used where none is named.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
 //! The engine of a process, and the worker that compiles for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use host_installed::POLICIES;
+use host_registry::Registry;
 use host_sandbox::{Cache, Limits, Worker};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -33,6 +34,7 @@ pub struct Engine {
     worker: Worker,
     cache: Option<Cache>,
     isolate: bool,
+    registry: Arc<Registry>,
     /// The process that it was made in: the thread that ends late calls doesn't come along in a fork.
     process: u32,
 }
@@ -40,12 +42,13 @@ pub struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (limits = None, *, cache = None, isolate = false))]
+    #[pyo3(signature = (limits = None, *, cache = None, isolate = false, offline = false))]
     fn new(
         py: Python<'_>,
         limits: Option<&Bound<'_, PyAny>>,
         cache: Option<&Bound<'_, PyAny>>,
         isolate: bool,
+        offline: bool,
     ) -> PyResult<Self> {
         let limits = match limits.filter(|limits| !limits.is_none()) {
             Some(given) => records::read(given, "limits").map_err(EngineError::new_err)?,
@@ -56,7 +59,8 @@ impl Engine {
             Some(given) => cache_of(given)?,
         };
         logging::start();
-        Self::start(&limits, worker(py)?, cache, isolate)
+        let registry = Arc::new(Registry::new(host_installed::registry().as_deref(), offline));
+        Self::start(&limits, worker(py)?, cache, isolate, registry)
     }
 
     #[getter]
@@ -75,10 +79,12 @@ impl Engine {
         worker: Worker,
         cache: Option<Cache>,
         isolate: bool,
+        registry: Arc<Registry>,
     ) -> PyResult<Self> {
         let engine = host_sandbox::Engine::guarded(limits, worker.clone(), cache.clone());
         let engine = engine.map_err(raised)?.with_builtin(POLICIES).isolated(isolate);
-        Ok(Self { engine, worker, cache, isolate, process: process::id() })
+        let engine = engine.with_registry(Arc::clone(&registry) as _);
+        Ok(Self { engine, worker, cache, isolate, registry, process: process::id() })
     }
 
     /// The one that is used where none is named: one per process, with the host's own limits.
@@ -88,7 +94,7 @@ impl Engine {
         if let Some(engine) = usual().as_ref().filter(|one| one.process == process::id()) {
             return Ok(engine.clone());
         }
-        let engine = Self::new(py, None, None, false)?;
+        let engine = Self::new(py, None, None, false, false)?;
         Ok(usual().insert(engine).clone())
     }
 
@@ -106,9 +112,26 @@ impl Engine {
         ))
     }
 
+    /// A policy as it was named: one of a registry by its digest, which is told.
+    ///
+    /// # Errors
+    /// One line on a registry that can't be reached, or that has no such policy.
+    pub fn pin(&self, path: &Path) -> host_sandbox::Result<PathBuf> {
+        let most = self.engine.limits().component_bytes;
+        let (path, notes) = self.registry.pin_path(path, most)?;
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(path)
+    }
+
     /// An engine like this one under other limits.
     pub fn under(&self, limits: &Limits) -> PyResult<Self> {
-        Self::start(limits, self.worker.clone(), self.cache.clone(), self.isolate)
+        Self::start(
+            limits,
+            self.worker.clone(),
+            self.cache.clone(),
+            self.isolate,
+            Arc::clone(&self.registry),
+        )
     }
 }
 

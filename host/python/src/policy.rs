@@ -1,13 +1,13 @@
 //! A policy file: loaded, described, inspected, audited, tested.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use host_audit::checks::{Field, Options, audit};
 use host_audit::inspect;
 use host_audit::synthetic::{Subject, run_info};
-use host_sandbox::{PublicKey, Revocations, Trust, check_signature};
+use host_sandbox::{PolicyKey, Revocations, Trust, check_signature};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 
@@ -50,11 +50,12 @@ impl Policy {
         };
         let (signed_by, revoked) = (key(signed_by)?, revocations(revoked)?);
         let inner = engine.here()?;
-        let policy = detached(py, || {
+        let (policy, file) = detached(py, || {
+            let file = engine.pin(&path)?;
             let trust = Trust { sha256, signed_by: signed_by.as_ref(), revoked: revoked.as_ref() };
-            host_sandbox::Policy::load_trusted(inner, &path, &trust)
+            Ok((host_sandbox::Policy::load_trusted(inner, &file, &trust)?, file))
         })?;
-        Ok(Self(Loaded { policy: Arc::new(policy), engine, file: path }))
+        Ok(Self(Loaded { policy: Arc::new(policy), engine, file }))
     }
 
     #[getter]
@@ -134,7 +135,7 @@ impl Policy {
         key: PathBuf,
         revoked: Option<PathBuf>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (key, revoked) = (public_key(key)?, revocations(revoked)?);
+        let (key, revoked) = (policy_key(&key)?, revocations(revoked)?);
         let engine = self.engine.here()?;
         let said = detached(py, || {
             let trust = Trust {
@@ -146,8 +147,14 @@ impl Policy {
             host_sandbox::Policy::load_trusted(engine, &self.file, &trust)?;
             check_signature(engine, &self.file, &host_sandbox::read(engine, &self.file)?, &key)
         })?;
-        let mut said = json!(said);
-        said["key_id"] = json!(key.id());
+        let named = said.policy();
+        let said = json!({
+            "name": named.map(|said| &said.name),
+            "version": named.map(|said| &said.version),
+            "sha256": said.sha256(),
+            "expires": named.and_then(|said| said.expires.as_ref()),
+            "key_id": key.id(),
+        });
         records::to_python(py, &said)
     }
 
@@ -243,13 +250,13 @@ fn field(name: &str) -> PyResult<Field> {
 }
 
 /// A file or the key itself, which is no path but looks like one to Python.
-pub fn public_key(file_or_key: PathBuf) -> PyResult<PublicKey> {
-    PublicKey::read(&file_or_key.to_string_lossy()).map_err(raised)
+fn policy_key(file_or_key: &Path) -> PyResult<PolicyKey> {
+    PolicyKey::read(&file_or_key.to_string_lossy()).map_err(raised)
 }
 
-/// The key that was named, if one was.
-pub fn key(file_or_key: Option<PathBuf>) -> PyResult<Option<PublicKey>> {
-    file_or_key.map(public_key).transpose()
+/// The key of a policy that was named, if one was.
+fn key(file_or_key: Option<PathBuf>) -> PyResult<Option<PolicyKey>> {
+    file_or_key.as_deref().map(policy_key).transpose()
 }
 
 fn revocations(list: Option<PathBuf>) -> PyResult<Option<Revocations>> {

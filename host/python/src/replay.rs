@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use host_audit::journal::Journal;
+use host_sandbox::PublicKey;
 use pyo3::prelude::*;
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::calibration::Calibration;
 use crate::calls::interruptible;
 use crate::engine::Engine;
 use crate::errors::{JournalError, SettingsError, raised};
-use crate::policy::{Policy, key as public_key};
+use crate::policy::Policy;
 use crate::records;
 
 /// See `_native.pyi`.
@@ -22,7 +23,7 @@ pub fn replay<'py>(
     key: Option<PathBuf>,
     engine: Option<&Engine>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let key = public_key(key)?;
+    let key = key.map(|key| PublicKey::read(&key.to_string_lossy())).transpose().map_err(raised)?;
     let folder = journal_folder(&folder)?;
     let own = match engine {
         Some(engine) => engine.clone(),

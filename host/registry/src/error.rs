@@ -1,6 +1,9 @@
 //! What keeps a policy from coming or going: one line, with what to do next.
 
-use host_files::text::line;
+use std::path::Path;
+
+use host_files::text::{clean, line};
+use host_sandbox::{Error as PolicyError, FileProblem};
 use host_web::Failure;
 
 use crate::reference::Reference;
@@ -18,6 +21,31 @@ pub struct Error {
     pub problem: String,
     /// What to do next.
     pub action: String,
+}
+
+impl Error {
+    /// Of a name that can't be read.
+    pub fn named(path: &Path, problem: &str) -> Self {
+        let (problem, action) = problem.split_once("; ").unwrap_or((problem, "check the name"));
+        Self {
+            reference: path.display().to_string(),
+            problem: problem.into(),
+            action: action.into(),
+        }
+    }
+}
+
+impl From<Error> for FileProblem {
+    fn from(error: Error) -> Self {
+        Self::new(error.problem, error.action)
+    }
+}
+
+/// As of any policy file that can't be used.
+impl From<Error> for PolicyError {
+    fn from(error: Error) -> Self {
+        Self::File { file: clean(&error.reference, 1000), problem: error.into() }
+    }
 }
 
 /// An error whose reference isn't said yet.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use host_sandbox::{Attachment, FileProblem};
+use host_sandbox::{Attachment, Error as SandboxError};
 
 use crate::cache::{Cache, Pin};
 use crate::credentials;
@@ -99,6 +99,20 @@ impl Registry {
             found.notes.extend(self.moved(reference));
         }
         Ok(Pinned { reference: found.reference, notes: found.notes })
+    }
+
+    /// A policy as a person named it: one of a registry by its digest, with what they should know of it, and any other as
+    /// it is.
+    ///
+    /// # Errors
+    /// As [`Registry::pin`], and a name that can't be read.
+    pub fn pin_path(&self, path: &Path, most: u64) -> Result<(PathBuf, Vec<String>), SandboxError> {
+        let Some(reference) = Reference::named(path) else {
+            return Ok((path.to_owned(), Vec::new()));
+        };
+        let reference = reference.map_err(|problem| Error::named(path, &problem))?;
+        let Pinned { reference, notes } = self.pin(&reference, most)?;
+        Ok((reference.to_string().into(), notes))
     }
 
     /// The same, with its bytes and its signatures as the registry has them now; offline, as it had them last.
@@ -285,12 +299,6 @@ struct Found {
     notes: Vec<String>,
     /// Whether its registry was reached.
     fetched: bool,
-}
-
-impl From<Error> for FileProblem {
-    fn from(error: Error) -> Self {
-        Self::new(error.problem, error.action)
-    }
 }
 
 /// How long ago a tag was looked up.

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use clap::Args;
-use host_registry::{Pinned, Reference, Registry};
-use host_sandbox::{Engine, Error as PolicyError, FileProblem, Limits};
+use host_registry::{Reference, Registry};
+use host_sandbox::{Engine, Error as PolicyError, Limits};
 use host_trainer::Error;
 use host_trainer::config::RunConfig;
 
 use crate::commands::engine;
-use crate::home;
 use crate::out::say_words;
 
 /// How policies named oci://… are found.
@@ -27,7 +26,7 @@ pub struct RegistryFlags {
 impl RegistryFlags {
     /// The way to registries.
     pub fn registry(&self) -> Arc<Registry> {
-        let new = || Arc::new(Registry::new(home::registry().as_deref(), self.offline));
+        let new = || Arc::new(Registry::new(host_installed::registry().as_deref(), self.offline));
         Arc::clone(self.shared.get_or_init(new))
     }
 
@@ -38,11 +37,9 @@ impl RegistryFlags {
 
     /// A policy file as it was named, or the name of a registry's policy by its digest.
     pub fn pin(&self, path: &Path, limits: &Limits) -> Result<PathBuf, Error> {
-        let Some(reference) = named(path) else { return Ok(path.to_owned()) };
-        let pinned = self.registry().pin(&reference?, limits.component_bytes);
-        let Pinned { reference, notes } = pinned.map_err(of_registry)?;
+        let (path, notes) = self.registry().pin_path(path, limits.component_bytes)?;
         notes.iter().for_each(|note| say_words(format!("note: {note}")));
-        Ok(reference.to_string().into())
+        Ok(path)
     }
 
     /// The same for all policies of a run, whose folder then names what it used.
@@ -58,10 +55,7 @@ impl RegistryFlags {
 /// The reference that is named in place of a file, if one is.
 pub fn named(path: &Path) -> Option<Result<Reference, Error>> {
     let read = Reference::named(path)?;
-    Some(read.map_err(|problem| {
-        let (problem, remedy) = problem.split_once("; ").unwrap_or((&problem, "check the name"));
-        refused(&path.display().to_string(), FileProblem::new(problem, remedy))
-    }))
+    Some(read.map_err(|problem| of_registry(host_registry::Error::named(path, &problem))))
 }
 
 /// The reference that an argument must be.
@@ -73,10 +67,5 @@ pub fn reference(path: &Path) -> Result<Reference, Error> {
 
 /// An error of a registry, as one of a policy file.
 pub fn of_registry(error: host_registry::Error) -> Error {
-    let file = error.reference.clone();
-    refused(&file, error.into())
-}
-
-fn refused(file: &str, problem: FileProblem) -> Error {
-    PolicyError::File { file: host_files::text::clean(file, 1000), problem }.into()
+    PolicyError::from(error).into()
 }

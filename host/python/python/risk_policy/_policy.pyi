@@ -38,13 +38,15 @@ class Engine:
         *,
         cache: bool | _Path = True,
         isolate: bool = False,
+        offline: bool = False,
     ) -> Engine:
         """`limits`: what a policy may use, by name, as `[limits]` of `host train` has them
         (`fuel_per_call`, `memory_bytes`, ...); the host's own where a name isn't given.
 
         `cache`: compiled policies are kept in the folder that `host` uses (True), nowhere (False),
         or in this folder. Policies are compiled in a process of their own, with limits on memory
-        and time. `isolate`: they run in such processes too."""
+        and time. `isolate`: they run in such processes too.
+        `offline`: policies named `oci://` are those that were pulled before, a tag as it was then."""
 
     @property
     def limits(self) -> dict[str, int]: ...
@@ -67,10 +69,12 @@ class Policy:
         signed_by: _Path | None = None,
         revoked: _Path | None = None,
     ) -> Policy:
-        """Loads a file, or one that comes with the package (`"builtin:NAME"`).
+        """Loads a file, one that comes with the package (`"builtin:NAME"`), or one of a registry
+        (`"oci://REGISTRY/NAME:TAG"`, or `@sha256:...`): a tag is looked up once, told to the logger
+        `risk_policy`, and `path` has its digest.
 
-        `sha256` pins the file. `signed_by`: public key (a file, or the key itself) whose signature
-        must lie beside it. `revoked`: list of what is no longer trusted.
+        `sha256` pins the file. `signed_by`: public key of minisign or cosign (a file, or the key
+        itself) whose signature must lie beside it, or in its registry. `revoked`: list of what is no longer trusted.
 
         Raises `PolicyFileError`, `SignatureError`, `PolicyFault` (in `describe`)."""
 
@@ -106,7 +110,7 @@ class Policy:
     ) -> dict[str, Any]:
         """What `host policy inspect --json` prints: file, code, signature, settings, needs."""
     def verify(self, key: _Path, *, revoked: _Path | None = None) -> Endorsement:
-        """Checks the signature beside the file. Raises `SignatureError`."""
+        """Checks the signature beside the file or in its registry. Raises `SignatureError`."""
     def configure(self, settings: Mapping[str, Any] | None, run: RunInfo) -> Configured:
         """Asks whether the settings are good for this run, and what has to be measured.
 

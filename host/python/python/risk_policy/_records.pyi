@@ -238,8 +238,9 @@ class Descriptor(TypedDict):
 class Endorsement(TypedDict):
     """What a valid signature says."""
 
-    name: str
-    version: str
+    name: str | None
+    """None if it is one of cosign, which names neither policy nor version."""
+    version: str | None
     sha256: str
     expires: str | None
     """Last day on which it holds; None for always."""
