@@ -64,9 +64,16 @@ def test_a_checkpoint_of_shards_holds_the_whole_adapter(folders):
 
 def test_actions_and_what_holds_the_model_do_what_they_say(folders):
     """So that two processes can't agree on having done nothing."""
-    lines = [json.loads(line) for line in (folders["one"] / "told/out/risk_policy/metrics.jsonl").read_text().splitlines()]
+
+    def lines_of(name):
+        return [json.loads(line) for line in (folders["one"] / name / "out/risk_policy/metrics.jsonl").read_text().splitlines()]
+
+    lines = lines_of("told")
     assert [line.get("action") for line in lines] == [None, "Skip", None, None, "RollBack", None]
     assert [line["learning_rate"] > 0 for line in lines] == [True, False, True, True, False, True]
+    assert [line["samples"] for line in lines_of("safe-mix")] == [4, 7, 7, 7, 7, 7]
+    assert [line["samples"] for line in lines_of("odd")] == [4, 2, 4, 3, 4, 4]
+    assert all(line["anchor_harmful"] > 0 and line["anchor_harmless"] > 0 for line in lines_of("hidden")[1:])
 
 
 REFUSED = """
