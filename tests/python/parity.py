@@ -255,17 +255,16 @@ def compare(host, work, policy, steps, rows, accumulate):
     a, b = (load_file(folder / "adapter/adapter_model.safetensors") for folder in (ours, theirs))
     assert a.keys() == b.keys(), a.keys() ^ b.keys()
     adapter = max((a[name] - b[name]).abs().max().item() for name in a)
-    return dict(risk=risk, weights=weight, loss=loss, norm=norm, adapter=adapter), audited(host, ours, True) and audited(host, theirs, False), lines[-1][0]["loss"]
+    return dict(risk=risk, weights=weight, loss=loss, norm=norm, adapter=adapter), audited(host, ours) and audited(host, theirs), lines[-1][0]["loss"]
 
 
-def audited(host, folder, by_host):
-    """Whether a run's audit finds nothing, and every assessment gave the same bytes: that of the host is shown to be right,
-    and that of the trainer, which signs nothing beside its journal, unproven at best."""
+def audited(host, folder):
+    """Whether a run's audit passes, and every assessment gave the same bytes."""
     done = subprocess.run([host, "audit", "--run", str(folder), "--json"], capture_output=True, text=True)
     found = json.loads(done.stdout)
     replay = found["replay"]
     again = replay["replayed"] == replay["assessments"] > 0 and not replay["findings"] and replay["first_difference"] is None
-    verdict = found["verdict"] == ("passed" if by_host else "unproven") and done.returncode == (0 if by_host else 5)
+    verdict = found["verdict"] == "passed" and done.returncode == 0
     if not (verdict and again and not found["findings"]):
         print(f"host audit --run {folder.name}: {found['verdict']}, code {done.returncode}, {replay}: {done.stderr.strip()}", file=sys.stderr)
         return False

@@ -22,7 +22,8 @@ struct ToPython;
 
 impl Subscriber for ToPython {
     fn enabled(&self, about: &Metadata<'_>) -> bool {
-        *about.level() <= Level::WARN && about.target().starts_with("host")
+        let ours = ["host", env!("CARGO_CRATE_NAME")];
+        *about.level() <= Level::WARN && ours.iter().any(|name| about.target().starts_with(name))
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
