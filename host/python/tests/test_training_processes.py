@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from training_setup import gap, torch, trainer
 
@@ -25,6 +27,11 @@ def launched(*arguments):
     done = subprocess.run(command, capture_output=True, text=True, timeout=540, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def saved_as(name):
+    """As files of peft call a parameter of an adapter."""
+    return re.sub(r"\.default(?=\.|$)", "", re.sub(r"_orig_mod\.|module\.", "", name))
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +59,9 @@ def test_two_processes_train_as_one_does(folders, mode, name):
     journal = folders[mode] / name / "out/risk_policy/journal"
     # What a test put into the mouth of a policy isn't what the policy says when asked again.
     assert risk_policy.replay(journal)["passed"] or name == "told"
+    # Whole, also where it is put together from shards.
+    kept = load_file(journal.parent / "adapter/adapter_model.safetensors")
+    assert gap(kept, {saved_as(name): one for name, one in theirs.items()}) < 1e-7
 
 
 def test_a_checkpoint_of_shards_holds_the_whole_adapter(folders):
@@ -69,7 +79,7 @@ def test_actions_and_what_holds_the_model_do_what_they_say(folders):
         return [json.loads(line) for line in (folders["one"] / name / "out/risk_policy/metrics.jsonl").read_text().splitlines()]
 
     lines = lines_of("told")
-    assert [line.get("action") for line in lines] == [None, "Skip", None, None, "RollBack", None]
+    assert [line.get("action") for line in lines] == [None, "skip", None, None, "roll-back", None]
     assert [line["learning_rate"] > 0 for line in lines] == [True, False, True, True, False, True]
     assert [line["samples"] for line in lines_of("safe-mix")] == [4, 7, 7, 7, 7, 7]
     assert [line["samples"] for line in lines_of("odd")] == [4, 2, 4, 3, 4, 4]
