@@ -27,7 +27,14 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("host-fuzz", &[]),
     (
         "host-python",
-        &["host-audit", "host-contract", "host-files", "host-installed", "host-sandbox"],
+        &[
+            "host-audit",
+            "host-contract",
+            "host-files",
+            "host-installed",
+            "host-registry",
+            "host-sandbox",
+        ],
     ),
     ("hostile", &[]),
     ("xtask", &[]),
