@@ -1,6 +1,6 @@
 """Runs the examples of several processes, and verifies what they left.
 
-    python3 tests/python/examples.py ray_train|fsdp_sft
+    python3 tests/python/examples.py ray_train|fsdp_sft|deepspeed_sft
 
 A tiny random model on two CPU processes. Without the package that an example is about it says so and ends with code 77.
 """
@@ -17,10 +17,12 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
 #: Package that an example needs, and how it is started.
 EXAMPLES = {
     "ray_train": ("ray", [sys.executable]),
-    "fsdp_sft": ("accelerate", [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]),
+    "fsdp_sft": ("accelerate", TORCHRUN),
+    "deepspeed_sft": ("deepspeed", TORCHRUN),
 }
 STEPS = 6
 
@@ -61,7 +63,9 @@ def main():
         random_model(work / "model")
         data(work, transformers.AutoTokenizer.from_pretrained(work / "model"))
         command = [*EXAMPLES[name][1], str(ROOT / f"examples/python/{name}.py"), "model", "rows.jsonl", "out", "--steps", str(STEPS)]
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+        # DeepSpeed builds a part of itself on first use, by the ninja beside this Python.
+        quiet["PATH"] = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(command, cwd=work, env={**os.environ, **quiet}, capture_output=True, text=True, timeout=540)
         if done.returncode != 0:
             sys.exit(f"FAILED: {name} ended with code {done.returncode}: {done.stderr.strip()[-2000:]}")

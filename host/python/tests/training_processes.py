@@ -1,6 +1,6 @@
 """Trainings of the tests by name, in one process or in several::
 
-    torchrun --nproc_per_node 2 training_processes.py FOLDER KEY ddp|fsdp CASE[,CASE]
+    torchrun --nproc_per_node 2 training_processes.py FOLDER KEY ddp|fsdp|zero-1|zero-2 CASE[,CASE]
 
 leaves, for each, the adapter in FOLDER/CASE.pt and its records in FOLDER/CASE/out.
 """
@@ -40,10 +40,17 @@ class Told(RiskPolicyTrainer):
     def _begin_training(self):
         super()._begin_training()
         steps = self._steps
-        steps.update = Update(steps.parameters, {"ema", "anchor", "roll-back", "layer-scale"})
+        back = {"roll-back"} if any(one.get("action") == "RollBack" for one in self.SAID) else set()
+        steps.update = Update(steps.parameters, {"ema", "anchor", "layer-scale"} | back)
         if steps.policies is not None:
             asked = steps.policies.ask
             steps.policies.ask = lambda measured, records: {**asked(measured, records), **self.SAID[measured["step"]]}
+
+
+class Acting(Told):
+    """The same without the way back, for which moments must be whole."""
+
+    SAID = [{"action": "Skip"} if said.get("action") == "RollBack" else said for said in Told.SAID]
 
 
 def policy(path, settings=None):
@@ -63,14 +70,28 @@ CASES = {
     "sppft": ([policy("sppft", {"first": 1, "last": 1})], {}, {}),
     "odd": ([policy("fixed-kl", {"kl_weight": 0.3}), policy("constrained-sft")], {}, dict(data=ODD)),
     "told": ([policy("fixed-kl", {"kl_weight": 0.3})], {}, dict(cls=Told)),
+    "acting": ([policy("fixed-kl", {"kl_weight": 0.3})], {}, dict(cls=Acting)),
 }
 
 
-def made(name, folder, key, sharded=False, accumulate=1, **more):
+def partitioned(stage):
+    """A configuration of DeepSpeed."""
+    auto = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+    config = {"zero_optimization": {"stage": stage}, "zero_allow_untested_optimizer": True, **dict.fromkeys(auto, "auto")}
+    return dict(deepspeed=config)
+
+
+#: Arguments of the trainer by how its processes share a training.
+MODES = {
+    "ddp": {}, "fsdp": dict(fsdp=True, fsdp_config={"version": 2}), "zero-1": partitioned(1), "zero-2": partitioned(2),
+}
+
+
+def made(name, folder, key, mode="ddp", accumulate=1, **more):
     """The trainer of a case, whose step has 4 rows whatever the number of processes."""
     policies, has, fields = CASES[name]
     share = 4 // int(os.environ.get("WORLD_SIZE", 1)) // accumulate
-    fields = {**fields, **more, **(dict(fsdp=True, fsdp_config={"version": 2}) if sharded else {})}
+    fields = {**fields, **more, **MODES[mode]}
     return trainer(folder, RiskPolicyConfig(policies, key=key, **has), batch=share, accumulate=accumulate, **fields)
 
 
@@ -80,16 +101,16 @@ def whole(trained):
     return {name: shards.whole(one.detach()).clone() for name, one in trained.model.named_parameters() if one.requires_grad}
 
 
-def run(name, folder, key, sharded=False):
+def run(name, folder, key, mode="ddp"):
     """Trains a case; ``NAME-2`` with two micro-batches for each process, ``NAME-resumed`` with a break in the middle."""
     kind, _, how = name.partition("-2") if name.endswith("-2") else name.partition("-resumed")
     accumulate = 2 if name.endswith("-2") else 1
     saving = dict(save_strategy="steps", save_steps=3) if name.endswith("-resumed") else {}
-    one = made(kind, folder / name, key, sharded, accumulate, **saving)
+    one = made(kind, folder / name, key, mode, accumulate, **saving)
     one.train()
     if saving:
         # As if it had ended there.
-        one = made(kind, folder / name, key, sharded, accumulate, **saving)
+        one = made(kind, folder / name, key, mode, accumulate, **saving)
         one.train(resume_from_checkpoint=str(folder / name / "out/checkpoint-3"))
         one.save_model(str(folder / name / "adapter"))
     weights = whole(one)
@@ -101,4 +122,4 @@ def run(name, folder, key, sharded=False):
 if __name__ == "__main__":
     where, signing, mode, names = sys.argv[1:]
     for case in names.split(","):
-        run(case, Path(where), signing, mode == "fsdp")
+        run(case, Path(where), signing, mode)

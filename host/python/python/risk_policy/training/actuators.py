@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import adapters, shards
+from . import adapters, shards, zero
 
 
 class Update:
@@ -56,7 +56,7 @@ class Update:
             for name, one, before in zip(self.names, self.parameters, self.before[0]):
                 layer = adapters.layer_of(name)
                 if layer is not None and layer < len(scales) and scales[layer] != 1.0:
-                    one.copy_(before + float(scales[layer]) * (one - before))
+                    zero.keep(one, before + float(scales[layer]) * (one - before))
         ema = asked.get("ema")
         if ema is not None:
             self._average(ema["decay"], ema["in_path"])
@@ -68,7 +68,7 @@ class Update:
         for average, one in zip(self.average, self.parameters):
             average.mul_(decay).add_(one.detach(), alpha=1.0 - decay)
             if in_path:
-                one.copy_(average)
+                zero.keep(one, average)
 
     @torch.no_grad()
     def roll_back(self, optimizer: torch.optim.Optimizer) -> None:
@@ -104,7 +104,7 @@ class Update:
     def close(self) -> None:
         """A policy that averaged the parameters gets the average as the result."""
         for one, average in zip(self.parameters, self.average or []):
-            one.copy_(average)
+            zero.keep(one, average)
 
     def saved(self) -> dict[str, Any]:
         """What goes into a checkpoint, whole."""

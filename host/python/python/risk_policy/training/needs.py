@@ -36,11 +36,13 @@ def check(
     alignment: bool = False,
     additive: bool = True,
     calibrated: bool = True,
+    moments: bool = True,
 ) -> None:
     """Raises :class:`UnmetNeed` for the first need that this training can't meet.
 
     ``canary``, ``anchors`` (harmful, harmless), ``alignment``: whether there are such prompts and rows. ``additive``: the
-    adapter adds matrices of low rank and does nothing else. ``calibrated``: there are parameters, or labelled prompts.
+    adapter adds matrices of low rank and does nothing else. ``calibrated``: there are parameters, or labelled prompts. ``moments``:
+    the optimizer's are whole.
     """
     for field, what in _UNMEASURED.items():
         # Rows of the run are only for a calibration that is to be made.
@@ -51,6 +53,8 @@ def check(
     unknown = sorted(declared - ACTUATORS - ({"alignment-share"} if "alignment-extra" in declared else set()))
     if unknown:
         raise UnmetNeed(f"the actuator {unknown[0]}", _ELSEWHERE, name)
+    if "roll-back" in declared and not moments:
+        raise UnmetNeed("the way back", "use DDP or fsdp=True: DeepSpeed has the optimizer's moments in flat partitions", name)
     if needs["canary_every"] and not canary:
         raise UnmetNeed("canary margins", "give held-out harmful prompts as RiskPolicyConfig(canary=[...])", name)
     wanted = needs.get("anchors")

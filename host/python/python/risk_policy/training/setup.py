@@ -29,7 +29,6 @@ def check_trainer(trainer: Any) -> None:
     args = trainer.args
     problems = [
         (args.fp16, "fp16 scales losses and drops updates by itself; use bf16=True or float32"),
-        (getattr(trainer, "is_deepspeed_enabled", False), "DeepSpeed's engine clips and updates within the backward pass, where nothing can be put between; use fsdp=True, or DDP"),
         (
             getattr(trainer.accelerator, "parallelism_config", None) is not None,
             "tensor, context and sequence parallelism share out samples, which policies see whole; leave out parallelism_config",
@@ -89,6 +88,7 @@ def prepare(trainer: Any, config: RiskPolicyConfig, checkpoint: str | None) -> S
     has = {
         "canary": bool(config.canary), "anchors": (bool(config.anchors_harmful), bool(config.anchors_harmless)),
         "alignment": bool(config.alignment), "additive": adapters.is_additive(model),
+        "moments": not trainer.is_deepspeed_enabled,
     }
     policies = ranks.from_root(lambda: _shared(Policies(config, run, has) if ranks.is_root else None, ranks))
     reader = Reader(model, _pad(trainer), config.chunk, ranks)

@@ -273,7 +273,7 @@ class Steps:
             one.grad = None
         if self.not_finite >= _NOT_FINITE_LIMIT:
             raise NotFinite(
-                f"{step.not_applied} at step {step.number}, the {self.not_finite}th step in a row that could not be applied; "
+                f"{step.not_applied} at step {step.number}, and {self.not_finite} steps in a row could not be applied; "
                 "lower the learning rate, or look at the rows of these steps"
             )
 

@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback
 
 from risk_policy import PolicyError
 
-from . import adapters, head, setup, shards
+from . import adapters, head, setup, shards, zero
 from .errors import UnsuitableSetup
 from .settings import Given, settled
 from .steps import Steps
@@ -34,6 +34,7 @@ class RiskPolicyMixin:
     def __init__(self, *args: Any, risk_policy: Given, **kwargs: Any) -> None:
         self._policy_config = settled(risk_policy)
         self._steps: Steps | None = None
+        self._zero: zero.Engine | None = None
         self._checkpoint: str | None = None
         self._batches: list[Mapping[str, Any]] = []
         self._micro = 0
@@ -43,6 +44,7 @@ class RiskPolicyMixin:
         setup.check_trainer(self)
         adapters.check(self.model)
         shards.check(self, adapters.trained(self.model))
+        zero.check(self)
         inner = adapters.causal_model(self.model)
         head.let_read(inner)
         head.check(self.model, inner)
@@ -84,7 +86,7 @@ class RiskPolicyMixin:
         if steps is None:
             return
         whole = ending in ("finished", "stopped", "early-stop")
-        adapter = self.accelerator.get_state_dict(self.model) if whole else None
+        adapter = self.accelerator.get_state_dict(self.model) if whole and shards.are_in(self.model) else None
         if steps.records is None:
             return
         journal, folder = steps.policies.journal, steps.records.folder
@@ -145,9 +147,15 @@ class RiskPolicyMixin:
         """The objective, in training; the trainer's own loss in evaluation."""
         if self._steps is None or self._steps.step is None or not self.model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return self._steps.loss(model, inputs, self._micro)
+        # The engine of DeepSpeed would watch over a backward pass of its own.
+        return self._steps.loss(self.model if self._zero else model, inputs, self._micro)
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        return super()._clip_grad_norm(model) if self._zero is None else self._zero.clip(self.args.max_grad_norm)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        if grad_norm is None and self._zero is not None:
+            grad_norm = self._zero.clip(0.0)
         found = super()._get_grad_norm(model, grad_norm=grad_norm)
         if self._steps is not None and self._steps.step is not None:
             self._steps.step.gradient_norm = float(found)
@@ -179,6 +187,10 @@ class RiskPolicyMixin:
         self.args.max_grad_norm = min(limit, own) if several else limit
 
     def _begin_training(self) -> None:
+        self._zero = None
+        if self.is_deepspeed_enabled:
+            parameters = [one for _, one in adapters.trained(self.model)]
+            self._zero = self.accelerator.deepspeed_engine_wrapped = zero.Engine(self.deepspeed, parameters)
         self._steps = setup.prepare(self, self._policy_config, self._checkpoint)
         if self._checkpoint is not None:
             setup.load_tensors(self._steps, self._checkpoint)
@@ -187,6 +199,10 @@ class RiskPolicyMixin:
         step = self._steps.step
         if step.applies and step.not_applied is None:
             step.learning_rate = self._steps.update.prepare(step.asked, self._optimizer())
+            if self._zero is not None:
+                self._zero.step()
+        elif self._zero is not None:
+            self._zero.pass_over()
 
     def _after_update(self) -> None:
         step = self._steps.step
