@@ -69,6 +69,22 @@ def test_records_have_the_keys_of_the_contract() -> None:
     assert found.keys() <= keys("Regularization")
 
 
+@pytest.mark.parametrize("package", ["torch", "transformers", "peft"])
+def test_trainers_say_which_package_they_miss(package: str) -> None:
+    there = "sys.modules[name] = type(sys)(name); sys.modules[name].__spec__ = 1"
+    program = f"""
+import sys
+for name in ("torch", "transformers", "peft"):
+    {there}
+sys.modules[{package!r}] = None
+import risk_policy.training
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert f"needs {package}, which isn't installed; pip install torch" in done.stderr, done
+
+
 def test_strict_mypy_takes_a_program(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     blocks = re.findall(r"```python\n(.*?)```", guide(), re.DOTALL)

@@ -6,7 +6,12 @@ the same into a trainer of your own. Needs torch, transformers, peft and, for th
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
+
+for _package in ("torch", "transformers", "peft"):
+    if find_spec(_package) is None:
+        raise ImportError(f"risk_policy.training needs {_package}, which isn't installed; pip install torch transformers peft trl")
 
 from .errors import NotFinite, UnmetNeed, UnsuitableSetup
 from .settings import PolicyChoice, RiskPolicyConfig
