@@ -129,6 +129,21 @@ def test_a_plain_trainer_trains_under_a_policy_as_that_of_trl_does(tmp_path, key
     assert gap(weights(plain), weights(under)) < 1e-5
 
 
+def test_what_a_training_is_told_wrong_is_one_kind_of_error(tmp_path, key):
+    for given, says in [
+        (RiskPolicyConfig([]), "names no policy"),
+        (RiskPolicyConfig(["builtin:sft"], chunk=0), "chunk is 0"),
+        (RiskPolicyConfig(["builtin:sft"], on_fault="never"), "on_fault is 'never'"),
+    ]:
+        with pytest.raises(UnsuitableSetup, match=says):
+            trainer(tmp_path, given)
+    trained(tmp_path, config(key, "builtin:sft", output=tmp_path / "records"), steps=1)
+    with pytest.raises(UnsuitableSetup, match="is there already"):
+        trained(tmp_path, config(key, "builtin:sft", output=tmp_path / "records"), steps=1)
+    for error in (UnsuitableSetup, risk_policy.training.NotFinite):
+        assert issubclass(error, risk_policy.PolicyError)
+
+
 def test_a_broken_rule_stops_before_the_update(tmp_path, key):
     one = trainer(tmp_path, config(key, "builtin:sft", require=["kl_weight >= 0.5"]))
     before = weights(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import PolicyError
 from .. import UnmetNeed as _UnmetNeed
 
 
@@ -17,9 +18,9 @@ class UnmetNeed(_UnmetNeed):
         self.need, self.remedy, self.policy = need, remedy, policy
 
 
-class UnsuitableSetup(ValueError):
+class UnsuitableSetup(PolicyError, ValueError):
     """The model, the batches or the arguments can't be trained under a policy; the message says what to change."""
 
 
-class NotFinite(RuntimeError):
+class NotFinite(PolicyError, RuntimeError):
     """Three steps in a row had a loss or a gradient that is no finite number; none of them was applied."""

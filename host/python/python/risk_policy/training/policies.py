@@ -12,6 +12,7 @@ import risk_policy
 from risk_policy import PolicyFault
 
 from . import needs
+from .errors import UnsuitableSetup
 from .readout import Tap, tap_of
 from .records import Records
 from .settings import RiskPolicyConfig, strict_steps
@@ -24,7 +25,7 @@ class Policies:
         """``run`` describes the run to the policies. Raises ``PolicyError`` for what can't be loaded or configured, and
         ``UnmetNeed`` for needs that this training can't meet."""
         self.config = config
-        engine = risk_policy.Engine(dict(config.limits) or None, isolate=config.isolate)
+        engine = risk_policy.Engine(dict(config.limits) or None, isolate=config.isolate, offline=config.offline)
         info = risk_policy.RunInfo(**run)
         self.configured: list[Any] = []
         self.guardrails = risk_policy.Guardrails(list(config.require)) if config.require else None
@@ -128,7 +129,7 @@ class Policies:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """The way back."""
         if len(saved["states"]) != len(self.configured):
-            raise ValueError(f"the checkpoint is of {len(saved['states'])} policies, and there are {len(self.configured)}; name the same")
+            raise UnsuitableSetup(f"the checkpoint is of {len(saved['states'])} policies, and there are {len(self.configured)}; name the same")
         self.states, self.faults = [bytes.fromhex(one) for one in saved["states"]], list(saved["faults"])
         self.combiner = risk_policy.Combiner(self.configured, standing=saved["standing"])
 

@@ -10,8 +10,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from . import adapters
+from .errors import NotFinite, UnsuitableSetup
 
 T = TypeVar("T")
+
+
+def _error(kind: str) -> type[Exception]:
+    """The class of this name, which takes one text."""
+    import risk_policy
+
+    own = {one.__name__: one for one in (UnsuitableSetup, NotFinite)}
+    return own.get(kind) or getattr(risk_policy, kind, RuntimeError)
 
 
 class Ranks:
@@ -61,9 +70,7 @@ class Ranks:
             raise own
         if message[1] is not None:
             kind, words = message[1]
-            import risk_policy
-
-            raise getattr(risk_policy, kind, RuntimeError)(f"on rank 0: {words}")
+            raise _error(kind)(f"on rank 0: {words}")
         return message[0]
 
     def sums(self, values: Sequence[float]) -> list[float]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .errors import UnsuitableSetup
+
 FORMAT = "risk-policy-trainer/1"
 
 
@@ -50,7 +52,7 @@ class Records:
     def begin(self) -> None:
         """Makes the folder, which must not exist, for its owner alone."""
         if (self.folder / "manifest.json").exists():
-            raise FileExistsError(f"{self.folder} is there already; choose another RiskPolicyConfig(output=...)")
+            raise UnsuitableSetup(f"{self.folder} is there already; choose another RiskPolicyConfig(output=...)")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "trainer.json").write_bytes(self.setup)
         self.manifest |= {"started": int(time.time()), "status": "running"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
 
+from .errors import UnsuitableSetup
 from .prompts import Prompt
 
 
@@ -14,7 +15,7 @@ from .prompts import Prompt
 class PolicyChoice:
     """A policy and its settings."""
 
-    #: A file, or ``builtin:NAME``.
+    #: A file, ``builtin:NAME``, or ``oci://REGISTRY/NAME:TAG``.
     path: str | Path
     settings: Mapping[str, Any] | None = None
     #: What ``host calibrate`` or ``Calibration.save`` wrote, for a policy that has to be fitted.
@@ -30,7 +31,7 @@ class RiskPolicyConfig:
     """The policies of a training, and what it has for them."""
 
     policies: Sequence[PolicyChoice | str | Path]
-    #: Folder of the records: journal, manifest.json, metrics.jsonl. Must not exist. Default: ``risk_policy`` in the trainer's
+    #: Folder of the records: journal, adapter, trainer.json, manifest.json, metrics.jsonl. Must not exist. Default: ``risk_policy`` in the trainer's
     #: ``output_dir``, numbered if it is taken.
     output: str | Path | None = None
     #: Prompts and whether they are harmful, to fit policies on that came without a calibration.
@@ -57,6 +58,8 @@ class RiskPolicyConfig:
     limits: Mapping[str, int] = field(default_factory=dict)
     #: Whether policies run in a process without files and network.
     isolate: bool = False
+    #: Of policies named ``oci://``, those that were pulled before; no registry is asked.
+    offline: bool = False
     #: Memory for what the reference shows of samples; 0 computes it anew every time.
     reference_cache_mib: int = 1024
     #: Rows of logits that are in memory at once.
@@ -78,12 +81,12 @@ def settled(given: Given) -> RiskPolicyConfig:
     else:
         config = RiskPolicyConfig([given] if isinstance(given, (PolicyChoice, str, Path)) else list(given))
     if not config.policies:
-        raise ValueError("risk_policy names no policy; name one, such as builtin:probe")
+        raise UnsuitableSetup("risk_policy names no policy; name one, such as builtin:probe")
     if config.chunk < 1:
-        raise ValueError(f"chunk is {config.chunk}; it must be at least 1")
+        raise UnsuitableSetup(f"chunk is {config.chunk}; it must be at least 1")
     strict = config.on_fault.startswith("strict=") and config.on_fault[7:].isdigit() and int(config.on_fault[7:]) > 0
     if config.on_fault != "stop" and not strict:
-        raise ValueError(f"on_fault is {config.on_fault!r}; it must be 'stop' or 'strict=N' with N of at least 1")
+        raise UnsuitableSetup(f"on_fault is {config.on_fault!r}; it must be 'stop' or 'strict=N' with N of at least 1")
     return config
 
 
