@@ -11,9 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from safetensors.torch import load_file
 
-from training_setup import gap, torch, trainer
+from training_setup import gap, torch, trainer  # First: it skips where torch is missing.
+
+from safetensors.torch import load_file
 
 import risk_policy
 from risk_policy.training import UnmetNeed, UnsuitableSetup, needs, shards, zero
@@ -76,8 +77,6 @@ def test_two_processes_train_as_one_does(folders, mode, name):
 
 
 def test_a_checkpoint_of_shards_holds_the_whole_adapter(folders):
-    from safetensors.torch import load_file
-
     saved = load_file(folders["fsdp"] / "many-resumed/adapter/adapter_model.safetensors")
     ours = {name.replace(".default", ""): one for name, one in torch.load(folders["fsdp"] / "many-resumed.pt").items()}
     assert gap(ours, saved) == 0.0
