@@ -1,10 +1,10 @@
 """Fine-tunes a chat model with DeepSpeed's ZeRO under the policy `fixed-kl`, and says how to audit the training.
 
-    deepspeed --num_gpus 2 examples/python/deepspeed_sft.py MODEL ROWS.jsonl [FOLDER] [--steps 20] [--stage 2]
-    DS_ACCELERATOR=cpu torchrun --nproc_per_node 2 examples/python/deepspeed_sft.py MODEL ROWS.jsonl
+    torchrun --nproc_per_node 2 examples/python/deepspeed_sft.py MODEL ROWS.jsonl [FOLDER] [--steps 20] [--stage 2]
 
 MODEL is a folder or a Hub id with a chat template, ROWS have `prompt` and `completion`. Moments of the optimizer are in
-partitions (stage 1), gradients on their way to them as well (2). FOLDER is `out`, and holds records and adapter.
+partitions (stage 1), gradients on their way to them as well (2). On a CPU set `DS_ACCELERATOR=cpu`; DeepSpeed then builds a
+part of itself by g++ and ninja. FOLDER is `out`, and holds records and adapter.
 """
 
 import argparse
@@ -30,8 +30,6 @@ def main():
     parser.add_argument("folder", type=Path, nargs="?", default=Path("out"))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--stage", type=int, default=2, choices=(1, 2))
-    # The launcher of DeepSpeed says which process this is.
-    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     # Every process begins with the same adapter.
     set_seed(1)

@@ -84,9 +84,6 @@ class Engine:
         if self.engine.lr_scheduler is not None:
             self.engine.lr_scheduler.step()
 
-    def get_global_grad_norm(self) -> None:
-        """accelerate asks for it, and the trainer's own is told."""
-
 
 def keep(parameter: nn.Parameter, value: Tensor) -> None:
     """Sets a parameter, and the optimizer's own copy of it, where there is one."""
