@@ -5,7 +5,7 @@ use std::path::Path;
 use host_sandbox::{FileProblem, Signatures};
 
 use super::Registry;
-use crate::error::{Attempt, Problem};
+use crate::error::{Attempt, Error, Problem};
 use crate::reference::{Digest, Reference};
 use crate::referrers::Listed;
 use crate::session::{Purpose, Session};
@@ -65,7 +65,7 @@ impl Registry {
 impl host_sandbox::Registry for Registry {
     fn open(&self, named: &Path, most: u64) -> Option<Result<Vec<u8>, FileProblem>> {
         let found = Reference::named(named)?;
-        Some(found.map_err(no_reference).and_then(|reference| {
+        Some(found.map_err(|why| Error::named(named, &why).into()).and_then(|reference| {
             let found = self.find(&reference, most).map_err(problem)?;
             found.notes.iter().for_each(|note| tracing::warn!("{note}"));
             Ok(found.bytes)
@@ -74,7 +74,7 @@ impl host_sandbox::Registry for Registry {
 
     fn signatures(&self, named: &Path, again: bool) -> Option<Result<Signatures, FileProblem>> {
         let found = Reference::named(named)?;
-        Some(found.map_err(no_reference).and_then(|reference| {
+        Some(found.map_err(|why| Error::named(named, &why).into()).and_then(|reference| {
             let attached = || -> Attempt<Signatures> {
                 let pinned = self.named(&reference)?;
                 let Listed { minisign, cosign } = self.signatures_of(&pinned, again)?;
@@ -86,11 +86,6 @@ impl host_sandbox::Registry for Registry {
             attached().map_err(problem)
         }))
     }
-}
-
-fn no_reference(error: String) -> FileProblem {
-    let (problem, remedy) = error.split_once("; ").unwrap_or((&error, "check the name"));
-    FileProblem::new(problem, remedy)
 }
 
 fn problem(problem: Problem) -> FileProblem {
