@@ -7,6 +7,8 @@ use risk_policy::hinge::Shape;
 use risk_policy::judgements::{self, WORST};
 use risk_policy::probe;
 use risk_policy::settings::invalid;
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::{Map, Value};
 
 /// What says how risky a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -20,6 +22,7 @@ pub enum Risk {
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    #[serde(deserialize_with = "over_defaults")]
     pub anchors: Anchors,
     /// Alignment samples in addition to the batch.
     pub alignment_rows: u32,
@@ -35,7 +38,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            anchors: Anchors::default(),
+            anchors: anchors(),
             alignment_rows: 0,
             risk: Risk::None,
             layers: None,
@@ -45,6 +48,23 @@ impl Default for Settings {
             shape: Shape::default(),
         }
     }
+}
+
+/// Whether a request is refused is decided in the first tokens of an answer. Over more of them
+/// the mean is mostly of tokens that nothing moves, and holds these less.
+const ANSWER_TOKENS: u32 = 4;
+const WEIGHT: f64 = 1.0;
+
+fn anchors() -> Anchors {
+    Anchors { answer_tokens: ANSWER_TOKENS, weight: WEIGHT, ..Anchors::default() }
+}
+
+/// What is given of the table beside these two.
+fn over_defaults<'de, D: Deserializer<'de>>(from: D) -> Result<Anchors, D::Error> {
+    let mut given = Map::<String, Value>::deserialize(from)?;
+    given.entry("answer_tokens").or_insert(ANSWER_TOKENS.into());
+    given.entry("weight").or_insert(WEIGHT.into());
+    Anchors::deserialize(Value::Object(given)).map_err(D::Error::custom)
 }
 
 /// The host gives no more.

@@ -32,17 +32,25 @@ fn close(got: &[f64], want: &[f64]) {
 fn by_default_rows_are_learned_as_without_a_policy_and_every_step_visits_anchors() {
     let needs = Anchored::needs(&parse("{}"), &fixtures::run(2)).unwrap();
     let anchors = needs.anchors.unwrap();
-    assert_eq!((anchors.harmful, anchors.harmless, anchors.answer_tokens), (1, 1, 16));
+    assert_eq!((anchors.harmful, anchors.harmless, anchors.answer_tokens), (1, 1, 4));
     assert!(!needs.calibration && needs.taps.is_empty() && needs.judges.is_empty());
     assert_eq!(needs.actuators, Actuators::SAFETY_ANCHORS);
     for step in 0..4 {
         let assessment = assess("{}", &[], &fixtures::signals(step, 2));
         let plain = Regularization::constant(2, 1.0, 0.0);
-        let expected = Regularization { anchor_weight: Some(2.0), ..plain };
+        let expected = Regularization { anchor_weight: Some(1.0), ..plain };
         assert_eq!(assessment.regularization, expected);
         assert_eq!(assessment.risk, [0.0, 0.0]);
         assert!(assessment.state.is_empty());
     }
+}
+
+/// A key of the table changes no other one.
+#[test]
+fn anchors_that_are_set_in_part_keep_the_other_defaults() {
+    let needs = Anchored::needs(&parse(r#"{"anchors": {"harmful": 3}}"#), &fixtures::run(2));
+    let anchors = needs.unwrap().anchors.unwrap();
+    assert_eq!((anchors.harmful, anchors.harmless, anchors.answer_tokens), (3, 1, 4));
 }
 
 #[test]
