@@ -161,9 +161,11 @@ fn rows(folder: &Path) -> PathBuf {
     folder.join("alignment.jsonl")
 }
 
-/// The second judge's words on itself, if there is one.
+/// How the second judge errs, if there is one: the last line of what fitting it said, after the
+/// table of what was tried.
 pub fn judge_report(folder: &Path) -> Option<String> {
-    std::fs::read_to_string(folder.join("judge.txt")).ok()
+    let report = std::fs::read_to_string(folder.join("judge.txt")).ok()?;
+    report.lines().last().map(str::to_owned)
 }
 
 /// Answers of the model `name` in a file, prompt by prompt.

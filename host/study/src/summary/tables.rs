@@ -159,7 +159,7 @@ impl Summary {
             lines.push(by.to_string());
         }
         if let Some(judge) = &self.judge {
-            lines.push(format!("The second judge on held-out answers: {}", judge.trim()));
+            lines.push(format!("The second judge on held-out answers: {judge}"));
         }
         lines.extend(self.notes.iter().cloned());
         lines.extend(self.unequal());
