@@ -11,8 +11,10 @@ use crate::program::lines;
 #[test]
 fn anchored_visits_anchors_and_goes_on_where_it_was() {
     for divergence in ["forward-kl", "hidden-distance"] {
-        let settings =
-            format!("policy.settings.anchors={{ every = 1, divergence = \"{divergence}\" }}");
+        // Over so many tokens that the divergence of a few steps is more than rounding.
+        let settings = format!(
+            "policy.settings.anchors={{ answer_tokens = 16, divergence = \"{divergence}\" }}"
+        );
         let (_folder, run) = goes_on("anchored.wasm", &["--set", &settings]);
         for key in ["anchor_harmful", "anchor_harmless"] {
             let seen = metric(&run, key);
