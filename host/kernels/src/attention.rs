@@ -1,4 +1,4 @@
-//! Causal attention of one head over one sequence, in blocks of query rows.
+//! Causal attention of one head over one sequence, or over its end, in blocks of query rows.
 //! Only ln sum exp is kept; probabilities are computed again in the backward
 //! pass (Dao et al. 2022, arXiv 2205.14135).
 
@@ -11,15 +11,19 @@ use super::view::{Accumulate, Mat};
 /// Query rows per block.
 const BLOCK: usize = 64;
 
-/// One head of one sequence: views whose row t is token t, `size` columns.
+/// One head of one sequence: views of `size` columns.
+///
+/// A query has the same bits whatever `first` is: blocks lie at multiples of their size in the sequence.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// Queries [length, size].
+    /// Queries [length - first, size]; row t is token first + t.
     pub q: Mat<'a>,
-    /// Keys [length, size].
+    /// Keys [length, size]; row t is token t.
     pub k: Mat<'a>,
     /// Values [length, size].
     pub v: Mat<'a>,
+    /// The first token that asks.
+    pub first: usize,
     /// Tokens of the sequence.
     pub length: usize,
     /// Values of a row: the head dimension.
@@ -59,36 +63,46 @@ struct Span {
 }
 
 impl Head<'_> {
+    /// Rows of queries.
+    fn queries(&self) -> usize {
+        self.length - self.first
+    }
+
+    /// First token and number of tokens of every block.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let length = self.length;
-        (0..length).step_by(BLOCK).map(move |start| (start, BLOCK.min(length - start)))
+        let (first, length) = (self.first, self.length);
+        (first - first % BLOCK..length).step_by(BLOCK).map(move |block| {
+            let start = block.max(first);
+            (start, length.min(block + BLOCK) - start)
+        })
     }
 
-    /// Keys that query rows start..start + rows see.
+    /// The first key that a query sees.
+    fn first_seen(&self, query: usize) -> usize {
+        self.window.map_or(0, |window| (query + 1).saturating_sub(window))
+    }
+
+    /// Keys that a block of queries sees: from those of the token at which the block lies.
     fn span(&self, start: usize, rows: usize) -> Span {
-        let first = match self.window {
-            Some(window) => (start + 1).saturating_sub(window),
-            None => 0,
-        };
-        Span { first, end: start + rows }
+        Span { first: self.first_seen(start - start % BLOCK), end: start + rows }
     }
 
-    /// Columns of the score block that query `row` of it sees.
+    /// Columns of the score block that a query sees.
     fn visible(&self, span: &Span, query: usize) -> std::ops::Range<usize> {
-        let seen = self.span(query, 1);
-        seen.first - span.first..seen.end - span.first
+        self.first_seen(query) - span.first..query + 1 - span.first
     }
 
-    /// Attention output [length, size], contiguous, and ln sum exp per row.
+    /// Attention output [length - first, size], contiguous, and ln sum exp per row.
     pub fn forward(&self) -> (Vec<f32>, Vec<f32>) {
-        let mut out = vec![0f32; self.length * self.size];
-        let mut totals = Vec::with_capacity(self.length);
+        let mut out = vec![0f32; self.queries() * self.size];
+        let mut totals = Vec::with_capacity(self.queries());
         let mut scores = Vec::new();
         for (start, rows) in self.blocks() {
             let span = self.span(start, rows);
             let width = span.end - span.first;
             self.products(start, rows, &span, &mut scores);
-            let out = &mut out[start * self.size..(start + rows) * self.size];
+            let line = start - self.first;
+            let out = &mut out[line * self.size..(line + rows) * self.size];
             let mut sums = [0f32; BLOCK];
             for (row, scores) in scores.chunks_exact_mut(width).enumerate() {
                 let seen = self.visible(&span, start + row);
@@ -112,23 +126,22 @@ impl Head<'_> {
     fn products(&self, start: usize, rows: usize, span: &Span, scores: &mut Vec<f32>) {
         let width = span.end - span.first;
         scores.resize(rows * width, 0.0);
-        let (q, k) = (self.q.from(start, 0), self.k.from(span.first, 0));
+        let (q, k) = (self.q.from(start - self.first, 0), self.k.from(span.first, 0));
         matmul(Accumulate::Set, scores, width, (rows, width, self.size), q, k.t());
     }
 
-    /// Gradients (dq, dk, dv), each [length, size], from the gradient `g` of the
+    /// Gradients (dq, dk, dv), of the rows of queries and of keys, from the gradient `g` of the
     /// output, the output itself and its ln sum exp.
     pub fn backward(&self, out: Mat, totals: &[f32], g: Mat) -> Gradients {
-        let count = self.length * self.size;
-        let mut found =
-            Gradients { q: vec![0f32; count], k: vec![0f32; count], v: vec![0f32; count] };
+        let of = |rows: usize| vec![0f32; rows * self.size];
+        let mut found = Gradients { q: of(self.queries()), k: of(self.length), v: of(self.length) };
         let (mut scores, mut slopes) = (Vec::new(), Vec::new());
         for (start, rows) in self.blocks() {
             let span = self.span(start, rows);
             let width = span.end - span.first;
             self.products(start, rows, &span, &mut scores);
             slopes.resize(rows * width, 0.0);
-            let gradient = g.from(start, 0);
+            let gradient = g.from(start - self.first, 0);
             let values = self.v.from(span.first, 0).t();
             let shape = (rows, width, self.size);
             matmul(Accumulate::Set, &mut slopes, width, shape, gradient, values);
@@ -155,7 +168,8 @@ impl Head<'_> {
         let lines = scores.chunks_exact_mut(width).zip(slopes.chunks_exact_mut(width));
         for (row, (scores, slopes)) in lines.enumerate() {
             let query = start + row;
-            let line = |m: Mat| query * m.row..query * m.row + self.size;
+            let own = query - self.first;
+            let line = |m: Mat| own * m.row..own * m.row + self.size;
             let pull = sum_pairs(&g.data[line(g)], &out.data[line(out)], |a, b| a * b);
             let seen = self.visible(span, query);
             for line in [&mut *scores, &mut *slopes] {
@@ -166,9 +180,9 @@ impl Head<'_> {
             let Scores { scale, cap } = self.scores;
             if let Some(cap) = cap {
                 softmax::soft_cap(scores, scale, cap);
-                weigh_capped(slopes, scores, pull, scale, totals[query], cap);
+                weigh_capped(slopes, scores, pull, scale, totals[own], cap);
             } else {
-                softmax::probabilities(scores, scale, totals[query]);
+                softmax::probabilities(scores, scale, totals[own]);
                 weigh(slopes, scores, pull, scale);
             }
         }
@@ -200,13 +214,13 @@ pub fn gradient_values(mixed: usize, longest: usize, threads: usize) -> usize {
     3 * mixed + threads * 2 * BLOCK * longest
 }
 
-/// Gradients of one head: [length, size] each.
+/// Gradients of one head.
 pub struct Gradients {
-    /// Gradient of the queries.
+    /// Of the queries [length - first, size].
     pub q: Vec<f32>,
-    /// Gradient of the keys.
+    /// Of the keys [length, size].
     pub k: Vec<f32>,
-    /// Gradient of the values.
+    /// Of the values [length, size].
     pub v: Vec<f32>,
 }
 
@@ -226,8 +240,9 @@ impl Gradients {
         let slopes = Mat::rows(slopes, width);
         let probabilities = Mat::rows(probabilities, width);
         let keys = head.k.from(span.first, 0);
-        let queries = head.q.from(start, 0);
-        let dq = &mut self.q[start * size..];
+        let line = start - head.first;
+        let queries = head.q.from(line, 0);
+        let dq = &mut self.q[line * size..];
         matmul(Accumulate::Set, dq, size, (rows, size, width), slopes, keys);
         let dk = &mut self.k[span.first * size..];
         matmul(Accumulate::Add, dk, size, (width, size, rows), slopes.t(), queries);

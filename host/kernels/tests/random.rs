@@ -252,9 +252,11 @@ fn attention(dice: &mut Dice) -> Vec<f32> {
     let cap = dice.flip().then_some(1.5);
     let scale = (size as f64).powf(-0.5);
     let scores = Scores { scale: scale as f32, cap };
-    let head = Head { q: rows_q, k: rows_k, v: rows_v, length, size, window, scores };
+    let head = Head { q: rows_q, k: rows_k, v: rows_v, first: 0, length, size, window, scores };
     let (out, totals) = head.forward();
     let gradients = head.backward(Mat::rows(&out, size), &totals, rows_g);
+    let what = format!("attention of {length} rows of {size}, window {window:?}, cap {cap:?}");
+    in_two_parts(dice.size(1..length + 1), head, rows_g, &what);
 
     let [mut mixed, mut dq, mut dk, mut dv] = [(); 4].map(|()| vec![0f64; length * size]);
     for i in 0..length {
@@ -285,7 +287,6 @@ fn attention(dice: &mut Dice) -> Vec<f32> {
             }
         }
     }
-    let what = format!("attention of {length} rows of {size}, window {window:?}, cap {cap:?}");
     for (found, exact, of) in [
         (&out, &mixed, "output"),
         (&gradients.q, &dq, "queries"),
@@ -295,6 +296,32 @@ fn attention(dice: &mut Dice) -> Vec<f32> {
         assert_close(found, exact, &format!("{what}: {of}"));
     }
     [out, gradients.q, gradients.k, gradients.v].concat()
+}
+
+/// The beginning and the end of a sequence, each by itself, give the rows of the whole, and its gradients.
+fn in_two_parts(first: usize, whole: Head, g: Mat, what: &str) {
+    let size = whole.size;
+    let (out, totals) = whole.forward();
+    let gradients = whole.backward(Mat::rows(&out, size), &totals, g);
+    let mut sums = [vec![0f32; out.len()], vec![0f32; out.len()], Vec::new()];
+    for (first, length) in [(0, first), (first, whole.length)] {
+        if first == length {
+            continue;
+        }
+        let part = Head { q: whole.q.from(first, 0), first, length, ..whole };
+        let (found, of) = part.forward();
+        assert_eq!(found[..], out[first * size..length * size], "{what}, {first} to {length}");
+        assert_eq!(of[..], totals[first..length], "{what}, {first} to {length}");
+        let found = part.backward(Mat::rows(&found, size), &of, g.from(first, 0));
+        for (sum, found) in sums.iter_mut().zip([&found.k, &found.v]) {
+            sum.iter_mut().zip(found).for_each(|(sum, x)| *sum += x);
+        }
+        sums[2].extend(found.q);
+    }
+    for (found, whole) in sums.iter().zip([&gradients.k, &gradients.v, &gradients.q]) {
+        let whole: Vec<f64> = whole.iter().copied().map(f64::from).collect();
+        assert_close(found, &whole, &format!("{what}, in two parts at {first}"));
+    }
 }
 
 /// What comes out for a seed, as far as its bits are the same with AVX-512 and AVX2.

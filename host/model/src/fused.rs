@@ -20,6 +20,7 @@ mod projection;
 mod routes;
 mod scratch;
 mod shape;
+mod shared_rows;
 mod tape;
 mod tape_pool;
 
@@ -39,6 +40,7 @@ use crate::weights::Weights;
 use adapter::Flat;
 use frozen::Frozen;
 use operation::Operation;
+use shape::Shape;
 
 /// A model that the kernels run.
 pub(crate) struct FusedModel(Arc<Frozen>);
@@ -69,10 +71,12 @@ impl Implementation for FusedModel {
     }
 
     fn infer(&self, batch: &Packed, overlay: Overlay, taps: &[TapRows]) -> Result<Forward> {
-        let trace = self.0.infer(batch, overlay, taps, self.0.config.num_layers)?;
-        let hidden = self.0.normed(&trace.stream)?;
-        let dims = (batch.rows(), self.0.config.hidden_size);
-        Ok(Forward { hidden: Tensor::from_vec(hidden, dims, &Device::Cpu)?, taps: trace.taps })
+        let (layers, width) = (self.0.config.num_layers, self.0.config.hidden_size);
+        let shape = Shape::new(&self.0.config, batch);
+        let trace = self.0.infer(&shape, overlay, taps, layers)?;
+        let hidden = shape.shared.spread(self.0.normed(&trace.stream)?, width).into_owned();
+        let hidden = Tensor::from_vec(hidden, (batch.rows(), width), &Device::Cpu)?;
+        Ok(Forward { hidden, taps: trace.taps })
     }
 
     fn forward_taps(
@@ -82,7 +86,8 @@ impl Implementation for FusedModel {
         taps: &[TapRows],
     ) -> Result<Vec<Vec<f32>>> {
         let deepest = taps.iter().map(|tap| tap.layer).max().unwrap_or(0);
-        Ok(self.0.infer(batch, overlay, taps, deepest)?.taps)
+        let shape = Shape::new(&self.0.config, batch);
+        Ok(self.0.infer(&shape, overlay, taps, deepest)?.taps)
     }
 
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {

@@ -178,28 +178,31 @@ impl Layer<'_> {
         let group = self.config.num_heads / self.config.num_kv_heads;
         let (q_size, kv_size) = (self.q.out, self.k.out);
         let work = shape.heads(self.config.num_heads);
+        let sides = self.sides(shape, tape);
         let found: Vec<Gradients> = work
             .par_iter()
             .zip(&tape.totals)
-            .map(|((rows, head), totals)| {
-                let start = rows.start * q_size + head * size;
+            .map(|((piece, head), totals)| {
+                let start = piece.rows.start * q_size + head * size;
                 let out = Mat::rows(&tape.mixed[start..], q_size);
                 let g = Mat::rows(&scratch.dmixed[start..], q_size);
-                self.head(tape, rows, *head).backward(out, totals, g)
+                self.head(&sides, piece, *head).backward(out, totals, g)
             })
             .collect();
         scratch.dk.fill(0.0);
         scratch.dv.fill(0.0);
         // Heads are added in their order, so the sum over a group is one sum.
-        for ((rows, head), found) in work.iter().zip(&found) {
+        for ((piece, head), found) in work.iter().zip(&found) {
             let (head, pair) = (*head, *head / group);
-            for (line, row) in rows.clone().enumerate() {
-                let source = line * size..(line + 1) * size;
+            for (row, values) in piece.rows.clone().zip(found.q.chunks_exact(size)) {
                 let q = row * q_size + head * size;
-                let kv = row * kv_size + pair * size;
-                scratch.dq[q..q + size].copy_from_slice(&found.q[source.clone()]);
-                softmax::add(&mut scratch.dk[kv..kv + size], &found.k[source.clone()]);
-                softmax::add(&mut scratch.dv[kv..kv + size], &found.v[source]);
+                scratch.dq[q..q + size].copy_from_slice(values);
+            }
+            let pulls = found.k.chunks_exact(size).zip(found.v.chunks_exact(size));
+            for (row, (k, v)) in piece.sees.clone().zip(pulls) {
+                let kv = shape.shared.row(row) * kv_size + pair * size;
+                softmax::add(&mut scratch.dk[kv..kv + size], k);
+                softmax::add(&mut scratch.dv[kv..kv + size], v);
             }
         }
     }

@@ -34,7 +34,8 @@ impl Frozen {
         let hidden = self.config.hidden_size;
         let last: Vec<f32> = batch.starts[1..]
             .iter()
-            .flat_map(|end| &stream[(end - 1) * hidden..end * hidden])
+            .map(|end| shape.shared.row(end - 1))
+            .flat_map(|row| &stream[row * hidden..(row + 1) * hidden])
             .copied()
             .collect();
         let rows = self.normed(&last)?;
@@ -87,7 +88,7 @@ impl Frozen {
         steering: Option<&Steering>,
     ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
         on_pool(|| {
-            let mut stream = self.embed_rows(&shape.batch.tokens)?;
+            let mut stream = self.embed_rows(&shape.tokens())?;
             steer(steering, 0, &mut stream);
             let mut tape = self.tapes.take(&self.config, 0, shape.rows, Extent::default());
             let kv = self.config.kv_size();
@@ -99,9 +100,10 @@ impl Frozen {
                 tape.fit(&self.config, index, shape.rows, Extent::of(&factors));
                 let layer = values.layer(&self.config, index, factors);
                 stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
+                let (k, v) = (shape.shared.spread(&tape.k, kv), shape.shared.spread(&tape.v, kv));
                 let cached = shape.batch.sequences().map(|rows| SequenceKv {
-                    k: tape.k[rows.start * kv..rows.end * kv].to_vec(),
-                    v: tape.v[rows.start * kv..rows.end * kv].to_vec(),
+                    k: k[rows.start * kv..rows.end * kv].to_vec(),
+                    v: v[rows.start * kv..rows.end * kv].to_vec(),
                 });
                 layers.push(cached.collect());
                 steer(steering, index + 1, &mut stream);

@@ -2,12 +2,14 @@
 //! and products with frozen weights split their columns over the threads.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::layer::{DenseMlp, Layer, LayerMlp};
 use super::projection::{Factor, Projection};
 use super::shape::{BLOCK, Shape};
+use super::shared_rows::Piece;
 use super::tape::{Tape, at, blocks, blocks_mut, fit, low_blocks};
 use crate::config::Target;
 use crate::pass::{Angles, Input};
@@ -15,6 +17,13 @@ use host_kernels::attention::Head;
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::view::{Accumulate, Mat};
 use host_kernels::{gated, norm, product, rotate};
+
+/// What attention reads.
+pub(super) struct Sides<'t> {
+    q: &'t [f32],
+    k: Cow<'t, [f32]>,
+    v: Cow<'t, [f32]>,
+}
 
 impl Layer<'_> {
     /// Takes the residual stream [rows, hidden]; gives it after the block and
@@ -121,10 +130,12 @@ impl Layer<'_> {
     fn attend(&self, shape: &Shape, tape: &mut Tape) {
         let size = self.config.head_dim;
         let work = shape.heads(self.config.num_heads);
-        let found: Vec<(Vec<f32>, Vec<f32>)> =
-            work.par_iter().map(|(rows, head)| self.head(tape, rows, *head).forward()).collect();
+        let found: Vec<(Vec<f32>, Vec<f32>)> = {
+            let sides = self.sides(shape, tape);
+            work.par_iter().map(|(piece, head)| self.head(&sides, piece, *head).forward()).collect()
+        };
         tape.totals.clear();
-        for ((rows, head), (out, totals)) in work.iter().zip(found) {
+        for ((Piece { rows, .. }, head), (out, totals)) in work.iter().zip(found) {
             let target = tape.mixed[rows.start * self.q.out..rows.end * self.q.out]
                 .chunks_exact_mut(self.q.out);
             for (line, values) in target.zip(out.chunks_exact(size)) {
@@ -134,23 +145,25 @@ impl Layer<'_> {
         }
     }
 
-    /// The views of one head over one sequence's rows.
-    pub(super) fn head<'t>(
-        &self,
-        tape: &'t Tape,
-        rows: &std::ops::Range<usize>,
-        head: usize,
-    ) -> Head<'t> {
+    /// What attention reads: queries of the computed rows, keys and values of the rows of the batch.
+    pub(super) fn sides<'t>(&self, shape: &Shape, tape: &'t Tape) -> Sides<'t> {
+        let spread = |values: &'t [f32]| shape.shared.spread(values, self.k.out);
+        Sides { q: &tape.q, k: spread(&tape.k), v: spread(&tape.v) }
+    }
+
+    /// The views of one head over one piece.
+    pub(super) fn head<'t>(&self, sides: &'t Sides, piece: &Piece, head: usize) -> Head<'t> {
         let size = self.config.head_dim;
         let group = self.config.num_heads / self.config.num_kv_heads;
-        let view = |values: &'t [f32], cols: usize, head: usize| {
+        let view = |values: &'t [f32], rows: &Range<usize>, cols: usize, head: usize| {
             Mat::rows(&values[..rows.end * cols], cols).from(rows.start, head * size)
         };
         Head {
-            q: view(&tape.q, self.q.out, head),
-            k: view(&tape.k, self.k.out, head / group),
-            v: view(&tape.v, self.v.out, head / group),
-            length: rows.len(),
+            q: view(sides.q, &piece.rows, self.q.out, head),
+            k: view(&sides.k, &piece.sees, self.k.out, head / group),
+            v: view(&sides.v, &piece.sees, self.v.out, head / group),
+            first: piece.sees.len() - piece.rows.len(),
+            length: piece.sees.len(),
             size,
             window: self.window,
             scores: self.scores,

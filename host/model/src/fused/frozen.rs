@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::head::LossHead;
 use crate::matrix::Matrix;
-use crate::pass::{Gains, Overlay, Packed, TapRows};
+use crate::pass::{Gains, Overlay, TapRows};
 use crate::slices::{MatrixValues, Values};
 use crate::steering::Steering;
 use crate::weights::{ExpertWeights, GatedWeights, LayerWeights, Linear, MlpWeights, Weights};
@@ -63,6 +63,7 @@ pub(super) enum Keep {
 
 /// The residual stream after the last block run, tap means and tapes.
 pub(super) struct Trace {
+    /// [computed rows, hidden]
     pub stream: Vec<f32>,
     pub taps: Vec<Vec<f32>>,
     pub tapes: Vec<Tape>,
@@ -131,17 +132,15 @@ impl Frozen {
     /// The first `layers` blocks without gradient.
     pub fn infer(
         &self,
-        batch: &Packed,
+        shape: &Shape,
         overlay: Overlay,
         taps: &[TapRows],
         layers: usize,
     ) -> Result<Trace> {
-        let config = &self.config;
-        let shape = Shape::new(config, batch);
-        let source = Source::Factors(Factors::of(overlay.adapter, config.num_layers)?);
+        let source = Source::Factors(Factors::of(overlay.adapter, self.config.num_layers)?);
         let adapter = Adapted::new(self, source, layers)?;
         let (steering, keep) = (overlay.steering, Keep::Nothing);
-        self.run(&shape, &adapter, steering, taps, layers, keep)
+        self.run(shape, &adapter, steering, taps, layers, keep)
     }
 
     /// Embeds and runs the first `layers` blocks.
@@ -157,14 +156,14 @@ impl Frozen {
         on_pool(|| {
             let mut tapes = Vec::new();
             let mut found = vec![Vec::new(); taps.len()];
-            let mut stream = self.embed_rows(&shape.batch.tokens)?;
+            let mut stream = self.embed_rows(&shape.tokens())?;
             if let Some(noise) = shape.noise() {
                 noise.embed(self.config.hidden_size, &mut stream);
             }
             let mut spare: Option<Tape> = None;
             let (mut left, mut outputs) = (PackedLhs::default(), Vec::new());
             steer(steering, 0, &mut stream);
-            self.read_taps(&stream, 0, taps, &mut found);
+            self.read_taps(shape, &stream, 0, taps, &mut found);
             for index in 0..layers {
                 let factors = adapter.layer(index);
                 let extent = Extent::of(&factors);
@@ -176,7 +175,7 @@ impl Frozen {
                 let layer = values.layer(&self.config, index, factors);
                 stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
                 steer(steering, index + 1, &mut stream);
-                self.read_taps(&stream, index + 1, taps, &mut found);
+                self.read_taps(shape, &stream, index + 1, taps, &mut found);
                 match keep {
                     Keep::Nothing => spare = Some(tape),
                     Keep::Everything => tapes.push(tape),
@@ -208,7 +207,14 @@ impl Frozen {
         Ok(rows)
     }
 
-    fn read_taps(&self, stream: &[f32], layer: usize, taps: &[TapRows], found: &mut [Vec<f32>]) {
+    fn read_taps(
+        &self,
+        shape: &Shape,
+        stream: &[f32],
+        layer: usize,
+        taps: &[TapRows],
+        found: &mut [Vec<f32>],
+    ) {
         let hidden = self.config.hidden_size;
         for (tap, values) in taps.iter().zip(found) {
             if tap.layer != layer {
@@ -216,8 +222,8 @@ impl Frozen {
             }
             for rows in &tap.rows {
                 let mut mean = vec![0f32; hidden];
-                for row in stream[rows.start * hidden..rows.end * hidden].chunks_exact(hidden) {
-                    mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
+                for row in rows.clone().map(|row| shape.shared.row(row)) {
+                    softmax::add(&mut mean, &stream[row * hidden..(row + 1) * hidden]);
                 }
                 values.extend(mean.iter().map(|sum| sum / rows.len() as f32));
             }

@@ -27,7 +27,7 @@ pub(super) struct Operation {
     flat: Flat,
     gains: Gains,
     hidden: Mutex<Vec<f32>>,
-    /// The residual stream after the last block.
+    /// The residual stream after the last block, of the computed rows.
     stream: Vec<f32>,
     tapes: Vec<Tape>,
     recompute: bool,
@@ -51,7 +51,8 @@ impl Operation {
             let trace = frozen.run(&shape, &adapter, None, taps, layers, keep)?;
             (trace, adapter.gains)
         };
-        let hidden = frozen.normed(&trace.stream)?;
+        let width = frozen.config.hidden_size;
+        let hidden = shape.shared.spread(frozen.normed(&trace.stream)?, width).into_owned();
         let operation = Self {
             frozen: frozen.clone(),
             batch: batch.clone(),
@@ -74,6 +75,7 @@ impl Operation {
         let final_norm = Values::of(&self.frozen.final_norm)?;
         let g = g.contiguous()?;
         let g = Values::of(&g)?;
+        let g = shape.shared.gather(&g, config.hidden_size);
         let mut start = vec![0f32; self.stream.len()];
         let eps = config.rms_norm_eps as f32;
         norm::backward_add(&self.stream, &final_norm, eps, &g, &mut start);

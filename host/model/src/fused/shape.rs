@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::shared_rows::{Piece, SharedRows};
 use crate::config::Config;
 use crate::pass::{Input, Noise, Packed, Rotations, RowNoise};
 
@@ -29,9 +30,11 @@ impl Dropout<'_> {
     }
 }
 
-/// A batch with its rotation angles and its noise.
+/// A batch with the rows that are computed, their rotation angles and their noise.
 pub(super) struct Shape<'a> {
     pub batch: &'a Packed,
+    pub shared: SharedRows,
+    /// Computed rows.
     pub rows: usize,
     pub rotations: Rotations,
     noise: Option<RowNoise>,
@@ -39,17 +42,23 @@ pub(super) struct Shape<'a> {
 
 impl<'a> Shape<'a> {
     pub fn new(config: &Config, batch: &'a Packed) -> Self {
-        let positions = batch
-            .sequences()
-            .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
-        let rotations = Rotations::new(config, positions);
-        Self { batch, rows: batch.rows(), rotations, noise: None }
+        Self::noisy(config, batch, None)
     }
 
-    /// Of a training pass.
+    /// Of a training pass. Noise makes rows different whose tokens are alike, and so do positions that are rotated
+    /// by the length of their sequence.
     pub fn noisy(config: &Config, batch: &'a Packed, noise: Option<&Noise>) -> Self {
         let noise = noise.map(|noise| RowNoise::new(noise, batch));
-        Self { noise, ..Self::new(config, batch) }
+        let differ = noise.is_some() || !Rotations::alike(config, batch.sequences());
+        let shared = if differ { SharedRows::all(batch) } else { SharedRows::once(batch) };
+        let positions = shared.tokens(batch).map(|(_, position, length)| (position, length));
+        let rotations = Rotations::new(config, positions);
+        Self { batch, rows: shared.count, shared, rotations, noise }
+    }
+
+    /// Tokens of the computed rows.
+    pub fn tokens(&self) -> Vec<u32> {
+        self.shared.tokens(self.batch).map(|(token, ..)| token).collect()
     }
 
     pub fn noise(&self) -> Option<&RowNoise> {
@@ -62,11 +71,9 @@ impl<'a> Shape<'a> {
         Some(Dropout { noise, layer, input })
     }
 
-    /// Every (sequence rows, head), the pieces of work of attention.
-    pub fn heads(&self, heads: usize) -> Vec<(std::ops::Range<usize>, usize)> {
-        self.batch
-            .sequences()
-            .flat_map(|rows| (0..heads).map(move |head| (rows.clone(), head)))
-            .collect()
+    /// Every (piece, head), the pieces of work of attention.
+    pub fn heads(&self, heads: usize) -> Vec<(&Piece, usize)> {
+        let pieces = self.shared.pieces.iter();
+        pieces.flat_map(|piece| (0..heads).map(move |head| (piece, head))).collect()
     }
 }

@@ -53,6 +53,18 @@ impl Rotations {
         Self { global: of(&config.rope), local: config.local_rope.as_ref().map(of) }
     }
 
+    /// Whether a position is rotated alike in all sequences.
+    pub fn alike(config: &Config, sequences: impl Iterator<Item = std::ops::Range<usize>>) -> bool {
+        let mut ropes = std::iter::once(&config.rope).chain(&config.local_rope);
+        let lengths: Vec<usize> = sequences.map(|rows| rows.len()).collect();
+        let of = |rope: &Rope| {
+            let mut stretches = lengths.iter().map(|length| stretch(&rope.scaling, *length));
+            let first = stretches.next();
+            stretches.all(|other| Some(other) == first)
+        };
+        ropes.all(of)
+    }
+
     /// The same in another form.
     pub fn try_map<T, E>(self, change: impl Fn(Angles) -> Result<T, E>) -> Result<Rotations<T>, E> {
         Ok(Rotations { global: change(self.global)?, local: self.local.map(change).transpose()? })

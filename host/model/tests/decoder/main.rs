@@ -12,6 +12,7 @@ mod oracle;
 mod quantized;
 mod random;
 mod refusals;
+mod shared;
 mod smollm2;
 mod starts;
 mod steered;
