@@ -45,7 +45,7 @@ pub struct Scores {
 
 impl Scores {
     /// Replaces products by exp(score - max) and gives (max, sum).
-    fn exponentiate(self, row: &mut [f32]) -> (f32, f32) {
+    pub(crate) fn exponentiate(self, row: &mut [f32]) -> (f32, f32) {
         match self.cap {
             None => softmax::exponentiate(row, self.scale),
             Some(cap) => {
@@ -249,22 +249,4 @@ impl Gradients {
         let dv = &mut self.v[span.first * size..];
         matmul(Accumulate::Add, dv, size, (width, size, rows), probabilities.t(), g);
     }
-}
-
-simd! {
-/// One new query row over `length` cached rows of `stride` values: writes the
-/// mixed values [size]. `row` is scratch.
-pub fn decode(q: &[f32], k: &[f32], v: &[f32], stride: usize, scores: Scores, row: &mut Vec<f32>, out: &mut [f32]) {
-    let size = q.len();
-    row.clear();
-    row.extend(k.chunks(stride).map(|key| sum_pairs(q, &key[..size], |a, b| a * b)));
-    let (_, sum) = scores.exponentiate(row);
-    out.fill(0.0);
-    for (p, value) in row.iter().zip(v.chunks(stride)) {
-        let probability = p / sum;
-        for (out, v) in out.iter_mut().zip(value) {
-            *out += probability * v;
-        }
-    }
-}
 }

@@ -22,6 +22,27 @@ fn nearest(x: f32) -> u32 {
     if x.is_nan() { (bits >> 16) | 0x40 } else { rounded }
 }
 
+/// As f32.
+#[inline(always)]
+pub fn wide(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
+
+/// Adds the nearest of every value behind those that are there.
+pub fn narrow(x: &[f32], rows: &mut Vec<bf16>) {
+    let start = rows.len();
+    rows.resize(start + x.len(), bf16::ZERO);
+    narrow_into(x, &mut rows[start..]);
+}
+
+simd! {
+fn narrow_into(x: &[f32], narrow: &mut [bf16]) {
+    for (narrow, x) in narrow.iter_mut().zip(x) {
+        *narrow = bf16::from_bits(nearest(*x) as u16);
+    }
+}
+}
+
 simd! {
 /// Neighbours in pairs, the first of each in the low half; an odd last one with 0.
 pub fn pair(x: &[f32], pairs: &mut [u32]) {

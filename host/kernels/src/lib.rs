@@ -12,6 +12,7 @@ pub mod attention;
 mod bfloat;
 mod block_view;
 pub mod blocks;
+pub mod cached;
 mod depth_block;
 mod exponent;
 pub mod gated;

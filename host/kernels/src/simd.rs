@@ -108,7 +108,7 @@ pub fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
 
 /// sum over i of f(a_i, b_i), in lanes.
 #[inline(always)]
-pub fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn sum_pairs<T: Copy>(a: &[f32], b: &[T], f: impl Fn(f32, T) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let (heads_a, tail_a) = a.as_chunks::<LANES>();
     let (heads_b, tail_b) = b.as_chunks::<LANES>();

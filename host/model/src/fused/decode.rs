@@ -13,12 +13,13 @@ use super::shape::Shape;
 use crate::error::{Error, Result};
 use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, Rotations, SequenceKv, Store};
 use crate::steering::Steering;
+use host_kernels::cached::{CachedHead, CachedRows};
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
 use host_kernels::product::{self, Product};
 use host_kernels::right::Weight;
 use host_kernels::view::Accumulate;
-use host_kernels::{attention, gated, norm, rotate, skinny, softmax};
+use host_kernels::{gated, norm, rotate, skinny, softmax};
 
 /// Up to so many rows, streaming the weights beats packing them.
 const FEW: usize = 16;
@@ -91,7 +92,7 @@ impl Frozen {
             let mut stream = self.embed_rows(&shape.tokens())?;
             steer(steering, 0, &mut stream);
             let mut tape = self.tapes.take(&self.config, 0, shape.rows, Extent::default());
-            let kv = self.config.kv_size();
+            let (kv, format) = (self.config.kv_size(), self.format());
             let (mut left, mut outputs) = (PackedLhs::default(), Vec::new());
             let mut layers = Vec::with_capacity(self.layers.len());
             for (index, weights) in self.layers.iter().enumerate() {
@@ -102,8 +103,8 @@ impl Frozen {
                 stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
                 let (k, v) = (shape.shared.spread(&tape.k, kv), shape.shared.spread(&tape.v, kv));
                 let cached = shape.batch.sequences().map(|rows| SequenceKv {
-                    k: k[rows.start * kv..rows.end * kv].to_vec(),
-                    v: v[rows.start * kv..rows.end * kv].to_vec(),
+                    k: CachedRows::new(format, &k[rows.start * kv..rows.end * kv]),
+                    v: CachedRows::new(format, &v[rows.start * kv..rows.end * kv]),
                 });
                 layers.push(cached.collect());
                 steer(steering, index + 1, &mut stream);
@@ -136,8 +137,8 @@ impl Layer<'_> {
         }
         let new = k.chunks_exact(self.k.out).zip(v.chunks_exact(self.v.out));
         for (cached, (k, v)) in cached.iter_mut().zip(new) {
-            cached.k.extend_from_slice(k);
-            cached.v.extend_from_slice(v);
+            cached.k.extend(k);
+            cached.v.extend(v);
         }
         let mixed = self.attend_cached(&q, cached);
         let [o] = apply([&self.o], &mixed, rows);
@@ -174,14 +175,14 @@ impl Layer<'_> {
             .zip(q.par_chunks_exact(self.q.out))
             .zip(cached)
             .for_each(|((mixed, q), cached)| {
-                let length = cached.k.len() / stride;
-                let first = self.window.map_or(0, |w| length.saturating_sub(w));
-                let mut scores = Vec::with_capacity(length);
+                let length = cached.k.values() / stride;
+                let skip = self.window.map_or(0, |w| length.saturating_sub(w));
+                let mut row = Vec::with_capacity(length);
                 let heads = mixed.chunks_exact_mut(size).zip(q.chunks_exact(size));
                 for (head, (out, q)) in heads.enumerate() {
-                    let start = first * stride + head / group * size;
-                    let (k, v) = (&cached.k[start..], &cached.v[start..]);
-                    attention::decode(q, k, v, stride, self.scores, &mut scores, out);
+                    let (k, v, column) = (&cached.k, &cached.v, head / group * size);
+                    CachedHead { k, v, stride, column, skip, scores: self.scores }
+                        .attend(q, &mut row, out);
                 }
             });
         mixed

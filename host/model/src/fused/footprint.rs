@@ -1,6 +1,5 @@
 //! Memory of a training step, counted on the structures that it fills.
 
-use candle_core::DType;
 use rayon::current_num_threads;
 
 use super::adapter::{Extent, Flat};
@@ -11,7 +10,7 @@ use super::tape::Tape;
 use crate::head;
 use crate::lora::Lora;
 use crate::pass::{MicroBatchShape, StepMemory};
-use host_kernels::packed_lhs::{Format, PackedLhs};
+use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::{attention, matmul, product};
 
 impl Frozen {
@@ -38,10 +37,7 @@ impl Frozen {
         // deepest product takes them.
         let deepest = most(&|layer| mlp_depth(config, layer)).max(config.hidden_size);
         let at_work = rows.min(threads * BLOCK) * deepest;
-        let format = match self.head.dtype() {
-            DType::BF16 => Format::Bf16,
-            _ => Format::F32,
-        };
+        let format = self.format();
         let attention = PackedLhs::values(format, rows, config.hidden_size.max(config.q_size()));
         let packed = most(&|layer| {
             let depth = mlp_depth(config, layer).max(config.hidden_size);

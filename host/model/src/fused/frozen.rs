@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use host_kernels::packed_lhs::PackedLhs;
+use host_kernels::packed_lhs::{Format, PackedLhs};
 use host_kernels::pool::on_pool;
 use host_kernels::{norm, softmax};
 use rayon::prelude::*;
@@ -122,6 +122,14 @@ impl Frozen {
             squares: SquareLengths::default(),
             config,
         })
+    }
+
+    /// In which the weights are multiplied, and keys and values are held.
+    pub fn format(&self) -> Format {
+        match self.head.dtype() {
+            DType::BF16 => Format::Bf16,
+            _ => Format::F32,
+        }
     }
 
     /// The head, and what becomes of products with it.

@@ -44,16 +44,12 @@ impl SharedRows {
 
     /// Every row once.
     pub fn once(batch: &Packed) -> Self {
-        let mut tree = Tree {
-            batch,
-            sequences: batch.sequences().collect(),
-            pieces: Vec::new(),
-            of: vec![0; batch.rows()],
-            count: 0,
-        };
-        let mut order: Vec<usize> = (0..tree.sequences.len()).collect();
-        order.sort_by_key(|sequence| tree.tokens(*sequence));
-        tree.grow(&order, 0);
+        let mut tree = Tree { batch, pieces: Vec::new(), of: vec![0; batch.rows()], count: 0 };
+        let mut sequences: Vec<Range<usize>> = batch.sequences().collect();
+        sequences.sort_by_key(|rows| &batch.tokens[rows.clone()]);
+        let equal = |a: &Range<usize>, b: &Range<usize>| tree.tokens(a) == tree.tokens(b);
+        let leaves: Vec<&[Range<usize>]> = sequences.chunk_by(equal).collect();
+        tree.grow(&leaves, 0);
         if (batch.rows() - tree.count) * LEAST_SAVED < batch.rows() {
             return Self::all(batch);
         }
@@ -100,52 +96,52 @@ impl SharedRows {
 
 struct Tree<'a> {
     batch: &'a Packed,
-    sequences: Vec<Range<usize>>,
     pieces: Vec<Piece>,
     of: Vec<usize>,
     count: usize,
 }
 
 impl<'a> Tree<'a> {
-    fn tokens(&self, sequence: usize) -> &'a [u32] {
-        &self.batch.tokens[self.sequences[sequence].clone()]
+    fn tokens(&self, sequence: &Range<usize>) -> &'a [u32] {
+        &self.batch.tokens[sequence.clone()]
     }
 
-    /// Adds sequences, in the order of their tokens, that share a path to `depth`.
-    fn grow(&mut self, members: &[usize], mut depth: usize) {
-        if let [first, .., last] = members {
+    /// Adds leaves, each the rows of sequences that are equal, that share a path to `depth`; they come in the order of
+    /// their tokens.
+    fn grow(&mut self, leaves: &[&[Range<usize>]], mut depth: usize) {
+        if let [first, .., last] = leaves {
             // In this order the first and the last have least in common.
-            let shared = common(self.tokens(*first), self.tokens(*last));
+            let shared = common(self.tokens(&first[0]), self.tokens(&last[0]));
             if shared >= depth + SHORTEST {
-                self.piece(members, depth..shared);
+                self.piece(leaves, depth..shared);
                 depth = shared;
             }
         }
-        let alike =
-            |a: &usize, b: &usize| common(self.tokens(*a), self.tokens(*b)) >= depth + SHORTEST;
-        let groups: Vec<&[usize]> = members.chunk_by(alike).collect();
+        let alike = |a: &&[Range<usize>], b: &&[Range<usize>]| {
+            common(self.tokens(&a[0]), self.tokens(&b[0])) >= depth + SHORTEST
+        };
+        let groups: Vec<&[&[Range<usize>]]> = leaves.chunk_by(alike).collect();
         for group in groups {
             match group {
-                [one] => self.piece(group, depth..self.sequences[*one].len()),
+                [one] => self.piece(group, depth..one[0].len()),
                 _ => self.grow(group, depth),
             }
         }
     }
 
-    /// Computes `tokens` of the members once.
-    fn piece(&mut self, members: &[usize], tokens: Range<usize>) {
+    /// Computes `tokens` of all sequences of the leaves once.
+    fn piece(&mut self, leaves: &[&[Range<usize>]], tokens: Range<usize>) {
         if tokens.is_empty() {
             return;
         }
-        let start = self.sequences[members[0]].start;
         let rows = self.count..self.count + tokens.len();
         self.count = rows.end;
-        for member in members {
-            let start = self.sequences[*member].start;
+        for sequence in leaves.iter().copied().flatten() {
             for (token, row) in tokens.clone().zip(rows.clone()) {
-                self.of[start + token] = row;
+                self.of[sequence.start + token] = row;
             }
         }
+        let start = leaves[0][0].start;
         self.pieces.push(Piece { rows, sees: start..start + tokens.end });
     }
 }

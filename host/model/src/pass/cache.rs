@@ -1,6 +1,7 @@
 //! Keys and values of sequences that are being generated.
 
 use candle_core::Tensor;
+use host_kernels::cached::CachedRows;
 
 use super::gains::Gains;
 use crate::error::{Error, Result};
@@ -16,17 +17,16 @@ pub(crate) enum Store {
     Plain(PlainCache),
 }
 
-/// Per layer, per sequence: rows of kv_size values, growing.
+/// Per layer, per sequence: rows of kv_size values.
 pub(crate) struct FusedCache {
     pub layers: Vec<Vec<SequenceKv>>,
     /// Of the adapter that the cache was filled with.
     pub gains: Gains,
 }
 
-#[derive(Default)]
 pub(crate) struct SequenceKv {
-    pub k: Vec<f32>,
-    pub v: Vec<f32>,
+    pub k: CachedRows,
+    pub v: CachedRows,
 }
 
 /// Per layer: (k, v) [sequences, kv heads, longest, head_dim]; sequences end
