@@ -5,7 +5,9 @@
 use std::sync::Mutex;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape,
+};
 use candle_core::{DType, Storage, Tensor};
 
 /// A kind of storage a tensor can lie in: one body of an operation serves them all.
@@ -52,6 +54,17 @@ where
         return Ok(value);
     }
     x.apply_op2(y, Binary { value: Value::new(value), backward })
+}
+
+/// The same for a function of three tensors.
+pub(crate) fn ternary<B>([x, y, z]: [&Tensor; 3], value: Tensor, backward: B) -> Result<Tensor>
+where
+    B: Fn([&Tensor; 3], &Tensor) -> Result<[Tensor; 3]> + Send + Sync + 'static,
+{
+    if ![x, y, z].iter().any(|tensor| tensor.track_op()) {
+        return Ok(value);
+    }
+    x.apply_op3(y, z, Ternary { value: Value::new(value), backward })
 }
 
 /// Rounded types are computed with in single precision, others in their own.
@@ -154,5 +167,55 @@ where
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (x, y) = (self.backward)(&x.detach(), &y.detach(), g)?;
         Ok((Some(x), Some(y)))
+    }
+}
+
+struct Ternary<B> {
+    value: Value,
+    backward: B,
+}
+
+impl<B> CustomOp3 for Ternary<B>
+where
+    B: Fn([&Tensor; 3], &Tensor) -> Result<[Tensor; 3]>,
+{
+    fn name(&self) -> &'static str {
+        "ternary"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.value.take()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.value.take()
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        z: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [x, y, z] = (self.backward)([&x.detach(), &y.detach(), &z.detach()], g)?;
+        Ok((Some(x), Some(y), Some(z)))
     }
 }

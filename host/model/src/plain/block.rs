@@ -44,8 +44,8 @@ impl Block {
         packing: &Packing,
     ) -> Result<(Tensor, (Tensor, Tensor))> {
         let (q, k, v) = self.project(stream, factors, &packing.rotations, Some(packing))?;
-        let masks = packing.masks(self.window);
-        let mixed = attention::packed(&q, &k, &v, &packing.runs, masks, Scores::new(&self.config))?;
+        let scores = Scores::new(&self.config);
+        let mixed = attention::packed(&q, &k, &v, &packing.runs, self.window, scores)?;
         Ok((self.finish(stream, &mixed, factors, Some(packing))?, (k, v)))
     }
 

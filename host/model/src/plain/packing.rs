@@ -1,8 +1,9 @@
 //! What all blocks of a pass share: rotation, where sequences lie, what a query sees, noise.
 //! Made once per pass, so that no block waits for the host.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 
+use super::attention::positions;
 use super::model::PlainModel;
 use crate::config::Config;
 use crate::operation::wide_type;
@@ -36,13 +37,13 @@ pub(super) struct Run {
     pub start: usize,
     pub count: usize,
     pub length: usize,
+    /// 0 to length - 1, on the device.
+    pub positions: Tensor,
 }
 
 pub(super) struct Packing {
     pub rotations: Rotations<Rotation>,
     pub runs: Vec<Run>,
-    /// By window, per run: [1, 1, length, length].
-    masks: Vec<(Option<usize>, Vec<Tensor>)>,
     noise: Option<RowNoise>,
 }
 
@@ -52,23 +53,19 @@ impl Packing {
             .sequences()
             .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
         let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let positions = positions(longest, model.weights.device())?;
         let mut start = 0;
-        let runs: Vec<Run> = lengths
-            .chunk_by(|a, b| a == b)
-            .map(|run| {
-                let (count, length) = (run.len(), run[0]);
-                start += count * length;
-                Run { start: start - count * length, count, length }
-            })
-            .collect();
-        let device = model.weights.device();
-        let masks = masks(&model.config, |window| {
-            runs.iter().map(|run| causal(run.length, window, device)).collect()
-        })?;
+        let runs = lengths.chunk_by(|a, b| a == b).map(|run| {
+            let (count, length) = (run.len(), run[0]);
+            start += count * length;
+            let positions = positions.narrow(0, 0, length)?;
+            Ok(Run { start: start - count * length, count, length, positions })
+        });
+        let runs = runs.collect::<Result<_>>()?;
         Ok(Self {
             rotations: rotations(model, rows)?,
             runs,
-            masks,
             noise: noise.map(|noise| RowNoise::new(noise, batch)),
         })
     }
@@ -95,11 +92,6 @@ impl Packing {
         noise.embed(hidden, &mut added);
         let added = Tensor::from_vec(added, (rows, hidden), stream.device())?;
         &stream + added.to_dtype(stream.dtype())?
-    }
-
-    /// One mask per run.
-    pub fn masks(&self, window: Option<usize>) -> &[Tensor] {
-        of_window::<Vec<Tensor>>(&self.masks, window)
     }
 }
 
@@ -130,36 +122,21 @@ impl Newest {
     }
 
     pub fn mask(&self, window: Option<usize>) -> &Tensor {
-        of_window(&self.masks, window)
+        let mut found = self.masks.iter().filter(|(of, _)| *of == window);
+        let (_, mask) = found.next().expect("made for every window of the model");
+        mask
     }
 }
 
-/// Makes something per window that a layer of the model has.
-fn masks<T>(
+/// A mask per window that a layer of the model has.
+fn masks(
     config: &Config,
-    mut make: impl FnMut(Option<usize>) -> Result<T>,
-) -> Result<Vec<(Option<usize>, T)>> {
+    mut make: impl FnMut(Option<usize>) -> Result<Tensor>,
+) -> Result<Vec<(Option<usize>, Tensor)>> {
     let mut windows: Vec<_> = (0..config.num_layers).map(|i| config.window(i)).collect();
     windows.sort();
     windows.dedup();
     windows.into_iter().map(|window| Ok((window, make(window)?))).collect()
-}
-
-fn of_window<T>(masks: &[(Option<usize>, T)], window: Option<usize>) -> &T {
-    let mut found = masks.iter().filter(|(of, _)| *of == window);
-    let (_, mask) = found.next().expect("made for every window of the model");
-    mask
-}
-
-/// A query sees itself and the keys before it, `window` of them at most.
-fn causal(length: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
-    let window = window.unwrap_or(length);
-    let mask: Vec<f32> = (0..length)
-        .flat_map(|query| {
-            (0..length).map(move |key| hidden_unless(key <= query && query - key < window))
-        })
-        .collect();
-    Tensor::from_vec(mask, (1, 1, length, length), device)
 }
 
 fn hidden_unless(visible: bool) -> f32 {
