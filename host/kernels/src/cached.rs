@@ -7,50 +7,52 @@ use super::bfloat::{self, wide};
 use super::packed_lhs::Format;
 use super::simd::sum_pairs;
 
-/// Rows that grow by a token, in the number format of the weights: in bf16 they take half of the memory, and of the
-/// time to read them.
-pub enum CachedRows {
+/// Keys and values of a sequence, rows that grow by a token, in the number format of the weights: in bf16 they take
+/// half of the memory, and of the time to read them.
+pub enum KeyValues {
     /// As they were computed.
-    F32(Vec<f32>),
+    F32([Vec<f32>; 2]),
     /// Rounded to the nearest.
-    Bf16(Vec<bf16>),
+    Bf16([Vec<bf16>; 2]),
 }
 
-impl CachedRows {
-    /// Holds what `values` are.
-    pub fn new(format: Format, values: &[f32]) -> Self {
-        let mut rows = match format {
-            Format::F32 => Self::F32(Vec::new()),
-            Format::Bf16 => Self::Bf16(Vec::new()),
+impl KeyValues {
+    /// Holds these rows.
+    pub fn new(format: Format, rows: [&[f32]; 2]) -> Self {
+        let mut held = match format {
+            Format::F32 => Self::F32(Default::default()),
+            Format::Bf16 => Self::Bf16(Default::default()),
         };
-        rows.extend(values);
-        rows
+        held.extend(rows);
+        held
     }
 
-    /// Adds values behind those that are there.
-    pub fn extend(&mut self, values: &[f32]) {
+    /// Adds rows of both behind those that are there.
+    pub fn extend(&mut self, rows: [&[f32]; 2]) {
         match self {
-            Self::F32(rows) => rows.extend_from_slice(values),
-            Self::Bf16(rows) => bfloat::narrow(values, rows),
+            Self::F32(held) => {
+                held.iter_mut().zip(rows).for_each(|(held, rows)| held.extend_from_slice(rows));
+            }
+            Self::Bf16(held) => {
+                held.iter_mut().zip(rows).for_each(|(held, rows)| bfloat::narrow(rows, held));
+            }
         }
     }
 
-    /// Values of all rows.
-    pub fn values(&self) -> usize {
+    /// Values of all keys.
+    pub fn of_keys(&self) -> usize {
         match self {
-            Self::F32(rows) => rows.len(),
-            Self::Bf16(rows) => rows.len(),
+            Self::F32([k, _]) => k.len(),
+            Self::Bf16([k, _]) => k.len(),
         }
     }
 }
 
-/// Keys and values of one head: the columns from `column` on of rows of `stride` values, the first `skip` rows left out.
+/// One head: the columns from `column` on of rows of `stride` values, the first `skip` rows left out.
 #[derive(Clone, Copy)]
 pub struct CachedHead<'a> {
-    /// Keys.
-    pub k: &'a CachedRows,
-    /// Values, in the format of the keys.
-    pub v: &'a CachedRows,
+    /// Of all heads.
+    pub held: &'a KeyValues,
     /// Values of a row.
     pub stride: usize,
     /// Where the head's begin.
@@ -65,14 +67,13 @@ impl CachedHead<'_> {
     /// Attention of a new query: the mixed values, as many as the query has. `row` is scratch.
     pub fn attend(&self, q: &[f32], row: &mut Vec<f32>, out: &mut [f32]) {
         let start = self.skip * self.stride + self.column;
-        match (self.k, self.v) {
-            (CachedRows::F32(k), CachedRows::F32(v)) => {
+        match self.held {
+            KeyValues::F32([k, v]) => {
                 attend(q, &k[start..], &v[start..], self.stride, self.scores, row, out);
             }
-            (CachedRows::Bf16(k), CachedRows::Bf16(v)) => {
+            KeyValues::Bf16([k, v]) => {
                 attend_rounded(q, &k[start..], &v[start..], self.stride, self.scores, row, out);
             }
-            _ => unreachable!("keys and values are of one format"),
         }
     }
 }
@@ -127,29 +128,27 @@ mod tests {
         for format in [Format::F32, Format::Bf16] {
             for (cap, skip) in [(None, 0), (Some(1.5), 0), (None, 12)] {
                 // A row at a time, as answers grow.
-                let grown = |values: &[f32]| {
-                    let mut held = CachedRows::new(format, &values[..5 * stride]);
-                    values[5 * stride..].chunks(stride).for_each(|row| held.extend(row));
-                    assert_eq!(held.values(), values.len());
-                    held
-                };
-                let (k, v) = (grown(&keys), grown(&contents));
+                let (first, rest) = (5 * stride, 5 * stride..);
+                let mut held = KeyValues::new(format, [&keys[..first], &contents[..first]]);
+                let more = keys[rest.clone()].chunks(stride).zip(contents[rest].chunks(stride));
+                more.for_each(|(k, v)| held.extend([k, v]));
+                assert_eq!(held.of_keys(), keys.len());
                 let scores = Scores { scale: 0.4, cap };
-                let head = CachedHead { k: &k, v: &v, stride, column: 11, skip, scores };
+                let head = CachedHead { held: &held, stride, column: 11, skip, scores };
                 let mut out = vec![7f32; size];
                 head.attend(&q, &mut vec![3.0; 4], &mut out);
 
-                let held = |values: &[f32], row: usize, col: usize| {
-                    let value = values[row * stride + 11 + col];
+                let value = |values: &[f32], row: usize, col: usize| {
+                    let exact = values[row * stride + 11 + col];
                     match format {
-                        Format::F32 => f64::from(value),
-                        Format::Bf16 => bf16::from_f32(value).to_f64(),
+                        Format::F32 => f64::from(exact),
+                        Format::Bf16 => bf16::from_f32(exact).to_f64(),
                     }
                 };
                 let weights: Vec<f64> = (skip..rows)
                     .map(|row| {
                         let dot: f64 =
-                            (0..size).map(|c| f64::from(q[c]) * held(&keys, row, c)).sum();
+                            (0..size).map(|c| f64::from(q[c]) * value(&keys, row, c)).sum();
                         let score = 0.4f32 as f64 * dot;
                         cap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
                             .exp()
@@ -157,7 +156,7 @@ mod tests {
                     .collect();
                 let sum: f64 = weights.iter().sum();
                 for (col, found) in out.iter().enumerate() {
-                    let mixed = |(row, weight): (usize, &f64)| weight * held(&contents, row, col);
+                    let mixed = |(row, weight): (usize, &f64)| weight * value(&contents, row, col);
                     let exact: f64 = (skip..).zip(&weights).map(mixed).sum::<f64>() / sum;
                     assert!((f64::from(*found) - exact).abs() < 1e-5, "{format:?} {cap:?} {skip}");
                 }

@@ -244,6 +244,20 @@ fn few_rows(dice: &mut Dice) -> Vec<f32> {
     y
 }
 
+/// Longer than products are deep at a time, where sums are cut.
+fn long_attention(dice: &mut Dice) {
+    let (length, size) = (1400, 4);
+    let [q, k, v, g] = std::array::from_fn(|_| dice.values(length * size));
+    let [q, k, v, g] = [&q, &k, &v, &g].map(|values| Mat::rows(values, size));
+    for window in [None, Some(700), Some(1000)] {
+        let scores = Scores { scale: 0.5, cap: None };
+        let head = Head { q, k, v, first: 0, length, size, window, scores };
+        for first in [100, 703, 1399] {
+            in_two_parts(first, head, g, &format!("attention of {length} rows, window {window:?}"));
+        }
+    }
+}
+
 fn attention(dice: &mut Dice) -> Vec<f32> {
     let (length, size) = (dice.size(1..150), 2 * dice.size(1..20));
     let window = dice.flip().then(|| dice.size(1..length + 1));
@@ -341,6 +355,7 @@ fn random_shapes_match_plain_sums_with_all_instructions() {
     let time = Duration::from_secs(number("HOST_FUZZ_SECONDS").unwrap_or(4)) / 3;
     let first = number("HOST_FUZZ_SEED").unwrap_or(0);
     let until = Instant::now() + time;
+    long_attention(&mut Dice::new(first));
     let mut widest = Vec::new();
     while Instant::now() < until || widest.is_empty() {
         widest.push(all(first + widest.len() as u64));

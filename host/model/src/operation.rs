@@ -165,8 +165,8 @@ where
         _: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (x, y) = (self.backward)(&x.detach(), &y.detach(), g)?;
-        Ok((Some(x), Some(y)))
+        let (of_x, of_y) = (self.backward)(&x.detach(), &y.detach(), g)?;
+        Ok((x.track_op().then_some(of_x), y.track_op().then_some(of_y)))
     }
 }
 
@@ -215,7 +215,8 @@ where
         _: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [x, y, z] = (self.backward)([&x.detach(), &y.detach(), &z.detach()], g)?;
-        Ok((Some(x), Some(y), Some(z)))
+        let [of_x, of_y, of_z] = (self.backward)([&x.detach(), &y.detach(), &z.detach()], g)?;
+        let kept = |of: &Tensor, found: Tensor| of.track_op().then_some(found);
+        Ok((kept(x, of_x), kept(y, of_y), kept(z, of_z)))
     }
 }

@@ -14,7 +14,7 @@ mod taps;
 use candle_core::Tensor;
 
 pub use cache::KvCache;
-pub(crate) use cache::{FusedCache, PlainCache, SequenceKv, Store};
+pub(crate) use cache::{FusedCache, PlainCache, Store};
 pub(crate) use gains::Gains;
 pub(crate) use implementation::Implementation;
 pub use implementation::Kernels;

@@ -1,9 +1,9 @@
 //! The decoder in candle operations, for any device and type.
 //!
-//! Products with frozen weights, norms, rotation, softmax and gate are operations
-//! with a backward pass of their own (`operation.rs`), everything else is candle's. This path is the oracle the fused kernels are tested against, itself
-//! tested against candle's models and central differences, and the one that runs on
-//! CUDA. With rounded weights (bf16), products and the residual stream are rounded,
+//! Products with frozen weights, norms, rotation, attention and gate are operations
+//! with a backward pass of their own (`operation.rs`), everything else is candle's. This
+//! path is the oracle the fused kernels are tested against, itself tested against candle's
+//! models and central differences, and the one that runs on CUDA. With rounded weights (bf16), products and the residual stream are rounded,
 //! norms, rotation, softmax and gate are computed in f32, the adapter and its
 //! gradients are f32.
 

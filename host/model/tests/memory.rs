@@ -90,6 +90,8 @@ fn batch(lengths: &[usize], config: &Config) -> Packed {
 fn a_step_holds_what_was_told_and_checkpointing_little_more_than_the_inputs_of_blocks() {
     let deep = Config { num_layers: 24, ..random::llama() };
     checkpointing(&deep);
+    shared(&deep);
+    shared(&Config { num_layers: 2, num_kv_heads: random::llama().num_heads, ..random::llama() });
     // Each shape has another part that weighs most: tapes, scratch, logits.
     let shallow = Config { num_layers: 2, ..random::llama() };
     let words = Config { vocab_size: 20_000, ..random::llama() };
@@ -98,6 +100,34 @@ fn a_step_holds_what_was_told_and_checkpointing_little_more_than_the_inputs_of_b
             for magnitudes in [false, true] {
                 forecast(&config, lengths, magnitudes);
             }
+        }
+    }
+}
+
+/// What sequences share takes room once; told is the room of all rows, which is enough whatever they share.
+fn shared(config: &Config) {
+    let lora = random::adapter(config, &[Target::Q, Target::V]);
+    let mut decoder = random::decoder(config, Kernels::Fused);
+    let mut dice = random::Dice::new(6);
+    // A little more than an eighth of the rows are saved, and nearly all.
+    for (beginning, count) in [(100, 2), (390, 2), (390, 8)] {
+        let beginning = dice.tokens(beginning, config.vocab_size);
+        let rest = |dice: &mut random::Dice| dice.tokens(400 - beginning.len(), config.vocab_size);
+        let sequences: Vec<Vec<u32>> =
+            (0..count).map(|_| [&beginning[..], &rest(&mut dice)].concat()).collect();
+        let batch = Packed::from_sequences(&sequences);
+        let work = MicroBatchShape {
+            lengths: vec![400; count],
+            answer_tokens: answers(&batch).count(),
+            has_kl: true,
+            has_dropout: false,
+        };
+        for recompute in [false, true] {
+            decoder.recompute = recompute;
+            let told = decoder.step_memory(&lora, &work).unwrap();
+            let told = told.peak - told.panels;
+            let found = step(&decoder, &batch, &lora, true, None) as u64;
+            assert!(found < told, "{found} found, {told} told, {count} share {}", beginning.len());
         }
     }
 }

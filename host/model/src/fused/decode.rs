@@ -11,9 +11,9 @@ use super::lengths::Source;
 use super::projection::{Factor, Projection};
 use super::shape::Shape;
 use crate::error::{Error, Result};
-use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, Rotations, SequenceKv, Store};
+use crate::pass::{Angles, FusedCache, KvCache, Overlay, Packed, Rotations, Store};
 use crate::steering::Steering;
-use host_kernels::cached::{CachedHead, CachedRows};
+use host_kernels::cached::{CachedHead, KeyValues};
 use host_kernels::packed_lhs::PackedLhs;
 use host_kernels::pool::on_pool;
 use host_kernels::product::{self, Product};
@@ -36,9 +36,9 @@ impl Frozen {
         let last: Vec<f32> = batch.starts[1..]
             .iter()
             .map(|end| shape.shared.row(end - 1))
-            .flat_map(|row| &stream[row * hidden..(row + 1) * hidden])
-            .copied()
-            .collect();
+            .map(|row| &stream[row * hidden..(row + 1) * hidden])
+            .collect::<Vec<_>>()
+            .concat();
         let rows = self.normed(&last)?;
         let rows = Tensor::from_vec(rows, (batch.num_sequences(), hidden), &Device::Cpu)?;
         let lengths = batch.sequences().map(|rows| rows.len()).collect();
@@ -87,7 +87,7 @@ impl Frozen {
         shape: &Shape,
         adapter: &Adapted,
         steering: Option<&Steering>,
-    ) -> Result<(Vec<f32>, Vec<Vec<SequenceKv>>)> {
+    ) -> Result<(Vec<f32>, Vec<Vec<KeyValues>>)> {
         on_pool(|| {
             let mut stream = self.embed_rows(&shape.tokens())?;
             steer(steering, 0, &mut stream);
@@ -102,9 +102,9 @@ impl Frozen {
                 let layer = values.layer(&self.config, index, factors);
                 stream = layer.forward(shape, stream, &mut tape, &mut left, &mut outputs);
                 let (k, v) = (shape.shared.spread(&tape.k, kv), shape.shared.spread(&tape.v, kv));
-                let cached = shape.batch.sequences().map(|rows| SequenceKv {
-                    k: CachedRows::new(format, &k[rows.start * kv..rows.end * kv]),
-                    v: CachedRows::new(format, &v[rows.start * kv..rows.end * kv]),
+                let cached = shape.batch.sequences().map(|rows| {
+                    let rows = rows.start * kv..rows.end * kv;
+                    KeyValues::new(format, [&k[rows.clone()], &v[rows]])
                 });
                 layers.push(cached.collect());
                 steer(steering, index + 1, &mut stream);
@@ -117,7 +117,7 @@ impl Frozen {
 
 impl Layer<'_> {
     /// One block on one new row per sequence; the rows join the cache.
-    fn decode(&self, stream: &mut [f32], angles: Option<&Angles>, cached: &mut [SequenceKv]) {
+    fn decode(&self, stream: &mut [f32], angles: Option<&Angles>, cached: &mut [KeyValues]) {
         let rows = cached.len();
         let mut normed = vec![0f32; stream.len()];
         self.enter(stream, self.attn_norm, &mut normed);
@@ -137,8 +137,7 @@ impl Layer<'_> {
         }
         let new = k.chunks_exact(self.k.out).zip(v.chunks_exact(self.v.out));
         for (cached, (k, v)) in cached.iter_mut().zip(new) {
-            cached.k.extend(k);
-            cached.v.extend(v);
+            cached.extend([k, v]);
         }
         let mixed = self.attend_cached(&q, cached);
         let [o] = apply([&self.o], &mixed, rows);
@@ -166,7 +165,7 @@ impl Layer<'_> {
     }
 
     /// [sequences, heads * head_dim] of the new rows q over the cache.
-    fn attend_cached(&self, q: &[f32], cached: &[SequenceKv]) -> Vec<f32> {
+    fn attend_cached(&self, q: &[f32], cached: &[KeyValues]) -> Vec<f32> {
         let (size, stride) = (self.config.head_dim, self.k.out);
         let group = self.config.num_heads / self.config.num_kv_heads;
         let mut mixed = vec![0f32; q.len()];
@@ -175,13 +174,13 @@ impl Layer<'_> {
             .zip(q.par_chunks_exact(self.q.out))
             .zip(cached)
             .for_each(|((mixed, q), cached)| {
-                let length = cached.k.values() / stride;
+                let length = cached.of_keys() / stride;
                 let skip = self.window.map_or(0, |w| length.saturating_sub(w));
                 let mut row = Vec::with_capacity(length);
                 let heads = mixed.chunks_exact_mut(size).zip(q.chunks_exact(size));
                 for (head, (out, q)) in heads.enumerate() {
-                    let (k, v, column) = (&cached.k, &cached.v, head / group * size);
-                    CachedHead { k, v, stride, column, skip, scores: self.scores }
+                    let column = head / group * size;
+                    CachedHead { held: cached, stride, column, skip, scores: self.scores }
                         .attend(q, &mut row, out);
                 }
             });

@@ -72,13 +72,7 @@ impl Operation {
         let config = &self.frozen.config;
         let shape = Shape::noisy(config, &self.batch, self.noise.as_ref());
         let values = Values::of(vector)?;
-        let final_norm = Values::of(&self.frozen.final_norm)?;
-        let g = g.contiguous()?;
-        let g = Values::of(&g)?;
-        let g = shape.shared.gather(&g, config.hidden_size);
-        let mut start = vec![0f32; self.stream.len()];
-        let eps = config.rms_norm_eps as f32;
-        norm::backward_add(&self.stream, &final_norm, eps, &g, &mut start);
+        let start = self.start(&shape, g)?;
         let mut gradient = vec![0f32; self.flat.size()];
         let mut scratch = Scratch::new(config, start);
         let source = Source::Flat(&self.flat, &values);
@@ -104,6 +98,18 @@ impl Operation {
             self.frozen.tapes.keep(again);
         }
         Ok(gradient)
+    }
+
+    /// The gradient of the stream after the last block.
+    fn start(&self, shape: &Shape, g: &Tensor) -> Result<Vec<f32>> {
+        let config = &self.frozen.config;
+        let weight = Values::of(&self.frozen.final_norm)?;
+        let g = g.contiguous()?;
+        let g = Values::of(&g)?;
+        let g = shape.shared.gather(&g, config.hidden_size);
+        let mut start = vec![0f32; self.stream.len()];
+        norm::backward_add(&self.stream, &weight, config.rms_norm_eps as f32, &g, &mut start);
+        Ok(start)
     }
 }
 

@@ -66,7 +66,7 @@ impl SharedRows {
         let values = values.into();
         let Some(of) = &self.of else { return values };
         let line = |row: &usize| &values[row * width..(row + 1) * width];
-        Cow::Owned(of.iter().flat_map(line).copied().collect())
+        Cow::Owned(of.iter().map(line).collect::<Vec<_>>().concat())
     }
 
     /// The sum of [rows of the batch, width] over the rows that are one computed row: [computed rows, width].

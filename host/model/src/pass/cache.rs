@@ -1,7 +1,7 @@
 //! Keys and values of sequences that are being generated.
 
 use candle_core::Tensor;
-use host_kernels::cached::CachedRows;
+use host_kernels::cached::KeyValues;
 
 use super::gains::Gains;
 use crate::error::{Error, Result};
@@ -19,14 +19,9 @@ pub(crate) enum Store {
 
 /// Per layer, per sequence: rows of kv_size values.
 pub(crate) struct FusedCache {
-    pub layers: Vec<Vec<SequenceKv>>,
+    pub layers: Vec<Vec<KeyValues>>,
     /// Of the adapter that the cache was filled with.
     pub gains: Gains,
-}
-
-pub(crate) struct SequenceKv {
-    pub k: CachedRows,
-    pub v: CachedRows,
 }
 
 /// Per layer: (k, v) [sequences, kv heads, longest, head_dim]; sequences end

@@ -3,15 +3,15 @@
 
 use std::ops::Range;
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::packing::Run;
 use crate::config::Config;
 use crate::operation::{ternary, wide};
 
-/// Scores that are held at a time, in values.
-const SCORES: usize = 64 << 20;
+/// Values of a block of scores. About six blocks are there at once in the backward pass.
+const SCORES: usize = 16 << 20;
 
 /// Rows of a block at least, so that products don't become thin.
 const FEWEST: usize = 64;
@@ -42,35 +42,77 @@ impl Scores {
         match self.cap {
             None => slopes * self.scale,
             Some(cap) => {
-                let part = (products * (self.scale / cap))?.tanh()?;
+                let part = (wide(products)? * (self.scale / cap))?.tanh()?;
                 slopes * (part.sqr()?.affine(-self.scale, self.scale)?)
             }
         }
     }
 }
 
-/// Causal attention of the sequences of one run.
+/// What a query sees of the keys, wherever its block lies. Made once per pass, so that no block waits for the host.
 #[derive(Clone)]
-pub(super) struct Causal {
-    /// 0, 1, 2 and so on to the length of a sequence, on the device, in at least single precision.
-    pub positions: Tensor,
-    /// Keys a query sees, itself included.
-    pub window: Option<usize>,
-    pub scores: Scores,
+pub(super) struct Band {
+    /// Rows of a block at most.
+    rows: usize,
+    /// Keys a query sees at most, itself included.
+    window: usize,
+    /// [rows, window - 1 + rows]: 0, or minus infinity where a key isn't seen. Row i is the query of token start + i,
+    /// column c the key of token start + c - (window - 1).
+    mask: Tensor,
+}
+
+impl Band {
+    /// For `sequences` of a length that go together.
+    pub fn new(
+        config: &Config,
+        (sequences, length): (usize, usize),
+        window: Option<usize>,
+        device: &Device,
+    ) -> Result<Self> {
+        let window = window.unwrap_or(length).clamp(1, length);
+        let keys = length.min(2 * window);
+        let rows = SCORES / (sequences * config.num_heads * keys);
+        Self::of_blocks(rows.clamp(FEWEST, window.max(FEWEST)).min(length), window, device)
+    }
+
+    fn of_blocks(rows: usize, window: usize, device: &Device) -> Result<Self> {
+        let width = window - 1 + rows;
+        let line = |query: usize| {
+            (0..width).map(move |key| hidden_unless((query..query + window).contains(&key)))
+        };
+        let mask: Vec<f32> = (0..rows).flat_map(line).collect();
+        Ok(Self { rows, window, mask: Tensor::from_vec(mask, (rows, width), device)? })
+    }
+
+    /// The blocks of a sequence.
+    fn parts(&self, length: usize) -> impl Iterator<Item = Result<Part>> {
+        let before = self.window - 1;
+        (0..length).step_by(self.rows).map(move |start| {
+            let queries = start..length.min(start + self.rows);
+            let keys = start.saturating_sub(before)..queries.end;
+            let mask = self.mask.narrow(0, 0, queries.len())?;
+            let mask = mask.narrow(1, before.saturating_sub(start), keys.len())?;
+            Ok(Part { queries, keys, mask })
+        })
+    }
+}
+
+pub(super) fn hidden_unless(visible: bool) -> f32 {
+    if visible { 0.0 } else { f32::NEG_INFINITY }
 }
 
 /// q [rows, heads, d], k and v [rows, kv heads, d] -> [rows, heads * d], every
-/// sequence on its own; neighbours of equal length go together.
+/// sequence on its own; neighbours of equal length go together. One band per run.
 pub(super) fn packed(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     runs: &[Run],
-    window: Option<usize>,
+    bands: &[Band],
     scores: Scores,
 ) -> Result<Tensor> {
     let mut outputs = Vec::with_capacity(runs.len());
-    for run in runs {
+    for (run, band) in runs.iter().zip(bands) {
         let rows = run.count * run.length;
         let split = |x: &Tensor| -> Result<Tensor> {
             let (_, heads, size) = x.dims3()?;
@@ -78,7 +120,7 @@ pub(super) fn packed(
             let part = part.reshape((run.count, run.length, heads, size))?;
             part.transpose(1, 2)?.contiguous()
         };
-        let causal = Causal { positions: run.positions.clone(), window, scores };
+        let causal = Causal { band: band.clone(), scores };
         let mixed = causal.attend(&split(q)?, &split(k)?, &split(v)?)?;
         let mixed = mixed.transpose(1, 2)?.contiguous()?;
         outputs.push(mixed.reshape((rows, ()))?);
@@ -94,18 +136,20 @@ struct Part {
     mask: Tensor,
 }
 
+/// Causal attention of sequences of one length.
+#[derive(Clone)]
+struct Causal {
+    band: Band,
+    scores: Scores,
+}
+
 impl Causal {
     /// q [b, heads, t, d], k and v [b, kv heads, t, d] -> [b, heads, t, d].
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
-        let (b, heads, t, _) = q.dims4()?;
-        let rows = (SCORES / (b * heads * t).max(1)).max(FEWEST);
-        self.in_blocks(q, k, v, rows)
-    }
-
-    fn in_blocks(&self, q: &Tensor, k: &Tensor, v: &Tensor, rows: usize) -> Result<Tensor> {
         let (constant_q, constant_k, constant_v) = (q.detach(), k.detach(), v.detach());
         let mut outputs = Vec::new();
-        for part in self.parts(q.dim(2)?, rows)? {
+        for part in self.band.parts(q.dim(2)?) {
+            let part = part?;
             let (q, k) = (part.queries(&constant_q)?, part.keys(&constant_k)?);
             let (_, probabilities) = self.probabilities(&q, &k, &part)?;
             let mixed = probabilities.matmul(&part.keys(&constant_v)?)?;
@@ -113,42 +157,13 @@ impl Causal {
         }
         let value = Tensor::cat(&outputs, 2)?;
         let this = self.clone();
-        ternary([q, k, v], value, move |[q, k, v], g| this.backward([q, k, v], g, rows))
-    }
-
-    fn parts(&self, length: usize, rows: usize) -> Result<Vec<Part>> {
-        (0..length)
-            .step_by(rows)
-            .map(|start| {
-                let end = length.min(start + rows);
-                let first = self.window.map_or(0, |window| (start + 1).saturating_sub(window));
-                let (queries, keys) = (start..end, first..end);
-                let mask = self.mask(&queries, &keys)?;
-                Ok(Part { queries, keys, mask })
-            })
-            .collect()
-    }
-
-    /// Made on the device, so that no block waits for the host.
-    fn mask(&self, queries: &Range<usize>, keys: &Range<usize>) -> Result<Tensor> {
-        let of = |range: &Range<usize>| self.positions.narrow(0, range.start, range.len());
-        let (query, key) = (of(queries)?.unsqueeze(1)?, of(keys)?.unsqueeze(0)?);
-        let mut seen = key.broadcast_le(&query)?;
-        if let Some(window) = self.window {
-            seen = (seen * key.broadcast_gt(&(query - window as f64)?)?)?;
-        }
-        let shape = (queries.len(), keys.len());
-        let constant = |value: f64| {
-            let one = Tensor::new(value, self.positions.device())?;
-            one.to_dtype(self.positions.dtype())?.broadcast_as(shape)
-        };
-        seen.where_cond(&constant(0.0)?, &constant(f64::NEG_INFINITY)?)
+        ternary([q, k, v], value, move |inputs, g| this.backward(inputs, g))
     }
 
     /// Products of grouped queries and keys, and their probabilities: [b, kv heads, group * queries, keys] each. Queries
     /// of one group are rows of one product: keys are never repeated.
     fn probabilities(&self, q: &Tensor, k: &Tensor, part: &Part) -> Result<(Tensor, Tensor)> {
-        let products = grouped(q, k.dim(1)?)?.matmul(&k.t()?.contiguous()?)?;
+        let products = grouped(q, k.dim(1)?)?.matmul(&k.t()?)?;
         let by_head = (q.dim(0)?, q.dim(1)?, q.dim(2)?, k.dim(2)?);
         let probabilities = softmax(&products.reshape(by_head)?, &part.mask, self.scores)?;
         let probabilities = probabilities.reshape(products.shape())?;
@@ -156,35 +171,63 @@ impl Causal {
     }
 
     /// Gradients of q, k and v.
-    fn backward(&self, [q, k, v]: [&Tensor; 3], g: &Tensor, rows: usize) -> Result<[Tensor; 3]> {
-        let length = q.dim(2)?;
-        let (mut of_q, mut of_k, mut of_v) = (Vec::new(), None, None);
-        for part in self.parts(length, rows)? {
+    fn backward(&self, [q, k, v]: [&Tensor; 3], g: &Tensor) -> Result<[Tensor; 3]> {
+        let kv_heads = k.dim(1)?;
+        let (mut of_q, mut of_k, mut of_v) = (Vec::new(), Sums::default(), Sums::default());
+        for part in self.band.parts(q.dim(2)?) {
+            let part = part?;
             let (queries, keys, values) = (part.queries(q)?, part.keys(k)?, part.keys(v)?);
             let (products, probabilities) = self.probabilities(&queries, &keys, &part)?;
-            let g = grouped(&part.queries(g)?, k.dim(1)?)?;
-            let value_slopes = probabilities.t()?.contiguous()?.matmul(&g)?;
-            let pulled = wide(&g.matmul(&values.t()?.contiguous()?)?)?;
+            let g = grouped(&part.queries(g)?, kv_heads)?;
+            of_v.add(&part.keys, wide(&probabilities.t()?.matmul(&g)?)?)?;
+            let pulled = wide(&g.matmul(&values.t()?)?)?;
             let probabilities = wide(&probabilities)?;
             let pulled = (pulled * &probabilities)?;
             let total = pulled.sum_keepdim(D::Minus1)?;
             let slopes = (pulled - probabilities.broadcast_mul(&total)?)?;
-            let slopes = self.scores.back(slopes, &wide(&products)?)?.to_dtype(q.dtype())?;
+            let slopes = self.scores.back(slopes, &products)?.to_dtype(q.dtype())?;
             of_q.push(slopes.matmul(&keys)?.reshape(queries.shape())?);
-            let key_slopes = slopes.t()?.contiguous()?.matmul(&grouped(&queries, k.dim(1)?)?)?;
-            for (sum, found) in [(&mut of_k, key_slopes), (&mut of_v, value_slopes)] {
-                let Range { start, end } = part.keys;
-                let found = wide(&found)?.pad_with_zeros(2, start, length - end)?;
-                *sum = Some(match sum.take() {
-                    None => found,
-                    Some(sum) => (sum + found)?,
-                });
-            }
+            let found = slopes.t()?.matmul(&grouped(&queries, kv_heads)?)?;
+            of_k.add(&part.keys, wide(&found)?)?;
         }
-        let (Some(of_k), Some(of_v)) = (of_k, of_v) else {
-            candle_core::bail!("attention over nothing");
+        let of_q = Tensor::cat(&of_q, 2)?;
+        Ok([of_q, of_k.all()?.to_dtype(k.dtype())?, of_v.all()?.to_dtype(v.dtype())?])
+    }
+}
+
+/// Sums over parts whose keys move on: [b, kv heads, keys, d].
+#[derive(Default)]
+struct Sums {
+    /// Of keys that no later part sees.
+    done: Vec<Tensor>,
+    /// Of the last part's keys, from the first of them on.
+    open: Option<(usize, Tensor)>,
+}
+
+impl Sums {
+    fn add(&mut self, keys: &Range<usize>, found: Tensor) -> Result<()> {
+        let sum = match self.open.take() {
+            None => found,
+            Some((first, sum)) => {
+                let (passed, count) = (keys.start - first, sum.dim(2)?);
+                if passed > 0 {
+                    self.done.push(sum.narrow(2, 0, passed)?);
+                }
+                if passed == count {
+                    found
+                } else {
+                    let still = sum.narrow(2, passed, count - passed)?;
+                    (still.pad_with_zeros(2, 0, keys.len() + passed - count)? + found)?
+                }
+            }
         };
-        Ok([Tensor::cat(&of_q, 2)?, of_k.to_dtype(k.dtype())?, of_v.to_dtype(v.dtype())?])
+        self.open = Some((keys.start, sum));
+        Ok(())
+    }
+
+    fn all(self) -> Result<Tensor> {
+        let open = self.open.into_iter().map(|(_, sum)| sum);
+        Tensor::cat(&self.done.into_iter().chain(open).collect::<Vec<_>>(), 2)
     }
 }
 
@@ -194,7 +237,7 @@ impl Part {
     }
 
     fn keys(&self, x: &Tensor) -> Result<Tensor> {
-        x.narrow(2, self.keys.start, self.keys.len())?.contiguous()
+        x.narrow(2, self.keys.start, self.keys.len())
     }
 }
 
@@ -219,7 +262,7 @@ pub(super) fn cached(
     let (sequences, heads, _) = q.dims3()?;
     let (k, v) = (&cache.0, &cache.1);
     let (kv_heads, longest) = (k.dim(1)?, k.dim(2)?);
-    let products = grouped(&q.unsqueeze(2)?, kv_heads)?.matmul(&k.t()?.contiguous()?)?;
+    let products = grouped(&q.unsqueeze(2)?, kv_heads)?.matmul(&k.contiguous()?.t()?)?;
     let by_head = products.reshape((sequences, heads, 1, longest))?;
     let probabilities = softmax(&by_head, mask, scores)?.reshape(products.shape())?;
     probabilities.matmul(&v.contiguous()?)?.reshape((sequences, ()))
@@ -232,14 +275,9 @@ fn softmax(products: &Tensor, mask: &Tensor, scores: Scores) -> Result<Tensor> {
     softmax_last_dim(&scored.broadcast_add(&mask)?)?.to_dtype(products.dtype())
 }
 
-/// 0, 1, 2 and so on.
-pub(super) fn positions(length: usize, device: &candle_core::Device) -> Result<Tensor> {
-    Tensor::arange(0u32, length as u32, device)?.to_dtype(DType::F32)
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::Var;
 
     use super::*;
 
@@ -250,9 +288,9 @@ mod tests {
     }
 
     /// Value and gradients, as one list.
-    fn flow(causal: &Causal, inputs: [&Var; 3], rows: usize) -> Vec<f64> {
+    fn flow(causal: &Causal, inputs: [&Var; 3]) -> Vec<f64> {
         let [q, k, v] = inputs.map(Var::as_tensor);
-        let out = causal.in_blocks(q, k, v, rows).unwrap();
+        let out = causal.attend(q, k, v).unwrap();
         let slope = wave(out.dims4().unwrap(), 0.37);
         let gradients = (&out * slope.as_detached_tensor()).unwrap().sum_all().unwrap();
         let gradients = gradients.backward().unwrap();

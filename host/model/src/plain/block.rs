@@ -45,7 +45,8 @@ impl Block {
     ) -> Result<(Tensor, (Tensor, Tensor))> {
         let (q, k, v) = self.project(stream, factors, &packing.rotations, Some(packing))?;
         let scores = Scores::new(&self.config);
-        let mixed = attention::packed(&q, &k, &v, &packing.runs, self.window, scores)?;
+        let bands = packing.bands(self.window);
+        let mixed = attention::packed(&q, &k, &v, &packing.runs, bands, scores)?;
         Ok((self.finish(stream, &mixed, factors, Some(packing))?, (k, v)))
     }
 

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::attention::positions;
+use super::attention::{Band, hidden_unless};
 use super::model::PlainModel;
 use crate::config::Config;
 use crate::operation::wide_type;
@@ -37,13 +37,13 @@ pub(super) struct Run {
     pub start: usize,
     pub count: usize,
     pub length: usize,
-    /// 0 to length - 1, on the device.
-    pub positions: Tensor,
 }
 
 pub(super) struct Packing {
     pub rotations: Rotations<Rotation>,
     pub runs: Vec<Run>,
+    /// By window, per run.
+    bands: Vec<(Option<usize>, Vec<Band>)>,
     noise: Option<RowNoise>,
 }
 
@@ -53,19 +53,24 @@ impl Packing {
             .sequences()
             .flat_map(|rows| (0..rows.len()).map(move |position| (position, rows.len())));
         let lengths: Vec<usize> = batch.sequences().map(|rows| rows.len()).collect();
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let positions = positions(longest, model.weights.device())?;
         let mut start = 0;
-        let runs = lengths.chunk_by(|a, b| a == b).map(|run| {
-            let (count, length) = (run.len(), run[0]);
-            start += count * length;
-            let positions = positions.narrow(0, 0, length)?;
-            Ok(Run { start: start - count * length, count, length, positions })
-        });
-        let runs = runs.collect::<Result<_>>()?;
+        let runs: Vec<Run> = lengths
+            .chunk_by(|a, b| a == b)
+            .map(|run| {
+                let (count, length) = (run.len(), run[0]);
+                start += count * length;
+                Run { start: start - count * length, count, length }
+            })
+            .collect();
+        let (config, device) = (&model.config, model.weights.device());
+        let bands = by_window(config, |window| {
+            let shapes = runs.iter().map(|run| (run.count, run.length));
+            shapes.map(|shape| Band::new(config, shape, window, device)).collect()
+        })?;
         Ok(Self {
             rotations: rotations(model, rows)?,
             runs,
+            bands,
             noise: noise.map(|noise| RowNoise::new(noise, batch)),
         })
     }
@@ -93,6 +98,11 @@ impl Packing {
         let added = Tensor::from_vec(added, (rows, hidden), stream.device())?;
         &stream + added.to_dtype(stream.dtype())?
     }
+
+    /// One per run.
+    pub fn bands(&self, window: Option<usize>) -> &[Band] {
+        of_window::<Vec<Band>>(&self.bands, window)
+    }
 }
 
 /// What the newest row of every cached sequence sees.
@@ -108,7 +118,7 @@ impl Newest {
         let rows = lengths.iter().map(|length| (length - 1, *length));
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let device = model.weights.device();
-        let masks = masks(&model.config, |window| {
+        let masks = by_window(&model.config, |window| {
             let mask: Vec<f32> = lengths
                 .iter()
                 .flat_map(|length| {
@@ -122,23 +132,23 @@ impl Newest {
     }
 
     pub fn mask(&self, window: Option<usize>) -> &Tensor {
-        let mut found = self.masks.iter().filter(|(of, _)| *of == window);
-        let (_, mask) = found.next().expect("made for every window of the model");
-        mask
+        of_window(&self.masks, window)
     }
 }
 
-/// A mask per window that a layer of the model has.
-fn masks(
+/// Makes something per window that a layer of the model has.
+fn by_window<T>(
     config: &Config,
-    mut make: impl FnMut(Option<usize>) -> Result<Tensor>,
-) -> Result<Vec<(Option<usize>, Tensor)>> {
+    mut make: impl FnMut(Option<usize>) -> Result<T>,
+) -> Result<Vec<(Option<usize>, T)>> {
     let mut windows: Vec<_> = (0..config.num_layers).map(|i| config.window(i)).collect();
     windows.sort();
     windows.dedup();
     windows.into_iter().map(|window| Ok((window, make(window)?))).collect()
 }
 
-fn hidden_unless(visible: bool) -> f32 {
-    if visible { 0.0 } else { f32::NEG_INFINITY }
+fn of_window<T>(found: &[(Option<usize>, T)], window: Option<usize>) -> &T {
+    let mut found = found.iter().filter(|(of, _)| *of == window);
+    let (_, found) = found.next().expect("made for every window of the model");
+    found
 }

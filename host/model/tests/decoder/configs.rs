@@ -59,6 +59,19 @@ pub fn phi3() -> Config {
     Config { family: &Phi3, tie_embeddings: false, partial_rotary_factor: 0.75, ..llama() }
 }
 
+/// Sequences beyond 40 tokens are rotated otherwise than shorter ones.
+pub fn long_rope() -> Config {
+    let mut config = phi3();
+    let pairs = config.rotary_dim() / 2;
+    config.rope.scaling = RopeScaling::LongRope {
+        short_factor: vec![1.0; pairs],
+        long_factor: (0..pairs).map(|pair| 1.0 + pair as f64).collect(),
+        original_max_position: 40,
+        attention_factor: 1.2,
+    };
+    config
+}
+
 /// Every row goes to two of five experts.
 pub fn mixtral() -> Config {
     let experts =
@@ -184,6 +197,7 @@ pub fn families() -> Vec<(&'static str, Config)> {
         ("qwen2", qwen2()),
         ("qwen3", qwen3()),
         ("phi3", phi3()),
+        ("long rope", long_rope()),
         ("mixtral", mixtral()),
         ("qwen3_moe", qwen3_moe()),
         ("gemma", gemma()),

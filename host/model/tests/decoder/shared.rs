@@ -14,7 +14,7 @@ fn alike(config: &Config) -> Packed {
     let twice = [&all[..], &tokens(9)].concat();
     let sequences = [
         [&all[..], &two, &tokens(20)].concat(),
-        tokens(13),
+        tokens(43),
         twice.clone(),
         [&all[..], &two, &tokens(3)].concat(),
         twice,
@@ -42,7 +42,7 @@ fn rows_have_the_bits_that_they_have_alone() {
         assert_eq!(flat(&together.hidden), flat(&trained.hidden), "{name}");
         assert_eq!(together.taps, trained.taps, "{name}");
         let (last, mut cache) = decoder.prefill(&batch, Some(&lora)).unwrap();
-        assert_eq!(cache.lengths(), [120, 13, 79, 103, 79, 70]);
+        assert_eq!(cache.lengths(), [120, 43, 79, 103, 79, 70]);
         let next = Dice::new(5).tokens(batch.num_sequences(), config.vocab_size);
         let next_hidden = decoder.decode_step(&next, &mut cache, Some(&lora)).unwrap();
         for (index, (rows, one)) in batch.sequences().zip(alone(&batch)).enumerate() {
@@ -82,4 +82,20 @@ fn gradients_are_those_of_kernels_that_share_nothing() {
             }
         }
     }
+}
+
+/// Where a position is rotated by the length of its sequence, short sequences have nothing in common with long ones.
+#[test]
+fn rows_that_are_rotated_otherwise_are_not_shared() {
+    let config = random::long_rope();
+    let decoder = random::decoder(&config, Kernels::Fused);
+    let tokens = Dice::new(6).tokens(60, config.vocab_size);
+    let batch = Packed::from_sequences(&[&tokens[..], &tokens[..30]]);
+    let together = decoder.infer(&batch, None, &[]).unwrap().hidden;
+    for (rows, one) in batch.sequences().zip(alone(&batch)) {
+        let hidden = together.narrow(0, rows.start, rows.len()).unwrap();
+        assert_eq!(flat(&hidden), flat(&decoder.infer(&one, None, &[]).unwrap().hidden));
+    }
+    let short = together.narrow(0, 60, 30).unwrap();
+    assert!(relative(&short, &together.narrow(0, 0, 30).unwrap()) > 1e-3);
 }
