@@ -8,6 +8,7 @@
 //! gradients are f32.
 
 mod attention;
+mod band;
 mod block;
 mod checkpoint;
 mod experts;

@@ -3,18 +3,13 @@
 
 use std::ops::Range;
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
+use super::band::{Band, Part};
 use super::packing::Run;
 use crate::config::Config;
 use crate::operation::{ternary, wide};
-
-/// Values of a block of scores. About six blocks are there at once in the backward pass.
-const SCORES: usize = 16 << 20;
-
-/// Rows of a block at least, so that products don't become thin.
-const FEWEST: usize = 64;
 
 /// How products of queries and keys become scores.
 #[derive(Clone, Copy)]
@@ -49,58 +44,6 @@ impl Scores {
     }
 }
 
-/// What a query sees of the keys, wherever its block lies. Made once per pass, so that no block waits for the host.
-#[derive(Clone)]
-pub(super) struct Band {
-    /// Rows of a block at most.
-    rows: usize,
-    /// Keys a query sees at most, itself included.
-    window: usize,
-    /// [rows, window - 1 + rows]: 0, or minus infinity where a key isn't seen. Row i is the query of token start + i,
-    /// column c the key of token start + c - (window - 1).
-    mask: Tensor,
-}
-
-impl Band {
-    /// For `sequences` of a length that go together.
-    pub fn new(
-        config: &Config,
-        (sequences, length): (usize, usize),
-        window: Option<usize>,
-        device: &Device,
-    ) -> Result<Self> {
-        let window = window.unwrap_or(length).clamp(1, length);
-        let keys = length.min(2 * window);
-        let rows = SCORES / (sequences * config.num_heads * keys);
-        Self::of_blocks(rows.clamp(FEWEST, window.max(FEWEST)).min(length), window, device)
-    }
-
-    fn of_blocks(rows: usize, window: usize, device: &Device) -> Result<Self> {
-        let width = window - 1 + rows;
-        let line = |query: usize| {
-            (0..width).map(move |key| hidden_unless((query..query + window).contains(&key)))
-        };
-        let mask: Vec<f32> = (0..rows).flat_map(line).collect();
-        Ok(Self { rows, window, mask: Tensor::from_vec(mask, (rows, width), device)? })
-    }
-
-    /// The blocks of a sequence.
-    fn parts(&self, length: usize) -> impl Iterator<Item = Result<Part>> {
-        let before = self.window - 1;
-        (0..length).step_by(self.rows).map(move |start| {
-            let queries = start..length.min(start + self.rows);
-            let keys = start.saturating_sub(before)..queries.end;
-            let mask = self.mask.narrow(0, 0, queries.len())?;
-            let mask = mask.narrow(1, before.saturating_sub(start), keys.len())?;
-            Ok(Part { queries, keys, mask })
-        })
-    }
-}
-
-pub(super) fn hidden_unless(visible: bool) -> f32 {
-    if visible { 0.0 } else { f32::NEG_INFINITY }
-}
-
 /// q [rows, heads, d], k and v [rows, kv heads, d] -> [rows, heads * d], every
 /// sequence on its own; neighbours of equal length go together. One band per run.
 pub(super) fn packed(
@@ -126,14 +69,6 @@ pub(super) fn packed(
         outputs.push(mixed.reshape((rows, ()))?);
     }
     Tensor::cat(&outputs, 0)
-}
-
-/// Queries of a block and the keys that they see.
-struct Part {
-    queries: Range<usize>,
-    keys: Range<usize>,
-    /// [queries, keys]: 0, or minus infinity where a key isn't seen.
-    mask: Tensor,
 }
 
 /// Causal attention of sequences of one length.
@@ -231,16 +166,6 @@ impl Sums {
     }
 }
 
-impl Part {
-    fn queries(&self, x: &Tensor) -> Result<Tensor> {
-        x.narrow(2, self.queries.start, self.queries.len())?.contiguous()
-    }
-
-    fn keys(&self, x: &Tensor) -> Result<Tensor> {
-        x.narrow(2, self.keys.start, self.keys.len())
-    }
-}
-
 /// [b, heads, t, d] -> [b, kv heads, group * t, d]
 fn grouped(x: &Tensor, kv_heads: usize) -> Result<Tensor> {
     let (b, heads, t, d) = x.dims4()?;
@@ -277,7 +202,7 @@ fn softmax(products: &Tensor, mask: &Tensor, scores: Scores) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Var;
+    use candle_core::{Device, Var};
 
     use super::*;
 
@@ -304,15 +229,16 @@ mod tests {
         let (b, heads, kv_heads, t, d) = (2, 4, 2, 23, 3);
         let q = wave((b, heads, t, d), 0.7);
         let (k, v) = (wave((b, kv_heads, t, d), 0.31), wave((b, kv_heads, t, d), 0.9));
-        for (window, cap) in [(None, None), (Some(6), None), (Some(40), Some(1.5)), (Some(1), None)]
-        {
-            let scores = Scores { scale: 0.6, cap };
-            let positions = positions(t, &Device::Cpu).unwrap();
-            let causal = Causal { positions, window, scores };
-            let whole = flow(&causal, [&q, &k, &v], t);
+        for (window, cap) in [(t, None), (6, None), (22, Some(1.5)), (1, None)] {
+            let blocks_of = |rows: usize| {
+                let band = Band::of_blocks(rows, window, &Device::Cpu).unwrap();
+                let scores = Scores { scale: 0.6, cap };
+                flow(&Causal { band, scores }, [&q, &k, &v])
+            };
+            let whole = blocks_of(t);
             assert!(whole.iter().any(|x| x.abs() > 1e-3));
             for rows in [1, 5, 8, 22] {
-                let parts = flow(&causal, [&q, &k, &v], rows);
+                let parts = blocks_of(rows);
                 let gap = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 assert!(gap < 1e-12, "{window:?} {cap:?} {rows}: {gap}");
             }

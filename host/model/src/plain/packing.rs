@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::attention::{Band, hidden_unless};
+use super::band::{Band, hidden_unless};
 use super::model::PlainModel;
 use crate::config::Config;
 use crate::operation::wide_type;

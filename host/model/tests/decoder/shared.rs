@@ -1,6 +1,6 @@
 //! Sequences that begin alike: what they share is computed once, and gives what every sequence gives by itself.
 
-use host_model::{Config, Decoder, Kernels, Packed, TapRows, Target};
+use host_model::{Config, Kernels, Packed, TapRows, Target};
 
 use crate::fused::loss;
 use crate::random::{self, Dice, adapter, families, flat, relative};
