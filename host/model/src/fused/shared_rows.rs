@@ -152,6 +152,7 @@ fn common(a: &[u32], b: &[u32]) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -201,7 +202,7 @@ mod tests {
         let prompt = numbered(0, 16);
         let rows = batch(&[
             &[prompt.clone(), numbered(50, 4)],
-            &[prompt.clone()],
+            std::slice::from_ref(&prompt),
             &[prompt.clone(), numbered(50, 4)],
             &[prompt.clone(), numbered(50, 4)],
         ]);

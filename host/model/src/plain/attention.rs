@@ -201,6 +201,7 @@ fn softmax(products: &Tensor, mask: &Tensor, scores: Scores) -> Result<Tensor> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use candle_core::{Device, Var};
 
