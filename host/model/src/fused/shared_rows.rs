@@ -17,7 +17,6 @@ const SHORTEST: usize = 8;
 const LEAST_SAVED: usize = 8;
 
 /// Rows that are computed together: an edge of the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece {
     /// The computed rows.
     pub rows: Range<usize>,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
-use super::band::{Band, Part};
+use super::band::Band;
 use super::packing::Run;
 use crate::config::Config;
 use crate::operation::{ternary, wide};
@@ -86,23 +86,13 @@ impl Causal {
         for part in self.band.parts(q.dim(2)?) {
             let part = part?;
             let (q, k) = (part.queries(&constant_q)?, part.keys(&constant_k)?);
-            let (_, probabilities) = self.probabilities(&q, &k, &part)?;
+            let (_, probabilities) = probabilities(&q, &k, &part.mask, self.scores)?;
             let mixed = probabilities.matmul(&part.keys(&constant_v)?)?;
             outputs.push(mixed.reshape(q.shape())?);
         }
         let value = Tensor::cat(&outputs, 2)?;
         let this = self.clone();
         ternary([q, k, v], value, move |inputs, g| this.backward(inputs, g))
-    }
-
-    /// Products of grouped queries and keys, and their probabilities: [b, kv heads, group * queries, keys] each. Queries
-    /// of one group are rows of one product: keys are never repeated.
-    fn probabilities(&self, q: &Tensor, k: &Tensor, part: &Part) -> Result<(Tensor, Tensor)> {
-        let products = grouped(q, k.dim(1)?)?.matmul(&k.t()?)?;
-        let by_head = (q.dim(0)?, q.dim(1)?, q.dim(2)?, k.dim(2)?);
-        let probabilities = softmax(&products.reshape(by_head)?, &part.mask, self.scores)?;
-        let probabilities = probabilities.reshape(products.shape())?;
-        Ok((products, probabilities))
     }
 
     /// Gradients of q, k and v.
@@ -112,7 +102,8 @@ impl Causal {
         for part in self.band.parts(q.dim(2)?) {
             let part = part?;
             let (queries, keys, values) = (part.queries(q)?, part.keys(k)?, part.keys(v)?);
-            let (products, probabilities) = self.probabilities(&queries, &keys, &part)?;
+            let (products, probabilities) =
+                probabilities(&queries, &keys, &part.mask, self.scores)?;
             let g = grouped(&part.queries(g)?, kv_heads)?;
             of_v.add(&part.keys, wide(&probabilities.t()?.matmul(&g)?)?)?;
             let pulled = wide(&g.matmul(&values.t()?)?)?;
@@ -169,7 +160,7 @@ impl Sums {
 /// [b, heads, t, d] -> [b, kv heads, group * t, d]
 fn grouped(x: &Tensor, kv_heads: usize) -> Result<Tensor> {
     let (b, heads, t, d) = x.dims4()?;
-    x.contiguous()?.reshape((b, kv_heads, heads / kv_heads * t, d))
+    x.reshape((b, kv_heads, heads / kv_heads * t, d))
 }
 
 /// One new row per sequence: q [sequences, heads, d], k and v [sequences,
@@ -184,13 +175,24 @@ pub(super) fn cached(
 ) -> Result<Tensor> {
     let join = |old: &Tensor, new: &Tensor| Tensor::cat(&[old, &new.unsqueeze(2)?], 2);
     *cache = (join(&cache.0, k)?, join(&cache.1, v)?);
-    let (sequences, heads, _) = q.dims3()?;
-    let (k, v) = (&cache.0, &cache.1);
-    let (kv_heads, longest) = (k.dim(1)?, k.dim(2)?);
-    let products = grouped(&q.unsqueeze(2)?, kv_heads)?.matmul(&k.contiguous()?.t()?)?;
-    let by_head = products.reshape((sequences, heads, 1, longest))?;
-    let probabilities = softmax(&by_head, mask, scores)?.reshape(products.shape())?;
-    probabilities.matmul(&v.contiguous()?)?.reshape((sequences, ()))
+    let (k, v) = (cache.0.contiguous()?, cache.1.contiguous()?);
+    let (_, probabilities) = probabilities(&q.unsqueeze(2)?, &k, mask, scores)?;
+    probabilities.matmul(&v)?.reshape((q.dim(0)?, ()))
+}
+
+/// Products of grouped queries [b, heads, t, d] and keys [b, kv heads, s, d], and their probabilities: [b, kv heads,
+/// group * t, s] each. Queries of one group are rows of one product: keys are never repeated.
+fn probabilities(
+    q: &Tensor,
+    k: &Tensor,
+    mask: &Tensor,
+    scores: Scores,
+) -> Result<(Tensor, Tensor)> {
+    let products = grouped(q, k.dim(1)?)?.matmul(&k.t()?)?;
+    let by_head = (q.dim(0)?, q.dim(1)?, q.dim(2)?, k.dim(2)?);
+    let probabilities = softmax(&products.reshape(by_head)?, mask, scores)?;
+    let probabilities = probabilities.reshape(products.shape())?;
+    Ok((products, probabilities))
 }
 
 /// softmax(scores + mask) over the last dimension, computed in at least single precision.

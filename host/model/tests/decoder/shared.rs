@@ -1,6 +1,7 @@
 //! Sequences that begin alike: what they share is computed once, and gives what every sequence gives by itself.
 
-use host_model::{Config, Kernels, Packed, TapRows, Target};
+use candle_core::{DType, Device};
+use host_model::{Config, Decoder, Kernels, Packed, TapRows, Target};
 
 use crate::fused::loss;
 use crate::random::{self, Dice, adapter, families, flat, relative};
@@ -33,8 +34,11 @@ fn alone(batch: &Packed) -> Vec<Packed> {
 
 #[test]
 fn rows_have_the_bits_that_they_have_alone() {
-    for (name, config) in families() {
-        let decoder = random::decoder(&config, Kernels::Fused);
+    let formats = [DType::F32, DType::BF16];
+    let cases = families().into_iter().flat_map(|case| formats.map(|dtype| (case.clone(), dtype)));
+    for ((name, config), dtype) in cases {
+        let weights = random::converted(&random::weights(&config, 1), dtype, &Device::Cpu);
+        let decoder = Decoder::new(config.clone(), weights, Kernels::Fused).unwrap();
         let lora = adapter(&config, &Target::ALL);
         let batch = alike(&config);
         let together = decoder.infer(&batch, Some(&lora), &taps(&batch)).unwrap();
