@@ -10,11 +10,13 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 use host_contract::{self as wit, Position, Tap};
 use host_model::lora::{Lora, LoraConfig, Target};
-use host_model::{GenerateOptions, Kernels, LoadOptions, Message, Model, Source, generate, load};
+use host_model::{
+    GenerateOptions, HeadLoss, Kernels, LoadOptions, Message, Model, Source, generate, load,
+};
 use host_trainer::data::{DataSource, Overlong, Reader, Sample, encode_chats};
 use host_trainer::demo;
 use host_trainer::drift::update_norm;
-use host_trainer::micro_batch::MicroBatch;
+use host_trainer::micro_batch::{MicroBatch, scalar};
 use host_trainer::objective::TokenWeights;
 use host_trainer::optimizer::{AdamW, AdamWConfig};
 use host_trainer::parameters::Layout;
@@ -69,8 +71,7 @@ fn train(model: &Model) -> Trained {
     let members: Vec<&Sample> = samples.iter().collect();
     let known = Reference::new(decoder, &taps, 4, 1 << 24, None).of(&members).unwrap();
     let micro: Vec<MicroBatch> = members.chunks(4).map(MicroBatch::new).collect();
-    let labels: Vec<u32> =
-        micro.iter().flat_map(host_trainer::micro_batch::MicroBatch::labels).copied().collect();
+    let labels: Vec<u32> = micro.iter().flat_map(MicroBatch::labels).copied().collect();
     let layout = Layout::new(&adapter);
     let mut parameters = layout.read().unwrap();
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
@@ -96,9 +97,9 @@ fn train(model: &Model) -> Trained {
                 let taps = reading.by_sample(forward.taps.clone(), width);
                 trained.current_taps.extend(taps.concat().concat());
             }
-            let found = backward(model, batch, &forward, known, labels.len());
-            layout.accumulate(&found.grads, &mut gradient, step).unwrap();
-            sums[0] += found.loss;
+            let found = head(model, batch, &forward, known, labels.len());
+            layout.accumulate(&found.loss.backward().unwrap(), &mut gradient, step).unwrap();
+            sums[0] += scalar(&found.loss).unwrap();
             sums[1] += found.kl.iter().map(|kl| f64::from(*kl)).sum::<f64>() / labels.len() as f64;
         }
         trained.curve.push(sums);
@@ -113,13 +114,13 @@ fn train(model: &Model) -> Trained {
     trained
 }
 
-fn backward(
+fn head(
     model: &Model,
     batch: &MicroBatch,
     forward: &host_model::Forward,
     known: &[Arc<ReferenceOutputs>],
     total: usize,
-) -> host_trainer::micro_batch::Backward {
+) -> HeadLoss {
     let share = 1.0 / total as f32;
     let weights = TokenWeights {
         constant: 0.0,
@@ -127,7 +128,8 @@ fn backward(
         kl: vec![0.3 * share; batch.labels().len()],
     };
     let teacher = stack(known).unwrap();
-    batch.backward(&model.decoder, forward, Some(&teacher), &weights, None).unwrap()
+    let hidden = batch.answer_rows(forward).unwrap();
+    batch.head(&model.decoder, &hidden, Some(&teacher), &weights, None).unwrap()
 }
 
 fn relative(a: &[f32], b: &[f32]) -> f64 {

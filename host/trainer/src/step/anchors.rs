@@ -8,17 +8,21 @@
 //!
 //! Anchors are no samples: no policy weighs one by itself, and N of the step doesn't count them.
 //! They are visited by turns, so all that is kept from step to step is how often that was done.
+//! Where they can, they go through the model with the last micro-batch, whose system message is
+//! mostly theirs (`state/differentiate.rs`); else in a pass of their own.
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use host_contract::{AnchorDivergence, AnchorSignals};
 use host_data::{Sample, answer_offsets};
+use host_model::decoder::{Decoder, HeadRows};
 
 use super::context::TrainingSpec;
-use super::micro_batch::{Backward, MicroBatch};
+use super::micro_batch::{MicroBatch, scalar};
 use crate::actuators::objective::TokenWeights;
 use crate::actuators::safety_anchors::Anchors;
 use crate::error::Result;
-use crate::parameters::{Layout, add};
+use crate::parameters::Layout;
+use crate::ranks::Ranks;
 use crate::signals::readout::sample_means;
 use crate::signals::reference::{self, Reference};
 
@@ -33,71 +37,123 @@ pub struct AnchorHold<'a> {
     pub seen: Option<AnchorSignals>,
 }
 
+/// The anchors of one visit.
+pub struct Visit<'a> {
+    /// Of this rank's share, those that have not gone through the model yet.
+    mine: Vec<&'a Sample>,
+    /// Tokens of all.
+    tokens: usize,
+    harmful: Vec<bool>,
+    micro_batch: usize,
+    /// The weight of one anchor.
+    each: f64,
+    /// Of this rank's, as far as they went through the model.
+    divergence: Vec<f32>,
+}
+
+impl<'a> Visit<'a> {
+    /// Whether this rank's share can go through the model with a micro-batch.
+    pub fn fits_beside(&self, batch: &MicroBatch<'_>) -> bool {
+        let tokens = self.mine.iter().map(|sample| sample.tokens.len()).sum();
+        batch.takes_others() && fit_beside(tokens, batch.tokens())
+    }
+
+    pub fn take(&mut self) -> Vec<&'a Sample> {
+        std::mem::take(&mut self.mine)
+    }
+}
+
 impl<'a> AnchorHold<'a> {
     pub fn new(anchors: &'a Anchors, reference: Reference<'a>) -> Self {
         Self { anchors, reference, visits: 0, seen: None }
     }
 
-    /// Adds the gradient of the next anchors under this weight, and returns their loss and the
-    /// tokens of their forward. All ranks share the work.
-    pub fn visit(
+    /// The next anchors, under this weight.
+    pub fn next(&self, spec: &TrainingSpec<'_>, weight: f64) -> Visit<'a> {
+        let (samples, harmful) = self.anchors.visit(self.visits);
+        let shard = spec.ranks.shard(&samples, spec.config.micro_batch());
+        Visit {
+            mine: samples[shard.samples].to_vec(),
+            tokens: samples.iter().map(|sample| sample.tokens.len()).sum(),
+            each: weight / samples.len() as f64,
+            micro_batch: shard.micro_batch,
+            harmful,
+            divergence: Vec::new(),
+        }
+    }
+
+    /// What is left of this rank's share in a pass of its own: adds its gradient and returns its
+    /// loss.
+    pub fn pass(
         &mut self,
+        visit: &mut Visit<'_>,
         spec: &TrainingSpec<'_>,
         layout: &Layout,
         step: u64,
-        weight: f64,
         gradient: &mut [f32],
-    ) -> Result<(f64, usize)> {
-        let (samples, harmful) = self.anchors.visit(self.visits);
-        let TrainingSpec { context, adapter, config, ranks, .. } = *spec;
-        let shard = ranks.shard(&samples, config.micro_batch());
-        let mine = &samples[shard.samples.clone()];
-        let each = weight / samples.len() as f64;
-        let mut sum = vec![0.0; layout.len()];
-        let (mut loss, mut divergence) = (0.0, Vec::new());
-        for batch in MicroBatch::divide(mine, shard.micro_batch, false) {
-            let known = reference::stack(&self.reference.of(batch.members)?)?;
-            let forward = batch.forward(&context.model.decoder, adapter, &[])?;
-            let result = match self.anchors.prompts.need.divergence {
-                AnchorDivergence::ForwardKl => {
-                    let weights = weights(batch.members, each);
-                    batch.backward(
-                        &context.model.decoder,
-                        &forward,
-                        Some(&known),
-                        &weights,
-                        None,
-                    )?
-                }
-                AnchorDivergence::HiddenDistance => {
-                    let hidden = batch.answer_rows(&forward)?;
-                    let width = hidden.dims()[1] as f64;
-                    let squares =
-                        ((&hidden - &known)?.to_dtype(DType::F32)?.sqr()?.sum(1)? / width)?;
-                    let total = (squares.sum_all()? * each)?;
-                    Backward {
-                        grads: total.backward()?,
-                        loss: f64::from(total.to_scalar::<f32>()?),
-                        task: Vec::new(),
-                        kl: squares.to_vec1()?,
-                    }
-                }
-            };
-            layout.accumulate(&result.grads, &mut sum, step)?;
-            loss += result.loss;
-            let means = sample_means(&answer_offsets(batch.members), &result.kl);
-            divergence.extend(means.into_iter().map(|mean| mean as f32));
+    ) -> Result<f64> {
+        let decoder = &spec.context.model.decoder;
+        let mine = visit.take();
+        let mut sum = 0.0;
+        for batch in MicroBatch::divide(&mine, visit.micro_batch, false) {
+            let forward = batch.forward(decoder, spec.adapter, &[])?;
+            let hidden = batch.answer_rows(&forward)?;
+            let loss = self.loss(visit, decoder, batch.members, batch.labels(), &hidden)?;
+            sum += scalar(&loss)?;
+            layout.accumulate(&loss.backward()?, gradient, step)?;
         }
-        ranks.sum(&mut sum)?;
-        add(gradient, &sum);
-        let [loss] = ranks.totals([loss])?;
-        let divergence = ranks.gather(divergence)?;
-        // Rounding may leave a KL a hair below 0.
-        let divergence = divergence.iter().map(|value| f64::from(*value).max(0.0)).collect();
-        self.seen = Some(AnchorSignals { step, harmful, divergence });
-        self.visits += 1;
-        Ok((loss, samples.iter().map(|sample| sample.tokens.len()).sum()))
+        Ok(sum)
     }
+
+    /// The loss of these anchors of the visit, whose answer rows are given.
+    pub fn loss(
+        &mut self,
+        visit: &mut Visit<'_>,
+        decoder: &Decoder,
+        members: &[&Sample],
+        labels: &[u32],
+        hidden: &Tensor,
+    ) -> Result<Tensor> {
+        let known = reference::stack(&self.reference.of(members)?)?;
+        let (loss, divergence) = match self.anchors.prompts.need.divergence {
+            AnchorDivergence::ForwardKl => {
+                let weights = weights(members, visit.each);
+                let head = decoder.head_loss(HeadRows {
+                    hidden,
+                    reference: Some(&known),
+                    labels,
+                    task_weights: &weights.task,
+                    kl_weights: &weights.kl,
+                    subset: None,
+                })?;
+                (head.loss, head.kl)
+            }
+            AnchorDivergence::HiddenDistance => {
+                let width = hidden.dims()[1] as f64;
+                let squares = ((hidden - &known)?.to_dtype(DType::F32)?.sqr()?.sum(1)? / width)?;
+                ((squares.sum_all()? * visit.each)?, squares.to_vec1()?)
+            }
+        };
+        let means = sample_means(&answer_offsets(members), &divergence);
+        visit.divergence.extend(means.into_iter().map(|mean| mean as f32));
+        Ok(loss)
+    }
+
+    /// Takes note of what a visit showed, on the root; returns the tokens of its forward.
+    pub fn close(&mut self, visit: Visit<'_>, ranks: &Ranks, step: u64) -> Result<usize> {
+        // Rounding may leave a KL a hair below 0.
+        let divergence = ranks.gather(visit.divergence)?;
+        let divergence = divergence.iter().map(|value| f64::from(*value).max(0.0)).collect();
+        self.seen = Some(AnchorSignals { step, harmful: visit.harmful, divergence });
+        self.visits += 1;
+        Ok(visit.tokens)
+    }
+}
+
+/// Whether anchors of so many tokens go through the model with a micro-batch of so many: where
+/// they don't take much more memory.
+pub fn fit_beside(anchors: usize, batch: usize) -> bool {
+    2 * anchors <= batch
 }
 
 /// KL alone, every anchor alike.

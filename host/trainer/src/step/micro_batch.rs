@@ -1,9 +1,9 @@
 //! The part of an optimizer step that goes through the model at once.
 
-use candle_core::{Tensor, backprop::GradStore};
+use candle_core::{DType, Tensor};
 use host_contract::Tap;
 use host_data::{Origin, PackedSamples, Sample, pack};
-use host_model::decoder::{Decoder, Forward, HeadRows, Noise, TokenSubset};
+use host_model::decoder::{Decoder, Forward, HeadLoss, HeadRows, Noise, TokenSubset};
 use host_model::lora::Lora;
 
 use crate::actuators::objective::TokenWeights;
@@ -15,17 +15,6 @@ pub struct MicroBatch<'a> {
     pub members: &'a [&'a Sample],
     batch: PackedSamples,
     noise: Option<Noise>,
-}
-
-/// Loss and gradient of one micro-batch.
-pub struct Backward {
-    pub grads: GradStore,
-    /// Weighted sum, already divided by the tokens of the step.
-    pub loss: f64,
-    /// Cross-entropy per answer token.
-    pub task: Vec<f32>,
-    /// KL(reference || current) per answer token; zeros without a reference.
-    pub kl: Vec<f32>,
 }
 
 impl<'a> MicroBatch<'a> {
@@ -84,26 +73,34 @@ impl<'a> MicroBatch<'a> {
         Ok(decoder.label_log_probs(&self.answer_rows(&forward)?.detach(), &self.batch.labels)?)
     }
 
-    /// `weights` are those of this micro-batch's answer tokens; the KL is over `subset`, if
-    /// there is one.
-    pub fn backward(
+    /// The loss of answer rows of this micro-batch. `weights` are those of its answer tokens;
+    /// the KL is over `subset`, if there is one.
+    pub fn head(
         &self,
         decoder: &Decoder,
-        forward: &Forward,
+        hidden: &Tensor,
         reference: Option<&Tensor>,
         weights: &TokenWeights,
         subset: Option<&TokenSubset>,
-    ) -> Result<Backward> {
-        let hidden = self.answer_rows(forward)?;
-        let head = decoder.head_loss(HeadRows {
-            hidden: &hidden,
+    ) -> Result<HeadLoss> {
+        Ok(decoder.head_loss(HeadRows {
+            hidden,
             reference,
             labels: &self.batch.labels,
             task_weights: &weights.task,
             kl_weights: &weights.kl,
             subset,
-        })?;
-        let loss = f64::from(head.loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
-        Ok(Backward { grads: head.loss.backward()?, loss, task: head.task, kl: head.kl })
+        })?)
     }
+
+    /// Whether other samples can go through the model with these: not where a pass has noise,
+    /// which is drawn for its samples.
+    pub fn takes_others(&self) -> bool {
+        self.noise.is_none()
+    }
+}
+
+/// The value of a loss.
+pub fn scalar(loss: &Tensor) -> Result<f64> {
+    Ok(f64::from(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?))
 }

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod checkpoint;
+mod differentiate;
 mod evaluate;
 mod hold;
 mod measure;
@@ -13,29 +14,24 @@ mod weights;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use host_contract::{
-    Actuators as Actuator, Divergence, GradientConflict, Needs, Outcome, Regularization,
-};
-use host_data::{ExtraStream, Origin, Sample, Streams};
-use host_model::decoder::TokenSubset;
+use host_contract::{Actuators as Actuator, GradientConflict, Needs, Outcome, Regularization};
+use host_data::{ExtraStream, Sample, Streams};
 
-use crate::actuators::gradient_projection;
-use crate::actuators::objective::{self, TokenWeights};
+use crate::actuators::objective::TokenWeights;
 use crate::actuators::stage::{Point, StepActuator};
 use crate::actuators::steering::ActiveSteering;
 use crate::actuators::{any_may, step_actuators};
 use crate::error::{Error, Result};
+use crate::parameters::Layout;
 use crate::parameters::optimizer::AdamW;
 use crate::parameters::schedule::Schedule;
-use crate::parameters::{Layout, add};
 use crate::policies::PolicySet;
 use crate::records::{LossTrend, StepRecord};
-use crate::signals::reference::{self, Reference};
+use crate::signals::reference::Reference;
 use crate::signals::sensors::Sensors;
 use crate::step::anchors::AnchorHold;
 use crate::step::context::TrainingSpec;
 use crate::step::evaluations::Best;
-use crate::step::micro_batch::MicroBatch;
 
 pub use measure::Measured;
 
@@ -96,9 +92,11 @@ pub fn vectors(needs: &[Needs]) -> usize {
     let trial = usize::from(tries) * (2 + AdamW::MOMENTS);
     // The direction, and parameters that were moved along it.
     let agreement = 2 * usize::from(needs.iter().any(|needs| needs.gradient_agreement));
-    let anchors = usize::from(needs.iter().any(|needs| needs.anchors.is_some()));
+    // Where they can't be part of the gradient from the start.
+    let anchors =
+        (tries || tells_apart(needs)) && needs.iter().any(|needs| needs.anchors.is_some());
     let held: usize = step_actuators(needs, &[]).iter().map(|actuator| actuator.vectors()).sum();
-    held + usize::from(tells_apart(needs)) + trial + agreement + anchors
+    held + usize::from(tells_apart(needs)) + trial + agreement + usize::from(anchors)
 }
 
 impl<'a> State<'a> {
@@ -188,104 +186,6 @@ impl<'a> State<'a> {
 
     pub fn tells_apart(&self) -> bool {
         self.alignment.is_some()
-    }
-
-    /// Forward and backward over all micro-batches; leaves the sum over all ranks in
-    /// `gradient`.
-    pub fn backward(
-        &mut self,
-        measured: &mut Measured,
-        micro: &[MicroBatch],
-        weights: &TokenWeights,
-        asked: Option<&Regularization>,
-        record: &mut StepRecord,
-    ) -> Result<()> {
-        match measured.plain.take() {
-            // The gradient of a trial is that of this step.
-            Some(plain)
-                if objective::is_plain(asked, &measured.context.offsets, self.spec.config.loss) =>
-            {
-                record.take_losses(plain);
-            }
-            _ => {
-                let over_set = |asked: &Regularization| asked.divergence == Divergence::TokenSetKl;
-                let subset = self.spec.context.token_set.as_ref();
-                let subset = subset.filter(|_| asked.is_some_and(over_set));
-                self.differentiate(measured, micro, weights, subset, record)?;
-            }
-        }
-        self.keep_direction();
-        self.join(asked);
-        if let Some(asked) = asked {
-            let mut added = self.hold(measured.context.step, asked, record)?;
-            self.act(|actuator, at| added += actuator.gradient(asked, at));
-            self.layout.hold_gradient(&mut self.gradient);
-            record.loss += added;
-        }
-        if self.spec.ranks.is_root() {
-            self.check_reach(measured.context.step, record, weights)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The gradient under these weights, that of alignment samples by itself if it is told
-    /// apart. The KL is over `subset`, if there is one.
-    fn differentiate(
-        &mut self,
-        measured: &mut Measured,
-        micro: &[MicroBatch],
-        weights: &TokenWeights,
-        subset: Option<&TokenSubset>,
-        record: &mut StepRecord,
-    ) -> Result<()> {
-        let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
-        let decoder = &context.model.decoder;
-        self.gradient.fill(0.0);
-        self.alignment.iter_mut().for_each(|sum| sum.fill(0.0));
-        let (mut sample, mut token) = (0, 0);
-        for batch in micro {
-            let forward = match measured.forward.take() {
-                Some(forward) => forward,
-                None => batch.forward(decoder, adapter, &[])?,
-            };
-            let tokens = batch.labels().len();
-            let part = weights.slice(token..token + tokens);
-            let teacher = if part.needs_reference() {
-                Some(reference::stack(&measured.known[sample..sample + batch.members.len()])?)
-            } else {
-                None
-            };
-            let result = batch.backward(decoder, &forward, teacher.as_ref(), &part, subset)?;
-            let sum = match (&mut self.alignment, batch.origin()) {
-                (Some(alignment), Origin::Alignment) => alignment,
-                _ => &mut self.gradient,
-            };
-            self.layout.accumulate(&result.grads, sum, measured.context.step)?;
-            record.add(result.loss, &result.task, teacher.as_ref().map(|_| &result.kl[..]));
-            sample += batch.members.len();
-            token += tokens;
-        }
-        record.loss += weights.constant;
-        ranks.sum(&mut self.gradient)?;
-        if let Some(alignment) = &mut self.alignment {
-            ranks.sum(alignment)?;
-        }
-        record.sum(ranks)
-    }
-
-    /// One gradient of the two, if they were told apart.
-    fn join(&mut self, asked: Option<&Regularization>) {
-        let Some(alignment) = &self.alignment else {
-            return;
-        };
-        self.conflict = gradient_projection::measure(&self.gradient, alignment);
-        if let (Some(conflict), Some(true)) =
-            (&self.conflict, asked.map(|asked| asked.gradient_projection))
-        {
-            gradient_projection::project(&mut self.gradient, alignment, conflict);
-        }
-        add(&mut self.gradient, alignment);
     }
 
     /// Whether the step can be applied; if not, the record says why.

@@ -77,8 +77,16 @@ pub struct PolicyDemands {
     subspaces: u64,
     /// Whether samples are compared with the alignment gradient, by a forward of their own.
     agrees: bool,
-    /// Products of one pass over the safety anchors of a visit, and answer tokens in it.
-    anchors: (f64, usize),
+    anchors: AnchorVisit,
+}
+
+/// The safety anchors of one visit.
+#[derive(Default)]
+struct AnchorVisit {
+    lengths: Vec<usize>,
+    answer_tokens: usize,
+    /// Of one pass over them.
+    products: f64,
 }
 
 /// Arguments as for [`crate::session::recipe::fine_tune`]; `signer` only has to open a key that is
@@ -120,9 +128,9 @@ pub fn dry_run(
     };
     let all: Vec<&Needs> = needs.iter().collect();
     let beside = Beside { config, needs: &all, reader: &reader, model, store: None };
-    let anchors = beside.lengths()?.map_or((0.0, 0), |(lengths, answer)| {
+    let anchors = beside.lengths()?.map_or(AnchorVisit::default(), |(lengths, answer)| {
         let products = lengths.iter().map(|length| speed::products(&model.config, *length));
-        (products.sum(), lengths.len() * answer)
+        AnchorVisit { products: products.sum(), answer_tokens: lengths.len() * answer, lengths }
     });
     // Before anything of a training is made but the adapter, which counts beside it.
     let adapter = first_adapter(config, model)?;

@@ -3,6 +3,7 @@ use host_model::{LoadOptions, Lora, Model, Source};
 
 use super::*;
 use crate::config::{RunConfig, TrainingNoise};
+use crate::session::dry_run::AnchorVisit;
 
 /// A step of one sample each, of two samples in two epochs.
 fn with_walk(check: impl FnOnce(&StepPlan, &Model, u64)) {
@@ -41,7 +42,7 @@ fn asked() -> PolicyDemands {
         vectors: 0,
         subspaces: 0,
         agrees: false,
-        anchors: (0.0, 0),
+        anchors: AnchorVisit::default(),
     }
 }
 

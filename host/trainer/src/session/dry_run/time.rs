@@ -57,9 +57,8 @@ impl Time {
         let held = |work: &Work| {
             let again = f64::from(u8::from(reads_twice) + u8::from(asked.agrees)) * speed.forward;
             // As if every step visited anchors.
-            let (products, answers) = asked.anchors;
-            let visit =
-                (speed.forward + speed.backward) * products + speed.held_loss * answers as f64;
+            let visit = (speed.forward + speed.backward) * asked.anchors.products
+                + speed.held_loss * asked.anchors.answer_tokens as f64;
             let loss = (speed.held_loss - speed.loss) * work.answer_tokens as f64;
             plain(work) + loss + again * work.products + visit * work.steps as f64
         };

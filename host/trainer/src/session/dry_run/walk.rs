@@ -8,10 +8,11 @@ use host_data::{Plan, Sample, Stored};
 use host_model::decoder::{Decoder, MicroBatchShape, StepMemory};
 use host_model::lora::Lora;
 
-use super::PolicyDemands;
 use super::speed::products;
+use super::{AnchorVisit, PolicyDemands};
 use crate::config::{TrainConfig, TrainingNoise};
 use crate::error::Result;
+use crate::step::anchors::fit_beside;
 
 /// What the steps of a run consist of.
 pub struct StepPlan<'a> {
@@ -69,6 +70,7 @@ impl<'a> StepPlan<'a> {
             memory: None,
             micro: Vec::new(),
         };
+        let anchors = asked.map(|asked| &asked.anchors).filter(|_| noise.levels.are_zero());
         let mut seen = HashSet::new();
         for step in 0..plan.total_steps() {
             let samples = plan.step(step);
@@ -94,12 +96,14 @@ impl<'a> StepPlan<'a> {
                     walk.micro.push((tokens, step, place));
                 }
                 start += members.len();
+                let work = beside(work, anchors.filter(|_| start == samples.len()));
                 let memory = decoder.step_memory(adapter, &work);
                 walk.keep_largest(work, memory);
             }
         }
         if asked.is_some_and(|asked| asked.adds_samples) {
             let work = step_work(&longest(plan, train.micro_batch()), true, noise);
+            let work = beside(work, anchors);
             let memory = decoder.step_memory(adapter, &work);
             walk.keep_largest(work, memory);
         }
@@ -136,6 +140,16 @@ fn longest(plan: &Plan, count: usize) -> Vec<&Stored> {
     samples.sort_by_key(|sample| std::cmp::Reverse(sample.tokens()));
     samples.truncate(count);
     samples
+}
+
+/// With the anchors that go through the model with a micro-batch, if these do.
+fn beside(mut work: MicroBatchShape, anchors: Option<&AnchorVisit>) -> MicroBatchShape {
+    let sum = |lengths: &[usize]| lengths.iter().sum::<usize>();
+    if let Some(anchors) = anchors.filter(|all| fit_beside(sum(&all.lengths), sum(&work.lengths))) {
+        work.lengths.extend(&anchors.lengths);
+        work.answer_tokens += anchors.answer_tokens;
+    }
+    work
 }
 
 fn step_work(samples: &[&Stored], held: bool, noise: &TrainingNoise) -> MicroBatchShape {

@@ -1,4 +1,4 @@
-//! What holds the adapter beside the batch: safety anchors, the reference and the alignment subspace.
+//! What holds the adapter itself: the reference and the alignment subspace.
 
 use host_contract::{Anchor, AnchorTarget, Regularization};
 
@@ -9,23 +9,11 @@ use crate::records::StepRecord;
 use crate::step::context::TrainingSpec;
 
 impl State<'_> {
-    /// Adds the gradients that hold the model beside the batch: on safety anchors, at the
-    /// reference, and within the alignment subspace. Returns their loss.
-    pub(super) fn hold(
-        &mut self,
-        step: u64,
-        asked: &Regularization,
-        record: &mut StepRecord,
-    ) -> Result<f64> {
+    /// Adds the gradients that hold the parameters: at the reference, and within the alignment
+    /// subspace. Returns their loss.
+    pub(super) fn hold(&mut self, asked: &Regularization) -> Result<f64> {
         let TrainingSpec { context, adapter, ranks, .. } = *self.spec;
         let mut added = 0.0;
-        let weight = asked.anchor_weight.filter(|weight| *weight > 0.0);
-        if let (Some(anchors), Some(weight)) = (&mut self.anchors, weight) {
-            let (loss, tokens) =
-                anchors.visit(self.spec, &self.layout, step, weight, &mut self.gradient)?;
-            added += loss;
-            record.visited(anchors.seen.as_ref(), tokens);
-        }
         if let Some(Anchor { target: AnchorTarget::Reference, strength }) = asked.anchor {
             added += self.pull(strength)?;
         }

@@ -8,6 +8,7 @@
 
 use host_contract::Trial;
 
+use super::differentiate::Descent;
 use super::{Measured, State};
 use crate::actuators::objective;
 use crate::error::Result;
@@ -34,7 +35,8 @@ impl State<'_> {
         let weights = objective::plain(&measured.context.offsets, self.spec.config.loss);
         let weights = weights.slice(measured.tokens());
         let mut record = StepRecord::default();
-        self.differentiate(measured, micro, &weights, None, &mut record)?;
+        let plain = Descent { weights: &weights, subset: None, anchors: None };
+        self.differentiate(measured, micro, &plain, &mut record)?;
         if let (Some(canary), true) = (&self.spec.context.canary, self.spec.ranks.is_root()) {
             let mut gradient = self.gradient.clone();
             if let Some(alignment) = &self.alignment {

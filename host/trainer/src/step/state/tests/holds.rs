@@ -89,6 +89,40 @@ fn the_gradient_of_the_anchors_is_the_slope_of_their_loss() {
     }
 }
 
+/// With the last micro-batch, and in a pass of their own where gradients are told apart.
+#[test]
+fn anchors_beside_the_samples_give_the_gradient_of_their_own_pass() {
+    for (divergence, micro_batch) in BOTH.into_iter().zip([None, Some(3)]) {
+        let gradient = |apart: bool| {
+            let mut bench = anchored(divergence);
+            bench.config.micro_batch = micro_batch;
+            bench.needs[0].gradient_conflict = apart;
+            bench.alone(|mut state| {
+                let samples = bench.planned(4);
+                let batch = host_data::borrowed(&samples);
+                let last = MicroBatch::new(&batch[micro_batch.unwrap_or(0)..]);
+                let visit = state.anchors.as_ref().map(|all| all.next(state.spec, 3.0));
+                assert_eq!(
+                    visit.map(|visit| visit.fits_beside(&last)),
+                    Some(micro_batch.is_none())
+                );
+                for number in 0..4 {
+                    step(&mut state, number, |samples| plain(samples.len()));
+                }
+                let (_, record) = descend(&mut state, 4, holding(3.0));
+                let seen = state.anchors.and_then(|anchors| anchors.seen).expect("visited");
+                (state.gradient, record.loss, seen.divergence)
+            })
+        };
+        let (together, apart) = (gradient(false), gradient(true));
+        assert!(distance(&together.0, &apart.0) < 1e-4 * norm(&apart.0));
+        assert!((together.1 - apart.1).abs() < 1e-5, "{} {}", together.1, apart.1);
+        for (one, other) in together.2.iter().zip(&apart.2) {
+            assert!(*one > 0.0 && (one - other).abs() < 1e-5, "{one} {other}");
+        }
+    }
+}
+
 #[test]
 fn anchors_hold_the_model_where_the_batch_pulls_it_away() {
     for divergence in BOTH {
@@ -174,9 +208,11 @@ fn the_agreement_of_a_sample_is_the_inner_product_of_its_gradient() {
             let forward = batch.forward(decoder, state.spec.adapter, &[]).expect("forward");
             let offsets = [0, sample.answer_tokens() as u32];
             let weights = objective::plain(&offsets, bench.config.loss);
-            let result = batch.backward(decoder, &forward, None, &weights, None).expect("back");
+            let hidden = batch.answer_rows(&forward).expect("rows");
+            let head = batch.head(decoder, &hidden, None, &weights, None).expect("a loss");
             let mut gradient = vec![0.0; state.layout.len()];
-            state.layout.accumulate(&result.grads, &mut gradient, 1).expect("whole");
+            let grads = head.loss.backward().expect("back");
+            state.layout.accumulate(&grads, &mut gradient, 1).expect("whole");
             let pairs = gradient.iter().zip(&direction);
             let expected: f64 = pairs.map(|(g, u)| f64::from(*g) * f64::from(*u)).sum();
             assert!((found - expected).abs() < 0.05 * norm(&gradient), "{found} {expected}");

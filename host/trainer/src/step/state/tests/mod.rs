@@ -11,17 +11,19 @@ mod trials;
 use std::borrow::Cow;
 
 use host_contract::{Divergence, RatioClip, TokenNeeds};
-use host_data::{Overlong, Plan, encode_chats, parse_rows};
+use host_data::{Origin, Overlong, Plan, encode_chats, parse_rows};
 use host_eval::canary::Canary;
 use host_model::decoder::TokenSubset;
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{LoadOptions, Source};
 
 use super::*;
+use crate::actuators::objective;
 use crate::config::{Layers, OnFault, TrainConfig, TrainingNoise};
 use crate::parameters::norm;
 use crate::ranks::Ranks;
 use crate::step::context::RunContext;
+use crate::step::micro_batch::MicroBatch;
 
 /// What a run is made of, and what its policies may do.
 struct Bench {
