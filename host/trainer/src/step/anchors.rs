@@ -52,10 +52,10 @@ pub struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    /// Whether this rank's share can go through the model with a micro-batch.
+    /// Whether there is a share of this rank's that can go through the model with a micro-batch.
     pub fn fits_beside(&self, batch: &MicroBatch<'_>) -> bool {
-        let tokens = self.mine.iter().map(|sample| sample.tokens.len()).sum();
-        batch.takes_others() && fit_beside(tokens, batch.tokens())
+        let tokens: usize = self.mine.iter().map(|sample| sample.tokens.len()).sum();
+        tokens > 0 && batch.takes_others() && fit_beside(tokens, batch.tokens())
     }
 
     pub fn take(&mut self) -> Vec<&'a Sample> {

@@ -162,24 +162,24 @@ fn a_step_without_a_weight_visits_none_and_the_batch_is_what_it_was() {
     assert_eq!((visited.0, visited.1), (Some(1), true));
 }
 
+/// Of two anchors each of two ranks has one, as two micro-batches; of four, two have none.
 #[test]
-fn two_ranks_visit_what_one_visits() {
-    for divergence in BOTH {
+fn several_ranks_visit_what_one_visits() {
+    for (divergence, size) in BOTH.into_iter().flat_map(|one| [(one, 2), (one, 4)]) {
         let mut bench = anchored(divergence);
         let train = |mut state: State| {
             let steps = (0..3).map(|number| step(&mut state, number, holding(1.0)).loss);
             (steps.collect::<Vec<f64>>(), bits(&state.parameters))
         };
         bench.config.micro_batch = Some(2);
-        // Of two anchors each rank has one, as two micro-batches.
         let alone = bench.alone(train);
         bench.config.micro_batch = None;
-        let both = threads::run(2, |ranks| {
+        let all = threads::run(size, |ranks| {
             let result = bench.with(&ranks, train);
             ranks.end(Ok(result)).expect("trained")
         });
-        assert_eq!(both[0], both[1]);
-        for (one, other) in alone.0.iter().zip(&both[0].0) {
+        assert!(all.iter().all(|one| *one == all[0]));
+        for (one, other) in alone.0.iter().zip(&all[0].0) {
             assert!((one - other).abs() < 1e-4, "{one} {other}");
         }
     }
