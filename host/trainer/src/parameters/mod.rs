@@ -14,8 +14,13 @@ use std::ops::Range;
 
 use candle_core::{Tensor, Var, backprop::GradStore};
 use host_model::lora::Lora;
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+
+/// Threads share the work on a vector in parts of so many values: the bits are the same for any
+/// number of threads.
+const PART: usize = 1 << 14;
 
 /// Where each adapter tensor lies in the flat vector.
 pub struct Layout {
@@ -125,14 +130,25 @@ impl Layout {
     }
 
     pub fn read(&self) -> Result<Vec<f32>> {
-        flat(self.entries.iter().map(|entry| entry.var.as_tensor()))
+        let mut values = vec![0.0; self.len];
+        add_tensors(&mut values, self.entries.iter().map(|entry| entry.var.as_tensor()))?;
+        Ok(values)
     }
 
     pub fn write(&self, values: &[f32]) -> Result<()> {
         let Some(first) = self.entries.first() else {
             return Ok(());
         };
-        let whole = Tensor::from_slice(values, values.len(), first.var.device())?;
+        let device = first.var.device();
+        if device.is_cpu() {
+            return self.entries.par_iter().try_for_each(|entry| {
+                let part = &values[entry.start..entry.start + entry.len];
+                entry.var.set(&Tensor::from_slice(part, entry.var.shape(), device)?)?;
+                Ok(())
+            });
+        }
+        // One transfer.
+        let whole = Tensor::from_slice(values, values.len(), device)?;
         for entry in &self.entries {
             let part = whole.narrow(0, entry.start, entry.len)?;
             entry.var.set(&part.reshape(entry.var.shape())?)?;
@@ -153,16 +169,14 @@ impl Layout {
             };
             parts.push(grad);
         }
-        for (total, value) in sum.iter_mut().zip(flat(parts.into_iter())?) {
-            *total += value;
-        }
+        add_tensors(sum, parts.into_iter())?;
         self.hold_gradient(sum);
         Ok(())
     }
 
     /// The first tensor whose gradient holds a value that is not finite.
     pub fn first_not_finite(&self, gradient: &[f32]) -> Option<&str> {
-        let bad = gradient.iter().position(|value| !value.is_finite())?;
+        let bad = gradient.par_iter().position_first(|value| !value.is_finite())?;
         self.entries
             .iter()
             .find(|entry| bad < entry.start + entry.len)
@@ -184,19 +198,42 @@ impl Layout {
 
 /// L2 norm, summed in f64 in a fixed order.
 pub fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt()
+    let square = |value: &f32| f64::from(*value) * f64::from(*value);
+    let parts = values.par_chunks(PART).map(|part| part.iter().map(square).sum::<f64>());
+    parts.collect::<Vec<f64>>().iter().sum::<f64>().sqrt()
 }
 
 /// Adds one vector to another.
 pub fn add(sum: &mut [f32], other: &[f32]) {
-    sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+    let parts = sum.par_chunks_mut(PART).zip(other.par_chunks(PART));
+    parts.for_each(|(sum, other)| {
+        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+    });
 }
 
-/// All values one after the other: joined on their device, so that a step waits for one
-/// transfer and not for one per tensor.
-fn flat<'t>(tensors: impl Iterator<Item = &'t Tensor>) -> Result<Vec<f32>> {
+/// Adds the values of tensors, one after the other, to a vector. Elsewhere than on the CPU they are
+/// joined on their device, so that a step waits for one transfer and not for one per tensor.
+fn add_tensors<'t>(sum: &mut [f32], tensors: impl Iterator<Item = &'t Tensor>) -> Result<()> {
     let parts = tensors
         .map(|tensor| tensor.detach().flatten_all())
         .collect::<candle_core::Result<Vec<_>>>()?;
-    if parts.is_empty() { Ok(Vec::new()) } else { Ok(Tensor::cat(&parts, 0)?.to_vec1()?) }
+    let Some(first) = parts.first() else {
+        return Ok(());
+    };
+    if !first.device().is_cpu() {
+        add(sum, &Tensor::cat(&parts, 0)?.to_vec1()?);
+        return Ok(());
+    }
+    let mut rest = sum;
+    let mut places = Vec::with_capacity(parts.len());
+    for part in &parts {
+        let (place, others) = rest.split_at_mut(part.elem_count());
+        places.push((place, part));
+        rest = others;
+    }
+    places.into_par_iter().try_for_each(|(place, part)| {
+        let values: Vec<f32> = part.to_vec1()?;
+        place.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        Ok(())
+    })
 }

@@ -1,6 +1,9 @@
 //! AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) with visible state.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use super::PART;
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AdamWConfig {
@@ -44,13 +47,17 @@ impl AdamW {
         let root = (1.0 / correction2.sqrt()) as f32;
         let keep = (1.0 - learning_rate * weight_decay) as f32;
         let (b1, b2, eps) = (beta1 as f32, beta2 as f32, epsilon as f32);
-        let moments = self.first.iter_mut().zip(self.second.iter_mut());
-        for ((value, gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments)
-        {
-            *first = b1 * *first + (1.0 - b1) * gradient;
-            *second = b2 * *second + (1.0 - b2) * gradient * gradient;
-            *value = keep * *value - step * *first / (second.sqrt() * root + eps);
-        }
+        let moments = self.first.par_chunks_mut(PART).zip(self.second.par_chunks_mut(PART));
+        let values = parameters.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
+        values.zip(moments).for_each(|((values, gradient), (first, second))| {
+            let moments = first.iter_mut().zip(second);
+            for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(moments)
+            {
+                *first = b1 * *first + (1.0 - b1) * gradient;
+                *second = b2 * *second + (1.0 - b2) * gradient * gradient;
+                *value = keep * *value - step * *first / (second.sqrt() * root + eps);
+            }
+        });
     }
 }
 
