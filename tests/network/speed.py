@@ -124,7 +124,8 @@ def train(options, folder, name, ranks, steps):
     try:
         call(*command, env=environment, cwd=folder)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"{name}: {(error.stderr.strip() or "no message").splitlines()[0]}")
+        problem = error.stderr.strip() or "no message"
+        sys.exit(f"{name}: {problem.splitlines()[0]}")
     with open(output / "metrics.jsonl") as file:
         return [json.loads(line)["seconds"] for line in file]
 
