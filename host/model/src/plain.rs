@@ -3,9 +3,9 @@
 //! Products with frozen weights, norms, rotation, attention and gate are operations
 //! with a backward pass of their own (`operation.rs`), everything else is candle's. This
 //! path is the oracle the fused kernels are tested against, itself tested against candle's
-//! models and central differences, and the one that runs on CUDA. With rounded weights (bf16), products and the residual stream are rounded,
-//! norms, rotation, softmax and gate are computed in f32, the adapter and its
-//! gradients are f32.
+//! models and central differences, and the one that runs on CUDA. With rounded weights (bf16), what goes into a
+//! product is rounded; norms, rotation, softmax, gate, the sums of a projection and its adapter and the residual
+//! stream are f32, as are the adapter and its gradients.
 
 mod attention;
 mod band;
@@ -28,6 +28,7 @@ use candle_core::Tensor;
 use crate::error::{Error, Result};
 use crate::head::{LossHead, plain as head};
 use crate::lora::Lora;
+use crate::operation::wide;
 use crate::pass::{
     Forward, HeadLoss, HeadRows, Implementation, KvCache, Noise, Overlay, Packed, PlainCache,
     Store, TapRows,
@@ -63,7 +64,7 @@ impl PlainModel {
     }
 
     fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
-        let rows = self.weights.embed.select(tokens)?;
+        let rows = wide(&self.weights.embed.select(tokens)?)?;
         match self.config.scales.embedding {
             1.0 => Ok(rows),
             scale => Ok((rows * scale)?),
@@ -77,7 +78,7 @@ impl PlainModel {
 
     fn finish(&self, stream: &Tensor) -> Result<Tensor> {
         let eps = self.config.rms_norm_eps;
-        Ok(rms_norm(stream, &self.final_norm, eps)?)
+        Ok(rms_norm(stream, &self.final_norm, eps, self.weights.dtype())?)
     }
 }
 

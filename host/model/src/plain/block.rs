@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::attention::{self, Scores};
 use super::experts::mixture;
 use super::factors::Factors;
 use super::gated::gated;
-use super::linear::linear;
+use super::linear::{linear, rounded};
 use super::model::PlainModel;
 use super::norm::rms_norm;
 use super::packing::{Newest, Packing, Rotation};
@@ -23,6 +23,8 @@ pub(super) struct Block {
     weights: LayerWeights,
     layer: usize,
     window: Option<usize>,
+    /// Of what goes into products.
+    dtype: DType,
 }
 
 impl Block {
@@ -32,11 +34,12 @@ impl Block {
             weights: model.layers[layer].clone(),
             layer,
             window: model.config.window(layer),
+            dtype: model.weights.dtype(),
         }
     }
 
-    /// The residual stream [rows, hidden] after the block, and its keys and values
-    /// [rows, kv heads, head_dim].
+    /// The residual stream [rows, hidden] after the block, in at least single precision, and its
+    /// keys and values [rows, kv heads, head_dim].
     pub fn forward(
         &self,
         stream: &Tensor,
@@ -74,7 +77,7 @@ impl Block {
         packing: Option<&Packing>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let (config, weights) = (&self.config, &self.weights);
-        let x = self.norm(stream, &weights.attn_norm)?;
+        let x = self.norm(stream, &weights.attn_norm, self.dtype)?;
         let rows = x.dim(0)?;
         let mask = self.dropout(packing, Input::Attention, &x)?;
         let project = |projection: &Linear, target: Target| {
@@ -84,19 +87,20 @@ impl Block {
             let shape = (rows, heads, config.head_dim);
             match config.qk_norm {
                 // Over the last dimension: of a whole row, or of a head.
-                QkNorm::Whole => self.norm(&y, norm)?.reshape(shape),
-                QkNorm::Head | QkNorm::None => self.norm(&y.reshape(shape)?, norm),
+                QkNorm::Whole => self.norm(&y, norm, y.dtype())?.reshape(shape),
+                QkNorm::Head | QkNorm::None => self.norm(&y.reshape(shape)?, norm, y.dtype()),
             }
         };
         let q = heads(project(&weights.q, Target::Q)?, &weights.q_norm, config.num_heads)?;
         let k = heads(project(&weights.k, Target::K)?, &weights.k_norm, config.num_kv_heads)?;
-        let v = project(&weights.v, Target::V)?;
+        let v = rounded(&x, &weights.v, factors.get(Target::V), mask.as_ref())?;
         let v = v.reshape((rows, config.num_kv_heads, config.head_dim))?;
-        let rotary = config.rotary_dim();
-        match rotations.of(config, self.layer) {
-            Some(angles) => Ok((rotate(&q, angles, rotary)?, rotate(&k, angles, rotary)?, v)),
-            None => Ok((q, k, v)),
-        }
+        let rotations = rotations.of(config, self.layer);
+        let turned = |y: Tensor| match rotations {
+            Some(angles) => rotate(&y, angles, config.rotary_dim(), self.dtype),
+            None => y.to_dtype(self.dtype),
+        };
+        Ok((turned(q)?, turned(k)?, v))
     }
 
     /// Output projection and MLP, each added to the residual stream.
@@ -111,7 +115,7 @@ impl Block {
         let mask = self.dropout(packing, Input::Mixed, mixed)?;
         let out = linear(mixed, &weights.o, factors.get(Target::O), mask.as_ref())?;
         let stream = self.join(stream, &out, &weights.attn_out_norm)?;
-        let x = self.norm(&stream, &weights.mlp_norm)?;
+        let x = self.norm(&stream, &weights.mlp_norm, self.dtype)?;
         let activation = self.config.activation;
         let out = match (&weights.mlp, &self.config.experts) {
             (MlpWeights::Experts(mlp), Some(config)) => mixture(&x, activation, config, mlp)?,
@@ -121,7 +125,7 @@ impl Block {
                 let mask = self.dropout(packing, Input::Mlp, &x)?;
                 let gate = linear(&x, gate, factors.get(Target::Gate), mask.as_ref())?;
                 let up = linear(&x, up, factors.get(Target::Up), mask.as_ref())?;
-                let inner = gated(activation, &gate, &up)?;
+                let inner = gated(activation, &gate, &up, self.dtype)?;
                 let mask = self.dropout(packing, Input::Inner, &inner)?;
                 linear(&inner, down, factors.get(Target::Down), mask.as_ref())?
             }
@@ -139,17 +143,17 @@ impl Block {
         packing.map_or(Ok(None), |packing| packing.dropout(self.layer, input, x))
     }
 
-    /// x where there is no norm.
-    fn norm(&self, x: &Tensor, weight: &Option<Tensor>) -> Result<Tensor> {
+    /// x where there is no norm; in this type.
+    fn norm(&self, x: &Tensor, weight: &Option<Tensor>, dtype: DType) -> Result<Tensor> {
         match weight {
-            Some(weight) => rms_norm(x, weight, self.config.rms_norm_eps),
-            None => Ok(x.clone()),
+            Some(weight) => rms_norm(x, weight, self.config.rms_norm_eps, dtype),
+            None => x.to_dtype(dtype),
         }
     }
 
     /// stream + scale * norm(branch)
     fn join(&self, stream: &Tensor, branch: &Tensor, norm: &Option<Tensor>) -> Result<Tensor> {
-        let branch = self.norm(branch, norm)?;
+        let branch = self.norm(branch, norm, stream.dtype())?;
         match self.config.scales.residual {
             1.0 => stream + branch,
             scale => stream + (branch * scale)?,

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::gated::{gated, slopes};
-use super::linear::linear;
+use super::linear::frozen;
 use crate::config::{Activation, Experts};
 use crate::operation::{binary, unary, wide};
 use crate::weights::{ExpertWeights, GatedWeights};
@@ -119,9 +119,9 @@ impl Run {
         let mut place = 0;
         for (expert, rows) in self.at_work() {
             let rows = constant.index_select(rows, 0)?;
-            let gate = linear(&rows, &expert.gate, None, None)?;
-            let up = linear(&rows, &expert.up, None, None)?;
-            let output = linear(&gated(self.activation, &gate, &up)?, &expert.down, None, None)?;
+            let (gate, up) = (frozen(&rows, &expert.gate)?, frozen(&rows, &expert.up)?);
+            let inner = gated(self.activation, &gate, &up, x.dtype())?;
+            let output = frozen(&inner, &expert.down)?;
             let scale = by_place.narrow(0, place, rows.dim(0)?)?;
             place += rows.dim(0)?;
             outputs.push(output.broadcast_mul(&scale)?);
@@ -140,7 +140,7 @@ impl Run {
             let g = g.index_select(rows, 0)?;
             // As if every weight was one.
             let inner = g.matmul(&expert.down.weight.tensor()?)?;
-            let activated = gated(self.activation, gate, up)?;
+            let activated = gated(self.activation, gate, up, g.dtype())?;
             weights.push((wide(&inner)? * wide(&activated)?)?.sum_keepdim(1)?);
             let scale = by_place.narrow(0, place, g.dim(0)?)?;
             place += g.dim(0)?;

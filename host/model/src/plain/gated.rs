@@ -1,13 +1,17 @@
 //! The gate of the MLP (Shazeer 2020, arXiv 2002.05202).
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::config::Activation;
 use crate::operation::{binary, wide};
 
-/// f(gate) * up, in at least single precision.
-pub(super) fn gated(activation: Activation, gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    let dtype = gate.dtype();
+/// f(gate) * up, computed in at least single precision and rounded to a type.
+pub(super) fn gated(
+    activation: Activation,
+    gate: &Tensor,
+    up: &Tensor,
+    dtype: DType,
+) -> Result<Tensor> {
     let (open, _) = opened(activation, &wide(&gate.detach())?)?;
     let value = ((open * wide(&gate.detach())?)? * wide(&up.detach())?)?.to_dtype(dtype)?;
     binary(gate, up, value, move |gate, up, g| slopes(activation, gate, up, g))

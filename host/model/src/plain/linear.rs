@@ -2,15 +2,18 @@
 //! well, at half again the work and once more the memory of the model.
 
 use candle_core::op::Add;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor,
+};
 
 use super::factors::Pair;
 use crate::lora;
-use crate::operation::{StorageKind, wide};
+use crate::operation::{StorageKind, ternary, wide, wide_type};
 use crate::weights::Linear;
 
-/// y = x W^T + b + scaling (x A^T) B^T of rows [rows, in], in the type of x; A and B
-/// are rounded to it, and their gradients leave in the type of A and B. The adapter takes
+/// y = x W^T + b + scaling (x A^T) B^T of rows [rows, in], in at least single precision: products
+/// are in the type of x, their sum isn't rounded to it, or the small part of a fresh adapter would be lost.
+/// A and B are rounded to the type of x, and their gradients leave in the type of A and B. The adapter takes
 /// x times `mask`, if there is one. With magnitudes every column of that without b is
 /// multiplied by m / |W + scaling B A| of its row, which is a constant but for m (DoRA, section 4.3).
 pub(super) fn linear(
@@ -19,56 +22,125 @@ pub(super) fn linear(
     pair: Option<&Pair>,
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
+    scaled(linear, pair, |linear| sum(x, linear, pair, mask))
+}
+
+/// The same in the type of x, for what goes into a product as it is: the sum is made before it is
+/// rounded, within one product of [x, scaling x A^T] and [W, B]. That copies W.
+pub(super) fn rounded(
+    x: &Tensor,
+    linear: &Linear,
+    pair: Option<&Pair>,
+    mask: Option<&Tensor>,
+) -> Result<Tensor> {
+    let y = match pair {
+        Some(pair) if x.dtype() != wide_type(x.dtype()) => {
+            let low = low(x, pair, mask)?;
+            scaled(linear, Some(pair), |linear| wide(&joined(x, &low, &pair.b, linear)?))
+        }
+        _ => self::linear(x, linear, pair, mask),
+    };
+    y?.to_dtype(x.dtype())
+}
+
+/// y = x W^T + b of rows [rows, in], in the type of x.
+pub(super) fn frozen(x: &Tensor, linear: &Linear) -> Result<Tensor> {
+    x.apply_op1(Frozen { linear: linear.clone(), result: x.dtype() })
+}
+
+/// What `sum` makes of a projection, with the magnitudes of its pair if it has some.
+fn scaled(
+    linear: &Linear,
+    pair: Option<&Pair>,
+    sum: impl FnOnce(Linear) -> Result<Tensor>,
+) -> Result<Tensor> {
     let Some(Pair { a, b, magnitude: Some(magnitude), scaling }) = pair else {
-        return sum(x, linear.clone(), pair, mask);
+        return sum(linear.clone());
     };
     let bare = Linear { weight: linear.weight.clone(), bias: None };
     let updated = lora::updated(&linear.weight.tensor()?, [a, b], *scaling)?;
     let gain = (magnitude.to_dtype(updated.dtype())? / lora::lengths(&updated)?)?;
-    let y = wide(&sum(x, bare, pair, mask)?)?.broadcast_mul(&gain)?;
-    let y = match &linear.bias {
-        Some(bias) => y.broadcast_add(&wide(bias)?)?,
-        None => y,
-    };
-    y.to_dtype(x.dtype())
+    let y = sum(bare)?.broadcast_mul(&gain)?;
+    match &linear.bias {
+        Some(bias) => y.broadcast_add(&wide(bias)?),
+        None => Ok(y),
+    }
 }
 
 /// x W^T + b + scaling (x A^T) B^T
 fn sum(x: &Tensor, linear: Linear, pair: Option<&Pair>, mask: Option<&Tensor>) -> Result<Tensor> {
-    let frozen = Frozen(linear);
+    let frozen = Frozen { linear, result: wide_type(x.dtype()) };
     match (pair, mask) {
         (None, _) => x.apply_op1(frozen),
         (Some(Pair { a, b, scaling, .. }), None) => {
             let scaling = *scaling;
             x.apply_op3(a, b, Adapted { frozen, scaling })
         }
-        (Some(Pair { a, b, scaling, .. }), Some(mask)) => {
+        (Some(pair), Some(_)) => {
             let y = x.apply_op1(frozen)?;
-            let (a, b) = (a.to_dtype(x.dtype())?, b.to_dtype(x.dtype())?);
-            let low = ((x * mask)?.matmul(&a.t()?)? * *scaling)?;
-            y + low.matmul(&b.t()?)?
+            let b = pair.b.to_dtype(x.dtype())?;
+            y + wide(&low(x, pair, mask)?.matmul(&b.t()?)?)?
         }
     }
 }
 
-struct Frozen(Linear);
+/// scaling (x A^T) of x times `mask`, if there is one.
+fn low(x: &Tensor, pair: &Pair, mask: Option<&Tensor>) -> Result<Tensor> {
+    let a = pair.a.to_dtype(x.dtype())?.t()?;
+    let product = match mask {
+        Some(mask) => (x * mask)?.matmul(&a)?,
+        None => x.matmul(&a)?,
+    };
+    product * pair.scaling
+}
+
+/// x W^T + b + low B^T, rounded once.
+fn joined(x: &Tensor, low: &Tensor, b: &Tensor, linear: Linear) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let right = [linear.weight.tensor()?, b.detach().to_dtype(dtype)?];
+    let left = Tensor::cat(&[x.detach(), low.detach()], 1)?;
+    let y = left.matmul(&Tensor::cat(&right, 1)?.t()?)?;
+    let y = match &linear.bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    ternary([x, low, b], y, move |[_, low, b], g| {
+        let g = g.contiguous()?;
+        let of_x = g.matmul(&linear.weight.tensor()?)?;
+        let of_low = g.matmul(&b.to_dtype(dtype)?)?;
+        Ok([of_x, of_low, g.t()?.matmul(low)?.to_dtype(b.dtype())?])
+    })
+}
+
+struct Frozen {
+    linear: Linear,
+    /// The type of the result.
+    result: DType,
+}
 
 impl Frozen {
     fn forward<S: StorageKind>(&self, x: &S, lx: &Layout) -> Result<(S, Layout)> {
-        let weight = self.0.weight.tensor()?;
+        let weight = self.linear.weight.tensor()?;
         let (weight, lw) = weight.storage_and_layout();
         let (y, ly) = product(x, lx, S::of(&weight)?, lw)?;
-        let Some(bias) = &self.0.bias else {
+        let y = cast(y, &ly, self.result)?;
+        let Some(bias) = &self.linear.bias else {
             return Ok((y, ly));
         };
+        let bias = bias.to_dtype(self.result)?;
         let (bias, lb) = bias.storage_and_layout();
         let y = y.binary_impl::<Add>(S::of(&bias)?, &ly, &lb.broadcast_as(ly.shape())?)?;
         Ok((y, ly))
     }
 
+    /// g in the type of x.
     fn backward(&self, g: &Tensor) -> Result<Tensor> {
-        g.matmul(&self.0.weight.tensor()?)
+        g.matmul(&self.linear.weight.tensor()?)
     }
+}
+
+fn cast<S: StorageKind>(values: S, layout: &Layout, dtype: DType) -> Result<S> {
+    if values.dtype() == dtype { Ok(values) } else { values.to_dtype(layout, dtype) }
 }
 
 /// x [m, k] times the transpose of w [n, k].
@@ -93,8 +165,8 @@ impl CustomOp1 for Frozen {
         Ok((y, ly.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        self.backward(&g.contiguous()?).map(Some)
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        self.backward(&g.to_dtype(x.dtype())?.contiguous()?).map(Some)
     }
 }
 
@@ -120,6 +192,7 @@ impl Adapted {
         let (low, ll) = product(x, lx, &a, &la)?;
         let low = low.affine(&ll, self.scaling, 0.0)?;
         let (moved, lm) = product(&low, &ll, &b, &lb)?;
+        let moved = cast(moved, &lm, self.frozen.result)?;
         let y = y.binary_impl::<Add>(&moved, &ly, &lm)?;
         Ok((y, ly.shape().clone()))
     }
@@ -164,7 +237,7 @@ impl CustomOp3 for Adapted {
         _: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (x, g) = (x.detach(), g.contiguous()?);
+        let (x, g) = (x.detach(), g.to_dtype(x.dtype())?.contiguous()?);
         let stored = a.dtype();
         let a = a.detach().to_dtype(x.dtype())?;
         let b = b.detach().to_dtype(x.dtype())?;
