@@ -18,7 +18,7 @@ use host_model::families::Llama;
 use host_model::lora::{Lora, LoraConfig, Target};
 use host_model::{Config, Decoder, Kernels};
 use host_trainer::data::{Origin, Place, Sample};
-use host_trainer::micro_batch::MicroBatch;
+use host_trainer::micro_batch::{MicroBatch, scalar};
 use host_trainer::objective::TokenWeights;
 use host_trainer::optimizer::{AdamW, AdamWConfig};
 use host_trainer::parameters::Layout;
@@ -150,15 +150,16 @@ fn main() -> Result<(), Failure> {
         };
         let teacher = options.kl.then(|| stack(&known)).transpose()?;
         let forward = batch.forward(&decoder, &adapter, &[])?;
-        let found = batch.backward(&decoder, &forward, teacher.as_ref(), &weights, None)?;
+        let hidden = batch.answer_rows(&forward)?;
+        let found = batch.head(&decoder, &hidden, teacher.as_ref(), &weights, None)?;
         let mut gradient = vec![0.0; layout.len()];
-        layout.accumulate(&found.grads, &mut gradient, step)?;
+        layout.accumulate(&found.loss.backward()?, &mut gradient, step)?;
         optimizer.step(&mut parameters, &gradient, 1e-4);
         layout.write(&parameters)?;
         options.device.synchronize()?;
         if step > 0 {
             seconds.push(started.elapsed().as_secs_f64());
-            losses.push(found.loss);
+            losses.push(scalar(&found.loss)?);
         }
     }
     let line = serde_json::json!({ "seconds": seconds, "losses": losses });
