@@ -42,8 +42,9 @@ pub fn noisy_loss(
         })
         .unwrap();
     let slope = dice.tensor(&[rows, decoder.config.hidden_size], 0.1);
-    let extra = (&forward.hidden * slope).unwrap().sum_all().unwrap();
-    ((head.loss + extra).unwrap(), forward.taps, forward.hidden)
+    let hidden = forward.hidden.to_dtype(slope.dtype()).unwrap();
+    let extra = (&hidden * slope).unwrap().sum_all().unwrap();
+    ((head.loss + extra).unwrap(), forward.taps, hidden)
 }
 
 pub fn gradients(decoder: &Decoder, batch: &Packed, lora: &Lora) -> GradStore {

@@ -80,6 +80,35 @@ fn kernels_agree_on_magnitudes_in_every_family_with_noise_and_when_blocks_run_ag
     }
 }
 
+/// The plain kernels in bf16, where values come from one product with their adapter.
+#[test]
+fn magnitudes_and_noise_in_bf16_follow_single_precision() {
+    let config = random::qwen2();
+    let rounded = random::converted(&random::weights(&config, 1), DType::BF16, &Device::Cpu);
+    let wide = random::converted(&rounded, DType::F32, &Device::Cpu);
+    let mut plain = Decoder::new(config.clone(), rounded, Kernels::Plain).unwrap();
+    let oracle = Decoder::new(config.clone(), wide, Kernels::Fused).unwrap();
+    let batch = ragged(&config);
+    let keys = (0..batch.num_sequences()).map(|i| Noise::key(&[7, i as u64])).collect();
+    let noise = Noise { levels: NoiseLevels { dropout: 0.3, embedding: 0.0 }, keys };
+    let shapes = [settings(&config), LoraConfig::new(5, 10.0, config.targets())];
+    for shape in shapes {
+        let lora = trained(&oracle, shape);
+        for (recompute, noise) in [(false, None), (false, Some(&noise)), (true, Some(&noise))] {
+            plain.recompute = recompute;
+            let (a, _, hidden) = noisy_loss(&plain, &batch, &lora, noise);
+            let (b, _, expected) = noisy_loss(&oracle, &batch, &lora, noise);
+            let gap = relative(&hidden, &expected);
+            assert!(gap < 0.03, "{gap}");
+            let (a, b) = (a.backward().unwrap(), b.backward().unwrap());
+            for (tensor, var) in lora.named() {
+                let gap = relative(a.get(var).unwrap(), b.get(var).unwrap());
+                assert!(gap < 0.06, "{tensor}: {gap}");
+            }
+        }
+    }
+}
+
 /// The lengths that A and B give are constants of the gradient, m alone has the whole slope.
 #[test]
 fn the_gradient_of_magnitudes_is_the_slope_of_the_loss() {
