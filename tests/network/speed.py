@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -138,6 +139,10 @@ def parameters(run):
     return sum(shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in shapes)
 
 
+def show(times):
+    return f"{statistics.median(times):.2f} ({min(times):.2f}-{max(times):.2f})"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="target/release/host", help="built with --features mpi")
@@ -152,6 +157,9 @@ def main():
     options = parser.parse_args()
     options.host = pathlib.Path(options.host).resolve()
     options.model = options.model and pathlib.Path(options.model).resolve()
+    missing = [tool for tool in ("ip", "tc", "unshare", "mpirun") if not shutil.which(tool)]
+    if missing or os.geteuid() != 0:
+        sys.exit(f"not found: {', '.join(missing)}" if missing else "namespaces are made by root: run it as root")
     if not options.loaded and not quiet.wait():
         sys.exit("others use the machine: measure when it is idle, or pass --loaded")
     print("| ranks | link | step, s (fastest to slowest) | speed-up | sent by a rank in a step | of a ring |")
@@ -160,7 +168,6 @@ def main():
         folder = pathlib.Path(folder)
         rows(folder / "rows.jsonl", options.batch * options.steps, options.words)
         alone = train(options, folder, "alone", 1, options.steps)[1:]
-        show = lambda times: f"{statistics.median(times):.2f} ({min(times):.2f}-{max(times):.2f})"
         print(f"| 1 | | {show(alone)} | 1 | 0 | |", flush=True)
         values = parameters(folder / "alone")
         for ranks in map(int, options.ranks.split(",")):
@@ -172,7 +179,7 @@ def main():
                     for steps in (2, options.steps):
                         before = network.sent()
                         times = train(options, folder, f"{name}-{steps}", ranks, steps)[1:]
-                        counted.append(max(now - then for now, then in zip(network.sent(), before)))
+                        counted.append(max(after - first for after, first in zip(network.sent(), before)))
                     sent = (counted[1] - counted[0]) / (options.steps - 2)
                     bound = 2 * (ranks - 1) / ranks * 4 * values
                     speed = statistics.median(alone) / statistics.median(times)

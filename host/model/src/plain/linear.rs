@@ -36,7 +36,7 @@ pub(super) fn rounded(
     let y = match pair {
         Some(pair) if x.dtype() != wide_type(x.dtype()) => {
             let low = low(x, pair, mask)?;
-            scaled(linear, Some(pair), |linear| wide(&joined(x, &low, &pair.b, linear)?))
+            scaled(linear, Some(pair), |linear| joined(x, &low, &pair.b, linear))
         }
         _ => self::linear(x, linear, pair, mask),
     };
@@ -60,7 +60,7 @@ fn scaled(
     let bare = Linear { weight: linear.weight.clone(), bias: None };
     let updated = lora::updated(&linear.weight.tensor()?, [a, b], *scaling)?;
     let gain = (magnitude.to_dtype(updated.dtype())? / lora::lengths(&updated)?)?;
-    let y = sum(bare)?.broadcast_mul(&gain)?;
+    let y = wide(&sum(bare)?)?.broadcast_mul(&gain)?;
     match &linear.bias {
         Some(bias) => y.broadcast_add(&wide(bias)?),
         None => Ok(y),

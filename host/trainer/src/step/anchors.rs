@@ -14,7 +14,7 @@
 use candle_core::{DType, Tensor};
 use host_contract::{AnchorDivergence, AnchorSignals};
 use host_data::{Sample, answer_offsets};
-use host_model::decoder::{Decoder, HeadRows};
+use host_model::decoder::Decoder;
 
 use super::context::TrainingSpec;
 use super::micro_batch::{MicroBatch, scalar};
@@ -98,7 +98,7 @@ impl<'a> AnchorHold<'a> {
         for batch in MicroBatch::divide(&mine, visit.micro_batch, false) {
             let forward = batch.forward(decoder, spec.adapter, &[])?;
             let hidden = batch.answer_rows(&forward)?;
-            let loss = self.loss(visit, decoder, batch.members, batch.labels(), &hidden)?;
+            let loss = self.loss(visit, decoder, &batch, &hidden)?;
             sum += scalar(&loss)?;
             layout.accumulate(&loss.backward()?, gradient, step)?;
         }
@@ -110,22 +110,15 @@ impl<'a> AnchorHold<'a> {
         &mut self,
         visit: &mut Visit<'_>,
         decoder: &Decoder,
-        members: &[&Sample],
-        labels: &[u32],
+        anchors: &MicroBatch<'_>,
         hidden: &Tensor,
     ) -> Result<Tensor> {
+        let members = anchors.members;
         let known = reference::stack(&self.reference.of(members)?)?;
         let (loss, divergence) = match self.anchors.prompts.need.divergence {
             AnchorDivergence::ForwardKl => {
                 let weights = weights(members, visit.each);
-                let head = decoder.head_loss(HeadRows {
-                    hidden,
-                    reference: Some(&known),
-                    labels,
-                    task_weights: &weights.task,
-                    kl_weights: &weights.kl,
-                    subset: None,
-                })?;
+                let head = anchors.head(decoder, hidden, Some(&known), &weights, None)?;
                 (head.loss, head.kl)
             }
             AnchorDivergence::HiddenDistance => {

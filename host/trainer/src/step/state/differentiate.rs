@@ -156,9 +156,9 @@ impl State<'_> {
         let mut loss = head.loss.to_dtype(DType::F32)?;
         record.add(scalar(&loss)?, &head.task, teacher.map(|_| &head.kl[..]));
         if let (Some(visit), Some(hold)) = (beside, &mut self.anchors) {
-            let labels = &pass.labels()[own..];
-            let hidden = hidden.narrow(0, own, labels.len())?;
-            let held = hold.loss(visit, decoder, &anchors, labels, &hidden)?;
+            let anchors = MicroBatch::new(&anchors);
+            let hidden = hidden.narrow(0, own, anchors.labels().len())?;
+            let held = hold.loss(visit, decoder, &anchors, &hidden)?;
             record.loss += scalar(&held)?;
             loss = (loss + held.to_dtype(DType::F32)?)?;
         }

@@ -92,7 +92,8 @@ fn the_gradient_of_the_anchors_is_the_slope_of_their_loss() {
 /// With the last micro-batch, and in a pass of their own where gradients are told apart.
 #[test]
 fn anchors_beside_the_samples_give_the_gradient_of_their_own_pass() {
-    for (divergence, micro_batch) in BOTH.into_iter().zip([None, Some(3)]) {
+    let cases = BOTH.into_iter().flat_map(|one| [(one, None), (one, Some(3))]);
+    for (divergence, micro_batch) in cases {
         let gradient = |apart: bool| {
             let mut bench = anchored(divergence);
             bench.config.micro_batch = micro_batch;
