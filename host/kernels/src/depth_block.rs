@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::operands::{COLS, Operands, ROWS};
+use super::operands::{COLS, Operands, ROWS, SIDE};
 use super::pack::Word;
-use super::packed_lhs::{PackedLhs, Panel};
+use super::packed_lhs::{PackedLhs, Panel, RightPanel};
 use super::right::Right;
+use super::tall::{Sums, TallOperands};
 use super::tile::Tile;
 use super::view::{Accumulate, Mat};
 
@@ -45,11 +46,22 @@ impl Summand<'_> {
             Self::Rows(_, depth, _) => *depth,
         }
     }
+
+    /// Whether it is computed in tall tiles.
+    pub(super) fn is_tall(&self) -> bool {
+        match self {
+            Self::Packed(left, _) | Self::Panels(left, ..) => left.is_tall(),
+            Self::Rows(..) => false,
+        }
+    }
 }
 
 /// Depth at most: three panels of it stay in the second-level cache, a tile's rows in the first.
 /// Sums begin and end with a block, so it can depend on nothing else.
 pub(super) const DEPTH: usize = 1024;
+/// Depth of a step of matrix registers, in which the others can be cut as well.
+const STEP: usize = 2 * SIDE;
+const _: () = assert!(DEPTH.is_multiple_of(STEP));
 /// Operands at most.
 const OPERANDS: usize = 8;
 
@@ -106,8 +118,8 @@ impl DepthBlock {
         let mut room = DEPTH;
         while room > 0 && summand < summands.len() && self.parts.len() < OPERANDS {
             let rest = summands[summand].depth() - start;
-            // A cut is at an even place, between pairs.
-            let depth = if rest <= room { rest } else { room & !1 };
+            // A cut is between pairs, and between steps of matrix registers.
+            let depth = if rest <= room { rest } else { room / STEP * STEP };
             if depth == 0 {
                 break;
             }
@@ -121,7 +133,8 @@ impl DepthBlock {
         (summand, start)
     }
 
-    /// Computes the tile of `rows` rows from `top` on with the panel of an index.
+    /// Computes the tile of `rows` rows from `top` on with the panel of an index, of what isn't multiplied in
+    /// tall tiles.
     ///
     /// # Safety
     /// c points at the tile, which is in bounds and which nothing else uses.
@@ -133,11 +146,43 @@ impl DepthBlock {
         (top, index): (usize, usize),
         c: *mut f32,
     ) {
-        let parts = self.parts.iter();
+        let parts = self.parts.iter().filter(|part| !summands[part.summand].is_tall());
         let operands: SmallVec<[Operands; OPERANDS]> =
             parts.map(|part| self.operands(summands, part, index, top, tile.rows)).collect();
         // SAFETY: as the caller promises.
         unsafe { tile.run(into, &operands, c) };
+    }
+
+    /// The same of up to TALL rows: what is multiplied in tall tiles, and then the rest in low ones.
+    ///
+    /// # Safety
+    /// As of `run`.
+    pub unsafe fn run_tall(
+        &self,
+        summands: &[Summand],
+        into: Accumulate,
+        tile: &Tile,
+        (top, index): (usize, usize),
+        c: *mut f32,
+    ) {
+        let mut sums = Sums::zero();
+        let (tall, low): (SmallVec<[&Part; OPERANDS]>, SmallVec<[&Part; OPERANDS]>) =
+            self.parts.iter().partition(|part| summands[part.summand].is_tall());
+        for part in tall {
+            self.tall(summands, part, index, top).add(tile.rows, &mut sums);
+        }
+        if !low.is_empty() {
+            for first in (0..tile.rows).step_by(ROWS) {
+                let low = Tile { rows: ROWS.min(tile.rows - first), cols: COLS, stride: COLS };
+                // SAFETY: the sums have room for the rows from the first on.
+                unsafe {
+                    let c = sums.low(first);
+                    self.run(summands, Accumulate::Add, &low, (top + first, index), c);
+                }
+            }
+        }
+        // SAFETY: as the caller promises.
+        unsafe { sums.store(into, (tile.rows, tile.cols), c, tile.stride) };
     }
 
     /// Packs one part of a block, panel by panel.
@@ -148,28 +193,33 @@ impl DepthBlock {
         (start, depth): (usize, usize),
         cols: &Range<usize>,
     ) {
-        let (right, pairs) = match summands[summand] {
-            Summand::Packed(left, right) | Summand::Panels(left, _, right) => {
-                (right, left.is_pairs())
-            }
-            Summand::Rows(_, _, right) => (Right::F32(right), false),
+        let (right, packed) = match summands[summand] {
+            Summand::Packed(left, right) | Summand::Panels(left, _, right) => (right, left.right()),
+            Summand::Rows(_, _, right) => (Right::F32(right), RightPanel::Floats),
         };
         let panels = cols.len().div_ceil(COLS);
         let sides = cols.clone().step_by(COLS);
         let sides = sides.map(|side| (side, COLS.min(cols.end - side)));
-        let size = if pairs { depth.div_ceil(2) } else { depth } * COLS;
-        let at = if pairs {
-            let (at, values) = self.words.take(panels * size);
-            for (panel, side) in values.chunks_exact_mut(size).zip(sides) {
-                right.pairs((start, depth), side, panel);
+        let (at, size) = match packed {
+            RightPanel::Floats => {
+                let size = depth * COLS;
+                let (at, values) = self.floats.take(panels * size);
+                for (panel, side) in values.chunks_exact_mut(size).zip(sides) {
+                    right.floats((start, depth), side, panel);
+                }
+                (at, size)
             }
-            at
-        } else {
-            let (at, values) = self.floats.take(panels * size);
-            for (panel, side) in values.chunks_exact_mut(size).zip(sides) {
-                right.floats((start, depth), side, panel);
+            RightPanel::Pairs(lines) => {
+                let pairs = depth.div_ceil(2);
+                let size = pairs.next_multiple_of(lines) * COLS;
+                let (at, values) = self.words.take(panels * size);
+                for (panel, side) in values.chunks_exact_mut(size).zip(sides) {
+                    let (panel, rest) = panel.split_at_mut(pairs * COLS);
+                    right.pairs((start, depth), side, panel);
+                    rest.fill(0);
+                }
+                (at, size)
             }
-            at
         };
         self.parts.push(Part { summand, start, depth, at, size });
     }
@@ -206,6 +256,28 @@ impl DepthBlock {
                     &self.words.values[at..at + size],
                 )
             }
+            Panel::Tall(..) => unreachable!("tall parts are multiplied in tall tiles"),
         }
+    }
+
+    /// What a tall tile multiplies of a part.
+    fn tall<'a>(
+        &'a self,
+        summands: &'a [Summand],
+        part: &Part,
+        index: usize,
+        top: usize,
+    ) -> TallOperands<'a> {
+        let (left, first) = match summands[part.summand] {
+            Summand::Packed(left, _) => (left, 0),
+            Summand::Panels(left, rows, _) => (left, rows.panel),
+            Summand::Rows(..) => unreachable!("rows as they lie are multiplied in low tiles"),
+        };
+        let Panel::Tall(rows, stride) = left.panel(first + top / ROWS) else {
+            unreachable!("the part is a tall one");
+        };
+        let at = part.at + index * part.size;
+        let right = &self.words.values[at..at + part.size];
+        TallOperands::new(&rows[part.start / 2..], stride, right)
     }
 }

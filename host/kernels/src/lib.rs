@@ -8,6 +8,8 @@
 #[macro_use]
 pub mod simd;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod attention;
 mod bfloat;
 mod block_view;
@@ -29,7 +31,10 @@ pub mod rotate;
 pub mod route;
 pub mod skinny;
 pub mod softmax;
+mod tall;
 mod tile;
 pub mod view;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+pub use bfloat::{Multiplied, multiplied};

@@ -8,6 +8,11 @@ pub const COLS: usize = 32;
 /// Columns of the narrow tile, for adapters of low rank.
 pub const HALF: usize = COLS / 2;
 
+/// Rows of a matrix register, and pairs along the depth that it holds of each.
+pub const SIDE: usize = 16;
+/// Rows of the tall tile, which is computed in matrix registers.
+pub const TALL: usize = 2 * SIDE;
+
 /// The two sides of a product over some depth.
 #[derive(Clone, Copy)]
 pub enum Operands<'a> {

@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::bfloat;
-use super::operands::ROWS;
+use super::bfloat::{self, Multiplied};
+use super::operands::{ROWS, SIDE, TALL};
 use super::pack::pack_left;
 use super::view::Mat;
 
@@ -20,7 +20,7 @@ pub enum Format {
     Bf16,
 }
 
-/// Panels of ROWS rows, each depth x ROWS floats or depth / 2 x ROWS pairs.
+/// Panels of ROWS rows, each depth x ROWS floats or depth / 2 x ROWS pairs, or rows of pairs.
 #[derive(Default)]
 pub struct PackedLhs {
     panels: Panels,
@@ -35,6 +35,14 @@ enum Panels {
     /// Rounded to bf16, for processors that can't multiply pairs.
     Rounded(Vec<f32>),
     Pairs(Vec<u32>),
+    /// Rows of pairs, `tall_row` words each.
+    Tall(Vec<u32>),
+}
+
+/// Words of a row of this depth: whole steps, with zeros at the end, and an odd number of them, so that sixteen
+/// rows don't lie in the same lines of a cache.
+fn tall_row(depth: usize) -> usize {
+    (depth.div_ceil(2).div_ceil(SIDE) | 1) * SIDE
 }
 
 impl Default for Panels {
@@ -50,30 +58,46 @@ pub enum Panel<'a> {
     F32(&'a [f32]),
     /// depth / 2 x ROWS pairs of bf16.
     Pairs(&'a [u32]),
+    /// Rows of so many pairs of bf16, from the panel's first to the last that there is room for.
+    Tall(&'a [u32], usize),
+}
+
+/// What the right side is packed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RightPanel {
+    /// depth x COLS floats.
+    Floats,
+    /// Pairs, in lines of COLS of them; a whole multiple of so many lines, with zeros at the end.
+    Pairs(usize),
 }
 
 impl PackedLhs {
     /// Room for rows of a depth, with what was there before in it.
     pub fn shape(&mut self, format: Format, rows: usize, depth: usize) -> &mut Self {
-        let panels = rows.div_ceil(ROWS) * ROWS;
-        let floats = |values: Vec<f32>| room(values, panels * depth, 0.0);
-        let old = std::mem::take(&mut self.panels);
-        self.panels = match (format, old) {
-            (Format::F32, Panels::F32(values) | Panels::Rounded(values)) => {
-                Panels::F32(floats(values))
-            }
-            (Format::F32, Panels::Pairs(_)) => Panels::F32(floats(Vec::new())),
-            (Format::Bf16, old) if bfloat::multiplies_pairs() => {
-                let words = match old {
-                    Panels::Pairs(words) => words,
-                    _ => Vec::new(),
-                };
-                Panels::Pairs(room(words, panels * depth.div_ceil(2), 0))
-            }
-            (Format::Bf16, Panels::F32(values) | Panels::Rounded(values)) => {
-                Panels::Rounded(floats(values))
-            }
-            (Format::Bf16, Panels::Pairs(_)) => Panels::Rounded(floats(Vec::new())),
+        let multiplied = match format {
+            Format::F32 => None,
+            Format::Bf16 => Some(bfloat::multiplied()),
+        };
+        self.shape_to(multiplied, rows, depth)
+    }
+
+    /// For bf16 that is multiplied so, or for f32.
+    pub(super) fn shape_to(
+        &mut self,
+        multiplied: Option<Multiplied>,
+        rows: usize,
+        depth: usize,
+    ) -> &mut Self {
+        let (floats, words) = match std::mem::take(&mut self.panels) {
+            Panels::F32(values) | Panels::Rounded(values) => (values, Vec::new()),
+            Panels::Pairs(words) | Panels::Tall(words) => (Vec::new(), words),
+        };
+        let count = size(multiplied, rows, depth);
+        self.panels = match multiplied {
+            None => Panels::F32(room(floats, count, 0.0)),
+            Some(Multiplied::Floats) => Panels::Rounded(room(floats, count, 0.0)),
+            Some(Multiplied::Pairs) => Panels::Pairs(room(words, count, 0)),
+            Some(Multiplied::Tall) => Panels::Tall(room(words, count, 0)),
         };
         (self.rows, self.depth) = (rows, depth);
         self
@@ -89,8 +113,7 @@ impl PackedLhs {
 
     /// 32-bit values that rows of a depth take.
     pub fn values(format: Format, rows: usize, depth: usize) -> usize {
-        let pairs = format == Format::Bf16 && bfloat::multiplies_pairs();
-        rows.next_multiple_of(ROWS) * if pairs { depth.div_ceil(2) } else { depth }
+        size((format == Format::Bf16).then(bfloat::multiplied), rows, depth)
     }
 
     /// The panels of `rows` rows each (a multiple of ROWS), in order, to write to.
@@ -106,7 +129,13 @@ impl PackedLhs {
             Panels::Rounded(values) => {
                 Chunks::F32(values[..all * depth].chunks_mut(rows * depth), true)
             }
-            Panels::Pairs(words) => Chunks::Pairs(words[..all * pairs].chunks_mut(rows * pairs)),
+            Panels::Pairs(words) => {
+                Chunks::Pairs(words[..all * pairs].chunks_mut(rows * pairs), false)
+            }
+            Panels::Tall(words) => {
+                let row = tall_row(depth);
+                Chunks::Pairs(words[..all * row].chunks_mut(rows * row), true)
+            }
         };
         Blocks { chunks, depth }
     }
@@ -122,12 +151,36 @@ impl PackedLhs {
                 let size = self.depth.div_ceil(2) * ROWS;
                 Panel::Pairs(&words[index * size..(index + 1) * size])
             }
+            Panels::Tall(words) => {
+                let row = tall_row(self.depth);
+                Panel::Tall(&words[index * ROWS * row..], row)
+            }
         }
     }
 
-    /// Whether the panels hold pairs of bf16 and not floats.
-    pub fn is_pairs(&self) -> bool {
-        matches!(self.panels, Panels::Pairs(_))
+    /// What the right side has to be.
+    pub fn right(&self) -> RightPanel {
+        match self.panels {
+            Panels::F32(_) | Panels::Rounded(_) => RightPanel::Floats,
+            Panels::Pairs(_) => RightPanel::Pairs(1),
+            Panels::Tall(_) => RightPanel::Pairs(SIDE),
+        }
+    }
+
+    /// Whether they are multiplied in tall tiles.
+    pub fn is_tall(&self) -> bool {
+        matches!(self.panels, Panels::Tall(_))
+    }
+}
+
+/// Values or words of panels.
+fn size(multiplied: Option<Multiplied>, rows: usize, depth: usize) -> usize {
+    let rows = rows.next_multiple_of(ROWS);
+    match multiplied {
+        None | Some(Multiplied::Floats) => rows * depth,
+        Some(Multiplied::Pairs) => rows * depth.div_ceil(2),
+        // A tile may begin at the last panel.
+        Some(Multiplied::Tall) => (rows + TALL) * tall_row(depth),
     }
 }
 
@@ -148,7 +201,7 @@ pub struct Blocks<'a> {
 
 enum Chunks<'a> {
     F32(std::slice::ChunksMut<'a, f32>, bool),
-    Pairs(std::slice::ChunksMut<'a, u32>),
+    Pairs(std::slice::ChunksMut<'a, u32>, bool),
 }
 
 impl<'a> Blocks<'a> {
@@ -158,7 +211,9 @@ impl<'a> Blocks<'a> {
             Chunks::F32(chunks, rounded) => {
                 BlockPanels::F32(chunks.next().unwrap_or_default(), *rounded)
             }
-            Chunks::Pairs(chunks) => BlockPanels::Pairs(chunks.next().unwrap_or_default()),
+            Chunks::Pairs(chunks, tall) => {
+                BlockPanels::Pairs(chunks.next().unwrap_or_default(), *tall)
+            }
         };
         Block { panels, depth: self.depth }
     }
@@ -171,8 +226,10 @@ pub struct Block<'a> {
 }
 
 enum BlockPanels<'a> {
+    /// Rounded or not.
     F32(&'a mut [f32], bool),
-    Pairs(&'a mut [u32]),
+    /// In rows or not.
+    Pairs(&'a mut [u32], bool),
 }
 
 impl Block<'_> {
@@ -184,13 +241,19 @@ impl Block<'_> {
         match &mut self.panels {
             BlockPanels::F32(panels, false) => pack_left(view, rows, depth, panels),
             BlockPanels::F32(panels, true) => {
-                let mut rounded = vec![0f32; rows * depth];
-                for (row, rounded) in rounded.chunks_exact_mut(depth).enumerate() {
-                    bfloat::round(&x[row * stride..row * stride + depth], rounded);
-                }
-                pack_left(Mat::rows(&rounded, depth), rows, depth, panels);
+                pack_left(view, rows, depth, panels);
+                bfloat::round_here(&mut panels[..rows.next_multiple_of(ROWS) * depth]);
             }
-            BlockPanels::Pairs(panels) => {
+            BlockPanels::Pairs(panels, true) => {
+                let width = depth.div_ceil(2);
+                let lines = panels.chunks_exact_mut(tall_row(depth)).take(rows);
+                for (row, line) in lines.enumerate() {
+                    let (words, rest) = line.split_at_mut(width);
+                    bfloat::pair(&x[row * stride..row * stride + depth], words);
+                    rest.fill(0);
+                }
+            }
+            BlockPanels::Pairs(panels, false) => {
                 let width = depth.div_ceil(2);
                 let mut words = vec![0u32; rows * width];
                 for (row, words) in words.chunks_exact_mut(width).enumerate() {

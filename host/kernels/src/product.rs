@@ -13,7 +13,8 @@ use rayon::prelude::*;
 
 use super::depth_block::{DEPTH, DepthBlock};
 pub use super::depth_block::{PackedRows, Summand};
-use super::operands::{COLS, ROWS};
+use super::operands::{COLS, ROWS, TALL};
+use super::tall::Session;
 use super::tile::Tile;
 use super::view::Accumulate;
 
@@ -52,6 +53,11 @@ unsafe impl Sync for Shared {}
 impl Product<'_> {
     fn rows(&self) -> usize {
         self.c.len() / self.cols
+    }
+
+    /// Rows of a tile.
+    fn height(&self) -> usize {
+        if self.summands.iter().any(Summand::is_tall) { TALL } else { ROWS }
     }
 
     /// Columns of a piece of work: as many pieces for every thread, of a few panels each.
@@ -109,7 +115,7 @@ pub fn run(products: &mut [Product]) {
     let mut work = Vec::new();
     for (c, product, cols, rows) in groups {
         let height = rows.div_ceil(parts.min(rows.div_ceil(FEW)));
-        let height = height.next_multiple_of(ROWS);
+        let height = height.next_multiple_of(product.height());
         for top in (0..rows).step_by(height) {
             work.push((c, product, cols.clone(), top..rows.min(top + height)));
         }
@@ -135,23 +141,29 @@ thread_local! {
 /// # Safety
 /// Nothing else uses these elements of c.
 unsafe fn group(product: &Product, c: *mut f32, cols: Range<usize>, rows: Range<usize>) {
+    let height = product.height();
+    let _session = (height == TALL).then(Session::begin);
     DEPTH_BLOCK.with_borrow_mut(|block| {
         let summands = &product.summands[..];
         let (mut into, mut at) = (product.into, (0, 0));
         while at.0 < summands.len() {
             at = block.pack(summands, at, &cols);
             // The rows of a tile stay in the first-level cache for all panels.
-            for top in rows.clone().step_by(ROWS) {
+            for top in rows.clone().step_by(height) {
                 for (index, side) in cols.clone().step_by(COLS).enumerate() {
                     let tile = Tile {
-                        rows: ROWS.min(rows.end - top),
+                        rows: height.min(rows.end - top),
                         cols: COLS.min(cols.end - side),
                         stride: product.cols,
                     };
                     // SAFETY: inside C, as `run` checked; the caller gave the elements.
                     unsafe {
                         let c = c.add(top * product.cols + side);
-                        block.run(summands, into, &tile, (top, index), c);
+                        if height == TALL {
+                            block.run_tall(summands, into, &tile, (top, index), c);
+                        } else {
+                            block.run(summands, into, &tile, (top, index), c);
+                        }
                     }
                 }
             }
@@ -175,7 +187,8 @@ mod tests {
     use half::bf16;
 
     use super::*;
-    use crate::packed_lhs::{Format, PackedLhs};
+    use crate::bfloat::{Multiplied, multiplied};
+    use crate::packed_lhs::PackedLhs;
     use crate::right::Right;
     use crate::view::Mat;
 
@@ -183,12 +196,25 @@ mod tests {
         (0..count).map(|i| (i as f32 * step).sin()).collect()
     }
 
-    fn left(format: Format, x: &[f32], rows: usize) -> PackedLhs {
+    /// f32, and every way to multiply bf16 that runs here.
+    fn ways() -> impl Iterator<Item = Option<Multiplied>> {
+        let bf16 = [Multiplied::Floats, Multiplied::Tall, multiplied()].map(Some);
+        [None].into_iter().chain(bf16)
+    }
+
+    fn left(way: Option<Multiplied>, x: &[f32], rows: usize) -> PackedLhs {
         let depth = x.len() / rows;
         let mut left = PackedLhs::default();
-        let mut blocks = left.shape(format, rows, depth).blocks(16);
-        for x in x.chunks(16 * depth) {
-            blocks.next_block().pack(x, x.len() / depth, depth);
+        // What was there before is nothing that a sum may meet.
+        for old in [f32::NAN, 0.0] {
+            let rows = if old.is_nan() { rows + 40 } else { rows };
+            let old = vec![old; 16 * depth];
+            let mut blocks = left.shape_to(way, rows, depth).blocks(16);
+            for top in (0..rows).step_by(16) {
+                let rows = 16.min(rows - top);
+                let x = if old[0].is_nan() { &old } else { &x[top * depth..] };
+                blocks.next_block().pack(x, rows, depth);
+            }
         }
         left
     }
@@ -203,16 +229,14 @@ mod tests {
             let (y, v) = (values(rows * other, 0.23), values(other * cols, 0.71));
             let (low, b) = (values(rows * rank, 0.5), values(cols * rank, 0.3));
             let bias = values(cols, 0.9);
-            for format in [Format::F32, Format::Bf16] {
+            for format in ways() {
                 let narrow = |values: &[f32]| -> Vec<bf16> {
                     values.iter().map(|x| bf16::from_f32(*x)).collect()
                 };
                 let (w16, v16) = (narrow(&w), narrow(&v));
                 let (transposed, straight) = match format {
-                    Format::F32 => {
-                        (Right::F32(Mat::rows(&w, deep).t()), Right::F32(Mat::rows(&v, cols)))
-                    }
-                    Format::Bf16 => {
+                    None => (Right::F32(Mat::rows(&w, deep).t()), Right::F32(Mat::rows(&v, cols))),
+                    Some(_) => {
                         (Right::Bf16(Mat::rows(&w16, deep).t()), Right::Bf16(Mat::rows(&v16, cols)))
                     }
                 };
@@ -230,8 +254,8 @@ mod tests {
                     ],
                 }]);
                 let held = |x: f32| match format {
-                    Format::F32 => f64::from(x),
-                    Format::Bf16 => bf16::from_f32(x).to_f64(),
+                    None => f64::from(x),
+                    Some(_) => bf16::from_f32(x).to_f64(),
                 };
                 for i in 0..rows {
                     for j in 0..cols {
@@ -258,39 +282,48 @@ mod tests {
     fn parts_of_packed_rows_are_multiplied_as_they_are_alone() {
         let (rows, cols, deep) = (37, 70, 130);
         let (x, w) = (values(rows * deep, 0.37), values(2 * cols * deep, 0.11));
-        let packed = left(Format::F32, &x, rows);
-        let right = |first: usize| Right::F32(Mat::rows(&w[first * cols * deep..], deep).t());
-        let spans = [(0, 1, 5), (1, 0, 16), (3, 1, 13)];
-        let mut found: Vec<Vec<f32>> =
-            spans.iter().map(|(_, _, count)| vec![0f32; count * cols]).collect();
-        let mut products: Vec<Product> = found
-            .iter_mut()
-            .zip(spans)
-            .map(|(c, (panel, weight, count))| Product {
-                into: Accumulate::Set,
-                c,
-                cols,
-                bias: None,
-                summands: vec![Summand::Panels(
-                    &packed,
-                    PackedRows { panel, count },
-                    right(weight),
-                )],
-            })
-            .collect();
-        run(&mut products);
-        for ((panel, weight, count), found) in spans.into_iter().zip(found) {
-            let first = panel * ROWS * deep;
-            let alone = left(Format::F32, &x[first..first + count * deep], count);
-            let mut c = vec![0f32; count * cols];
-            run(&mut [Product {
-                into: Accumulate::Set,
-                c: &mut c,
-                cols,
-                bias: None,
-                summands: vec![Summand::Packed(&alone, right(weight))],
-            }]);
-            assert_eq!(found, c);
+        let narrow: Vec<bf16> = w.iter().map(|x| bf16::from_f32(*x)).collect();
+        for way in ways() {
+            let packed = left(way, &x, rows);
+            let right = |first: usize| {
+                let first = first * cols * deep;
+                match way {
+                    None => Right::F32(Mat::rows(&w[first..], deep).t()),
+                    Some(_) => Right::Bf16(Mat::rows(&narrow[first..], deep).t()),
+                }
+            };
+            let spans = [(0, 1, 5), (1, 0, 16), (3, 1, 13)];
+            let mut found: Vec<Vec<f32>> =
+                spans.iter().map(|(_, _, count)| vec![0f32; count * cols]).collect();
+            let mut products: Vec<Product> = found
+                .iter_mut()
+                .zip(spans)
+                .map(|(c, (panel, weight, count))| Product {
+                    into: Accumulate::Set,
+                    c,
+                    cols,
+                    bias: None,
+                    summands: vec![Summand::Panels(
+                        &packed,
+                        PackedRows { panel, count },
+                        right(weight),
+                    )],
+                })
+                .collect();
+            run(&mut products);
+            for ((panel, weight, count), found) in spans.into_iter().zip(found) {
+                let first = panel * ROWS * deep;
+                let alone = left(way, &x[first..first + count * deep], count);
+                let mut c = vec![0f32; count * cols];
+                run(&mut [Product {
+                    into: Accumulate::Set,
+                    c: &mut c,
+                    cols,
+                    bias: None,
+                    summands: vec![Summand::Packed(&alone, right(weight))],
+                }]);
+                assert_eq!(found, c);
+            }
         }
         run(&mut []);
     }
@@ -299,12 +332,15 @@ mod tests {
     #[test]
     fn no_split_changes_a_bit() {
         let (rows, cols, deep) = (203, 70, 500);
-        let (x, w) = (values(rows * deep, 0.37), values(cols * deep, 0.11));
+        let (mut x, w) = (values(rows * deep, 0.37), values(cols * deep, 0.11));
+        // A row that is broken breaks no other one.
+        x[101 * deep..102 * deep].fill(f32::NAN);
+        let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let narrow: Vec<bf16> = w.iter().map(|x| bf16::from_f32(*x)).collect();
-        for format in [Format::F32, Format::Bf16] {
+        for format in ways() {
             let right = match format {
-                Format::F32 => Right::F32(Mat::rows(&w, deep).t()),
-                Format::Bf16 => Right::Bf16(Mat::rows(&narrow, deep).t()),
+                None => Right::F32(Mat::rows(&w, deep).t()),
+                Some(_) => Right::Bf16(Mat::rows(&narrow, deep).t()),
             };
             let product = |x: &[f32], threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -319,7 +355,7 @@ mod tests {
                         bias: None,
                         summands: vec![Summand::Packed(&packed, right)],
                     }]);
-                    c
+                    bits(&c)
                 })
             };
             let all = product(&x, 1);

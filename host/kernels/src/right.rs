@@ -1,5 +1,7 @@
 //! The right side of products: a matrix as it lies, and the packing of its columns.
 
+use std::cell::RefCell;
+
 use half::bf16;
 
 use super::bfloat;
@@ -9,6 +11,10 @@ use super::operands::COLS;
 use super::pack::gather;
 use super::packed_lhs::Format;
 use super::view::Mat;
+
+thread_local! {
+    static WORDS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A view [depth, columns].
 #[derive(Clone, Copy)]
@@ -129,16 +135,20 @@ impl Right<'_> {
         match self {
             Self::F32(view) => gather::<f32, COLS>(view.from(start, side), depth, cols, panel),
             Self::Blocks(view) => view.floats((start, depth), (side, cols), panel),
-            Self::Bf16(view) => {
+            Self::Bf16(view) if view.col == 1 => {
                 let view = view.from(start, side);
                 let (panel, _) = panel[..depth * COLS].as_chunks_mut::<COLS>();
                 for (p, line) in panel.iter_mut().enumerate() {
                     line[cols..].fill(0.0);
-                    for (j, value) in line[..cols].iter_mut().enumerate() {
-                        *value = view.data[p * view.row + j * view.col].to_f32();
-                    }
+                    bfloat::widen(&view.data[p * view.row..][..cols], &mut line[..cols]);
                 }
             }
+            // Transposed as pairs, half the words, and then widened.
+            Self::Bf16(_) => WORDS.with_borrow_mut(|words| {
+                words.resize(depth.div_ceil(2) * COLS, 0);
+                self.pairs((start, depth), (side, cols), words);
+                bfloat::widen_pairs::<COLS>(words, &mut panel[..depth * COLS]);
+            }),
         }
     }
 

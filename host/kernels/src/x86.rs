@@ -3,6 +3,16 @@
 use super::operands::{COLS, Operands, ROWS, Strided};
 use super::view::Accumulate;
 use std::arch::x86_64::*;
+use std::sync::LazyLock;
+
+/// Whether Intel made the processor. Asked once: a virtual machine answers slowly.
+pub fn is_intel() -> bool {
+    static IS_INTEL: LazyLock<bool> = LazyLock::new(|| {
+        let maker = __cpuid(0);
+        [maker.ebx, maker.edx, maker.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    });
+    *IS_INTEL
+}
 
 /// Columns in vectors of sixteen.
 type Sums<const V: usize> = [[__m512; V]; ROWS];

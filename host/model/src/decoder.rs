@@ -116,13 +116,15 @@ impl Decoder {
             .collect();
         formats.sort();
         formats.dedup();
+        let dtype = self.weights.dtype();
+        let bf16 = (dtype == DType::BF16).then(|| format!(" {:?}", host_kernels::multiplied()));
         format!(
-            "{:?} {:?}{} {:?} {:?}",
+            "{:?} {dtype:?}{} {:?} {:?}{}",
             self.kernels,
-            self.weights.dtype(),
             formats.concat(),
             self.device().location(),
-            simd::level()
+            simd::level(),
+            bf16.unwrap_or_default()
         )
     }
 

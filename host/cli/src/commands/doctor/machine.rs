@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
 
 use host_kernels::simd::{self, Level};
+use host_kernels::{Multiplied, multiplied};
 use host_sandbox::{Engine, Limits, Policy};
 use host_trainer::dry_run::available;
 use host_trainer::ranks;
@@ -39,17 +40,16 @@ fn processor() -> Check {
     let name = name.map_or("a processor without a name", |(_, name)| name);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let found = |kernels: &str| format!("{name}, {threads} threads; kernels for {kernels}");
+    let bf16 = match multiplied() {
+        Multiplied::Tall => ", AMX for --precision bf16",
+        Multiplied::Pairs => ", with products of bf16",
+        Multiplied::Floats => "; --precision bf16 saves memory and no time",
+    };
     match simd::level() {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 if std::arch::is_x86_feature_detected!("avx512bf16") => {
-            Check::ok("processor", found("AVX-512 with bf16 products"))
-        }
+        Level::Avx512 => Check::ok("processor", found("AVX-512") + bf16),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => {
-            Check::ok("processor", found("AVX-512; --precision f32 is the faster one"))
-        }
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => Check::ok("processor", found("AVX2; --precision f32 is the faster one")),
+        Level::Avx2 => Check::ok("processor", found("AVX2") + bf16),
         Level::Portable => Check::note(
             "processor",
             found("any processor"),
