@@ -1,10 +1,12 @@
 //! Chores of this repository: `cargo xtask plugins` builds the policies under
 //! `plugins/` into components, `cargo xtask hostile` and `cargo xtask mutate` show what
 //! the host makes of hostile and of damaged ones, `cargo xtask overhead` what a policy
-//! costs a training step, `cargo xtask reference` what holding it to the reference costs.
+//! costs a training step, `cargo xtask costs` what several do beside one another, `cargo xtask reference` what holding it to
+//! the reference costs.
 
 mod binary;
 mod check;
+mod costs;
 mod dist;
 mod fuzz;
 mod guest;
@@ -15,6 +17,7 @@ mod python;
 mod reference;
 mod structure;
 mod sums;
+mod training;
 mod trials;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +39,8 @@ enum Chore {
     Plugins(Plugins),
     /// Measures what a policy costs a training step.
     Overhead(overhead::Overhead),
+    /// Measures what policies cost a training step beside one another, by turns.
+    Costs(costs::Costs),
     /// Measures what holding samples to the reference costs a training step, in the first
     /// epoch, in later ones and in another run.
     Reference(reference::Reference),
@@ -94,6 +99,7 @@ fn run(chore: &Chore) -> Result<()> {
     match chore {
         Chore::Plugins(options) => plugins(options),
         Chore::Overhead(options) => options.run(&plugins_folder()?),
+        Chore::Costs(options) => options.run(),
         Chore::Reference(options) => options.run(&plugins_folder()?),
         Chore::Pin(options) => options.run(),
         Chore::Structure(options) => options.run(),

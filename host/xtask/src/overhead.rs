@@ -6,13 +6,12 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::binary;
+use crate::training;
 
 #[derive(Args)]
 pub struct Overhead {
@@ -47,12 +46,10 @@ fn measure(options: &Overhead, root: &Path) -> Result<()> {
     for mode in ["full", "light"] {
         let folder = tempfile::tempdir().context("no temporary folder can be made")?;
         let run = folder.path().join("run");
-        train(options, root, mode, &run)?;
-        let text = std::fs::read_to_string(run.join("metrics.jsonl"))?;
+        let records = train(options, root, mode, &run)?;
         let mut steps = Vec::new();
         // The first step waits for pages and caches that the others find warm.
-        for line in text.lines().skip(1) {
-            let record: Value = serde_json::from_str(line)?;
+        for record in records.iter().skip(1) {
             let number = |key: &str| record[key].as_f64().context("a number is missing");
             steps.push((number("seconds")? * 1e3, number("policy_milliseconds")?));
         }
@@ -73,17 +70,13 @@ fn measure(options: &Overhead, root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn train(options: &Overhead, root: &Path, mode: &str, run: &Path) -> Result<()> {
-    let mut command = Command::new(binary::host()?);
+fn train(options: &Overhead, root: &Path, mode: &str, run: &Path) -> Result<Vec<Value>> {
+    let mut command = training::command()?;
     command
         .current_dir(root)
-        .args(["train", "--quiet", "--no-baseline", "--journal", mode])
-        .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
-        .args(["--set", "eval.task=[]"])
+        .args(["--journal", mode])
         .args(["--steps", &options.steps.to_string()])
-        .args(["--batch", &options.batch.to_string()])
-        .arg("--output")
-        .arg(run);
+        .args(["--batch", &options.batch.to_string()]);
     let default = [OsString::from("plugins/probe.wasm")];
     let policies = match options.policies.as_slice() {
         [] => &default[..],
@@ -95,11 +88,6 @@ fn train(options: &Overhead, root: &Path, mode: &str, run: &Path) -> Result<()> 
     if let Some(model) = &options.model {
         command.arg("--model").arg(model);
     }
-    let output = command.args(&options.more).output()?;
-    ensure!(
-        output.status.success(),
-        "host train failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
+    command.args(&options.more);
+    training::steps(command, run)
 }

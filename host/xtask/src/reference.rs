@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::binary;
+use crate::{binary, training};
 
 #[derive(Args)]
 pub struct Reference {
@@ -151,7 +151,9 @@ impl Bench<'_> {
 
     /// The policy is fitted once; those that don't calibrate themselves leave no file.
     fn calibrate(&self) -> Result<()> {
-        let mut command = self.host("calibrate")?;
+        let mut command = Command::new(binary::host()?);
+        command.args(["calibrate", "--quiet"]);
+        self.of_model(&mut command);
         command.arg("--policy").arg(&self.options.policy);
         command.args(["--set", "calibration.data=[\"demo:calibrate.jsonl\"]"]);
         command.arg("--output").arg(self.calibration());
@@ -166,29 +168,24 @@ impl Bench<'_> {
         self.folder.join("calibration.json")
     }
 
-    fn host(&self, name: &str) -> Result<Command> {
-        let mut command = Command::new(binary::host()?);
-        command.current_dir(self.root).args([name, "--quiet"]);
+    fn of_model(&self, command: &mut Command) {
+        command.current_dir(self.root);
         if let Some(model) = &self.options.model {
             command.arg("--model").arg(model);
         }
-        Ok(command)
     }
 
     fn train(&self, kind: &Kind, name: &str) -> Result<Vec<Step>> {
         let run = self.folder.join(name);
         let options = self.options;
-        let mut command = self.host("train")?;
+        let mut command = training::command()?;
+        self.of_model(&mut command);
         command
-            .args(["--no-baseline", "--journal", "light"])
-            .args(["--set", "eval.harmful=[]", "--set", "eval.harmless=[]"])
-            .args(["--set", "eval.task=[]"])
+            .args(["--journal", "light"])
             .args(["--batch", &options.batch.to_string()])
             .args(["--epochs", &options.epochs.to_string()])
             .arg("--data")
-            .arg(self.folder.join("rows.jsonl"))
-            .arg("--output")
-            .arg(&run);
+            .arg(self.folder.join("rows.jsonl"));
         if kind.disk {
             let cache = self.folder.join("cache").display().to_string();
             let key = format!("train.reference_cache_dir={cache:?}");
@@ -202,26 +199,18 @@ impl Bench<'_> {
                 command.arg("--calibration").arg(self.calibration());
             }
         }
-        let output = command.args(&options.more).output()?;
-        ensure!(
-            output.status.success(),
-            "host train failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        steps(&run.join("metrics.jsonl"))
+        command.args(&options.more);
+        training::steps(command, &run)?.iter().map(Step::of).collect()
     }
 }
 
-fn steps(metrics: &Path) -> Result<Vec<Step>> {
-    let text = std::fs::read_to_string(metrics)?;
-    let steps = text.lines().map(|line| {
-        let record: Value = serde_json::from_str(line)?;
+impl Step {
+    fn of(record: &Value) -> Result<Self> {
         let number = |key: &str| record[key].as_u64().context("a number is missing");
-        Ok(Step {
+        Ok(Self {
             seconds: record["seconds"].as_f64().context("a number is missing")?,
             tokens: number("tokens")?,
             answer_tokens: number("answer_tokens")?,
         })
-    });
-    steps.collect()
+    }
 }
