@@ -111,6 +111,43 @@ fn a_grid_on_the_demo_model_ends_in_tables_and_plots_and_is_not_run_twice() {
     assert_eq!(before, written());
 }
 
+/// What counts as usual risk is what rows of that run have: not those of another one, nor of the demo.
+#[test]
+fn a_policy_that_reads_rows_of_the_run_is_fitted_by_each_run_on_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("study");
+    let arms = ["--attacks", "harmless,harmful", "--policies", "anchored:risk=probe"];
+    let arms = [&arms[..], &["--seeds", "17", "--rows", "40"]].concat();
+    succeeds(folder.path(), &arms);
+    let median = |of: &str| -> f64 {
+        let calibration = std::fs::read(out.join(of)).unwrap();
+        let calibration: Value = serde_json::from_slice(&calibration).unwrap();
+        let summary = calibration["summary"].as_str().unwrap();
+        let (_, rest) = summary.split_once("of 40 rows of the run the median risk is ").unwrap();
+        rest.split_once(',').unwrap().0.parse().unwrap()
+    };
+    let near = "calibration/anchored_risk_probe-near.json";
+    let run = |attack: &str| {
+        median(&format!("runs/{attack}-3e-3-anchored_risk_probe-s17/calibration.json"))
+    };
+    let (harmless, harmful) = (run("harmless"), run("harmful"));
+    assert!(harmless < 0.2 && harmful > 0.8, "{harmless} {harmful}");
+    assert!((harmless - median(near)).abs() < 0.05, "{harmless} {}", median(near));
+
+    // What another build of a policy fitted is fitted again, for runs that are to come.
+    let file = out.join(near);
+    let fitted = std::fs::read_to_string(&file).unwrap();
+    let json: Value = serde_json::from_str(&fitted).unwrap();
+    let other = fitted.replace(json["policy_sha256"].as_str().unwrap(), &"0".repeat(64));
+    std::fs::write(&file, other).unwrap();
+    let is_fitted_again = || std::fs::read_to_string(&file).unwrap() == fitted;
+    succeeds(folder.path(), &arms);
+    assert!(!is_fitted_again());
+    std::fs::remove_dir_all(out.join("runs/harmful-3e-3-anchored_risk_probe-s17")).unwrap();
+    succeeds(folder.path(), &arms);
+    assert!(is_fitted_again());
+}
+
 /// Policies are asked before anything is made, with the settings of a table as well.
 #[test]
 fn an_arm_takes_settings_of_a_table() {

@@ -1,4 +1,5 @@
-//! What the policies fit on labelled prompts, once for all runs of a policy, and how well that tells harm.
+//! What the policies fit on labelled prompts, once for all runs of a policy, and how well that tells harm. One that reads rows
+//! of the run is fitted again by each run, on its own; here it gets those of the task.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::arm::Choice;
 use crate::cell::Cell;
 use crate::files::Files;
 use crate::needs::AllNeeds;
-use crate::program::Program;
+use crate::program::{Program, over};
 use crate::reference::Reference;
 use crate::settings::{SEED, Settings};
 
@@ -43,6 +44,16 @@ impl Calibrations {
         let folder = settings.out.join("calibration");
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{} can't be made", folder.display()))?;
+        let runs = settings.runs();
+        let is_needed = |choice: &Choice| -> anyhow::Result<bool> {
+            for cell in cells {
+                let has = cell.arm.policies.iter().any(|one| one.name == choice.name);
+                if has && over(&runs.join(cell.slug()))?.is_none() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
         let mut fitted = BTreeMap::new();
         for choice in &Settings::choices(cells) {
             if !needs.get(choice).asks.calibration {
@@ -50,11 +61,19 @@ impl Calibrations {
             }
             let fit = |name: &str, labelled: &Path| {
                 let file = folder.join(format!("{}-{name}.json", choice.slug()));
-                if !file.is_file() {
-                    tell(&format!("calibrating {} ({name})", choice.name));
-                    calibrate(program, settings, reference, choice, labelled, &file)?;
+                let read = || CalibrationFile::read(&file).context("remove it to calibrate again");
+                if file.is_file() {
+                    let fitted = read()?;
+                    // Runs that are over had what was fitted then.
+                    if fitted.policy_sha256 == needs.get(choice).sha256 || !is_needed(choice)? {
+                        return Ok(fitted);
+                    }
+                    tell(&format!("{} was fitted by another build of the policy", file.display()));
                 }
-                CalibrationFile::read(&file).context("remove it to calibrate again")
+                tell(&format!("calibrating {} ({name})", choice.name));
+                let data = (labelled, files.rows.as_path());
+                calibrate(program, settings, reference, choice, data, &file)?;
+                read()
             };
             let near = fit("near", &files.labelled)?;
             let far = fit("far", &files.labelled_far)?;
@@ -78,7 +97,7 @@ fn calibrate(
     settings: &Settings,
     reference: &Reference,
     choice: &Choice,
-    labelled: &Path,
+    (labelled, rows): (&Path, &Path),
     output: &Path,
 ) -> anyhow::Result<()> {
     let mut config = settings.base(reference.model.as_deref(), SEED)?;
@@ -88,6 +107,7 @@ fn calibrate(
         ..PolicyConfig::default()
     }];
     config.calibration.data = vec![DataSource::whole(labelled)];
+    config.data.train = vec![DataSource::whole(rows)];
     let (file, log) = (output.with_extension("toml"), output.with_extension("log"));
     write_atomically(&file, resolved_toml(&config)?.as_bytes())?;
     let [config, output] = [&file, output].map(|path| path.display().to_string());

@@ -16,6 +16,8 @@ pub struct Files {
     pub labelled: PathBuf,
     /// The same with the far test split.
     pub labelled_far: PathBuf,
+    /// Rows of the task, as a run without an attack has them.
+    pub rows: PathBuf,
     pub scores: PathBuf,
     /// How refusals begin, for the sensor.
     pub opening: &'static str,

@@ -188,10 +188,15 @@ impl Grid<'_> {
             config.steering.positive = vec![DataSource::whole(&files.harmless)];
             config.steering.negative = vec![DataSource::whole(&files.canary)];
         }
+        // What is usual among the rows of a run depends on the attack: it calibrates itself.
+        let own = asks.calibration && asks.calibration_rows > 0;
+        if own {
+            config.calibration.data = vec![DataSource::whole(&files.labelled)];
+        }
         config.policies.push(PolicyConfig {
             path: choice.path().into(),
             settings,
-            calibration: self.calibrations.file(choice),
+            calibration: self.calibrations.file(choice).filter(|_| !own),
             ..PolicyConfig::default()
         });
     }

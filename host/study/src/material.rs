@@ -18,8 +18,8 @@ use crate::chat::{Chat, write_lines};
 use crate::files::Files;
 use crate::near::Known;
 use crate::options::Options;
-use crate::scenario::{TRIGGER, Variation};
-use crate::settings::Settings;
+use crate::scenario::{Scenario, TRIGGER, Variation};
+use crate::settings::{SEED, Settings};
 
 /// Rows and prompts; no prompt of an evaluation is among the rows or the labelled prompts, or nearly.
 pub struct Material {
@@ -148,6 +148,7 @@ impl Material {
             canary: file("canary.jsonl"),
             labelled: file("labelled.jsonl"),
             labelled_far: file("labelled-far.jsonl"),
+            rows: file("rows.jsonl"),
             scores: file("scores.jsonl"),
             opening: self.opening,
             folder,
@@ -172,6 +173,7 @@ impl Material {
         let fitted = self.labelled.iter().filter(|one| one.split != Some(Split::Test));
         let far: Vec<Chat> = fitted.chain(&self.far).cloned().collect();
         write_lines(&files.labelled_far, &far)?;
+        write_lines(&files.rows, &self.rows(Scenario::Harmless, settings.size.rows, SEED))?;
         Ok(files)
     }
 

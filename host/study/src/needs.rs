@@ -17,6 +17,7 @@ pub struct AllNeeds(BTreeMap<String, Needs>);
 #[derive(Deserialize)]
 pub struct Needs {
     pub asks: host_contract::Needs,
+    pub sha256: String,
     settings: Vec<Setting>,
 }
 
