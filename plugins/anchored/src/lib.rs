@@ -100,16 +100,10 @@ impl Rows {
     fn probed(call: &Call<'_, Settings>) -> Result<Self, String> {
         let settings = call.settings;
         let fitted = Fitted::from_bytes(call.parameters, call.run, &settings.probe())?;
-        let own = fitted.risks(call.signals)?;
-        let risk = settings.shape.apply(&own, fitted.share, fitted.usual);
+        let own = fitted.risks(&call.signals.activations, call.signals.samples.len())?;
+        let risk = fitted.shaped(&own, &settings.shape);
         let named = risk.iter().enumerate().filter(|(_, risk)| **risk >= NAMED);
-        let reasons = named.map(|(sample, _)| {
-            let message = format!(
-                "the prompt is harmful with probability {:.3}, by layer {}",
-                own[sample], fitted.layer
-            );
-            (sample, "harmful-prompt", message)
-        });
+        let reasons = named.map(|(sample, _)| (sample, "harmful-prompt", own[sample].reason()));
         Ok(Self { reasons: reasons.collect(), risk })
     }
 

@@ -5,7 +5,7 @@ use risk_policy::anchors::Anchors;
 use risk_policy::bindings::{Actuators, Needs, RunInfo};
 use risk_policy::hinge::Shape;
 use risk_policy::judgements::{self, WORST};
-use risk_policy::probe;
+use risk_policy::probe::{self, Place};
 use risk_policy::settings::invalid;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::{Map, Value};
@@ -28,6 +28,7 @@ pub struct Settings {
     pub alignment_rows: u32,
     pub risk: Risk,
     pub layers: Option<Vec<u32>>,
+    pub position: Place,
     pub calibration_rows: u32,
     pub judge: Option<String>,
     pub unknown_score: f64,
@@ -42,6 +43,7 @@ impl Default for Settings {
             alignment_rows: 0,
             risk: Risk::None,
             layers: None,
+            position: Place::Both,
             calibration_rows: 256,
             judge: None,
             unknown_score: WORST,
@@ -85,8 +87,8 @@ impl Settings {
     }
 
     pub fn probe(&self) -> probe::Settings {
-        let Self { layers, calibration_rows, .. } = self.clone();
-        probe::Settings { layers, calibration_rows, ..probe::Settings::default() }
+        let Self { layers, position, calibration_rows, .. } = self.clone();
+        probe::Settings { layers, position, calibration_rows, ..probe::Settings::default() }
     }
 
     /// A risky row is not learned at all, a harmless one as if there were no policy.

@@ -3,7 +3,7 @@
 use risk_policy::logistic::Linear;
 use risk_policy::platt::Platt;
 use risk_policy::prelude::*;
-use risk_policy::probe::{Classifier, Fitted, Method, Place};
+use risk_policy::probe::{Classifier, Fitted, Method, Reading};
 use risk_policy::standardizer::Standardizer;
 use risk_policy::{fixtures, settings};
 
@@ -83,50 +83,76 @@ fn rows_that_a_judge_calls_harmful_are_held_and_those_without_a_judgement_too() 
     assert_eq!(codes, ["harmful-sample", "harmful-sample", "no-judgement"]);
 }
 
-/// A probe on layer 2 whose log-odds are the first unit.
-fn dial(usual: f64) -> Vec<u8> {
-    let mut weights = vec![0.0; 8];
-    weights[0] = 1.0;
-    Fitted {
-        method: Method::Logistic,
-        place: Place::LastPromptToken,
-        layer: 2,
-        standardizer: Standardizer { mean: vec![0.0; 8], scale: vec![1.0; 8] },
-        classifier: Classifier::Linear(Linear { weights, bias: 0.0 }),
-        platt: Platt { slope: 1.0, offset: 0.0 },
-        share: 0.5,
-        usual,
-    }
-    .to_bytes()
+/// Probes on layer 2 whose log-odds are the first unit at the last token of a prompt, and the
+/// second one of its mean.
+fn dials(usual: f64) -> Vec<u8> {
+    let reading = |position, unit: usize| {
+        let mut weights = vec![0.0; 8];
+        weights[unit] = 1.0;
+        Reading {
+            position,
+            layer: 2,
+            standardizer: Standardizer { mean: vec![0.0; 8], scale: vec![1.0; 8] },
+            classifier: Classifier::Linear(Linear { weights, bias: 0.0 }),
+            platt: Platt { slope: 1.0, offset: 0.0 },
+        }
+    };
+    let readings = vec![reading(Position::LastPromptToken, 0), reading(Position::PromptMean, 1)];
+    Fitted { method: Method::Logistic, readings, share: 0.5, usual }.to_bytes()
 }
 
-#[test]
-fn rows_of_usual_risk_are_free_and_what_lies_above_is_held() {
-    let text = r#"{"risk": "probe"}"#;
-    let needs = Anchored::needs(&parse(text), &fixtures::run(1)).unwrap();
-    assert!(needs.calibration && needs.calibration_rows == 256 && needs.anchors.is_some());
-    let mut signals = fixtures::signals(0, 3);
-    let values = [0.3f32, 0.76, 0.999].iter().flat_map(|risk| {
+/// Activations at a position, of which one unit gives these risks.
+fn dialled(position: Position, unit: usize, risks: &[f32]) -> Activations {
+    let values = risks.iter().flat_map(|risk| {
         let mut row = [0.0; 8];
-        row[0] = (risk / (1.0 - risk)).ln();
+        row[unit] = (risk / (1.0 - risk)).ln();
         row
     });
-    signals.activations.push(Activations {
-        tap: Tap {
-            source: Source::Reference,
-            position: Position::LastPromptToken,
-            layers: vec![2],
-        },
-        samples: 3,
+    Activations {
+        tap: Tap { source: Source::Reference, position, layers: vec![2] },
+        samples: risks.len() as u32,
         layers: 1,
         hidden: 8,
         values: values.collect(),
-    });
-    let assessment = assess(text, &dial(0.4), &signals);
-    close(&assessment.risk, &[0.0, 0.6, 0.99833]);
-    close(&assessment.regularization.kl_weight, &[0.0, 0.6, 0.99833]);
-    assert_eq!(assessment.reasons.len(), 2);
-    assert!(assessment.reasons[1].message.contains("0.999, by layer 2"));
+    }
+}
+
+/// The last row ends in words that hide what it asks for from its last token.
+#[test]
+fn rows_of_usual_risk_are_free_and_what_lies_above_at_either_position_is_held() {
+    let text = r#"{"risk": "probe"}"#;
+    let needs = Anchored::needs(&parse(text), &fixtures::run(1)).unwrap();
+    assert!(needs.calibration && needs.calibration_rows == 256 && needs.anchors.is_some());
+    let positions: Vec<_> = needs.taps.iter().map(|tap| tap.position).collect();
+    assert_eq!(positions, [Position::LastPromptToken, Position::PromptMean]);
+    let mut signals = fixtures::signals(0, 4);
+    signals.activations.push(dialled(Position::LastPromptToken, 0, &[0.3, 0.76, 0.999, 0.001]));
+    signals.activations.push(dialled(Position::PromptMean, 1, &[0.1, 0.5, 0.2, 0.88]));
+    let assessment = assess(text, &dials(0.4), &signals);
+    close(&assessment.risk, &[0.0, 0.6, 0.99833, 0.8]);
+    close(&assessment.regularization.kl_weight, &[0.0, 0.6, 0.99833, 0.8]);
+    let said: Vec<_> = assessment.reasons.iter().map(|reason| reason.message.as_str()).collect();
+    assert_eq!(said.len(), 3);
+    assert!(said[1].contains("0.999, by layer 2 at last-prompt-token"), "{said:?}");
+    assert!(said[2].contains("0.880, by layer 2 at prompt-mean"), "{said:?}");
+}
+
+#[test]
+fn a_probe_of_one_position_is_not_taken_for_that_of_another() {
+    let settings = parse(r#"{"risk": "probe", "position": "prompt-mean"}"#);
+    let run = fixtures::run(1);
+    let signals = fixtures::signals(0, 1);
+    let parameters = dials(0.0);
+    let call = Call {
+        settings: &settings,
+        run: &run,
+        parameters: &parameters,
+        state: &[],
+        signals: &signals,
+    };
+    let error = Anchored::assess(&call).unwrap_err();
+    let expected = "position last-prompt-token and prompt-mean, the settings say prompt-mean";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Adaptive regularization driven by an activation-based risk predictor
 //! (arXiv 2602.17546).
 //!
-//! A classifier on the hidden states of the frozen reference, read at the last
-//! prompt token, before anything is generated, says how likely a prompt is
-//! harmful. That probability s sets, per sample, the KL weight
+//! A classifier on the hidden states of the frozen reference, read over the prompt, before
+//! anything is generated, says how likely a prompt is harmful. That probability s sets, per sample, the KL weight
 //! b = b_min + (b_max - b_min) s and the task weight a = 1 - b.
 
 mod settings;
@@ -43,15 +42,14 @@ impl Policy for Probe {
         let settings = call.settings;
         settings.check()?;
         let fitted = Fitted::from_bytes(call.parameters, call.run, &settings.probe)?;
-        let own = fitted.risks(call.signals)?;
-        let shaped = settings.adaptive.shape.apply(&own, fitted.share, fitted.usual);
+        let own = fitted.risks(&call.signals.activations, call.signals.samples.len())?;
+        let shaped = fitted.shaped(&own, &settings.adaptive.shape);
         let anchors = settings.anchors.as_ref();
         let mut assessment =
             settings.adaptive.assess(&shaped, anchors, call.signals, call.state)?;
         for (sample, (risk, shaped)) in own.iter().zip(&shaped).enumerate() {
             if *shaped >= settings.threshold {
-                assessment =
-                    assessment.sample_reason(sample, "harmful-prompt", reason(&fitted, *risk));
+                assessment = assessment.sample_reason(sample, "harmful-prompt", risk.reason());
             }
         }
         Ok(assessment)
@@ -63,10 +61,6 @@ fn with_anchors(settings: &Settings, needs: Needs) -> Needs {
         Some(anchors) => anchors.needs(needs),
         None => needs,
     }
-}
-
-fn reason(fitted: &Fitted, risk: f64) -> String {
-    format!("the prompt is harmful with probability {risk:.3}, by layer {}", fitted.layer)
 }
 
 risk_policy::export!(Probe);

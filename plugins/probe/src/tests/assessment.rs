@@ -67,7 +67,7 @@ fn parameters_that_do_not_fit_are_refused() {
     damaged[50] ^= 1;
     assert!(refused(Settings::default(), &damaged).contains("damaged"));
     let mut wide = dial();
-    wide.standardizer.mean.push(0.0);
+    wide.readings[0].standardizer.mean.push(0.0);
     assert!(refused(Settings::default(), &wide.to_bytes()).contains("width 9, this model has 8"));
     let mlp = probing(probe::Settings { method: Method::Mlp, ..probe::Settings::default() });
     assert!(refused(mlp, &bytes).contains("method logistic, the settings say mlp"));
@@ -76,8 +76,9 @@ fn parameters_that_do_not_fit_are_refused() {
     let mean =
         probing(probe::Settings { position: Place::PromptMean, ..probe::Settings::default() });
     assert!(refused(mean, &bytes).contains("position last-prompt-token"));
-    let deep = Fitted { layer: 9, ..dial() }.to_bytes();
-    assert!(refused(Settings::default(), &deep).contains("layers 0 to 4"));
+    let mut deep = dial();
+    deep.readings[0].layer = 9;
+    assert!(refused(Settings::default(), &deep.to_bytes()).contains("layers 0 to 4"));
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn examples_that_cannot_be_fitted_are_refused() {
     let error = refused(&|d| d.examples.iter_mut().for_each(|e| e.split = Split::Training));
     assert!(error.contains("validation split has no harmful example"), "{error}");
     let error = refused(&|d| d.activations.clear());
-    assert!(error.contains("needs activations"), "{error}");
+    assert!(error.contains("needs the activations"), "{error}");
     let error = refused(&|d| d.activations[0].hidden = 4);
     assert!(error.contains("width 4, the model 8"), "{error}");
     let error = refused(&|d| d.activations[0].values[5] = f32::NAN);
@@ -200,4 +200,64 @@ fn rows_of_the_run_that_look_a_little_harmful_count_as_harmless_and_poison_does_
     data.row_activations.clear();
     let error = Probe::calibrate(&settings, &run, &data).unwrap_err();
     assert!(error.contains("rows of the run"), "{error}");
+}
+
+/// Examples of which one position tells the classes apart in training, validation and test, and
+/// the other one hardly does.
+fn of_both(strong: Position) -> Examples {
+    let mut data = examples(&[1, 2], &[1.2, 2.5], 7);
+    let weak = examples(&[1, 2], &[0.6, 0.0], 7).activations.remove(0);
+    let other = match strong {
+        Position::PromptMean => Position::LastPromptToken,
+        _ => Position::PromptMean,
+    };
+    data.activations[0].tap.position = strong;
+    data.activations.push(Activations { tap: Tap { position: other, ..weak.tap.clone() }, ..weak });
+    data
+}
+
+#[test]
+fn each_position_gets_its_layer_and_the_larger_risk_is_measured_too() {
+    let settings = probing(probe::Settings {
+        position: Place::Both,
+        layers: Some(vec![1, 2]),
+        ..probe::Settings::default()
+    });
+    let run = fixtures::run(1);
+    for strong in [Position::LastPromptToken, Position::PromptMean] {
+        let data = of_both(strong);
+        let c = Probe::calibrate(&settings, &run, &data).unwrap();
+        let places: Vec<_> = c.needs.taps.iter().map(|t| (t.position, t.layers[0])).collect();
+        let layer = |position| if position == strong { 2 } else { 1 };
+        let both = [Position::LastPromptToken, Position::PromptMean];
+        assert_eq!(places, both.map(|position| (position, layer(position))));
+        let chosen: Vec<_> = c.candidates.iter().filter(|c| c.chosen).collect();
+        assert_eq!(chosen.len(), 3);
+        assert_eq!(
+            (chosen[0].name.as_str(), chosen[2].layer),
+            ("logistic at last-prompt-token", None)
+        );
+        // What is measured of both is what assessment computes.
+        let mut signals = fixtures::signals(0, 300);
+        signals.activations = data.activations.clone();
+        let risk = assess(&settings, &c.parameters, &[], &signals).unwrap().risk;
+        let of_test = risk.iter().zip(&data.examples).filter(|(_, e)| e.split == Split::Test);
+        let (risk, harmful): (Vec<f64>, Vec<bool>) =
+            of_test.map(|(risk, example)| (*risk, example.harmful)).unzip();
+        let auroc = risk_policy::metrics::auroc(&risk, &harmful).unwrap();
+        assert!((auroc - chosen[2].metric("test.auroc").unwrap()).abs() < 1e-12);
+        assert!(auroc > 0.97, "{}", c.summary);
+        let said = format!("{auroc:.3} on the test split");
+        assert!(
+            c.summary.contains("the larger risk") && c.summary.contains(&said),
+            "{}",
+            c.summary
+        );
+        let fitted = Fitted::from_bytes(&c.parameters, &run, &settings.probe).unwrap();
+        assert_eq!(fitted.to_bytes(), c.parameters);
+    }
+    let mut one = of_both(Position::LastPromptToken);
+    one.activations.truncate(1);
+    let error = Probe::calibrate(&settings, &run, &one).unwrap_err();
+    assert!(error.contains("prompt-mean, there are none"), "{error}");
 }

@@ -11,7 +11,7 @@ use risk_policy::random::Random;
 
 use super::*;
 use risk_policy::logistic::Linear;
-use risk_policy::probe::{Classifier, Method, Place};
+use risk_policy::probe::{Classifier, Method, Place, Reading};
 use risk_policy::standardizer::Standardizer;
 
 const HIDDEN: usize = 8;
@@ -100,11 +100,13 @@ fn dial() -> Fitted {
     weights[0] = 1.0;
     Fitted {
         method: Method::Logistic,
-        place: Place::LastPromptToken,
-        layer: 2,
-        standardizer: Standardizer { mean: vec![0.0; HIDDEN], scale: vec![1.0; HIDDEN] },
-        classifier: Classifier::Linear(Linear { weights, bias: 0.0 }),
-        platt: Platt { slope: 1.0, offset: 0.0 },
+        readings: vec![Reading {
+            position: Position::LastPromptToken,
+            layer: 2,
+            standardizer: Standardizer { mean: vec![0.0; HIDDEN], scale: vec![1.0; HIDDEN] },
+            classifier: Classifier::Linear(Linear { weights, bias: 0.0 }),
+            platt: Platt { slope: 1.0, offset: 0.0 },
+        }],
         share: 0.5,
         usual: 0.0,
     }

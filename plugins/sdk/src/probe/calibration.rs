@@ -1,15 +1,17 @@
-//! Fitting the probe: one classifier per layer, the best layer kept.
+//! Fitting the probe: for each position one classifier per layer, the best layer kept.
 
-use crate::bindings::{Activations, Calibration, Candidate, Examples, Metric, RunInfo, Split};
+use crate::bindings::{
+    Activations, Calibration, Candidate, Examples, Metric, Position, RunInfo, Split,
+};
 use crate::hinge;
-use crate::matrix::Matrix;
 use crate::metrics::{auprc, auroc, mean_log_loss, tpr_at_fpr};
 use crate::platt::Platt;
-use crate::standardizer::Standardizer;
 
 use super::classifier::Classifier;
 use super::parameters::Fitted;
+use super::reading::{Reading, at, name};
 use super::settings::{Method, Settings};
+use super::splits::{Labelled, Splits};
 
 /// Fits, chooses on the validation split and reports on the test split. What comes back
 /// needs what the probe needs: a policy adds its own.
@@ -22,36 +24,64 @@ pub fn calibrate(
     examples: &Examples,
 ) -> Result<Calibration, String> {
     settings.check()?;
-    let activations = checked(run, examples)?;
+    let positions = settings.position.positions();
     let mut candidates = Vec::new();
-    let mut best: Option<Trial> = None;
+    let mut kept = Vec::new();
+    for position in positions {
+        kept.push(fit(settings, run, examples, *position, &mut candidates)?);
+    }
+    let places: Vec<_> = kept.iter().map(|trial| trial.place(settings, run)).collect();
+    let mut summary = places.join(" and ");
+    if positions.len() > 1 {
+        candidates.push(largest(settings, &kept, examples));
+        summary += ", the larger risk";
+    }
+    // The last one: of several positions what they come to together.
+    let result = candidates.iter().rfind(|candidate| candidate.chosen);
+    summary += &format!(": {}", result.map(figures).unwrap_or_default());
+    let labels = labels(examples, Split::Validation);
+    let share = labels.iter().filter(|harmful| **harmful).count() as f64 / labels.len() as f64;
+    let readings = kept.into_iter().map(|trial| trial.reading).collect();
+    let mut fitted = Fitted { method: settings.method, readings, share, usual: 0.0 };
+    let rows = Rows::of(settings, &fitted, examples)?;
+    fitted.usual = rows.usual;
+    let taps = fitted.readings.iter().map(|reading| (reading.position, vec![reading.layer]));
+    Ok(Calibration {
+        parameters: fitted.to_bytes(),
+        needs: settings.needs_of(taps),
+        candidates,
+        summary: summary + &rows.summary(),
+    })
+}
+
+/// The best trial of a position; all of them are entered among the candidates.
+fn fit(
+    settings: &Settings,
+    run: &RunInfo,
+    examples: &Examples,
+    position: Position,
+    candidates: &mut Vec<Candidate>,
+) -> Result<Trial, String> {
+    let activations = checked(run, examples, position)?;
+    let mut best: Option<(usize, Trial)> = None;
     for (index, layer) in activations.tap.layers.iter().enumerate() {
         let splits = Splits::standardised(examples, activations, index)?;
         for method in Method::ALL {
             if method != settings.method && !settings.compare {
                 continue;
             }
-            let trial = Trial::fit(settings, run, &splits, method, *layer);
-            candidates.push(trial.candidate());
-            let better = best.as_ref().is_none_or(|best| trial.beats(best));
+            let trial = Trial::fit(settings, run, &splits, method, (position, *layer));
+            let at = candidates.len();
+            candidates.push(trial.candidate(settings));
+            let better = best.as_ref().is_none_or(|(_, best)| trial.beats(best));
             if method == settings.method && better {
-                best = Some(trial);
+                best = Some((at, trial));
             }
         }
     }
-    let mut best = best.ok_or("the activations for calibration hold no layer")?;
-    let rows = usual_risk(settings, &best.fitted, examples)?;
-    best.fitted.usual = rows.usual;
-    for candidate in &mut candidates {
-        candidate.chosen = candidate.layer == Some(best.fitted.layer)
-            && candidate.name == best.fitted.method.name();
-    }
-    Ok(Calibration {
-        parameters: best.fitted.to_bytes(),
-        needs: settings.needs_of(vec![best.fitted.layer]),
-        candidates,
-        summary: best.summary(run) + &rows.summary(),
-    })
+    let (at, best) = best.ok_or("the activations for calibration hold no layer")?;
+    candidates[at].chosen = true;
+    Ok(best)
 }
 
 /// What the rows of the run say.
@@ -62,6 +92,19 @@ struct Rows {
 }
 
 impl Rows {
+    fn of(settings: &Settings, fitted: &Fitted, examples: &Examples) -> Result<Self, String> {
+        let mut risks = Vec::new();
+        if settings.calibration_rows > 0 {
+            let rows = &examples.row_activations;
+            let count = rows.first().map_or(0, |rows| rows.samples as usize);
+            let found = fitted.risks(rows, count);
+            let found = found.map_err(|error| format!("{error}, of rows of the run"))?;
+            risks.extend(found.iter().map(|risk| risk.probability));
+        }
+        let median = hinge::median(risks.clone()).unwrap_or_default();
+        Ok(Self { count: risks.len(), median, usual: hinge::usual(&risks) })
+    }
+
     fn summary(&self) -> String {
         if self.count == 0 {
             return String::new();
@@ -73,26 +116,13 @@ impl Rows {
     }
 }
 
-fn usual_risk(settings: &Settings, fitted: &Fitted, examples: &Examples) -> Result<Rows, String> {
-    let mut risks = Vec::new();
-    if settings.calibration_rows > 0 {
-        let rows = examples
-            .row_activations
-            .first()
-            .ok_or("calibration needs the activations of rows of the run, there are none")?;
-        let index = rows.layer_index(fitted.layer)?;
-        for row in 0..rows.samples as usize {
-            risks.push(fitted.risk(rows, row, index)?);
-        }
-    }
-    let median = hinge::median(risks.clone()).unwrap_or_default();
-    Ok(Rows { count: risks.len(), median, usual: hinge::usual(&risks) })
-}
-
-/// The one tap, if its shape is that of the examples and the run.
-fn checked<'a>(run: &RunInfo, examples: &'a Examples) -> Result<&'a Activations, String> {
-    let activations =
-        examples.activations.first().ok_or("calibration needs activations, there are none")?;
+/// The activations at this position, if their shape is that of the examples and the run.
+fn checked<'a>(
+    run: &RunInfo,
+    examples: &'a Examples,
+    position: Position,
+) -> Result<&'a Activations, String> {
+    let activations = at(&examples.activations, position)?;
     if activations.samples as usize != examples.examples.len() {
         return Err(format!(
             "there are activations of {} examples, and {} examples",
@@ -109,86 +139,15 @@ fn checked<'a>(run: &RunInfo, examples: &'a Examples) -> Result<&'a Activations,
     Ok(activations)
 }
 
-/// The rows of one split, and which of them are harmful.
-struct Labelled {
-    data: Matrix,
-    harmful: Vec<bool>,
-}
-
-impl Labelled {
-    fn of(
-        examples: &Examples,
-        activations: &Activations,
-        layer_index: usize,
-        split: Split,
-    ) -> Result<Self, String> {
-        let mut data = Matrix::new(activations.hidden as usize);
-        let mut harmful = Vec::new();
-        for (i, example) in examples.examples.iter().enumerate() {
-            if example.split == split {
-                data.push(activations.row(i, layer_index)?)?;
-                harmful.push(example.harmful);
-            }
-        }
-        Ok(Self { data, harmful })
-    }
-
-    /// # Errors
-    /// If a class is missing.
-    fn with_both_classes(self, name: &str) -> Result<Self, String> {
-        for (class, what) in [(true, "harmful"), (false, "harmless")] {
-            if !self.harmful.contains(&class) {
-                return Err(format!(
-                    "the {name} split has no {what} example: calibration needs both kinds"
-                ));
-            }
-        }
-        Ok(self)
-    }
-
-    /// Of harmful ones.
-    fn share(&self) -> f64 {
-        let harmful = self.harmful.iter().filter(|harmful| **harmful).count();
-        harmful as f64 / self.harmful.len().max(1) as f64
-    }
-
-    fn logits(&self, classifier: &Classifier) -> Vec<f64> {
-        self.data.rows().map(|row| classifier.logit(row)).collect()
-    }
-}
-
-/// The three splits at one layer, standardised with the statistics of training.
-struct Splits {
-    standardizer: Standardizer,
-    training: Labelled,
-    validation: Labelled,
-    test: Labelled,
-}
-
-impl Splits {
-    fn standardised(
-        examples: &Examples,
-        activations: &Activations,
-        layer_index: usize,
-    ) -> Result<Self, String> {
-        let split = |split| Labelled::of(examples, activations, layer_index, split);
-        let mut training = split(Split::Training)?.with_both_classes("training")?;
-        let mut validation = split(Split::Validation)?.with_both_classes("validation")?;
-        let mut test = split(Split::Test)?;
-        let standardizer = Standardizer::fit(&training.data);
-        for labelled in [&mut training, &mut validation, &mut test] {
-            standardizer.apply_all(&mut labelled.data);
-        }
-        Ok(Self { standardizer, training, validation, test })
-    }
-}
-
 /// One method on one layer, measured.
 struct Trial {
-    fitted: Fitted,
+    method: Method,
+    reading: Reading,
     metrics: Vec<Metric>,
     validation_auroc: f64,
     validation_loss: f64,
+    /// Calibrated, of the validation and the test split.
+    log_odds: [Vec<f64>; 2],
 }
 
 impl Trial {
@@ -197,7 +156,7 @@ impl Trial {
         run: &RunInfo,
         splits: &Splits,
         method: Method,
-        layer: u32,
+        (position, layer): (Position, u32),
     ) -> Self {
         let training = &splits.training;
         let classifier =
@@ -207,20 +166,22 @@ impl Trial {
         // probabilities are calibrated on the validation split.
         let platt = Platt::fit(&validation.logits(&classifier), &validation.harmful);
         let mut metrics = Vec::new();
-        let validation_loss = measure("validation", validation, &classifier, platt, &mut metrics);
-        measure("test", &splits.test, &classifier, platt, &mut metrics);
-        let validation_auroc = metrics.first().map_or(0.0, |metric| metric.value);
-        let fitted = Fitted {
-            method,
-            place: settings.position,
-            layer,
-            standardizer: splits.standardizer.clone(),
-            classifier,
-            platt,
-            share: validation.share(),
-            usual: 0.0,
+        let mut validation_loss = 0.0;
+        let of_split = |(name, split): (&str, &Labelled)| {
+            let scores = split.logits(&classifier);
+            let log_odds: Vec<f64> =
+                scores.iter().map(|s| platt.slope * s + platt.offset).collect();
+            let loss = measure(name, &scores, &log_odds, &split.harmful, &mut metrics);
+            if name == VALIDATION {
+                validation_loss = loss;
+            }
+            log_odds
         };
-        Self { fitted, metrics, validation_auroc, validation_loss }
+        let log_odds = [(VALIDATION, validation), (TEST, &splits.test)].map(of_split);
+        let validation_auroc = metrics.first().map_or(0.0, |metric| metric.value);
+        let standardizer = splits.standardizer.clone();
+        let reading = Reading { position, layer, standardizer, classifier, platt };
+        Self { method, reading, metrics, validation_auroc, validation_loss, log_odds }
     }
 
     /// Higher AUROC, then lower log loss; between equals the shallower layer, which
@@ -231,48 +192,78 @@ impl Trial {
                 && self.validation_loss < best.validation_loss)
     }
 
-    fn candidate(&self) -> Candidate {
+    /// Named after its position too where there are several.
+    fn candidate(&self, settings: &Settings) -> Candidate {
         Candidate {
-            name: self.fitted.method.name().to_string(),
-            layer: Some(self.fitted.layer),
+            name: format!("{}{}", self.method.name(), self.at(settings)),
+            layer: Some(self.reading.layer),
             metrics: self.metrics.clone(),
             chosen: false,
         }
     }
 
-    fn summary(&self, run: &RunInfo) -> String {
-        let candidate = self.candidate();
-        let mut text = format!(
-            "{} on layer {} of {}: AUROC {:.3} on the validation split",
-            candidate.name, self.fitted.layer, run.layers, self.validation_auroc
-        );
-        let test = (candidate.metric("test.auroc"), candidate.metric("test.tpr_at_1_fpr"));
-        if let (Some(auroc), Some(rate)) = test {
-            text += &format!(
-                ", {auroc:.3} on the test split, where it finds {:.1}% of the harmful prompts at 1% false alarms",
-                100.0 * rate
-            );
+    fn place(&self, settings: &Settings, run: &RunInfo) -> String {
+        let (method, layer) = (self.method.name(), self.reading.layer);
+        format!("{method} on layer {layer} of {}{}", run.layers, self.at(settings))
+    }
+
+    fn at(&self, settings: &Settings) -> String {
+        match settings.position.positions() {
+            [_] => String::new(),
+            _ => format!(" at {}", name(self.reading.position)),
         }
-        text
     }
 }
+
+/// Several positions as one probe.
+fn largest(settings: &Settings, kept: &[Trial], examples: &Examples) -> Candidate {
+    let mut metrics = Vec::new();
+    let splits = [(VALIDATION, Split::Validation), (TEST, Split::Test)];
+    for (index, (name, split)) in splits.into_iter().enumerate() {
+        let labels = labels(examples, split);
+        let of = |sample: usize| kept.iter().map(move |trial| trial.log_odds[index][sample]);
+        let log_odds = (0..labels.len()).map(|sample| of(sample).fold(f64::NEG_INFINITY, f64::max));
+        let log_odds: Vec<f64> = log_odds.collect();
+        measure(name, &log_odds, &log_odds, &labels, &mut metrics);
+    }
+    let name = format!("{}, the larger risk", settings.method.name());
+    Candidate { name, layer: None, metrics, chosen: true }
+}
+
+fn labels(examples: &Examples, split: Split) -> Vec<bool> {
+    let of_split = examples.examples.iter().filter(|example| example.split == split);
+    of_split.map(|example| example.harmful).collect()
+}
+
+fn figures(candidate: &Candidate) -> String {
+    let of = |metric: &str| candidate.metric(metric);
+    let validation = of("validation.auroc").unwrap_or_default();
+    let mut text = format!("AUROC {validation:.3} on the validation split");
+    if let (Some(auroc), Some(rate)) = (of("test.auroc"), of("test.tpr_at_1_fpr")) {
+        text += &format!(
+            ", {auroc:.3} on the test split, where it finds {:.1}% of the harmful prompts at 1% false alarms",
+            100.0 * rate
+        );
+    }
+    text
+}
+
+const VALIDATION: &str = "validation";
+const TEST: &str = "test";
 
 /// Adds the metrics of a split (none if it lacks a class) and returns its log loss.
 fn measure(
     split: &str,
-    labelled: &Labelled,
-    classifier: &Classifier,
-    platt: Platt,
+    scores: &[f64],
+    log_odds: &[f64],
+    labels: &[bool],
     metrics: &mut Vec<Metric>,
 ) -> f64 {
-    let scores = labelled.logits(classifier);
-    let labels = &labelled.harmful;
-    let logits: Vec<f64> = scores.iter().map(|s| platt.slope * s + platt.offset).collect();
-    let loss = mean_log_loss(&logits, labels);
+    let loss = mean_log_loss(log_odds, labels);
     let values = [
-        ("auroc", auroc(&scores, labels)),
-        ("auprc", auprc(&scores, labels)),
-        ("tpr_at_1_fpr", tpr_at_fpr(&scores, labels, 0.01)),
+        ("auroc", auroc(scores, labels)),
+        ("auprc", auprc(scores, labels)),
+        ("tpr_at_1_fpr", tpr_at_fpr(scores, labels, 0.01)),
         ("log_loss", (!labels.is_empty()).then_some(loss)),
     ];
     for (name, value) in values {

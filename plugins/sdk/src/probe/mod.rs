@@ -4,9 +4,12 @@
 mod calibration;
 mod classifier;
 mod parameters;
+mod reading;
 mod settings;
+mod splits;
 
 pub use calibration::calibrate;
 pub use classifier::Classifier;
 pub use parameters::Fitted;
+pub use reading::{Reading, Risk};
 pub use settings::{Method, Place, Settings};

@@ -30,20 +30,17 @@ impl Method {
 pub enum Place {
     LastPromptToken,
     PromptMean,
+    /// At each of them, by a classifier of its own; the larger risk counts.
+    Both,
 }
 
 impl Place {
-    pub fn position(self) -> Position {
+    /// The positions that a classifier reads, each its own.
+    pub fn positions(self) -> &'static [Position] {
         match self {
-            Self::LastPromptToken => Position::LastPromptToken,
-            Self::PromptMean => Position::PromptMean,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LastPromptToken => "last-prompt-token",
-            Self::PromptMean => "prompt-mean",
+            Self::LastPromptToken => &[Position::LastPromptToken],
+            Self::PromptMean => &[Position::PromptMean],
+            Self::Both => &[Position::LastPromptToken, Position::PromptMean],
         }
     }
 }
@@ -96,14 +93,14 @@ impl Settings {
     /// As [`Settings::check`] and [`Settings::layers`].
     pub fn needs(&self, run: &RunInfo) -> Result<Needs, String> {
         self.check()?;
-        Ok(self.needs_of(self.layers(run)?))
+        let layers = self.layers(run)?;
+        Ok(self.needs_of(self.position.positions().iter().map(|at| (*at, layers.clone()))))
     }
 
-    pub(super) fn needs_of(&self, layers: Vec<u32>) -> Needs {
-        Needs::new()
-            .tap(Source::Reference, self.position.position(), layers)
-            .calibrated()
-            .calibration_rows(self.calibration_rows)
+    /// Taps of these positions, with the layers of each.
+    pub(super) fn needs_of(&self, taps: impl Iterator<Item = (Position, Vec<u32>)>) -> Needs {
+        let needs = Needs::new().calibrated().calibration_rows(self.calibration_rows);
+        taps.fold(needs, |needs, (position, layers)| needs.tap(Source::Reference, position, layers))
     }
 
     /// The layers to read: ascending, without repeats, all within the model.
