@@ -7,6 +7,9 @@ use std::arch::x86_64::{__cpuid, __cpuid_count};
 
 use super::operands::{COLS, SIDE, TALL};
 
+#[cfg(all(test, target_os = "linux"))]
+pub mod emulated;
+
 /// Whether the processor has them, and the kernel lets this process use them.
 pub fn is_usable() -> bool {
     has_instructions() && is_permitted()

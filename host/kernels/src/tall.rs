@@ -202,4 +202,32 @@ mod tests {
             }
         }
     }
+
+    /// The instructions, where the processor lacks them done by a handler of the signal that they raise: bit for bit
+    /// what is written down here, for any depth and stride.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    #[test]
+    fn registers_have_the_bits_of_what_is_written_down() {
+        if !amx::is_usable() {
+            amx::emulated::install();
+        }
+        assert!(agrees());
+        for (steps, stride) in [(1, SIDE), (2, 2 * SIDE), (3, 7 * SIDE), (64, 65 * SIDE)] {
+            let values = |count: usize, factor: f32| -> Vec<u32> {
+                let half = |i: usize| (i as f32 * factor).sin().to_bits() >> 16;
+                (0..count).map(|i| half(2 * i) | half(2 * i + 1) << 16).collect()
+            };
+            let (left, right) = (values(TALL * stride, 0.37), values(steps * SIDE * COLS, 0.11));
+            let operands = TallOperands::new(&left, stride, &right);
+            let mut sums = Sums(std::array::from_fn(|i| (i as f32 * 0.7).cos()));
+            let mut portable = Sums(sums.0);
+            for _ in 0..2 {
+                amx::set_up();
+                operands.add_by_registers(&mut sums);
+                amx::release();
+                operands.add_portable(TALL, &mut portable);
+            }
+            assert_eq!(sums.0.map(f32::to_bits), portable.0.map(f32::to_bits), "{steps} {stride}");
+        }
+    }
 }
