@@ -46,6 +46,24 @@ fn a_run_on_files_that_agree_keeps_no_notice_of_the_model() {
     assert!(!notices.to_string().contains("config.json"), "{notices}");
 }
 
+/// f32 in halves is nearly f32 where the processor has the registers for it, and f32 itself, which is told, elsewhere.
+#[test]
+fn halves_are_multiplied_where_there_are_matrix_registers() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = |precision: &str| -> (Vec<f64>, String) {
+        let run = trained(&folder, precision, &["--steps", "3", "--precision", precision]);
+        let steps = crate::program::lines(&run.join("metrics.jsonl"));
+        let losses = steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect();
+        (losses, json(&run.join("manifest.json"))["notices"].to_string())
+    };
+    let ((exact, _), (halves, notices)) = (losses("f32"), losses("bf16x3"));
+    assert!(exact.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 1e-4), "{exact:?} {halves:?}");
+    let is_told = notices.contains("bf16x3 is computed as f32");
+    let doctor = alone(&folder).arg("doctor").output().unwrap();
+    assert_eq!(is_told, !text(&doctor.stdout).contains("AMX for --precision bf16"), "{notices}");
+    assert!(!is_told || exact == halves);
+}
+
 /// A model that is rounded while it is loaded learns, and says so in its run; one without blocks has none to keep.
 #[test]
 fn matrices_are_held_as_they_are_asked_for() {

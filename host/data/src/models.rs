@@ -41,7 +41,8 @@ pub struct ModelConfig {
     pub template_date: Option<String>,
     /// cpu, cuda or cuda:N.
     pub device: String,
-    /// Number format that the model computes in; sums are f32 in both.
+    /// Number format that the model computes in; sums are f32 in all. bf16x3 is f32 multiplied in
+    /// three products of bf16, nearly as exact, on processors with AMX; on others it is f32.
     pub dtype: WeightType,
     /// How the frozen matrices are held in memory.
     pub weights: HeldWeights,
@@ -58,6 +59,7 @@ pub enum WeightType {
     #[default]
     F32,
     Bf16,
+    Bf16x3,
 }
 
 /// How the frozen matrices are held in memory.
@@ -126,10 +128,11 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         None,
     );
     let device = device(&config.device)?;
+    let as_f32 = config.prepare()?;
     let options = LoadOptions {
         device,
         dtype: match config.dtype {
-            WeightType::F32 => DType::F32,
+            WeightType::F32 | WeightType::Bf16x3 => DType::F32,
             WeightType::Bf16 => DType::BF16,
         },
         held: config.weights.held(),
@@ -139,6 +142,7 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
         ..LoadOptions::default()
     };
     let mut model = host_model::load::load(&source, &options)?;
+    model.notices.extend(as_f32);
     model.notices.iter().for_each(|notice| progress.notice(notice));
     if let (None, Some(date)) = (&config.template_date, model.tokenizer.template_moment()) {
         progress.notice(&format!(
@@ -165,6 +169,24 @@ pub fn load_model(config: &ModelConfig, progress: &mut dyn Progress) -> Result<M
 }
 
 impl ModelConfig {
+    /// Has f32 multiplied as dtype says, in this process: to be called before anything is computed or a cache is
+    /// opened whose name tells how. Says so where it can't be done.
+    ///
+    /// # Errors
+    /// A dtype that the device doesn't have.
+    pub fn prepare(&self) -> Result<Option<String>> {
+        if self.dtype != WeightType::Bf16x3 {
+            return Ok(None);
+        }
+        if !device(&self.device)?.is_cpu() {
+            let problem = "bf16x3 is a way of the CPU's kernels; use f32 or bf16 on this device";
+            return Err(Failure::config("model.dtype", problem));
+        }
+        let told = "model.dtype = bf16x3 is computed as f32, which is more exact: there are no matrix registers (AMX) that \
+                    this process can use";
+        Ok((!host_model::split_floats()).then(|| told.to_owned()))
+    }
+
     /// The name that was given for others, which must be one that peft finds a model by.
     fn published(&self) -> Result<Option<String>> {
         let Some(name) = &self.base_name else { return Ok(None) };

@@ -1,9 +1,13 @@
 //! bf16: the upper half of an f32. Weights are held in it, what they multiply is
 //! rounded to it, and sums stay f32.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use half::bf16;
 
-/// How products with a weight in bf16 are computed. Sums are f32 in each.
+use super::operands::COLS;
+
+/// How bf16 is multiplied. Sums are f32 in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Multiplied {
     /// Both sides rounded to bf16 and widened again, as floats.
@@ -12,6 +16,24 @@ pub enum Multiplied {
     Pairs,
     /// Pairs, in matrix registers.
     Tall,
+    /// f32 as the sum of two bf16, its upper and its lower half, in matrix registers: three of the four
+    /// products of halves. A term is off by at most 2^-15 of its size (f32: 2^-24, bf16: 2^-7).
+    Halves,
+}
+
+static SPLIT: AtomicBool = AtomicBool::new(false);
+
+/// From here on f32 is multiplied in halves (known as bf16x3) where there are matrix registers. Whether it
+/// is. For the whole process, and before the first product: what was packed
+/// in one way can't be multiplied in the other.
+pub fn split_floats() -> bool {
+    SPLIT.store(super::tall::is_fast(), Ordering::Relaxed);
+    multiplied_floats().is_some()
+}
+
+/// How f32 is multiplied; as floats if nothing is said.
+pub fn multiplied_floats() -> Option<Multiplied> {
+    SPLIT.load(Ordering::Relaxed).then_some(Multiplied::Halves)
 }
 
 /// What is fastest here. Intel's processors multiply pairs in vectors at the rate of floats, so they gain
@@ -68,6 +90,47 @@ pub fn pair(x: &[f32], pairs: &mut [u32]) {
     }
     if let ([last], Some(pair)) = (last, pairs.get_mut(twos.len())) {
         *pair = nearest(*last);
+    }
+}
+}
+
+/// The nearest bf16, and that of what is left; nothing is left of what isn't finite.
+#[inline(always)]
+fn halves(x: f32) -> [u32; 2] {
+    let high = nearest(x);
+    let left = x - f32::from_bits(high << 16);
+    [high, if left.is_finite() { nearest(left) } else { 0 }]
+}
+
+simd! {
+/// Both halves of every value, each as [`pair`] has it.
+pub fn pair_halves(x: &[f32], high: &mut [u32], low: &mut [u32]) {
+    let (twos, last) = x.as_chunks::<2>();
+    for (two, (high, low)) in twos.iter().zip(high.iter_mut().zip(low.iter_mut())) {
+        let [first, second] = two.map(halves);
+        *high = first[0] | second[0] << 16;
+        *low = first[1] | second[1] << 16;
+    }
+    let at = twos.len();
+    if let ([last], Some(high), Some(low)) = (last, high.get_mut(at), low.get_mut(at)) {
+        [*high, *low] = halves(*last);
+    }
+}
+}
+
+simd! {
+/// Both halves of lines of COLS values, coupled to pairs; an odd last one with 0.
+pub fn couple_halves(lines: &[f32], high: &mut [u32], low: &mut [u32]) {
+    let pairs = high.chunks_exact_mut(COLS).zip(low.chunks_exact_mut(COLS));
+    for (lines, (high, low)) in lines.chunks(2 * COLS).zip(pairs) {
+        let (first, second) = lines.split_at(COLS);
+        let second = if second.is_empty() { &[0.0; COLS] } else { second };
+        let both = first.iter().zip(second);
+        for ((high, low), (first, second)) in high.iter_mut().zip(low).zip(both) {
+            let (first, second) = (halves(*first), halves(*second));
+            *high = first[0] | second[0] << 16;
+            *low = first[1] | second[1] << 16;
+        }
     }
 }
 }

@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::bfloat;
 use super::operands::{COLS, Operands, ROWS, SIDE};
 use super::pack::Word;
 use super::packed_lhs::{PackedLhs, Panel, RightPanel};
@@ -169,7 +170,9 @@ impl DepthBlock {
         let (tall, low): (SmallVec<[&Part; OPERANDS]>, SmallVec<[&Part; OPERANDS]>) =
             self.parts.iter().partition(|part| summands[part.summand].is_tall());
         for part in tall {
-            self.tall(summands, part, index, top).add(tile.rows, &mut sums);
+            for operands in self.tall(summands, part, index, top) {
+                operands.add(tile.rows, &mut sums);
+            }
         }
         if !low.is_empty() {
             for first in (0..tile.rows).step_by(ROWS) {
@@ -220,6 +223,20 @@ impl DepthBlock {
                 }
                 (at, size)
             }
+            RightPanel::Halves => {
+                let pairs = depth.div_ceil(2);
+                let half = pairs.next_multiple_of(SIDE) * COLS;
+                let (at, words) = self.words.take(panels * 2 * half);
+                let (_, lines) = self.floats.take(depth * COLS);
+                for (panel, side) in words.chunks_exact_mut(2 * half).zip(sides) {
+                    right.floats((start, depth), side, lines);
+                    let (high, low) = panel.split_at_mut(half);
+                    bfloat::couple_halves(lines, high, low);
+                    high[pairs * COLS..].fill(0);
+                    low[pairs * COLS..].fill(0);
+                }
+                (at, 2 * half)
+            }
         };
         self.parts.push(Part { summand, start, depth, at, size });
     }
@@ -260,24 +277,33 @@ impl DepthBlock {
         }
     }
 
-    /// What a tall tile multiplies of a part.
+    /// What a tall tile multiplies of a part: all of it, or of halves those that count, small ones first.
     fn tall<'a>(
         &'a self,
         summands: &'a [Summand],
         part: &Part,
         index: usize,
         top: usize,
-    ) -> TallOperands<'a> {
+    ) -> SmallVec<[TallOperands<'a>; 3]> {
         let (left, first) = match summands[part.summand] {
             Summand::Packed(left, _) => (left, 0),
             Summand::Panels(left, rows, _) => (left, rows.panel),
             Summand::Rows(..) => unreachable!("rows as they lie are multiplied in low tiles"),
         };
-        let Panel::Tall(rows, stride) = left.panel(first + top / ROWS) else {
+        let Panel::Tall(rows, row) = left.panel(first + top / ROWS) else {
             unreachable!("the part is a tall one");
         };
         let at = part.at + index * part.size;
         let right = &self.words.values[at..at + part.size];
-        TallOperands::new(&rows[part.start / 2..], stride, right)
+        let left = &rows[part.start / 2..];
+        let operands = |left, right| TallOperands::new(left, row.stride(), right);
+        match row.low() {
+            None => smallvec![operands(left, right)],
+            Some(low) => {
+                let (upper, lower) = right.split_at(part.size / 2);
+                let products = [(&left[low..], upper), (left, lower), (left, upper)];
+                products.into_iter().map(|(left, right)| operands(left, right)).collect()
+            }
+        }
     }
 }

@@ -37,4 +37,4 @@ pub mod view;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use bfloat::{Multiplied, multiplied};
+pub use bfloat::{Multiplied, multiplied, multiplied_floats, split_floats};

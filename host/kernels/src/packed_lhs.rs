@@ -35,14 +35,34 @@ enum Panels {
     /// Rounded to bf16, for processors that can't multiply pairs.
     Rounded(Vec<f32>),
     Pairs(Vec<u32>),
-    /// Rows of pairs, `tall_row` words each.
-    Tall(Vec<u32>),
+    /// Rows of pairs.
+    Tall(Vec<u32>, TallRow),
 }
 
-/// Words of a row of this depth: whole steps, with zeros at the end, and an odd number of them, so that sixteen
-/// rows don't lie in the same lines of a cache.
-fn tall_row(depth: usize) -> usize {
-    (depth.div_ceil(2).div_ceil(SIDE) | 1) * SIDE
+/// A row for matrix registers: pairs in whole steps, with zeros at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TallRow {
+    /// Words of a row, or of each half of one.
+    part: usize,
+    /// Whether the lower halves of f32 lie behind the upper ones.
+    halves: bool,
+}
+
+impl TallRow {
+    fn new(depth: usize, halves: bool) -> Self {
+        Self { part: depth.div_ceil(2).next_multiple_of(SIDE), halves }
+    }
+
+    /// Words from one to the next: an odd number of steps, so that sixteen rows don't lie in the same lines of a cache.
+    pub fn stride(self) -> usize {
+        let steps = self.part * (1 + usize::from(self.halves)) / SIDE;
+        (steps | 1) * SIDE
+    }
+
+    /// Where the lower halves begin, if there are any.
+    pub fn low(self) -> Option<usize> {
+        self.halves.then_some(self.part)
+    }
 }
 
 impl Default for Panels {
@@ -58,8 +78,8 @@ pub enum Panel<'a> {
     F32(&'a [f32]),
     /// depth / 2 x ROWS pairs of bf16.
     Pairs(&'a [u32]),
-    /// Rows of so many pairs of bf16, from the panel's first to the last that there is room for.
-    Tall(&'a [u32], usize),
+    /// Rows of pairs of bf16, from the panel's first to the last that there is room for.
+    Tall(&'a [u32], TallRow),
 }
 
 /// What the right side is packed to.
@@ -69,19 +89,17 @@ pub enum RightPanel {
     Floats,
     /// Pairs, in lines of COLS of them; a whole multiple of so many lines, with zeros at the end.
     Pairs(usize),
+    /// Twice the pairs that a tall tile takes: of the upper halves, and behind them of the lower ones.
+    Halves,
 }
 
 impl PackedLhs {
     /// Room for rows of a depth, with what was there before in it.
     pub fn shape(&mut self, format: Format, rows: usize, depth: usize) -> &mut Self {
-        let multiplied = match format {
-            Format::F32 => None,
-            Format::Bf16 => Some(bfloat::multiplied()),
-        };
-        self.shape_to(multiplied, rows, depth)
+        self.shape_to(multiplied(format), rows, depth)
     }
 
-    /// For bf16 that is multiplied so, or for f32.
+    /// For what is multiplied so, or for f32.
     pub(super) fn shape_to(
         &mut self,
         multiplied: Option<Multiplied>,
@@ -90,14 +108,16 @@ impl PackedLhs {
     ) -> &mut Self {
         let (floats, words) = match std::mem::take(&mut self.panels) {
             Panels::F32(values) | Panels::Rounded(values) => (values, Vec::new()),
-            Panels::Pairs(words) | Panels::Tall(words) => (Vec::new(), words),
+            Panels::Pairs(words) | Panels::Tall(words, _) => (Vec::new(), words),
         };
         let count = size(multiplied, rows, depth);
         self.panels = match multiplied {
             None => Panels::F32(room(floats, count, 0.0)),
             Some(Multiplied::Floats) => Panels::Rounded(room(floats, count, 0.0)),
             Some(Multiplied::Pairs) => Panels::Pairs(room(words, count, 0)),
-            Some(Multiplied::Tall) => Panels::Tall(room(words, count, 0)),
+            Some(way @ (Multiplied::Tall | Multiplied::Halves)) => {
+                Panels::Tall(room(words, count, 0), TallRow::new(depth, way == Multiplied::Halves))
+            }
         };
         (self.rows, self.depth) = (rows, depth);
         self
@@ -113,7 +133,7 @@ impl PackedLhs {
 
     /// 32-bit values that rows of a depth take.
     pub fn values(format: Format, rows: usize, depth: usize) -> usize {
-        size((format == Format::Bf16).then(bfloat::multiplied), rows, depth)
+        size(multiplied(format), rows, depth)
     }
 
     /// The panels of `rows` rows each (a multiple of ROWS), in order, to write to.
@@ -130,11 +150,11 @@ impl PackedLhs {
                 Chunks::F32(values[..all * depth].chunks_mut(rows * depth), true)
             }
             Panels::Pairs(words) => {
-                Chunks::Pairs(words[..all * pairs].chunks_mut(rows * pairs), false)
+                Chunks::Pairs(words[..all * pairs].chunks_mut(rows * pairs), None)
             }
-            Panels::Tall(words) => {
-                let row = tall_row(depth);
-                Chunks::Pairs(words[..all * row].chunks_mut(rows * row), true)
+            Panels::Tall(words, row) => {
+                let stride = row.stride();
+                Chunks::Pairs(words[..all * stride].chunks_mut(rows * stride), Some(*row))
             }
         };
         Blocks { chunks, depth }
@@ -151,10 +171,7 @@ impl PackedLhs {
                 let size = self.depth.div_ceil(2) * ROWS;
                 Panel::Pairs(&words[index * size..(index + 1) * size])
             }
-            Panels::Tall(words) => {
-                let row = tall_row(self.depth);
-                Panel::Tall(&words[index * ROWS * row..], row)
-            }
+            Panels::Tall(words, row) => Panel::Tall(&words[index * ROWS * row.stride()..], *row),
         }
     }
 
@@ -163,13 +180,22 @@ impl PackedLhs {
         match self.panels {
             Panels::F32(_) | Panels::Rounded(_) => RightPanel::Floats,
             Panels::Pairs(_) => RightPanel::Pairs(1),
-            Panels::Tall(_) => RightPanel::Pairs(SIDE),
+            Panels::Tall(_, TallRow { halves: false, .. }) => RightPanel::Pairs(SIDE),
+            Panels::Tall(_, TallRow { halves: true, .. }) => RightPanel::Halves,
         }
     }
 
     /// Whether they are multiplied in tall tiles.
     pub fn is_tall(&self) -> bool {
-        matches!(self.panels, Panels::Tall(_))
+        matches!(self.panels, Panels::Tall(..))
+    }
+}
+
+/// The way in which bf16 is multiplied for it; none for f32 as it is.
+fn multiplied(format: Format) -> Option<Multiplied> {
+    match format {
+        Format::F32 => bfloat::multiplied_floats(),
+        Format::Bf16 => Some(bfloat::multiplied()),
     }
 }
 
@@ -180,7 +206,9 @@ fn size(multiplied: Option<Multiplied>, rows: usize, depth: usize) -> usize {
         None | Some(Multiplied::Floats) => rows * depth,
         Some(Multiplied::Pairs) => rows * depth.div_ceil(2),
         // A tile may begin at the last panel.
-        Some(Multiplied::Tall) => (rows + TALL) * tall_row(depth),
+        Some(way @ (Multiplied::Tall | Multiplied::Halves)) => {
+            (rows + TALL) * TallRow::new(depth, way == Multiplied::Halves).stride()
+        }
     }
 }
 
@@ -201,7 +229,7 @@ pub struct Blocks<'a> {
 
 enum Chunks<'a> {
     F32(std::slice::ChunksMut<'a, f32>, bool),
-    Pairs(std::slice::ChunksMut<'a, u32>, bool),
+    Pairs(std::slice::ChunksMut<'a, u32>, Option<TallRow>),
 }
 
 impl<'a> Blocks<'a> {
@@ -211,8 +239,8 @@ impl<'a> Blocks<'a> {
             Chunks::F32(chunks, rounded) => {
                 BlockPanels::F32(chunks.next().unwrap_or_default(), *rounded)
             }
-            Chunks::Pairs(chunks, tall) => {
-                BlockPanels::Pairs(chunks.next().unwrap_or_default(), *tall)
+            Chunks::Pairs(chunks, row) => {
+                BlockPanels::Pairs(chunks.next().unwrap_or_default(), *row)
             }
         };
         Block { panels, depth: self.depth }
@@ -228,8 +256,8 @@ pub struct Block<'a> {
 enum BlockPanels<'a> {
     /// Rounded or not.
     F32(&'a mut [f32], bool),
-    /// In rows or not.
-    Pairs(&'a mut [u32], bool),
+    /// In panels, or in such rows.
+    Pairs(&'a mut [u32], Option<TallRow>),
 }
 
 impl Block<'_> {
@@ -244,16 +272,22 @@ impl Block<'_> {
                 pack_left(view, rows, depth, panels);
                 bfloat::round_here(&mut panels[..rows.next_multiple_of(ROWS) * depth]);
             }
-            BlockPanels::Pairs(panels, true) => {
+            BlockPanels::Pairs(panels, Some(tall)) => {
                 let width = depth.div_ceil(2);
-                let lines = panels.chunks_exact_mut(tall_row(depth)).take(rows);
+                let lines = panels.chunks_exact_mut(tall.stride()).take(rows);
                 for (row, line) in lines.enumerate() {
-                    let (words, rest) = line.split_at_mut(width);
-                    bfloat::pair(&x[row * stride..row * stride + depth], words);
-                    rest.fill(0);
+                    let x = &x[row * stride..row * stride + depth];
+                    let (high, low) = line.split_at_mut(tall.part);
+                    if tall.halves {
+                        bfloat::pair_halves(x, high, low);
+                        low[width..].fill(0);
+                    } else {
+                        bfloat::pair(x, high);
+                    }
+                    high[width..].fill(0);
                 }
             }
-            BlockPanels::Pairs(panels, false) => {
+            BlockPanels::Pairs(panels, None) => {
                 let width = depth.div_ceil(2);
                 let mut words = vec![0u32; rows * width];
                 for (row, words) in words.chunks_exact_mut(width).enumerate() {

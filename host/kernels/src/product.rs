@@ -129,7 +129,8 @@ pub fn run(products: &mut [Product]) {
 
 /// Values that a thread keeps for packing.
 pub const fn panel_values() -> usize {
-    LARGE_GROUP * DEPTH * COLS
+    // Those of one panel as floats, before they are halved.
+    (LARGE_GROUP + 1) * DEPTH * COLS
 }
 
 thread_local! {
@@ -196,11 +197,13 @@ mod tests {
         (0..count).map(|i| (i as f32 * step).sin()).collect()
     }
 
-    /// f32, and every way to multiply bf16 that runs here.
+    /// f32 as it is and in halves, and every way to multiply bf16 that runs here.
     fn ways() -> impl Iterator<Item = Option<Multiplied>> {
         let bf16 = [Multiplied::Floats, Multiplied::Tall, multiplied()].map(Some);
-        [None].into_iter().chain(bf16)
+        FLOATS.into_iter().chain(bf16)
     }
+
+    const FLOATS: [Option<Multiplied>; 2] = [None, Some(Multiplied::Halves)];
 
     fn left(way: Option<Multiplied>, x: &[f32], rows: usize) -> PackedLhs {
         let depth = x.len() / rows;
@@ -234,11 +237,11 @@ mod tests {
                     values.iter().map(|x| bf16::from_f32(*x)).collect()
                 };
                 let (w16, v16) = (narrow(&w), narrow(&v));
-                let (transposed, straight) = match format {
-                    None => (Right::F32(Mat::rows(&w, deep).t()), Right::F32(Mat::rows(&v, cols))),
-                    Some(_) => {
-                        (Right::Bf16(Mat::rows(&w16, deep).t()), Right::Bf16(Mat::rows(&v16, cols)))
-                    }
+                let is_f32 = FLOATS.contains(&format);
+                let (transposed, straight) = if is_f32 {
+                    (Right::F32(Mat::rows(&w, deep).t()), Right::F32(Mat::rows(&v, cols)))
+                } else {
+                    (Right::Bf16(Mat::rows(&w16, deep).t()), Right::Bf16(Mat::rows(&v16, cols)))
                 };
                 let (packed_x, packed_y) = (left(format, &x, rows), left(format, &y, rows));
                 let mut c = vec![1f32; rows * cols];
@@ -253,24 +256,23 @@ mod tests {
                         Summand::Rows(&low, rank, Mat::rows(&b, rank).t()),
                     ],
                 }]);
-                let held = |x: f32| match format {
-                    None => f64::from(x),
-                    Some(_) => bf16::from_f32(x).to_f64(),
-                };
+                let held = |x: f32| if is_f32 { x } else { bf16::from_f32(x).to_f32() };
+                let held = |x: f32| f64::from(held(x));
+                // Of the sum of the terms' sizes; halves leave out the product of the lower ones.
+                let bound = if format == Some(Multiplied::Halves) { 3e-6 } else { 2e-7 };
                 for i in 0..rows {
                     for j in 0..cols {
-                        let mut exact = 1.0 + f64::from(bias[j]);
-                        for p in 0..deep {
-                            exact += held(x[i * deep + p]) * held(w[j * deep + p]);
-                        }
-                        for p in 0..other {
-                            exact += held(y[i * other + p]) * held(v[p * cols + j]);
-                        }
-                        for p in 0..rank {
-                            exact += f64::from(low[i * rank + p]) * f64::from(b[j * rank + p]);
-                        }
-                        let gap = (f64::from(c[i * cols + j]) - exact).abs();
-                        assert!(gap < 1e-3, "{format:?} {rows} {cols} {i} {j}: {gap}");
+                        let long = (0..deep).map(|p| held(x[i * deep + p]) * held(w[j * deep + p]));
+                        let short =
+                            (0..other).map(|p| held(y[i * other + p]) * held(v[p * cols + j]));
+                        let narrow = (0..rank)
+                            .map(|p| f64::from(low[i * rank + p]) * f64::from(b[j * rank + p]));
+                        let terms = long.chain(short).chain(narrow);
+                        let terms = terms.chain([1.0, f64::from(bias[j])]);
+                        let (exact, size) =
+                            terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + x.abs()));
+                        let gap = (f64::from(c[i * cols + j]) - exact).abs() / size;
+                        assert!(gap < bound, "{format:?} {rows} {cols} {i} {j}: {gap}");
                     }
                 }
             }
@@ -287,9 +289,10 @@ mod tests {
             let packed = left(way, &x, rows);
             let right = |first: usize| {
                 let first = first * cols * deep;
-                match way {
-                    None => Right::F32(Mat::rows(&w[first..], deep).t()),
-                    Some(_) => Right::Bf16(Mat::rows(&narrow[first..], deep).t()),
+                if FLOATS.contains(&way) {
+                    Right::F32(Mat::rows(&w[first..], deep).t())
+                } else {
+                    Right::Bf16(Mat::rows(&narrow[first..], deep).t())
                 }
             };
             let spans = [(0, 1, 5), (1, 0, 16), (3, 1, 13)];
@@ -338,9 +341,10 @@ mod tests {
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let narrow: Vec<bf16> = w.iter().map(|x| bf16::from_f32(*x)).collect();
         for format in ways() {
-            let right = match format {
-                None => Right::F32(Mat::rows(&w, deep).t()),
-                Some(_) => Right::Bf16(Mat::rows(&narrow, deep).t()),
+            let right = if FLOATS.contains(&format) {
+                Right::F32(Mat::rows(&w, deep).t())
+            } else {
+                Right::Bf16(Mat::rows(&narrow, deep).t())
             };
             let product = |x: &[f32], threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);

@@ -83,7 +83,7 @@ impl<'a> TallOperands<'a> {
     }
 
     /// What the instructions do, in their order: the first and the second of the pairs of a step in a chain
-    /// of their own, both added to the sum.
+    /// of their own, both added to the sum. (They take subnormal values for zeros.)
     pub fn add_portable(&self, rows: usize, sums: &mut Sums) {
         let half = |word: u32| [word << 16, word & 0xffff_0000].map(f32::from_bits);
         let steps = self.right.chunks_exact(SIDE * COLS);

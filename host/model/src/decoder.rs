@@ -117,14 +117,18 @@ impl Decoder {
         formats.sort();
         formats.dedup();
         let dtype = self.weights.dtype();
-        let bf16 = (dtype == DType::BF16).then(|| format!(" {:?}", host_kernels::multiplied()));
+        let way = match (self.kernels, dtype) {
+            (_, DType::BF16) => Some(host_kernels::multiplied()),
+            (Kernels::Fused, DType::F32) => host_kernels::multiplied_floats(),
+            _ => None,
+        };
         format!(
             "{:?} {dtype:?}{} {:?} {:?}{}",
             self.kernels,
             formats.concat(),
             self.device().location(),
             simd::level(),
-            bf16.unwrap_or_default()
+            way.map(|way| format!(" {way:?}")).unwrap_or_default()
         )
     }
 

@@ -40,6 +40,7 @@ pub use decoder::Decoder;
 pub use error::{Error, Result};
 pub use generate::{GenerateOptions, NewToken, generate};
 pub use host_kernels::simd::{Widest, limit_instructions};
+pub use host_kernels::split_floats;
 pub use load::{EmbeddedModel, HubAccess, LoadOptions, Model, Source, load};
 pub use lora::{Lora, LoraConfig, Names, Target};
 pub use matrix::{BlockFormat, Matrix};

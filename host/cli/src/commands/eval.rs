@@ -71,6 +71,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 
 /// The judges that evaluate; others may be large.
 pub fn judges(config: &RunConfig) -> Result<Judges, Error> {
+    config.model.prepare()?;
     let mut configured = config.judges.clone();
     configured.retain(|name, _| config.eval.judges.contains(name));
     Ok(Judges::load(&configured, home::caches().judges.as_deref())?)

@@ -91,7 +91,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Number format that all runs compute in.
-    #[arg(long, value_name = "f32|bf16")]
+    #[arg(long, value_name = "f32|bf16|bf16x3")]
     precision: Option<String>,
     /// How all runs hold the frozen matrices: dense, stored, q8_0, q6_k, q5_k or q4_k.
     #[arg(long, value_name = "FORMAT")]

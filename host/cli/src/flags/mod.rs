@@ -44,8 +44,9 @@ flags! {
         /// cpu, cuda or cuda:N.
         #[arg(long, value_name = "DEVICE")]
         device: Option<String> => [model.device],
-        /// Number format that the model computes in: f32, or bf16 (half the memory, less exact).
-        #[arg(long, value_name = "f32|bf16")]
+        /// Number format that the model computes in: f32, bf16 (half the memory, less exact), or bf16x3
+        /// (f32 in three products of bf16 on processors with AMX, f32 on others).
+        #[arg(long, value_name = "f32|bf16|bf16x3")]
         precision: Option<String> => [model.dtype],
         /// How the frozen matrices are held: dense (in --precision), stored (as a quantized .gguf file
         /// has them: the same results from less memory), or rounded to q8_0, q6_k, q5_k or q4_k.

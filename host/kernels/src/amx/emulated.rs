@@ -1,6 +1,6 @@
 //! The five instructions of the matrix registers, as Intel's manual (volume 2) defines them, for tests on processors
 //! without: there each is an illegal instruction, and the handler of that signal does what it
-//! would have done.
+//! would have done. Subnormal values are kept, which the registers take for zeros.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;

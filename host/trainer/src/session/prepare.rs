@@ -16,7 +16,7 @@ use host_sandbox::{Engine, Signer};
 use twox_hash::XxHash64;
 
 use crate::actuators::adapter_projection::Subspaces;
-use crate::config::{ModelConfig, RunConfig};
+use crate::config::{ModelConfig, RunConfig, WeightType};
 use crate::error::{Error, Result};
 use crate::ranks::Ranks;
 use crate::records::observer::Observer;
@@ -72,6 +72,7 @@ impl<'a> Loaded<'a> {
             .iter()
             .map(|policy| LoadedPolicy::load(policy, &config.trust, engine))
             .collect::<Result<Vec<_>>>()?;
+        config.model.prepare()?;
         let mut judges = Judges::load(&config.judges, judge_cache)?;
         let sets = EvalSets::load(&config.eval, reader)?;
         // Before anything expensive, and not for a run that can't start: it may make a key.
@@ -150,6 +151,11 @@ pub fn load_base(
         source: Some(source.clone()),
         chat_template: None,
         adapter: None,
+        // In halves or not, as the model: that was said.
+        dtype: match config.model.dtype {
+            WeightType::Bf16x3 => WeightType::F32,
+            dtype => dtype,
+        },
         ..config.model.clone()
     };
     let base = load_model(&base, observer)?;

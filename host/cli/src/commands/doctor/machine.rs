@@ -41,7 +41,7 @@ fn processor() -> Check {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let found = |kernels: &str| format!("{name}, {threads} threads; kernels for {kernels}");
     let bf16 = match multiplied() {
-        Multiplied::Tall => ", AMX for --precision bf16",
+        Multiplied::Tall | Multiplied::Halves => ", AMX for --precision bf16 and bf16x3",
         Multiplied::Pairs => ", with products of bf16",
         Multiplied::Floats => "; --precision bf16 saves memory and no time",
     };
