@@ -8,7 +8,7 @@ use std::sync::Once;
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 
-const SIDE: usize = 16;
+use crate::operands::SIDE;
 
 type Register = [[u32; SIDE]; SIDE];
 
